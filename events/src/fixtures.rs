@@ -1,0 +1,192 @@
+//! One frozen file per event in `events/fixtures`: what stands in a log somewhere must be readable for ever. A
+//! fixture that has been released is never changed; a new version of an event gets a new one.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use chrono::DateTime;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::personal::DataKey;
+use crate::*;
+
+fn id(n: u128) -> Uuid {
+    Uuid::from_u128(n)
+}
+
+fn user(n: u128) -> UserId {
+    UserId::new(id(n))
+}
+
+/// One of each event, with every field filled.
+fn samples() -> Vec<Event> {
+    let (ann, bob) = (user(0xa), user(0xb));
+    let (name, address) = (ClaimHash([0x11; 16]), ClaimHash([0x22; 16]));
+    let (session, post, comment) =
+        (SessionId::new(id(0x5e)), PostId::new(id(0x90)), CommentId::new(id(0xc0)));
+    let request = MailedRequestId::new(id(0x3a));
+    let image = Image { media: MediaId::new(id(0x1a)), width: 1080, height: 1350 };
+    let text = |text: &str| Personal::Open(text.to_owned());
+    vec![
+        SignedUp {
+            user: ann,
+            username: name,
+            email: address,
+            person: Personal::Open(NewPerson {
+                username: "ann".into(),
+                email: "ann@example.org".into(),
+                password_hash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".into(),
+                firstname: "Ann".into(),
+                lastname: "Lee".into(),
+            }),
+        }
+        .into(),
+        UsernameChanged { user: ann, username: name, spelling: text("Annie") }.into(),
+        EmailVerified { user: ann, email: address }.into(),
+        PasswordChanged {
+            user: ann,
+            password_hash: text("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA"),
+            reason: PasswordChangeReason::Chosen,
+        }
+        .into(),
+        PasswordResetRequested { user: ann, request }.into(),
+        EmailChangeRequested { user: ann, request, email: address, address: text("lee@example.org") }.into(),
+        EmailChanged { user: ann, email: address, address: text("lee@example.org") }.into(),
+        RoleGranted { user: ann, role: Role::Moderator }.into(),
+        RoleRevoked { user: ann, role: Role::Artist }.into(),
+        Deactivated { user: ann }.into(),
+        Reactivated { user: ann }.into(),
+        Suspended { user: ann, reason: text("spam") }.into(),
+        Reinstated { user: ann }.into(),
+        ClaimAbandoned { user: ann, claim: name }.into(),
+        Erased { user: ann }.into(),
+        UsernameClaimed { username: name, user: ann }.into(),
+        UsernameReleased { username: name, user: ann }.into(),
+        EmailClaimed { email: address, user: ann }.into(),
+        EmailReleased { email: address, user: ann }.into(),
+        SessionStarted {
+            user: ann,
+            session,
+            expires: DateTime::from_timestamp_millis(1_800_000_000_123).unwrap(),
+            client: Personal::Open(Client { device: "Firefox".into(), address: "192.0.2.7".into() }),
+        }
+        .into(),
+        SessionEnded { user: ann, session, reason: SessionEndReason::LoggedOut }.into(),
+        ProfileEdited {
+            user: ann,
+            details: Personal::Open(ProfileDetails {
+                firstname: "Ann".into(),
+                lastname: "Lee".into(),
+                bio: "Light and water".into(),
+            }),
+        }
+        .into(),
+        PhotoChanged { user: ann, photo: image }.into(),
+        PhotoRemoved { user: ann }.into(),
+        PrivacyChanged { user: ann, private: true }.into(),
+        PostPublished {
+            post,
+            author: ann,
+            images: vec![image],
+            text: Personal::Open(PostText {
+                caption: Some("Dawn".into()),
+                alt: vec!["A lake at dawn".into()],
+            }),
+        }
+        .into(),
+        CaptionEdited { post, author: ann, caption: text("Dusk") }.into(),
+        PostDeleted { post, author: ann }.into(),
+        Commented {
+            post,
+            comment,
+            author: bob,
+            post_author: ann,
+            reply_to: Some(CommentId::new(id(0xc1))),
+            text: text("Lovely"),
+        }
+        .into(),
+        CommentDeleted { post, comment, author: bob, post_author: ann }.into(),
+        PostLiked { post, user: bob, post_author: ann }.into(),
+        PostUnliked { post, user: bob, post_author: ann }.into(),
+        Followed { follower: bob, followee: ann }.into(),
+        FollowRequested { follower: bob, followee: ann }.into(),
+        FollowAccepted { follower: bob, followee: ann }.into(),
+        Unfollowed { follower: bob, followee: ann, only_requested: true }.into(),
+    ]
+}
+
+fn key() -> DataKey {
+    DataKey::from_bytes(&[7; 32]).unwrap()
+}
+
+fn fixture(wire_name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(format!("{wire_name}.json"))
+}
+
+/// Opens or seals what is personal in the event, as the log does.
+fn with_personal(event: &mut Event, change: impl FnOnce(&mut dyn personal::Sealable)) {
+    if let Some((_, personal)) = event.personal() {
+        change(personal);
+    }
+}
+
+#[test]
+fn every_event_is_read_from_its_fixture_and_written_as_it_stands_there() {
+    for sample in samples() {
+        let path = fixture(sample.wire_name());
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            let mut event = sample.clone();
+            with_personal(&mut event, |personal| personal.seal(&key(), b"fixture").unwrap());
+            let body: Value = serde_json::from_slice(&event.encode().unwrap()).unwrap();
+            let written =
+                json!({ "type": event.wire_name(), "subject": event.subject().to_string(), "body": body });
+            let proposal = path.with_extension("json.new");
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&proposal, format!("{written:#}\n")).unwrap();
+            panic!("{} has no fixture; read {} and rename it", sample.wire_name(), proposal.display());
+        };
+        let fixture: Value = serde_json::from_str(&text).unwrap();
+        let mut event =
+            Event::decode(fixture["type"].as_str().unwrap(), fixture["body"].to_string().as_bytes()).unwrap();
+        let written: Value = serde_json::from_slice(&event.encode().unwrap()).unwrap();
+        assert_eq!(written, fixture["body"], "{}", path.display());
+        assert_eq!(event.subject().to_string(), fixture["subject"].as_str().unwrap());
+        with_personal(&mut event, |personal| personal.unseal(Some(&key()), b"fixture").unwrap());
+        assert_eq!(event, sample, "{}", path.display());
+    }
+}
+
+#[test]
+fn every_wire_name_has_a_sample_and_every_fixture_is_read() {
+    let sampled: BTreeSet<String> = samples().iter().map(|event| event.wire_name().to_owned()).collect();
+    let named: BTreeSet<String> = Event::wire_names().map(str::to_owned).collect();
+    assert_eq!(sampled, named);
+    for file in std::fs::read_dir(fixture("").parent().unwrap()).unwrap() {
+        let path = file.unwrap().path();
+        let fixture: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let name = fixture["type"].as_str().unwrap();
+        assert_eq!(path.file_stem().unwrap(), name);
+        Event::decode(name, fixture["body"].to_string().as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn nothing_personal_of_any_event_can_be_written_open() {
+    for mut event in samples() {
+        let mut is_personal = false;
+        with_personal(&mut event, |_| is_personal = true);
+        assert_eq!(event.encode().is_err(), is_personal, "{}", event.wire_name());
+    }
+}
+
+#[test]
+fn a_body_that_is_not_of_its_event_and_an_unknown_name_are_refused() {
+    for sample in samples() {
+        assert!(Event::decode(sample.wire_name(), b"{}").is_err(), "{}", sample.wire_name());
+        assert!(Event::decode(sample.wire_name(), b"not json").is_err());
+    }
+    for name in ["post.published.v2", "post", "", "planet.discovered.v1"] {
+        assert!(Event::decode(name, b"{}").unwrap_err().to_string().contains("not an event"), "{name}");
+    }
+}

@@ -1,0 +1,375 @@
+use async_nats::header::HeaderMap;
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::stream::{
+    Compression, Config, DirectGetError, DirectGetErrorKind, DiscardPolicy, Info, LastRawMessageErrorKind,
+    RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
+};
+use async_nats::jetstream::{self, Context, ErrorCode};
+use async_trait::async_trait;
+use futures::future::try_join_all;
+use futures::{StreamExt, TryFutureExt};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tokio::sync::{broadcast, watch};
+
+use super::{Connection, JetStreamSettings, follow, message};
+use crate::{
+    AppendError, EventId, EventLog, Filter, Follow, Kind, LogError, Message, Position, Progress, Stored,
+    Subject,
+};
+
+/// How often an append is sent again while its outcome is unknown.
+const APPEND_ATTEMPTS: usize = 3;
+/// What the server answers when the expected last sequence of a subject is not met (the second in a cluster,
+/// while another append to the subject is under way).
+const WRONG_LAST_SEQUENCE: [ErrorCode; 2] = [ErrorCode(10071), ErrorCode(10164)];
+/// News of progress that may wait for a slow listener.
+const NEWS_KEPT: usize = 1024;
+
+/// The log in one JetStream stream.
+#[derive(Debug)]
+pub struct JetStreamLog {
+    connection: Connection,
+    context: Context,
+    stream: Stream<()>,
+    name: String,
+    news: broadcast::Sender<Progress>,
+    /// The highest position this process has heard of, from whatever source.
+    heard: Arc<watch::Sender<Position>>,
+}
+
+impl JetStreamLog {
+    /// Connects, makes the stream or checks the one that is there, and listens for news of progress.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] if no server answers, [`LogError::Corrupt`] if the server is too old or the
+    /// stream there cannot serve as a log.
+    pub async fn open(settings: &JetStreamSettings) -> Result<Self, LogError> {
+        let connection = Connection::open(settings).await?;
+        let context = jetstream::ContextBuilder::new()
+            .timeout(super::REQUEST_TIMEOUT)
+            .ack_timeout(super::REQUEST_TIMEOUT)
+            .build(connection.client.clone());
+        prepare_stream(&context, settings).await?;
+        let stream = context.get_stream_no_info(&settings.name).await.map_err(LogError::unavailable)?;
+        let log = Self {
+            connection,
+            context,
+            stream,
+            name: settings.name.clone(),
+            news: broadcast::channel(NEWS_KEPT).0,
+            heard: Arc::new(watch::channel(Position::START).0),
+        };
+        log.listen_for_news().await?;
+        Ok(log)
+    }
+
+    async fn listen_for_news(&self) -> Result<(), LogError> {
+        let client = &self.connection.client;
+        let mut messages = client
+            .subscribe(format!("{}.*", news_prefix(&self.name)))
+            .await
+            .map_err(LogError::unavailable)?;
+        client.flush().await.map_err(LogError::unavailable)?;
+        let (news, heard) = (self.news.clone(), Arc::downgrade(&self.heard));
+        #[expect(clippy::disallowed_methods, reason = "it ends with the log")]
+        tokio::spawn(async move {
+            while let Some(message) = messages.next().await {
+                let Some(heard) = heard.upgrade() else { return };
+                match serde_json::from_slice::<News>(&message.payload) {
+                    Ok(told) => {
+                        let progress = told.into_progress();
+                        hear(&heard, progress.position);
+                        // Nobody listening is no error.
+                        let _ = news.send(progress);
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, subject = %message.subject, "news that cannot be read");
+                    }
+                }
+            }
+        });
+        Ok(())
+    }
+
+    async fn publish(&self, headers: HeaderMap, message: &Message) -> Result<Position, PublishError> {
+        let subject = stream_subject(&self.name, message.envelope.subject);
+        let acknowledged =
+            self.context.publish_with_headers(subject, headers, message.body.clone()).await?.await?;
+        Ok(Position(acknowledged.sequence))
+    }
+
+    /// Where the event with this id stands, if it is the one that followed `expected` on its subject.
+    async fn own(&self, message: &Message, expected: Position) -> Result<Option<Position>, LogError> {
+        let Message { envelope, .. } = message;
+        let chain = self.chain(envelope.subject, expected).await?;
+        let next = chain.into_iter().next();
+        Ok(next.and_then(|link| (link.id == Some(envelope.id)).then_some(link.stored.position)))
+    }
+
+    /// The events of a subject after a position, in order, walked backwards from the last one: each tells where
+    /// the one before it stands. The last is asked of the leader, which is never behind.
+    async fn chain(&self, subject: Subject, after: Position) -> Result<Vec<Link>, LogError> {
+        self.connection.ready().await?;
+        let subject = stream_subject(&self.name, subject);
+        let last = match self.stream.get_last_raw_message_by_subject(&subject).await {
+            Ok(last) => last,
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(Vec::new()),
+            Err(error) => return Err(LogError::unavailable(error)),
+        };
+        let mut next = Some(Link::read(last.sequence, &last.headers, last.payload)?);
+        let mut chain = Vec::new();
+        while let Some(link) = next.take() {
+            if link.stored.position <= after {
+                break;
+            }
+            if link.previous > after {
+                next = Some(self.link(link.previous).await?);
+            }
+            chain.push(link);
+        }
+        chain.reverse();
+        Ok(chain)
+    }
+
+    async fn link(&self, position: Position) -> Result<Link, LogError> {
+        let message = match self.stream.direct_get(position.0).await {
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => {
+                // A replica that is behind does not have it yet; the leader does.
+                self.stream.get_raw_message(position.0).await.map_err(|error| match error.kind() {
+                    RawMessageErrorKind::NoMessageFound => LogError::corrupt(position, error),
+                    RawMessageErrorKind::InvalidSubject
+                    | RawMessageErrorKind::JetStream(_)
+                    | RawMessageErrorKind::Other => LogError::unavailable(error),
+                })?
+            }
+            other => other.map_err(LogError::unavailable)?,
+        };
+        Link::read(message.sequence, &message.headers, message.payload)
+    }
+
+    async fn last_of(&self, subject: Subject) -> Result<Option<Stored>, LogError> {
+        match self.stream.direct_get_last_for_subject(stream_subject(&self.name, subject)).await {
+            Ok(found) => message::stored(found.sequence, &found.headers, found.payload).map(Some),
+            Err(error) if is_not_found(&error) => Ok(None),
+            Err(error) => Err(LogError::unavailable(error)),
+        }
+    }
+}
+
+/// One event of a subject's chain.
+struct Link {
+    stored: Stored,
+    id: Option<EventId>,
+    previous: Position,
+}
+
+impl Link {
+    fn read(position: u64, headers: &HeaderMap, payload: bytes::Bytes) -> Result<Self, LogError> {
+        let stored = message::stored(position, headers, payload)?;
+        let previous = message::previous(stored.position, headers)?;
+        Ok(Self { id: message::id(headers), stored, previous })
+    }
+}
+
+#[async_trait]
+impl EventLog for JetStreamLog {
+    async fn append(&self, message: &Message, expected: Position) -> Result<Position, AppendError> {
+        self.connection.ready().await?;
+        let mut unknown = None;
+        for _ in 0..APPEND_ATTEMPTS {
+            match self.publish(message::headers(&message.envelope, expected), message).await {
+                Ok(position) => {
+                    hear(&self.heard, position);
+                    return Ok(position);
+                }
+                Err(error) if is_conflict(&error) => {
+                    // It may be this very event, from an earlier attempt whose answer was lost.
+                    return self.own(message, expected).await?.ok_or(AppendError::Conflict);
+                }
+                Err(error) if is_answer_lost(&error) => {
+                    // Sent again under the same expectation it cannot land twice.
+                    unknown = Some(error);
+                    self.connection.ready().await?;
+                }
+                Err(error) => return Err(LogError::unavailable(error).into()),
+            }
+        }
+        match self.own(message, expected).await {
+            Ok(Some(position)) => Ok(position),
+            Ok(None) | Err(_) => Err(unknown.map_or_else(
+                || LogError::unavailable("the append was not answered"),
+                LogError::unavailable,
+            ))?,
+        }
+    }
+
+    async fn last(&self, subjects: &[Subject]) -> Result<Vec<Option<Stored>>, LogError> {
+        self.connection.ready().await?;
+        try_join_all(subjects.iter().map(|&subject| self.last_of(subject))).await
+    }
+
+    async fn read(&self, subject: Subject, after: Position) -> Result<Vec<Stored>, LogError> {
+        Ok(self.chain(subject, after).await?.into_iter().map(|link| link.stored).collect())
+    }
+
+    fn follow(&self, filter: Filter, after: Position) -> Follow {
+        let (sender, follow) = Follow::channel();
+        let source = follow::Source {
+            connection: self.connection.clone(),
+            stream: self.stream.clone(),
+            subjects: filter_subjects(&self.name, &filter),
+            heard: Arc::clone(&self.heard),
+        };
+        #[expect(clippy::disallowed_methods, reason = "it lives as long as its Follow, whoever holds it")]
+        tokio::spawn(source.deliver(after, sender));
+        follow
+    }
+
+    async fn head(&self) -> Result<Position, LogError> {
+        self.connection.ready().await?;
+        let info = self.stream.get_info().await.map_err(LogError::unavailable)?;
+        Ok(Position(info.state.last_sequence))
+    }
+
+    fn announce(&self, progress: Progress) {
+        let client = self.connection.client.clone();
+        let subject = format!("{}.{}", news_prefix(&self.name), progress.projection);
+        let told = serde_json::to_vec(&News::from(progress));
+        #[expect(clippy::disallowed_methods, reason = "one message, fire and forget")]
+        tokio::spawn(async move {
+            match told {
+                // A connection that is down loses it; the next news says more.
+                Ok(told) => drop(client.publish(subject, told.into()).await),
+                Err(error) => tracing::error!(%error, "news that cannot be written"),
+            }
+        });
+    }
+
+    fn progress(&self) -> broadcast::Receiver<Progress> {
+        self.news.subscribe()
+    }
+}
+
+/// [`Progress`] as it is told.
+#[derive(Serialize, Deserialize)]
+struct News {
+    projection: String,
+    kinds: Vec<String>,
+    position: u64,
+}
+
+impl From<Progress> for News {
+    fn from(Progress { projection, kinds, position }: Progress) -> Self {
+        let kinds = kinds.into_iter().map(|kind| kind.as_str().to_owned()).collect();
+        Self { projection, kinds, position: position.0 }
+    }
+}
+
+impl News {
+    fn into_progress(self) -> Progress {
+        // A kind that this program does not know is none that it waits for.
+        let kinds: Vec<Kind> = self.kinds.iter().filter_map(|kind| kind.parse().ok()).collect();
+        Progress { projection: self.projection, kinds, position: Position(self.position) }
+    }
+}
+
+pub(super) fn hear(heard: &watch::Sender<Position>, position: Position) {
+    heard.send_if_modified(|highest| {
+        let newer = position > *highest;
+        *highest = position.max(*highest);
+        newer
+    });
+}
+
+fn stream_subject(name: &str, subject: Subject) -> String {
+    format!("{name}.{subject}")
+}
+
+/// Outside the stream's own subjects: news is not kept.
+fn news_prefix(name: &str) -> String {
+    format!("{name}-progress")
+}
+
+fn filter_subjects(name: &str, filter: &Filter) -> Vec<String> {
+    filter.as_kinds().iter().map(|kind| format!("{name}.{kind}.>")).collect()
+}
+
+fn is_not_found(error: &DirectGetError) -> bool {
+    error.kind() == DirectGetErrorKind::NotFound
+}
+
+fn is_conflict(error: &PublishError) -> bool {
+    let code = std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<jetstream::Error>())
+        .map(jetstream::Error::error_code);
+    error.kind() == PublishErrorKind::WrongLastSequence
+        || code.is_some_and(|code| WRONG_LAST_SEQUENCE.contains(&code))
+}
+
+/// True where the event may or may not have landed.
+fn is_answer_lost(error: &PublishError) -> bool {
+    match error.kind() {
+        PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe | PublishErrorKind::StreamNotFound => true,
+        PublishErrorKind::WrongLastMessageId
+        | PublishErrorKind::WrongLastSequence
+        | PublishErrorKind::MaxAckPending
+        | PublishErrorKind::MaxPayloadExceeded
+        | PublishErrorKind::Other => false,
+    }
+}
+
+fn stream_config(settings: &JetStreamSettings) -> Config {
+    Config {
+        name: settings.name.clone(),
+        description: Some("The events of Chorus: the only truth".to_owned()),
+        subjects: vec![format!("{}.>", settings.name)],
+        retention: RetentionPolicy::Limits,
+        // A full disk refuses new events; it never drops old ones.
+        discard: DiscardPolicy::New,
+        storage: StorageType::File,
+        num_replicas: settings.replicas,
+        deny_delete: true,
+        deny_purge: true,
+        allow_direct: true,
+        compression: Some(Compression::S2),
+        ..Config::default()
+    }
+}
+
+/// Makes the stream, or checks that the one there keeps everything for ever and mends what may be mended. What an
+/// operator may choose (copies, placement, limits of size) is left as it is.
+async fn prepare_stream(context: &Context, settings: &JetStreamSettings) -> Result<(), LogError> {
+    let wanted = stream_config(settings);
+    let Info { config: found, .. } = context
+        .get_or_create_stream(wanted.clone())
+        .map_err(LogError::unavailable)
+        .and_then(|stream| async move { stream.get_info().await.map_err(LogError::unavailable) })
+        .await?;
+    let forgets = found.retention != wanted.retention
+        || !found.max_age.is_zero()
+        || found.max_messages_per_subject > 0
+        || (found.discard != DiscardPolicy::New && (found.max_bytes > 0 || found.max_messages > 0));
+    if forgets || found.storage != wanted.storage || !found.subjects.contains(&wanted.subjects[0]) {
+        return Err(LogError::corrupt(
+            None,
+            format!(
+                "the stream `{}` on this server does not keep all events for ever: it is no log",
+                settings.name
+            ),
+        ));
+    }
+    let mended = Config {
+        discard: wanted.discard,
+        deny_delete: true,
+        deny_purge: true,
+        allow_direct: true,
+        compression: found.compression.clone().or(wanted.compression),
+        ..found.clone()
+    };
+    if mended != found {
+        tracing::info!(stream = settings.name, "bringing the stream's configuration up to date");
+        context.update_stream(mended).await.map_err(LogError::unavailable)?;
+    }
+    Ok(())
+}

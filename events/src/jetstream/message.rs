@@ -1,0 +1,152 @@
+//! Events as NATS messages: CloudEvents in the binary mode of the NATS protocol binding, so attributes are headers
+//! and the body is the payload.
+
+use std::borrow::Cow;
+
+use async_nats::HeaderMap;
+use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID};
+use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat};
+use uuid::Uuid;
+
+use crate::{EVENT_SOURCE, Envelope, EventId, LogError, Message, Position, Stored};
+
+const ID: &str = "ce-id";
+const TYPE: &str = "ce-type";
+const SOURCE: &str = "ce-source";
+const TIME: &str = "ce-time";
+const SUBJECT: &str = "ce-subject";
+const SPEC_VERSION: &str = "ce-specversion";
+const CONTENT_TYPE: &str = "content-type";
+const ACTOR: &str = "chorus-actor";
+const CORRELATION: &str = "chorus-correlation";
+const CAUSATION: &str = "chorus-causation";
+const TRACEPARENT: &str = "traceparent";
+
+/// The headers of an event that is to follow `expected` on its subject. The server keeps them, so that the
+/// expectation also tells where the event before this one stands.
+pub(super) fn headers(envelope: &Envelope, expected: Position) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let id = envelope.id.uuid().to_string();
+    headers.insert(NATS_MESSAGE_ID, id.as_str());
+    headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
+    headers.insert(ID, id);
+    headers.insert(TYPE, envelope.event_type.as_ref());
+    headers.insert(SOURCE, envelope.source.as_ref());
+    headers.insert(TIME, envelope.time.to_rfc3339_opts(SecondsFormat::Micros, true));
+    headers.insert(SUBJECT, envelope.subject.to_string());
+    headers.insert(SPEC_VERSION, "1.0");
+    headers.insert(CONTENT_TYPE, "application/json");
+    if let Some(actor) = envelope.actor {
+        headers.insert(ACTOR, actor.to_string());
+    }
+    headers.insert(CORRELATION, envelope.correlation.to_string());
+    if let Some(causation) = envelope.causation {
+        headers.insert(CAUSATION, causation.uuid().to_string());
+    }
+    if let Some(traceparent) = &envelope.traceparent {
+        headers.insert(TRACEPARENT, traceparent.as_str());
+    }
+    headers
+}
+
+/// The event in a message of the stream.
+pub(super) fn stored(position: u64, headers: &HeaderMap, body: Bytes) -> Result<Stored, LogError> {
+    let position = Position(position);
+    let envelope = envelope(headers).map_err(|problem| LogError::corrupt(position, problem))?;
+    Ok(Stored { position, message: Message { envelope, body } })
+}
+
+/// Where the event before this one on the same subject stands.
+pub(super) fn previous(position: Position, headers: &HeaderMap) -> Result<Position, LogError> {
+    let expected = required(headers, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE.as_ref())
+        .and_then(|text| text.parse().map_err(|_| format!("`{text}` is no sequence number")))
+        .map_err(|problem| LogError::corrupt(position, problem))?;
+    Ok(Position(expected))
+}
+
+pub(super) fn id(headers: &HeaderMap) -> Option<EventId> {
+    uuid(headers.get(ID)?.as_str()).ok().map(EventId::new)
+}
+
+fn envelope(headers: &HeaderMap) -> Result<Envelope, String> {
+    let time = required(headers, TIME)?;
+    let subject = required(headers, SUBJECT)?;
+    let source = required(headers, SOURCE)?;
+    Ok(Envelope {
+        id: EventId::new(uuid(required(headers, ID)?)?),
+        event_type: Cow::Owned(required(headers, TYPE)?.to_owned()),
+        source: if source == EVENT_SOURCE {
+            Cow::Borrowed(EVENT_SOURCE)
+        } else {
+            Cow::Owned(source.to_owned())
+        },
+        time: DateTime::parse_from_rfc3339(time).map_err(|e| format!("`{time}` is no time: {e}"))?.to_utc(),
+        subject: subject.parse().map_err(|e| format!("{e}"))?,
+        actor: optional(headers, ACTOR)
+            .map(|text| text.parse().map_err(|e| format!("{ACTOR}: {e}")))
+            .transpose()?,
+        correlation: uuid(required(headers, CORRELATION)?)?,
+        causation: optional(headers, CAUSATION).map(uuid).transpose()?.map(EventId::new),
+        traceparent: optional(headers, TRACEPARENT).map(str::to_owned),
+    })
+}
+
+fn optional<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<&'a str> {
+    headers.get(name).map(async_nats::HeaderValue::as_str)
+}
+
+fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, String> {
+    headers
+        .get(name)
+        .map(async_nats::HeaderValue::as_str)
+        .ok_or_else(|| format!("the header {name} is missing"))
+}
+
+fn uuid(text: &str) -> Result<Uuid, String> {
+    Uuid::try_parse(text).map_err(|e| format!("`{text}` is no UUID: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{PostId, Subject, UserId};
+
+    fn full() -> Envelope {
+        let id = Uuid::from_u128;
+        Envelope {
+            id: EventId::new(id(1)),
+            event_type: "post.deleted.v1".into(),
+            source: EVENT_SOURCE.into(),
+            time: DateTime::from_timestamp_micros(1_700_000_000_123_456).unwrap(),
+            subject: Subject::Post(PostId::new(id(2))),
+            actor: Some(UserId::new(id(3))),
+            correlation: id(4),
+            causation: Some(EventId::new(id(5))),
+            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        }
+    }
+
+    #[test]
+    fn an_envelope_reads_back_from_its_headers() {
+        let bare = Envelope { actor: None, causation: None, traceparent: None, ..full() };
+        for envelope in [full(), bare] {
+            let headers = headers(&envelope, Position(7));
+            let read = stored(8, &headers, Bytes::from_static(b"{}")).unwrap();
+            assert_eq!(read.message.envelope, envelope);
+            assert_eq!(previous(read.position, &headers).unwrap(), Position(7));
+        }
+    }
+
+    #[test]
+    fn a_message_that_chorus_did_not_write_is_corrupt() {
+        for broken in [ID, TYPE, SOURCE, TIME, SUBJECT, CORRELATION, ACTOR] {
+            let mut headers = headers(&full(), Position::START);
+            headers.insert(broken, "");
+            let read = stored(1, &headers, Bytes::new());
+            let text_only = [TYPE, SOURCE].contains(&broken);
+            assert_eq!(matches!(read, Err(LogError::Corrupt { .. })), !text_only, "{broken}: {read:?}");
+        }
+        assert!(stored(1, &HeaderMap::new(), Bytes::new()).is_err());
+    }
+}

@@ -1,0 +1,96 @@
+use async_nats::jetstream::kv::{Config, CreateErrorKind, Store};
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use async_nats::jetstream::{self, Context, stream::StorageType};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::future::try_join_all;
+
+use super::{Connection, JetStreamSettings};
+use crate::{KeyName, KeyState, KeyVault, LogError, VaultError};
+
+/// A key vault in one JetStream key-value bucket that keeps no history: what is overwritten is gone.
+#[derive(Debug)]
+pub struct JetStreamVault {
+    connection: Connection,
+    store: Store,
+}
+
+impl JetStreamVault {
+    pub async fn open(settings: &JetStreamSettings) -> Result<Self, VaultError> {
+        let connection = Connection::open(settings).await.map_err(|error| match error {
+            LogError::Unavailable(cause) => VaultError::Unavailable(cause),
+            LogError::Corrupt { source, .. } => VaultError::Corrupt(source),
+        })?;
+        let context = jetstream::ContextBuilder::new()
+            .timeout(super::REQUEST_TIMEOUT)
+            .ack_timeout(super::REQUEST_TIMEOUT)
+            .build(connection.client.clone());
+        let store = bucket(&context, settings).await?;
+        Ok(Self { connection, store })
+    }
+
+    async fn ready(&self) -> Result<(), VaultError> {
+        self.connection.ready().await.map_err(unavailable)
+    }
+
+    async fn state(&self, name: KeyName) -> Result<KeyState, VaultError> {
+        // Any replica may answer; only the leader's word is taken for "there is nothing", since a key that is not
+        // there yet must not read as one that was never made.
+        if let Some(value) = self.store.get(name.to_string()).await.map_err(unavailable)? {
+            return Ok(present_or_destroyed(&value));
+        }
+        let subject = format!("{}{name}", self.store.prefix);
+        match self.store.stream.get_last_raw_message_by_subject(&subject).await {
+            Ok(message) => Ok(present_or_destroyed(&message.payload)),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(KeyState::Absent),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+}
+
+/// A destroyed key is an empty value: a deletion would let the name be created anew.
+fn present_or_destroyed(value: &Bytes) -> KeyState {
+    if value.is_empty() { KeyState::Destroyed } else { KeyState::Present(value.to_vec()) }
+}
+
+#[async_trait]
+impl KeyVault for JetStreamVault {
+    async fn get(&self, names: &[KeyName]) -> Result<Vec<KeyState>, VaultError> {
+        self.ready().await?;
+        try_join_all(names.iter().map(|&name| self.state(name))).await
+    }
+
+    async fn create(&self, name: KeyName, wrapped: Vec<u8>) -> Result<KeyState, VaultError> {
+        self.ready().await?;
+        match self.store.create(name.to_string(), wrapped.clone().into()).await {
+            Ok(_) => Ok(KeyState::Present(wrapped)),
+            Err(error) if error.kind() == CreateErrorKind::AlreadyExists => self.state(name).await,
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    async fn destroy(&self, name: KeyName) -> Result<(), VaultError> {
+        self.ready().await?;
+        self.store.put(name.to_string(), Bytes::new()).await.map(|_| ()).map_err(unavailable)
+    }
+}
+
+async fn bucket(context: &Context, settings: &JetStreamSettings) -> Result<Store, VaultError> {
+    let config = Config {
+        bucket: format!("{}-keys", settings.name),
+        description: "The wrapped keys of Chorus".to_owned(),
+        history: 1,
+        storage: StorageType::File,
+        num_replicas: settings.replicas,
+        ..Config::default()
+    };
+    match context.get_key_value(&config.bucket).await {
+        Ok(store) => Ok(store),
+        // Not there yet; two who create at once with the same configuration both succeed.
+        Err(_) => context.create_key_value(config).await.map_err(unavailable),
+    }
+}
+
+fn unavailable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> VaultError {
+    VaultError::Unavailable(error.into())
+}

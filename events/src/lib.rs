@@ -1,0 +1,53 @@
+//! The vocabulary of Chorus and the log it is written to: ids and subjects, one enum of events per kind of
+//! subject, the envelope, personal data that is sealed before it reaches the log, the [`EventLog`] port and its
+//! two adapters. Nothing here knows HTTP, views or how a command is decided.
+//!
+//! Start with [`Event`] (what can happen), then [`EventLog`] (where it is kept), then [`SealedLog`] (how the
+//! rest of Chorus reads and writes it).
+
+mod envelope;
+mod event;
+#[cfg(test)]
+mod fixtures;
+mod ids;
+mod keyring;
+mod log;
+mod open;
+mod personal;
+mod progress;
+mod sealed_log;
+mod subject;
+mod upcast;
+mod vault;
+
+mod accounts;
+mod comments;
+mod follows;
+mod likes;
+mod posts;
+mod profiles;
+mod sessions;
+
+mod jetstream;
+mod sqlite;
+
+pub use self::sqlite::{SqliteLog, SqliteVault};
+pub use accounts::*;
+pub use comments::*;
+pub use envelope::{EVENT_SOURCE, Envelope, Message, Stored};
+pub use event::{Event, UnknownEvent};
+pub use follows::*;
+pub use ids::*;
+pub use jetstream::{JetStreamLog, JetStreamSettings, JetStreamVault};
+pub use keyring::{KeyRing, MasterKeys, MasterKeysError};
+pub use likes::*;
+pub use log::{AppendError, Batch, EventLog, Filter, Follow, LogError, Progress};
+pub use open::{OpenError, Opened, open};
+pub use personal::{Ciphertext, Personal};
+pub use posts::*;
+pub use profiles::*;
+pub use progress::ProgressBoard;
+pub use sealed_log::{Draft, Recorded, SealedLog};
+pub use sessions::*;
+pub use subject::{Kind, ParseSubjectError, Subject};
+pub use vault::{KeyName, KeyState, KeyVault, VaultError};

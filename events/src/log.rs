@@ -1,0 +1,176 @@
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use thiserror::Error;
+use tokio::sync::{broadcast, mpsc};
+
+use crate::{Kind, Message, Position, Stored, Subject};
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why the log did not answer.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// It cannot be reached or cannot take more now: the same call may succeed later.
+    #[error("the log is unavailable")]
+    Unavailable(#[source] Cause),
+    /// What stands in it cannot be read: no retry helps.
+    #[error("the log holds what cannot be read{}", At(*.at))]
+    Corrupt { at: Option<Position>, source: Cause },
+}
+
+struct At(Option<Position>);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |position| write!(f, " at position {position}"))
+    }
+}
+
+impl LogError {
+    pub(crate) fn unavailable(cause: impl Into<Cause>) -> Self {
+        Self::Unavailable(cause.into())
+    }
+
+    pub(crate) fn corrupt(at: impl Into<Option<Position>>, cause: impl Into<Cause>) -> Self {
+        Self::Corrupt { at: at.into(), source: cause.into() }
+    }
+}
+
+/// Why an event was not appended.
+#[derive(Debug, Error)]
+pub enum AppendError {
+    /// The last event of the subject stands elsewhere than expected: read it again and decide again.
+    #[error("the subject has changed since it was read")]
+    Conflict,
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// Which kinds of subjects somebody follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter(Arc<[Kind]>);
+
+impl Filter {
+    pub fn kinds(kinds: &[Kind]) -> Self {
+        Self(kinds.into())
+    }
+
+    pub fn everything() -> Self {
+        Self::kinds(Kind::ALL)
+    }
+
+    pub fn takes(&self, kind: Kind) -> bool {
+        self.0.contains(&kind)
+    }
+
+    pub fn as_kinds(&self) -> &[Kind] {
+        &self.0
+    }
+}
+
+/// What an adapter tells a follower.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are events")]
+pub(crate) enum Followed {
+    Event(Stored),
+    /// Every event up to this position that passes the filter has been delivered.
+    Passed(Position),
+}
+
+/// Events after a position, in order and without gaps, then live. It goes on by itself after an outage; the one
+/// error it can give, [`LogError::Corrupt`], is its last word. Dropping it ends it.
+#[derive(Debug)]
+pub struct Follow {
+    delivered: mpsc::Receiver<Result<Followed, LogError>>,
+    taken: Vec<Result<Followed, LogError>>,
+    last_word: Option<LogError>,
+}
+
+/// What was waiting for a follower.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub events: Vec<Stored>,
+    /// Every event up to here that passes the filter has been delivered, with this batch or before it.
+    pub passed: Position,
+}
+
+/// Events read ahead for a follower: enough that reading and using them overlap.
+const READ_AHEAD: usize = 2048;
+
+impl Follow {
+    pub(crate) fn channel() -> (mpsc::Sender<Result<Followed, LogError>>, Self) {
+        let (sender, delivered) = mpsc::channel(READ_AHEAD);
+        (sender, Self { delivered, taken: Vec::new(), last_word: None })
+    }
+
+    /// Waits for news, then takes all that is there, up to `limit` events, without waiting for more. `None` after
+    /// an error, or when the process shuts down.
+    pub async fn next_batch(&mut self, limit: usize) -> Option<Result<Batch, LogError>> {
+        if let Some(error) = self.last_word.take() {
+            return Some(Err(error));
+        }
+        if self.delivered.recv_many(&mut self.taken, limit).await == 0 {
+            return None;
+        }
+        let mut batch = Batch { events: Vec::with_capacity(self.taken.len()), passed: Position::START };
+        for item in self.taken.drain(..) {
+            match item {
+                Ok(Followed::Event(stored)) => {
+                    batch.passed = stored.position;
+                    batch.events.push(stored);
+                }
+                Ok(Followed::Passed(position)) => batch.passed = position,
+                // What was delivered before it is still good.
+                Err(error) => self.last_word = Some(error),
+            }
+        }
+        match self.last_word.take() {
+            Some(error) if batch.passed == Position::START => Some(Err(error)),
+            last_word => {
+                self.last_word = last_word;
+                Some(Ok(batch))
+            }
+        }
+    }
+}
+
+/// News of a projection's checkpoint, for whoever waits for a view to have taken something in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The projection, which builds the view of the same name.
+    pub projection: String,
+    /// The kinds it follows.
+    pub kinds: Vec<Kind>,
+    /// Every event of these kinds up to here is in the view.
+    pub position: Position,
+}
+
+/// The log: the only truth. Adapters: `sqlite` for one machine, `jetstream` beyond. Both pass the contract in
+/// `tests/src/contracts/log.rs`, which is the full specification of what is said here.
+#[async_trait]
+pub trait EventLog: fmt::Debug + Send + Sync + 'static {
+    /// Appends one event if the last event of its subject stands at `expected` ([`Position::START`]: if there is
+    /// none). Appending the same event again with the same expectation answers the same position, so an append
+    /// whose answer was lost may be repeated; the adapter does so itself before it answers `Unavailable`.
+    async fn append(&self, message: &Message, expected: Position) -> Result<Position, AppendError>;
+
+    /// The last event of each subject, in the order asked for. With replicas the answer may lag behind; whoever
+    /// then appends learns it by a conflict.
+    async fn last(&self, subjects: &[Subject]) -> Result<Vec<Option<Stored>>, LogError>;
+
+    /// The events of one subject after a position, in order; never older than the last append acknowledged.
+    async fn read(&self, subject: Subject, after: Position) -> Result<Vec<Stored>, LogError>;
+
+    fn follow(&self, filter: Filter, after: Position) -> Follow;
+
+    /// The position of the last event; [`Position::START`] if there is none.
+    async fn head(&self) -> Result<Position, LogError>;
+
+    /// Tells every process of a checkpoint; may be lost, costs nothing.
+    fn announce(&self, progress: Progress);
+
+    /// The news that [`announce`](Self::announce) gives, from all processes, this one included.
+    fn progress(&self) -> broadcast::Receiver<Progress>;
+}

@@ -1,0 +1,144 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::{
+    EventLog, JetStreamLog, JetStreamSettings, JetStreamVault, KeyVault, LogError, SqliteLog, SqliteVault,
+    VaultError,
+};
+
+/// The log and the key vault that belong together.
+#[derive(Debug)]
+pub struct Opened {
+    pub log: Arc<dyn EventLog>,
+    pub vault: Arc<dyn KeyVault>,
+}
+
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The setting cannot be understood.
+    #[error("{0}")]
+    Setting(String),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+impl OpenError {
+    /// True where another attempt may succeed.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Log(LogError::Unavailable(_)) | Self::Vault(VaultError::Unavailable(_)))
+    }
+}
+
+/// Opens what a `CHORUS_LOG` setting names; its scheme picks the adapter.
+///
+/// - `sqlite:<file>`: the log in that file, the keys in `keys.db` beside it.
+/// - `nats://[user:password@]host[:port][,…][/<name>][?replicas=<1, 3 or 5>]` (or `tls://`): the stream of that
+///   name (default `chorus`), the keys in the bucket `<name>-keys`.
+pub async fn open(setting: &str, nats_credentials: Option<PathBuf>) -> Result<Opened, OpenError> {
+    match Place::parse(setting, nats_credentials).map_err(OpenError::Setting)? {
+        Place::Sqlite(file) => {
+            let keys = file.parent().unwrap_or(Path::new("")).join("keys.db");
+            Ok(Opened { log: Arc::new(SqliteLog::open(&file)?), vault: Arc::new(SqliteVault::open(&keys)?) })
+        }
+        Place::JetStream(settings) => Ok(Opened {
+            log: Arc::new(JetStreamLog::open(&settings).await?),
+            vault: Arc::new(JetStreamVault::open(&settings).await?),
+        }),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    Sqlite(PathBuf),
+    JetStream(JetStreamSettings),
+}
+
+impl Place {
+    fn parse(setting: &str, credentials: Option<PathBuf>) -> Result<Self, String> {
+        let unknown = || {
+            format!(
+                "`{}` is no log: expected sqlite:<file> or nats://<host>[:<port>]",
+                without_password(setting)
+            )
+        };
+        let (scheme, rest) = setting.split_once(':').ok_or_else(unknown)?;
+        match (scheme, rest.strip_prefix("//")) {
+            ("sqlite", _) if !rest.is_empty() => Ok(Self::Sqlite(rest.into())),
+            ("nats" | "tls", Some(rest)) => jetstream(scheme, rest, credentials).map(Self::JetStream),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+fn jetstream(scheme: &str, rest: &str, credentials: Option<PathBuf>) -> Result<JetStreamSettings, String> {
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (hosts, name) = rest.split_once('/').unwrap_or((rest, ""));
+    let name = if name.is_empty() { "chorus" } else { name };
+    if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+        return Err(format!("`{name}` is no name for a stream: use letters, digits, - and _"));
+    }
+    let mut replicas = 1;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("replicas", n @ ("1" | "3" | "5"))) => replicas = usize::from(n.as_bytes()[0] - b'0'),
+            Some(("replicas", n)) => return Err(format!("replicas={n}: must be 1, 3 or 5")),
+            _ => return Err(format!("`{pair}` is no setting of a NATS log; there is `replicas`")),
+        }
+    }
+    let servers: Vec<String> =
+        hosts.split(',').filter(|host| !host.is_empty()).map(|host| format!("{scheme}://{host}")).collect();
+    if servers.is_empty() {
+        return Err("a NATS log needs at least one host".to_owned());
+    }
+    Ok(JetStreamSettings { servers, name: name.to_owned(), replicas, credentials })
+}
+
+/// The setting as it may be shown: what stands between `//` and `@` is left out.
+fn without_password(setting: &str) -> String {
+    match (setting.find("//"), setting.rfind('@')) {
+        (Some(start), Some(end)) if start < end => format!("{}//…{}", &setting[..start], &setting[end..]),
+        _ => setting.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(setting: &str) -> Result<Place, String> {
+        Place::parse(setting, None)
+    }
+
+    #[test]
+    fn the_scheme_picks_the_adapter() {
+        assert_eq!(parse("sqlite:data/events.db"), Ok(Place::Sqlite("data/events.db".into())));
+        let settings = |servers: &[&str], name: &str, replicas| {
+            Ok(Place::JetStream(JetStreamSettings {
+                servers: servers.iter().map(|&s| s.to_owned()).collect(),
+                name: name.to_owned(),
+                replicas,
+                credentials: None,
+            }))
+        };
+        assert_eq!(parse("nats://localhost"), settings(&["nats://localhost"], "chorus", 1));
+        assert_eq!(
+            parse("tls://u:p@a:4222,b/photos?replicas=3"),
+            settings(&["tls://u:p@a:4222", "tls://b"], "photos", 3)
+        );
+    }
+
+    #[test]
+    fn a_bad_setting_is_told_without_its_password() {
+        for setting in ["", "sqlite:", "events.db", "nats:", "nats://", "nats:///x", "mongodb://a:secret@b"] {
+            let problem = parse(setting).unwrap_err();
+            assert!(!problem.contains("secret"), "{problem}");
+        }
+        for setting in ["nats://h/a.b", "nats://h?replicas=2", "nats://h?copies=3"] {
+            assert!(parse(setting).is_err(), "{setting}");
+        }
+    }
+}

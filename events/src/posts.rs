@@ -1,0 +1,75 @@
+use serde::{Deserialize, Serialize};
+
+use crate::event::event_enum;
+use crate::personal::Sealable;
+use crate::{MediaId, Personal, PostId, Subject, UserId};
+
+event_enum! {
+    /// `post.<post>`: pictures with a caption.
+    PostEvent in Post {
+        PostPublished = "post.published.v1",
+        CaptionEdited = "post.caption_edited.v1",
+        PostDeleted = "post.deleted.v1",
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PostPublished {
+    pub post: PostId,
+    pub author: UserId,
+    pub images: Vec<Image>,
+    pub text: Personal<PostText>,
+}
+
+/// A picture in the media store; its size is that of its largest variant, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    pub media: MediaId,
+    pub width: u32,
+    pub height: u32,
+}
+
+/// What the author wrote.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostText {
+    /// None where no caption was given at all; an empty one was given empty.
+    pub caption: Option<String>,
+    /// What each image shows, in the order of the images; empty where nothing was said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alt: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CaptionEdited {
+    pub post: PostId,
+    pub author: UserId,
+    pub caption: Personal<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PostDeleted {
+    pub post: PostId,
+    pub author: UserId,
+}
+
+impl PostEvent {
+    pub const fn post(&self) -> PostId {
+        match self {
+            Self::PostPublished(event) => event.post,
+            Self::CaptionEdited(event) => event.post,
+            Self::PostDeleted(event) => event.post,
+        }
+    }
+
+    pub const fn subject(&self) -> Subject {
+        Subject::Post(self.post())
+    }
+
+    pub(crate) fn personal(&mut self) -> Option<(UserId, &mut dyn Sealable)> {
+        match self {
+            Self::PostPublished(event) => Some((event.author, &mut event.text)),
+            Self::CaptionEdited(event) => Some((event.author, &mut event.caption)),
+            Self::PostDeleted(_) => None,
+        }
+    }
+}

@@ -1,0 +1,66 @@
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::event::event_enum;
+use crate::personal::Sealable;
+use crate::{Personal, SessionId, Subject, UserId};
+
+event_enum! {
+    /// `session.<user>.<session>`: one log-in on one device.
+    SessionEvent in Session {
+        SessionStarted = "session.started.v1",
+        SessionEnded = "session.ended.v1",
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionStarted {
+    pub user: UserId,
+    pub session: SessionId,
+    /// No token of the session is good after this moment.
+    pub expires: DateTime<Utc>,
+    pub client: Personal<Client>,
+}
+
+/// What the person logged in with, for their own list of sessions.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    /// The `User-Agent` as sent, cut to a length that is still readable.
+    pub device: String,
+    /// The network address that the request came from.
+    pub address: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionEnded {
+    pub user: UserId,
+    pub session: SessionId,
+    pub reason: SessionEndReason,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionEndReason {
+    LoggedOut,
+    /// Ended by its owner from another session.
+    Revoked,
+    PasswordChanged,
+    Suspended,
+    Erased,
+}
+
+impl SessionEvent {
+    pub const fn subject(&self) -> Subject {
+        match self {
+            Self::SessionStarted(event) => Subject::Session(event.user, event.session),
+            Self::SessionEnded(event) => Subject::Session(event.user, event.session),
+        }
+    }
+
+    pub(crate) fn personal(&mut self) -> Option<(UserId, &mut dyn Sealable)> {
+        match self {
+            Self::SessionStarted(event) => Some((event.user, &mut event.client)),
+            Self::SessionEnded(_) => None,
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The log and the key vault on one machine: two SQLite files, `events.db` and `keys.db`.
+
+mod log;
+mod vault;
+
+pub use log::SqliteLog;
+pub use vault::SqliteVault;

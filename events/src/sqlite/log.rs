@@ -1,0 +1,307 @@
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::DateTime;
+use sqlite::rusqlite::types::Type;
+use sqlite::rusqlite::{self, Connection, OptionalExtension, Row};
+use sqlite::{Database, Durability, Schema};
+use tokio::sync::{broadcast, mpsc, watch};
+use uuid::Uuid;
+
+use crate::log::Followed;
+use crate::{
+    AppendError, Envelope, EventId, EventLog, Filter, Follow, Kind, LogError, Message, Position, Progress,
+    Stored, Subject, UserId,
+};
+
+/// Positions are SQLite's own row numbers: nothing is ever deleted, so they have no gaps.
+const SCHEMA: Schema = Schema {
+    steps: &["
+        CREATE TABLE events (
+            position    INTEGER PRIMARY KEY,
+            subject     TEXT NOT NULL,
+            id          BLOB NOT NULL,
+            type        TEXT NOT NULL,
+            source      TEXT NOT NULL,
+            time        INTEGER NOT NULL, -- microseconds since 1970
+            actor       BLOB,
+            correlation BLOB NOT NULL,
+            causation   BLOB,
+            traceparent TEXT,
+            body        TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX events_by_subject ON events (subject);
+        CREATE TRIGGER events_never_change BEFORE UPDATE ON events
+            BEGIN SELECT RAISE(ABORT, 'an event is never changed'); END;
+        CREATE TRIGGER events_never_go BEFORE DELETE ON events
+            BEGIN SELECT RAISE(ABORT, 'an event is never deleted'); END;
+    "],
+};
+
+const COLUMNS: &str =
+    "position, subject, id, type, source, time, actor, correlation, causation, traceparent, body";
+
+/// Events read in one go by a follower.
+const FOLLOW_CHUNK: usize = 1000;
+/// How soon a follower sees what another process (an operator's command) has appended. What this process appends,
+/// it sees at once.
+const FOREIGN_APPEND_POLL: Duration = Duration::from_millis(100);
+/// How long a follower waits before it reads again after the file could not be read.
+const OUTAGE_PAUSE: Duration = Duration::from_millis(500);
+/// News of progress that may wait for a slow listener.
+const NEWS_KEPT: usize = 1024;
+
+/// The log in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteLog {
+    database: Arc<Database>,
+    appended: watch::Sender<Position>,
+    news: broadcast::Sender<Progress>,
+}
+
+impl SqliteLog {
+    pub fn open(path: &Path) -> Result<Self, LogError> {
+        let database = Arc::new(Database::open(path, Durability::Full, SCHEMA)?);
+        let head = database.read(head)?;
+        Ok(Self { database, appended: watch::channel(head).0, news: broadcast::channel(NEWS_KEPT).0 })
+    }
+}
+
+#[async_trait]
+impl EventLog for SqliteLog {
+    async fn append(&self, message: &Message, expected: Position) -> Result<Position, AppendError> {
+        let message = message.clone();
+        let position = self
+            .database
+            .write(move |connection| insert(connection, &message, expected))
+            .await
+            .map_err(LogError::from)?
+            .ok_or(AppendError::Conflict)?;
+        self.appended.send_if_modified(|head| {
+            let newer = position > *head;
+            *head = position.max(*head);
+            newer
+        });
+        Ok(position)
+    }
+
+    async fn last(&self, subjects: &[Subject]) -> Result<Vec<Option<Stored>>, LogError> {
+        let last = |connection: &Connection| {
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM events WHERE subject = ?1 ORDER BY position DESC LIMIT 1"
+            ))?;
+            subjects
+                .iter()
+                .map(|subject| statement.query_row([subject.to_string()], stored).optional())
+                .collect()
+        };
+        Ok(self.database.read(last)?)
+    }
+
+    async fn read(&self, subject: Subject, after: Position) -> Result<Vec<Stored>, LogError> {
+        let read = |connection: &Connection| {
+            connection
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM events WHERE subject = ?1 AND position > ?2 ORDER BY position"
+                ))?
+                .query_map((subject.to_string(), after.0), stored)?
+                .collect()
+        };
+        Ok(self.database.read(read)?)
+    }
+
+    fn follow(&self, filter: Filter, after: Position) -> Follow {
+        let (sender, follow) = Follow::channel();
+        let reader =
+            Follower { database: Arc::clone(&self.database), appended: self.appended.subscribe(), filter };
+        #[expect(clippy::disallowed_methods, reason = "it lives as long as its Follow, whoever holds it")]
+        tokio::spawn(reader.deliver(after, sender));
+        follow
+    }
+
+    async fn head(&self) -> Result<Position, LogError> {
+        Ok(self.database.read(head)?)
+    }
+
+    fn announce(&self, progress: Progress) {
+        // Nobody listening is no error.
+        let _ = self.news.send(progress);
+    }
+
+    fn progress(&self) -> broadcast::Receiver<Progress> {
+        self.news.subscribe()
+    }
+}
+
+/// Inserts if the subject's last event stands where it is expected. If it does not because this very event was
+/// inserted before, answers where; otherwise `None`.
+fn insert(
+    connection: &Connection,
+    message: &Message,
+    expected: Position,
+) -> rusqlite::Result<Option<Position>> {
+    let Message { envelope, body } = message;
+    let subject = envelope.subject.to_string();
+    let last: Option<u64> = connection
+        .prepare_cached("SELECT position FROM events WHERE subject = ?1 ORDER BY position DESC LIMIT 1")?
+        .query_row([&subject], |row| row.get(0))
+        .optional()?;
+    if last.unwrap_or(0) != expected.0 {
+        return own(connection, &subject, envelope.id, expected);
+    }
+    connection
+        .prepare_cached(&format!(
+            "INSERT INTO events ({COLUMNS}) VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+        ))?
+        .execute((
+            &subject,
+            envelope.id.uuid().as_bytes(),
+            &envelope.event_type,
+            &envelope.source,
+            envelope.time.timestamp_micros(),
+            envelope.actor.map(|user| user.uuid().into_bytes()),
+            envelope.correlation.as_bytes(),
+            envelope.causation.map(|id| id.uuid().into_bytes()),
+            &envelope.traceparent,
+            std::str::from_utf8(body).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?,
+        ))?;
+    Ok(Some(Position(connection.last_insert_rowid().unsigned_abs())))
+}
+
+/// Where the event that follows `expected` on the subject stands, if it is the one with this id.
+fn own(
+    connection: &Connection,
+    subject: &str,
+    id: EventId,
+    expected: Position,
+) -> rusqlite::Result<Option<Position>> {
+    let next: Option<(u64, [u8; 16])> = connection
+        .prepare_cached(
+            "SELECT position, id FROM events WHERE subject = ?1 AND position > ?2 ORDER BY position LIMIT 1",
+        )?
+        .query_row((subject, expected.0), |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(next.and_then(|(position, found)| (found == id.uuid().into_bytes()).then_some(Position(position))))
+}
+
+fn head(connection: &Connection) -> rusqlite::Result<Position> {
+    connection
+        .prepare_cached("SELECT coalesce(max(position), 0) FROM events")?
+        .query_row([], |row| row.get(0))
+        .map(Position)
+}
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    let subject = row.get_ref(1)?.as_str()?;
+    let subject = subject.parse().map_err(|e| unreadable(1, e))?;
+    let time = DateTime::from_timestamp_micros(row.get(5)?)
+        .ok_or_else(|| unreadable(5, "not a time that can be represented"))?;
+    let uuid = |bytes: [u8; 16]| Uuid::from_bytes(bytes);
+    Ok(Stored {
+        position: Position(row.get(0)?),
+        message: Message {
+            envelope: Envelope {
+                id: EventId::new(uuid(row.get(2)?)),
+                event_type: Cow::Owned(row.get(3)?),
+                source: Cow::Owned(row.get(4)?),
+                time,
+                subject,
+                actor: row.get::<_, Option<_>>(6)?.map(|bytes| UserId::new(uuid(bytes))),
+                correlation: uuid(row.get(7)?),
+                causation: row.get::<_, Option<_>>(8)?.map(|bytes| EventId::new(uuid(bytes))),
+                traceparent: row.get(9)?,
+            },
+            body: Bytes::copy_from_slice(row.get_ref(10)?.as_bytes()?),
+        },
+    })
+}
+
+fn unreadable(column: usize, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, cause.into())
+}
+
+struct Follower {
+    database: Arc<Database>,
+    appended: watch::Receiver<Position>,
+    filter: Filter,
+}
+
+impl Follower {
+    async fn deliver(mut self, after: Position, sender: mpsc::Sender<Result<Followed, LogError>>) {
+        let mut reached = after;
+        loop {
+            let filter = self.filter.clone();
+            let chunk = self.database.scan(move |connection| read_chunk(connection, &filter, reached)).await;
+            let (events, passed) = match chunk.map_err(LogError::from) {
+                Ok(chunk) => chunk,
+                Err(error @ LogError::Corrupt { .. }) => {
+                    let _ = sender.send(Err(error)).await;
+                    return;
+                }
+                Err(error @ LogError::Unavailable(_)) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the log cannot be followed; trying again"
+                    );
+                    tokio::time::sleep(OUTAGE_PAUSE).await;
+                    continue;
+                }
+            };
+            if passed > reached {
+                let last_is_event = events.last().is_some_and(|event| event.position == passed);
+                let told = events.into_iter().map(Followed::Event);
+                for item in told.chain((!last_is_event).then_some(Followed::Passed(passed))) {
+                    if sender.send(Ok(item)).await.is_err() {
+                        return;
+                    }
+                }
+                reached = passed;
+                continue;
+            }
+            tokio::select! {
+                () = sender.closed() => return,
+                changed = self.appended.wait_for(|head| *head > reached) => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                () = tokio::time::sleep(FOREIGN_APPEND_POLL) => {}
+            }
+        }
+    }
+}
+
+/// The next events that pass the filter, and the position up to which all were looked at.
+fn read_chunk(
+    connection: &Connection,
+    filter: &Filter,
+    after: Position,
+) -> rusqlite::Result<(Vec<Stored>, Position)> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM events WHERE position > ?1 ORDER BY position LIMIT ?2"
+    ))?;
+    let mut rows = statement.query((after.0, FOLLOW_CHUNK))?;
+    let mut events = Vec::new();
+    let mut passed = after;
+    while let Some(row) = rows.next()? {
+        passed = Position(row.get(0)?);
+        // The kind alone tells whether the rest is worth reading.
+        if Kind::of(row.get_ref(1)?.as_str()?).is_some_and(|kind| filter.takes(kind)) {
+            events.push(stored(row)?);
+        }
+    }
+    Ok((events, passed))
+}
+
+impl From<sqlite::Error> for LogError {
+    fn from(error: sqlite::Error) -> Self {
+        match error {
+            sqlite::Error::Unavailable { .. } => Self::unavailable(error),
+            sqlite::Error::Corrupt { .. } => Self::corrupt(None, error),
+        }
+    }
+}

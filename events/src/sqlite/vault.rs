@@ -1,0 +1,75 @@
+use std::path::Path;
+
+use async_trait::async_trait;
+use sqlite::rusqlite::{self, Connection, OptionalExtension};
+use sqlite::{Database, Durability, Schema};
+
+use crate::{KeyName, KeyState, KeyVault, VaultError};
+
+/// `wrapped` is null where a key has been destroyed.
+const SCHEMA: Schema =
+    Schema { steps: &["CREATE TABLE keys (name TEXT PRIMARY KEY, wrapped BLOB) STRICT, WITHOUT ROWID"] };
+
+/// A key vault in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteVault {
+    database: Database,
+}
+
+impl SqliteVault {
+    pub fn open(path: &Path) -> Result<Self, VaultError> {
+        Ok(Self { database: Database::open(path, Durability::Full, SCHEMA)? })
+    }
+}
+
+#[async_trait]
+impl KeyVault for SqliteVault {
+    async fn get(&self, names: &[KeyName]) -> Result<Vec<KeyState>, VaultError> {
+        Ok(self.database.read(|connection| names.iter().map(|&name| state(connection, name)).collect())?)
+    }
+
+    async fn create(&self, name: KeyName, wrapped: Vec<u8>) -> Result<KeyState, VaultError> {
+        let create = move |connection: &Connection| {
+            connection
+                .prepare_cached("INSERT INTO keys (name, wrapped) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+                .execute((name.to_string(), wrapped))?;
+            state(connection, name)
+        };
+        Ok(self.database.write(create).await?)
+    }
+
+    async fn destroy(&self, name: KeyName) -> Result<(), VaultError> {
+        let destroy = move |connection: &Connection| {
+            // The freed bytes are overwritten, not only forgotten.
+            connection.pragma_update(None, "secure_delete", true)?;
+            connection
+                .prepare_cached(
+                    "INSERT INTO keys (name, wrapped) VALUES (?1, NULL) ON CONFLICT DO UPDATE SET wrapped = NULL",
+                )?
+                .execute([name.to_string()])
+        };
+        self.database.write(destroy).await?;
+        Ok(self.database.empty_wal().await?)
+    }
+}
+
+fn state(connection: &Connection, name: KeyName) -> rusqlite::Result<KeyState> {
+    let wrapped: Option<Option<Vec<u8>>> = connection
+        .prepare_cached("SELECT wrapped FROM keys WHERE name = ?1")?
+        .query_row([name.to_string()], |row| row.get(0))
+        .optional()?;
+    Ok(match wrapped {
+        None => KeyState::Absent,
+        Some(None) => KeyState::Destroyed,
+        Some(Some(wrapped)) => KeyState::Present(wrapped),
+    })
+}
+
+impl From<sqlite::Error> for VaultError {
+    fn from(error: sqlite::Error) -> Self {
+        match error {
+            sqlite::Error::Unavailable { .. } => Self::Unavailable(error.into()),
+            sqlite::Error::Corrupt { .. } => Self::Corrupt(error.into()),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::{ClaimHash, CommentId, PostId, SessionId, UserId};
+
+/// What an event is about, and the unit of consistency: writers of one subject take turns, writers of different
+/// subjects never wait for each other. Its text form is one NATS subject: tokens parted by dots, nothing personal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// `account.<user>`
+    Account(UserId),
+    /// `username.<keyed hash>`: who holds a name
+    Username(ClaimHash),
+    /// `email.<keyed hash>`: who holds an address
+    Email(ClaimHash),
+    /// `session.<user>.<session>`
+    Session(UserId, SessionId),
+    /// `profile.<user>`
+    Profile(UserId),
+    /// `post.<post>`
+    Post(PostId),
+    /// `comment.<post>.<comment>`
+    Comment(PostId, CommentId),
+    /// `like.<post>.<user>`
+    Like(PostId, UserId),
+    /// `follow.<follower>.<followee>`
+    Follow(UserId, UserId),
+}
+
+macro_rules! kinds {
+    ($($variant:ident = $text:literal,)+) => {
+        /// The first token of a subject: which enum of events it takes.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind {
+            $($variant,)+
+        }
+
+        impl Kind {
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+
+            /// The kind that a subject or a wire name begins with.
+            pub(crate) fn of(dotted: &str) -> Option<Self> {
+                match dotted.split_once('.')?.0 {
+                    $($text => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+
+        impl FromStr for Kind {
+            type Err = ParseSubjectError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($text => Ok(Self::$variant),)+
+                    _ => Err(ParseSubjectError(text.to_owned())),
+                }
+            }
+        }
+
+        impl Subject {
+            pub const fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$variant(..) => Kind::$variant,)+
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    Account = "account",
+    Username = "username",
+    Email = "email",
+    Session = "session",
+    Profile = "profile",
+    Post = "post",
+    Comment = "comment",
+    Like = "like",
+    Follow = "follow",
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Kind {
+    /// True where every event says all that a decision needs of its subject (a toggle, a claim), so that the last
+    /// one alone is the state.
+    pub const fn last_event_is_state(self) -> bool {
+        match self {
+            Self::Username | Self::Email | Self::Session | Self::Comment | Self::Like | Self::Follow => true,
+            Self::Account | Self::Profile | Self::Post => false,
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.kind();
+        match self {
+            Self::Account(user) | Self::Profile(user) => write!(f, "{kind}.{user}"),
+            Self::Username(hash) | Self::Email(hash) => write!(f, "{kind}.{hash}"),
+            Self::Session(user, session) => write!(f, "{kind}.{user}.{session}"),
+            Self::Post(post) => write!(f, "{kind}.{post}"),
+            Self::Comment(post, comment) => write!(f, "{kind}.{post}.{comment}"),
+            Self::Like(post, user) => write!(f, "{kind}.{post}.{user}"),
+            Self::Follow(follower, followee) => write!(f, "{kind}.{follower}.{followee}"),
+        }
+    }
+}
+
+/// The text is no subject that this program knows.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is not a subject")]
+pub struct ParseSubjectError(String);
+
+impl FromStr for Subject {
+    type Err = ParseSubjectError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unknown = || ParseSubjectError(text.to_owned());
+        let kind = Kind::of(text).ok_or_else(unknown)?;
+        let mut tokens = text.split('.').skip(1);
+        let subject = match kind {
+            Kind::Account => token(&mut tokens).map(Self::Account),
+            Kind::Username => token(&mut tokens).map(Self::Username),
+            Kind::Email => token(&mut tokens).map(Self::Email),
+            Kind::Session => two(&mut tokens).map(|(user, session)| Self::Session(user, session)),
+            Kind::Profile => token(&mut tokens).map(Self::Profile),
+            Kind::Post => token(&mut tokens).map(Self::Post),
+            Kind::Comment => two(&mut tokens).map(|(post, comment)| Self::Comment(post, comment)),
+            Kind::Like => two(&mut tokens).map(|(post, user)| Self::Like(post, user)),
+            Kind::Follow => two(&mut tokens).map(|(follower, followee)| Self::Follow(follower, followee)),
+        };
+        match (subject, tokens.next()) {
+            (Some(subject), None) => Ok(subject),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+fn token<'a, T: FromStr>(tokens: &mut impl Iterator<Item = &'a str>) -> Option<T> {
+    tokens.next()?.parse().ok()
+}
+
+fn two<'a, A: FromStr, B: FromStr>(tokens: &mut impl Iterator<Item = &'a str>) -> Option<(A, B)> {
+    Some((token(tokens)?, token(tokens)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn every_subject_reads_back_from_its_text() {
+        let id = Uuid::from_u128;
+        let (user, other) = (UserId::new(id(1)), UserId::new(id(2)));
+        let post = PostId::new(id(3));
+        let subjects = [
+            Subject::Account(user),
+            Subject::Username(ClaimHash([7; 16])),
+            Subject::Email(ClaimHash([8; 16])),
+            Subject::Session(user, SessionId::new(id(4))),
+            Subject::Profile(user),
+            Subject::Post(post),
+            Subject::Comment(post, CommentId::new(id(5))),
+            Subject::Like(post, user),
+            Subject::Follow(user, other),
+        ];
+        assert_eq!(subjects.map(|s| s.kind()).as_slice(), Kind::ALL);
+        for subject in subjects {
+            assert_eq!(subject.to_string().parse(), Ok(subject));
+        }
+    }
+
+    #[test]
+    fn what_is_no_subject_is_refused() {
+        let post = "000000000000000000000000000000ab";
+        for text in [
+            "",
+            "post",
+            "post.",
+            "post.x",
+            &format!("post.{post}.{post}"),
+            &format!("like.{post}"),
+            "planet.1",
+        ] {
+            assert!(text.parse::<Subject>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The one place where events of old versions are lifted to the newest. A version that has been released is never
+//! written again and never forgotten: its fixture stays, and a step here leads from it to the next version.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+/// From one version to the next. What is sealed stays sealed: a step moves the sealed value as it is.
+struct Step {
+    from: &'static str,
+    to: &'static str,
+    body: fn(Value) -> Value,
+}
+
+/// Empty as long as every event is in its first version.
+const STEPS: &[Step] = &[];
+
+/// The newest wire name and body of an event read from the log.
+pub(crate) fn newest<'a>(
+    wire_name: &'a str,
+    body: &'a [u8],
+) -> Result<(&'a str, Cow<'a, [u8]>), serde_json::Error> {
+    lift(STEPS, wire_name, body)
+}
+
+fn lift<'a>(
+    steps: &[Step],
+    mut wire_name: &'a str,
+    body: &'a [u8],
+) -> Result<(&'a str, Cow<'a, [u8]>), serde_json::Error> {
+    let mut lifted = None;
+    while let Some(step) = steps.iter().find(|step| step.from == wire_name) {
+        let value = match lifted.take() {
+            Some(value) => value,
+            None => serde_json::from_slice(body)?,
+        };
+        lifted = Some((step.body)(value));
+        wire_name = step.to;
+    }
+    Ok(match lifted {
+        Some(value) => (wire_name, Cow::Owned(serde_json::to_vec(&value)?)),
+        None => (wire_name, Cow::Borrowed(body)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const GREETINGS: &[Step] = &[
+        Step {
+            from: "greeting.sent.v1",
+            to: "greeting.sent.v2",
+            body: |old| json!({ "words": [old["word"]], "sealed": old["sealed"] }),
+        },
+        Step {
+            from: "greeting.sent.v2",
+            to: "greeting.sent.v3",
+            body: |mut old| {
+                old["language"] = json!("en");
+                old
+            },
+        },
+    ];
+
+    #[test]
+    fn an_old_event_takes_every_step_to_the_newest_version() {
+        let (name, body) = lift(GREETINGS, "greeting.sent.v1", br#"{"word":"hi","sealed":"c2Vh"}"#).unwrap();
+        assert_eq!(name, "greeting.sent.v3");
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body, json!({ "words": ["hi"], "sealed": "c2Vh", "language": "en" }));
+    }
+
+    #[test]
+    fn the_newest_version_is_passed_on_untouched() {
+        let written = br#"{ "words" : [] }"#;
+        let (name, body) = lift(GREETINGS, "greeting.sent.v3", written).unwrap();
+        assert_eq!((name, body.as_ref()), ("greeting.sent.v3", written.as_slice()));
+    }
+
+    #[test]
+    fn every_step_leads_to_a_version_that_can_be_read() {
+        for step in STEPS {
+            let known = crate::Event::wire_names().any(|name| name == step.to)
+                || STEPS.iter().any(|s| s.from == step.to);
+            assert!(known, "{} leads to {}, which nothing reads", step.from, step.to);
+        }
+    }
+}

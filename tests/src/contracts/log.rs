@@ -1,0 +1,396 @@
+//! The contract of [`EventLog`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta};
+use events::{
+    AppendError, EventId, EventLog, Filter, Follow, Kind, Message, Position, PostId, Progress, Stored,
+    Subject, UserId,
+};
+use futures::future::join_all;
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+/// How long a contract waits for what must happen.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// An engine that can be put through what engines go through.
+#[async_trait]
+pub trait LogEngine: Send {
+    /// The log; after a restart of the engine it may be another object.
+    fn log(&self) -> Arc<dyn EventLog>;
+
+    /// Stops the engine without warning and starts it again.
+    async fn restart(&mut self);
+
+    /// Lets what is asked of the engine arrive, but none of its answers, until [`answers_arrive`](Self::answers_arrive).
+    /// False where the engine is so near that no answer can be lost.
+    async fn lose_answers(&mut self) -> bool;
+
+    async fn answers_arrive(&mut self);
+
+    /// Another way to the same log, which loses nothing.
+    fn witness(&self) -> Arc<dyn EventLog>;
+}
+
+fn any_id() -> Uuid {
+    Uuid::from_u128(rand::rng().random())
+}
+
+fn post() -> Subject {
+    Subject::Post(PostId::new(any_id()))
+}
+
+fn like() -> Subject {
+    Subject::Like(PostId::new(any_id()), UserId::new(any_id()))
+}
+
+fn message(subject: Subject, body: &str) -> Message {
+    Message {
+        envelope: events::Envelope {
+            id: EventId::new(any_id()),
+            event_type: "post.published.v1".into(),
+            source: "contract".into(),
+            time: DateTime::UNIX_EPOCH + TimeDelta::microseconds(1_700_000_000_123_456),
+            subject,
+            actor: Some(UserId::new(any_id())),
+            correlation: any_id(),
+            causation: Some(EventId::new(any_id())),
+            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+        },
+        body: body.to_owned().into(),
+    }
+}
+
+async fn append(log: &dyn EventLog, subject: Subject, expected: Position) -> Stored {
+    let message = message(subject, "{}");
+    let position = log.append(&message, expected).await.expect("append");
+    Stored { position, message }
+}
+
+/// All events up to a position, by following from a given one.
+async fn followed(log: &dyn EventLog, filter: Filter, after: Position, until: Position) -> Vec<Stored> {
+    let mut follow = log.follow(filter.clone(), after);
+    let mut events = Vec::new();
+    let mut passed = after;
+    while passed < until {
+        let batch = timeout(LIMIT, follow.next_batch(500))
+            .await
+            .expect("the follower says nothing")
+            .unwrap()
+            .unwrap();
+        assert!(batch.passed >= passed, "it goes back from {passed} to {}", batch.passed);
+        for event in &batch.events {
+            assert!(
+                event.position > passed,
+                "position {} after {passed} was said to be passed",
+                event.position
+            );
+            assert!(filter.takes(event.message.envelope.subject.kind()));
+        }
+        passed = batch.passed;
+        events.extend(batch.events);
+    }
+    events.retain(|event| event.position <= until);
+    events
+}
+
+pub async fn what_is_appended_is_read_back_as_it_was_written(log: &dyn EventLog) {
+    let (subject, other) = (post(), post());
+    let mut bare = message(subject, r#"{"caption":"Zürich 🌄","n":[1,2.5,null]}"#);
+    bare.envelope.actor = None;
+    bare.envelope.causation = None;
+    bare.envelope.traceparent = None;
+    let before = log.head().await.unwrap();
+
+    let first = log.append(&bare, Position::START).await.unwrap();
+    let second = append(log, subject, first).await;
+    let third = append(log, subject, second.position).await;
+    assert_eq!(first, Position(before.0 + 1), "positions have no gaps");
+    assert_eq!(third.position, Position(before.0 + 3));
+    assert_eq!(log.head().await.unwrap(), third.position);
+
+    let first = Stored { position: first, message: bare };
+    assert_eq!(
+        log.read(subject, Position::START).await.unwrap(),
+        [first.clone(), second.clone(), third.clone()]
+    );
+    assert_eq!(log.read(subject, first.position).await.unwrap(), [second, third.clone()]);
+    assert_eq!(log.read(subject, third.position).await.unwrap(), []);
+    assert_eq!(log.read(other, Position::START).await.unwrap(), []);
+    let last = log.last(&[other, subject, subject]).await.unwrap();
+    assert_eq!(last, [None, Some(third.clone()), Some(third)]);
+    assert_eq!(log.last(&[]).await.unwrap(), []);
+}
+
+pub async fn an_append_that_expects_another_position_is_a_conflict_and_leaves_nothing(log: &dyn EventLog) {
+    let subject = post();
+    let first = append(log, subject, Position::START).await;
+    let elsewhere = append(log, post(), Position::START).await;
+    let head = log.head().await.unwrap();
+    for expected in
+        [Position::START, Position(first.position.0 - 1), elsewhere.position, Position(head.0 + 10)]
+    {
+        let refused = log.append(&message(subject, "{}"), expected).await;
+        assert!(matches!(refused, Err(AppendError::Conflict)), "expecting {expected}: {refused:?}");
+    }
+    let unborn = log.append(&message(post(), "{}"), first.position).await;
+    assert!(matches!(unborn, Err(AppendError::Conflict)), "{unborn:?}");
+    assert_eq!(log.head().await.unwrap(), head);
+    assert_eq!(log.read(subject, Position::START).await.unwrap(), [first]);
+}
+
+/// Races of every width, first for an empty subject and then for one with an event.
+pub async fn of_writers_that_race_for_one_subject_exactly_one_wins(log: &Arc<dyn EventLog>) {
+    for writers in [2, 2, 2, 2, 8, 64] {
+        let subject = post();
+        let mut expected = Position::START;
+        for _ in 0..3 {
+            let messages: Vec<Message> = (0..writers).map(|_| message(subject, "{}")).collect();
+            let outcomes = join_all(messages.iter().map(|message| log.append(message, expected))).await;
+            let won: Vec<(&Message, Position)> = messages
+                .iter()
+                .zip(&outcomes)
+                .filter_map(|(m, outcome)| Some((m, *outcome.as_ref().ok()?)))
+                .collect();
+            let lost =
+                outcomes.iter().filter(|outcome| matches!(outcome, Err(AppendError::Conflict))).count();
+            assert_eq!((won.len(), lost), (1, writers - 1), "{outcomes:?}");
+            let (winner, position) = won[0];
+            let read = log.read(subject, expected).await.unwrap();
+            assert_eq!(read, [Stored { position, message: winner.clone() }]);
+            expected = position;
+        }
+    }
+}
+
+pub async fn the_same_append_again_answers_the_same_position(log: &dyn EventLog) {
+    let subject = post();
+    let first = append(log, subject, Position::START).await;
+    assert_eq!(log.append(&first.message, Position::START).await.unwrap(), first.position);
+    let second = append(log, subject, first.position).await;
+    // Also when the subject has gone on since.
+    assert_eq!(log.append(&first.message, Position::START).await.unwrap(), first.position);
+    assert_eq!(log.append(&second.message, first.position).await.unwrap(), second.position);
+    assert_eq!(log.read(subject, Position::START).await.unwrap(), [first, second]);
+}
+
+/// The event lands, but nobody is told: the adapter must find out by itself, and must not append it twice.
+pub async fn an_answer_that_is_lost_after_the_append_landed_is_found_out(engine: &mut dyn LogEngine) {
+    for _ in 0..3 {
+        let subject = post();
+        let message = message(subject, "{}");
+        let (log, witness) = (engine.log(), engine.witness());
+        if !engine.lose_answers().await {
+            // In one process the only one who can miss the answer is a caller that stopped waiting.
+            let mut appending = log.append(&message, Position::START);
+            let _ = futures::poll!(&mut appending);
+            drop(appending);
+            let position = log.append(&message, Position::START).await.unwrap();
+            assert_eq!(log.read(subject, Position::START).await.unwrap(), [Stored { position, message }]);
+            continue;
+        }
+        let appending = log.append(&message, Position::START);
+        let landed = async {
+            while witness.last(&[subject]).await.unwrap()[0].is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            engine.answers_arrive().await;
+        };
+        let (appended, ()) = timeout(LIMIT, async { tokio::join!(appending, landed) }).await.unwrap();
+        let position = appended.expect("the event landed, so the append succeeded");
+        assert_eq!(witness.read(subject, Position::START).await.unwrap(), [Stored { position, message }]);
+    }
+}
+
+/// Writers and readers at once: each reader starts somewhere, with some filter, and must see exactly what the log
+/// holds from there on.
+pub async fn a_reader_that_starts_anywhere_misses_nothing_while_writers_go_on(log: &Arc<dyn EventLog>) {
+    const WRITERS: usize = 8;
+    const EVENTS_EACH: usize = 150;
+    const READERS: usize = 12;
+    let start = log.head().await.unwrap();
+    let end = Position(start.0 + (WRITERS * EVENTS_EACH) as u64);
+    let kinds =
+        [Filter::everything(), Filter::kinds(&[Kind::Like]), Filter::kinds(&[Kind::Post, Kind::Follow])];
+
+    let write = join_all((0..WRITERS).map(|_| async {
+        for _ in 0..EVENTS_EACH {
+            let subject = if rand::random() { post() } else { like() };
+            append(&**log, subject, Position::START).await;
+        }
+    }));
+    let read = join_all((0..READERS).map(|reader| {
+        let filter = kinds[reader % kinds.len()].clone();
+        async move {
+            // Begin while the writers are at work, at a position that may not be there yet.
+            let after = Position(start.0 + rand::rng().random_range(0..(WRITERS * EVENTS_EACH) as u64));
+            (after, filter.clone(), followed(&**log, filter, after, end).await)
+        }
+    }));
+    let (_, read) = timeout(LIMIT * 2, async { tokio::join!(write, read) }).await.expect("readers never end");
+
+    let all = followed(&**log, Filter::everything(), start, end).await;
+    assert_eq!(all.len(), WRITERS * EVENTS_EACH);
+    assert!(all.iter().zip(start.0 + 1..).all(|(event, position)| event.position.0 == position), "gaps");
+    for (after, filter, read) in read {
+        let expected: Vec<&Stored> = all
+            .iter()
+            .filter(|event| event.position > after && filter.takes(event.message.envelope.subject.kind()))
+            .collect();
+        assert_eq!(read.iter().collect::<Vec<_>>(), expected, "after {after}, {filter:?}");
+    }
+}
+
+/// A follower whose events do not come must still learn how far the log has gone.
+pub async fn a_follower_is_told_how_far_it_has_passed_what_is_not_for_it(log: &dyn EventLog) {
+    let head = log.head().await.unwrap();
+    let mut follow = log.follow(Filter::kinds(&[Kind::Profile]), head);
+    for _ in 0..3 {
+        let foreign = append(log, post(), Position::START).await;
+        wait_passed(&mut follow, foreign.position).await;
+    }
+}
+
+async fn wait_passed(follow: &mut Follow, position: Position) {
+    loop {
+        let batch = timeout(LIMIT, follow.next_batch(500)).await.expect("not told").unwrap().unwrap();
+        assert_eq!(batch.events, []);
+        if batch.passed >= position {
+            return;
+        }
+    }
+}
+
+/// Every event once and in order, with the engine killed and started again in the middle, more than once.
+pub async fn follow_delivers_every_event_once_and_in_order_across_restarts(engine: &mut dyn LogEngine) {
+    const EVENTS: usize = 300;
+    let start = engine.log().head().await.unwrap();
+    let mut follow = engine.log().follow(Filter::everything(), start);
+    let mut delivered: Vec<Stored> = Vec::new();
+    let mut appended = Vec::new();
+    while delivered.len() < EVENTS {
+        let write = appended.len() < EVENTS;
+        if write {
+            for _ in 0..50 {
+                appended.push(append(&*engine.log(), like(), Position::START).await);
+            }
+        }
+        // While there is more to come, take a little, so that the follower is behind when the engine is killed.
+        let limit = if write { 20 } else { 500 };
+        match timeout(LIMIT, follow.next_batch(limit)).await.expect("nothing is delivered") {
+            Some(batch) => delivered.extend(batch.unwrap().events),
+            // The log went down with its process: the next one goes on from the position reached.
+            None => {
+                let reached = delivered.last().map_or(start, |event| event.position);
+                follow = engine.log().follow(Filter::everything(), reached);
+            }
+        }
+        if write {
+            engine.restart().await;
+        }
+    }
+    assert_eq!(delivered, appended);
+}
+
+pub async fn news_of_progress_reaches_every_listener(log: &dyn EventLog) {
+    let (mut one, mut two) = (log.progress(), log.progress());
+    let told =
+        Progress { projection: "likes".into(), kinds: vec![Kind::Like, Kind::Post], position: Position(42) };
+    log.announce(told.clone());
+    for listener in [&mut one, &mut two] {
+        assert_eq!(timeout(LIMIT, listener.recv()).await.unwrap().unwrap(), told);
+    }
+}
+
+/// What older programs have written, kept under `tests/fixtures`: it must open, read the same, and take more.
+pub async fn a_log_written_by_an_older_program_opens_and_goes_on(log: &dyn EventLog, written: &[Message]) {
+    let end = Position(written.len() as u64);
+    let read = followed(log, Filter::everything(), Position::START, end).await;
+    assert_eq!(read.iter().map(|event| event.message.clone()).collect::<Vec<_>>(), written);
+    let mut last = HashMap::new();
+    for (message, position) in written.iter().zip(1..) {
+        last.insert(message.envelope.subject, Position(position));
+    }
+    for (subject, position) in &last {
+        assert_eq!(
+            log.last(&[*subject]).await.unwrap()[0].as_ref().map(|event| event.position),
+            Some(*position)
+        );
+        let of_subject: Vec<&Message> = written.iter().filter(|m| m.envelope.subject == *subject).collect();
+        let read = log.read(*subject, Position::START).await.unwrap();
+        assert_eq!(read.iter().map(|event| &event.message).collect::<Vec<_>>(), of_subject);
+    }
+    let (subject, position) =
+        last.iter().collect::<Vec<_>>().choose(&mut rand::rng()).map(|(s, p)| (**s, **p)).unwrap();
+    assert_eq!(append(log, subject, position).await.position, Position(end.0 + 1));
+}
+
+pub async fn a_reader_follows_what_somebody_else_appends(log: &dyn EventLog, somebody_else: &dyn EventLog) {
+    let start = log.head().await.unwrap();
+    let mut follow = log.follow(Filter::everything(), start);
+    for _ in 0..3 {
+        let appended = append(somebody_else, post(), Position::START).await;
+        let mut seen = Vec::new();
+        while seen.is_empty() {
+            let batch = timeout(LIMIT, follow.next_batch(500)).await.expect("not seen").unwrap().unwrap();
+            seen.extend(batch.events);
+        }
+        assert_eq!(seen, [appended]);
+    }
+}
+
+pub async fn of_writers_in_two_processes_exactly_one_wins(one: &Arc<dyn EventLog>, two: &Arc<dyn EventLog>) {
+    for _ in 0..20 {
+        let subject = post();
+        let (first, second) = (message(subject, "{}"), message(subject, "{}"));
+        let outcomes =
+            tokio::join!(one.append(&first, Position::START), two.append(&second, Position::START));
+        match outcomes {
+            (Ok(_), Err(AppendError::Conflict)) | (Err(AppendError::Conflict), Ok(_)) => {}
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(one.read(subject, Position::START).await.unwrap().len(), 1);
+    }
+}
+
+/// While the engine is out of reach every call says so within a bound; afterwards all works again, without help.
+pub async fn an_outage_is_told_and_ends_by_itself(log: &dyn EventLog, mend: impl FnOnce()) {
+    let subject = post();
+    let subjects = [subject];
+    let message = message(subject, "{}");
+    let outcomes = timeout(LIMIT, async {
+        tokio::join!(
+            log.append(&message, Position::START),
+            log.last(&subjects),
+            log.read(subject, Position::START),
+            log.head()
+        )
+    })
+    .await
+    .expect("a call does not end during an outage");
+    assert!(
+        matches!(outcomes.0, Err(AppendError::Log(events::LogError::Unavailable(_)))),
+        "{:?}",
+        outcomes.0
+    );
+    assert!(matches!(outcomes.1, Err(events::LogError::Unavailable(_))), "{:?}", outcomes.1);
+    assert!(matches!(outcomes.2, Err(events::LogError::Unavailable(_))), "{:?}", outcomes.2);
+    assert!(matches!(outcomes.3, Err(events::LogError::Unavailable(_))), "{:?}", outcomes.3);
+    mend();
+    let appended = timeout(LIMIT, async {
+        loop {
+            if let Ok(position) = log.append(&message, Position::START).await {
+                break position;
+            }
+        }
+    })
+    .await
+    .expect("the log does not come back");
+    assert_eq!(log.read(subject, Position::START).await.unwrap(), [Stored { position: appended, message }]);
+}

@@ -1,0 +1,48 @@
+//! The contract of [`KeyVault`].
+
+use std::sync::Arc;
+
+use events::{KeyName, KeyState, KeyVault, UserId};
+use futures::future::join_all;
+use rand::RngExt;
+use uuid::Uuid;
+
+fn person() -> KeyName {
+    KeyName::Person(UserId::new(Uuid::from_u128(rand::rng().random())))
+}
+
+async fn state(vault: &dyn KeyVault, name: KeyName) -> KeyState {
+    vault.get(&[name]).await.unwrap().remove(0)
+}
+
+pub async fn a_key_is_kept_as_it_was_wrapped(vault: &dyn KeyVault) {
+    let (ann, bob, secret) = (person(), person(), KeyName::Secret("contract"));
+    assert_eq!(vault.create(ann, vec![1, 2, 3]).await.unwrap(), KeyState::Present(vec![1, 2, 3]));
+    assert_eq!(vault.create(secret, vec![0, 255]).await.unwrap(), KeyState::Present(vec![0, 255]));
+    let states = vault.get(&[bob, ann, secret, ann]).await.unwrap();
+    let present = |bytes: &[u8]| KeyState::Present(bytes.to_vec());
+    assert_eq!(states, [KeyState::Absent, present(&[1, 2, 3]), present(&[0, 255]), present(&[1, 2, 3])]);
+}
+
+pub async fn of_those_who_create_at_once_all_are_told_the_same_key(vault: &Arc<dyn KeyVault>) {
+    for _ in 0..5 {
+        let name = person();
+        let told = join_all((0..16).map(|n| vault.create(name, vec![n; 8]))).await;
+        let first = told[0].as_ref().unwrap();
+        assert!(matches!(first, KeyState::Present(_)));
+        assert!(told.iter().all(|answer| answer.as_ref().unwrap() == first), "{told:?}");
+        assert_eq!(state(&**vault, name).await, *first);
+    }
+}
+
+pub async fn a_destroyed_key_stays_destroyed(vault: &dyn KeyVault) {
+    let (known, never) = (person(), person());
+    vault.create(known, vec![7; 64]).await.unwrap();
+    for name in [known, never] {
+        vault.destroy(name).await.unwrap();
+        vault.destroy(name).await.unwrap();
+        assert_eq!(state(vault, name).await, KeyState::Destroyed);
+        assert_eq!(vault.create(name, vec![8; 64]).await.unwrap(), KeyState::Destroyed);
+        assert_eq!(state(vault, name).await, KeyState::Destroyed);
+    }
+}

@@ -1,0 +1,579 @@
+//! The contract of [`ViewStore`], on views of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use views::{
+    Commit, CommitError, Copy, Cursor, Direction, Document, FanOut, Index, KeyPart, Parked, Patch, Query,
+    StoreError, View, ViewStore, ViewStoreExt, Writes,
+};
+
+/// How long a contract waits for what must happen.
+const LIMIT: Duration = Duration::from_mins(1);
+
+pub const VIEWS: &[&View] = &[&BOOKS, &SHELVES];
+
+const BOOKS: View = View { name: "books", indexes: &[&BY_AUTHOR, &BY_TITLE, &OF_AUTHOR_IN_PRINT, &BY_YEAR] };
+const BY_AUTHOR: Index =
+    Index { name: "by_author", equals: &["author"], order: "year", direction: Direction::Descending };
+const BY_TITLE: Index =
+    Index { name: "by_title", equals: &[], order: "title", direction: Direction::Ascending };
+const OF_AUTHOR_IN_PRINT: Index = Index {
+    name: "of_author_in_print",
+    equals: &["author", "in_print"],
+    order: "year",
+    direction: Direction::Ascending,
+};
+const BY_YEAR: Index =
+    Index { name: "by_year", equals: &[], order: "year", direction: Direction::Descending };
+const SHELVES: View = View { name: "shelves", indexes: &[&ON_SHELF] };
+const ON_SHELF: Index =
+    Index { name: "on_shelf", equals: &["reader"], order: "year", direction: Direction::Descending };
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Book {
+    title: String,
+    author: String,
+    year: i64,
+    in_print: bool,
+    copies: i64,
+    note: Option<String>,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Part {
+    name: String,
+    pages: u32,
+}
+
+impl Document for Book {
+    const VIEW: &'static View = &BOOKS;
+
+    fn key(&self) -> String {
+        self.title.clone()
+    }
+}
+
+/// A book on a reader's shelf, as a fan-out leaves it there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct OnShelf {
+    reader: String,
+    title: String,
+    year: i64,
+    in_print: bool,
+    parts: Option<Vec<Part>>,
+}
+
+impl Document for OnShelf {
+    const VIEW: &'static View = &SHELVES;
+
+    fn key(&self) -> String {
+        format!("{}.{}", self.reader, self.title)
+    }
+}
+
+fn book(title: &str, author: &str, year: i64) -> Book {
+    Book {
+        title: title.into(),
+        author: author.into(),
+        year,
+        in_print: year % 2 == 0,
+        copies: 1,
+        note: None,
+        parts: vec![Part { name: "Größe \"7\"\n🌄".into(), pages: 300 }],
+    }
+}
+
+/// A name that no other contract on the same store has used.
+fn fresh(prefix: &str) -> String {
+    format!("{prefix}-{:016x}", rand::rng().random::<u64>())
+}
+
+async fn commit(store: &dyn ViewStore, projection: &str, checkpoint: u64, write: impl FnOnce(&mut Writes)) {
+    let expected = store.checkpoint(projection).await.unwrap();
+    try_commit(store, projection, expected, checkpoint, write).await.unwrap();
+}
+
+async fn try_commit(
+    store: &dyn ViewStore,
+    projection: &str,
+    expected: u64,
+    checkpoint: u64,
+    write: impl FnOnce(&mut Writes),
+) -> Result<(), CommitError> {
+    let mut writes = Writes::default();
+    write(&mut writes);
+    store
+        .commit(Commit { projection, writes: writes.into_list(), parked: Vec::new(), expected, checkpoint })
+        .await
+}
+
+async fn get(store: &dyn ViewStore, key: &str) -> Option<Book> {
+    store.get(key).await.unwrap()
+}
+
+fn of_author(author: &str, limit: usize) -> Query {
+    Query::new(&BOOKS, &BY_AUTHOR, vec![author.into()], limit)
+}
+
+/// All pages of a query, each of its limit, with cursors carried as text as a client does.
+async fn all_pages<T: Document>(store: &dyn ViewStore, query: Query) -> Vec<T> {
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store.page_of::<T>(query.clone().after(after)).await.unwrap();
+        assert!(page.documents.len() <= query.limit);
+        found.extend(page.documents);
+        match page.next {
+            None => return found,
+            Some(next) => {
+                after = Some(Cursor::parse(&next.to_text(query.index).to_string(), query.index).unwrap());
+            }
+        }
+    }
+}
+
+pub async fn documents_are_read_back_as_they_were_put(store: &dyn ViewStore) {
+    let (projection, author) = (fresh("p"), fresh("a"));
+    let (one, two) = (book(&fresh("one.with.dots $and"), &author, 2000), book(&fresh("two"), &author, -1));
+    let mut noted = book(&fresh("noted"), &author, i64::MAX);
+    noted.note = Some(String::new());
+    noted.parts.clear();
+    commit(store, &projection, 10, |writes| {
+        for book in [&one, &two, &noted] {
+            writes.put(book).unwrap();
+        }
+    })
+    .await;
+    assert_eq!(store.checkpoint(&projection).await.unwrap(), 10);
+    assert_eq!(get(store, &one.title).await.as_ref(), Some(&one));
+    assert_eq!(get(store, &fresh("none")).await, None);
+    let keys = [two.title.clone(), fresh("none"), one.title.clone(), two.title.clone(), noted.title.clone()];
+    let found = store.get_all::<Book>(&keys).await.unwrap();
+    assert_eq!(found, [Some(two.clone()), None, Some(one), Some(two), Some(noted)]);
+    assert_eq!(store.get_all::<Book>(&[]).await.unwrap(), []);
+}
+
+pub async fn a_commit_is_all_or_nothing_and_moves_its_checkpoint(store: &dyn ViewStore) {
+    let (projection, author) = (fresh("p"), fresh("a"));
+    let (old, new) = (book(&fresh("old"), &author, 1), book(&fresh("new"), &author, 2));
+    commit(store, &projection, 5, |writes| writes.put(&old).unwrap()).await;
+
+    // From a checkpoint that is not the present one, in either direction: nothing is written.
+    for stale in [0, 4, 6] {
+        let fenced = try_commit(store, &projection, stale, 9, |writes| {
+            writes.put(&new).unwrap();
+            writes.delete::<Book>(&old.title);
+        })
+        .await;
+        assert!(matches!(fenced, Err(CommitError::Fenced { actual: 5 })), "{fenced:?}");
+    }
+    assert_eq!(store.checkpoint(&projection).await.unwrap(), 5);
+    assert_eq!((get(store, &old.title).await, get(store, &new.title).await), (Some(old), None));
+
+    // A batch without writes moves the checkpoint all the same; another projection's stays where it is.
+    commit(store, &projection, 7, |_| {}).await;
+    assert_eq!(store.checkpoint(&projection).await.unwrap(), 7);
+    assert_eq!(store.checkpoint(&fresh("p")).await.unwrap(), 0);
+}
+
+/// Two workers on one projection, each at full speed: every batch is taken in once.
+pub async fn of_two_workers_on_one_projection_one_is_fenced_off(store: &Arc<dyn ViewStore>) {
+    const BATCHES: u64 = 30;
+    let (projection, title) = (fresh("p"), fresh("counted"));
+    commit(&**store, &projection, 1, |writes| writes.put(&book(&title, &title, 1)).unwrap()).await;
+    let work = async || {
+        let mut fenced = 0;
+        loop {
+            let expected = store.checkpoint(&projection).await.unwrap();
+            if expected > BATCHES {
+                return fenced;
+            }
+            let outcome = try_commit(&**store, &projection, expected, expected + 1, |writes| {
+                writes.patch::<Book>(&title, Patch::default().inc("copies", 1));
+            })
+            .await;
+            match outcome {
+                Ok(()) => {}
+                Err(CommitError::Fenced { actual }) => {
+                    assert!(actual > expected);
+                    fenced += 1;
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    };
+    let fenced = timeout(LIMIT, async { tokio::join!(work(), work(), work()) }).await.unwrap();
+    let counted = get(&**store, &title).await.unwrap().copies;
+    assert_eq!(counted, 1 + i64::try_from(BATCHES).unwrap(), "fenced off: {fenced:?}");
+}
+
+/// What a crash leaves behind: either the whole batch or nothing of it.
+pub async fn writes_to_several_views_stand_or_fall_together(store: &Arc<dyn ViewStore>) {
+    let projection = fresh("p");
+    let reader = fresh("r");
+    let title = fresh("both");
+    let shelf =
+        OnShelf { reader: reader.clone(), title: title.clone(), year: 1, in_print: true, parts: None };
+    let committing = commit(&**store, &projection, 3, |writes| {
+        writes.put(&book(&title, &reader, 1)).unwrap();
+        writes.put(&shelf).unwrap();
+    });
+    // A reader at the same time sees both or none, in the order in which none can be seen to be missing.
+    let watching = async {
+        loop {
+            let on_shelf = store.get::<OnShelf>(&shelf.key()).await.unwrap();
+            let known = get(&**store, &title).await;
+            assert!(on_shelf.is_none() || known.is_some(), "the second write is there, the first is not");
+            if on_shelf.is_some() {
+                return;
+            }
+        }
+    };
+    timeout(LIMIT, async { tokio::join!(committing, watching) }).await.unwrap();
+}
+
+pub async fn a_patch_sets_and_counts_and_leaves_the_rest(store: &dyn ViewStore) {
+    let (projection, title) = (fresh("p"), fresh("patched"));
+    let mut expected = book(&title, &fresh("a"), 1900);
+    commit(store, &projection, 1, |writes| writes.put(&expected).unwrap()).await;
+    commit(store, &projection, 2, |writes| {
+        let patch = Patch::default().inc("copies", 41).set("note", "it's \"quoted\"").set("in_print", false);
+        writes.patch::<Book>(&title, patch);
+        writes.patch::<Book>(fresh("missing"), Patch::default().inc("copies", 1));
+    })
+    .await;
+    expected.copies = 42;
+    expected.note = Some("it's \"quoted\"".into());
+    expected.in_print = false;
+    assert_eq!(get(store, &title).await.unwrap(), expected);
+
+    commit(store, &projection, 3, |writes| {
+        let parts = json!([{ "name": "x", "pages": 1 }]);
+        let patch = Patch::default().inc("copies", -50).set("note", Value::Null).set("parts", parts);
+        writes.patch::<Book>(&title, patch);
+    })
+    .await;
+    expected.copies = -8;
+    expected.note = None;
+    expected.parts = vec![Part { name: "x".into(), pages: 1 }];
+    assert_eq!(get(store, &title).await.unwrap(), expected);
+
+    // The order field too: the index follows.
+    commit(store, &projection, 4, |writes| {
+        writes.patch::<Book>(&title, Patch::default().set("year", 1950));
+        writes.patch::<Book>(&title, Patch::default());
+    })
+    .await;
+    expected.year = 1950;
+    assert_eq!(all_pages::<Book>(store, of_author(&expected.author, 5)).await, [expected]);
+}
+
+pub async fn a_deletion_takes_what_it_names_and_nothing_else(store: &dyn ViewStore) {
+    let (projection, author, other) = (fresh("p"), fresh("a"), fresh("a"));
+    let books: Vec<Book> =
+        (0..50).map(|n| book(&fresh("b"), if n < 40 { &author } else { &other }, n)).collect();
+    commit(store, &projection, 1, |writes| books.iter().for_each(|book| writes.put(book).unwrap())).await;
+
+    commit(store, &projection, 2, |writes| {
+        writes.delete::<Book>(&books[0].title);
+        writes.delete::<Book>(fresh("missing"));
+    })
+    .await;
+    assert_eq!(get(store, &books[0].title).await, None);
+    assert_eq!(all_pages::<Book>(store, of_author(&author, 100)).await.len(), 39);
+
+    // By the equal fields of an index; what is put after it in the same batch stays, what was put before goes.
+    let (before, after) = (book(&fresh("before"), &author, 0), book(&fresh("after"), &author, 1));
+    commit(store, &projection, 3, |writes| {
+        writes.put(&before).unwrap();
+        writes.delete_where::<Book>(&OF_AUTHOR_IN_PRINT, vec![author.clone().into(), true.into()]);
+        writes.put(&after).unwrap();
+    })
+    .await;
+    let left = all_pages::<Book>(store, of_author(&author, 100)).await;
+    assert!(left.iter().all(|book| !book.in_print));
+    assert_eq!(left.len(), 21, "the odd ones, and the one put after");
+    assert_eq!(all_pages::<Book>(store, of_author(&other, 100)).await.len(), 10);
+}
+
+pub async fn pages_are_in_order_and_none_is_missing_or_twice(store: &dyn ViewStore) {
+    let (projection, author) = (fresh("p"), fresh("a"));
+    // Many share a year, so that the key must break ties.
+    let mut books: Vec<Book> = (0..103).map(|n| book(&fresh("b"), &author, n / 10)).collect();
+    commit(store, &projection, 1, |writes| books.iter().for_each(|book| writes.put(book).unwrap())).await;
+
+    books.sort_by(|a, b| (b.year, &b.title).cmp(&(a.year, &a.title)));
+    for limit in [1, 7, 102, 103, 104] {
+        assert_eq!(all_pages::<Book>(store, of_author(&author, limit)).await, books, "pages of {limit}");
+    }
+    let mut in_print: Vec<Book> = books.iter().filter(|book| book.in_print).cloned().collect();
+    in_print.sort_by(|a, b| (a.year, &a.title).cmp(&(b.year, &b.title)));
+    let query = Query::new(&BOOKS, &OF_AUTHOR_IN_PRINT, vec![author.clone().into(), true.into()], 9);
+    assert_eq!(all_pages::<Book>(store, query).await, in_print);
+    assert_eq!(all_pages::<Book>(store, of_author(&fresh("nobody"), 5)).await, []);
+}
+
+/// A value that looks like an operator, a path or a pattern finds only what is exactly so.
+pub async fn a_value_is_a_value_and_never_an_operator(store: &dyn ViewStore) {
+    let projection = fresh("p");
+    let strange = ["$gt", ".*", "' OR 1=1 --", "%", "\u{0}", "a\"b", "{\"$gt\":\"\"}"];
+    let books: Vec<Book> = strange.iter().map(|author| book(&fresh(author), author, 1)).collect();
+    commit(store, &projection, 1, |writes| books.iter().for_each(|book| writes.put(book).unwrap())).await;
+    for author in strange {
+        let found = all_pages::<Book>(store, of_author(author, 10)).await;
+        assert!(found.iter().any(|book| books.contains(book)), "{author}");
+        assert!(found.iter().all(|book| book.author == author), "{author}");
+    }
+    for operator in [json!({ "$gt": "" }), json!({ "$ne": null }), json!(["$gt"])] {
+        let query = Query::new(&BOOKS, &BY_AUTHOR, vec![operator], 10);
+        assert_eq!(all_pages::<Book>(store, query).await, []);
+    }
+}
+
+pub async fn a_prefix_finds_what_begins_with_it(store: &dyn ViewStore) {
+    let (projection, root) = (fresh("p"), fresh("π"));
+    let titles = ["", "a", "ab", "abc", "abä", "ab\u{10ffff}", "ac", "b", "A", "ä"];
+    let books: Vec<Book> = titles.iter().map(|title| book(&format!("{root}{title}"), "x", 1)).collect();
+    commit(store, &projection, 1, |writes| books.iter().for_each(|book| writes.put(book).unwrap())).await;
+    for prefix in ["", "a", "ab", "abc", "z", "A", "ä"] {
+        let mut expected: Vec<String> = titles
+            .iter()
+            .filter(|title| title.starts_with(prefix))
+            .map(|title| format!("{root}{title}"))
+            .collect();
+        // The one title that ends in the highest character of all lies beyond the bounds of its own prefix.
+        expected.retain(|title| !title.ends_with(char::MAX));
+        expected.sort();
+        let query = Query::new(&BOOKS, &BY_TITLE, Vec::new(), 2).with_prefix(format!("{root}{prefix}"));
+        let mut found: Vec<String> =
+            all_pages::<Book>(store, query).await.into_iter().map(|b| b.title).collect();
+        found.retain(|title| !title.ends_with(char::MAX));
+        assert_eq!(found, expected, "{prefix}");
+    }
+}
+
+/// A client pages through a list while others add to both ends and take away from the middle.
+pub async fn pages_stay_exact_while_documents_come_and_go(store: &Arc<dyn ViewStore>) {
+    let (projection, author) = (fresh("p"), fresh("a"));
+    let books: Vec<Book> = (0..200).map(|n| book(&fresh("b"), &author, 1000 + n)).collect();
+    commit(&**store, &projection, 1, |writes| books.iter().for_each(|book| writes.put(book).unwrap())).await;
+
+    let removed: Vec<&Book> = books.iter().step_by(9).collect();
+    let change = async {
+        for (n, book_gone) in removed.iter().enumerate() {
+            let n = i64::try_from(n).unwrap();
+            commit(&**store, &projection, 2 + n.unsigned_abs(), |writes| {
+                writes.put(&book(&fresh("newer"), &author, 5000 + n)).unwrap();
+                writes.put(&book(&fresh("older"), &author, 500 - n)).unwrap();
+                writes.delete::<Book>(&book_gone.title);
+            })
+            .await;
+        }
+    };
+    let readers = join_all((0..4).map(|reader| all_pages::<Book>(&**store, of_author(&author, 3 + reader))));
+    let (read, ()) = timeout(LIMIT, async { tokio::join!(readers, change) }).await.unwrap();
+    for found in read {
+        assert!(found.is_sorted_by(|a, b| a.year > b.year), "out of order or twice");
+        let kept = books.iter().filter(|book| !removed.contains(book));
+        for book in kept {
+            assert!(found.contains(book), "{} was there all the time and is missing", book.year);
+        }
+    }
+}
+
+pub async fn a_fan_out_puts_a_document_for_each_one_found(store: &dyn ViewStore) {
+    let (projection, author, reader) = (fresh("p"), fresh("a"), fresh("r"));
+    let mut books: Vec<Book> = (0..1500).map(|n| book(&fresh("b"), &author, n)).collect();
+    books.push(book(&fresh("foreign"), &fresh("a"), 1));
+    commit(store, &projection, 1, |writes| books.iter().for_each(|book| writes.put(book).unwrap())).await;
+    books.pop();
+
+    let fan_out = |limit| FanOut {
+        over: &BOOKS,
+        index: &BY_AUTHOR,
+        equals: vec![author.clone().into()],
+        limit,
+        into: &SHELVES,
+        key: vec![KeyPart::Text(reader.clone()), KeyPart::Field("title")],
+        document: serde_json::Map::from_iter([("reader".to_owned(), reader.clone().into())]),
+        copies: vec![
+            Copy { from: "title", to: "title" },
+            Copy { from: "year", to: "year" },
+            Copy { from: "in_print", to: "in_print" },
+        ],
+    };
+    let on_shelf = Query::new(&SHELVES, &ON_SHELF, vec![reader.clone().into()], 400);
+    books.sort_by(|a, b| (b.year, &b.title).cmp(&(a.year, &a.title)));
+    let expected: Vec<OnShelf> = books
+        .iter()
+        .map(|book| OnShelf {
+            reader: reader.clone(),
+            title: book.title.clone(),
+            year: book.year,
+            in_print: book.in_print,
+            parts: None,
+        })
+        .collect();
+
+    // With a limit: the first in the order of the index.
+    commit(store, &projection, 2, |writes| writes.fan_out(fan_out(Some(5)))).await;
+    assert_eq!(all_pages::<OnShelf>(store, on_shelf.clone()).await, expected[..5]);
+    // Twice is as once; and what the same batch has put before is found.
+    let late = book(&fresh("late"), &author, 9999);
+    commit(store, &projection, 3, |writes| {
+        writes.put(&late).unwrap();
+        writes.fan_out(fan_out(None));
+        writes.delete::<OnShelf>(format!("{reader}.{}", expected[0].title));
+    })
+    .await;
+    let found = all_pages::<OnShelf>(store, on_shelf).await;
+    assert_eq!(found[0].title, late.title);
+    assert_eq!(found[1..], expected[1..]);
+}
+
+pub async fn every_query_uses_its_index(store: &dyn ViewStore, views: &[&'static View], filled: bool) {
+    for view in views {
+        for index in view.indexes {
+            let values: Vec<Value> = index.equals.iter().map(|_| json!("x")).collect();
+            let plain = Query::new(view, index, values, 20);
+            let cursors = [
+                None,
+                Some(Cursor::parse(&cursor_text(index, json!(5)), index).unwrap()),
+                Some(Cursor::parse(&cursor_text(index, json!("m")), index).unwrap()),
+            ];
+            for query in [plain.clone(), plain.with_prefix("a")] {
+                for after in cursors.clone() {
+                    let query = query.clone().after(after);
+                    let plan = store.plan(&query).await.unwrap();
+                    let name = plan.index.as_deref();
+                    assert_eq!(name, Some(index.name), "{}: {}", view.name, plan.explained);
+                    assert!(!plan.scans_or_sorts, "{} of {}: {}", index.name, view.name, plan.explained);
+                }
+            }
+        }
+    }
+    // A filled store must not tempt the engine into another plan.
+    if !filled {
+        let (projection, author) = (fresh("p"), fresh("a"));
+        let books: Vec<Book> = (0..3000).map(|n| book(&fresh("b"), &author, n)).collect();
+        commit(store, &projection, 1, |writes| books.iter().for_each(|book| writes.put(book).unwrap())).await;
+        Box::pin(every_query_uses_its_index(store, views, true)).await;
+    }
+}
+
+/// A cursor's text, as a client that has seen one could make it up.
+fn cursor_text(index: &Index, order: Value) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json!([index.name, order, "k"]).to_string())
+}
+
+pub async fn what_is_parked_is_kept_with_its_reason(store: &dyn ViewStore) {
+    let (projection, other) = (fresh("p"), fresh("p"));
+    let parked =
+        |position, error: &str| Parked { position, event_type: "book.lost.v1".into(), error: error.into() };
+    let set_aside = async |projection: &str, expected, checkpoint, parked| {
+        let commit = Commit { projection, writes: Vec::new(), parked, expected, checkpoint };
+        store.commit(commit).await.unwrap();
+    };
+    set_aside(&projection, 0, 20, vec![parked(20, "b"), parked(3, "a")]).await;
+    set_aside(&other, 0, 9, vec![parked(9, "z")]).await;
+    assert_eq!(store.parked(&projection, 10).await.unwrap(), [parked(3, "a"), parked(20, "b")]);
+    assert_eq!(store.parked(&projection, 1).await.unwrap(), [parked(3, "a")]);
+    // Parked again with another reason: the newest counts.
+    set_aside(&projection, 20, 21, vec![parked(3, "c")]).await;
+    assert_eq!(store.parked(&projection, 1).await.unwrap(), [parked(3, "c")]);
+    assert_eq!(store.parked(&fresh("p"), 10).await.unwrap(), []);
+}
+
+pub async fn sizes_are_told(store: &dyn ViewStore) {
+    let sizes = store.sizes().await.unwrap();
+    assert_eq!(sizes.keys().collect::<Vec<_>>(), ["books", "shelves"]);
+    let books = sizes["books"];
+    assert!(books.documents > 0 && books.bytes > books.documents, "{books:?}");
+}
+
+/// An engine that can be put out of reach.
+#[async_trait]
+pub trait ViewEngine: Send {
+    fn store(&self) -> Arc<dyn ViewStore>;
+    async fn cut(&mut self);
+    async fn mend(&mut self);
+    /// Kills the engine on the spot and starts it again.
+    async fn restart(&mut self);
+}
+
+pub async fn an_outage_is_told_and_ends_by_itself(engine: &mut dyn ViewEngine) {
+    let store = engine.store();
+    let (projection, title) = (fresh("p"), fresh("b"));
+    commit(&*store, &projection, 1, |writes| writes.put(&book(&title, "x", 1)).unwrap()).await;
+    engine.cut().await;
+    let (keys, query) = ([title.clone()], of_author("x", 5));
+    let outcomes = timeout(LIMIT, async {
+        tokio::join!(
+            store.get_many(&BOOKS, &keys),
+            store.page(&query),
+            store.checkpoint(&projection),
+            try_commit(&*store, &projection, 1, 2, |writes| writes.delete::<Book>(&title)),
+        )
+    })
+    .await
+    .expect("a call does not end during an outage");
+    assert!(matches!(outcomes.0, Err(StoreError::Unavailable(_))), "{:?}", outcomes.0);
+    assert!(matches!(outcomes.1, Err(StoreError::Unavailable(_))), "{:?}", outcomes.1);
+    assert!(matches!(outcomes.2, Err(StoreError::Unavailable(_))), "{:?}", outcomes.2);
+    assert!(matches!(outcomes.3, Err(CommitError::Store(StoreError::Unavailable(_)))), "{:?}", outcomes.3);
+    engine.mend().await;
+    timeout(LIMIT, async { while get_or_error(&*store, &title).await.is_err() {} })
+        .await
+        .expect("it does not come back");
+    assert!(get(&*store, &title).await.is_some());
+}
+
+async fn get_or_error(store: &dyn ViewStore, key: &str) -> Result<Option<Book>, StoreError> {
+    store.get(key).await
+}
+
+/// A worker commits batch after batch, goes by what it is told, and reads its checkpoint again after an error, while
+/// the engine is killed under it: in the end every batch has been taken in exactly once.
+pub async fn every_batch_is_taken_in_once_however_often_the_engine_is_killed(engine: &mut dyn ViewEngine) {
+    const BATCHES: u64 = 120;
+    let (projection, title) = (fresh("p"), fresh("counted"));
+    commit(&*engine.store(), &projection, 1, |writes| writes.put(&book(&title, &title, 1)).unwrap()).await;
+    let store = engine.store();
+    let worker = async {
+        loop {
+            let Ok(expected) = store.checkpoint(&projection).await else { continue };
+            if expected > BATCHES {
+                return;
+            }
+            // Whatever becomes of it: the checkpoint tells.
+            let _ = try_commit(&*store, &projection, expected, expected + 1, |writes| {
+                writes.patch::<Book>(&title, Patch::default().inc("copies", 1));
+                writes.put(&book(&format!("{title}-{expected}"), &title, 1)).unwrap();
+            })
+            .await;
+        }
+    };
+    let killer = async {
+        for _ in 0..3 {
+            let pause = rand::rng().random_range(5..60);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            engine.restart().await;
+        }
+    };
+    timeout(LIMIT * 2, async { tokio::join!(worker, killer) })
+        .await
+        .expect("the worker does not get to its end");
+    let counted = get(&*store, &title).await.unwrap().copies;
+    assert_eq!(counted, 1 + i64::try_from(BATCHES).unwrap());
+    let put = all_pages::<Book>(&*store, of_author(&title, 50)).await.len();
+    assert_eq!(put, 1 + usize::try_from(BATCHES).unwrap());
+}

@@ -1,0 +1,31 @@
+//! Real servers for tests: found on the `PATH` or fetched into `target/servers` (`tests/servers/fetch`), each on a
+//! free port with a temporary folder of its own. They end with the test process, however it ends.
+
+mod mongod;
+mod nats;
+mod process;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+pub use mongod::MongoServer;
+pub use nats::NatsServer;
+pub use process::{ServerProcess, free_port};
+
+/// The folder that fetched servers are kept in, shared by all builds of this checkout.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/servers")
+}
+
+/// The path of a fetched program; fetches it first if need be.
+pub fn fetched(what: &str, program: &str) -> Result<PathBuf> {
+    let path = folder().join(program);
+    if !path.exists() {
+        let fetch = Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/fetch");
+        let output = Command::new(fetch).arg(folder()).arg(what).output().context("tests/servers/fetch")?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(path)
+}

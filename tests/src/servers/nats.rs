@@ -1,0 +1,83 @@
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use super::fetched;
+use super::process::{ServerProcess, free_port};
+
+/// A nats-server with JetStream that syncs every write, as it is shipped.
+#[derive(Debug)]
+pub struct NatsServer {
+    // Stopped before its folder goes.
+    process: ServerProcess,
+    port: u16,
+    folder: TempDir,
+}
+
+impl NatsServer {
+    pub async fn start() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let port = free_port()?;
+        let config = format!(
+            "listen: 127.0.0.1:{port}\njetstream {{ store_dir: {}, sync_interval: always }}\n",
+            folder.path().join("jetstream").display()
+        );
+        std::fs::write(folder.path().join("nats.conf"), config)?;
+        let process = Self::spawn(&folder)?;
+        let mut server = Self { process, port, folder };
+        server.ready().await?;
+        Ok(server)
+    }
+
+    fn spawn(folder: &TempDir) -> Result<ServerProcess> {
+        let arguments = ["--config".to_owned(), folder.path().join("nats.conf").display().to_string()];
+        ServerProcess::start(&program()?, &arguments, &[], &folder.path().join("nats.log"))
+    }
+
+    async fn ready(&mut self) -> Result<()> {
+        self.process.listens_on(self.port).await
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Value for `CHORUS_LOG`: a log of this name on the server.
+    pub fn url(&self, name: &str) -> String {
+        format!("nats://127.0.0.1:{}/{name}", self.port)
+    }
+
+    pub async fn client(&self) -> Result<async_nats::Client> {
+        async_nats::connect(format!("nats://127.0.0.1:{}", self.port))
+            .await
+            .context("connecting to nats-server")
+    }
+
+    /// Kills the server on the spot and starts it again on its folder and port.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.kill()?;
+        self.start_again().await
+    }
+
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    pub async fn start_again(&mut self) -> Result<()> {
+        self.process = Self::spawn(&self.folder)?;
+        self.ready().await
+    }
+}
+
+/// One on the `PATH` that is new enough, else the fetched one.
+fn program() -> Result<PathBuf> {
+    let found = Command::new("nats-server").arg("--version").output();
+    let new_enough = found.is_ok_and(|output| {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut numbers = text.rsplit('v').next().unwrap_or("").trim().split('.').map(str::parse::<u32>);
+        matches!((numbers.next(), numbers.next()), (Some(Ok(2)), Some(Ok(12..))))
+    });
+    if new_enough { Ok("nats-server".into()) } else { fetched("nats-server", "nats-server") }
+}

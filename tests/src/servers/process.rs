@@ -1,0 +1,142 @@
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tokio::net::TcpStream;
+
+/// How long a server may take until it listens.
+const START_LIMIT: Duration = Duration::from_mins(1);
+/// How long a server that was asked to stop may take.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(20);
+
+/// A port that nothing listens on now.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// A server process. A shell stands between it and the test and holds a pipe from it: when the test process ends,
+/// in whatever way, the pipe closes and the shell kills the server.
+#[derive(Debug)]
+pub struct ServerProcess {
+    shell: Option<Child>,
+    pid_file: PathBuf,
+    log: PathBuf,
+}
+
+/// Descriptor 3 is the pipe, because a background job of sh has no standard input of its own.
+const GUARD: &str = r#"
+    exec 3<&0
+    "$@" 3<&- & pid=$!
+    echo $pid >"$PID_FILE"
+    (read -r _ <&3; kill -9 $pid) & guard=$!
+    wait $pid; status=$?
+    kill $guard
+    exit $status
+"#;
+
+impl ServerProcess {
+    /// Starts a program; what it prints goes to `log`.
+    pub fn start(
+        program: &Path,
+        arguments: &[String],
+        environment: &[(String, String)],
+        log: &Path,
+    ) -> Result<Self> {
+        let pid_file = log.with_extension("pid");
+        let _ = std::fs::remove_file(&pid_file);
+        let output = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
+        let shell = Command::new("sh")
+            .args(["-c", GUARD, "sh"])
+            .arg(program)
+            .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .env("PID_FILE", &pid_file)
+            .stdin(Stdio::piped())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        Ok(Self { shell: Some(shell), pid_file, log: log.to_owned() })
+    }
+
+    /// Waits until the port takes connections.
+    pub async fn listens_on(&mut self, port: u16) -> Result<()> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        self.until("listen", || async move { TcpStream::connect(address).await.is_ok() }).await
+    }
+
+    /// Waits for a state of the server, as long as it runs.
+    pub async fn until<F: Future<Output = bool>>(&mut self, what: &str, there: impl Fn() -> F) -> Result<()> {
+        let start = Instant::now();
+        while !there().await {
+            if let Some(shell) = &mut self.shell
+                && let Some(status) = shell.try_wait()?
+            {
+                bail!("the server ended ({status}) before it could {what}:\n{}", self.printed());
+            }
+            if start.elapsed() > START_LIMIT {
+                bail!("the server did not {what} within {START_LIMIT:?}:\n{}", self.printed());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// What the server printed so far.
+    pub fn printed(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Kills the server on the spot, as a power cut would.
+    pub fn kill(&mut self) -> Result<()> {
+        self.signal("KILL")?;
+        self.wait()
+    }
+
+    /// Asks the server to stop and waits until it has.
+    pub fn stop(&mut self) -> Result<()> {
+        self.signal("TERM")?;
+        self.wait()
+    }
+
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        let start = Instant::now();
+        let pid = loop {
+            // Written by the shell a moment after its start.
+            match std::fs::read_to_string(&self.pid_file) {
+                Ok(pid) if pid.ends_with('\n') => break pid,
+                _ if start.elapsed() > START_LIMIT => bail!("no pid in {}", self.pid_file.display()),
+                _ => std::thread::sleep(POLL),
+            }
+        };
+        Command::new("kill").arg(format!("-{signal}")).arg(pid.trim()).status().context("kill")?;
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        let Some(mut shell) = self.shell.take() else { return Ok(()) };
+        let start = Instant::now();
+        while shell.try_wait()?.is_none() {
+            if start.elapsed() > STOP_LIMIT {
+                let printed = self.printed();
+                shell.kill()?;
+                bail!("the server did not stop within {STOP_LIMIT:?}:\n{printed}");
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        if self.shell.is_some()
+            && let Err(error) = self.kill()
+        {
+            eprintln!("{error:#}");
+        }
+    }
+}

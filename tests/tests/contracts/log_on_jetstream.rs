@@ -1,0 +1,146 @@
+use std::sync::Arc;
+
+use async_nats::jetstream::stream::{Config, StorageType};
+use async_trait::async_trait;
+use events::{EventLog, JetStreamLog, JetStreamSettings, JetStreamVault, KeyVault, LogError};
+use tests::cable::Cable;
+use tests::contracts::log::{self as contract, LogEngine};
+use tests::contracts::vault;
+use tests::servers::NatsServer;
+
+struct JetStream {
+    server: NatsServer,
+    cable: Cable,
+    log: Arc<JetStreamLog>,
+    witness: Arc<JetStreamLog>,
+}
+
+fn settings(port: u16, name: &str) -> JetStreamSettings {
+    JetStreamSettings {
+        servers: vec![format!("nats://127.0.0.1:{port}")],
+        name: name.to_owned(),
+        replicas: 1,
+        credentials: None,
+    }
+}
+
+impl JetStream {
+    async fn start() -> Self {
+        let server = NatsServer::start().await.unwrap();
+        let cable = Cable::to(server.port()).await.unwrap();
+        let log = Arc::new(JetStreamLog::open(&settings(cable.port(), "contract")).await.unwrap());
+        let witness = Arc::new(JetStreamLog::open(&settings(server.port(), "contract")).await.unwrap());
+        Self { server, cable, log, witness }
+    }
+}
+
+#[async_trait]
+impl LogEngine for JetStream {
+    fn log(&self) -> Arc<dyn EventLog> {
+        self.log.clone()
+    }
+
+    async fn restart(&mut self) {
+        self.server.restart().await.unwrap();
+        // The log finds its way back by itself; the contract goes on once it has.
+        while self.log.head().await.is_err() {}
+    }
+
+    async fn lose_answers(&mut self) -> bool {
+        self.cable.lose_answers();
+        true
+    }
+
+    async fn answers_arrive(&mut self) {
+        self.cable.mend();
+    }
+
+    fn witness(&self) -> Arc<dyn EventLog> {
+        self.witness.clone()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jetstream_keeps_the_contract_of_the_log() {
+    let mut engine = JetStream::start().await;
+    let log = engine.log();
+    contract::what_is_appended_is_read_back_as_it_was_written(&*log).await;
+    contract::an_append_that_expects_another_position_is_a_conflict_and_leaves_nothing(&*log).await;
+    contract::of_writers_that_race_for_one_subject_exactly_one_wins(&log).await;
+    contract::the_same_append_again_answers_the_same_position(&*log).await;
+    contract::an_answer_that_is_lost_after_the_append_landed_is_found_out(&mut engine).await;
+    contract::a_reader_that_starts_anywhere_misses_nothing_while_writers_go_on(&log).await;
+    contract::a_follower_is_told_how_far_it_has_passed_what_is_not_for_it(&*log).await;
+    contract::news_of_progress_reaches_every_listener(&*log).await;
+    contract::a_reader_follows_what_somebody_else_appends(&*log, &*engine.witness()).await;
+    contract::of_writers_in_two_processes_exactly_one_wins(&log, &engine.witness()).await;
+    contract::follow_delivers_every_event_once_and_in_order_across_restarts(&mut engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jetstream_opens_a_log_written_by_an_older_program() {
+    let server = NatsServer::start().await.unwrap();
+    let client = server.client().await.unwrap();
+    let context = async_nats::jetstream::new(client);
+    // A stream as it was before direct gets, compression and the bans on deleting.
+    let older = Config {
+        name: "older".into(),
+        subjects: vec!["older.>".into()],
+        storage: StorageType::File,
+        ..Config::default()
+    };
+    context.create_stream(older).await.unwrap();
+    for line in include_str!("../../fixtures/log-v1.jsonl").lines() {
+        let message: serde_json::Value = serde_json::from_str(line).unwrap();
+        let mut headers = async_nats::HeaderMap::new();
+        for (name, value) in message["headers"].as_object().unwrap() {
+            headers.insert(name.as_str(), value.as_str().unwrap());
+        }
+        let subject = message["subject"].as_str().unwrap().to_owned();
+        let body = message["body"].as_str().unwrap().to_owned();
+        context.publish_with_headers(subject, headers, body.into()).await.unwrap().await.unwrap();
+    }
+    let log = JetStreamLog::open(&settings(server.port(), "older")).await.unwrap();
+    contract::a_log_written_by_an_older_program_opens_and_goes_on(&log, &crate::written_v1()).await;
+
+    let mut stream = context.get_stream("older").await.unwrap();
+    let config = &stream.info().await.unwrap().config;
+    assert!(config.deny_delete && config.deny_purge && config.allow_direct, "{config:?}");
+}
+
+/// A stream that forgets is refused, not used.
+#[tokio::test(flavor = "multi_thread")]
+async fn jetstream_refuses_a_stream_that_does_not_keep_everything() {
+    let server = NatsServer::start().await.unwrap();
+    let context = async_nats::jetstream::new(server.client().await.unwrap());
+    let keeping = Config { storage: StorageType::File, ..Config::default() };
+    let forgetful = [
+        ("memory", Config { storage: StorageType::Memory, ..keeping.clone() }),
+        ("aging", Config { max_age: std::time::Duration::from_hours(1), ..keeping.clone() }),
+        ("newest", Config { max_messages_per_subject: 1, ..keeping.clone() }),
+        ("full", Config { max_messages: 10, ..keeping }),
+    ];
+    for (name, config) in forgetful {
+        let config = Config { name: name.into(), subjects: vec![format!("{name}.>")], ..config };
+        context.create_stream(config).await.unwrap();
+        let refused = JetStreamLog::open(&settings(server.port(), name)).await;
+        assert!(matches!(refused, Err(LogError::Corrupt { .. })), "{name}: {refused:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jetstream_says_that_it_is_unavailable_and_recovers_by_itself() {
+    let engine = JetStream::start().await;
+    engine.cable.cut();
+    contract::an_outage_is_told_and_ends_by_itself(&*engine.log, || engine.cable.mend()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jetstream_keeps_the_contract_of_the_vault() {
+    let server = NatsServer::start().await.unwrap();
+    let store: Arc<dyn KeyVault> =
+        Arc::new(JetStreamVault::open(&settings(server.port(), "vault")).await.unwrap());
+    vault::a_key_is_kept_as_it_was_wrapped(&*store).await;
+    vault::of_those_who_create_at_once_all_are_told_the_same_key(&store).await;
+    vault::a_destroyed_key_stays_destroyed(&*store).await;
+}

@@ -1,0 +1,87 @@
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::Index;
+
+/// Longest cursor that is looked at; a real one is a fraction of it.
+const LENGTH_LIMIT: usize = 1024;
+
+/// The place after the last document of a page: its order value and key. Opaque to whoever carries it around;
+/// documents that come or go do not disturb it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cursor {
+    pub(crate) order: Value,
+    pub(crate) key: String,
+}
+
+/// The text is no cursor of this index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("not a cursor of this list: use the one that came with the page before, as it is")]
+pub struct BadCursor;
+
+#[derive(Serialize, Deserialize)]
+struct Form(String, Value, String);
+
+impl Cursor {
+    /// The text form, fit for a URL. It names its index, so that it cannot be used with another list.
+    pub fn to_text(&self, index: &Index) -> impl fmt::Display + use<> {
+        let form = Form(index.name.to_owned(), self.order.clone(), self.key.clone());
+        // A tuple of strings and plain values has no way to fail.
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&form).unwrap_or_default())
+    }
+
+    pub fn parse(text: &str, index: &Index) -> Result<Self, BadCursor> {
+        if text.len() > LENGTH_LIMIT {
+            return Err(BadCursor);
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| BadCursor)?;
+        let Form(name, order, key) = serde_json::from_slice(&bytes).map_err(|_| BadCursor)?;
+        let plain = order.is_string() || order.is_i64();
+        if name == index.name && plain { Ok(Self { order, key }) } else { Err(BadCursor) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::Direction;
+
+    const NEWEST: Index =
+        Index { name: "newest", equals: &[], order: "position", direction: Direction::Descending };
+
+    #[test]
+    fn a_cursor_reads_back_from_its_text_with_its_own_index_only() {
+        for order in [json!(42), json!(-1), json!("älice")] {
+            let cursor = Cursor { order, key: "k.1".into() };
+            let text = cursor.to_text(&NEWEST).to_string();
+            assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)), "{text}");
+            assert_eq!(Cursor::parse(&text, &NEWEST), Ok(cursor));
+            assert_eq!(Cursor::parse(&text, &Index { name: "oldest", ..NEWEST }), Err(BadCursor));
+        }
+    }
+
+    #[test]
+    fn what_is_no_cursor_is_refused() {
+        let text = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        for bad in [
+            String::new(),
+            "%".into(),
+            "AAAA".into(),
+            "A".repeat(5000),
+            text(json!(["newest", { "$gt": "" }, "k"])),
+            text(json!(["newest", 1.5, "k"])),
+            text(json!(["newest", null, "k"])),
+            text(json!(["newest", 1])),
+            text(json!({ "order": 1 })),
+        ] {
+            assert_eq!(Cursor::parse(&bad, &NEWEST), Err(BadCursor), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{StoreError, View, mongo};
+
+/// A typed document of a view.
+pub trait Document: Serialize + DeserializeOwned + Send + Sync {
+    const VIEW: &'static View;
+
+    /// Its key: unique in the view, and never changed.
+    fn key(&self) -> String;
+}
+
+/// A document as an engine gave it, not yet read: whoever knows its type reads it straight from the engine's form.
+#[derive(Debug, Clone)]
+pub struct StoredDocument {
+    pub key: String,
+    pub(crate) body: Body,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Body {
+    Json(String),
+    Bson(mongo::Body),
+}
+
+impl StoredDocument {
+    pub(crate) fn json(key: String, body: String) -> Self {
+        Self { key, body: Body::Json(body) }
+    }
+
+    /// # Errors
+    /// [`StoreError::Corrupt`] if the document is not of this type.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, StoreError> {
+        match &self.body {
+            Body::Json(text) => serde_json::from_str(text).map_err(|e| self.unreadable(e)),
+            Body::Bson(body) => body.read().map_err(|e| self.unreadable(e)),
+        }
+    }
+
+    fn unreadable(&self, error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+        StoreError::corrupt(format!("the document {} is not of its type: {error}", self.key))
+    }
+}

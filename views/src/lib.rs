@@ -1,0 +1,46 @@
+//! The read side's documents with their indexes, the [`ViewStore`] port that keeps them, and its two adapters.
+//! Nothing here knows HTTP, the log or its events: ids are plain text, positions plain numbers.
+//!
+//! Start with [`ViewStore`], then a view of your choice ([`posts`]), then [`Writes`] (how a projection speaks).
+
+mod cursor;
+mod document;
+mod open;
+mod query;
+mod schema;
+mod store;
+mod writes;
+
+pub mod accounts;
+pub mod comments;
+pub mod follows;
+pub mod likes;
+pub mod posts;
+pub mod profiles;
+pub mod search;
+pub mod sessions;
+
+mod mongo;
+mod sqlite;
+
+pub use self::sqlite::SqliteViews;
+pub use cursor::{BadCursor, Cursor};
+pub use document::{Document, StoredDocument};
+pub use mongo::MongoViews;
+pub use open::{OpenError, open};
+pub use query::{Page, PageOf, Query};
+pub use schema::{Direction, Index, View};
+pub use store::{Commit, CommitError, Parked, Plan, StoreError, ViewSize, ViewStore, ViewStoreExt};
+pub use writes::{Copy, FanOut, KeyPart, Patch, Write, Writes};
+
+/// Every view there is.
+pub const ALL: &[&View] = &[
+    &accounts::VIEW,
+    &comments::VIEW,
+    &follows::VIEW,
+    &likes::VIEW,
+    &posts::VIEW,
+    &profiles::VIEW,
+    &search::VIEW,
+    &sessions::VIEW,
+];

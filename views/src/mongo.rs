@@ -1,0 +1,130 @@
+//! Views in MongoDB: a collection for each view, whose documents are the view's with the key as `_id`. BSON and the
+//! driver's types stay in here.
+
+mod commit;
+mod errors;
+mod prepare;
+mod read;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mongodb::bson::{self, Bson, RawDocumentBuf, doc};
+use mongodb::options::ClientOptions;
+use mongodb::{Client, Collection, Database};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::store::ViewSize;
+use crate::{Commit, CommitError, Page, Parked, Plan, Query, StoreError, StoredDocument, View, ViewStore};
+
+/// How long a call looks for a server that can take it before it says that there is none.
+const SERVER_SELECTION: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the server may work on one read before it gives up.
+const READ_LIMIT: Duration = Duration::from_secs(5);
+/// The database used when the setting names none.
+const DATABASE: &str = "chorus";
+/// Where each projection stands: `{_id: <projection>, position}`.
+const CHECKPOINTS: &str = "checkpoints";
+/// What projections have set aside: `{_id: {projection, position}, event_type, error}`.
+const PARKED: &str = "parked";
+
+/// The views in one MongoDB database.
+#[derive(Debug)]
+pub struct MongoViews {
+    client: Client,
+    database: Database,
+    views: &'static [&'static View],
+}
+
+impl MongoViews {
+    /// Connects and makes the collections and indexes that are not there.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] for a setting that cannot be understood, or a server that has no transactions.
+    pub async fn open(setting: &str, views: &'static [&'static View]) -> Result<Self, StoreError> {
+        let mut options = ClientOptions::parse(setting).await.map_err(StoreError::corrupt)?;
+        options.app_name.get_or_insert_with(|| "chorus".to_owned());
+        options.server_selection_timeout.get_or_insert(SERVER_SELECTION);
+        options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
+        let name = options.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
+        let client = Client::with_options(options).map_err(StoreError::corrupt)?;
+        let database = client.database(&name);
+        let store = Self { client, database, views };
+        store.require_transactions().await?;
+        store.prepare().await?;
+        Ok(store)
+    }
+
+    fn collection(&self, name: &str) -> Collection<RawDocumentBuf> {
+        self.database.collection(name)
+    }
+}
+
+#[async_trait]
+impl ViewStore for MongoViews {
+    async fn get_many(
+        &self,
+        view: &View,
+        keys: &[String],
+    ) -> Result<Vec<Option<StoredDocument>>, StoreError> {
+        Ok(self.find_many(view, keys).await?)
+    }
+
+    async fn page(&self, query: &Query) -> Result<Page, StoreError> {
+        self.find_page(query).await
+    }
+
+    async fn plan(&self, query: &Query) -> Result<Plan, StoreError> {
+        self.explain(query).await
+    }
+
+    async fn checkpoint(&self, projection: &str) -> Result<u64, StoreError> {
+        self.find_checkpoint(projection).await
+    }
+
+    async fn commit(&self, commit: Commit<'_>) -> Result<(), CommitError> {
+        self.commit_batch(commit).await
+    }
+
+    async fn parked(&self, projection: &str, limit: usize) -> Result<Vec<Parked>, StoreError> {
+        self.find_parked(projection, limit).await
+    }
+
+    async fn sizes(&self) -> Result<BTreeMap<String, ViewSize>, StoreError> {
+        let mut sizes = BTreeMap::new();
+        for view in self.views {
+            let told = self.database.run_command(doc! { "collStats": view.name }).await?;
+            let number = |name| match told.get(name) {
+                Some(Bson::Int32(n)) => u64::try_from(*n).unwrap_or(0),
+                Some(Bson::Int64(n)) => u64::try_from(*n).unwrap_or(0),
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a size in bytes"
+                )]
+                Some(Bson::Double(n)) => *n as u64,
+                _ => 0,
+            };
+            let size = ViewSize { documents: number("count"), bytes: number("totalSize") };
+            sizes.insert(view.name.to_owned(), size);
+        }
+        Ok(sizes)
+    }
+}
+
+/// A document's body as it came over the wire.
+#[derive(Debug, Clone)]
+pub(crate) struct Body(RawDocumentBuf);
+
+impl Body {
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> bson::error::Result<T> {
+        bson::deserialize_from_slice(self.0.as_bytes())
+    }
+}
+
+fn to_bson(value: &Value) -> Result<Bson, StoreError> {
+    bson::serialize_to_bson(value).map_err(StoreError::corrupt)
+}

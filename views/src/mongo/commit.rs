@@ -1,0 +1,342 @@
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use mongodb::ClientSession;
+use mongodb::bson::raw::{CStr, RawArrayBuf, RawBsonRef, RawDocument, cstr};
+use mongodb::bson::{self, Document, RawDocumentBuf, doc, rawdoc};
+use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
+use mongodb::options::{ReadConcern, WriteConcern};
+use serde_json::{Map, Value};
+
+use super::prepare::keys;
+use super::read::equal;
+use super::{CHECKPOINTS, MongoViews, PARKED};
+use crate::{Commit, CommitError, FanOut, KeyPart, Parked, Patch, StoreError, Write};
+
+/// Attempts at a transaction that fails for a reason that passes, before the caller hears of it.
+const ATTEMPTS: u32 = 5;
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
+/// Statements in one command: the server's own limit is 100,000, and its limit of 48 MB a command comes first.
+const STATEMENTS: usize = 1000;
+
+impl MongoViews {
+    pub(super) async fn commit_batch(&self, commit: Commit<'_>) -> Result<(), CommitError> {
+        if commit.expected == 0 {
+            self.ensure_checkpoint(commit.projection).await?;
+        }
+        let mut session = self.client.start_session().await.map_err(StoreError::from)?;
+        for attempt in 1.. {
+            match self.try_commit(&mut session, &commit).await {
+                Err(Attempt::Transient(_)) if attempt < ATTEMPTS => {
+                    tokio::time::sleep(RETRY_PAUSE * attempt).await;
+                }
+                Err(Attempt::Unknown(error)) => {
+                    // The transaction may have been committed: then the checkpoint is where it moved it.
+                    let actual = self.find_checkpoint(commit.projection).await?;
+                    if actual == commit.checkpoint {
+                        return Ok(());
+                    }
+                    if attempt >= ATTEMPTS {
+                        return Err(StoreError::from(error).into());
+                    }
+                }
+                Err(Attempt::Transient(error)) => return Err(StoreError::from(error).into()),
+                Err(Attempt::Failed(error)) => return Err(error),
+                Ok(()) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_commit(&self, session: &mut ClientSession, commit: &Commit<'_>) -> Result<(), Attempt> {
+        session
+            .start_transaction()
+            .read_concern(ReadConcern::snapshot())
+            .write_concern(WriteConcern::majority())
+            .await?;
+        if let Err(error) = self.write_all(session, commit).await {
+            // An abort that fails leaves the server to end the transaction by its own time limit.
+            let _ = session.abort_transaction().await;
+            return Err(error);
+        }
+        session.commit_transaction().await.map_err(|error| {
+            if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) {
+                Attempt::Unknown(error)
+            } else {
+                Attempt::from(error)
+            }
+        })
+    }
+
+    /// The checkpoint comes first: a worker that has been fenced off then loses nothing but a round trip.
+    async fn write_all(&self, session: &mut ClientSession, commit: &Commit<'_>) -> Result<(), Attempt> {
+        let Commit { projection, writes, parked, expected, checkpoint } = commit;
+        let moved = self
+            .collection(CHECKPOINTS)
+            .update_one(
+                doc! { "_id": projection, "position": integer(*expected) },
+                doc! { "$set": { "position": integer(*checkpoint) } },
+            )
+            .session(&mut *session)
+            .await?;
+        if moved.matched_count == 0 {
+            let actual = self.find_checkpoint(projection).await?;
+            return Err(Attempt::Failed(CommitError::Fenced { actual }));
+        }
+        for statements in statements(projection, writes, parked)? {
+            match statements {
+                Statements::Command { collection, command } => {
+                    self.run(session, collection, command).await?;
+                }
+                Statements::FanOut(fan_out) => self.fan_out(session, fan_out).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn run(
+        &self,
+        session: &mut ClientSession,
+        collection: &str,
+        command: Batch,
+    ) -> Result<(), Attempt> {
+        let (name, field, statements): (_, &CStr, _) = match command {
+            Batch::Updates(statements) => (cstr!("update"), cstr!("updates"), statements),
+            Batch::Deletes(statements) => (cstr!("delete"), cstr!("deletes"), statements),
+        };
+        for chunk in statements.chunks(STATEMENTS) {
+            let mut list = RawArrayBuf::new();
+            for statement in chunk {
+                list.push(statement.clone());
+            }
+            let mut command = RawDocumentBuf::new();
+            command.append(name, collection);
+            command.append(field, list);
+            let told = self.database.run_raw_command(command).session(&mut *session).await?;
+            if let Some(errors) = told.get("writeErrors") {
+                return Err(Attempt::Failed(StoreError::corrupt(format!("{collection}: {errors}")).into()));
+            }
+        }
+        Ok(())
+    }
+
+    async fn fan_out(&self, session: &mut ClientSession, fan_out: &FanOut) -> Result<(), Attempt> {
+        let FanOut { over, index, equals, limit, into, key, document, copies } = fan_out;
+        let mut found = self
+            .collection(over.name)
+            .find(equal(index.equals, equals)?)
+            .sort(keys(index))
+            .hint(mongodb::options::Hint::Keys(keys(index)))
+            .limit(limit.map_or(0, |limit| i64::try_from(limit).unwrap_or(i64::MAX)))
+            .session(&mut *session)
+            .await?;
+        let mut puts = Vec::new();
+        let mut stream = found.stream(session);
+        while let Some(source) = stream.try_next().await? {
+            let mut fields = Map::clone(document);
+            for copy in copies {
+                let value = source.get(copy.from).map_err(corrupt)?.map_or(Ok(Value::Null), json)?;
+                fields.insert(copy.to.to_owned(), value);
+            }
+            let parts = key
+                .iter()
+                .map(|part| match part {
+                    KeyPart::Text(text) => Ok(text.clone()),
+                    KeyPart::Field(name) => source.get_str(*name).map(str::to_owned).map_err(corrupt),
+                })
+                .collect::<Result<Vec<_>, Attempt>>()?;
+            puts.push(put(&parts.join("."), &fields)?);
+        }
+        drop(stream);
+        self.run(session, into.name, Batch::Updates(puts)).await
+    }
+
+    /// A compare-and-set needs something to compare; made outside the transaction, where two may try at once.
+    async fn ensure_checkpoint(&self, projection: &str) -> Result<(), StoreError> {
+        let made = self
+            .collection(CHECKPOINTS)
+            .update_one(doc! { "_id": projection }, doc! { "$setOnInsert": { "position": 0_i64 } })
+            .upsert(true)
+            .await;
+        match made {
+            Ok(_) => Ok(()),
+            // Somebody else made it in the same instant: then it is there, and nothing was to be done.
+            Err(_) if self.collection(CHECKPOINTS).find_one(doc! { "_id": projection }).await?.is_some() => {
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// How an attempt at a transaction ended, if it was not committed for certain.
+enum Attempt {
+    /// Nothing was written; another attempt may succeed.
+    Transient(mongodb::error::Error),
+    /// It may or may not have been committed.
+    Unknown(mongodb::error::Error),
+    Failed(CommitError),
+}
+
+impl From<mongodb::error::Error> for Attempt {
+    fn from(error: mongodb::error::Error) -> Self {
+        if error.contains_label(TRANSIENT_TRANSACTION_ERROR) {
+            Self::Transient(error)
+        } else {
+            Self::Failed(StoreError::from(error).into())
+        }
+    }
+}
+
+impl From<StoreError> for Attempt {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+fn corrupt(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Attempt {
+    Attempt::Failed(StoreError::corrupt(error).into())
+}
+
+/// What goes to the server in one go.
+enum Statements<'a> {
+    Command { collection: &'static str, command: Batch },
+    FanOut(&'a FanOut),
+}
+
+enum Batch {
+    Updates(Vec<RawDocumentBuf>),
+    Deletes(Vec<RawDocumentBuf>),
+}
+
+/// The writes as few commands: one for each collection and kind, as long as nothing in between looks at what they
+/// change. Writes to different documents may change places; those to one document have become one before.
+fn statements<'a>(
+    projection: &str,
+    writes: &'a [Write],
+    parked: &[Parked],
+) -> Result<Vec<Statements<'a>>, StoreError> {
+    let mut list: Vec<Statements<'a>> = Vec::new();
+    // Commands before this place are closed.
+    let mut open = 0;
+    for parked in parked {
+        let Parked { position, event_type, error } = parked;
+        let id = rawdoc! { "projection": projection, "position": integer(*position) };
+        let statement = rawdoc! {
+            "q": { "_id": id.clone() },
+            "u": { "_id": id, "event_type": event_type.as_str(), "error": error.as_str() },
+            "upsert": true,
+        };
+        add(&mut list, open, PARKED, statement, true);
+    }
+    for write in writes {
+        match write {
+            Write::Put { view, key, document } => add(&mut list, open, view.name, put(key, document)?, true),
+            Write::Patch { view, key, patch } => add(&mut list, open, view.name, change(key, patch)?, true),
+            Write::Delete { view, key } => {
+                add(&mut list, open, view.name, rawdoc! { "q": { "_id": key.as_str() }, "limit": 1 }, false);
+            }
+            Write::DeleteWhere { view, index, equals } => {
+                let filter = raw(&equal(index.equals, equals)?)?;
+                let hint = raw(&keys(index))?;
+                // A command of its own, after all before it and before all after it.
+                open = list.len();
+                add(&mut list, open, view.name, rawdoc! { "q": filter, "limit": 0, "hint": hint }, false);
+                open = list.len();
+            }
+            Write::FanOut(fan_out) => {
+                list.push(Statements::FanOut(fan_out));
+                open = list.len();
+            }
+        }
+    }
+    Ok(list)
+}
+
+fn add(
+    list: &mut Vec<Statements<'_>>,
+    open: usize,
+    collection: &'static str,
+    statement: RawDocumentBuf,
+    updates: bool,
+) {
+    let fitting = list[open..].iter_mut().find_map(|statements| match statements {
+        Statements::Command { collection: found, command: Batch::Updates(of) }
+            if *found == collection && updates =>
+        {
+            Some(of)
+        }
+        Statements::Command { collection: found, command: Batch::Deletes(of) }
+            if *found == collection && !updates =>
+        {
+            Some(of)
+        }
+        Statements::Command { .. } | Statements::FanOut(_) => None,
+    });
+    match fitting {
+        Some(of) => of.push(statement),
+        None => {
+            let command =
+                if updates { Batch::Updates(vec![statement]) } else { Batch::Deletes(vec![statement]) };
+            list.push(Statements::Command { collection, command });
+        }
+    }
+}
+
+fn put(key: &str, document: &Map<String, Value>) -> Result<RawDocumentBuf, StoreError> {
+    let mut replacement = rawdoc! { "_id": key };
+    append_all(&mut replacement, document)?;
+    Ok(rawdoc! { "q": { "_id": key }, "u": replacement, "upsert": true })
+}
+
+fn append_all(to: &mut RawDocumentBuf, document: &Map<String, Value>) -> Result<(), StoreError> {
+    let body = bson::serialize_to_raw_document_buf(document).map_err(StoreError::corrupt)?;
+    for field in &body {
+        let (name, value) = field.map_err(StoreError::corrupt)?;
+        to.append(name, value);
+    }
+    Ok(())
+}
+
+fn change(key: &str, patch: &Patch) -> Result<RawDocumentBuf, StoreError> {
+    let mut update = RawDocumentBuf::new();
+    if !patch.set.is_empty() {
+        let set = bson::serialize_to_raw_document_buf(&patch.set).map_err(StoreError::corrupt)?;
+        update.append(cstr!("$set"), set);
+    }
+    if !patch.inc.is_empty() {
+        let inc = bson::serialize_to_raw_document_buf(&patch.inc).map_err(StoreError::corrupt)?;
+        update.append(cstr!("$inc"), inc);
+    }
+    if patch.set.is_empty() && patch.inc.is_empty() {
+        // An update without operators would replace the document.
+        update.append(cstr!("$set"), RawDocumentBuf::new());
+    }
+    Ok(rawdoc! { "q": { "_id": key }, "u": update })
+}
+
+fn raw(document: &Document) -> Result<RawDocumentBuf, StoreError> {
+    RawDocumentBuf::try_from(document).map_err(StoreError::corrupt)
+}
+
+fn json(value: RawBsonRef<'_>) -> Result<Value, Attempt> {
+    Ok(match value {
+        RawBsonRef::String(text) => text.into(),
+        RawBsonRef::Int32(number) => number.into(),
+        RawBsonRef::Int64(number) => number.into(),
+        RawBsonRef::Double(number) => number.into(),
+        RawBsonRef::Boolean(yes) => yes.into(),
+        RawBsonRef::Null => Value::Null,
+        RawBsonRef::Document(document) => whole(document)?,
+        other => return Err(corrupt(format!("a {:?} cannot be copied", other.element_type()))),
+    })
+}
+
+fn whole(document: &RawDocument) -> Result<Value, Attempt> {
+    bson::deserialize_from_slice(document.as_bytes()).map_err(corrupt)
+}
+
+/// BSON counts in 63 bits; so many events never are.
+fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

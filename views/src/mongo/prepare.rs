@@ -1,0 +1,65 @@
+use futures::TryStreamExt;
+use mongodb::IndexModel;
+use mongodb::bson::{Document, doc};
+use mongodb::options::IndexOptions;
+
+use super::{CHECKPOINTS, MongoViews, PARKED};
+use crate::store::sort_fields;
+use crate::{Direction, Index, StoreError};
+
+impl MongoViews {
+    /// A lone server has no transactions, and without them a checkpoint could part from its view.
+    pub(super) async fn require_transactions(&self) -> Result<(), StoreError> {
+        let hello = self.database.run_command(doc! { "hello": 1 }).await?;
+        if hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid") {
+            return Ok(());
+        }
+        Err(StoreError::corrupt(
+            "this MongoDB server is not part of a replica set, so it has no transactions: \
+             start it with --replSet and run rs.initiate(), and name the set in the setting (?replicaSet=rs0)",
+        ))
+    }
+
+    /// Collections and indexes cannot be made inside a transaction, so all are made before the first.
+    pub(super) async fn prepare(&self) -> Result<(), StoreError> {
+        let there: Vec<String> = self.database.list_collection_names().await?;
+        let wanted = self.views.iter().map(|view| view.name).chain([CHECKPOINTS, PARKED]);
+        for name in wanted.filter(|name| !there.iter().any(|found| found == name)) {
+            let made = self.database.create_collection(name).await;
+            // Two processes may start at once; who comes second finds it made.
+            let now: Vec<String> = self.database.list_collection_names().await?;
+            if !now.iter().any(|found| found == name) {
+                made?;
+            }
+        }
+        for view in self.views {
+            let collection = self.collection(view.name);
+            let found: Vec<IndexModel> = collection.list_indexes().await?.try_collect().await?;
+            for index in view.indexes {
+                let keys = keys(index);
+                if found.iter().any(|model| model.keys == keys) {
+                    continue;
+                }
+                let options = IndexOptions::builder().name(index.name.to_owned()).build();
+                tracing::info!(view = view.name, index = index.name, "making an index");
+                collection.create_index(IndexModel::builder().keys(keys).options(options).build()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The fields of an index in order, ending in the key, each with its direction.
+pub(super) fn keys(index: &Index) -> Document {
+    let mut keys: Document = sort_fields(index).map(|field| (field.to_owned(), 1.into())).collect();
+    keys.insert(index.order, direction(index));
+    keys.insert("_id", direction(index));
+    keys
+}
+
+pub(super) const fn direction(index: &Index) -> i32 {
+    match index.direction {
+        Direction::Ascending => 1,
+        Direction::Descending => -1,
+    }
+}

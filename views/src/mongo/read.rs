@@ -1,0 +1,214 @@
+use std::collections::HashMap;
+
+use futures::TryStreamExt;
+use mongodb::bson::raw::RawBsonRef;
+use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
+use mongodb::options::Hint;
+use serde_json::Value;
+
+use super::prepare::{direction, keys};
+use super::{Body, CHECKPOINTS, MongoViews, PARKED, READ_LIMIT, to_bson};
+use crate::store::prefix_bounds;
+use crate::{Direction, Page, Parked, Plan, Query, StoreError, StoredDocument, View, document};
+
+impl MongoViews {
+    pub(super) async fn find_many(
+        &self,
+        view: &View,
+        keys: &[String],
+    ) -> Result<Vec<Option<StoredDocument>>, StoreError> {
+        let collection = self.collection(view.name);
+        if let [key] = keys {
+            let found = collection.find_one(doc! { "_id": key }).max_time(READ_LIMIT).await?;
+            return Ok(vec![found.map(stored).transpose()?]);
+        }
+        let limit = i64::try_from(keys.len()).unwrap_or(i64::MAX);
+        let found: Vec<RawDocumentBuf> = collection
+            .find(doc! { "_id": { "$in": keys } })
+            .limit(limit)
+            // All in the first answer: a cursor that stays open would cost another round trip.
+            .batch_size(u32::try_from(keys.len()).unwrap_or(u32::MAX).saturating_add(1))
+            .max_time(READ_LIMIT)
+            .await?
+            .try_collect()
+            .await?;
+        let mut by_key: HashMap<String, StoredDocument> = HashMap::with_capacity(found.len());
+        for document in found {
+            let document = stored(document)?;
+            by_key.insert(document.key.clone(), document);
+        }
+        Ok(keys.iter().map(|key| by_key.get(key).cloned()).collect())
+    }
+
+    pub(super) async fn find_page(&self, query: &Query) -> Result<Page, StoreError> {
+        let Find { filter, sort, hint, limit } = find(query)?;
+        let found: Vec<RawDocumentBuf> = self
+            .collection(query.view.name)
+            .find(filter)
+            .sort(sort)
+            .hint(Hint::Keys(hint))
+            .limit(limit)
+            .batch_size(u32::try_from(limit).unwrap_or(u32::MAX).saturating_add(1))
+            .max_time(READ_LIMIT)
+            .await?
+            .try_collect()
+            .await?;
+        let found = found
+            .into_iter()
+            .map(|document| {
+                let order = order_value(&document, query.index.order)?;
+                Ok((stored(document)?, order))
+            })
+            .collect::<Result<_, StoreError>>()?;
+        Ok(Page::of(found, query.limit))
+    }
+
+    pub(super) async fn explain(&self, query: &Query) -> Result<Plan, StoreError> {
+        let Find { filter, sort, hint, limit } = find(query)?;
+        let find =
+            doc! { "find": query.view.name, "filter": filter, "sort": sort, "hint": hint, "limit": limit };
+        let told = self.database.run_command(doc! { "explain": find, "verbosity": "executionStats" }).await?;
+        let plan = told.get_document("queryPlanner").and_then(|p| p.get_document("winningPlan"));
+        let plan = plan.map_err(StoreError::corrupt)?;
+        let mut stages = Vec::new();
+        walk_stages(plan, &mut stages);
+        let examined = told
+            .get_document("executionStats")
+            .ok()
+            .and_then(|stats| stats.get("totalDocsExamined"))
+            .and_then(Bson::as_i32)
+            .map_or(i64::MAX, i64::from);
+        let stage =
+            |name: &str| stages.iter().any(|stage| stage.get_str("stage").is_ok_and(|found| found == name));
+        let index = stages.iter().find_map(|stage| stage.get_str("indexName").ok()).map(str::to_owned);
+        Ok(Plan {
+            index,
+            scans_or_sorts: stage("COLLSCAN") || stage("SORT") || examined > limit,
+            explained: format!("{plan}, {examined} documents examined"),
+        })
+    }
+
+    pub(super) async fn find_checkpoint(&self, projection: &str) -> Result<u64, StoreError> {
+        let found =
+            self.collection(CHECKPOINTS).find_one(doc! { "_id": projection }).max_time(READ_LIMIT).await?;
+        found.map_or(Ok(0), |found| integer(&found, "position"))
+    }
+
+    pub(super) async fn find_parked(
+        &self,
+        projection: &str,
+        limit: usize,
+    ) -> Result<Vec<Parked>, StoreError> {
+        let collection = self.database.collection::<Document>(PARKED);
+        let range = doc! { "_id": {
+            "$gte": { "projection": projection, "position": 0_i64 },
+            "$lte": { "projection": projection, "position": i64::MAX },
+        } };
+        let found: Vec<Document> = collection
+            .find(range)
+            .sort(doc! { "_id": 1 })
+            .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+            .max_time(READ_LIMIT)
+            .await?
+            .try_collect()
+            .await?;
+        found
+            .iter()
+            .map(|parked| {
+                let position = parked.get_document("_id").and_then(|id| id.get_i64("position"));
+                Ok(Parked {
+                    position: position.map_err(StoreError::corrupt)?.unsigned_abs(),
+                    event_type: parked.get_str("event_type").map_err(StoreError::corrupt)?.to_owned(),
+                    error: parked.get_str("error").map_err(StoreError::corrupt)?.to_owned(),
+                })
+            })
+            .collect()
+    }
+}
+
+struct Find {
+    filter: Document,
+    sort: Document,
+    hint: Document,
+    limit: i64,
+}
+
+/// One document more than the page may hold, to know whether there is a next one.
+fn find(query: &Query) -> Result<Find, StoreError> {
+    let Query { index, equals, prefix, after, limit, .. } = query;
+    let mut filter = equal(index.equals, equals)?;
+    let mut range = Document::new();
+    if let Some(prefix) = prefix {
+        let (from, to) = prefix_bounds(prefix);
+        range.extend(doc! { "$gte": from, "$lt": to });
+    }
+    if let Some(after) = after {
+        let (within, beyond) = match index.direction {
+            Direction::Ascending => ("$gte", "$gt"),
+            Direction::Descending => ("$lte", "$lt"),
+        };
+        let place = to_bson(&after.order)?;
+        // A range of the index; the alternatives leave out what the page before has shown.
+        range.insert(within, place.clone());
+        filter.insert(
+            "$or",
+            vec![doc! { index.order: { beyond: place } }, doc! { "_id": { beyond: after.key.clone() } }],
+        );
+    }
+    if !range.is_empty() {
+        filter.insert(index.order, range);
+    }
+    let sort = doc! { index.order: direction(index), "_id": direction(index) };
+    let limit = i64::try_from(*limit).unwrap_or(i64::MAX).saturating_add(1);
+    Ok(Find { filter, sort, hint: keys(index), limit })
+}
+
+/// The condition that the equal fields of an index have these values. Each value stands under `$eq`, so that none can
+/// be taken for an operator.
+pub(super) fn equal(fields: &[&str], values: &[Value]) -> Result<Document, StoreError> {
+    fields
+        .iter()
+        .zip(values)
+        .map(|(field, value)| Ok(((*field).to_owned(), doc! { "$eq": to_bson(value)? }.into())))
+        .collect()
+}
+
+pub(super) fn stored(body: RawDocumentBuf) -> Result<StoredDocument, StoreError> {
+    let key = body.get_str("_id").map_err(StoreError::corrupt)?.to_owned();
+    Ok(StoredDocument { key, body: document::Body::Bson(Body(body)) })
+}
+
+fn order_value(document: &RawDocumentBuf, field: &str) -> Result<Value, StoreError> {
+    match document.get(field).map_err(StoreError::corrupt)? {
+        Some(RawBsonRef::String(text)) => Ok(text.into()),
+        Some(RawBsonRef::Int32(number)) => Ok(number.into()),
+        Some(RawBsonRef::Int64(number)) => Ok(number.into()),
+        _ => Err(StoreError::corrupt(format!("a document without `{field}` in its order"))),
+    }
+}
+
+pub(super) fn integer(document: &RawDocumentBuf, field: &str) -> Result<u64, StoreError> {
+    let number = match document.get(field).map_err(StoreError::corrupt)? {
+        Some(RawBsonRef::Int32(number)) => i64::from(number),
+        Some(RawBsonRef::Int64(number)) => number,
+        _ => return Err(StoreError::corrupt(format!("`{field}` is not a number"))),
+    };
+    Ok(number.unsigned_abs())
+}
+
+fn walk_stages<'a>(plan: &'a Document, stages: &mut Vec<&'a Document>) {
+    if plan.contains_key("stage") {
+        stages.push(plan);
+    }
+    for value in plan.values() {
+        match value {
+            Bson::Document(inner) => walk_stages(inner, stages),
+            Bson::Array(list) => {
+                for inner in list.iter().filter_map(Bson::as_document) {
+                    walk_stages(inner, stages);
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Posts, each with its counts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Direction, Document, Index, View};
+
+pub const VIEW: View = View { name: "posts", indexes: &[&NEWEST, &BY_AUTHOR] };
+
+/// Everybody's, the newest first.
+pub const NEWEST: Index =
+    Index { name: "newest", equals: &[], order: "position", direction: Direction::Descending };
+/// One author's, the newest first.
+pub const BY_AUTHOR: Index =
+    Index { name: "by_author", equals: &["author"], order: "position", direction: Direction::Descending };
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Post {
+    pub post: String,
+    pub author: String,
+    pub images: Vec<Image>,
+    /// None where no caption was given at all.
+    pub caption: Option<String>,
+    pub edited: bool,
+    /// Milliseconds since 1970.
+    pub published: i64,
+    /// Of the event that published it: the order of feeds.
+    pub position: i64,
+    pub likes: i64,
+    pub comments: i64,
+}
+
+/// A picture in the media store; its size is that of its largest variant, in pixels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    pub media: String,
+    pub width: u32,
+    pub height: u32,
+    /// What it shows; empty where nothing was said.
+    pub alt: String,
+}
+
+impl Document for Post {
+    const VIEW: &'static View = &VIEW;
+
+    fn key(&self) -> String {
+        self.post.clone()
+    }
+}

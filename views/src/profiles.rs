@@ -1,0 +1,56 @@
+//! How people show themselves, with the counts that stand on their profile.
+
+use serde::{Deserialize, Serialize};
+
+use crate::posts::Image;
+use crate::{Direction, Document, Index, View};
+
+pub const VIEW: View = View { name: "profiles", indexes: &[&BY_USERNAME] };
+
+/// By the folded form of the username, which is unique among accounts.
+pub const BY_USERNAME: Index = Index {
+    name: "by_username",
+    equals: &["folded_username"],
+    order: "position",
+    direction: Direction::Descending,
+};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    pub user: String,
+    /// As its owner spells it.
+    pub username: String,
+    pub folded_username: String,
+    pub firstname: String,
+    pub lastname: String,
+    pub bio: String,
+    pub photo: Option<Image>,
+    pub private: bool,
+    pub standing: Standing,
+    /// Milliseconds since 1970.
+    pub joined: i64,
+    /// Of the event that made the account.
+    pub position: i64,
+    pub posts: i64,
+    pub followers: i64,
+    pub followings: i64,
+}
+
+/// Whether an account and what it published is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    Active,
+    /// Put to rest by its owner.
+    Deactivated,
+    /// Locked by a moderator.
+    Suspended,
+}
+
+impl Document for Profile {
+    const VIEW: &'static View = &VIEW;
+
+    fn key(&self) -> String {
+        self.user.clone()
+    }
+}

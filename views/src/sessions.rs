@@ -1,0 +1,37 @@
+//! Sessions: which are good, and what their owner sees of them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Direction, Document, Index, View};
+
+pub const VIEW: View = View { name: "sessions", indexes: &[&BY_USER] };
+
+/// Those of one user that have not ended, the newest first.
+pub const BY_USER: Index = Index {
+    name: "by_user",
+    equals: &["user", "ended"],
+    order: "position",
+    direction: Direction::Descending,
+};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    pub session: String,
+    pub user: String,
+    /// Milliseconds since 1970.
+    pub started: i64,
+    /// Milliseconds since 1970.
+    pub expires: i64,
+    pub device: String,
+    pub address: String,
+    pub ended: bool,
+    pub position: i64,
+}
+
+impl Document for Session {
+    const VIEW: &'static View = &VIEW;
+
+    fn key(&self) -> String {
+        self.session.clone()
+    }
+}

@@ -1,0 +1,83 @@
+//! Views in one SQLite file: a table of JSON documents for each view, an expression index for each of its indexes.
+//! SQL stays in here.
+
+mod commit;
+mod read;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlite::{Database, Durability};
+
+use crate::store::ViewSize;
+use crate::{Commit, CommitError, Page, Parked, Plan, Query, StoreError, StoredDocument, View, ViewStore};
+
+/// The views in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteViews {
+    database: Arc<Database>,
+    views: &'static [&'static View],
+}
+
+impl SqliteViews {
+    /// Opens or creates the file and makes the tables and indexes it lacks.
+    pub async fn open(path: &Path, views: &'static [&'static View]) -> Result<Self, StoreError> {
+        // A power cut may take back the last commits, checkpoint and all: the log has what they held.
+        let database = Arc::new(Database::open(path, Durability::Rebuildable, tables::SCHEMA)?);
+        database
+            .write(|connection| views.iter().try_for_each(|view| tables::create(connection, view)))
+            .await?;
+        Ok(Self { database, views })
+    }
+}
+
+#[async_trait]
+impl ViewStore for SqliteViews {
+    async fn get_many(
+        &self,
+        view: &View,
+        keys: &[String],
+    ) -> Result<Vec<Option<StoredDocument>>, StoreError> {
+        Ok(self.database.read(|connection| read::get_many(connection, view, keys))?)
+    }
+
+    async fn page(&self, query: &Query) -> Result<Page, StoreError> {
+        Ok(self.database.read(|connection| read::page(connection, query))?)
+    }
+
+    async fn plan(&self, query: &Query) -> Result<Plan, StoreError> {
+        Ok(self.database.read(|connection| read::plan(connection, query))?)
+    }
+
+    async fn checkpoint(&self, projection: &str) -> Result<u64, StoreError> {
+        Ok(self.database.read(|connection| read::checkpoint(connection, projection))?)
+    }
+
+    async fn commit(&self, commit: Commit<'_>) -> Result<(), CommitError> {
+        let batch = commit::Batch::of(commit);
+        let actual =
+            self.database.write(move |connection| batch.run(connection)).await.map_err(StoreError::from)?;
+        actual.map_or(Ok(()), |actual| Err(CommitError::Fenced { actual }))
+    }
+
+    async fn parked(&self, projection: &str, limit: usize) -> Result<Vec<Parked>, StoreError> {
+        Ok(self.database.read(|connection| read::parked(connection, projection, limit))?)
+    }
+
+    async fn sizes(&self) -> Result<BTreeMap<String, ViewSize>, StoreError> {
+        let views = self.views;
+        Ok(self.database.scan(move |connection| read::sizes(connection, views)).await?)
+    }
+}
+
+impl From<sqlite::Error> for StoreError {
+    fn from(error: sqlite::Error) -> Self {
+        match error {
+            sqlite::Error::Unavailable { .. } => Self::unavailable(error),
+            sqlite::Error::Corrupt { .. } => Self::corrupt(error),
+        }
+    }
+}

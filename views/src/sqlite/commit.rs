@@ -1,0 +1,147 @@
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+use sqlite::rusqlite::{self, Connection, params_from_iter};
+
+use super::read::{self, SqlValue};
+use super::tables::{direction, field, index_name, table};
+use crate::{Commit, FanOut, Index, KeyPart, Parked, Patch, View, Write};
+
+/// A [`Commit`] that owns what it holds.
+pub(super) struct Batch {
+    projection: String,
+    writes: Vec<Write>,
+    parked: Vec<Parked>,
+    expected: u64,
+    checkpoint: u64,
+}
+
+impl Batch {
+    pub(super) fn of(commit: Commit<'_>) -> Self {
+        let Commit { projection, writes, parked, expected, checkpoint } = commit;
+        Self { projection: projection.to_owned(), writes, parked, expected, checkpoint }
+    }
+
+    /// Answers where the checkpoint stands if it is not where it was expected; then nothing has been written.
+    pub(super) fn run(self, connection: &Connection) -> rusqlite::Result<Option<u64>> {
+        let actual = read::checkpoint(connection, &self.projection)?;
+        if actual != self.expected {
+            return Ok(Some(actual));
+        }
+        connection
+            .prepare_cached(
+                "INSERT INTO checkpoints (projection, position) VALUES (?1, ?2)
+                 ON CONFLICT DO UPDATE SET position = excluded.position",
+            )?
+            .execute((&self.projection, self.checkpoint))?;
+        for parked in &self.parked {
+            connection
+                .prepare_cached(
+                    "INSERT INTO parked (projection, position, event_type, error) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT DO UPDATE SET error = excluded.error",
+                )?
+                .execute((&self.projection, parked.position, &parked.event_type, &parked.error))?;
+        }
+        for write in self.writes {
+            match write {
+                Write::Put { view, key, document } => {
+                    put(connection, view, &key, &Value::Object(document).to_string())?;
+                }
+                Write::Patch { view, key, patch } => change(connection, view, &key, &patch)?,
+                Write::Delete { view, key } => delete(connection, view, &key)?,
+                Write::DeleteWhere { view, index, equals } => delete_where(connection, view, index, &equals)?,
+                Write::FanOut(fan_out) => self::fan_out(connection, &fan_out)?,
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn put(connection: &Connection, view: &View, key: &str, document: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(&format!(
+            "INSERT INTO {} (key, doc) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET doc = excluded.doc",
+            table(view)
+        ))?
+        .execute((key, document))?;
+    Ok(())
+}
+
+fn change(connection: &Connection, view: &View, key: &str, patch: &Patch) -> rusqlite::Result<()> {
+    let mut values: Vec<SqlValue> = vec![key.to_owned().into()];
+    let mut changed = "json_set(doc".to_owned();
+    for (name, value) in &patch.set {
+        values.push(value.to_string().into());
+        // Through json(), so that a text stays a text, a list a list and a boolean a boolean.
+        let _ = write!(changed, ", '$.{name}', json(?{})", values.len());
+    }
+    for (name, by) in &patch.inc {
+        values.push(SqlValue::from(&Value::from(*by)));
+        let _ = write!(changed, ", '$.{name}', coalesce({}, 0) + ?{}", field(name), values.len());
+    }
+    changed.push(')');
+    connection
+        .prepare_cached(&format!("UPDATE {} SET doc = {changed} WHERE key = ?1", table(view)))?
+        .execute(params_from_iter(values))?;
+    Ok(())
+}
+
+fn delete(connection: &Connection, view: &View, key: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(&format!("DELETE FROM {} WHERE key = ?1", table(view)))?.execute([key])?;
+    Ok(())
+}
+
+fn delete_where(
+    connection: &Connection,
+    view: &View,
+    index: &Index,
+    equals: &[Value],
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(&format!(
+            "DELETE FROM {} INDEXED BY {} WHERE {}",
+            table(view),
+            index_name(view, index),
+            read::equal(index)
+        ))?
+        .execute(params_from_iter(equals.iter().map(SqlValue::from)))?;
+    Ok(())
+}
+
+fn fan_out(connection: &Connection, fan_out: &FanOut) -> rusqlite::Result<()> {
+    let FanOut { over, index, equals, limit, into, key, document, copies } = fan_out;
+    let mut values: Vec<SqlValue> = equals.iter().map(SqlValue::from).collect();
+    let mut number = |value: SqlValue| {
+        values.push(value);
+        format!("?{}", values.len())
+    };
+    let parts: Vec<String> = key
+        .iter()
+        .map(|part| match part {
+            KeyPart::Text(text) => number(text.clone().into()),
+            KeyPart::Field(name) => field(name),
+        })
+        .collect();
+    let same = number(Value::Object(Map::clone(document)).to_string().into());
+    // `->` and json() keep the JSON type of what is copied.
+    let copied = copies
+        .iter()
+        .fold(String::new(), |sql, copy| format!("{sql}, '$.{}', json(doc -> '$.{}')", copy.to, copy.from));
+    let limit =
+        number(SqlValue::from(&Value::from(limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(-1)))));
+    let (order, direction) = (field(index.order), direction(index));
+    connection
+        .prepare_cached(&format!(
+            "INSERT INTO {} (key, doc)
+             SELECT {}, json_set({same}{copied}) FROM {} INDEXED BY {} WHERE {}
+             ORDER BY {order} {direction}, key {direction} LIMIT {limit}
+             ON CONFLICT DO UPDATE SET doc = excluded.doc",
+            table(into),
+            parts.join(" || '.' || "),
+            table(over),
+            index_name(over, index),
+            read::equal(index),
+        ))?
+        .execute(params_from_iter(values))?;
+    Ok(())
+}

@@ -1,0 +1,191 @@
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::Value;
+use sqlite::rusqlite::types::{self, ToSqlOutput};
+use sqlite::rusqlite::{self, Connection, OptionalExtension, Row, ToSql, params_from_iter};
+
+use super::tables::{direction, field, index_name, table};
+use crate::store::{ViewSize, prefix_bounds};
+use crate::{Direction, Index, Page, Parked, Plan, Query, StoredDocument, View};
+
+pub(super) fn get_many(
+    connection: &Connection,
+    view: &View,
+    keys: &[String],
+) -> rusqlite::Result<Vec<Option<StoredDocument>>> {
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT doc FROM {} WHERE key = ?1", table(view)))?;
+    keys.iter()
+        .map(|key| {
+            let found = statement.query_row([key], |row| row.get(0)).optional()?;
+            Ok(found.map(|body| StoredDocument::json(key.clone(), body)))
+        })
+        .collect()
+}
+
+pub(super) fn page(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
+    let Select { sql, values } = select(query);
+    let found = connection
+        .prepare_cached(&sql)?
+        .query_map(params_from_iter(values), |row| {
+            Ok((StoredDocument::json(row.get(0)?, row.get(1)?), plain_value(row, 2)?))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Page::of(found, query.limit))
+}
+
+pub(super) fn plan(connection: &Connection, query: &Query) -> rusqlite::Result<Plan> {
+    let Select { sql, values } = select(query);
+    let steps: Vec<String> = connection
+        .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?
+        .query_map(params_from_iter(values), |row| row.get("detail"))?
+        .collect::<rusqlite::Result<_>>()?;
+    let uses = index_name(query.view, query.index);
+    let walks = |step: &String| step.split(' ').any(|word| word == uses);
+    // Walking a whole index in its order, up to the limit, is called a scan of it; that is no search of documents.
+    let whole_index_wanted = query.index.equals.is_empty();
+    let strays = |step: &String| {
+        step.contains("TEMP B-TREE") || (step.starts_with("SCAN") && !(whole_index_wanted && walks(step)))
+    };
+    Ok(Plan {
+        index: steps.iter().any(walks).then(|| query.index.name.to_owned()),
+        scans_or_sorts: steps.iter().any(strays),
+        explained: steps.join("; "),
+    })
+}
+
+struct Select {
+    sql: String,
+    values: Vec<SqlValue>,
+}
+
+/// One document more than the page may hold, to know whether there is a next one.
+fn select(query: &Query) -> Select {
+    let Query { view, index, equals, prefix, after, limit } = query;
+    let order = field(index.order);
+    let mut values: Vec<SqlValue> = equals.iter().map(SqlValue::from).collect();
+    let mut sql = format!(
+        "SELECT key, doc, {order} FROM {} INDEXED BY {} WHERE {}",
+        table(view),
+        index_name(view, index),
+        equal(index)
+    );
+    let mut number = |value: SqlValue| {
+        values.push(value);
+        values.len()
+    };
+    if let Some(prefix) = prefix {
+        let (from, to) = prefix_bounds(prefix);
+        let (from, to) = (number(from.into()), number(to.into()));
+        let _ = write!(sql, " AND {order} >= ?{from} AND {order} < ?{to}");
+    }
+    if let Some(after) = after {
+        let beyond = match index.direction {
+            Direction::Ascending => '>',
+            Direction::Descending => '<',
+        };
+        let (place, key) = (number(SqlValue::from(&after.order)), number(after.key.clone().into()));
+        // The first condition is a range of the index; the second leaves out what the page before has shown.
+        let _ = write!(
+            sql,
+            " AND {order} {beyond}= ?{place} AND ({order} {beyond} ?{place} OR key {beyond} ?{key})"
+        );
+    }
+    let limit =
+        number(SqlValue(types::Value::Integer(i64::try_from(*limit).unwrap_or(i64::MAX).saturating_add(1))));
+    let direction = direction(index);
+    let _ = write!(sql, " ORDER BY {order} {direction}, key {direction} LIMIT ?{limit}");
+    Select { sql, values }
+}
+
+/// The condition that the first parameters equal the equal fields of an index.
+pub(super) fn equal(index: &Index) -> String {
+    let conditions: Vec<String> =
+        index.equals.iter().zip(1..).map(|(name, n)| format!("{} = ?{n}", field(name))).collect();
+    if conditions.is_empty() { "TRUE".to_owned() } else { conditions.join(" AND ") }
+}
+
+pub(super) fn checkpoint(connection: &Connection, projection: &str) -> rusqlite::Result<u64> {
+    let found = connection
+        .prepare_cached("SELECT position FROM checkpoints WHERE projection = ?1")?
+        .query_row([projection], |row| row.get(0))
+        .optional()?;
+    Ok(found.unwrap_or(0))
+}
+
+pub(super) fn parked(
+    connection: &Connection,
+    projection: &str,
+    limit: usize,
+) -> rusqlite::Result<Vec<Parked>> {
+    connection
+        .prepare_cached(
+            "SELECT position, event_type, error FROM parked WHERE projection = ?1 ORDER BY position LIMIT ?2",
+        )?
+        .query_map((projection, limit), |row| {
+            Ok(Parked { position: row.get(0)?, event_type: row.get(1)?, error: row.get(2)? })
+        })?
+        .collect()
+}
+
+pub(super) fn sizes(
+    connection: &Connection,
+    views: &[&View],
+) -> rusqlite::Result<BTreeMap<String, ViewSize>> {
+    let mut sizes = BTreeMap::new();
+    for view in views {
+        let documents =
+            connection.query_row(&format!("SELECT count(*) FROM {}", table(view)), [], |row| row.get(0))?;
+        let names = [table(view)].into_iter().chain(view.indexes.iter().map(|index| index_name(view, index)));
+        let mut bytes = 0;
+        for name in names {
+            let of_one: u64 = connection
+                .prepare_cached("SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE name = ?1")?
+                .query_row([name], |row| row.get(0))?;
+            bytes += of_one;
+        }
+        sizes.insert(view.name.to_owned(), ViewSize { documents, bytes });
+    }
+    Ok(sizes)
+}
+
+/// A JSON value as `json_extract` gives it.
+#[derive(Debug)]
+pub(super) struct SqlValue(pub(super) types::Value);
+
+impl ToSql for SqlValue {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        self.0.to_sql()
+    }
+}
+
+impl From<String> for SqlValue {
+    fn from(text: String) -> Self {
+        Self(types::Value::Text(text))
+    }
+}
+
+impl From<&Value> for SqlValue {
+    fn from(value: &Value) -> Self {
+        Self(match value {
+            Value::Bool(value) => types::Value::Integer(i64::from(*value)),
+            Value::Number(number) => match number.as_i64() {
+                Some(integer) => types::Value::Integer(integer),
+                None => types::Value::Real(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Value::String(text) => types::Value::Text(text.clone()),
+            // No field of an index holds a list or an object, so none equals it.
+            Value::Null | Value::Array(_) | Value::Object(_) => types::Value::Null,
+        })
+    }
+}
+
+fn plain_value(row: &Row<'_>, column: usize) -> rusqlite::Result<Value> {
+    Ok(match row.get::<_, types::Value>(column)? {
+        types::Value::Integer(integer) => integer.into(),
+        types::Value::Real(real) => real.into(),
+        types::Value::Text(text) => text.into(),
+        types::Value::Null | types::Value::Blob(_) => Value::Null,
+    })
+}

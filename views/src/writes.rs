@@ -1,0 +1,283 @@
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Map, Value};
+
+use crate::{Document, Index, StoreError, View};
+
+/// One change to one view. A commit takes them in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    /// Makes the document what it is to be, whether it was there or not.
+    Put {
+        view: &'static View,
+        key: String,
+        document: Map<String, Value>,
+    },
+    /// Changes fields of a document; does nothing if it is not there.
+    Patch {
+        view: &'static View,
+        key: String,
+        patch: Patch,
+    },
+    Delete {
+        view: &'static View,
+        key: String,
+    },
+    /// Deletes every document that an index finds by its equal fields.
+    DeleteWhere {
+        view: &'static View,
+        index: &'static Index,
+        equals: Vec<Value>,
+    },
+    FanOut(FanOut),
+}
+
+/// Changes of top-level fields.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Patch {
+    pub set: Map<String, Value>,
+    /// Added to a number; a field that is not there counts as 0.
+    pub inc: BTreeMap<&'static str, i64>,
+}
+
+impl Patch {
+    #[must_use]
+    pub fn set(mut self, field: &'static str, value: impl Into<Value>) -> Self {
+        self.inc.remove(field);
+        self.set.insert(field.to_owned(), value.into());
+        self
+    }
+
+    #[must_use]
+    pub fn inc(mut self, field: &'static str, by: i64) -> Self {
+        add(&mut self.set, &mut self.inc, field, by);
+        self
+    }
+
+    /// This one, then another.
+    fn merge(&mut self, then: Self) {
+        for (field, value) in then.set {
+            self.inc.remove(field.as_str());
+            self.set.insert(field, value);
+        }
+        for (field, by) in then.inc {
+            add(&mut self.set, &mut self.inc, field, by);
+        }
+    }
+
+    fn apply(self, document: &mut Map<String, Value>) {
+        document.extend(self.set);
+        for (field, by) in self.inc {
+            let now = document.get(field).and_then(Value::as_i64).unwrap_or(0);
+            document.insert(field.to_owned(), (now + by).into());
+        }
+    }
+}
+
+fn add(set: &mut Map<String, Value>, inc: &mut BTreeMap<&'static str, i64>, field: &'static str, by: i64) {
+    match set.get(field).and_then(Value::as_i64) {
+        Some(known) => {
+            set.insert(field.to_owned(), (known + by).into());
+        }
+        None => *inc.entry(field).or_default() += by,
+    }
+}
+
+/// For each document that an index finds in one view, puts a document into another: everybody who follows an author
+/// gets an entry for a new post, somebody who begins to follow gets entries for the posts there are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FanOut {
+    /// Where to look, by the equal fields of an index.
+    pub over: &'static View,
+    pub index: &'static Index,
+    pub equals: Vec<Value>,
+    /// Only so many, in the order of the index.
+    pub limit: Option<usize>,
+    /// What to put where.
+    pub into: &'static View,
+    /// The parts of the new document's key, joined by dots.
+    pub key: Vec<KeyPart>,
+    /// Fields that are the same in every new document.
+    pub document: Map<String, Value>,
+    /// Fields taken over from the document found.
+    pub copies: Vec<Copy>,
+}
+
+/// A part of the key of a document that is fanned out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyPart {
+    Text(String),
+    /// The value of this text field of the document found.
+    Field(&'static str),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copy {
+    pub from: &'static str,
+    pub to: &'static str,
+}
+
+/// The writes of one batch of events. Several to one document become one, so that a batch costs what it changes
+/// and not what happened in it.
+#[derive(Debug, Default)]
+pub struct Writes {
+    list: Vec<Write>,
+    /// Where in the list the latest write to a document stands.
+    latest: HashMap<(&'static str, String), usize>,
+}
+
+impl Writes {
+    pub fn put<T: Document>(&mut self, document: &T) -> Result<(), StoreError> {
+        let key = document.key();
+        let unfit = |problem: String| StoreError::corrupt(format!("{key} of {}: {problem}", T::VIEW.name));
+        match serde_json::to_value(document).map_err(|e| unfit(e.to_string()))? {
+            Value::Object(document) => {
+                self.put_raw(T::VIEW, key, document);
+                Ok(())
+            }
+            _ => Err(unfit("not an object".to_owned())),
+        }
+    }
+
+    pub fn put_raw(&mut self, view: &'static View, key: String, document: Map<String, Value>) {
+        self.replace(view, key.clone(), Write::Put { view, key, document });
+    }
+
+    pub fn patch<T: Document>(&mut self, key: impl Into<String>, patch: Patch) {
+        let (view, key) = (T::VIEW, key.into());
+        let latest = self.latest.get(&(view.name, key.clone())).map(|&place| &mut self.list[place]);
+        match latest {
+            Some(Write::Put { document, .. }) => patch.apply(document),
+            Some(Write::Patch { patch: earlier, .. }) => earlier.merge(patch),
+            Some(Write::Delete { .. }) => {}
+            Some(Write::DeleteWhere { .. } | Write::FanOut(_)) | None => {
+                self.replace(view, key.clone(), Write::Patch { view, key, patch });
+            }
+        }
+    }
+
+    pub fn delete<T: Document>(&mut self, key: impl Into<String>) {
+        let (view, key) = (T::VIEW, key.into());
+        self.replace(view, key.clone(), Write::Delete { view, key });
+    }
+
+    pub fn delete_where<T: Document>(&mut self, index: &'static Index, equals: Vec<Value>) {
+        self.barrier(Write::DeleteWhere { view: T::VIEW, index, equals });
+    }
+
+    pub fn fan_out(&mut self, fan_out: FanOut) {
+        self.barrier(Write::FanOut(fan_out));
+    }
+
+    pub fn into_list(self) -> Vec<Write> {
+        self.list
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The write takes the place of an earlier one to the same document, or goes to the end.
+    fn replace(&mut self, view: &'static View, key: String, write: Write) {
+        let place = *self.latest.entry((view.name, key)).or_insert(self.list.len());
+        match self.list.get_mut(place) {
+            Some(earlier) => *earlier = write,
+            None => self.list.push(write),
+        }
+    }
+
+    /// The write looks at documents that earlier ones have changed, so nothing later may move before it.
+    fn barrier(&mut self, write: Write) {
+        self.latest.clear();
+        self.list.push(write);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+    use serde_json::json;
+
+    use super::*;
+    use crate::Direction;
+
+    const BY_COLOUR: Index =
+        Index { name: "by_colour", equals: &["colour"], order: "n", direction: Direction::Ascending };
+    const THINGS: View = View { name: "things", indexes: &[&BY_COLOUR] };
+
+    #[derive(Serialize, Deserialize)]
+    struct Thing {
+        name: String,
+        n: i64,
+    }
+
+    impl Document for Thing {
+        const VIEW: &'static View = &THINGS;
+
+        fn key(&self) -> String {
+            self.name.clone()
+        }
+    }
+
+    fn thing(name: &str, n: i64) -> Thing {
+        Thing { name: name.into(), n }
+    }
+
+    fn put(name: &str, n: i64) -> Write {
+        let Value::Object(document) = json!({ "name": name, "n": n }) else { unreachable!() };
+        Write::Put { view: &THINGS, key: name.into(), document }
+    }
+
+    fn written(write: impl FnOnce(&mut Writes)) -> Vec<Write> {
+        let mut writes = Writes::default();
+        write(&mut writes);
+        writes.into_list()
+    }
+
+    #[test]
+    fn several_writes_to_one_document_become_one() {
+        let list = written(|writes| {
+            writes.put(&thing("a", 1)).unwrap();
+            writes.put(&thing("b", 5)).unwrap();
+            writes.patch::<Thing>("a", Patch::default().inc("n", 2));
+            writes.patch::<Thing>("b", Patch::default().set("n", 7).inc("n", 1));
+        });
+        assert_eq!(list, [put("a", 3), put("b", 8)]);
+
+        let list = written(|writes| {
+            writes.patch::<Thing>("a", Patch::default().inc("n", 2));
+            writes.patch::<Thing>("a", Patch::default().inc("n", -5).set("name", "A"));
+            writes.patch::<Thing>("a", Patch::default().set("n", 1));
+            writes.patch::<Thing>("a", Patch::default().inc("n", 1));
+        });
+        let patch = Patch::default().set("name", "A").set("n", 2);
+        assert_eq!(list, [Write::Patch { view: &THINGS, key: "a".into(), patch }]);
+    }
+
+    #[test]
+    fn a_patch_after_a_deletion_does_nothing_and_a_put_brings_the_document_back() {
+        let deleted = Write::Delete { view: &THINGS, key: "a".into() };
+        let list = written(|writes| {
+            writes.put(&thing("a", 1)).unwrap();
+            writes.delete::<Thing>("a");
+            writes.patch::<Thing>("a", Patch::default().inc("n", 1));
+        });
+        assert_eq!(list, [deleted]);
+        let list = written(|writes| {
+            writes.delete::<Thing>("a");
+            writes.put(&thing("a", 1)).unwrap();
+        });
+        assert_eq!(list, [put("a", 1)]);
+    }
+
+    #[test]
+    fn nothing_moves_before_a_write_that_looks_at_other_documents() {
+        let sweep = Write::DeleteWhere { view: &THINGS, index: &BY_COLOUR, equals: vec![json!("red")] };
+        let list = written(|writes| {
+            writes.put(&thing("a", 1)).unwrap();
+            writes.delete_where::<Thing>(&BY_COLOUR, vec![json!("red")]);
+            writes.put(&thing("a", 2)).unwrap();
+        });
+        assert_eq!(list, [put("a", 1), sweep, put("a", 2)]);
+    }
+}
