@@ -1,4 +1,15 @@
-.PHONY: check test fmt lint
+.PHONY: run demo test check fmt lint bench
+
+# Builds Chorus and runs all of it on this machine; `make demo`, in another terminal, fills it.
+run:
+	cargo run --release --bin chorus -- serve
+
+demo:
+	cargo run --release --bin chorus -- demo
+
+# Fetches what is missing of the servers it tests against (tests/servers/fetch), then runs every test.
+test:
+	cargo test --workspace
 
 # Everything that continuous integration checks, and nothing else.
 check: fmt lint test
@@ -8,7 +19,3 @@ fmt:
 
 lint:
 	cargo clippy --workspace --all-targets -- --deny warnings
-
-# Fetches what is missing of the servers it tests against (tests/servers/fetch), then runs every test.
-test:
-	cargo test --workspace

@@ -24,6 +24,7 @@ const WRAP_VERSION: u8 = 1;
 const MASTER_ID_LENGTH: usize = 8;
 
 /// The deployment's master keys: the first wraps new keys, all of them open old ones.
+#[derive(Clone)]
 pub struct MasterKeys(Vec<(MasterId, DataKey)>);
 
 type MasterId = [u8; MASTER_ID_LENGTH];
@@ -133,8 +134,7 @@ impl KeyRing {
     /// The keyed hash under which a username or an address may stand in the log. What differs only in letter
     /// case or in the composition of its characters is one name.
     pub fn claim_hash(&self, name: &str) -> ClaimHash {
-        let folded: String = name.trim().nfkc().flat_map(char::to_lowercase).nfkc().collect();
-        ClaimHash(mac(&self.names, &[folded.as_bytes()]))
+        ClaimHash(mac(&self.names, &[fold_name(name).as_bytes()]))
     }
 
     /// The id that the same parts always give, and that nobody else can foretell (UUIDv8).
@@ -194,6 +194,12 @@ impl KeyRing {
     pub fn forget(&self, person: UserId) {
         self.people.remove(&person);
     }
+}
+
+/// A username or address as it is compared: what differs only in letter case or in the composition of its characters
+/// is one.
+pub fn fold_name(name: &str) -> String {
+    name.trim().nfkc().flat_map(char::to_lowercase).nfkc().collect()
 }
 
 /// HMAC-SHA-256 over a list of parts, cut to 128 bits.

@@ -48,6 +48,16 @@ pub enum AppendError {
     Log(#[from] LogError),
 }
 
+/// How new an answer must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// Any replica may answer, also one that is a little behind: enough for whoever then appends, since a conflict
+    /// tells.
+    Any,
+    /// Never older than the last append that was acknowledged to anybody.
+    Latest,
+}
+
 /// Which kinds of subjects somebody follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter(Arc<[Kind]>);
@@ -156,9 +166,9 @@ pub trait EventLog: fmt::Debug + Send + Sync + 'static {
     /// whose answer was lost may be repeated; the adapter does so itself before it answers `Unavailable`.
     async fn append(&self, message: &Message, expected: Position) -> Result<Position, AppendError>;
 
-    /// The last event of each subject, in the order asked for. With replicas the answer may lag behind; whoever
-    /// then appends learns it by a conflict.
-    async fn last(&self, subjects: &[Subject]) -> Result<Vec<Option<Stored>>, LogError>;
+    /// The last event of each subject, in the order asked for.
+    async fn last(&self, subjects: &[Subject], freshness: Freshness)
+    -> Result<Vec<Option<Stored>>, LogError>;
 
     /// The events of one subject after a position, in order; never older than the last append acknowledged.
     async fn read(&self, subject: Subject, after: Position) -> Result<Vec<Stored>, LogError>;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::{
-    EventLog, JetStreamLog, JetStreamSettings, JetStreamVault, KeyVault, LogError, SqliteLog, SqliteVault,
-    VaultError,
+    EventLog, JetStreamLog, JetStreamSettings, JetStreamVault, KeyRing, KeyVault, LogError, MasterKeys,
+    SealedLog, SqliteLog, SqliteVault, VaultError,
 };
 
 /// The log and the key vault that belong together.
@@ -51,6 +51,20 @@ pub async fn open(setting: &str, nats_credentials: Option<PathBuf>) -> Result<Op
     }
 }
 
+/// [`open`], with what is sealed in the log ready to be opened.
+///
+/// # Errors
+/// Also if the master keys do not belong to the vault.
+pub async fn open_sealed(
+    setting: &str,
+    nats_credentials: Option<PathBuf>,
+    master: &MasterKeys,
+) -> Result<SealedLog, OpenError> {
+    let Opened { log, vault } = open(setting, nats_credentials).await?;
+    let keys = KeyRing::open(vault, master.clone()).await?;
+    Ok(SealedLog::new(log, Arc::new(keys)))
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
     Sqlite(PathBuf),
@@ -59,12 +73,9 @@ enum Place {
 
 impl Place {
     fn parse(setting: &str, credentials: Option<PathBuf>) -> Result<Self, String> {
-        let unknown = || {
-            format!(
-                "`{}` is no log: expected sqlite:<file> or nats://<host>[:<port>]",
-                without_password(setting)
-            )
-        };
+        // The setting itself is not told: it may hold a password.
+        let unknown =
+            || "the setting names no log: expected sqlite:<file> or nats://<host>[:<port>]".to_owned();
         let (scheme, rest) = setting.split_once(':').ok_or_else(unknown)?;
         match (scheme, rest.strip_prefix("//")) {
             ("sqlite", _) if !rest.is_empty() => Ok(Self::Sqlite(rest.into())),
@@ -95,14 +106,6 @@ fn jetstream(scheme: &str, rest: &str, credentials: Option<PathBuf>) -> Result<J
         return Err("a NATS log needs at least one host".to_owned());
     }
     Ok(JetStreamSettings { servers, name: name.to_owned(), replicas, credentials })
-}
-
-/// The setting as it may be shown: what stands between `//` and `@` is left out.
-fn without_password(setting: &str) -> String {
-    match (setting.find("//"), setting.rfind('@')) {
-        (Some(start), Some(end)) if start < end => format!("{}//…{}", &setting[..start], &setting[end..]),
-        _ => setting.to_owned(),
-    }
 }
 
 #[cfg(test)]

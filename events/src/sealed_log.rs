@@ -7,8 +7,8 @@ use uuid::Uuid;
 use crate::event::DecodeError;
 use crate::personal::{CannotOpen, DataKey};
 use crate::{
-    AppendError, EVENT_SOURCE, Envelope, Event, EventId, EventLog, KeyRing, LogError, Message, Position,
-    Stored, Subject, UserId, VaultError,
+    AppendError, EVENT_SOURCE, Envelope, Event, EventId, EventLog, Freshness, KeyRing, LogError, Message,
+    Position, Stored, Subject, UserId, VaultError,
 };
 
 /// An event as somebody wishes to append it.
@@ -29,6 +29,29 @@ pub struct Recorded {
     pub position: Position,
     pub envelope: Envelope,
     pub event: Event,
+}
+
+impl Recorded {
+    /// An event with its personal data still sealed: for those who need none of it.
+    ///
+    /// # Errors
+    /// [`LogError::Corrupt`] if it is not an event that this program can read.
+    pub fn sealed(stored: Stored) -> Result<Self, LogError> {
+        let Stored { position, message: Message { envelope, body } } = stored;
+        let event = Event::decode(&envelope.event_type, &body).map_err(|e| LogError::corrupt(position, e))?;
+        if event.subject() != envelope.subject {
+            return Err(LogError::corrupt(
+                position,
+                format!(
+                    "a `{}` about {} stands under {}",
+                    envelope.event_type,
+                    event.subject(),
+                    envelope.subject
+                ),
+            ));
+        }
+        Ok(Self { position, envelope, event })
+    }
 }
 
 /// The log as the rest of Chorus uses it: typed events, personal data sealed on the way in and opened on the way
@@ -89,8 +112,12 @@ impl SealedLog {
     }
 
     /// See [`EventLog::last`].
-    pub async fn last(&self, subjects: &[Subject]) -> Result<Vec<Option<Recorded>>, LogError> {
-        let stored = self.log.last(subjects).await?;
+    pub async fn last(
+        &self,
+        subjects: &[Subject],
+        freshness: Freshness,
+    ) -> Result<Vec<Option<Recorded>>, LogError> {
+        let stored = self.log.last(subjects, freshness).await?;
         let found: Vec<bool> = stored.iter().map(Option::is_some).collect();
         let mut opened = self.open(stored.into_iter().flatten().collect()).await?.into_iter();
         Ok(found.into_iter().map(|found| if found { opened.next() } else { None }).collect())
@@ -101,44 +128,59 @@ impl SealedLog {
         self.open(self.log.read(subject, after).await?).await
     }
 
-    /// Decodes events and opens what is sealed in them, with one look into the vault for all of them.
-    pub async fn open(&self, stored: Vec<Stored>) -> Result<Vec<Recorded>, LogError> {
-        let mut recorded = stored.into_iter().map(decode).collect::<Result<Vec<_>, _>>()?;
+    async fn open(&self, stored: Vec<Stored>) -> Result<Vec<Recorded>, LogError> {
+        let mut recorded = stored.into_iter().map(Recorded::sealed).collect::<Result<Vec<_>, _>>()?;
+        match self.unseal(&mut recorded).await?.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(recorded),
+        }
+    }
+
+    /// Opens what is sealed in events, with one look into the vault for all of them. Answers which could not be
+    /// opened, by their place, and why; the others are open.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] if the vault cannot be reached; then nothing has changed.
+    pub async fn unseal(&self, events: &mut [Recorded]) -> Result<Vec<(usize, LogError)>, LogError> {
         let mut people: Vec<UserId> =
-            recorded.iter_mut().filter_map(|recorded| Some(recorded.event.personal()?.0)).collect();
+            events.iter_mut().filter_map(|event| Some(event.event.personal()?.0)).collect();
         if people.is_empty() {
-            return Ok(recorded);
+            return Ok(Vec::new());
         }
         people.sort_unstable();
         people.dedup();
-        let keys = self.keys.opening(&people).await?;
-        let keys: HashMap<UserId, Option<DataKey>> = people.into_iter().zip(keys).collect();
-        for Recorded { position, envelope, event } in &mut recorded {
-            if let Some((person, personal)) = event.personal() {
-                personal
-                    .unseal(keys.get(&person).and_then(Option::as_ref), bound_to(envelope.id).as_bytes())
-                    .map_err(|e| LogError::corrupt(*position, e))?;
+        let mut keys: HashMap<UserId, Result<Option<DataKey>, String>> = HashMap::with_capacity(people.len());
+        match self.keys.opening(&people).await {
+            Ok(found) => keys.extend(people.into_iter().zip(found.into_iter().map(Ok))),
+            Err(error @ VaultError::Unavailable(_)) => return Err(error.into()),
+            // Some person's key is not what it should be: that must not close the others' data.
+            Err(VaultError::Corrupt(_)) => {
+                for person in people {
+                    let found = match self.keys.opening(&[person]).await {
+                        Err(error @ VaultError::Unavailable(_)) => return Err(error.into()),
+                        Err(VaultError::Corrupt(cause)) => Err(cause.to_string()),
+                        Ok(mut found) => Ok(found.pop().flatten()),
+                    };
+                    keys.insert(person, found);
+                }
             }
         }
-        Ok(recorded)
+        let mut failed = Vec::new();
+        for (place, Recorded { position, envelope, event }) in events.iter_mut().enumerate() {
+            let Some((person, personal)) = event.personal() else { continue };
+            let opened = match keys.get(&person) {
+                Some(Ok(key)) => {
+                    personal.unseal(key.as_ref(), bound_to(envelope.id).as_bytes()).map_err(|e| e.to_string())
+                }
+                Some(Err(problem)) => Err(problem.clone()),
+                None => Ok(()),
+            };
+            if let Err(problem) = opened {
+                failed.push((place, LogError::corrupt(*position, problem)));
+            }
+        }
+        Ok(failed)
     }
-}
-
-fn decode(stored: Stored) -> Result<Recorded, LogError> {
-    let Stored { position, message: Message { envelope, body } } = stored;
-    let event = Event::decode(&envelope.event_type, &body).map_err(|e| LogError::corrupt(position, e))?;
-    if event.subject() != envelope.subject {
-        return Err(LogError::corrupt(
-            position,
-            format!(
-                "a `{}` about {} stands under {}",
-                envelope.event_type,
-                event.subject(),
-                envelope.subject
-            ),
-        ));
-    }
-    Ok(Recorded { position, envelope, event })
 }
 
 /// Sealed data belongs to one event: moved to another, it does not open.
@@ -161,8 +203,12 @@ impl From<CannotOpen> for LogError {
     }
 }
 
-impl From<DecodeError> for LogError {
-    fn from(error: DecodeError) -> Self {
-        Self::corrupt(None, error)
+impl LogError {
+    /// True for an event that a newer program has written: this one must not pass over it.
+    pub fn is_of_newer_program(&self) -> bool {
+        match self {
+            Self::Corrupt { source, .. } => matches!(source.downcast_ref(), Some(DecodeError::Unknown(_))),
+            Self::Unavailable(_) => false,
+        }
     }
 }

@@ -5,10 +5,13 @@
     clippy::expect_used,
     clippy::panic,
     clippy::missing_panics_doc,
+    clippy::return_self_not_must_use,
     clippy::print_stderr,
     reason = "tests say what went wrong by failing"
 )]
 
 pub mod cable;
+pub mod chorus;
+pub mod client;
 pub mod contracts;
 pub mod servers;

@@ -1,7 +1,9 @@
 //! Real servers for tests: found on the `PATH` or fetched into `target/servers` (`tests/servers/fetch`), each on a
 //! free port with a temporary folder of its own. They end with the test process, however it ends.
 
+mod caddy;
 mod mongod;
+mod moto;
 mod nats;
 mod process;
 
@@ -10,7 +12,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+pub use caddy::CaddyServer;
 pub use mongod::MongoServer;
+pub use moto::MotoServer;
 pub use nats::NatsServer;
 pub use process::{ServerProcess, free_port};
 

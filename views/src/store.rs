@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -43,7 +44,8 @@ pub enum CommitError {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Commit<'a> {
     pub projection: &'a str,
-    pub writes: Vec<Write>,
+    /// Shared, so that an attempt that failed can be repeated without a copy.
+    pub writes: Arc<Vec<Write>>,
     /// Events that could not be taken in and are set aside for an operator.
     pub parked: Vec<Parked>,
     /// Where this worker last saw the checkpoint.

@@ -14,8 +14,8 @@ use tokio::sync::{broadcast, watch};
 
 use super::{Connection, JetStreamSettings, follow, message};
 use crate::{
-    AppendError, EventId, EventLog, Filter, Follow, Kind, LogError, Message, Position, Progress, Stored,
-    Subject,
+    AppendError, EventId, EventLog, Filter, Follow, Freshness, Kind, LogError, Message, Position, Progress,
+    Stored, Subject,
 };
 
 /// How often an append is sent again while its outcome is unknown.
@@ -111,13 +111,7 @@ impl JetStreamLog {
     /// the one before it stands. The last is asked of the leader, which is never behind.
     async fn chain(&self, subject: Subject, after: Position) -> Result<Vec<Link>, LogError> {
         self.connection.ready().await?;
-        let subject = stream_subject(&self.name, subject);
-        let last = match self.stream.get_last_raw_message_by_subject(&subject).await {
-            Ok(last) => last,
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(Vec::new()),
-            Err(error) => return Err(LogError::unavailable(error)),
-        };
-        let mut next = Some(Link::read(last.sequence, &last.headers, last.payload)?);
+        let mut next = self.last_at_leader(&stream_subject(&self.name, subject)).await?;
         let mut chain = Vec::new();
         while let Some(link) = next.take() {
             if link.stored.position <= after {
@@ -130,6 +124,14 @@ impl JetStreamLog {
         }
         chain.reverse();
         Ok(chain)
+    }
+
+    async fn last_at_leader(&self, subject: &str) -> Result<Option<Link>, LogError> {
+        match self.stream.get_last_raw_message_by_subject(subject).await {
+            Ok(last) => Link::read(last.sequence, &last.headers, last.payload).map(Some),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(LogError::unavailable(error)),
+        }
     }
 
     async fn link(&self, position: Position) -> Result<Link, LogError> {
@@ -148,7 +150,13 @@ impl JetStreamLog {
         Link::read(message.sequence, &message.headers, message.payload)
     }
 
-    async fn last_of(&self, subject: Subject) -> Result<Option<Stored>, LogError> {
+    async fn last_of(&self, subject: Subject, freshness: Freshness) -> Result<Option<Stored>, LogError> {
+        if freshness == Freshness::Latest {
+            return Ok(self
+                .last_at_leader(&stream_subject(&self.name, subject))
+                .await?
+                .map(|link| link.stored));
+        }
         match self.stream.direct_get_last_for_subject(stream_subject(&self.name, subject)).await {
             Ok(found) => message::stored(found.sequence, &found.headers, found.payload).map(Some),
             Err(error) if is_not_found(&error) => Ok(None),
@@ -204,9 +212,13 @@ impl EventLog for JetStreamLog {
         }
     }
 
-    async fn last(&self, subjects: &[Subject]) -> Result<Vec<Option<Stored>>, LogError> {
+    async fn last(
+        &self,
+        subjects: &[Subject],
+        freshness: Freshness,
+    ) -> Result<Vec<Option<Stored>>, LogError> {
         self.connection.ready().await?;
-        try_join_all(subjects.iter().map(|&subject| self.last_of(subject))).await
+        try_join_all(subjects.iter().map(|&subject| self.last_of(subject, freshness))).await
     }
 
     async fn read(&self, subject: Subject, after: Position) -> Result<Vec<Stored>, LogError> {

@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use crate::log::Followed;
 use crate::{
-    AppendError, Envelope, EventId, EventLog, Filter, Follow, Kind, LogError, Message, Position, Progress,
-    Stored, Subject, UserId,
+    AppendError, Envelope, EventId, EventLog, Filter, Follow, Freshness, Kind, LogError, Message, Position,
+    Progress, Stored, Subject, UserId,
 };
 
 /// Positions are SQLite's own row numbers: nothing is ever deleted, so they have no gaps.
@@ -89,7 +89,7 @@ impl EventLog for SqliteLog {
         Ok(position)
     }
 
-    async fn last(&self, subjects: &[Subject]) -> Result<Vec<Option<Stored>>, LogError> {
+    async fn last(&self, subjects: &[Subject], _: Freshness) -> Result<Vec<Option<Stored>>, LogError> {
         let last = |connection: &Connection| {
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM events WHERE subject = ?1 ORDER BY position DESC LIMIT 1"

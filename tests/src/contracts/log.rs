@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta};
 use events::{
-    AppendError, EventId, EventLog, Filter, Follow, Kind, Message, Position, PostId, Progress, Stored,
-    Subject, UserId,
+    AppendError, EventId, EventLog, Filter, Follow, Freshness, Kind, Message, Position, PostId, Progress,
+    Stored, Subject, UserId,
 };
 use futures::future::join_all;
 use rand::RngExt;
@@ -123,9 +123,11 @@ pub async fn what_is_appended_is_read_back_as_it_was_written(log: &dyn EventLog)
     assert_eq!(log.read(subject, first.position).await.unwrap(), [second, third.clone()]);
     assert_eq!(log.read(subject, third.position).await.unwrap(), []);
     assert_eq!(log.read(other, Position::START).await.unwrap(), []);
-    let last = log.last(&[other, subject, subject]).await.unwrap();
-    assert_eq!(last, [None, Some(third.clone()), Some(third)]);
-    assert_eq!(log.last(&[]).await.unwrap(), []);
+    for freshness in [Freshness::Any, Freshness::Latest] {
+        let last = log.last(&[other, subject, subject], freshness).await.unwrap();
+        assert_eq!(last, [None, Some(third.clone()), Some(third.clone())]);
+    }
+    assert_eq!(log.last(&[], Freshness::Any).await.unwrap(), []);
 }
 
 pub async fn an_append_that_expects_another_position_is_a_conflict_and_leaves_nothing(log: &dyn EventLog) {
@@ -197,7 +199,7 @@ pub async fn an_answer_that_is_lost_after_the_append_landed_is_found_out(engine:
         }
         let appending = log.append(&message, Position::START);
         let landed = async {
-            while witness.last(&[subject]).await.unwrap()[0].is_none() {
+            while witness.last(&[subject], Freshness::Any).await.unwrap()[0].is_none() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             engine.answers_arrive().await;
@@ -319,7 +321,7 @@ pub async fn a_log_written_by_an_older_program_opens_and_goes_on(log: &dyn Event
     }
     for (subject, position) in &last {
         assert_eq!(
-            log.last(&[*subject]).await.unwrap()[0].as_ref().map(|event| event.position),
+            log.last(&[*subject], Freshness::Any).await.unwrap()[0].as_ref().map(|event| event.position),
             Some(*position)
         );
         let of_subject: Vec<&Message> = written.iter().filter(|m| m.envelope.subject == *subject).collect();
@@ -367,7 +369,7 @@ pub async fn an_outage_is_told_and_ends_by_itself(log: &dyn EventLog, mend: impl
     let outcomes = timeout(LIMIT, async {
         tokio::join!(
             log.append(&message, Position::START),
-            log.last(&subjects),
+            log.last(&subjects, Freshness::Any),
             log.read(subject, Position::START),
             log.head()
         )

@@ -111,7 +111,13 @@ async fn try_commit(
     let mut writes = Writes::default();
     write(&mut writes);
     store
-        .commit(Commit { projection, writes: writes.into_list(), parked: Vec::new(), expected, checkpoint })
+        .commit(Commit {
+            projection,
+            writes: Arc::new(writes.into_list()),
+            parked: Vec::new(),
+            expected,
+            checkpoint,
+        })
         .await
 }
 
@@ -480,7 +486,7 @@ pub async fn what_is_parked_is_kept_with_its_reason(store: &dyn ViewStore) {
     let parked =
         |position, error: &str| Parked { position, event_type: "book.lost.v1".into(), error: error.into() };
     let set_aside = async |projection: &str, expected, checkpoint, parked| {
-        let commit = Commit { projection, writes: Vec::new(), parked, expected, checkpoint };
+        let commit = Commit { projection, writes: Arc::default(), parked, expected, checkpoint };
         store.commit(commit).await.unwrap();
     };
     set_aside(&projection, 0, 20, vec![parked(20, "b"), parked(3, "a")]).await;

@@ -1,4 +1,5 @@
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use sqlite::rusqlite::{self, Connection, params_from_iter};
@@ -10,7 +11,7 @@ use crate::{Commit, FanOut, Index, KeyPart, Parked, Patch, View, Write};
 /// A [`Commit`] that owns what it holds.
 pub(super) struct Batch {
     projection: String,
-    writes: Vec<Write>,
+    writes: Arc<Vec<Write>>,
     parked: Vec<Parked>,
     expected: u64,
     checkpoint: u64,
@@ -42,29 +43,39 @@ impl Batch {
                 )?
                 .execute((&self.projection, parked.position, &parked.event_type, &parked.error))?;
         }
-        for write in self.writes {
+        for write in self.writes.iter() {
             match write {
                 Write::Put { view, key, document } => {
-                    put(connection, view, &key, &Value::Object(document).to_string())?;
+                    put(connection, view, key, document)?;
                 }
-                Write::Patch { view, key, patch } => change(connection, view, &key, &patch)?,
-                Write::Delete { view, key } => delete(connection, view, &key)?,
-                Write::DeleteWhere { view, index, equals } => delete_where(connection, view, index, &equals)?,
-                Write::FanOut(fan_out) => self::fan_out(connection, &fan_out)?,
+                Write::Patch { view, key, patch } => change(connection, view, key, patch)?,
+                Write::Delete { view, key } => delete(connection, view, key)?,
+                Write::DeleteWhere { view, index, equals } => delete_where(connection, view, index, equals)?,
+                Write::FanOut(fan_out) => self::fan_out(connection, fan_out)?,
             }
         }
         Ok(None)
     }
 }
 
-fn put(connection: &Connection, view: &View, key: &str, document: &str) -> rusqlite::Result<()> {
+fn put(
+    connection: &Connection,
+    view: &View,
+    key: &str,
+    document: &Map<String, Value>,
+) -> rusqlite::Result<()> {
     connection
         .prepare_cached(&format!(
             "INSERT INTO {} (key, doc) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET doc = excluded.doc",
             table(view)
         ))?
-        .execute((key, document))?;
+        .execute((key, json(document)))?;
     Ok(())
+}
+
+fn json(document: &Map<String, Value>) -> String {
+    // A map of plain JSON values has no way to fail.
+    serde_json::to_string(document).unwrap_or_default()
 }
 
 fn change(connection: &Connection, view: &View, key: &str, patch: &Patch) -> rusqlite::Result<()> {
@@ -122,7 +133,7 @@ fn fan_out(connection: &Connection, fan_out: &FanOut) -> rusqlite::Result<()> {
             KeyPart::Field(name) => field(name),
         })
         .collect();
-    let same = number(Value::Object(Map::clone(document)).to_string().into());
+    let same = number(json(document).into());
     // `->` and json() keep the JSON type of what is copied.
     let copied = copies
         .iter()

@@ -1,0 +1,271 @@
+//! Fills a running server over its own API with a small believable world: people, pictures, posts, likes, comments,
+//! follows. The same seed makes the same world, and running it again changes nothing.
+
+mod pictures;
+mod world;
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use futures::{StreamExt, TryStreamExt, stream};
+use indicatif::{ProgressBar, ProgressStyle};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use reqwest::multipart::{Form, Part};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use world::{Act, World};
+
+/// Requests under way at once.
+const AT_ONCE: usize = 8;
+/// How long one request may take, and how often one that is told to come back is sent again.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+const ATTEMPTS: usize = 20;
+
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// Address of the server
+    #[arg(long, env = "CHORUS_PUBLIC_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+
+    /// People to sign up
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u16).range(2..=2000))]
+    pub people: u16,
+
+    /// Posts to publish
+    #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub posts: u32,
+
+    /// Password of everybody signed up
+    #[arg(
+        long,
+        env = "CHORUS_DEMO_PASSWORD",
+        value_name = "PASSWORD",
+        default_value = "chorus-demo",
+        hide_env_values = true
+    )]
+    pub password: String,
+
+    /// Makes another world
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// # Errors
+/// If the server cannot be reached or refuses something.
+pub async fn run(settings: Settings) -> Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = Arc::new(Server {
+        url: settings.url.trim_end_matches('/').to_owned(),
+        client: Client::builder().timeout(REQUEST_LIMIT).build()?,
+        seed: settings.seed,
+        password: settings.password.clone(),
+    });
+    server.is_there().await?;
+    let world = World::imagine(settings.seed, settings.people.into(), settings.posts as usize);
+
+    let total = world.people.len() + world.posts.len() + world.acts.len();
+    let bar = ProgressBar::new(total as u64).with_style(ProgressStyle::with_template(
+        "{msg:12} {bar:40} {pos}/{len}  {elapsed} elapsed, {eta} left",
+    )?);
+    bar.set_message("people");
+    let people: Vec<Login> =
+        each(&world.people, &bar, async |number, person| server.sign_up(number, person).await).await?;
+    bar.set_message("posts");
+    let posts: Vec<String> = each(&world.posts, &bar, async |number, post| {
+        server.publish(number, &people[post.author], post).await
+    })
+    .await?;
+    bar.set_message("acts");
+    each(&world.acts, &bar, async |number, act| server.act(number, act, &people, &posts).await).await?;
+    bar.finish_and_clear();
+
+    writeln!(
+        std::io::stdout(),
+        "{} people, {} posts and {} likes, comments and follows are at {}\nLog in as {} with the password {}",
+        people.len(),
+        posts.len(),
+        world.acts.len(),
+        server.url,
+        world.people[0].username,
+        settings.password,
+    )?;
+    Ok(())
+}
+
+/// Does something for each item, a few at once, and gives the outcomes in the order of the items.
+async fn each<T, R>(
+    items: &[T],
+    bar: &ProgressBar,
+    work: impl AsyncFn(usize, &T) -> Result<R>,
+) -> Result<Vec<R>> {
+    stream::iter(items.iter().enumerate())
+        .map(|(number, item)| {
+            let work = work(number, item);
+            async {
+                let outcome = work.await;
+                bar.inc(1);
+                outcome
+            }
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
+}
+
+/// Somebody who is logged in.
+#[derive(Debug)]
+struct Login {
+    id: String,
+    token: String,
+}
+
+#[derive(Debug)]
+struct Server {
+    url: String,
+    client: Client,
+    seed: u64,
+    password: String,
+}
+
+impl Server {
+    async fn is_there(&self) -> Result<()> {
+        let asked = self.client.get(format!("{}/livez", self.url)).send().await;
+        let answer = asked
+            .with_context(|| format!("no server answers at {} (start one with `chorus serve`)", self.url))?;
+        if !answer.status().is_success() {
+            bail!("{} answers {}: is it a Chorus server?", self.url, answer.status());
+        }
+        Ok(())
+    }
+
+    async fn sign_up(&self, number: usize, person: &world::Person) -> Result<Login> {
+        let body = json!({
+            "username": person.username,
+            "email": format!("{}@example.org", person.username),
+            "password": self.password,
+            "firstname": person.firstname,
+            "lastname": person.lastname,
+        });
+        let signed_up = self
+            .send(Method::POST, "/v1/accounts", &format!("sign-up {number}"), |request| {
+                Ok(request.json(&body))
+            })
+            .await?;
+        let signed_in = if signed_up.status() == StatusCode::CONFLICT {
+            let body = json!({ "login": person.username, "password": self.password });
+            self.send(Method::POST, "/v1/sessions", "", |request| Ok(request.json(&body))).await?
+        } else {
+            signed_up
+        };
+        let signed_in = accepted(signed_in, "signing up").await?;
+        let text =
+            |field: &str| signed_in[field].as_str().map(str::to_owned).context("an answer without a token");
+        let login = Login { id: text("user")?, token: text("token")? };
+
+        let profile = json!({ "bio": person.bio });
+        let edited = self
+            .send(Method::PATCH, "/v1/me/profile", "", |request| {
+                Ok(request.bearer_auth(&login.token).json(&profile))
+            })
+            .await?;
+        accepted(edited, "editing a profile").await?;
+        let photo = pictures::portrait(&mut StdRng::seed_from_u64(self.seed ^ number as u64))?;
+        let changed = self
+            .send(Method::PUT, "/v1/me/photo", &format!("photo {number}"), |request| {
+                Ok(request.bearer_auth(&login.token).body(photo.clone()))
+            })
+            .await?;
+        accepted(changed, "changing a photo").await?;
+        Ok(login)
+    }
+
+    async fn publish(&self, number: usize, author: &Login, post: &world::Post) -> Result<String> {
+        let picture =
+            pictures::landscape(&mut StdRng::seed_from_u64(self.seed.rotate_left(32) ^ number as u64))?;
+        let published = self
+            .send(Method::POST, "/v1/posts", &format!("post {number}"), |request| {
+                let image = Part::bytes(picture.clone()).file_name("picture.jpg").mime_str("image/jpeg")?;
+                let form =
+                    Form::new().part("image", image).text("alt", post.alt).text("caption", post.caption);
+                Ok(request.bearer_auth(&author.token).multipart(form))
+            })
+            .await?;
+        let published = accepted(published, "publishing a post").await?;
+        published["id"].as_str().map(str::to_owned).context("a published post without an id")
+    }
+
+    async fn act(&self, number: usize, act: &Act, people: &[Login], posts: &[String]) -> Result<()> {
+        let key = format!("act {number}");
+        let answer = match *act {
+            Act::Follow { follower, followee } => {
+                let path = format!("/v1/users/{}/follow", people[followee].id);
+                self.send(
+                    Method::PUT,
+                    &path,
+                    &key,
+                    |request| Ok(request.bearer_auth(&people[follower].token)),
+                )
+                .await?
+            }
+            Act::Like { user, post } => {
+                let path = format!("/v1/posts/{}/like", posts[post]);
+                self.send(Method::PUT, &path, &key, |request| Ok(request.bearer_auth(&people[user].token)))
+                    .await?
+            }
+            Act::Comment { user, post, text } => {
+                let path = format!("/v1/posts/{}/comments", posts[post]);
+                let body = json!({ "text": text });
+                let token = &people[user].token;
+                self.send(Method::POST, &path, &key, |request| Ok(request.bearer_auth(token).json(&body)))
+                    .await?
+            }
+        };
+        accepted(answer, "an act").await.map(drop)
+    }
+
+    /// Sends a request, and again if the server asks to come back later. The key makes sure that it is done once.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        key: &str,
+        fill: impl Fn(RequestBuilder) -> Result<RequestBuilder>,
+    ) -> Result<Response> {
+        let mut attempt = 1;
+        loop {
+            let mut request = fill(self.client.request(method.clone(), format!("{}{path}", self.url)))?;
+            if !key.is_empty() {
+                request = request.header("Idempotency-Key", format!("\"demo {} {key}\"", self.seed));
+            }
+            let answer = request
+                .header("Prefer", "respond-async")
+                .send()
+                .await
+                .with_context(|| format!("{method} {path}"))?;
+            let later =
+                matches!(answer.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+            if !later || attempt == ATTEMPTS {
+                return Ok(answer);
+            }
+            let seconds =
+                answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+            tokio::time::sleep(Duration::from_secs(seconds.unwrap_or(1).min(30))).await;
+            attempt += 1;
+        }
+    }
+}
+
+/// The body of an answer that says yes.
+async fn accepted(answer: Response, what: &str) -> Result<Value> {
+    let status = answer.status();
+    let body = answer.text().await?;
+    if !status.is_success() {
+        let problem: Value = serde_json::from_str(&body).unwrap_or_default();
+        bail!("{what} was refused: {status} {}", problem["detail"].as_str().unwrap_or(&body));
+    }
+    Ok(serde_json::from_str(&body)?)
+}

@@ -1,0 +1,199 @@
+//! Who is in the world and what they do, imagined before anything is sent.
+
+use std::collections::BTreeSet;
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+
+const FIRSTNAMES: &[&str] = &[
+    "Ada", "Amir", "Ana", "Anouk", "Björn", "Chidi", "Clara", "Daan", "Elif", "Emeka", "Fatou", "Greta",
+    "Hana", "Ines", "Ivan", "Jonas", "Kavya", "Kenji", "Lea", "Linh", "Luca", "Maya", "Mei", "Nadia", "Noah",
+    "Olu", "Priya", "Rosa", "Sami", "Sofia", "Tomás", "Yara", "Zoë",
+];
+const LASTNAMES: &[&str] = &[
+    "Abebe", "Almeida", "Bauer", "Costa", "Dubois", "Eriksen", "Fischer", "García", "Haddad", "Ito",
+    "Jensen", "Kaya", "Kowalski", "Larsen", "Moreau", "Nguyen", "Okafor", "Peña", "Rossi", "Sato", "Silva",
+    "Tanaka", "Weber", "Yılmaz",
+];
+const BIOS: &[&str] = &[
+    "Early mornings, long walks.",
+    "Film, mostly.",
+    "Chasing light over water.",
+    "Cook by day, hills by weekend.",
+    "One lens, one notebook.",
+    "Lives near the sea.",
+    "Weather watcher.",
+    "Trains, maps, mountains.",
+    "",
+    "Learning to look.",
+    "Tea first. Then everything else.",
+    "Somewhere between two ferries.",
+];
+const CAPTIONS: &[&str] = &[
+    "Dawn over the lake",
+    "The last light of the year",
+    "Fog lifting",
+    "Between two storms",
+    "Nobody else up yet",
+    "Worth the climb",
+    "Found this on the way home",
+    "Low tide",
+    "First snow on the ridge",
+    "Still warm at midnight",
+    "The blue hour",
+    "Wind from the north all week",
+    "Somewhere past the second pass",
+    "Quiet",
+    "Again, and again different",
+    "Waited an hour for this",
+    "From the train window",
+    "Sunday",
+    "Where the road ends",
+    "Two minutes later it was gone",
+];
+const ALTS: &[&str] = &[
+    "Hills under a low sun",
+    "A lake with mountains behind it",
+    "Layers of hills in fog",
+    "The sun over a dark ridge",
+    "A wide valley at dusk",
+];
+const COMMENTS: &[&str] = &[
+    "Lovely!",
+    "Where is this?",
+    "That light.",
+    "I was there last spring",
+    "Wow",
+    "How early did you get up?",
+    "Calm.",
+    "This makes me want to pack a bag",
+    "The colours!",
+    "Beautiful shot",
+    "Is that the old road?",
+    "😍",
+    "So quiet",
+    "More of these, please",
+    "I can almost hear it",
+];
+
+pub(super) struct Person {
+    pub(super) username: String,
+    pub(super) firstname: &'static str,
+    pub(super) lastname: &'static str,
+    pub(super) bio: &'static str,
+}
+
+pub(super) struct Post {
+    pub(super) author: usize,
+    pub(super) caption: &'static str,
+    pub(super) alt: &'static str,
+}
+
+/// Something somebody does with somebody or something; all by number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Act {
+    Follow { follower: usize, followee: usize },
+    Like { user: usize, post: usize },
+    Comment { user: usize, post: usize, text: &'static str },
+}
+
+pub(super) struct World {
+    pub(super) people: Vec<Person>,
+    pub(super) posts: Vec<Post>,
+    pub(super) acts: Vec<Act>,
+}
+
+impl World {
+    /// A few people are followed by nearly everybody, and most by a few; what the first post is liked most.
+    pub(super) fn imagine(seed: u64, people: usize, posts: usize) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut world = Self { people: Vec::new(), posts: Vec::new(), acts: Vec::new() };
+        for number in 0..people {
+            let (firstname, lastname) = (pick(FIRSTNAMES, &mut rng), pick(LASTNAMES, &mut rng));
+            let plain =
+                |name: &str| views::search::fold(name).replace(|c: char| !c.is_ascii_alphanumeric(), "");
+            let username = format!("{}.{}{number}", plain(firstname), plain(lastname));
+            world.people.push(Person { username, firstname, lastname, bio: pick(BIOS, &mut rng) });
+        }
+        for _ in 0..posts {
+            let author = popular(people, &mut rng);
+            world.posts.push(Post { author, caption: pick(CAPTIONS, &mut rng), alt: pick(ALTS, &mut rng) });
+        }
+        let mut follows = BTreeSet::new();
+        for follower in 0..people {
+            for _ in 0..rng.random_range(1..=people.min(12)) {
+                let followee = popular(people, &mut rng);
+                if followee != follower && follows.insert((follower, followee)) {
+                    world.acts.push(Act::Follow { follower, followee });
+                }
+            }
+        }
+        for (post, Post { author, .. }) in world.posts.iter().enumerate() {
+            let fame = if *author < people / 5 + 1 { 3 } else { 1 };
+            let likers = rng.random_range(0..=(people * fame / 4).min(people));
+            for user in sample(people, likers, &mut rng) {
+                world.acts.push(Act::Like { user, post });
+            }
+            for _ in 0..rng.random_range(0..=2 * fame) {
+                let user = rng.random_range(0..people);
+                world.acts.push(Act::Comment { user, post, text: pick(COMMENTS, &mut rng) });
+            }
+        }
+        world
+    }
+}
+
+fn pick(from: &'static [&'static str], rng: &mut StdRng) -> &'static str {
+    from.choose(rng).copied().unwrap_or_default()
+}
+
+/// Low numbers far more often than high ones.
+fn popular(count: usize, rng: &mut StdRng) -> usize {
+    let place: f64 = rng.random::<f64>().powi(3);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a place in a list"
+    )]
+    let number = (place * count as f64) as usize;
+    number.min(count - 1)
+}
+
+/// So many different numbers below a count.
+fn sample(count: usize, size: usize, rng: &mut StdRng) -> Vec<usize> {
+    rand::seq::index::sample(rng, count, size.min(count)).into_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_makes_the_same_world_and_another_another() {
+        let names =
+            |seed| World::imagine(seed, 20, 40).people.into_iter().map(|p| p.username).collect::<Vec<_>>();
+        assert_eq!(names(1), names(1));
+        assert_ne!(names(1), names(2));
+        assert_eq!(World::imagine(1, 20, 40).acts, World::imagine(1, 20, 40).acts);
+    }
+
+    #[test]
+    fn nobody_does_what_cannot_be_done() {
+        let world = World::imagine(7, 30, 50);
+        let mut usernames: Vec<&String> = world.people.iter().map(|person| &person.username).collect();
+        usernames.sort();
+        usernames.dedup();
+        assert_eq!(usernames.len(), 30);
+        assert!(usernames.iter().all(|name| name.len() <= 30 && name.is_ascii()), "{usernames:?}");
+        for act in &world.acts {
+            match *act {
+                Act::Follow { follower, followee } => {
+                    assert!(follower != followee && follower.max(followee) < 30);
+                }
+                Act::Like { user, post } | Act::Comment { user, post, .. } => assert!(user < 30 && post < 50),
+            }
+        }
+    }
+}

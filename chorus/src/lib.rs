@@ -1,0 +1,5 @@
+//! What the `chorus` binary does: everything in one process, and the operator's commands.
+
+pub mod demo;
+pub mod openapi;
+pub mod serve;

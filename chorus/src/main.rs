@@ -1,0 +1,33 @@
+//! The one binary.
+
+use std::io::Write;
+
+use chorus::{demo, openapi, serve};
+use clap::{Parser, Subcommand};
+
+/// The open backend for social, photo and music apps
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run all of Chorus in one process
+    Serve(Box<serve::Settings>),
+    /// Fill a running server with a small believable world
+    Demo(demo::Settings),
+    /// Print the description of the HTTP API (OpenAPI 3.1)
+    Openapi,
+}
+
+fn main() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match Arguments::parse().command {
+        Command::Serve(settings) => runtime.block_on(serve::run(*settings)),
+        Command::Demo(settings) => runtime.block_on(demo::run(settings)),
+        Command::Openapi => Ok(std::io::stdout().write_all(openapi::text()?.as_bytes())?),
+    }
+}

@@ -1,0 +1,130 @@
+//! All of Chorus in one process: write side, projections and read side on one port.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use command_api::Commands;
+use events::{MasterKeys, ProgressBoard};
+use projector::{Projector, projections};
+use query_api::Queries;
+use service::config::{
+    HttpSettings, LogSettings, MediaSettings, PlaceSettings, Problems, Secret, SigningSettings,
+    TelemetrySettings, ViewSettings,
+};
+use service::health::{self, check};
+use service::sessions::FixedKeys;
+use service::shutdown::Tasks;
+use service::start::{patiently, without_password};
+use service::tokens::{SigningKeys, VerifyingKeys};
+use service::{clock, http, media, telemetry};
+use tokio::net::TcpListener;
+
+/// Each setting is a flag or the environment variable beside it.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    #[command(flatten)]
+    pub place: PlaceSettings,
+    #[command(flatten)]
+    pub log: LogSettings,
+    #[command(flatten)]
+    pub views: ViewSettings,
+    #[command(flatten)]
+    pub media: MediaSettings,
+    #[command(flatten)]
+    pub http: HttpSettings,
+    #[command(flatten)]
+    pub signing: SigningSettings,
+    #[command(flatten)]
+    pub telemetry: TelemetrySettings,
+}
+
+impl Settings {
+    /// Checks everything that can be checked without a server, and tells all problems at once.
+    fn secrets(&self) -> Result<(MasterKeys, SigningKeys)> {
+        self.place.prepare().with_context(|| format!("making the folder {}", self.place.data.display()))?;
+        let mut problems = Problems::default();
+        self.http.check(&mut problems);
+        let make = || Secret::new(MasterKeys::generate().as_str());
+        let parse = |text: &Secret| MasterKeys::parse(text.reveal());
+        let master = self.log.master_keys().read(&self.place, make, parse, &mut problems);
+        let signing =
+            self.signing.keys().read(&self.place, SigningKeys::generate, SigningKeys::parse, &mut problems);
+        problems.none_or()?;
+        master.zip(signing).context("a secret is missing")
+    }
+}
+
+/// Serves until the process is asked to end.
+///
+/// # Errors
+/// If the settings are wrong, or what they name cannot be used.
+pub async fn run(settings: Settings) -> Result<()> {
+    let tasks = Tasks::default();
+    let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
+    let (master, signing) = settings.secrets()?;
+    let address = settings.http.listen;
+    let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+    let log_url = settings.log.place.url(&settings.place);
+    let views_url = settings.views.url(&settings.place);
+    let media_url = settings.media.url(&settings.place);
+
+    let credentials = &settings.log.place.nats_credentials_file;
+    let open_log = || events::open_sealed(&log_url, credentials.clone(), &master);
+    let log = patiently("the event log", open_log, events::OpenError::is_outage)
+        .await
+        .context("opening the event log")?;
+    let open_views = || views::open(&views_url);
+    let store = patiently("the view store", open_views, views::OpenError::is_outage)
+        .await
+        .context("opening the view store")?;
+    let media =
+        media::open(&media_url).await.map_err(anyhow::Error::msg).context("opening the media store")?;
+
+    let (board, keep_board) = ProgressBoard::follow(&**log.raw());
+    tasks.spawn_until_stopping("progress board", keep_board);
+    let projector = Projector { log: log.clone(), store: Arc::clone(&store) };
+    let statuses = projector::run(&projector, projections::all(), &tasks);
+    let keys = FixedKeys(Arc::new(VerifyingKeys::of(signing.public())));
+    let commands = Commands::new(command_api::Parts {
+        log: log.clone(),
+        board: board.clone(),
+        media: Arc::clone(&media),
+        signing: Arc::new(signing),
+        clock: clock::system(),
+        session_length: settings.signing.session_length(),
+    });
+    let queries = Queries::new(query_api::Parts {
+        log: Arc::clone(log.raw()),
+        store,
+        board,
+        media,
+        keys: Arc::new(keys),
+        clock: clock::system(),
+        public_url: settings.http.public_url(),
+    });
+    commands.follow_log(&tasks).await.context("following the event log")?;
+    queries.follow_log(&tasks).await.context("following the event log")?;
+
+    let checks = vec![
+        ("log", commands.check_log()),
+        ("views", queries.check_views()),
+        ("media", queries.check_media()),
+        ("projections", check(move || std::future::ready(statuses.ready()))),
+    ];
+    let (command_routes, _) = command_api::routes(commands);
+    let (query_routes, _) = query_api::routes(queries);
+    let routes = command_routes.merge(query_routes).merge(health::routes(checks, metrics));
+    let address = listener.local_addr()?;
+    writeln!(
+        std::io::stdout(),
+        "Chorus {} is listening on http://{address}\n  log    {}\n  views  {}\n  media  {media_url}\n  docs   {}/docs",
+        env!("CARGO_PKG_VERSION"),
+        without_password(&log_url),
+        without_password(&views_url),
+        settings.http.public_url(),
+    )?;
+    http::run(listener, http::finish(routes, &settings.http), &tasks).await?;
+    Ok(())
+}

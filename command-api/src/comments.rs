@@ -1,0 +1,261 @@
+//! Comments under posts, and replies to them.
+
+use axum::extract::State;
+use axum::response::Response;
+use events::{
+    CommentDeleted, CommentEvent, CommentId, Commented, Event, Personal, PostId, Recorded, Subject, UserId,
+};
+use http::{HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use service::extract::{Json, Path};
+use service::problem::{Problem, Problems};
+use service::sessions::Session;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Commands;
+use crate::context::Context;
+use crate::execute::Fold;
+use crate::posts::Post;
+use crate::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
+use crate::text::{self, Fields};
+
+// ---------------------------------------------------------------- decisions
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommentRejected {
+    NoPost,
+    NotFound,
+    NotYours,
+    NoParent,
+    ParentIsReply,
+}
+
+/// The post, and what stands of the comments that a decision is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Comments {
+    post: Post,
+    there: Vec<There>,
+    deleted: Vec<CommentId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct There {
+    comment: CommentId,
+    author: UserId,
+    post_author: UserId,
+    is_reply: bool,
+}
+
+impl Comments {
+    fn find(&self, comment: CommentId) -> Option<&There> {
+        self.there.iter().find(|there| there.comment == comment)
+    }
+}
+
+impl Fold for Comments {
+    fn apply(&mut self, recorded: &Recorded) {
+        match &recorded.event {
+            Event::Comment(CommentEvent::Commented(event)) => self.there.push(There {
+                comment: event.comment,
+                author: event.author,
+                post_author: event.post_author,
+                is_reply: event.reply_to.is_some(),
+            }),
+            Event::Comment(CommentEvent::CommentDeleted(event)) => {
+                self.there.retain(|there| there.comment != event.comment);
+                self.deleted.push(event.comment);
+            }
+            Event::Post(_) => self.post.apply(recorded),
+            Event::Account(_)
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Like(_)
+            | Event::Follow(_) => {}
+        }
+    }
+}
+
+/// A comment as somebody wishes to write it.
+#[derive(Clone)]
+struct Wish {
+    post: PostId,
+    comment: CommentId,
+    author: UserId,
+    reply_to: Option<CommentId>,
+    text: String,
+}
+
+fn comment(state: &Comments, wish: &Wish) -> Result<Option<Event>, CommentRejected> {
+    let post_author = state.post.author().ok_or(CommentRejected::NoPost)?;
+    if let Some(parent) = wish.reply_to {
+        let parent = state.find(parent).ok_or(CommentRejected::NoParent)?;
+        if parent.is_reply {
+            return Err(CommentRejected::ParentIsReply);
+        }
+    }
+    // Only a repeated request can name a comment that was there before.
+    if state.find(wish.comment).is_some() || state.deleted.contains(&wish.comment) {
+        return Ok(None);
+    }
+    let Wish { post, comment, author, reply_to, text } = wish.clone();
+    Ok(Some(Commented { post, comment, author, post_author, reply_to, text: Personal::Open(text) }.into()))
+}
+
+/// By who wrote it, or by whose post it stands under.
+fn delete(
+    state: &Comments,
+    post: PostId,
+    comment: CommentId,
+    who: UserId,
+) -> Result<Option<Event>, CommentRejected> {
+    match state.find(comment) {
+        Some(there) if there.author == who || there.post_author == who => {
+            let There { author, post_author, .. } = *there;
+            Ok(Some(CommentDeleted { post, comment, author, post_author }.into()))
+        }
+        Some(_) => Err(CommentRejected::NotYours),
+        None if state.deleted.contains(&comment) => Ok(None),
+        None => Err(CommentRejected::NotFound),
+    }
+}
+
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    OpenApiRouter::new().routes(routes!(post_comment)).routes(routes!(delete_comment))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewComment {
+    #[schema(min_length = 1, max_length = 1000, example = "Lovely!")]
+    text: String,
+    /// The comment that this one answers; one that answers none itself.
+    #[schema(value_type = Option<String>, pattern = "^[0-9a-f]{32}$")]
+    reply_to: Option<CommentId>,
+}
+
+/// Comment on a post
+#[utoipa::path(
+    post, path = "/v1/posts/{post}/comments", tag = "comments", request_body = NewComment, security(("token" = [])),
+    params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(CreationAnswers, Problems)
+)]
+async fn post_comment(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(post): Path<PostId>,
+    context: Context,
+    prefer: Prefer,
+    Json(new): Json<NewComment>,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::default();
+    let text = fields.take("text", text::required(&new.text, text::COMMENT_LIMIT));
+    fields.finish()?;
+    let author = UserId::new(session.user);
+    let parent = new.reply_to.map(|parent| parent.to_string());
+    let context = context.by(author).saying([text.as_bytes(), parent.as_deref().unwrap_or("").as_bytes()]);
+    let id = CommentId::new(context.new_id(commands.log.keys(), "comment"));
+    let wish = Wish { post, comment: id, author, reply_to: new.reply_to, text };
+    let mut others = vec![Subject::Post(post)];
+    others.extend(new.reply_to.map(|parent| Subject::Comment(post, parent)));
+    let decide = |state: &Comments| comment(state, &wish);
+    let done = commands.execute(&context, Subject::Comment(post, id), &others, decide).await?;
+    let mut response = commands.receipt(prefer, done, StatusCode::CREATED, Some(id.to_string())).await;
+    if let Ok(place) = HeaderValue::try_from(format!("/v1/posts/{post}/comments/{id}")) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    Ok(response)
+}
+
+/// Delete a comment
+///
+/// Its author may, and the author of the post.
+#[utoipa::path(
+    delete, path = "/v1/posts/{post}/comments/{comment}", tag = "comments", security(("token" = [])),
+    params(
+        ("post" = String, Path, pattern = "^[0-9a-f]{32}$"), ("comment" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        CommandHeaders
+    ),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_comment(
+    State(commands): State<Commands>,
+    session: Session,
+    Path((post, id)): Path<(PostId, CommentId)>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let who = UserId::new(session.user);
+    let decide = |state: &Comments| delete(state, post, id, who);
+    let done = commands.execute(&context.by(who), Subject::Comment(post, id), &[], decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+    const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
+    const CAT: UserId = UserId::new(Uuid::from_u128(0xc));
+    const POST: PostId = PostId::new(Uuid::from_u128(0x90));
+    const FIRST: CommentId = CommentId::new(Uuid::from_u128(1));
+    const SECOND: CommentId = CommentId::new(Uuid::from_u128(2));
+
+    fn there(comment: CommentId, author: UserId, is_reply: bool) -> There {
+        There { comment, author, post_author: ANN, is_reply }
+    }
+
+    fn state(there: &[There]) -> Comments {
+        let post = Post::Published { author: ANN, caption: None };
+        Comments { post, there: there.to_vec(), deleted: Vec::new() }
+    }
+
+    fn wish(reply_to: Option<CommentId>) -> Wish {
+        Wish { post: POST, comment: SECOND, author: BOB, reply_to, text: "Lovely".into() }
+    }
+
+    fn commented(reply_to: Option<CommentId>) -> Event {
+        let text = Personal::Open("Lovely".into());
+        Commented { post: POST, comment: SECOND, author: BOB, post_author: ANN, reply_to, text }.into()
+    }
+
+    #[test]
+    fn a_post_is_commented_as_long_as_it_is_there() {
+        assert_eq!(comment(&state(&[]), &wish(None)), Ok(Some(commented(None))));
+        for gone in [Post::None, Post::Deleted] {
+            let state = Comments { post: gone, ..Comments::default() };
+            assert_eq!(comment(&state, &wish(None)), Err(CommentRejected::NoPost));
+        }
+        assert_eq!(comment(&state(&[there(SECOND, BOB, false)]), &wish(None)), Ok(None), "once");
+    }
+
+    #[test]
+    fn a_comment_is_answered_and_a_reply_is_not() {
+        let answered = comment(&state(&[there(FIRST, CAT, false)]), &wish(Some(FIRST)));
+        assert_eq!(answered, Ok(Some(commented(Some(FIRST)))));
+        let nested = comment(&state(&[there(FIRST, CAT, true)]), &wish(Some(FIRST)));
+        assert_eq!(nested, Err(CommentRejected::ParentIsReply));
+        assert_eq!(comment(&state(&[]), &wish(Some(FIRST))), Err(CommentRejected::NoParent));
+    }
+
+    #[test]
+    fn its_author_and_the_posts_author_delete_a_comment() {
+        let deleted = CommentDeleted { post: POST, comment: FIRST, author: BOB, post_author: ANN };
+        let with_comment = state(&[there(FIRST, BOB, false)]);
+        for who in [ANN, BOB] {
+            assert_eq!(delete(&with_comment, POST, FIRST, who), Ok(Some(deleted.clone().into())));
+        }
+        assert_eq!(delete(&with_comment, POST, FIRST, CAT), Err(CommentRejected::NotYours));
+        assert_eq!(delete(&state(&[]), POST, FIRST, BOB), Err(CommentRejected::NotFound));
+        let gone = Comments { deleted: vec![FIRST], ..state(&[]) };
+        assert_eq!(delete(&gone, POST, FIRST, BOB), Ok(None), "twice is as once");
+    }
+}

@@ -1,0 +1,182 @@
+//! The only load → decide → append → try-again in the code base.
+
+use std::time::Duration;
+
+use events::{AppendError, Draft, Event, Freshness, Kind, LogError, Position, Recorded, Subject};
+use rand::RngExt;
+
+use crate::Commands;
+use crate::context::{Context, Repetition};
+use crate::histories::History;
+
+/// Attempts at a command whose subject others are writing to at the same time.
+const ATTEMPTS: u32 = 12;
+/// Longest pause before the second attempt; each further one may be twice as long, up to the limit.
+const PAUSE: Duration = Duration::from_millis(2);
+const PAUSE_LIMIT: Duration = Duration::from_millis(100);
+
+/// What a decision knows: folded from events, minimal, local to its area.
+pub(crate) trait Fold: Default {
+    fn apply(&mut self, recorded: &Recorded);
+}
+
+/// What a command came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Done {
+    /// Of the event that made it so, now or before; the start if nothing ever had to happen.
+    pub(crate) position: Position,
+    pub(crate) kind: Kind,
+    /// False if it was so already.
+    pub(crate) changed: bool,
+}
+
+/// Why a command came to nothing.
+#[derive(Debug)]
+pub(crate) enum Failure<R> {
+    Rejected(R),
+    /// The `Idempotency-Key` was used before for something else.
+    KeyReused,
+    /// Others kept changing the subject, attempt after attempt.
+    Contended,
+    Log(LogError),
+}
+
+impl<R> From<LogError> for Failure<R> {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
+}
+
+struct Loaded<S> {
+    state: S,
+    target: History,
+    /// True if some of it was remembered, not read.
+    remembered: bool,
+}
+
+impl Commands {
+    /// Loads `target` and `others`, decides, and appends the event to `target` under the condition that nothing has
+    /// been appended there since. The others are read without a condition: what a race with them leaves behind must be
+    /// harmless.
+    ///
+    /// A decision answers no event if what is wished is so already, or a rejection if it cannot be. Both are only
+    /// believed of a fresh state.
+    pub(crate) async fn execute<S: Fold, R>(
+        &self,
+        context: &Context,
+        target: Subject,
+        others: &[Subject],
+        decide: impl Fn(&S) -> Result<Option<Event>, R>,
+    ) -> Result<Done, Failure<R>> {
+        let kind = target.kind();
+        let mut fresh = false;
+        let mut attempt = 0;
+        loop {
+            let Loaded { state, target: history, remembered } =
+                self.load::<S>(context, target, others, fresh).await?;
+            let own =
+                history.ids().map(|(id, position)| (context.repeats(self.log.keys(), target, id), position));
+            for (repetition, position) in own {
+                match repetition {
+                    Repetition::Same => return Ok(Done { position, kind, changed: false }),
+                    Repetition::KeyReused => return Err(Failure::KeyReused),
+                    Repetition::None => {}
+                }
+            }
+            let event = match decide(&state) {
+                Ok(Some(event)) => event,
+                _ if remembered => {
+                    fresh = true;
+                    continue;
+                }
+                Ok(None) => return Ok(Done { position: history.last(), kind, changed: false }),
+                Err(rejection) => return Err(Failure::Rejected(rejection)),
+            };
+            match self.append(context, target, event, history.last()).await {
+                Ok(position) => return Ok(Done { position, kind, changed: true }),
+                Err(AppendError::Conflict) => {
+                    attempt += 1;
+                    if attempt >= ATTEMPTS {
+                        return Err(Failure::Contended);
+                    }
+                    fresh = true;
+                    tokio::time::sleep(pause(attempt)).await;
+                }
+                Err(AppendError::Log(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn append(
+        &self,
+        context: &Context,
+        target: Subject,
+        event: Event,
+        expected: Position,
+    ) -> Result<Position, AppendError> {
+        debug_assert_eq!(event.subject(), target, "a decision may only write to its target");
+        let draft = Draft {
+            id: context.event_id(self.log.keys(), target),
+            time: context.now,
+            actor: context.actor,
+            correlation: context.correlation,
+            causation: None,
+            traceparent: context.traceparent.clone(),
+            event,
+        };
+        let position = self.log.append(draft, expected).await?;
+        self.histories.changed(target, position);
+        Ok(position)
+    }
+
+    async fn load<S: Fold>(
+        &self,
+        context: &Context,
+        target: Subject,
+        others: &[Subject],
+        fresh: bool,
+    ) -> Result<Loaded<S>, LogError> {
+        // A repeated request must find its own event, which need not be the last.
+        let whole = context.is_repeatable();
+        let (history, mut remembered) = self.history(target, fresh, whole).await?;
+        let mut state = S::default();
+        history.events.iter().for_each(|event| state.apply(event));
+        for &other in others {
+            let (other, known) = self.history(other, fresh, false).await?;
+            remembered |= known;
+            other.events.iter().for_each(|event| state.apply(event));
+        }
+        Ok(Loaded { state, target: history, remembered })
+    }
+
+    /// The state of a subject that nothing is appended to.
+    pub(crate) async fn look_at<S: Fold>(&self, subject: Subject) -> Result<S, LogError> {
+        let (history, _) = self.history(subject, true, false).await?;
+        let mut state = S::default();
+        history.events.iter().for_each(|event| state.apply(event));
+        Ok(state)
+    }
+
+    /// The events of a subject, and whether they were remembered. Fresh ones are never older than the last append
+    /// that was acknowledged to anybody.
+    async fn history(&self, subject: Subject, fresh: bool, whole: bool) -> Result<(History, bool), LogError> {
+        if !fresh && let Some(history) = self.histories.get(subject) {
+            return Ok((history, true));
+        }
+        let ticket = self.histories.before_reading(subject);
+        if subject.kind().last_event_is_state() && !whole {
+            // Any replica may answer, also one that is behind: the append tells, or a fresh look.
+            let freshness = if fresh { Freshness::Latest } else { Freshness::Any };
+            let last = self.log.last(&[subject], freshness).await?.pop().flatten();
+            return Ok((History { events: last.into_iter().collect() }, !fresh));
+        }
+        let history = History { events: self.log.read(subject, Position::START).await?.into() };
+        self.histories.remember(ticket, &history);
+        Ok((history, false))
+    }
+}
+
+fn pause(attempt: u32) -> Duration {
+    let longest = PAUSE.saturating_mul(1 << attempt.min(10)).min(PAUSE_LIMIT);
+    longest.mul_f64(rand::rng().random())
+}

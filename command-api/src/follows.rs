@@ -1,0 +1,185 @@
+//! Following somebody, and following them no longer.
+
+use axum::extract::State;
+use axum::response::Response;
+use events::{
+    Event, FollowEvent, FollowRequested, Followed, ProfileEvent, Recorded, Subject, Unfollowed, UserId,
+};
+use http::StatusCode;
+use service::extract::Path;
+use service::problem::{Problem, Problems};
+use service::sessions::Session;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Commands;
+use crate::accounts::{Account, Standing};
+use crate::context::Context;
+use crate::execute::Fold;
+use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
+
+// ---------------------------------------------------------------- decisions
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FollowRejected {
+    Oneself,
+    NoUser,
+}
+
+/// The one to be followed, and how far it has come with following them.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Follow {
+    followee: Account,
+    private: bool,
+    step: Step,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Step {
+    #[default]
+    None,
+    Requested,
+    Follows,
+}
+
+impl Fold for Follow {
+    fn apply(&mut self, recorded: &Recorded) {
+        match &recorded.event {
+            Event::Follow(FollowEvent::Followed(_) | FollowEvent::FollowAccepted(_)) => {
+                self.step = Step::Follows;
+            }
+            Event::Follow(FollowEvent::FollowRequested(_)) => self.step = Step::Requested,
+            Event::Follow(FollowEvent::Unfollowed(_)) => self.step = Step::None,
+            Event::Profile(ProfileEvent::PrivacyChanged(event)) => self.private = event.private,
+            Event::Account(_) => self.followee.apply(recorded),
+            Event::Profile(_)
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Post(_)
+            | Event::Comment(_)
+            | Event::Like(_) => {}
+        }
+    }
+}
+
+fn follow(state: &Follow, follower: UserId, followee: UserId) -> Result<Option<Event>, FollowRejected> {
+    if follower == followee {
+        return Err(FollowRejected::Oneself);
+    }
+    if state.followee.standing != Standing::Active {
+        return Err(FollowRejected::NoUser);
+    }
+    Ok(match state.step {
+        Step::None if state.private => Some(FollowRequested { follower, followee }.into()),
+        Step::None => Some(Followed { follower, followee }.into()),
+        Step::Requested | Step::Follows => None,
+    })
+}
+
+/// Also somebody who is gone: what is wished is so already, or becomes so.
+fn unfollow(state: &Follow, follower: UserId, followee: UserId) -> Option<Event> {
+    match state.step {
+        Step::None => None,
+        Step::Requested => Some(Unfollowed { follower, followee, only_requested: true }.into()),
+        Step::Follows => Some(Unfollowed { follower, followee, only_requested: false }.into()),
+    }
+}
+
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    OpenApiRouter::new().routes(routes!(put_follow, delete_follow))
+}
+
+/// Follow somebody
+///
+/// Who is private must accept it first.
+#[utoipa::path(
+    put, path = "/v1/users/{user}/follow", tag = "follows", security(("token" = [])),
+    params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn put_follow(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(followee): Path<UserId>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let follower = UserId::new(session.user);
+    let decide = |state: &Follow| follow(state, follower, followee);
+    let subjects =
+        (Subject::Follow(follower, followee), [Subject::Account(followee), Subject::Profile(followee)]);
+    let done = commands.execute(&context.by(follower), subjects.0, &subjects.1, decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Follow somebody no longer
+#[utoipa::path(
+    delete, path = "/v1/users/{user}/follow", tag = "follows", security(("token" = [])),
+    params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_follow(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(followee): Path<UserId>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let follower = UserId::new(session.user);
+    let decide = |state: &Follow| Ok::<_, FollowRejected>(unfollow(state, follower, followee));
+    let done =
+        commands.execute(&context.by(follower), Subject::Follow(follower, followee), &[], decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+    const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
+
+    fn state(standing: Standing, private: bool, step: Step) -> Follow {
+        Follow { followee: Account { standing, ..Account::default() }, private, step }
+    }
+
+    #[test]
+    fn somebody_is_followed_once() {
+        let followed = Followed { follower: BOB, followee: ANN };
+        assert_eq!(follow(&state(Standing::Active, false, Step::None), BOB, ANN), Ok(Some(followed.into())));
+        assert_eq!(follow(&state(Standing::Active, false, Step::Follows), BOB, ANN), Ok(None));
+    }
+
+    #[test]
+    fn who_is_private_is_asked_once() {
+        let requested = FollowRequested { follower: BOB, followee: ANN };
+        assert_eq!(follow(&state(Standing::Active, true, Step::None), BOB, ANN), Ok(Some(requested.into())));
+        assert_eq!(follow(&state(Standing::Active, true, Step::Requested), BOB, ANN), Ok(None));
+        assert_eq!(follow(&state(Standing::Active, true, Step::Follows), BOB, ANN), Ok(None));
+    }
+
+    #[test]
+    fn nobody_follows_themselves_or_somebody_who_is_not_there() {
+        assert_eq!(
+            follow(&state(Standing::Active, false, Step::None), ANN, ANN),
+            Err(FollowRejected::Oneself)
+        );
+        for standing in [Standing::None, Standing::Deactivated, Standing::Suspended, Standing::Erased] {
+            assert_eq!(follow(&state(standing, false, Step::None), BOB, ANN), Err(FollowRejected::NoUser));
+        }
+    }
+
+    #[test]
+    fn a_follow_or_a_request_is_taken_back_once() {
+        let taken_back =
+            |only_requested| Some(Unfollowed { follower: BOB, followee: ANN, only_requested }.into());
+        assert_eq!(unfollow(&state(Standing::Active, false, Step::Follows), BOB, ANN), taken_back(false));
+        assert_eq!(unfollow(&state(Standing::Erased, false, Step::Requested), BOB, ANN), taken_back(true));
+        assert_eq!(unfollow(&state(Standing::Active, false, Step::None), BOB, ANN), None);
+    }
+}

@@ -1,0 +1,141 @@
+//! The write side: commands come in over HTTP, pure decisions turn them into events or rejections, the log takes the
+//! events. It decides from the log alone and never reads a view.
+//!
+//! Start with [`execute`](Commands::execute), the only way from a command to the log, then a feature of your choice
+//! ([`likes`] is the smallest): its decisions, its routes and their tests stand in one file.
+
+mod accounts;
+mod comments;
+mod context;
+mod execute;
+mod follows;
+mod histories;
+mod images;
+mod likes;
+mod passwords;
+mod posts;
+mod profiles;
+mod receipt;
+mod rejections;
+mod sessions;
+mod tail;
+mod text;
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use axum::routing::get;
+use axum::{Json, Router};
+use chrono::TimeDelta;
+use events::{ProgressBoard, SealedLog};
+use service::clock::Clock;
+use service::media::MediaStore;
+use service::sessions::{Authenticator, FixedKeys};
+use service::tokens::{SigningKeys, VerifyingKeys};
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::histories::Histories;
+use crate::passwords::Passwords;
+use crate::sessions::LogSessions;
+
+/// Everything a command needs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Commands(Arc<Inner>);
+
+#[derive(Debug)]
+pub struct Inner {
+    log: SealedLog,
+    board: ProgressBoard,
+    histories: Histories,
+    media: Arc<dyn MediaStore>,
+    passwords: Passwords,
+    images: images::Workshop,
+    signing: Arc<SigningKeys>,
+    authenticator: Arc<Authenticator>,
+    clock: Arc<dyn Clock>,
+    session_length: TimeDelta,
+}
+
+impl Deref for Commands {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl FromRef<Commands> for Arc<Authenticator> {
+    fn from_ref(commands: &Commands) -> Self {
+        Arc::clone(&commands.authenticator)
+    }
+}
+
+/// What the write side is built from.
+#[derive(Debug)]
+pub struct Parts {
+    pub log: SealedLog,
+    pub board: ProgressBoard,
+    pub media: Arc<dyn MediaStore>,
+    pub signing: Arc<SigningKeys>,
+    pub clock: Arc<dyn Clock>,
+    pub session_length: TimeDelta,
+}
+
+impl Commands {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { log, board, media, signing, clock, session_length } = parts;
+        let keys = FixedKeys(Arc::new(VerifyingKeys::of(signing.public())));
+        let sessions = LogSessions::new(Arc::clone(log.raw()));
+        let authenticator = Authenticator::new(Arc::new(keys), Arc::new(sessions), Arc::clone(&clock));
+        Self(Arc::new(Inner {
+            log,
+            board,
+            histories: Histories::default(),
+            media,
+            passwords: Passwords::default(),
+            images: images::Workshop::default(),
+            signing,
+            authenticator: Arc::new(authenticator),
+            clock,
+            session_length,
+        }))
+    }
+}
+
+/// The routes of the write side, and what OpenAPI says of them.
+pub fn routes(commands: Commands) -> (Router, OpenApi) {
+    let (router, api) = documented().split_for_parts();
+    (router.with_state(commands), api)
+}
+
+/// The public keys, for read sides that are processes of their own.
+pub fn key_routes(commands: &Commands) -> Router {
+    let keys = commands.signing.public().clone();
+    Router::new().route("/.well-known/jwks.json", get(async move || Json(keys)))
+}
+
+/// What OpenAPI says of the routes, without anything behind them.
+pub fn openapi() -> OpenApi {
+    documented().into_openapi()
+}
+
+fn documented() -> OpenApiRouter<Commands> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(accounts::routes())
+        .merge(sessions::routes())
+        .merge(profiles::routes())
+        .merge(posts::routes())
+        .merge(likes::routes())
+        .merge(comments::routes())
+        .merge(follows::routes())
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(title = "Chorus", description = "The open backend for social, photo and music apps."),
+    components(schemas(service::problem::ProblemDocument))
+)]
+struct Document;

@@ -1,0 +1,145 @@
+//! Liking a post, and liking it no longer.
+
+use axum::extract::State;
+use axum::response::Response;
+use events::{Event, LikeEvent, PostId, PostLiked, PostUnliked, Recorded, Subject, UserId};
+use http::StatusCode;
+use service::extract::Path;
+use service::problem::{Problem, Problems};
+use service::sessions::Session;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Commands;
+use crate::context::Context;
+use crate::execute::Fold;
+use crate::posts::Post;
+use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
+
+// ---------------------------------------------------------------- decisions
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LikeRejected {
+    NoPost,
+}
+
+/// The post, and whether this user likes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Like {
+    post: Post,
+    /// Whose post it was when it was liked.
+    liked: Option<UserId>,
+}
+
+impl Fold for Like {
+    fn apply(&mut self, recorded: &Recorded) {
+        match &recorded.event {
+            Event::Like(LikeEvent::PostLiked(event)) => self.liked = Some(event.post_author),
+            Event::Like(LikeEvent::PostUnliked(_)) => self.liked = None,
+            Event::Post(_) => self.post.apply(recorded),
+            Event::Account(_)
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Comment(_)
+            | Event::Follow(_) => {}
+        }
+    }
+}
+
+fn like(state: &Like, post: PostId, user: UserId) -> Result<Option<Event>, LikeRejected> {
+    let post_author = state.post.author().ok_or(LikeRejected::NoPost)?;
+    Ok(state.liked.is_none().then(|| PostLiked { post, user, post_author }.into()))
+}
+
+/// Also of a post that is gone: what is wished is so already, or becomes so.
+fn unlike(state: &Like, post: PostId, user: UserId) -> Option<Event> {
+    state.liked.map(|post_author| PostUnliked { post, user, post_author }.into())
+}
+
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    OpenApiRouter::new().routes(routes!(put_like, delete_like))
+}
+
+/// Like a post
+#[utoipa::path(
+    put, path = "/v1/posts/{post}/like", tag = "likes", security(("token" = [])),
+    params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn put_like(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(post): Path<PostId>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let user = UserId::new(session.user);
+    let decide = |state: &Like| like(state, post, user);
+    let subjects = (Subject::Like(post, user), [Subject::Post(post)]);
+    let done = commands.execute(&context.by(user), subjects.0, &subjects.1, decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Like a post no longer
+#[utoipa::path(
+    delete, path = "/v1/posts/{post}/like", tag = "likes", security(("token" = [])),
+    params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_like(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(post): Path<PostId>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let user = UserId::new(session.user);
+    let decide = |state: &Like| Ok::<_, LikeRejected>(unlike(state, post, user));
+    let done = commands.execute(&context.by(user), Subject::Like(post, user), &[], decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+    const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
+    const POST: PostId = PostId::new(Uuid::from_u128(0x90));
+
+    fn state(post: Post, liked: bool) -> Like {
+        Like { post, liked: liked.then_some(ANN) }
+    }
+
+    fn published() -> Post {
+        Post::Published { author: ANN, caption: None }
+    }
+
+    #[test]
+    fn a_post_is_liked_once() {
+        let liked = PostLiked { post: POST, user: BOB, post_author: ANN };
+        assert_eq!(like(&state(published(), false), POST, BOB), Ok(Some(liked.into())));
+        assert_eq!(like(&state(published(), true), POST, BOB), Ok(None));
+    }
+
+    #[test]
+    fn what_is_not_there_cannot_be_liked() {
+        for gone in [Post::None, Post::Deleted] {
+            assert_eq!(like(&state(gone, false), POST, BOB), Err(LikeRejected::NoPost));
+        }
+    }
+
+    #[test]
+    fn a_like_is_taken_back_once_even_if_the_post_is_gone() {
+        let unliked: Event = PostUnliked { post: POST, user: BOB, post_author: ANN }.into();
+        assert_eq!(unlike(&state(published(), true), POST, BOB), Some(unliked.clone()));
+        assert_eq!(unlike(&state(Post::Deleted, true), POST, BOB), Some(unliked));
+        assert_eq!(unlike(&state(published(), false), POST, BOB), None);
+    }
+}

@@ -1,0 +1,95 @@
+//! The write side as a process of its own.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use command_api::Commands;
+use events::{MasterKeys, ProgressBoard};
+use service::config::{
+    HttpSettings, LogSettings, MediaSettings, PlaceSettings, Problems, Secret, SigningSettings,
+    TelemetrySettings,
+};
+use service::health;
+use service::shutdown::Tasks;
+use service::start::{patiently, without_password};
+use service::tokens::SigningKeys;
+use service::{clock, http, media, telemetry};
+use tokio::net::TcpListener;
+
+/// The write side of Chorus: takes every request but GET and HEAD
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Settings {
+    #[command(flatten)]
+    place: PlaceSettings,
+    #[command(flatten)]
+    log: LogSettings,
+    #[command(flatten)]
+    media: MediaSettings,
+    #[command(flatten)]
+    http: HttpSettings,
+    #[command(flatten)]
+    signing: SigningSettings,
+    #[command(flatten)]
+    telemetry: TelemetrySettings,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let settings = Settings::parse();
+    let tasks = Tasks::default();
+    let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
+    settings.place.prepare().context("making the data folder")?;
+    let log_url = settings.log.place.url(&settings.place);
+    let media_url = settings.media.url(&settings.place);
+    let mut problems = Problems::default();
+    settings.http.check(&mut problems);
+    PlaceSettings::require_server("CHORUS_LOG", &log_url, &mut problems);
+    let make = || Secret::new(MasterKeys::generate().as_str());
+    let parse = |text: &Secret| MasterKeys::parse(text.reveal());
+    let master = settings.log.master_keys().read(&settings.place, make, parse, &mut problems);
+    let signing = settings.signing.keys().read(
+        &settings.place,
+        SigningKeys::generate,
+        SigningKeys::parse,
+        &mut problems,
+    );
+    problems.none_or()?;
+    let (master, signing) = master.zip(signing).context("a secret is missing")?;
+
+    let address = settings.http.listen;
+    let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+    let credentials = &settings.log.place.nats_credentials_file;
+    let open_log = || events::open_sealed(&log_url, credentials.clone(), &master);
+    let log = patiently("the event log", open_log, events::OpenError::is_outage)
+        .await
+        .context("opening the event log")?;
+    let media =
+        media::open(&media_url).await.map_err(anyhow::Error::msg).context("opening the media store")?;
+    let (board, keep_board) = ProgressBoard::follow(&**log.raw());
+    tasks.spawn_until_stopping("progress board", keep_board);
+    let commands = Commands::new(command_api::Parts {
+        log,
+        board,
+        media,
+        signing: Arc::new(signing),
+        clock: clock::system(),
+        session_length: settings.signing.session_length(),
+    });
+    commands.follow_log(&tasks).await.context("following the event log")?;
+
+    let checks = vec![("log", commands.check_log()), ("media", commands.check_media())];
+    let keys = command_api::key_routes(&commands);
+    let (routes, _) = command_api::routes(commands);
+    let routes = routes.merge(keys).merge(health::routes(checks, metrics));
+    let address = listener.local_addr()?;
+    let log = without_password(&log_url);
+    writeln!(
+        std::io::stdout(),
+        "command-api is listening on http://{address}\n  log    {log}\n  media  {media_url}"
+    )?;
+    http::run(listener, http::finish(routes, &settings.http), &tasks).await?;
+    Ok(())
+}

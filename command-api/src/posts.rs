@@ -1,0 +1,381 @@
+//! Posts: publishing them with their pictures, editing their captions, deleting them.
+
+use axum::extract::multipart::{Field, MultipartError};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use events::{
+    CaptionEdited, Event, Image, MediaId, Personal, PostDeleted, PostEvent, PostId, PostPublished, PostText,
+    Recorded, Subject, UserId,
+};
+use http::{HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use service::extract::{Json, Path, too_large};
+use service::media::ImageVariant;
+use service::problem::{Problem, Problems};
+use service::sessions::Session;
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Commands;
+use crate::context::Context;
+use crate::execute::Fold;
+use crate::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
+use crate::text::{self, Fields};
+
+/// Largest picture in bytes.
+pub(crate) const IMAGE_LIMIT: usize = 20 * 1024 * 1024;
+/// Pictures of one post.
+const IMAGES_LIMIT: usize = 10;
+/// Largest upload in bytes: a few large pictures, or ten ordinary ones.
+const UPLOAD_LIMIT: usize = 60 * 1024 * 1024;
+
+// ---------------------------------------------------------------- decisions
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PostRejected {
+    NotFound,
+    NotYours,
+}
+
+/// What decisions need of a post; those about likes and comments, too.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Post {
+    #[default]
+    None,
+    Published {
+        author: UserId,
+        caption: Option<String>,
+    },
+    Deleted,
+}
+
+impl Post {
+    /// Whose it is, as long as it is there.
+    pub(crate) fn author(&self) -> Option<UserId> {
+        match self {
+            Self::Published { author, .. } => Some(*author),
+            Self::None | Self::Deleted => None,
+        }
+    }
+}
+
+impl Fold for Post {
+    fn apply(&mut self, recorded: &Recorded) {
+        let Event::Post(event) = &recorded.event else { return };
+        *self = match event {
+            PostEvent::PostPublished(event) => {
+                let caption = event.text.open().and_then(|text| text.caption.clone());
+                Self::Published { author: event.author, caption }
+            }
+            PostEvent::CaptionEdited(event) => {
+                Self::Published { author: event.author, caption: event.caption.open().cloned() }
+            }
+            PostEvent::PostDeleted(_) => Self::Deleted,
+        };
+    }
+}
+
+fn publish(post: &Post, wish: &PostPublished) -> Result<Option<Event>, PostRejected> {
+    match post {
+        Post::None => Ok(Some(wish.clone().into())),
+        // Only a repeated request can name a post that is there.
+        Post::Published { author, .. } if *author == wish.author => Ok(None),
+        Post::Published { .. } | Post::Deleted => Err(PostRejected::NotFound),
+    }
+}
+
+fn edit_caption(post: &Post, id: PostId, editor: UserId, wish: &str) -> Result<Option<Event>, PostRejected> {
+    match post {
+        Post::Published { author, .. } if *author != editor => Err(PostRejected::NotYours),
+        Post::Published { caption: Some(now), .. } if now == wish => Ok(None),
+        Post::Published { author, .. } => Ok(Some(
+            CaptionEdited { post: id, author: *author, caption: Personal::Open(wish.to_owned()) }.into(),
+        )),
+        Post::None | Post::Deleted => Err(PostRejected::NotFound),
+    }
+}
+
+fn delete(post: &Post, id: PostId, who: UserId) -> Result<Option<Event>, PostRejected> {
+    match post {
+        Post::Published { author, .. } if *author != who => Err(PostRejected::NotYours),
+        Post::Published { author, .. } => Ok(Some(PostDeleted { post: id, author: *author }.into())),
+        Post::Deleted => Ok(None),
+        Post::None => Err(PostRejected::NotFound),
+    }
+}
+
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    let upload = OpenApiRouter::new().routes(routes!(post_post)).layer(DefaultBodyLimit::max(UPLOAD_LIMIT));
+    OpenApiRouter::new().routes(routes!(patch_post, delete_post)).merge(upload)
+}
+
+/// What is sent to publish a post, as `multipart/form-data`.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only described; `NewPost` reads it")]
+struct PostForm {
+    /// One to ten pictures, in order: JPEG, PNG, WebP or GIF, 20 MB each at most.
+    #[schema(value_type = Vec<String>, format = "binary", min_items = 1, max_items = 10)]
+    image: Vec<Vec<u8>>,
+    /// What each picture shows, in the same order.
+    #[schema(max_items = 10)]
+    alt: Option<Vec<String>>,
+    #[schema(max_length = 2200)]
+    caption: Option<String>,
+}
+
+/// An upload whose fields have been checked.
+#[derive(Default)]
+struct NewPost {
+    images: Vec<Bytes>,
+    alt: Vec<String>,
+    caption: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequest<S> for NewPost {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let mut form = Multipart::from_request(request, state).await.map_err(|_| {
+            Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "not-multipart",
+                "The body must be multipart/form-data",
+            )
+        })?;
+        let mut new = Self::default();
+        let mut fields = Fields::default();
+        while let Some(field) = form.next_field().await.map_err(|e| unreadable(&e))? {
+            match field.name() {
+                Some("image") => {
+                    let place = format!("image[{}]", new.images.len());
+                    if new.images.len() == IMAGES_LIMIT {
+                        return Err(Problem::malformed(
+                            place,
+                            format!("at most {IMAGES_LIMIT} images are taken"),
+                        ));
+                    }
+                    new.images.push(image(field, &place).await?);
+                }
+                Some("alt") => {
+                    let place = format!("alt[{}]", new.alt.len());
+                    if new.alt.len() == IMAGES_LIMIT {
+                        return Err(Problem::malformed(place, "there are more of them than images"));
+                    }
+                    let alt = fields.take(&place, text::line(&words(field, &place).await?, text::ALT_LIMIT));
+                    new.alt.push(alt);
+                }
+                Some("caption") if new.caption.is_none() => {
+                    let caption = words(field, "caption").await?;
+                    new.caption = Some(fields.take("caption", text::free(&caption, text::CAPTION_LIMIT)));
+                }
+                Some("caption") => return Err(Problem::malformed("caption", "may be given once")),
+                other => {
+                    let name = other.unwrap_or("a field without a name").to_owned();
+                    return Err(Problem::malformed(name, "unknown: there are image, alt and caption"));
+                }
+            }
+        }
+        fields.finish()?;
+        if new.images.is_empty() {
+            return Err(Problem::malformed("image", "a post needs at least one"));
+        }
+        if new.alt.len() > new.images.len() {
+            return Err(Problem::malformed("alt", "there are more of them than images"));
+        }
+        Ok(new)
+    }
+}
+
+async fn image(mut field: Field<'_>, place: &str) -> Result<Bytes, Problem> {
+    let mut content = Vec::new();
+    while let Some(chunk) = field.chunk().await.map_err(|e| unreadable(&e))? {
+        if content.len() + chunk.len() > IMAGE_LIMIT {
+            return Err(Problem {
+                detail: format!("{place} is larger than {} MB", IMAGE_LIMIT >> 20),
+                ..too_large()
+            });
+        }
+        content.extend_from_slice(&chunk);
+    }
+    Ok(content.into())
+}
+
+/// A text field; longer than any that is taken, it is cut off and then refused by its length.
+async fn words(mut field: Field<'_>, place: &str) -> Result<String, Problem> {
+    const LIMIT: usize = 64 * 1024;
+    let mut content = Vec::new();
+    while let Some(chunk) = field.chunk().await.map_err(|e| unreadable(&e))? {
+        if content.len() + chunk.len() > LIMIT {
+            return Err(Problem { detail: format!("{place} is too long"), ..too_large() });
+        }
+        content.extend_from_slice(&chunk);
+    }
+    String::from_utf8(content).map_err(|_| Problem::malformed(place, "must be text in UTF-8"))
+}
+
+fn unreadable(error: &MultipartError) -> Problem {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return too_large();
+    }
+    Problem::malformed("body", format!("not the multipart/form-data it says it is: {}", error.body_text()))
+}
+
+impl Commands {
+    async fn publish(
+        &self,
+        context: &Context,
+        author: UserId,
+        new: NewPost,
+    ) -> Result<(PostId, crate::execute::Done), Problem> {
+        let post = PostId::new(context.new_id(self.log.keys(), "post"));
+        let NewPost { images: originals, alt, caption } = new;
+        let mut images: Vec<Image> = Vec::with_capacity(originals.len());
+        for (place, original) in originals.into_iter().enumerate() {
+            // What stands under a key never changes, so the picture is part of its id.
+            let label = format!("image {place} {:x?}", Sha256::digest(&original));
+            let media = MediaId::new(context.new_id(self.log.keys(), &label));
+            let stored = self.images.store(&*self.media, media, original, &ImageVariant::OF_POST).await;
+            images.push(stored.map_err(|problem| at(problem, place))?);
+        }
+        let text = Personal::Open(PostText { caption, alt });
+        let event = PostPublished { post, author, images, text };
+        let done = self.execute(context, Subject::Post(post), &[], |state| publish(state, &event)).await?;
+        Ok((post, done))
+    }
+}
+
+/// The problem with a picture, with the place of the picture.
+fn at(problem: Problem, place: usize) -> Problem {
+    if problem.status != StatusCode::UNPROCESSABLE_ENTITY {
+        return problem;
+    }
+    let field = service::problem::FieldProblem::new(format!("image[{place}]"), problem.detail.clone());
+    Problem { fields: vec![field], ..problem }
+}
+
+/// Publish a post
+#[utoipa::path(
+    post, path = "/v1/posts", tag = "posts", security(("token" = [])),
+    request_body(content = PostForm, content_type = "multipart/form-data"),
+    params(CommandHeaders),
+    responses(CreationAnswers, Problems)
+)]
+async fn post_post(
+    State(commands): State<Commands>,
+    session: Session,
+    context: Context,
+    prefer: Prefer,
+    new: NewPost,
+) -> Result<Response, Problem> {
+    let author = UserId::new(session.user);
+    let caption = new.caption.as_deref().unwrap_or("\0").as_bytes();
+    let said =
+        new.images.iter().map(AsRef::as_ref).chain([caption]).chain(new.alt.iter().map(String::as_bytes));
+    let context = context.by(author).saying(said);
+    let (post, done) = commands.publish(&context, author, new).await?;
+    let mut response = commands.receipt(prefer, done, StatusCode::CREATED, Some(post.to_string())).await;
+    if let Ok(place) = HeaderValue::try_from(format!("/v1/posts/{post}")) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    Ok(response)
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PostChange {
+    #[schema(max_length = 2200, example = "Dawn over the lake")]
+    caption: String,
+}
+
+/// Edit a post's caption
+#[utoipa::path(
+    patch, path = "/v1/posts/{post}", tag = "posts", request_body = PostChange, security(("token" = [])),
+    params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn patch_post(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(post): Path<PostId>,
+    context: Context,
+    prefer: Prefer,
+    Json(change): Json<PostChange>,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::default();
+    let caption = fields.take("caption", text::free(&change.caption, text::CAPTION_LIMIT));
+    fields.finish()?;
+    let editor = UserId::new(session.user);
+    let context = context.by(editor).saying([caption.as_bytes()]);
+    let decide = |state: &Post| edit_caption(state, post, editor, &caption);
+    let done = commands.execute(&context, Subject::Post(post), &[], decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Delete a post
+#[utoipa::path(
+    delete, path = "/v1/posts/{post}", tag = "posts", security(("token" = [])),
+    params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_post(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(post): Path<PostId>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let who = UserId::new(session.user);
+    let decide = |state: &Post| delete(state, post, who);
+    let done = commands.execute(&context.by(who), Subject::Post(post), &[], decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+    const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
+    const POST: PostId = PostId::new(Uuid::from_u128(0x90));
+
+    fn published() -> Post {
+        Post::Published { author: ANN, caption: Some("Dawn".into()) }
+    }
+
+    fn wish(author: UserId) -> PostPublished {
+        PostPublished { post: POST, author, images: Vec::new(), text: Personal::Open(PostText::default()) }
+    }
+
+    #[test]
+    fn a_post_is_published_once() {
+        assert_eq!(publish(&Post::None, &wish(ANN)), Ok(Some(wish(ANN).into())));
+        assert_eq!(publish(&published(), &wish(ANN)), Ok(None));
+        assert_eq!(publish(&published(), &wish(BOB)), Err(PostRejected::NotFound));
+        assert_eq!(publish(&Post::Deleted, &wish(ANN)), Err(PostRejected::NotFound));
+    }
+
+    #[test]
+    fn only_its_author_edits_a_post() {
+        let edited = CaptionEdited { post: POST, author: ANN, caption: Personal::Open("Dusk".into()) };
+        assert_eq!(edit_caption(&published(), POST, ANN, "Dusk"), Ok(Some(edited.into())));
+        assert_eq!(edit_caption(&published(), POST, ANN, "Dawn"), Ok(None));
+        assert_eq!(edit_caption(&published(), POST, BOB, "Dusk"), Err(PostRejected::NotYours));
+        assert_eq!(edit_caption(&Post::Deleted, POST, ANN, "Dusk"), Err(PostRejected::NotFound));
+        assert_eq!(edit_caption(&Post::None, POST, ANN, "Dusk"), Err(PostRejected::NotFound));
+    }
+
+    #[test]
+    fn only_its_author_deletes_a_post_and_twice_is_as_once() {
+        assert_eq!(delete(&published(), POST, ANN), Ok(Some(PostDeleted { post: POST, author: ANN }.into())));
+        assert_eq!(delete(&published(), POST, BOB), Err(PostRejected::NotYours));
+        assert_eq!(delete(&Post::Deleted, POST, ANN), Ok(None));
+        assert_eq!(delete(&Post::None, POST, ANN), Err(PostRejected::NotFound));
+    }
+}

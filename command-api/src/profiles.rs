@@ -1,0 +1,263 @@
+//! How people show themselves.
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::response::Response;
+use events::{
+    AccountEvent, Event, Image, MediaId, Personal, PhotoChanged, PhotoRemoved, ProfileDetails, ProfileEdited,
+    ProfileEvent, Recorded, Subject, UserId,
+};
+use http::StatusCode;
+use serde::Deserialize;
+use service::extract::Json;
+use service::media::ImageVariant;
+use service::problem::{Problem, Problems};
+use service::sessions::Session;
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Commands;
+use crate::context::Context;
+use crate::execute::Fold;
+use crate::posts::IMAGE_LIMIT;
+use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
+use crate::text::{self, Fields};
+
+// ---------------------------------------------------------------- decisions
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProfileRejected {
+    NoAccount,
+}
+
+/// What somebody shows, as far as their commands need it.
+#[derive(Default, Clone, PartialEq)]
+struct Profile {
+    exists: bool,
+    details: ProfileDetails,
+    photo: Option<Image>,
+}
+
+impl Fold for Profile {
+    fn apply(&mut self, recorded: &Recorded) {
+        match &recorded.event {
+            Event::Account(AccountEvent::SignedUp(event)) => {
+                self.exists = true;
+                // An edit, read before, says more than the sign-up.
+                if let Some(person) =
+                    event.person.open().filter(|_| self.details == ProfileDetails::default())
+                {
+                    self.details.firstname.clone_from(&person.firstname);
+                    self.details.lastname.clone_from(&person.lastname);
+                }
+            }
+            Event::Account(AccountEvent::Erased(_)) => self.exists = false,
+            Event::Profile(ProfileEvent::ProfileEdited(event)) => {
+                self.details = event.details.open().cloned().unwrap_or_default();
+            }
+            Event::Profile(ProfileEvent::PhotoChanged(event)) => self.photo = Some(event.photo),
+            Event::Profile(ProfileEvent::PhotoRemoved(_)) => self.photo = None,
+            Event::Account(_)
+            | Event::Profile(ProfileEvent::PrivacyChanged(_))
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Post(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_) => {}
+        }
+    }
+}
+
+/// What is to be different; the rest stays.
+#[derive(Clone, Default)]
+struct Edit {
+    firstname: Option<String>,
+    lastname: Option<String>,
+    bio: Option<String>,
+}
+
+fn edit(profile: &Profile, user: UserId, wish: &Edit) -> Result<Option<Event>, ProfileRejected> {
+    if !profile.exists {
+        return Err(ProfileRejected::NoAccount);
+    }
+    let now = &profile.details;
+    let wished = ProfileDetails {
+        firstname: wish.firstname.clone().unwrap_or_else(|| now.firstname.clone()),
+        lastname: wish.lastname.clone().unwrap_or_else(|| now.lastname.clone()),
+        bio: wish.bio.clone().unwrap_or_else(|| now.bio.clone()),
+    };
+    Ok((wished != *now).then(|| ProfileEdited { user, details: Personal::Open(wished) }.into()))
+}
+
+fn change_photo(profile: &Profile, user: UserId, photo: Image) -> Result<Option<Event>, ProfileRejected> {
+    if !profile.exists {
+        return Err(ProfileRejected::NoAccount);
+    }
+    Ok((profile.photo != Some(photo)).then(|| PhotoChanged { user, photo }.into()))
+}
+
+fn remove_photo(profile: &Profile, user: UserId) -> Option<Event> {
+    profile.photo.map(|_| PhotoRemoved { user }.into())
+}
+
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    let photo = OpenApiRouter::new()
+        .routes(routes!(put_photo, delete_photo))
+        .layer(DefaultBodyLimit::max(IMAGE_LIMIT));
+    OpenApiRouter::new().routes(routes!(patch_profile)).merge(photo)
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ProfileChange {
+    #[schema(max_length = 50, example = "Ann")]
+    firstname: Option<String>,
+    #[schema(max_length = 50, example = "Lee")]
+    lastname: Option<String>,
+    #[schema(max_length = 500, example = "Light and water.")]
+    bio: Option<String>,
+}
+
+/// Edit my profile
+///
+/// Fields that are not sent stay as they are.
+#[utoipa::path(
+    patch, path = "/v1/me/profile", tag = "profiles", request_body = ProfileChange, security(("token" = [])),
+    params(CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn patch_profile(
+    State(commands): State<Commands>,
+    session: Session,
+    context: Context,
+    prefer: Prefer,
+    Json(change): Json<ProfileChange>,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::default();
+    let mut checked =
+        |field, value: Option<String>, check: fn(&str, usize) -> Result<String, String>, limit| {
+            value.map(|value| fields.take(field, check(&value, limit)))
+        };
+    let wish = Edit {
+        firstname: checked("firstname", change.firstname, text::line, text::NAME_LIMIT),
+        lastname: checked("lastname", change.lastname, text::line, text::NAME_LIMIT),
+        bio: checked("bio", change.bio, text::free, text::BIO_LIMIT),
+    };
+    fields.finish()?;
+    let user = UserId::new(session.user);
+    let said =
+        [&wish.firstname, &wish.lastname, &wish.bio].map(|part| part.as_deref().unwrap_or("\0").as_bytes());
+    let context = context.by(user).saying(said);
+    let subjects = (Subject::Profile(user), [Subject::Account(user)]);
+    let done =
+        commands.execute(&context, subjects.0, &subjects.1, |profile| edit(profile, user, &wish)).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Change my photo
+///
+/// The body is the picture itself. It is cut to a square.
+#[utoipa::path(
+    put, path = "/v1/me/photo", tag = "profiles", security(("token" = [])),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    params(CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn put_photo(
+    State(commands): State<Commands>,
+    session: Session,
+    context: Context,
+    prefer: Prefer,
+    Photo(picture): Photo,
+) -> Result<Response, Problem> {
+    let user = UserId::new(session.user);
+    let context = context.by(user).saying([picture.as_ref()]);
+    // What stands under a key never changes, so the picture is part of its id.
+    let label = format!("photo {:x?}", Sha256::digest(&picture));
+    let media = MediaId::new(context.new_id(commands.log.keys(), &label));
+    let photo = commands.images.store(&*commands.media, media, picture, &[ImageVariant::Photo]).await?;
+    let subjects = (Subject::Profile(user), [Subject::Account(user)]);
+    let done = commands
+        .execute(&context, subjects.0, &subjects.1, |profile| change_photo(profile, user, photo))
+        .await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, Some(media.to_string())).await)
+}
+
+/// Remove my photo
+#[utoipa::path(
+    delete, path = "/v1/me/photo", tag = "profiles", security(("token" = [])),
+    params(CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_photo(
+    State(commands): State<Commands>,
+    session: Session,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let user = UserId::new(session.user);
+    let decide = |profile: &Profile| Ok::<_, ProfileRejected>(remove_photo(profile, user));
+    let done = commands.execute(&context.by(user), Subject::Profile(user), &[], decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// A body that is a picture.
+struct Photo(Bytes);
+
+impl<S: Send + Sync> axum::extract::FromRequest<S> for Photo {
+    type Rejection = Problem;
+
+    async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Problem> {
+        service::extract::body(request, state).await.map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+
+    fn ann() -> Profile {
+        let details = ProfileDetails { firstname: "Ann".into(), lastname: "Lee".into(), bio: String::new() };
+        Profile { exists: true, details, photo: None }
+    }
+
+    fn photo(n: u128) -> Image {
+        Image { media: MediaId::new(Uuid::from_u128(n)), width: 320, height: 320 }
+    }
+
+    #[test]
+    fn an_edit_says_the_whole_profile_as_it_is_then() {
+        let wish = Edit { bio: Some("Light".into()), ..Edit::default() };
+        let details = ProfileDetails { bio: "Light".into(), ..ann().details };
+        let edited = ProfileEdited { user: ANN, details: Personal::Open(details) };
+        assert_eq!(edit(&ann(), ANN, &wish), Ok(Some(edited.into())));
+    }
+
+    #[test]
+    fn an_edit_that_changes_nothing_is_no_event_and_nobody_edits_what_is_gone() {
+        let same = Edit { firstname: Some("Ann".into()), ..Edit::default() };
+        assert_eq!(edit(&ann(), ANN, &same), Ok(None));
+        assert_eq!(edit(&ann(), ANN, &Edit::default()), Ok(None));
+        assert_eq!(edit(&Profile::default(), ANN, &same), Err(ProfileRejected::NoAccount));
+    }
+
+    #[test]
+    fn a_photo_is_changed_and_removed() {
+        let changed = PhotoChanged { user: ANN, photo: photo(1) };
+        assert_eq!(change_photo(&ann(), ANN, photo(1)), Ok(Some(changed.into())));
+        let with_photo = Profile { photo: Some(photo(1)), ..ann() };
+        assert_eq!(change_photo(&with_photo, ANN, photo(1)), Ok(None));
+        assert_eq!(remove_photo(&with_photo, ANN), Some(PhotoRemoved { user: ANN }.into()));
+        assert_eq!(remove_photo(&ann(), ANN), None);
+    }
+}

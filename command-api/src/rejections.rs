@@ -1,0 +1,162 @@
+//! The one table from what a decision refuses, and from what keeps a command from its end, to what HTTP says.
+
+use events::LogError;
+use http::StatusCode;
+use service::media::MediaError;
+use service::problem::Problem;
+
+use crate::accounts::ClaimRejected;
+use crate::comments::CommentRejected;
+use crate::execute::Failure;
+use crate::follows::FollowRejected;
+use crate::images::ImageRejected;
+use crate::likes::LikeRejected;
+use crate::passwords::PasswordsBusy;
+use crate::posts::PostRejected;
+use crate::profiles::ProfileRejected;
+use crate::sessions::SessionRejected;
+
+pub(crate) fn log_problem(error: LogError) -> Problem {
+    match error {
+        LogError::Unavailable(_) => Problem::unavailable("The event log", error),
+        LogError::Corrupt { .. } => Problem::internal(error),
+    }
+}
+
+pub(crate) fn media_problem(error: MediaError) -> Problem {
+    match error {
+        MediaError::Unavailable(_) => Problem::unavailable("The media store", error),
+        MediaError::BeyondEnd(_) => Problem::internal(error),
+    }
+}
+
+impl<R: Into<Problem>> From<Failure<R>> for Problem {
+    fn from(failure: Failure<R>) -> Self {
+        match failure {
+            Failure::Rejected(rejection) => rejection.into(),
+            Failure::KeyReused => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "This Idempotency-Key was used before for something else: take a new one",
+            ),
+            Failure::Contended => Self::unavailable("This", "others kept changing the same subject"),
+            Failure::Log(error) => log_problem(error),
+        }
+    }
+}
+
+impl From<PasswordsBusy> for Problem {
+    fn from(busy: PasswordsBusy) -> Self {
+        Self::unavailable("Log-in", busy)
+    }
+}
+
+impl From<ClaimRejected> for Problem {
+    fn from(rejected: ClaimRejected) -> Self {
+        match rejected {
+            ClaimRejected::UsernameTaken => Self::conflict("username-taken", "This username is taken"),
+            ClaimRejected::EmailTaken => Self::conflict("email-taken", "This email address is taken"),
+            ClaimRejected::Lost => {
+                Self::conflict("claim-lost", "This took too long and was given up: try again")
+            }
+            ClaimRejected::NoAccount => no_account(),
+        }
+    }
+}
+
+impl From<SessionRejected> for Problem {
+    fn from(rejected: SessionRejected) -> Self {
+        match rejected {
+            SessionRejected::WrongLogin => Self::unauthenticated("The username or the password is wrong"),
+            SessionRejected::Suspended => Self::forbidden("This account is suspended"),
+            SessionRejected::NoSession => Self::not_found("There is no such session"),
+        }
+    }
+}
+
+impl From<ProfileRejected> for Problem {
+    fn from(rejected: ProfileRejected) -> Self {
+        match rejected {
+            ProfileRejected::NoAccount => no_account(),
+        }
+    }
+}
+
+impl From<PostRejected> for Problem {
+    fn from(rejected: PostRejected) -> Self {
+        match rejected {
+            PostRejected::NotFound => no_post(),
+            PostRejected::NotYours => Self::forbidden("This post is somebody else's"),
+        }
+    }
+}
+
+impl From<LikeRejected> for Problem {
+    fn from(rejected: LikeRejected) -> Self {
+        match rejected {
+            LikeRejected::NoPost => no_post(),
+        }
+    }
+}
+
+impl From<CommentRejected> for Problem {
+    fn from(rejected: CommentRejected) -> Self {
+        match rejected {
+            CommentRejected::NoPost => no_post(),
+            CommentRejected::NotFound => Self::not_found("There is no such comment"),
+            CommentRejected::NotYours => {
+                Self::forbidden("This comment is somebody else's, under somebody else's post")
+            }
+            CommentRejected::NoParent => {
+                Self::not_found("There is no such comment to answer under this post")
+            }
+            CommentRejected::ParentIsReply => {
+                Self::conflict("nested-reply", "A reply cannot be answered: answer the comment it belongs to")
+            }
+        }
+    }
+}
+
+impl From<FollowRejected> for Problem {
+    fn from(rejected: FollowRejected) -> Self {
+        match rejected {
+            FollowRejected::Oneself => Self::conflict("follows-oneself", "You cannot follow yourself"),
+            FollowRejected::NoUser => no_user(),
+        }
+    }
+}
+
+impl From<ImageRejected> for Problem {
+    fn from(rejected: ImageRejected) -> Self {
+        match &rejected {
+            ImageRejected::NoImage(_) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "not-an-image",
+                "This file is no image that can be read: JPEG, PNG, WebP and GIF are",
+            ),
+            ImageRejected::TooManyPixels => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "image-too-large",
+                format!(
+                    "This image has too many pixels: at most {} megapixels are taken",
+                    crate::images::MEGAPIXELS
+                ),
+            ),
+            ImageRejected::Busy => return Self::unavailable("Room for another image", rejected),
+        }
+        .because(rejected)
+    }
+}
+
+fn no_post() -> Problem {
+    Problem::not_found("There is no such post")
+}
+
+fn no_user() -> Problem {
+    Problem::not_found("There is no such user")
+}
+
+/// A token outlives its account only between two of its requests.
+fn no_account() -> Problem {
+    Problem::unauthenticated("This account is gone")
+}

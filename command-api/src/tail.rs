@@ -1,0 +1,90 @@
+//! What the write side hears from the log: that a session has ended, that a person is erased, that something it has
+//! remembered has changed.
+
+use std::sync::Arc;
+
+use events::{AccountEvent, Event, Filter, Kind, LogError, Position, Recorded, SessionEvent};
+use service::health::{Check, check};
+use service::shutdown::Tasks;
+use service::telemetry::with_causes;
+
+use crate::Commands;
+use crate::histories;
+
+/// Events taken at once.
+const BATCH: usize = 500;
+
+impl Commands {
+    /// Begins to listen, from now on, until the process shuts down.
+    ///
+    /// # Errors
+    /// If the log cannot be reached now.
+    pub async fn follow_log(&self, tasks: &Tasks) -> Result<(), LogError> {
+        let (commands, from) = (self.clone(), self.log.raw().head().await?);
+        tasks.spawn_until_stopping("tail of the write side", async move {
+            if let Err(error) = commands.listen(from).await {
+                tracing::error!(
+                    error = with_causes(&error),
+                    "the log can be followed no further: restart this process"
+                );
+            }
+        });
+        Ok(())
+    }
+
+    /// For `/readyz`.
+    pub fn check_log(&self) -> Check {
+        let log = Arc::clone(self.log.raw());
+        check(move || {
+            let log = Arc::clone(&log);
+            async move { log.head().await.map(drop).map_err(|error| with_causes(&error)) }
+        })
+    }
+
+    /// For `/readyz`.
+    pub fn check_media(&self) -> Check {
+        let media = Arc::clone(&self.media);
+        check(move || {
+            let media = Arc::clone(&media);
+            async move { media.check().await.map_err(|error| with_causes(&error)) }
+        })
+    }
+
+    async fn listen(&self, from: Position) -> Result<(), LogError> {
+        let mut kinds = vec![Kind::Session];
+        kinds.extend_from_slice(histories::KINDS);
+        let mut follow = self.log.raw().follow(Filter::kinds(&kinds), from);
+        while let Some(batch) = follow.next_batch(BATCH).await {
+            for stored in batch?.events {
+                let (subject, position) = (stored.message.envelope.subject, stored.position);
+                self.histories.changed(subject, position);
+                if !matches!(subject.kind(), Kind::Session | Kind::Account) {
+                    continue;
+                }
+                match Recorded::sealed(stored) {
+                    Ok(recorded) => self.hear(&recorded.event),
+                    // A newer program may write what this one does not know; what it does know must still be heard.
+                    Err(error) => {
+                        tracing::error!(error = with_causes(&error), "an event cannot be read here");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&self, event: &Event) {
+        match event {
+            Event::Session(SessionEvent::SessionEnded(event)) => self.authenticator.end(event.session.uuid()),
+            Event::Account(AccountEvent::Erased(event)) => self.log.keys().forget(event.user),
+            Event::Session(SessionEvent::SessionStarted(_)) | Event::Account(_) => {}
+            Event::Username(_)
+            | Event::Email(_)
+            | Event::Profile(_)
+            | Event::Post(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_) => {}
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What may be written where. Text is kept as it is written, apart from space around it; characters that are not
+//! seen, or that turn the text around them, are refused.
+
+use service::problem::{FieldProblem, Problem};
+
+/// Lengths are in characters as people count them, near enough: Unicode scalar values.
+pub(crate) const USERNAME: std::ops::RangeInclusive<usize> = 3..=30;
+pub(crate) const NAME_LIMIT: usize = 50;
+pub(crate) const BIO_LIMIT: usize = 500;
+pub(crate) const CAPTION_LIMIT: usize = 2200;
+pub(crate) const ALT_LIMIT: usize = 500;
+pub(crate) const COMMENT_LIMIT: usize = 1000;
+pub(crate) const PASSWORD: std::ops::RangeInclusive<usize> = 8..=128;
+/// Longest address that mail can be sent to (RFC 5321), and its part before the `@`.
+const EMAIL_LIMIT: usize = 254;
+const EMAIL_LOCAL_LIMIT: usize = 64;
+
+type Checked = Result<String, String>;
+
+/// A username: letters, digits, `_` and `.` of ASCII, so that no two look alike.
+pub(crate) fn username(text: &str) -> Checked {
+    let text = text.trim();
+    let (shortest, longest) = (USERNAME.start(), USERNAME.end());
+    if !USERNAME.contains(&text.chars().count()) {
+        return Err(format!("must have {shortest} to {longest} characters"));
+    }
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+    if !text.chars().all(good) {
+        return Err("may have letters a to z, digits, `_` and `.`".to_owned());
+    }
+    if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) || text.ends_with('.') {
+        return Err("must begin with a letter or a digit, and not end with `.`".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// An email address that can be written to: whether it exists, only a mail can tell.
+pub(crate) fn email(text: &str) -> Checked {
+    let text = text.trim();
+    let bad = || Err("must be an email address".to_owned());
+    let Some((local, domain)) = text.rsplit_once('@') else { return bad() };
+    let local_is_good = !local.is_empty()
+        && local.len() <= EMAIL_LOCAL_LIMIT
+        && local.chars().all(|c| !c.is_whitespace() && !c.is_control() && !"@,;:<>()[]\\\"".contains(c));
+    let label_is_good = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().all(|c| c.is_alphanumeric() || c == '-')
+    };
+    let domain_is_good = domain.contains('.') && domain.split('.').all(label_is_good);
+    if text.len() <= EMAIL_LIMIT && local_is_good && domain_is_good { Ok(text.to_owned()) } else { bad() }
+}
+
+/// A password: its length, and nothing else here. Spaces count and stay.
+pub(crate) fn password(text: &str) -> Checked {
+    let (shortest, longest) = (PASSWORD.start(), PASSWORD.end());
+    if PASSWORD.contains(&text.chars().count()) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("must have {shortest} to {longest} characters"))
+    }
+}
+
+/// One line.
+pub(crate) fn line(text: &str, limit: usize) -> Checked {
+    let text = text.trim();
+    if text.contains(['\n', '\r', '\t']) {
+        return Err("must be one line".to_owned());
+    }
+    free(text, limit)
+}
+
+/// Several lines.
+pub(crate) fn free(text: &str, limit: usize) -> Checked {
+    let text = text.trim();
+    if text.chars().count() > limit {
+        return Err(format!("must have at most {limit} characters"));
+    }
+    match text.chars().find(|&c| is_invisible(c)) {
+        Some(c) => Err(format!("must not have the character U+{:04X}", u32::from(c))),
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// Several lines, not empty.
+pub(crate) fn required(text: &str, limit: usize) -> Checked {
+    free(text, limit)
+        .and_then(|text| if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text) })
+}
+
+/// Control characters but for line ends and tabs, and those that turn the direction of what follows. Joiners stay:
+/// scripts and emoji need them.
+fn is_invisible(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Gathers what is wrong with the fields of a request, so that all of it is told at once.
+#[derive(Debug, Default)]
+pub(crate) struct Fields(Vec<FieldProblem>);
+
+impl Fields {
+    /// The value, or an empty one in its place if it cannot be taken: then [`finish`](Self::finish) fails.
+    pub(crate) fn take<T: Default>(&mut self, field: &str, checked: Result<T, String>) -> T {
+        checked.unwrap_or_else(|message| {
+            self.0.push(FieldProblem::new(field, message));
+            T::default()
+        })
+    }
+
+    pub(crate) fn finish(self) -> Result<(), Problem> {
+        if self.0.is_empty() { Ok(()) } else { Err(Problem::invalid(self.0)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usernames_are_plain() {
+        for good in ["ann", "Ann_Lee.2", " ann ", "0ann", &"a".repeat(30)] {
+            assert_eq!(username(good), Ok(good.trim().to_owned()));
+        }
+        for bad in [
+            "",
+            "an",
+            &"a".repeat(31),
+            "ann lee",
+            "änn",
+            "аnn",
+            "_ann",
+            ".ann",
+            "ann.",
+            "ann/lee",
+            "ann\n",
+            "a\u{202e}nn",
+        ] {
+            let refused = username(bad);
+            assert!(refused.is_err() || bad.trim() == "ann", "{bad:?}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn email_addresses_have_a_form() {
+        for good in ["ann@example.org", " ann+x@mail.example.org ", "änn@exämple.org", "a@b.co"] {
+            assert_eq!(email(good), Ok(good.trim().to_owned()));
+        }
+        let long = format!("{}@example.org", "a".repeat(65));
+        for bad in [
+            "",
+            "ann",
+            "ann@",
+            "@example.org",
+            "ann@example",
+            "a b@example.org",
+            "a@b..org",
+            "a@-b.org",
+            "a@b.org\r\nBcc: x@y.org",
+            "a,b@c.org",
+            "<a@b.org>",
+            &long,
+        ] {
+            assert!(email(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn text_keeps_what_is_seen_and_refuses_what_is_not() {
+        assert_eq!(free("  a\nb 👩‍👩‍👧 <b>&amp;</b> \u{5e9} ", 50), Ok("a\nb 👩‍👩‍👧 <b>&amp;</b> \u{5e9}".into()));
+        for bad in ["a\0b", "a\u{7}b", "\u{202e}abc", "\u{2066}abc", &"x".repeat(51)] {
+            assert!(free(bad, 50).is_err(), "{bad:?}");
+        }
+        assert!(line("a\nb", 50).is_err());
+        assert!(required(" \n ", 50).is_err());
+    }
+
+    #[test]
+    fn all_bad_fields_are_told_together() {
+        let mut fields = Fields::default();
+        assert_eq!(fields.take("username", username("ann")), "ann");
+        fields.take("email", email("x"));
+        fields.take("password", password("short"));
+        let problem = fields.finish().unwrap_err();
+        assert_eq!(problem.status.as_u16(), 422);
+        let named: Vec<&str> = problem.fields.iter().map(|field| field.field.as_str()).collect();
+        assert_eq!(named, ["email", "password"]);
+    }
+}

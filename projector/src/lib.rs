@@ -1,0 +1,43 @@
+//! Builds views from the log. A projection is a pure function from an event to writes; the runner feeds it, commits
+//! its writes together with its checkpoint, and tells everybody how far it has come.
+//!
+//! Start with [`Projection`], then one of [`projections`], then [`run`].
+
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new event asks every projection for its verdict")]
+
+pub mod projections;
+mod runner;
+mod status;
+
+pub use runner::{Projector, run};
+pub use status::{ProjectionState, Statuses};
+
+use events::{Kind, Recorded};
+use views::{StoreError, Writes};
+
+/// Builds the view of its name. It can always be rebuilt, so it looks at nothing but the events: no clock, no store.
+pub trait Projection: Send + Sync + 'static {
+    /// The view's name, and the checkpoint's.
+    fn name(&self) -> &'static str;
+
+    /// The kinds of events it takes.
+    fn kinds(&self) -> &'static [Kind];
+
+    /// What to do with an event that cannot be taken in.
+    fn on_failure(&self) -> OnFailure;
+
+    /// The writes that an event leads to.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] for a document that cannot be written.
+    fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError>;
+}
+
+/// What becomes of a projection when an event cannot be taken in, attempt after attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// The event is set aside with its error, and the view goes on without it.
+    Park,
+    /// The view would be wrong without it, so the projection stops and says so.
+    Stop,
+}

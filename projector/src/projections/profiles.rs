@@ -1,0 +1,214 @@
+//! How people show themselves, with the counts that stand on their profile.
+
+use events::{AccountEvent, Event, FollowEvent, Kind, PostEvent, ProfileEvent, Recorded, UserId, fold_name};
+use serde_json::json;
+use views::posts::Image;
+use views::profiles::{Profile, Standing, VIEW};
+use views::{Patch, StoreError, Writes};
+
+use super::{position, time};
+use crate::{OnFailure, Projection};
+
+#[derive(Debug, Clone, Copy)]
+pub struct Profiles;
+
+impl Projection for Profiles {
+    fn name(&self) -> &'static str {
+        VIEW.name
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::Account, Kind::Profile, Kind::Follow, Kind::Post]
+    }
+
+    fn on_failure(&self) -> OnFailure {
+        OnFailure::Park
+    }
+
+    fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+        match &recorded.event {
+            Event::Account(event) => account(event, recorded, writes)?,
+            Event::Profile(event) => profile(event, writes),
+            Event::Follow(FollowEvent::Followed(event)) => follows(writes, event.follower, event.followee, 1),
+            Event::Follow(FollowEvent::FollowAccepted(event)) => {
+                follows(writes, event.follower, event.followee, 1);
+            }
+            Event::Follow(FollowEvent::Unfollowed(event)) if !event.only_requested => {
+                follows(writes, event.follower, event.followee, -1);
+            }
+            Event::Follow(FollowEvent::Unfollowed(_) | FollowEvent::FollowRequested(_)) => {}
+            Event::Post(PostEvent::PostPublished(event)) => count(writes, event.author, "posts", 1),
+            Event::Post(PostEvent::PostDeleted(event)) => count(writes, event.author, "posts", -1),
+            Event::Post(PostEvent::CaptionEdited(_)) => {}
+            Event::Username(_) | Event::Email(_) | Event::Session(_) | Event::Comment(_) | Event::Like(_) => {
+            }
+        }
+        Ok(())
+    }
+}
+
+fn account(event: &AccountEvent, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+    let user = event.user().to_string();
+    let standing = |standing: Standing| Patch::default().set("standing", json!(standing));
+    match event {
+        AccountEvent::SignedUp(event) => {
+            // Whoever has been erased since leaves nothing to show.
+            if let Some(person) = event.person.open() {
+                writes.put(&Profile {
+                    user,
+                    username: person.username.clone(),
+                    folded_username: fold_name(&person.username),
+                    firstname: person.firstname.clone(),
+                    lastname: person.lastname.clone(),
+                    bio: String::new(),
+                    photo: None,
+                    private: false,
+                    standing: Standing::Active,
+                    joined: time(recorded),
+                    position: position(recorded),
+                    posts: 0,
+                    followers: 0,
+                    followings: 0,
+                })?;
+            }
+        }
+        AccountEvent::UsernameChanged(event) => {
+            if let Some(spelling) = event.spelling.open() {
+                let patch = Patch::default()
+                    .set("username", spelling.clone())
+                    .set("folded_username", fold_name(spelling));
+                writes.patch::<Profile>(user, patch);
+            }
+        }
+        AccountEvent::Deactivated(_) => writes.patch::<Profile>(user, standing(Standing::Deactivated)),
+        AccountEvent::Suspended(_) => writes.patch::<Profile>(user, standing(Standing::Suspended)),
+        AccountEvent::Reactivated(_) | AccountEvent::Reinstated(_) => {
+            writes.patch::<Profile>(user, standing(Standing::Active));
+        }
+        AccountEvent::Erased(_) => writes.delete::<Profile>(user),
+        AccountEvent::EmailVerified(_)
+        | AccountEvent::PasswordChanged(_)
+        | AccountEvent::PasswordResetRequested(_)
+        | AccountEvent::EmailChangeRequested(_)
+        | AccountEvent::EmailChanged(_)
+        | AccountEvent::RoleGranted(_)
+        | AccountEvent::RoleRevoked(_)
+        | AccountEvent::ClaimAbandoned(_) => {}
+    }
+    Ok(())
+}
+
+fn profile(event: &ProfileEvent, writes: &mut Writes) {
+    match event {
+        ProfileEvent::ProfileEdited(event) => {
+            if let Some(details) = event.details.open() {
+                let patch = Patch::default()
+                    .set("firstname", details.firstname.clone())
+                    .set("lastname", details.lastname.clone())
+                    .set("bio", details.bio.clone());
+                writes.patch::<Profile>(event.user.to_string(), patch);
+            }
+        }
+        ProfileEvent::PhotoChanged(event) => {
+            let events::Image { media, width, height } = event.photo;
+            let photo = Image { media: media.to_string(), width, height, alt: String::new() };
+            writes.patch::<Profile>(event.user.to_string(), Patch::default().set("photo", json!(photo)));
+        }
+        ProfileEvent::PhotoRemoved(event) => {
+            writes.patch::<Profile>(event.user.to_string(), Patch::default().set("photo", json!(null)));
+        }
+        ProfileEvent::PrivacyChanged(event) => {
+            writes.patch::<Profile>(event.user.to_string(), Patch::default().set("private", event.private));
+        }
+    }
+}
+
+fn follows(writes: &mut Writes, follower: UserId, followee: UserId, by: i64) {
+    count(writes, followee, "followers", by);
+    count(writes, follower, "followings", by);
+}
+
+fn count(writes: &mut Writes, user: UserId, field: &'static str, by: i64) {
+    writes.patch::<Profile>(user.to_string(), Patch::default().inc(field, by));
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{
+        Deactivated, Erased, FollowAccepted, FollowRequested, Followed, MediaId, Personal, PhotoChanged,
+        PhotoRemoved, PostDeleted, PostPublished, PostText, PrivacyChanged, ProfileDetails, ProfileEdited,
+        Reactivated, Unfollowed, UsernameChanged,
+    };
+    use uuid::Uuid;
+    use views::ViewStoreExt;
+
+    use super::*;
+    use crate::projections::testing::{ANN, BOB, Built, POST, built, signed_up};
+
+    async fn of(built: &Built, user: UserId) -> Option<Profile> {
+        built.store.get(&user.to_string()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_profile_follows_what_its_owner_does_with_it() {
+        let photo = events::Image { media: MediaId::new(Uuid::from_u128(1)), width: 320, height: 320 };
+        let details = ProfileDetails { firstname: "A".into(), lastname: "B".into(), bio: "C".into() };
+        let username = "00000000000000000000000000000003".parse().unwrap();
+        let history = [
+            signed_up(ANN, "Ann"),
+            ProfileEdited { user: ANN, details: Personal::Open(details) }.into(),
+            UsernameChanged { user: ANN, username, spelling: Personal::Open("Änn".into()) }.into(),
+            PhotoChanged { user: ANN, photo }.into(),
+            PrivacyChanged { user: ANN, private: true }.into(),
+            Deactivated { user: ANN }.into(),
+        ];
+        let ann = of(&built(&Profiles, history.clone()).await, ANN).await.unwrap();
+        assert_eq!((ann.firstname.as_str(), ann.lastname.as_str(), ann.bio.as_str()), ("A", "B", "C"));
+        assert_eq!((ann.username.as_str(), ann.folded_username.as_str()), ("Änn", "änn"));
+        assert_eq!((ann.private, ann.standing, ann.photo.unwrap().width), (true, Standing::Deactivated, 320));
+        let back = [Reactivated { user: ANN }.into(), PhotoRemoved { user: ANN }.into()];
+        let ann = of(&built(&Profiles, history.into_iter().chain(back)).await, ANN).await.unwrap();
+        assert_eq!((ann.standing, ann.photo), (Standing::Active, None));
+    }
+
+    #[tokio::test]
+    async fn counts_are_those_of_what_is_there() {
+        let (follower, followee) = (BOB, ANN);
+        let text = Personal::Open(PostText::default());
+        let published: Event = PostPublished { post: POST, author: ANN, images: vec![], text }.into();
+        let mut history = vec![
+            signed_up(ANN, "ann"),
+            signed_up(BOB, "bob"),
+            FollowRequested { follower, followee }.into(),
+            Unfollowed { follower, followee, only_requested: true }.into(),
+            FollowRequested { follower, followee }.into(),
+            FollowAccepted { follower, followee }.into(),
+            published.clone(),
+            published,
+        ];
+        let view = built(&Profiles, history.clone()).await;
+        let (ann, bob) = (of(&view, ANN).await.unwrap(), of(&view, BOB).await.unwrap());
+        assert_eq!((ann.followers, ann.followings, ann.posts), (1, 0, 2));
+        assert_eq!((bob.followers, bob.followings, bob.posts), (0, 1, 0));
+        history.push(Unfollowed { follower, followee, only_requested: false }.into());
+        history.push(Followed { follower: ANN, followee: BOB }.into());
+        history.push(PostDeleted { post: POST, author: ANN }.into());
+        let view = built(&Profiles, history).await;
+        let (ann, bob) = (of(&view, ANN).await.unwrap(), of(&view, BOB).await.unwrap());
+        assert_eq!((ann.followers, ann.followings, ann.posts), (0, 1, 1));
+        assert_eq!((bob.followers, bob.followings), (1, 0));
+    }
+
+    /// An account that was erased reads as erased from its first event on, and is not built at all.
+    #[tokio::test]
+    async fn who_is_erased_is_left_out() {
+        let view = built(&Profiles, [signed_up(ANN, "ann"), Erased { user: ANN }.into()]).await;
+        assert_eq!(of(&view, ANN).await, None);
+        let mut sealed = signed_up(BOB, "bob");
+        if let Event::Account(AccountEvent::SignedUp(event)) = &mut sealed {
+            event.person = Personal::Erased;
+        }
+        let followed = Followed { follower: ANN, followee: BOB };
+        assert_eq!(of(&built(&Profiles, [sealed, followed.into()]).await, BOB).await, None);
+    }
+}

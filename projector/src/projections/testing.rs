@@ -1,0 +1,85 @@
+//! What the projections' tests share: people and posts, events without a log, a store in memory.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta};
+use events::{Envelope, Event, EventId, NewPerson, Personal, Position, PostId, Recorded, SignedUp, UserId};
+use uuid::Uuid;
+use views::{Commit, SqliteViews, ViewStore, Writes};
+
+use crate::Projection;
+
+pub(crate) const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+pub(crate) const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
+pub(crate) const POST: PostId = PostId::new(Uuid::from_u128(0x90));
+
+/// Begins at this time; event after event is a second later.
+pub(crate) const START: i64 = 1_800_000_000;
+
+pub(crate) fn signed_up(user: UserId, username: &str) -> Event {
+    let claim = |n: u128| Uuid::from_u128(n).simple().to_string().parse().unwrap();
+    let person = NewPerson {
+        username: username.into(),
+        email: format!("{username}@example.org"),
+        password_hash: String::new(),
+        firstname: "Ann Marie".into(),
+        lastname: "Élan".into(),
+    };
+    SignedUp { user, username: claim(1), email: claim(2), person: Personal::Open(person) }.into()
+}
+
+/// A view as a history of events leaves it.
+pub(crate) struct Built {
+    pub(crate) store: Arc<dyn ViewStore>,
+    _folder: tempfile::TempDir,
+}
+
+/// Projects a history, each event in a batch of its own, and all in one batch: both must come to the same.
+pub(crate) async fn built(projection: &dyn Projection, history: impl IntoIterator<Item = Event>) -> Built {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn ViewStore> =
+        Arc::new(SqliteViews::open(&folder.path().join("views.db"), views::ALL).await.unwrap());
+    let history: Vec<Recorded> =
+        history.into_iter().zip(1..).map(|(event, place)| recorded(event, place)).collect();
+    for recorded in &history {
+        let mut writes = Writes::default();
+        projection.project(recorded, &mut writes).unwrap();
+        commit(&*store, projection.name(), writes, recorded.position.0 - 1, recorded.position.0).await;
+    }
+    let whole = tempfile::tempdir().unwrap();
+    let at_once = SqliteViews::open(&whole.path().join("views.db"), views::ALL).await.unwrap();
+    let mut writes = Writes::default();
+    for recorded in &history {
+        projection.project(recorded, &mut writes).unwrap();
+    }
+    commit(&at_once, projection.name(), writes, 0, history.len() as u64).await;
+    let (one_by_one, at_once) = (store.sizes().await.unwrap(), at_once.sizes().await.unwrap());
+    let documents = |sizes: std::collections::BTreeMap<String, views::ViewSize>| {
+        sizes.into_iter().map(|(name, size)| (name, size.documents)).collect::<Vec<_>>()
+    };
+    assert_eq!(documents(one_by_one), documents(at_once));
+    Built { store, _folder: folder }
+}
+
+async fn commit(store: &dyn ViewStore, projection: &str, writes: Writes, expected: u64, checkpoint: u64) {
+    let commit =
+        Commit { projection, writes: Arc::new(writes.into_list()), parked: Vec::new(), expected, checkpoint };
+    store.commit(commit).await.unwrap();
+}
+
+pub(crate) fn recorded(event: Event, position: u64) -> Recorded {
+    let time =
+        DateTime::from_timestamp_secs(START).unwrap() + TimeDelta::seconds(i64::try_from(position).unwrap());
+    let envelope = Envelope {
+        id: EventId::new(Uuid::from_u128(u128::from(position))),
+        event_type: event.wire_name().into(),
+        source: "test".into(),
+        time,
+        subject: event.subject(),
+        actor: None,
+        correlation: Uuid::nil(),
+        causation: None,
+        traceparent: None,
+    };
+    Recorded { position: Position(position), envelope, event }
+}

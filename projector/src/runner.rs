@@ -1,0 +1,410 @@
+//! Feeds a projection: events come in batches of whatever is waiting, their writes and the checkpoint are committed as
+//! one, and while one batch is being committed the next is already being read. An outage is waited out; an event that
+//! cannot be taken in is set aside or ends the projection, never skipped in silence.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use events::{Filter, LogError, Position, Progress, Recorded, SealedLog, Stored};
+use rand::RngExt;
+use service::shutdown::Tasks;
+use service::telemetry::with_causes;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use views::{Commit, CommitError, Parked, StoreError, ViewStore, Writes};
+
+use crate::{OnFailure, Projection, ProjectionState, Statuses};
+
+/// Events committed together at most.
+const BATCH: usize = 500;
+/// Pause before the next attempt after an outage, growing from the first to the second.
+const OUTAGE_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// Attempts at an event that the store refuses, before it counts as one that cannot be taken in.
+const ATTEMPTS: u32 = 3;
+/// How often a projection says how far it has come, also when nothing happens: news may be lost.
+const NEWS_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a checkpoint may stay behind what a projection has passed without anything for it.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a process that stands by looks whether it is needed.
+const STAND_BY_POLL: Duration = Duration::from_secs(1);
+/// How long another worker's checkpoint must have stood still before this one takes over.
+const TAKE_OVER_AFTER: Duration = Duration::from_secs(5);
+
+/// What projections run on.
+#[derive(Debug, Clone)]
+pub struct Projector {
+    pub log: SealedLog,
+    pub store: Arc<dyn ViewStore>,
+}
+
+/// Starts projections, each in tasks of its own, so that none waits for another.
+pub fn run(projector: &Projector, projections: Vec<Arc<dyn Projection>>, tasks: &Tasks) -> Statuses {
+    let statuses = Statuses::default();
+    for projection in projections {
+        let name = projection.name();
+        statuses.set(name, ProjectionState::Starting);
+        let runner = Runner { projector: projector.clone(), projection, statuses: statuses.clone() };
+        tasks.spawn_until_stopping(name, async move { runner.run_and_tell().await });
+    }
+    statuses
+}
+
+struct Runner {
+    projector: Projector,
+    projection: Arc<dyn Projection>,
+    statuses: Statuses,
+}
+
+/// Why a stretch of following came to its end.
+enum End {
+    /// Another worker moved the checkpoint.
+    Fenced,
+    /// The follower ended: the process shuts down.
+    Closed,
+    /// An event that cannot be taken in, and that the view cannot do without.
+    Stopped(String),
+}
+
+/// Events on their way into the view.
+struct Batch {
+    events: Vec<Event>,
+    passed: Position,
+}
+
+/// An event that could be read, or one that could not.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them could")]
+enum Event {
+    Read(Recorded),
+    Unreadable(Unreadable),
+}
+
+struct Unreadable {
+    position: Position,
+    event_type: String,
+    error: String,
+    /// A newer program wrote it: then the view must not go on without it, whatever the projection says.
+    of_newer_program: bool,
+}
+
+impl Unreadable {
+    fn new(position: Position, event_type: String, error: &LogError) -> Self {
+        Self {
+            position,
+            event_type,
+            error: with_causes(error),
+            of_newer_program: error.is_of_newer_program(),
+        }
+    }
+}
+
+impl Runner {
+    async fn run_and_tell(self) {
+        let name = self.projection.name();
+        loop {
+            match self.follow().await {
+                End::Fenced => {
+                    tracing::info!(projection = name, "another worker builds this view: standing by");
+                    self.statuses.set(name, ProjectionState::StandingBy);
+                    self.stand_by().await;
+                }
+                End::Closed => return,
+                End::Stopped(why) => {
+                    tracing::error!(
+                        projection = name,
+                        why,
+                        "a projection has stopped: its view grows old from here"
+                    );
+                    metrics::gauge!("chorus_projection_stopped", "projection" => name).set(1.0);
+                    self.statuses.set(name, ProjectionState::Stopped(why));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Follows from the checkpoint until something ends it.
+    async fn follow(&self) -> End {
+        let checkpoint = match self.checkpoint().await {
+            Ok(checkpoint) => checkpoint,
+            Err(error) => return End::Stopped(with_causes(&error)),
+        };
+        let (sender, batches) = mpsc::channel(1);
+        let (read, commit) = (self.read(Position(checkpoint), sender), self.commit_all(checkpoint, batches));
+        tokio::select! {
+            // Whatever was read before the end is committed first: then the committer ends by itself.
+            biased;
+            end = commit => end,
+            end = async { let end = read.await; std::future::pending::<()>().await; end } => end,
+        }
+    }
+
+    /// Reads events, and opens what is sealed in them.
+    async fn read(&self, after: Position, sender: mpsc::Sender<Result<Batch, String>>) -> End {
+        let log = &self.projector.log;
+        let mut follow = log.raw().follow(Filter::kinds(self.projection.kinds()), after);
+        loop {
+            let read = match follow.next_batch(BATCH).await {
+                None => break,
+                Some(Ok(events::Batch { events, passed })) => {
+                    Ok(Batch { events: self.open(events).await, passed })
+                }
+                Some(Err(error)) => Err(with_causes(&error)),
+            };
+            let last = read.is_err();
+            if sender.send(read).await.is_err() || last {
+                break;
+            }
+        }
+        End::Closed
+    }
+
+    async fn open(&self, stored: Vec<Stored>) -> Vec<Event> {
+        let mut recorded = Vec::with_capacity(stored.len());
+        let mut unreadable = Vec::new();
+        for one in stored {
+            let (position, event_type) = (one.position, one.message.envelope.event_type.clone());
+            match Recorded::sealed(one) {
+                Ok(one) => recorded.push(one),
+                Err(error) => unreadable.push(Unreadable::new(position, event_type.into_owned(), &error)),
+            }
+        }
+        let mut pause = Pause::default();
+        let failed = loop {
+            match self.projector.log.unseal(&mut recorded).await {
+                Ok(failed) => break failed,
+                Err(error) => self.wait_out(&error, &mut pause).await,
+            }
+        };
+        for (place, error) in failed.iter().rev() {
+            let Recorded { position, envelope, .. } = recorded.remove(*place);
+            unreadable.push(Unreadable::new(position, envelope.event_type.into_owned(), error));
+        }
+        let mut events: Vec<Event> = recorded.into_iter().map(Event::Read).collect();
+        if !unreadable.is_empty() {
+            events.extend(unreadable.into_iter().map(Event::Unreadable));
+            events.sort_by_key(Event::position);
+        }
+        events
+    }
+
+    async fn commit_all(
+        &self,
+        mut checkpoint: u64,
+        mut batches: mpsc::Receiver<Result<Batch, String>>,
+    ) -> End {
+        let mut passed = checkpoint;
+        let mut committed_at = Instant::now();
+        self.tell(passed);
+        loop {
+            let next = tokio::time::timeout(NEWS_INTERVAL, batches.recv()).await;
+            match next {
+                Ok(None) => return End::Closed,
+                Ok(Some(Err(error))) => return End::Stopped(error),
+                Ok(Some(Ok(batch))) => {
+                    passed = passed.max(batch.passed.0);
+                    if !batch.events.is_empty() {
+                        match self.commit(batch.events, checkpoint, passed).await {
+                            Ok(()) => checkpoint = passed,
+                            Err(end) => return end,
+                        }
+                        committed_at = Instant::now();
+                    }
+                }
+                Err(_nothing_came) => {}
+            }
+            if passed > checkpoint && committed_at.elapsed() > CHECKPOINT_INTERVAL {
+                match self.commit(Vec::new(), checkpoint, passed).await {
+                    Ok(()) => checkpoint = passed,
+                    Err(end) => return end,
+                }
+                committed_at = Instant::now();
+            }
+            self.tell(passed);
+        }
+    }
+
+    /// Commits a batch; if the store refuses it as a whole, one event after the other.
+    async fn commit(&self, events: Vec<Event>, expected: u64, checkpoint: u64) -> Result<(), End> {
+        let newest = events.iter().rev().find_map(|event| match event {
+            Event::Read(recorded) => Some(recorded.envelope.time),
+            Event::Unreadable(_) => None,
+        });
+        match self.try_commit(&events, expected, checkpoint).await {
+            Ok(()) => {}
+            Err(Refused::Fenced) => return Err(End::Fenced),
+            Err(Refused::Event(_)) => self.commit_one_by_one(events, expected, checkpoint).await?,
+        }
+        let name = self.projection.name();
+        if let Some(newest) = newest {
+            #[expect(clippy::cast_precision_loss, reason = "a time for a chart")]
+            let seconds = newest.timestamp_millis() as f64 / 1000.0;
+            metrics::gauge!("chorus_projection_event_time_seconds", "projection" => name).set(seconds);
+        }
+        Ok(())
+    }
+
+    async fn commit_one_by_one(
+        &self,
+        events: Vec<Event>,
+        mut expected: u64,
+        checkpoint: u64,
+    ) -> Result<(), End> {
+        let last = events.len().saturating_sub(1);
+        for (place, event) in events.into_iter().enumerate() {
+            let position = event.position();
+            let checkpoint = if place == last { checkpoint } else { position.0 };
+            let mut attempt = 0;
+            let mut event = event;
+            loop {
+                match self.try_commit(std::slice::from_ref(&event), expected, checkpoint).await {
+                    Ok(()) => break,
+                    Err(Refused::Fenced) => return Err(End::Fenced),
+                    Err(Refused::Event(_)) if attempt + 1 < ATTEMPTS => attempt += 1,
+                    Err(Refused::Event(error)) => {
+                        let (event_type, of_newer_program) = match &event {
+                            Event::Read(recorded) => (recorded.envelope.event_type.to_string(), false),
+                            Event::Unreadable(event) => (event.event_type.clone(), event.of_newer_program),
+                        };
+                        if of_newer_program || self.projection.on_failure() == OnFailure::Stop {
+                            return Err(End::Stopped(format!(
+                                "{event_type} at position {position}: {error}"
+                            )));
+                        }
+                        // From here on it is one that is set aside.
+                        event =
+                            Event::Unreadable(Unreadable { position, event_type, error, of_newer_program });
+                    }
+                }
+            }
+            expected = checkpoint;
+        }
+        Ok(())
+    }
+
+    /// Commits events as one transaction, waiting out an outage of the store.
+    async fn try_commit(&self, events: &[Event], expected: u64, checkpoint: u64) -> Result<(), Refused> {
+        let mut writes = Writes::default();
+        let mut parked = Vec::new();
+        for event in events {
+            match event {
+                Event::Read(recorded) => {
+                    let projected = self.projection.project(recorded, &mut writes);
+                    projected.map_err(|error| Refused::Event(with_causes(&error)))?;
+                }
+                Event::Unreadable(Unreadable { position, event_type, error, of_newer_program }) => {
+                    if *of_newer_program || self.projection.on_failure() == OnFailure::Stop {
+                        return Err(Refused::Event(error.clone()));
+                    }
+                    tracing::error!(
+                        projection = self.projection.name(), %position, event_type, error, "an event is set aside"
+                    );
+                    metrics::counter!("chorus_projection_parked_total", "projection" => self.projection.name())
+                        .increment(1);
+                    let (event_type, error) = (event_type.clone(), error.clone());
+                    parked.push(Parked { position: position.0, event_type, error });
+                }
+            }
+        }
+        let writes = Arc::new(writes.into_list());
+        let mut pause = Pause::default();
+        loop {
+            let commit = Commit {
+                projection: self.projection.name(),
+                writes: Arc::clone(&writes),
+                parked: parked.clone(),
+                expected,
+                checkpoint,
+            };
+            match self.projector.store.commit(commit).await {
+                Ok(()) => return Ok(()),
+                // The answer to an attempt before this one may have been lost: then this is our own checkpoint.
+                Err(CommitError::Fenced { actual }) if actual == checkpoint && pause.paused() => {
+                    return Ok(());
+                }
+                Err(CommitError::Fenced { .. }) => return Err(Refused::Fenced),
+                Err(CommitError::Store(error @ StoreError::Unavailable(_))) => {
+                    self.wait_out(&error, &mut pause).await;
+                }
+                Err(CommitError::Store(error @ StoreError::Corrupt(_))) => {
+                    return Err(Refused::Event(with_causes(&error)));
+                }
+            }
+        }
+    }
+
+    async fn checkpoint(&self) -> Result<u64, StoreError> {
+        let mut pause = Pause::default();
+        loop {
+            match self.projector.store.checkpoint(self.projection.name()).await {
+                Err(error @ StoreError::Unavailable(_)) => self.wait_out(&error, &mut pause).await,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Ends once the other worker's checkpoint has stood still for a while.
+    async fn stand_by(&self) {
+        let (mut seen, mut since) = (None, Instant::now());
+        loop {
+            tokio::time::sleep(STAND_BY_POLL).await;
+            match self.checkpoint().await {
+                Ok(checkpoint) if seen == Some(checkpoint) => {}
+                Ok(checkpoint) => (seen, since) = (Some(checkpoint), Instant::now()),
+                Err(_) => return,
+            }
+            if since.elapsed() > TAKE_OVER_AFTER {
+                return;
+            }
+        }
+    }
+
+    async fn wait_out(&self, error: &(dyn std::error::Error + Send + Sync), pause: &mut Pause) {
+        let causes = with_causes(error);
+        tracing::warn!(projection = self.projection.name(), error = causes, "an outage; trying again");
+        tokio::time::sleep(pause.next()).await;
+    }
+
+    fn tell(&self, passed: u64) {
+        let projection = self.projection.name();
+        self.statuses.set(projection, ProjectionState::Following(passed));
+        #[expect(clippy::cast_precision_loss, reason = "a position for a chart")]
+        metrics::gauge!("chorus_projection_passed", "projection" => projection).set(passed as f64);
+        self.projector.log.raw().announce(Progress {
+            projection: projection.to_owned(),
+            kinds: self.projection.kinds().to_vec(),
+            position: Position(passed),
+        });
+    }
+}
+
+impl Event {
+    fn position(&self) -> Position {
+        match self {
+            Self::Read(recorded) => recorded.position,
+            Self::Unreadable(event) => event.position,
+        }
+    }
+}
+
+/// Why a commit was refused.
+enum Refused {
+    Fenced,
+    /// Something in it cannot be taken in; what was said of it.
+    Event(String),
+}
+
+/// Pauses that grow.
+#[derive(Default)]
+struct Pause(u32);
+
+impl Pause {
+    fn next(&mut self) -> Duration {
+        let longest = OUTAGE_PAUSE.0.saturating_mul(1 << self.0.min(10)).min(OUTAGE_PAUSE.1);
+        self.0 += 1;
+        longest.mul_f64(rand::rng().random_range(0.5..1.0))
+    }
+
+    fn paused(&self) -> bool {
+        self.0 > 0
+    }
+}

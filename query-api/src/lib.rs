@@ -1,0 +1,130 @@
+//! The read side: pages, profiles and pictures, from the views. Every answer is made the same way: find the ids
+//! (skeleton), fetch what they stand for in one call for each kind (hydrate), leave out what may not be seen (filter),
+//! say it (shape). Nothing is decided here.
+
+mod accounts;
+mod answer;
+mod comments;
+mod documentation;
+mod follows;
+mod keys;
+mod likes;
+mod media;
+mod paging;
+mod posts;
+mod profiles;
+mod search;
+mod sessions;
+mod tail;
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::FromRef;
+use events::{EventLog, ProgressBoard};
+use service::clock::Clock;
+use service::media::MediaStore;
+use service::problem::Problem;
+use service::sessions::{Authenticator, KeySource};
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use views::{StoreError, ViewStore};
+
+use crate::sessions::ViewSessions;
+
+pub use keys::RemoteKeys;
+
+/// Everything a query needs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Queries(Arc<Inner>);
+
+#[derive(Debug)]
+pub struct Inner {
+    log: Arc<dyn EventLog>,
+    store: Arc<dyn ViewStore>,
+    board: ProgressBoard,
+    media: Arc<dyn MediaStore>,
+    keys: Arc<dyn KeySource>,
+    sessions: Arc<ViewSessions>,
+    authenticator: Arc<Authenticator>,
+    /// What links and media URLs begin with.
+    public_url: String,
+}
+
+impl Deref for Queries {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl FromRef<Queries> for Arc<Authenticator> {
+    fn from_ref(queries: &Queries) -> Self {
+        Arc::clone(&queries.authenticator)
+    }
+}
+
+/// What the read side is built from.
+#[derive(Debug)]
+pub struct Parts {
+    /// Only its tail is followed.
+    pub log: Arc<dyn EventLog>,
+    pub store: Arc<dyn ViewStore>,
+    pub board: ProgressBoard,
+    pub media: Arc<dyn MediaStore>,
+    pub keys: Arc<dyn KeySource>,
+    pub clock: Arc<dyn Clock>,
+    pub public_url: String,
+}
+
+impl Queries {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { log, store, board, media, keys, clock, public_url } = parts;
+        let sessions = Arc::new(ViewSessions::new(Arc::clone(&store)));
+        let lookup: Arc<dyn service::sessions::SessionLookup> = Arc::<ViewSessions>::clone(&sessions);
+        let authenticator = Arc::new(Authenticator::new(Arc::clone(&keys), lookup, clock));
+        Self(Arc::new(Inner { log, store, board, media, keys, sessions, authenticator, public_url }))
+    }
+}
+
+/// The routes of the read side, and what OpenAPI says of them.
+pub fn routes(queries: Queries) -> (Router, OpenApi) {
+    let (router, api) = documented().split_for_parts();
+    (router.merge(documentation::routes()).with_state(queries), api)
+}
+
+/// What OpenAPI says of the routes, without anything behind them.
+pub fn openapi() -> OpenApi {
+    documented().into_openapi()
+}
+
+fn documented() -> OpenApiRouter<Queries> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(accounts::routes())
+        .merge(profiles::routes())
+        .merge(posts::routes())
+        .merge(likes::routes())
+        .merge(comments::routes())
+        .merge(follows::routes())
+        .merge(search::routes())
+        .merge(media::routes())
+        .merge(keys::routes())
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(title = "Chorus", description = "The open backend for social, photo and music apps."),
+    components(schemas(service::problem::ProblemDocument))
+)]
+struct Document;
+
+/// The one table from what keeps a query from its answer to what HTTP says.
+fn store_problem(error: StoreError) -> Problem {
+    match error {
+        StoreError::Unavailable(_) => Problem::unavailable("The view store", error),
+        StoreError::Corrupt(_) => Problem::internal(error),
+    }
+}

@@ -1,0 +1,100 @@
+//! The read side as a process of its own.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use events::ProgressBoard;
+use query_api::{Queries, RemoteKeys};
+use service::config::{
+    HttpSettings, LogUrlSettings, MediaSettings, PlaceSettings, Problems, TelemetrySettings, ViewSettings,
+};
+use service::health;
+use service::shutdown::Tasks;
+use service::start::{patiently, without_password};
+use service::{clock, http, media, telemetry};
+use tokio::net::TcpListener;
+
+/// The read side of Chorus: takes GET and HEAD requests
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Settings {
+    #[command(flatten)]
+    place: PlaceSettings,
+    #[command(flatten)]
+    log: LogUrlSettings,
+    #[command(flatten)]
+    views: ViewSettings,
+    #[command(flatten)]
+    media: MediaSettings,
+    #[command(flatten)]
+    http: HttpSettings,
+    /// Where the public keys of tokens are: the write side's /.well-known/jwks.json
+    #[arg(
+        long,
+        env = "CHORUS_JWKS_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8081/.well-known/jwks.json"
+    )]
+    jwks_url: String,
+    #[command(flatten)]
+    telemetry: TelemetrySettings,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let settings = Settings::parse();
+    let tasks = Tasks::default();
+    let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
+    let log_url = settings.log.url(&settings.place);
+    let views_url = settings.views.url(&settings.place);
+    let media_url = settings.media.url(&settings.place);
+    let mut problems = Problems::default();
+    settings.http.check(&mut problems);
+    PlaceSettings::require_server("CHORUS_LOG", &log_url, &mut problems);
+    PlaceSettings::require_server("CHORUS_VIEWS", &views_url, &mut problems);
+    problems.none_or()?;
+
+    let address = settings.http.listen;
+    let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+    let credentials = &settings.log.nats_credentials_file;
+    let open_log = || events::open(&log_url, credentials.clone());
+    let log = patiently("the event log", open_log, events::OpenError::is_outage)
+        .await
+        .context("opening the event log")?
+        .log;
+    let open_views = || views::open(&views_url);
+    let store = patiently("the view store", open_views, views::OpenError::is_outage)
+        .await
+        .context("opening the view store")?;
+    let media =
+        media::open(&media_url).await.map_err(anyhow::Error::msg).context("opening the media store")?;
+    let (board, keep_board) = ProgressBoard::follow(&*log);
+    tasks.spawn_until_stopping("progress board", keep_board);
+    let keys = Arc::new(RemoteKeys::new(&settings.jwks_url)?);
+    let kept = Arc::clone(&keys);
+    tasks.spawn_until_stopping("public keys", async move { kept.keep_fresh().await });
+    let queries = Queries::new(query_api::Parts {
+        log,
+        store,
+        board,
+        media,
+        keys,
+        clock: clock::system(),
+        public_url: settings.http.public_url(),
+    });
+    queries.follow_log(&tasks).await.context("following the event log")?;
+
+    let checks = vec![("views", queries.check_views()), ("media", queries.check_media())];
+    let (routes, _) = query_api::routes(queries);
+    let routes = routes.merge(health::routes(checks, metrics));
+    let address = listener.local_addr()?;
+    let (log, views) = (without_password(&log_url), without_password(&views_url));
+    writeln!(
+        std::io::stdout(),
+        "query-api is listening on http://{address}\n  log    {log}\n  views  {views}\n  media  {media_url}"
+    )?;
+    http::run(listener, http::finish(routes, &settings.http), &tasks).await?;
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! Posts, with who made them and what they are to whoever looks.
+
+use std::collections::HashSet;
+
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use events::{PostId, UserId};
+use serde::Serialize;
+use serde_json::json;
+use service::extract::Path;
+use service::media::ImageVariant;
+use service::problem::{Problem, Problems};
+use service::sessions::Session;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use views::likes::{self, Like};
+use views::posts::{BY_AUTHOR, NEWEST, Post, VIEW};
+use views::{Query, ViewStoreExt, profiles};
+
+use crate::answer::{Conditions, QueryHeaders, answer};
+use crate::paging::{PageOf, PageParams, Paging};
+use crate::profiles::Person;
+use crate::{Queries, store_problem};
+
+/// The views that a page of posts is made of.
+const VIEWS: [&str; 3] = [VIEW.name, profiles::VIEW.name, likes::VIEW.name];
+
+pub(crate) fn routes() -> OpenApiRouter<Queries> {
+    OpenApiRouter::new()
+        .routes(routes!(get_posts))
+        .routes(routes!(get_post))
+        .routes(routes!(get_posts_of_user))
+}
+
+/// A post.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PostPage {
+    id: String,
+    author: Person,
+    /// Null where none was given.
+    caption: Option<String>,
+    /// The caption is not the first one.
+    edited: bool,
+    images: Vec<Image>,
+    published_at: DateTime<Utc>,
+    likes: i64,
+    comments: i64,
+    /// What the post is to whoever asks; null to who is not logged in.
+    viewer: Option<PostViewer>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct PostViewer {
+    liked: bool,
+}
+
+/// A picture, in its sizes.
+#[derive(Debug, Serialize, ToSchema)]
+struct Image {
+    /// In pixels, of the largest.
+    width: u32,
+    height: u32,
+    /// What it shows.
+    alt: String,
+    /// URL of the whole picture, fitted into 2048 × 2048.
+    large: String,
+    /// URL of the picture fitted into 1080 × 1350.
+    feed: String,
+    /// URL of a square of 320.
+    thumb: String,
+}
+
+impl Queries {
+    /// Posts as they are shown, in their order, without those that may not be seen.
+    async fn show_posts(&self, posts: Vec<Post>, viewer: Option<Session>) -> Result<Vec<PostPage>, Problem> {
+        let authors = self.people(posts.iter().map(|post| post.author.clone()));
+        let (authors, liked) = futures::try_join!(authors, self.liked(&posts, viewer))?;
+        let shown = posts.into_iter().filter_map(|post| {
+            let author = authors.get(&post.author)?.clone();
+            let viewer = liked.as_ref().map(|liked| PostViewer { liked: liked.contains(&post.post) });
+            Some(self.show_post(post, author, viewer))
+        });
+        Ok(shown.collect())
+    }
+
+    /// Which of these posts the viewer likes.
+    async fn liked(
+        &self,
+        posts: &[Post],
+        viewer: Option<Session>,
+    ) -> Result<Option<HashSet<String>>, Problem> {
+        let Some(session) = viewer else { return Ok(None) };
+        let viewer = UserId::new(session.user).to_string();
+        let keys: Vec<String> = posts.iter().map(|post| likes::key(&post.post, &viewer)).collect();
+        let found = self.store.get_all::<Like>(&keys).await.map_err(store_problem)?;
+        Ok(Some(found.into_iter().flatten().map(|like| like.post).collect()))
+    }
+
+    fn show_post(&self, post: Post, author: Person, viewer: Option<PostViewer>) -> PostPage {
+        let Post { post: id, images, caption, edited, published, likes, comments, .. } = post;
+        let image = |image: views::posts::Image| Image {
+            large: self.image_url(&image.media, ImageVariant::Large),
+            feed: self.image_url(&image.media, ImageVariant::Feed),
+            thumb: self.image_url(&image.media, ImageVariant::Thumb),
+            width: image.width,
+            height: image.height,
+            alt: image.alt,
+        };
+        let images = images.into_iter().map(image).collect();
+        let published_at = DateTime::from_timestamp_millis(published).unwrap_or_default();
+        PostPage { id, author, caption, edited, images, published_at, likes, comments, viewer }
+    }
+
+    async fn posts_page(
+        &self,
+        query: Query,
+        paging: &Paging,
+        viewer: Option<Session>,
+    ) -> Result<PageOf<PostPage>, Problem> {
+        let index = query.index;
+        let query = query.after(paging.after(index)?);
+        let views::PageOf { documents, next } =
+            self.store.page_of::<Post>(query).await.map_err(store_problem)?;
+        let items = self.show_posts(documents, viewer).await?;
+        Ok(paging.page(items, next.as_ref(), index))
+    }
+}
+
+/// The newest posts
+#[utoipa::path(
+    get, path = "/v1/posts", tag = "posts", security((), ("token" = [])), params(PageParams, QueryHeaders),
+    responses((status = 200, body = PageOf<PostPage>), (status = 304), Problems)
+)]
+async fn get_posts(
+    State(queries): State<Queries>,
+    viewer: Option<Session>,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    let query = Query::new(&VIEW, &NEWEST, Vec::new(), paging.limit);
+    answer(&conditions, caught_up, &queries.posts_page(query, &paging, viewer).await?)
+}
+
+/// One post
+#[utoipa::path(
+    get, path = "/v1/posts/{post}", tag = "posts", security((), ("token" = [])),
+    params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),
+    responses((status = 200, body = PostPage), (status = 304), Problems)
+)]
+async fn get_post(
+    State(queries): State<Queries>,
+    viewer: Option<Session>,
+    Path(post): Path<PostId>,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    let found: Option<Post> = queries.store.get(&post.to_string()).await.map_err(store_problem)?;
+    let shown = queries.show_posts(found.into_iter().collect(), viewer).await?.pop();
+    let shown = shown.ok_or_else(|| Problem::not_found("There is no such post"))?;
+    answer(&conditions, caught_up, &shown)
+}
+
+/// Somebody's posts, the newest first
+#[utoipa::path(
+    get, path = "/v1/users/{user}/posts", tag = "posts", security((), ("token" = [])),
+    params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
+    responses((status = 200, body = PageOf<PostPage>), (status = 304), Problems)
+)]
+async fn get_posts_of_user(
+    State(queries): State<Queries>,
+    viewer: Option<Session>,
+    Path(user): Path<UserId>,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    let query = Query::new(&VIEW, &BY_AUTHOR, vec![json!(user)], paging.limit);
+    answer(&conditions, caught_up, &queries.posts_page(query, &paging, viewer).await?)
+}

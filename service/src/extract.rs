@@ -1,0 +1,210 @@
+//! What a handler takes from a request. Whatever cannot be taken is answered with a problem document that names the
+//! field.
+
+use std::collections::HashSet;
+
+use axum::body::Bytes;
+use axum::extract::path::ErrorKind;
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+
+use crate::problem::Problem;
+
+/// A JSON body.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "not-json",
+                "The body must be JSON, and Content-Type must say so: application/json",
+            ));
+        }
+        let bytes = body(request, state).await?;
+        let mut json = serde_json::Deserializer::from_slice(&bytes);
+        let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let field = error.path().to_string();
+            let field = if field == "." { "body".to_owned() } else { field };
+            let problem = error.into_inner();
+            if problem.is_data() {
+                Problem::malformed(field, problem.to_string())
+            } else {
+                Problem::malformed("body", format!("not JSON: {problem}"))
+            }
+        })?;
+        json.end().map_err(|_| Problem::malformed("body", "not JSON: more follows after its end"))?;
+        Ok(Self(value))
+    }
+}
+
+/// The whole body, within the limit of its route.
+pub async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
+        BytesRejection::FailedToBufferBody(failed) if failed.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            too_large()
+        }
+        other => Problem::malformed("body", "the body could not be read to its end").because(other),
+    })
+}
+
+pub fn too_large() -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is larger than this route takes")
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let essence = media_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// The query string. Parameters that the route does not know, or that come twice, are refused.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or("");
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        let mut names = HashSet::new();
+        if let Some((twice, _)) = pairs.clone().find(|(name, _)| !names.insert(name.to_string())) {
+            return Err(Problem::malformed(twice, "may be given once"));
+        }
+        serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs)).map(Self).map_err(
+            |error| {
+                let field = error.path().to_string();
+                let field = if field == "." { "query".to_owned() } else { field };
+                Problem::malformed(field, error.into_inner().to_string())
+            },
+        )
+    }
+}
+
+/// The variable parts of the path.
+#[derive(Debug)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(PathRejection::FailedToDeserializePathParams(failed)) => Err(match failed.into_kind() {
+                ErrorKind::ParseErrorAtKey { key, .. } => Problem::malformed(key, "not of the expected form"),
+                ErrorKind::DeserializeError { key, message, .. } => Problem::malformed(key, message),
+                ErrorKind::InvalidUtf8InPathParam { key } => Problem::malformed(key, "not UTF-8"),
+                other => Problem::malformed("path", other.to_string()),
+            }),
+            Err(other) => Err(Problem::internal(other)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::extract::DefaultBodyLimit;
+    use axum::routing::{get, post};
+    use http_body_util::BodyExt;
+    use serde::Deserialize;
+    use serde_json::Value;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Wish {
+        #[expect(dead_code, reason = "only read")]
+        words: Vec<Word>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Word {
+        #[expect(dead_code, reason = "only read")]
+        text: String,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Window {
+        limit: Option<u8>,
+    }
+
+    fn app() -> Router {
+        Router::new()
+            .route("/wish", post(async |Json(_): Json<Wish>| "taken"))
+            .route("/window", get(async |Query(window): Query<Window>| format!("{:?}", window.limit)))
+            .route("/number/{n}", get(async |Path(n): Path<u32>| n.to_string()))
+            .layer(DefaultBodyLimit::max(200))
+    }
+
+    async fn ask(
+        method: &str,
+        uri: &str,
+        content_type: &str,
+        body: impl Into<Body>,
+    ) -> (StatusCode, String, Value) {
+        let request = Request::builder().method(method).uri(uri).header(header::CONTENT_TYPE, content_type);
+        let response = app().oneshot(request.body(body.into()).unwrap()).await.unwrap();
+        let status = response.status();
+        let kind = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, kind, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    #[tokio::test]
+    async fn a_bad_body_names_the_field() {
+        for (body, status, field) in [
+            (r#"{"words":[{"text":1}]}"#, 400, Some("words[0].text")),
+            (r#"{"words":[{}]}"#, 400, Some("words[0]")),
+            (r#"{"words":[],"wrods":[]}"#, 400, Some("wrods")),
+            ("{}", 400, Some("body")),
+            (r#"{"words":"#, 400, Some("body")),
+            (r#"{"words":[]} x"#, 400, Some("body")),
+            ("", 400, Some("body")),
+            (&"x".repeat(300), 413, None),
+        ] {
+            let (answered, kind, problem) = ask("POST", "/wish", "application/json", body.to_owned()).await;
+            assert_eq!(answered.as_u16(), status, "{body}: {problem}");
+            assert_eq!(kind, "application/problem+json");
+            assert_eq!(problem["errors"][0]["field"].as_str(), field, "{body}: {problem}");
+        }
+        let good =
+            ask("POST", "/wish", "application/json; charset=utf-8", r#"{"words":[{"text":""}]}"#).await;
+        assert_eq!(good.0, StatusCode::OK);
+        let text = ask("POST", "/wish", "text/plain", "{}").await;
+        assert_eq!(text.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+
+    #[tokio::test]
+    async fn a_bad_query_or_path_names_the_parameter() {
+        for (uri, field) in [
+            ("/window?limit=x", "limit"),
+            ("/window?limit=300", "limit"),
+            ("/window?limit=1&limit=2", "limit"),
+            ("/window?limt=1", "limt"),
+            ("/number/x", "n"),
+            ("/number/%ff", "n"),
+        ] {
+            let (status, _, problem) = ask("GET", uri, "", "").await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{uri}: {problem}");
+            let told = problem["errors"][0].to_string();
+            assert!(told.contains(field), "{uri}: {problem}");
+        }
+        assert_eq!(ask("GET", "/window", "", "").await.0, StatusCode::OK);
+        assert_eq!(ask("GET", "/number/7", "", "").await.0, StatusCode::OK);
+    }
+}

@@ -1,0 +1,52 @@
+//! `/livez`, `/readyz` and `/metrics`: for whoever runs the process, not for its users.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::routing::get;
+use axum::{Json, Router};
+use futures::future::{BoxFuture, join_all};
+use http::{StatusCode, header};
+use serde_json::{Map, Value, json};
+
+use crate::telemetry::Metrics;
+
+/// How long one check may take before it counts as failed.
+const CHECK_LIMIT: Duration = Duration::from_secs(2);
+
+/// Something the process needs to do its work; says what is wrong with it.
+pub type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// A check from a function that answers a future.
+pub fn check<F>(check: impl Fn() -> F + Send + Sync + 'static) -> Check
+where
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    Arc::new(move || Box::pin(check()))
+}
+
+/// The routes. Alive is a process that answers; ready is one whose checks all pass.
+pub fn routes(checks: Vec<(&'static str, Check)>, metrics: Metrics) -> Router {
+    let checks = Arc::new(checks);
+    let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    Router::new()
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(async move || ready(&checks).await))
+        .route("/metrics", get(async move || (text, metrics.render())))
+}
+
+async fn ready(checks: &[(&'static str, Check)]) -> (StatusCode, Json<Value>) {
+    let outcomes = join_all(checks.iter().map(async |(name, check)| {
+        let outcome = tokio::time::timeout(CHECK_LIMIT, check()).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(format!("no answer within {CHECK_LIMIT:?}")));
+        (*name, outcome)
+    }))
+    .await;
+    let all_pass = outcomes.iter().all(|(_, outcome)| outcome.is_ok());
+    let told: Map<String, Value> = outcomes
+        .into_iter()
+        .map(|(name, outcome)| (name.to_owned(), outcome.map_or_else(Value::from, |()| "ok".into())))
+        .collect();
+    let status = if all_pass { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "ready": all_pass, "checks": told })))
+}

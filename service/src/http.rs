@@ -1,0 +1,316 @@
+//! What stands around every route: the request's identity, its span and its metrics, a time limit, CORS, headers that
+//! keep browsers safe, compression; and the server itself.
+
+mod unread;
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, FromRequestParts, MatchedPath, Request};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{Predicate, SizeAbove};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use tracing::{Instrument, field};
+use uuid::Uuid;
+
+use crate::config::HttpSettings;
+use crate::problem::Problem;
+use crate::shutdown::{Tasks, asked_to_end};
+
+/// How long the handling of one request may take, uploads included.
+pub const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+/// Largest body in bytes of a route that does not say otherwise.
+pub const BODY_LIMIT: usize = 64 * 1024;
+/// Smallest body in bytes that is worth compressing.
+const COMPRESS_FROM: u64 = 1024;
+/// How long a browser may remember the answer to a preflight request.
+const PREFLIGHT_AGE: Duration = Duration::from_hours(1);
+
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Position of the event that a command has led to, or that a query must have taken in.
+pub const POSITION: HeaderName = HeaderName::from_static("chorus-position");
+pub const MIN_POSITION: HeaderName = HeaderName::from_static("chorus-min-position");
+/// `true` where the views had not taken in a command when it was answered.
+pub const PENDING: HeaderName = HeaderName::from_static("chorus-pending");
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// A request's identity: what it causes anywhere carries it.
+#[derive(Debug, Clone)]
+pub struct RequestContext {
+    /// Of the client if it sent one that is a UUID, else ours; sent back as `X-Request-Id`.
+    pub id: Uuid,
+    /// W3C trace context, as it came.
+    pub traceparent: Option<String>,
+}
+
+impl<S: Sync> FromRequestParts<S> for RequestContext {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let missing = || Problem::internal("a route without the layers of service::http");
+        parts.extensions.get::<Self>().cloned().ok_or_else(missing)
+    }
+}
+
+/// Puts everything around the routes that they have in common.
+pub fn finish(routes: Router, settings: &HttpSettings) -> Router {
+    routes
+        .fallback(async |request: Request| {
+            Problem::not_found(format!("There is nothing at {} {}", request.method(), request.uri().path()))
+        })
+        .method_not_allowed_fallback(async |request: Request| {
+            let detail = format!("{} is not possible at {}", request.method(), request.uri().path());
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+        })
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(
+            CompressionLayer::new().gzip(true).compress_when(SizeAbove::new(COMPRESS_FROM).and(JsonOrText)),
+        )
+        .layer(cors(settings))
+        .layer(middleware::map_response(add_security_headers))
+        .layer(middleware::from_fn(unread::discard))
+        .layer(middleware::from_fn(observe))
+}
+
+/// Pictures are compressed already, and byte ranges must stay what they are.
+#[derive(Debug, Clone, Copy)]
+struct JsonOrText;
+
+impl Predicate for JsonOrText {
+    fn should_compress<B: axum::body::HttpBody>(&self, response: &http::Response<B>) -> bool {
+        let kind =
+            response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
+        response.status() != StatusCode::PARTIAL_CONTENT
+            && (kind.contains("json") || kind.starts_with("text/"))
+    }
+}
+
+fn cors(settings: &HttpSettings) -> CorsLayer {
+    let origins = settings.allowed_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_credentials(true)
+        .allow_methods([Method::GET, Method::HEAD, Method::PUT, Method::PATCH, Method::POST, Method::DELETE])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([POSITION, PENDING, REQUEST_ID, header::ETAG, header::RETRY_AFTER, header::LOCATION])
+        .max_age(PREFLIGHT_AGE)
+}
+
+/// What a browser must not do with an answer. A route that knows better has set the header itself.
+const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "SAMEORIGIN"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+async fn add_security_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in SECURITY_HEADERS {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Gives the request its identity, span, time limit and metrics.
+async fn observe(mut request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let context = context(request.headers());
+    let method = request.method().clone();
+    // The route as it is written, so that ids in paths do not make a metric each.
+    let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
+    let span = tracing::info_span!("http", %method, route, request = %context.id, status = field::Empty);
+    let id = HeaderValue::from_str(&context.id.to_string()).ok();
+    request.extensions_mut().insert(context);
+    let mut response = async {
+        match tokio::time::timeout(REQUEST_LIMIT, next.run(request)).await {
+            Ok(response) => response,
+            Err(_elapsed) => {
+                Problem::unavailable("What this request needs", "time limit of the request").into_response()
+            }
+        }
+    }
+    .instrument(span.clone())
+    .await;
+    let status = response.status();
+    span.record("status", status.as_u16());
+    if let Some(id) = id {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    let labels =
+        [("method", method.as_str().to_owned()), ("route", route), ("status", status.as_str().to_owned())];
+    metrics::histogram!("chorus_http_request_seconds", &labels).record(start.elapsed().as_secs_f64());
+    response
+}
+
+fn context(headers: &HeaderMap) -> RequestContext {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let id = text(REQUEST_ID).and_then(|id| Uuid::try_parse(id).ok());
+    let id = id.unwrap_or_else(|| uuid::Builder::from_random_bytes(rand::random()).into_uuid());
+    // Version, trace id, parent id and flags: 55 characters of hexadecimal digits and dashes.
+    let traceparent = text(TRACEPARENT)
+        .filter(|text| text.len() == 55 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
+        .map(str::to_owned);
+    RequestContext { id, traceparent }
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without a message");
+    Problem::internal(format!("panic: {message}")).into_response()
+}
+
+/// Serves until the process is asked to end. Then requests that have begun come to their end, and after them the
+/// background tasks, which those requests may still need. Either has its time.
+///
+/// # Errors
+/// If the signals cannot be listened to.
+pub async fn run(listener: TcpListener, app: Router, background: &Tasks) -> std::io::Result<()> {
+    let serving = Tasks::default();
+    let stopping = serving.stopping();
+    serving.spawn("http", async move {
+        if let Err(error) = serve(listener, app, stopping).await {
+            tracing::error!(%error, "the server has ended");
+        }
+    });
+    asked_to_end().await?;
+    let all_answered = serving.stop().await;
+    let all_ended = background.stop().await;
+    if !(all_answered && all_ended) {
+        tracing::warn!("some work had not come to its end; what was acknowledged is safe");
+    }
+    Ok(())
+}
+
+async fn serve(listener: TcpListener, app: Router, stopping: CancellationToken) -> std::io::Result<()> {
+    let listener = listener.tap_io(|stream| {
+        // Small answers must not wait to be joined with the next one.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "set_nodelay");
+        }
+    });
+    let service = app.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(async move { stopping.cancelled().await }).await
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::{get, post};
+    use http_body_util::BodyExt;
+    use serde_json::Value;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    fn app() -> Router {
+        let settings = HttpSettings {
+            listen: ([127, 0, 0, 1], 0).into(),
+            public_url: None,
+            allowed_origins: vec!["https://app.example".into()],
+        };
+        let routes = Router::new()
+            .route("/fine", get(async || "fine"))
+            .route("/context", get(async |context: RequestContext| format!("{context:?}")))
+            .route("/panic", get(async || -> &'static str { panic!("on purpose") }))
+            .route("/large", post(async |body: axum::body::Bytes| body.len().to_string()))
+            .route("/json", get(async || axum::Json(vec!["chorus"; 1000])));
+        finish(routes, &settings)
+    }
+
+    async fn ask(request: http::request::Builder, body: impl Into<Body>) -> Response {
+        app().oneshot(request.body(body.into()).unwrap()).await.unwrap()
+    }
+
+    async fn problem(response: Response) -> Value {
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_answer_is_safe_and_has_the_requests_id() {
+        let id = "0191e2a4-0000-7000-8000-000000000001";
+        for uri in ["/fine", "/missing", "/panic", "/large"] {
+            let response = ask(Request::get(uri).header(REQUEST_ID, id), "").await;
+            assert_eq!(response.headers()[REQUEST_ID], id, "{uri}");
+            for (name, value) in SECURITY_HEADERS {
+                assert_eq!(response.headers()[&name], value, "{uri} {name}");
+            }
+        }
+        let own = ask(Request::get("/fine").header(REQUEST_ID, "x\u{e9}"), "").await;
+        assert!(Uuid::try_parse(own.headers()[REQUEST_ID].to_str().unwrap()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_goes_wrong_is_a_problem_document() {
+        assert_eq!(problem(ask(Request::get("/missing"), "").await).await["status"], 404);
+        assert_eq!(problem(ask(Request::delete("/fine"), "").await).await["status"], 405);
+        let panic = problem(ask(Request::get("/panic"), "").await).await;
+        assert_eq!(panic["status"], 500);
+        assert!(!panic.to_string().contains("on purpose"), "{panic}");
+        assert_eq!(ask(Request::post("/large"), vec![0; BODY_LIMIT + 1]).await.status(), 413);
+    }
+
+    #[tokio::test]
+    async fn only_the_allowed_origin_is_let_in_by_a_browser() {
+        let from = async |origin: &str| {
+            let response = ask(Request::get("/missing").header(header::ORIGIN, origin), "").await;
+            response
+                .headers()
+                .get(header::ACCESS_CONTROL_ALLOW_ORIGIN)
+                .map(|v| v.to_str().unwrap().to_owned())
+        };
+        assert_eq!(from("https://app.example").await.as_deref(), Some("https://app.example"));
+        for foreign in
+            ["https://evil.example", "https://app.example.evil.example", "null", "http://app.example"]
+        {
+            assert_eq!(from(foreign).await, None, "{foreign}");
+        }
+        let preflight = Request::options("/fine")
+            .header(header::ORIGIN, "https://app.example")
+            .header(header::ACCESS_CONTROL_REQUEST_METHOD, "PATCH")
+            .header(header::ACCESS_CONTROL_REQUEST_HEADERS, "authorization,content-type");
+        let answer = ask(preflight, "").await;
+        let header = |name| answer.headers()[name].to_str().unwrap().to_owned();
+        assert!(answer.status().is_success());
+        assert!(header(header::ACCESS_CONTROL_ALLOW_METHODS).contains("PATCH"));
+        assert_eq!(header(header::ACCESS_CONTROL_ALLOW_HEADERS), "authorization,content-type");
+        assert_eq!(header(header::ACCESS_CONTROL_ALLOW_CREDENTIALS), "true");
+        assert!(header(header::VARY).to_lowercase().contains("origin"));
+    }
+
+    #[tokio::test]
+    async fn json_is_compressed_where_it_is_accepted() {
+        let accepting = ask(Request::get("/json").header(header::ACCEPT_ENCODING, "gzip"), "").await;
+        assert_eq!(accepting.headers()[header::CONTENT_ENCODING], "gzip");
+        let plain = ask(Request::get("/json"), "").await;
+        assert!(plain.headers().get(header::CONTENT_ENCODING).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_trace_context_is_passed_on_only_if_it_is_one() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        for (sent, kept) in [(good, true), ("00-x", false), (&"z".repeat(55), false)] {
+            let response = ask(Request::get("/context").header(TRACEPARENT, sent), "").await;
+            let text = response.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(String::from_utf8_lossy(&text).contains(sent), kept, "{sent}");
+        }
+    }
+}

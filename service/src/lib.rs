@@ -1,0 +1,16 @@
+//! What every process of Chorus needs, a closed list: configuration, the clock, telemetry, start and shutdown,
+//! tokens and sessions, HTTP errors and extractors, security layers, the media store. Nothing here knows the domain:
+//! ids are plain UUIDs, and what an event or a view is, nobody has heard of.
+
+pub mod clock;
+pub mod config;
+pub mod extract;
+pub mod health;
+pub mod http;
+pub mod media;
+pub mod problem;
+pub mod sessions;
+pub mod shutdown;
+pub mod start;
+pub mod telemetry;
+pub mod tokens;

@@ -1,0 +1,196 @@
+//! The media store: pictures and sound under keys that never change their content. Adapters: `file` for one machine,
+//! `s3` for any S3. Both pass the contract in `tests/src/contracts/media.rs`.
+
+mod file;
+mod image;
+mod s3;
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use thiserror::Error;
+
+pub use file::FileMedia;
+pub use image::ImageVariant;
+pub use s3::{S3Media, S3Settings};
+
+/// The name of something in the store: segments of lower-case letters, digits, `-`, `_` and `.`, parted by slashes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MediaKey(String);
+
+/// `Cache-Control` of everything in the store: what stands under a key never changes.
+pub const CACHE_FOR_EVER: &str = "public, max-age=31536000, immutable";
+/// Longest key in bytes.
+const KEY_LIMIT: usize = 256;
+
+impl MediaKey {
+    /// None for a text that is no key: nothing that could leave the store's own folder is one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let segment_is_good = |segment: &str| {
+            !segment.is_empty()
+                && !segment.starts_with('.')
+                && segment.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'))
+        };
+        (text.len() <= KEY_LIMIT && text.split('/').all(segment_is_good)).then(|| Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What its ending says it is.
+    pub fn content_type(&self) -> &'static str {
+        match self.0.rsplit_once('.').map(|(_, ending)| ending) {
+            Some("jpg" | "jpeg") => "image/jpeg",
+            Some("png") => "image/png",
+            Some("webp") => "image/webp",
+            Some("gif") => "image/gif",
+            Some("mp3") => "audio/mpeg",
+            Some("m4a" | "mp4") => "audio/mp4",
+            Some("ogg") => "audio/ogg",
+            _ => "application/octet-stream",
+        }
+    }
+}
+
+impl fmt::Display for MediaKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Debug, Error)]
+pub enum MediaError {
+    #[error("the media store is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The part asked for lies beyond the end; the whole has this many bytes.
+    #[error("the part asked for lies beyond the end at {0}")]
+    BeyondEnd(u64),
+}
+
+impl MediaError {
+    fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Unavailable(cause.into())
+    }
+}
+
+/// A part of something: from a byte on, or the last bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// From the first to the second byte, both included; to the end if there is no second.
+    From(u64, Option<u64>),
+    Last(u64),
+}
+
+impl Part {
+    /// The bytes of this part in something of so many bytes; none if it lies beyond the end.
+    fn within(self, size: u64) -> Option<RangeInclusive<u64>> {
+        let last = size.checked_sub(1)?;
+        match self {
+            Self::From(from, to) if from <= last => Some(from..=to.map_or(last, |to| to.min(last))),
+            Self::Last(count) if count > 0 => Some(size.saturating_sub(count)..=last),
+            Self::From(..) | Self::Last(_) => None,
+        }
+    }
+}
+
+/// Something out of the store.
+pub struct MediaObject {
+    /// Bytes of the whole.
+    pub size: u64,
+    /// The bytes that `body` gives.
+    pub range: RangeInclusive<u64>,
+    pub body: BoxStream<'static, std::io::Result<Bytes>>,
+}
+
+impl fmt::Debug for MediaObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MediaObject({:?} of {})", self.range, self.size)
+    }
+}
+
+#[async_trait]
+pub trait MediaStore: fmt::Debug + Send + Sync + 'static {
+    /// Stores the whole of it before it answers. Storing again under the same key replaces it.
+    async fn put(&self, key: &MediaKey, content: Bytes) -> Result<(), MediaError>;
+
+    /// All of it or a part; `None` if there is nothing under the key.
+    async fn get(&self, key: &MediaKey, part: Option<Part>) -> Result<Option<MediaObject>, MediaError>;
+
+    /// Deleting what is not there is no error.
+    async fn delete(&self, key: &MediaKey) -> Result<(), MediaError>;
+
+    /// An address at which the store itself gives it out for so long, if it can be reached by browsers.
+    async fn link(&self, key: &MediaKey, valid: Duration) -> Result<Option<String>, MediaError>;
+
+    /// Whether the store can be reached.
+    async fn check(&self) -> Result<(), MediaError>;
+}
+
+/// Opens what a `CHORUS_MEDIA` setting names; its scheme picks the adapter.
+///
+/// # Errors
+/// What is wrong with the setting.
+pub async fn open(setting: &str) -> Result<Arc<dyn MediaStore>, String> {
+    match setting.split_once(':') {
+        Some(("file", folder)) if !folder.is_empty() => {
+            let store = FileMedia::open(Path::new(folder)).map_err(|e| format!("{folder}: {e}"))?;
+            Ok(Arc::new(store))
+        }
+        Some(("s3", rest)) => Ok(Arc::new(S3Media::open(&S3Settings::parse(rest)?).await)),
+        _ => Err(format!("`{setting}` is no media store: expected file:<folder> or s3://<bucket>")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_cannot_leave_the_store() {
+        for good in ["a", "posts/0191/feed.jpg", "a-b_c.1/d"] {
+            assert!(MediaKey::parse(good).is_some(), "{good}");
+        }
+        for bad in [
+            "",
+            "/",
+            "/a",
+            "a/",
+            "a//b",
+            "..",
+            "../a",
+            "a/../b",
+            "a/..",
+            ".hidden",
+            "a/.b",
+            "A",
+            "a b",
+            "a\\b",
+            "a\0",
+            "ä",
+            "a%2f",
+            &"a".repeat(300),
+        ] {
+            assert!(MediaKey::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_part_lies_within_the_whole() {
+        assert_eq!(Part::From(0, None).within(10), Some(0..=9));
+        assert_eq!(Part::From(3, Some(5)).within(10), Some(3..=5));
+        assert_eq!(Part::From(3, Some(500)).within(10), Some(3..=9));
+        assert_eq!(Part::Last(4).within(10), Some(6..=9));
+        assert_eq!(Part::Last(40).within(10), Some(0..=9));
+        for beyond in [Part::From(10, None), Part::Last(0)] {
+            assert_eq!(beyond.within(10), None);
+        }
+        assert_eq!(Part::From(0, None).within(0), None);
+    }
+}

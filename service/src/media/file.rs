@@ -1,0 +1,85 @@
+use std::io::SeekFrom;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::fs::{self, File};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+
+use super::{MediaError, MediaKey, MediaObject, MediaStore, Part};
+
+/// The media store in a folder.
+#[derive(Debug)]
+pub struct FileMedia {
+    folder: PathBuf,
+}
+
+impl FileMedia {
+    /// Opens or makes the folder.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn open(folder: &Path) -> std::io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    fn path(&self, key: &MediaKey) -> PathBuf {
+        self.folder.join(key.as_str())
+    }
+}
+
+#[async_trait]
+impl MediaStore for FileMedia {
+    async fn put(&self, key: &MediaKey, content: Bytes) -> Result<(), MediaError> {
+        let path = self.path(key);
+        let stored = tokio::task::spawn_blocking(move || store(&path, &content)).await;
+        stored.map_err(MediaError::unavailable)?.map_err(MediaError::unavailable)
+    }
+
+    async fn get(&self, key: &MediaKey, part: Option<Part>) -> Result<Option<MediaObject>, MediaError> {
+        let mut file = match File::open(self.path(key)).await {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(MediaError::unavailable)?,
+        };
+        let info = file.metadata().await.map_err(MediaError::unavailable)?;
+        if !info.is_file() {
+            return Ok(None);
+        }
+        let size = info.len();
+        let range = part.unwrap_or(Part::From(0, None)).within(size).ok_or(MediaError::BeyondEnd(size))?;
+        file.seek(SeekFrom::Start(*range.start())).await.map_err(MediaError::unavailable)?;
+        let body = ReaderStream::new(file.take(range.end() - range.start() + 1)).boxed();
+        Ok(Some(MediaObject { size, range, body }))
+    }
+
+    async fn delete(&self, key: &MediaKey) -> Result<(), MediaError> {
+        match fs::remove_file(self.path(key)).await {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome.map_err(MediaError::unavailable),
+        }
+    }
+
+    async fn link(&self, _: &MediaKey, _: Duration) -> Result<Option<String>, MediaError> {
+        Ok(None)
+    }
+
+    async fn check(&self) -> Result<(), MediaError> {
+        fs::metadata(&self.folder).await.map(drop).map_err(MediaError::unavailable)
+    }
+}
+
+/// Written aside, synced, then given its name: under a key there is all of it or nothing.
+fn store(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut aside = tempfile::Builder::new().prefix(".part-").tempfile_in(folder)?;
+    aside.write_all(content)?;
+    aside.as_file().sync_all()?;
+    aside.persist(path).map_err(|error| error.error)?;
+    std::fs::File::open(folder)?.sync_all()
+}

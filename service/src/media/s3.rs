@@ -1,0 +1,232 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio_util::io::ReaderStream;
+
+use super::{MediaError, MediaKey, MediaObject, MediaStore, Part};
+use crate::telemetry::with_causes;
+
+/// How long one attempt at a request may take, and how many attempts there are.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+const ATTEMPTS: u32 = 2;
+
+/// Which S3, and how to reach it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Settings {
+    pub bucket: String,
+    /// What every key begins with; empty or ending in a slash.
+    pub prefix: String,
+    pub region: Option<String>,
+    /// Another S3 than Amazon's.
+    pub endpoint: Option<String>,
+    /// Where browsers reach the same S3: then they are sent there, with links signed for a while.
+    pub public_endpoint: Option<String>,
+}
+
+impl S3Settings {
+    /// What follows `s3:` in the setting: `//<bucket>[/<prefix>][?region=…&endpoint=…&public_endpoint=…]`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(rest: &str) -> Result<Self, String> {
+        let rest = rest.strip_prefix("//").ok_or("an S3 media store is written s3://<bucket>")?;
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+        if bucket.is_empty() {
+            return Err("an S3 media store needs a bucket: s3://<bucket>".to_owned());
+        }
+        let prefix = prefix.trim_matches('/');
+        let mut settings = Self {
+            bucket: bucket.to_owned(),
+            prefix: if prefix.is_empty() { String::new() } else { format!("{prefix}/") },
+            region: None,
+            endpoint: None,
+            public_endpoint: None,
+        };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let value = Some(value.into_owned());
+            match name.as_ref() {
+                "region" => settings.region = value,
+                "endpoint" => settings.endpoint = value,
+                "public_endpoint" => settings.public_endpoint = value,
+                other => return Err(format!("`{other}` is no setting of an S3 media store")),
+            }
+        }
+        Ok(settings)
+    }
+}
+
+/// The media store in a bucket of S3.
+#[derive(Debug)]
+pub struct S3Media {
+    client: Client,
+    public: Option<Client>,
+    bucket: String,
+    prefix: String,
+}
+
+impl S3Media {
+    /// Credentials come from where every AWS tool takes them: environment, files, the machine's or task's role.
+    pub async fn open(settings: &S3Settings) -> Self {
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_https();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+        // Other S3s than Amazon's mostly do not care, but the signature names a region.
+        let default_region = settings.endpoint.as_ref().map(|_| "us-east-1".to_owned());
+        if let Some(region) = settings.region.clone().or(default_region) {
+            loader = loader.region(Region::new(region));
+        }
+        let shared = loader.load().await;
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_LIMIT)
+            .operation_attempt_timeout(ATTEMPT_LIMIT)
+            .build();
+        let client_of = |endpoint: Option<&String>| {
+            let mut config = aws_sdk_s3::config::Builder::from(&shared)
+                .timeout_config(timeouts.clone())
+                .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
+            if let Some(endpoint) = endpoint {
+                // Most others have no name for each bucket.
+                config = config.endpoint_url(endpoint).force_path_style(true);
+            }
+            Client::from_conf(config.build())
+        };
+        let media = Self {
+            client: client_of(settings.endpoint.as_ref()),
+            public: settings.public_endpoint.as_ref().map(|endpoint| client_of(Some(endpoint))),
+            bucket: settings.bucket.clone(),
+            prefix: settings.prefix.clone(),
+        };
+        if settings.endpoint.is_some() {
+            media.prepare().await;
+        }
+        media
+    }
+
+    fn name(&self, key: &MediaKey) -> String {
+        format!("{}{key}", self.prefix)
+    }
+}
+
+#[async_trait]
+impl MediaStore for S3Media {
+    async fn put(&self, key: &MediaKey, content: Bytes) -> Result<(), MediaError> {
+        self.client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(self.name(key))
+            .content_type(key.content_type())
+            .cache_control(super::CACHE_FOR_EVER)
+            .body(ByteStream::from(content))
+            .send()
+            .await
+            .map(drop)
+            .map_err(MediaError::unavailable)
+    }
+
+    async fn get(&self, key: &MediaKey, part: Option<Part>) -> Result<Option<MediaObject>, MediaError> {
+        let range = part.map(|part| match part {
+            Part::From(from, Some(to)) => format!("bytes={from}-{to}"),
+            Part::From(from, None) => format!("bytes={from}-"),
+            Part::Last(count) => format!("bytes=-{count}"),
+        });
+        let request = self.client.get_object().bucket(&self.bucket).key(self.name(key)).set_range(range);
+        let found = match request.send().await {
+            Ok(found) => found,
+            Err(error) if code(&error) == Some("NoSuchKey") => return Ok(None),
+            Err(error) if code(&error) == Some("InvalidRange") => {
+                let size = self.size(key).await?;
+                return Err(MediaError::BeyondEnd(size));
+            }
+            Err(error) => return Err(MediaError::unavailable(error)),
+        };
+        let length = found.content_length().unwrap_or(0).unsigned_abs();
+        // `bytes 3-5/10`: first, last, whole.
+        let told = found.content_range().and_then(|told| {
+            let (bytes, size) = told.strip_prefix("bytes ")?.split_once('/')?;
+            let (from, to) = bytes.split_once('-')?;
+            Some((from.parse().ok()?..=to.parse().ok()?, size.parse().ok()?))
+        });
+        let (range, size) = told.unwrap_or((0..=length.saturating_sub(1), length));
+        let body = ReaderStream::new(found.body.into_async_read()).boxed();
+        Ok(Some(MediaObject { size, range, body }))
+    }
+
+    async fn delete(&self, key: &MediaKey) -> Result<(), MediaError> {
+        let request = self.client.delete_object().bucket(&self.bucket).key(self.name(key));
+        request.send().await.map(drop).map_err(MediaError::unavailable)
+    }
+
+    async fn link(&self, key: &MediaKey, valid: Duration) -> Result<Option<String>, MediaError> {
+        let Some(public) = &self.public else { return Ok(None) };
+        let valid = PresigningConfig::expires_in(valid).map_err(MediaError::unavailable)?;
+        let request = public.get_object().bucket(&self.bucket).key(self.name(key));
+        let signed = request.presigned(valid).await.map_err(MediaError::unavailable)?;
+        Ok(Some(signed.uri().to_owned()))
+    }
+
+    async fn check(&self) -> Result<(), MediaError> {
+        self.client.head_bucket().bucket(&self.bucket).send().await.map(drop).map_err(MediaError::unavailable)
+    }
+}
+
+impl S3Media {
+    /// Makes the bucket of a self-hosted S3 if it is not there. At Amazon a bucket is made on purpose, by its owner.
+    async fn prepare(&self) {
+        let missing = |error: &SdkError<_, _>| matches!(code(error), Some("NotFound" | "NoSuchBucket"));
+        let there = self.client.head_bucket().bucket(&self.bucket).send().await;
+        if there.is_err_and(|error| missing(&error)) {
+            match self.client.create_bucket().bucket(&self.bucket).send().await {
+                Ok(_) => tracing::info!(bucket = self.bucket, "made the bucket for media"),
+                Err(error) => tracing::warn!(
+                    bucket = self.bucket,
+                    error = with_causes(&error),
+                    "the bucket for media is missing"
+                ),
+            }
+        }
+    }
+
+    async fn size(&self, key: &MediaKey) -> Result<u64, MediaError> {
+        let request = self.client.head_object().bucket(&self.bucket).key(self.name(key));
+        let head = request.send().await.map_err(MediaError::unavailable)?;
+        Ok(head.content_length().unwrap_or(0).unsigned_abs())
+    }
+}
+
+fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Option<&str> {
+    error.as_service_error().and_then(ProvideErrorMetadata::code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_from_their_url() {
+        let settings =
+            S3Settings::parse("//photos/a/b/?region=eu-west-1&endpoint=http%3A%2F%2Fs3%3A9000&public_endpoint=https://m.example")
+                .unwrap();
+        assert_eq!(settings.bucket, "photos");
+        assert_eq!(settings.prefix, "a/b/");
+        assert_eq!(settings.region.as_deref(), Some("eu-west-1"));
+        assert_eq!(settings.endpoint.as_deref(), Some("http://s3:9000"));
+        assert_eq!(settings.public_endpoint.as_deref(), Some("https://m.example"));
+        assert_eq!(S3Settings::parse("//photos").unwrap().prefix, "");
+        for bad in ["photos", "//", "//photos?path=x"] {
+            assert!(S3Settings::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

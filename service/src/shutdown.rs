@@ -1,0 +1,74 @@
+//! How a process ends: asked by a signal it stops taking work, finishes what it has begun within a bound, and goes.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long work that has begun may take to finish after the process was asked to end.
+pub const GRACE: Duration = Duration::from_secs(20);
+
+/// The long-lived tasks of a process. All are started here, so that none is lost and none is left behind.
+#[derive(Debug, Clone, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    stopping: CancellationToken,
+}
+
+impl Tasks {
+    /// Starts a task that ends by itself once [`stopping`](Self::stopping) is told.
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let inner = self.tracker.spawn(task);
+        self.tracker.spawn(async move {
+            if let Err(error) = inner.await
+                && error.is_panic()
+            {
+                tracing::error!(task = name, %error, "a task has panicked");
+            }
+        });
+    }
+
+    /// Starts a task that is dropped, wherever it is, when the process is asked to end.
+    pub fn spawn_until_stopping(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let stopping = self.stopping.clone();
+        self.spawn(name, async move {
+            stopping.run_until_cancelled(task).await;
+        });
+    }
+
+    /// Told once the process is asked to end.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
+    }
+
+    /// Asks every task to end and waits for them, no longer than [`GRACE`]. False if some had to be left.
+    pub async fn stop(&self) -> bool {
+        self.stopping.cancel();
+        self.tracker.close();
+        tokio::time::timeout(GRACE, self.tracker.wait()).await.is_ok()
+    }
+}
+
+/// Waits for SIGTERM or SIGINT; a second one ends the process at once.
+///
+/// # Errors
+/// If the signals cannot be listened to.
+pub async fn asked_to_end() -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("asked to end: finishing what has begun (again to end at once)");
+    let impatient = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(130);
+    };
+    #[expect(clippy::disallowed_methods, reason = "it outlives every task, to end the process itself")]
+    tokio::spawn(impatient);
+    Ok(())
+}

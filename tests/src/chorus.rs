@@ -1,0 +1,298 @@
+//! Chorus as it is run: the one binary on one machine, or three services on their servers behind the proxy. Journeys
+//! cannot tell which.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use events::{EventLog, MasterKeys, SealedLog};
+use reqwest::{Certificate, Client, ClientBuilder};
+use tempfile::TempDir;
+use views::ViewStore;
+
+use crate::client::Api;
+use crate::servers::{CaddyServer, MongoServer, MotoServer, NatsServer, ServerProcess, free_port};
+
+/// How long a system may take to take in what it has been told.
+const SETTLE_LIMIT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(10);
+
+/// A part of Chorus that is a process of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    /// The one binary.
+    Chorus,
+    CommandApi,
+    Projector,
+    QueryApi,
+}
+
+impl Service {
+    const fn binary(self) -> &'static str {
+        match self {
+            Self::Chorus => "chorus",
+            Self::CommandApi => "command-api",
+            Self::Projector => "projector",
+            Self::QueryApi => "query-api",
+        }
+    }
+}
+
+/// Every client of a test is made here: the library wants to be told once whose cryptography it uses.
+fn client() -> ClientBuilder {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+}
+
+/// A running system.
+#[derive(Debug)]
+pub struct Chorus {
+    // In the order in which they are to be stopped: services, then servers, then the folder.
+    services: BTreeMap<Service, Running>,
+    proxy: Option<CaddyServer>,
+    pub nats: Option<NatsServer>,
+    pub mongo: Option<MongoServer>,
+    pub s3: Option<MotoServer>,
+    folder: TempDir,
+    url: String,
+    log_url: String,
+    views_url: String,
+}
+
+#[derive(Debug)]
+struct Running {
+    process: ServerProcess,
+    port: u16,
+    environment: Vec<(String, String)>,
+}
+
+impl Chorus {
+    /// `chorus serve` with SQLite and files, nothing else.
+    pub async fn one_machine() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let port = free_port()?;
+        let url = format!("http://127.0.0.1:{port}");
+        let data = folder.path().join("data");
+        let mut chorus = Self {
+            services: BTreeMap::new(),
+            proxy: None,
+            nats: None,
+            mongo: None,
+            s3: None,
+            url: url.clone(),
+            log_url: format!("sqlite:{}", data.join("events.db").display()),
+            views_url: format!("sqlite:{}", data.join("views.db").display()),
+            folder,
+        };
+        chorus.start(Service::Chorus, port, vec![("CHORUS_PUBLIC_URL".to_owned(), url)]).await?;
+        Ok(chorus)
+    }
+
+    /// Three services on NATS, MongoDB and S3, behind the proxy that ends TLS.
+    pub async fn distributed() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let (nats, mongo, s3) =
+            tokio::try_join!(NatsServer::start(), MongoServer::start(), MotoServer::start())?;
+        let (command, projector, query) = (free_port()?, free_port()?, free_port()?);
+        let proxy =
+            CaddyServer::start(&format!("127.0.0.1:{command}"), &format!("127.0.0.1:{query}")).await?;
+        let environment = |more: &[(&str, String)]| {
+            let mut environment = vec![
+                ("CHORUS_LOG".to_owned(), nats.url("chorus")),
+                ("CHORUS_VIEWS".to_owned(), mongo.url("chorus")),
+                ("CHORUS_MEDIA".to_owned(), format!("s3://media?endpoint={}", s3.endpoint())),
+                ("CHORUS_PUBLIC_URL".to_owned(), proxy.url()),
+            ];
+            environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+            environment.extend(MotoServer::credentials());
+            environment
+        };
+        let jwks = format!("http://127.0.0.1:{command}/.well-known/jwks.json");
+        let mut chorus = Self {
+            services: BTreeMap::new(),
+            url: proxy.url(),
+            log_url: nats.url("chorus"),
+            views_url: mongo.url("chorus"),
+            folder,
+            proxy: None,
+            nats: None,
+            mongo: None,
+            s3: None,
+        };
+        chorus.start(Service::Projector, projector, environment(&[])).await?;
+        chorus.start(Service::CommandApi, command, environment(&[])).await?;
+        chorus.start(Service::QueryApi, query, environment(&[("CHORUS_JWKS_URL", jwks)])).await?;
+        (chorus.proxy, chorus.nats, chorus.mongo, chorus.s3) =
+            (Some(proxy), Some(nats), Some(mongo), Some(s3));
+        Ok(chorus)
+    }
+
+    async fn start(
+        &mut self,
+        service: Service,
+        port: u16,
+        mut environment: Vec<(String, String)>,
+    ) -> Result<()> {
+        environment.push(("CHORUS_LISTEN".to_owned(), format!("127.0.0.1:{port}")));
+        environment.push(("CHORUS_DATA".to_owned(), self.folder.path().join("data").display().to_string()));
+        environment.push(("CHORUS_TRACE".to_owned(), "info,async_nats=warn".to_owned()));
+        let process = spawn(service, &environment, self.folder.path())?;
+        self.services.insert(service, Running { process, port, environment });
+        self.ready(service).await
+    }
+
+    async fn ready(&mut self, service: Service) -> Result<()> {
+        let running = self.services.get_mut(&service).context("a service that is not there")?;
+        let url = format!("http://127.0.0.1:{}/readyz", running.port);
+        let client = client().timeout(Duration::from_secs(5)).build()?;
+        let answers =
+            || async { client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) };
+        running.process.until("become ready", answers).await
+    }
+
+    /// The services that this system consists of.
+    pub fn services(&self) -> Vec<Service> {
+        self.services.keys().copied().collect()
+    }
+
+    /// Kills a service on the spot, as a power cut would.
+    pub fn kill(&mut self, service: Service) -> Result<()> {
+        self.running(service)?.process.kill()
+    }
+
+    /// Asks a service to stop, and waits until it has.
+    pub fn stop(&mut self, service: Service) -> Result<()> {
+        self.running(service)?.process.stop()
+    }
+
+    /// Starts a service again, as it was, and waits until it is ready.
+    pub async fn start_again(&mut self, service: Service) -> Result<()> {
+        self.start_again_unready(service)?;
+        self.ready(service).await
+    }
+
+    /// Starts a service again without waiting, because what it needs may be missing.
+    pub fn start_again_unready(&mut self, service: Service) -> Result<()> {
+        let folder = self.folder.path().to_owned();
+        let running = self.running(service)?;
+        running.process = spawn(service, &running.environment, &folder)?;
+        Ok(())
+    }
+
+    fn running(&mut self, service: Service) -> Result<&mut Running> {
+        self.services.get_mut(&service).with_context(|| format!("there is no {service:?} in this system"))
+    }
+
+    /// What a service has printed.
+    pub fn printed(&self, service: Service) -> String {
+        self.services.get(&service).map(|running| running.process.printed()).unwrap_or_default()
+    }
+
+    /// Where clients reach it.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The port of one service, behind the proxy.
+    pub fn port(&self, service: Service) -> Option<u16> {
+        self.services.get(&service).map(|running| running.port)
+    }
+
+    /// A client of its own for each test, since its connections belong to the test's runtime.
+    pub fn api(&self) -> Api {
+        let mut client =
+            client().timeout(Duration::from_secs(35)).redirect(reqwest::redirect::Policy::none());
+        if let Some(proxy) = &self.proxy {
+            let pem = std::fs::read(proxy.root_certificate()).expect("the proxy's certificate");
+            client = client.add_root_certificate(Certificate::from_pem(&pem).expect("a certificate"));
+        }
+        Api::new(client.build().expect("a client"), self.url.clone())
+    }
+
+    /// The log, opened beside the services that use it.
+    pub async fn log(&self) -> Result<SealedLog> {
+        let master = std::fs::read_to_string(self.folder.path().join("data/master.key"))?;
+        Ok(events::open_sealed(&self.log_url, None, &MasterKeys::parse(&master)?).await?)
+    }
+
+    pub async fn raw_log(&self) -> Result<Arc<dyn EventLog>> {
+        Ok(events::open(&self.log_url, None).await?.log)
+    }
+
+    /// The views, opened beside the services that use them.
+    pub async fn views(&self) -> Result<Arc<dyn ViewStore>> {
+        Ok(views::open(&self.views_url).await?)
+    }
+
+    /// The folder that everything of this system lies in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Waits until every projection has passed the head of the log.
+    pub async fn settle(&self) -> Result<()> {
+        let head = self.raw_log().await?.head().await?.0;
+        let service =
+            if self.services.contains_key(&Service::Chorus) { Service::Chorus } else { Service::Projector };
+        let port = self.port(service).context("nothing projects here")?;
+        let client = client().build()?;
+        let start = Instant::now();
+        loop {
+            let text = client.get(format!("http://127.0.0.1:{port}/metrics")).send().await?.text().await?;
+            let passed = passed(&text);
+            let behind: Vec<_> = passed.iter().filter(|(_, position)| **position < head).collect();
+            if passed.len() == views::ALL.len() && behind.is_empty() {
+                return Ok(());
+            }
+            if start.elapsed() > SETTLE_LIMIT {
+                bail!("these have not reached {head}: {behind:?} of {passed:?}\n{}", self.printed(service));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+/// How far each projection has come, from its metrics.
+fn passed(metrics: &str) -> BTreeMap<String, u64> {
+    let lines =
+        metrics.lines().filter_map(|line| line.strip_prefix("chorus_projection_passed{projection=\""));
+    lines
+        .filter_map(|line| {
+            let (name, number) = line.split_once("\"}")?;
+            Some((name.to_owned(), number.trim().parse().ok()?))
+        })
+        .collect()
+}
+
+fn spawn(service: Service, environment: &[(String, String)], folder: &Path) -> Result<ServerProcess> {
+    let arguments = if service == Service::Chorus { vec!["serve".to_owned()] } else { Vec::new() };
+    let log = folder.join(format!("{}.log", service.binary()));
+    ServerProcess::start(&binary(service.binary())?, &arguments, environment, &log)
+}
+
+/// The path of one of Chorus's own programs, built from this checkout.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let folder = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    let folder = folder.as_ref().map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    Ok(folder.join(name))
+}
+
+/// Builds the programs with the same profile and features as this test, so that nothing is built twice.
+fn build() -> Result<PathBuf> {
+    let release = !cfg!(debug_assertions);
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if release {
+        cargo.arg("--release");
+    }
+    let output = cargo.output().context("cargo build")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // The test itself lies in `<target>/<profile>/deps`.
+    let test = std::env::current_exe()?;
+    let folder = test.ancestors().nth(2).context("a test outside of a target folder")?;
+    Ok(folder.to_owned())
+}

@@ -1,0 +1,198 @@
+//! The API as a frontend uses it.
+
+use std::io::Cursor;
+
+use image::{ImageFormat, Rgb, RgbImage};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::multipart::{Form, Part};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+
+/// Talks to one system.
+#[derive(Debug, Clone)]
+pub struct Api {
+    client: Client,
+    url: String,
+}
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("a header of text"))
+    }
+
+    /// The answer, which must have this status.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text());
+        self
+    }
+
+    /// A problem document of this status and code; its fields' names.
+    #[track_caller]
+    pub fn problem(&self, status: u16, code: &str) -> Vec<String> {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text());
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        let problem = self.json();
+        assert_eq!(problem["type"], format!("urn:chorus:problem:{code}"), "{problem}");
+        assert_eq!(problem["status"], status);
+        let errors = problem["errors"].as_array().cloned().unwrap_or_default();
+        errors.iter().map(|error| error["field"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    pub fn id(&self) -> String {
+        self.json()["id"].as_str().unwrap_or_else(|| panic!("no id: {}", self.text())).to_owned()
+    }
+}
+
+/// Somebody who is logged in.
+#[derive(Debug, Clone)]
+pub struct User {
+    pub id: String,
+    pub username: String,
+    pub token: String,
+}
+
+pub const PASSWORD: &str = "correct horse battery";
+
+impl Api {
+    pub fn new(client: Client, url: String) -> Self {
+        Self { client, url }
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.url) };
+        self.client.request(method, url)
+    }
+
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
+        self.try_send(request).await.expect("an answer")
+    }
+
+    pub async fn try_send(&self, request: RequestBuilder) -> reqwest::Result<Answer> {
+        let response = request.send().await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        Ok(Answer { status, headers, body: response.bytes().await?.to_vec() })
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    pub async fn get_as(&self, user: &User, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path).bearer_auth(&user.token)).await
+    }
+
+    pub async fn get_with(&self, path: &str, header: &'static str, value: &str) -> Answer {
+        let value = HeaderValue::from_str(value).expect("a header value");
+        self.send(self.request(Method::GET, path).header(HeaderName::from_static(header), value)).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.request(Method::POST, path).json(body)).await
+    }
+
+    pub async fn post_as(&self, user: &User, path: &str, body: &Value) -> Answer {
+        self.send(self.request(Method::POST, path).bearer_auth(&user.token).json(body)).await
+    }
+
+    pub async fn patch_as(&self, user: &User, path: &str, body: &Value) -> Answer {
+        self.send(self.request(Method::PATCH, path).bearer_auth(&user.token).json(body)).await
+    }
+
+    pub async fn put_as(&self, user: &User, path: &str) -> Answer {
+        self.send(self.request(Method::PUT, path).bearer_auth(&user.token)).await
+    }
+
+    pub async fn delete_as(&self, user: &User, path: &str) -> Answer {
+        self.send(self.request(Method::DELETE, path).bearer_auth(&user.token)).await
+    }
+
+    /// Signs somebody up under a name that nobody has.
+    pub async fn sign_up(&self, name: &str) -> User {
+        let username = fresh(name);
+        let body = json!({
+            "username": username,
+            "email": format!("{username}@example.org"),
+            "password": PASSWORD,
+            "firstname": "Ann",
+            "lastname": "Lee",
+        });
+        let answer = self.post("/v1/accounts", &body).await.expect(201).json();
+        let text = |field: &str| answer[field].as_str().expect("a text").to_owned();
+        User { id: text("user"), username, token: text("token") }
+    }
+
+    /// A form with one picture and a caption.
+    pub fn post_form(caption: &str) -> Form {
+        let image = Part::bytes(png(40, 30)).file_name("a.png").mime_str("image/png").expect("a media type");
+        Form::new().part("image", image).text("caption", caption.to_owned())
+    }
+
+    pub async fn publish(&self, user: &User, caption: &str) -> String {
+        self.publish_form(user, Self::post_form(caption)).await.expect(201).id()
+    }
+
+    pub async fn publish_form(&self, user: &User, form: Form) -> Answer {
+        self.send(self.request(Method::POST, "/v1/posts").bearer_auth(&user.token).multipart(form)).await
+    }
+
+    pub async fn comment(&self, user: &User, post: &str, text: &str) -> String {
+        self.post_as(user, &format!("/v1/posts/{post}/comments"), &json!({ "text": text }))
+            .await
+            .expect(201)
+            .id()
+    }
+
+    pub async fn like(&self, user: &User, post: &str) -> Answer {
+        self.put_as(user, &format!("/v1/posts/{post}/like")).await
+    }
+
+    pub async fn follow(&self, user: &User, other: &User) -> Answer {
+        self.put_as(user, &format!("/v1/users/{}/follow", other.id)).await
+    }
+
+    pub async fn post_page(&self, post: &str) -> Value {
+        self.get(&format!("/v1/posts/{post}")).await.expect(200).json()
+    }
+
+    /// All items of a list, page after page.
+    pub async fn all_pages(&self, path: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut next = Some(path.to_owned());
+        while let Some(path) = next {
+            let page = self.get(&path).await.expect(200).json();
+            items.extend(page["items"].as_array().expect("items").clone());
+            next = page["next"].as_str().map(str::to_owned);
+        }
+        items
+    }
+}
+
+/// A username that nobody has.
+pub fn fresh(name: &str) -> String {
+    format!("{name}{:08x}", rand::random::<u32>())
+}
+
+/// A picture of one colour.
+pub fn png(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    let picture = RgbImage::from_pixel(width, height, Rgb([40, 120, 200]));
+    picture.write_to(&mut bytes, ImageFormat::Png).expect("a picture");
+    bytes.into_inner()
+}

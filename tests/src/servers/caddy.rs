@@ -1,0 +1,50 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use tempfile::TempDir;
+
+use super::fetched;
+use super::process::{ServerProcess, free_port};
+
+/// The proxy with the configuration that is shipped: ends TLS, tells reading from writing.
+#[derive(Debug)]
+pub struct CaddyServer {
+    // Stopped before its folder goes.
+    _process: ServerProcess,
+    port: u16,
+    folder: TempDir,
+}
+
+impl CaddyServer {
+    pub async fn start(command_api: &str, query_api: &str) -> Result<Self> {
+        let (folder, port, http_port) = (tempfile::tempdir()?, free_port()?, free_port()?);
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/Caddyfile");
+        let arguments =
+            ["run", "--config", &config.display().to_string(), "--adapter", "caddyfile"].map(str::to_owned);
+        let home = folder.path().display().to_string();
+        let environment = [
+            ("CHORUS_SITE", format!("https://localhost:{port}")),
+            ("CHORUS_HTTP_PORT", http_port.to_string()),
+            ("CHORUS_COMMAND_API", command_api.to_owned()),
+            ("CHORUS_QUERY_API", query_api.to_owned()),
+            ("XDG_DATA_HOME", home.clone()),
+            ("XDG_CONFIG_HOME", home),
+        ]
+        .map(|(name, value)| (name.to_owned(), value));
+        let program = fetched("caddy", "caddy")?;
+        let mut process =
+            ServerProcess::start(&program, &arguments, &environment, &folder.path().join("caddy.log"))?;
+        process.listens_on(port).await?;
+        let server = Self { _process: process, port, folder };
+        Ok(server)
+    }
+
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+
+    /// The certificate of the authority that Caddy has made for itself.
+    pub fn root_certificate(&self) -> PathBuf {
+        self.folder.path().join("caddy/pki/authorities/local/root.crt")
+    }
+}

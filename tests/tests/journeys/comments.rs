@@ -1,0 +1,53 @@
+use serde_json::{Value, json};
+use tests::chorus::Chorus;
+
+crate::journeys! {
+    a_conversation_stands_under_a_post,
+    who_may_delete_a_comment,
+}
+
+async fn a_conversation_stands_under_a_post(chorus: &Chorus) {
+    let api = chorus.api();
+    let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
+    let post = api.publish(&ann, "Dawn").await;
+    let path = format!("/v1/posts/{post}/comments");
+    let first = api.comment(&bob, &post, " Where is this? ").await;
+    let answer = json!({ "text": "<script>alert(1)</script> 🌄", "reply_to": first });
+    let reply = api.post_as(&ann, &path, &answer).await.expect(201).id();
+    api.comment(&bob, &post, "Thanks").await;
+
+    let comments = api.all_pages(&format!("{path}?limit=2")).await;
+    let shown = |comment: &Value| {
+        (comment["text"].clone(), comment["author"]["id"].clone(), comment["reply_to"].clone())
+    };
+    let expected = [
+        (json!("Where is this?"), json!(bob.id), Value::Null),
+        // As it was written: what is markup is for whoever shows it to decide.
+        (json!("<script>alert(1)</script> 🌄"), json!(ann.id), json!(first)),
+        (json!("Thanks"), json!(bob.id), Value::Null),
+    ];
+    assert_eq!(comments.iter().map(shown).collect::<Vec<_>>(), expected);
+    assert_eq!(api.post_page(&post).await["comments"], 3);
+
+    let nested = json!({ "text": "no", "reply_to": reply });
+    api.post_as(&bob, &path, &nested).await.problem(409, "nested-reply");
+    let lost = json!({ "text": "no", "reply_to": "0".repeat(32) });
+    api.post_as(&bob, &path, &lost).await.problem(404, "not-found");
+    let nowhere = format!("/v1/posts/{}/comments", "0".repeat(32));
+    api.post_as(&bob, &nowhere, &json!({ "text": "no" })).await.problem(404, "not-found");
+}
+
+async fn who_may_delete_a_comment(chorus: &Chorus) {
+    let api = chorus.api();
+    let (ann, bob, cat) = (api.sign_up("ann").await, api.sign_up("bob").await, api.sign_up("cat").await);
+    let post = api.publish(&ann, "Dawn").await;
+    let of_comment = |comment: &str| format!("/v1/posts/{post}/comments/{comment}");
+    let (one, two) = (api.comment(&bob, &post, "one").await, api.comment(&bob, &post, "two").await);
+    api.delete_as(&cat, &of_comment(&one)).await.problem(403, "forbidden");
+    api.delete_as(&bob, &of_comment(&one)).await.expect(200);
+    api.delete_as(&ann, &of_comment(&two)).await.expect(200);
+    assert_eq!(api.delete_as(&bob, &of_comment(&two)).await.expect(200).json()["changed"], false);
+    api.delete_as(&bob, &of_comment(&"0".repeat(32))).await.problem(404, "not-found");
+    assert_eq!(api.post_page(&post).await["comments"], 0);
+    assert_eq!(api.all_pages(&format!("/v1/posts/{post}/comments")).await.len(), 0);
+}

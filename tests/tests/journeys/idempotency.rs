@@ -1,0 +1,114 @@
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::chorus::Chorus;
+use tests::client::{Answer, Api, PASSWORD, User, fresh};
+
+crate::journeys! {
+    a_post_sent_twice_under_one_key_is_published_once,
+    a_sign_up_sent_twice_under_one_key_makes_one_account,
+    a_comment_sent_many_times_at_once_under_one_key_stands_once,
+    a_toggle_sent_again_under_its_old_key_does_not_toggle_back,
+    a_key_is_good_for_one_wish_of_one_person,
+}
+
+async fn publish(api: &Api, user: &User, key: &str, caption: &str) -> Answer {
+    let request =
+        api.request(Method::POST, "/v1/posts").bearer_auth(&user.token).header("Idempotency-Key", key);
+    api.send(request.multipart(Api::post_form(caption))).await
+}
+
+async fn send(api: &Api, user: &User, method: Method, path: &str, key: &str, body: Option<Value>) -> Answer {
+    let request = api.request(method, path).bearer_auth(&user.token).header("Idempotency-Key", key);
+    api.send(match body {
+        Some(body) => request.json(&body),
+        None => request,
+    })
+    .await
+}
+
+async fn a_post_sent_twice_under_one_key_is_published_once(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let first = publish(&api, &ann, "\"k1\"", "Dawn").await.expect(201).json();
+    let again = publish(&api, &ann, "\"k1\"", "Dawn").await.expect(201).json();
+    assert_eq!((&first["id"], &first["position"]), (&again["id"], &again["position"]));
+    assert_eq!((&first["changed"], &again["changed"]), (&json!(true), &json!(false)));
+    let page = api.all_pages(&format!("/v1/users/{}/posts", ann.id)).await;
+    assert_eq!(page.len(), 1);
+}
+
+async fn a_sign_up_sent_twice_under_one_key_makes_one_account(chorus: &Chorus) {
+    let api = chorus.api();
+    let name = fresh("ann");
+    let body = json!({ "username": name, "email": format!("{name}@example.org"), "password": PASSWORD });
+    let sign_up = async |key: &str, body: &Value| {
+        api.send(api.request(Method::POST, "/v1/accounts").header("Idempotency-Key", key).json(body)).await
+    };
+    let key = fresh("key");
+    let (one, two) = tokio::join!(sign_up(&key, &body), sign_up(&key, &body));
+    let (one, two) = (one.expect(201).json(), two.expect(201).json());
+    assert_eq!((&one["user"], &one["session"]), (&two["user"], &two["session"]));
+    // Both tokens are of the one session, and good.
+    for signed_in in [&one, &two] {
+        let user = User {
+            id: String::new(),
+            username: name.clone(),
+            token: signed_in["token"].as_str().unwrap().into(),
+        };
+        api.get_as(&user, "/v1/me").await.expect(200);
+    }
+    sign_up(&fresh("key"), &body).await.problem(409, "username-taken");
+}
+
+async fn a_comment_sent_many_times_at_once_under_one_key_stands_once(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let post = api.publish(&ann, "Dawn").await;
+    let path = format!("/v1/posts/{post}/comments");
+    let sends = (0..10).map(|_| send(&api, &ann, Method::POST, &path, "k", Some(json!({ "text": "Hello" }))));
+    let answers = futures::future::join_all(sends).await;
+    let ids: Vec<String> = answers.into_iter().map(|answer| answer.expect(201).id()).collect();
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    assert_eq!(api.all_pages(&path).await.len(), 1);
+    assert_eq!(api.post_page(&post).await["comments"], 1);
+}
+
+async fn a_toggle_sent_again_under_its_old_key_does_not_toggle_back(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let post = api.publish(&ann, "Dawn").await;
+    let like = format!("/v1/posts/{post}/like");
+    let liked = send(&api, &ann, Method::PUT, &like, "like", None).await.expect(200).json();
+    send(&api, &ann, Method::DELETE, &like, "unlike", None).await.expect(200);
+    // The network delivers the first request once more.
+    let again = send(&api, &ann, Method::PUT, &like, "like", None).await.expect(200).json();
+    assert_eq!((&again["changed"], &again["position"]), (&json!(false), &liked["position"]));
+    assert_eq!(api.post_page(&post).await["likes"], 0);
+
+    let path = format!("/v1/posts/{post}");
+    let edit = async |key: &str, caption: &str| {
+        send(&api, &ann, Method::PATCH, &path, key, Some(json!({ "caption": caption }))).await
+    };
+    edit("e1", "one").await.expect(200);
+    edit("e2", "two").await.expect(200);
+    edit("e1", "one").await.expect(200);
+    assert_eq!(api.post_page(&post).await["caption"], "two");
+}
+
+async fn a_key_is_good_for_one_wish_of_one_person(chorus: &Chorus) {
+    let api = chorus.api();
+    let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
+    let of_ann = publish(&api, &ann, "k", "Dawn").await.expect(201).id();
+    publish(&api, &ann, "k", "Dusk").await.problem(422, "idempotency-key-reused");
+    let of_bob = publish(&api, &bob, "k", "Dawn").await.expect(201).id();
+    assert_ne!(of_ann, of_bob);
+    let path = format!("/v1/posts/{of_ann}");
+    send(&api, &ann, Method::PATCH, &path, "e", Some(json!({ "caption": "one" }))).await.expect(200);
+    let other = send(&api, &ann, Method::PATCH, &path, "e", Some(json!({ "caption": "two" }))).await;
+    other.problem(422, "idempotency-key-reused");
+    assert_eq!(api.post_page(&of_ann).await["caption"], "one");
+    for bad in ["", "\"\"", &"x".repeat(300)] {
+        let answer = send(&api, &ann, Method::PUT, &format!("{path}/like"), bad, None).await;
+        assert_eq!(answer.problem(400, "malformed"), ["idempotency-key"]);
+    }
+}

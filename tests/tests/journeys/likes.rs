@@ -1,0 +1,66 @@
+use serde_json::json;
+use tests::chorus::Chorus;
+
+crate::journeys! {
+    a_like_counts_once_and_is_seen_by_who_gave_it,
+    of_many_likes_at_once_each_counts,
+    likes_go_with_their_post,
+}
+
+async fn a_like_counts_once_and_is_seen_by_who_gave_it(chorus: &Chorus) {
+    let api = chorus.api();
+    let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
+    let post = api.publish(&ann, "Dawn").await;
+    let path = format!("/v1/posts/{post}");
+    assert_eq!(api.like(&bob, &post).await.expect(200).json()["changed"], true);
+    assert_eq!(api.like(&bob, &post).await.expect(200).json()["changed"], false);
+    assert_eq!(api.post_page(&post).await["likes"], 1);
+    let seen_by = async |user| api.get_as(user, &path).await.expect(200).json()["viewer"].clone();
+    assert_eq!(
+        (seen_by(&bob).await, seen_by(&ann).await),
+        (json!({ "liked": true }), json!({ "liked": false }))
+    );
+    let in_list = api.get_as(&bob, &format!("/v1/users/{}/posts", ann.id)).await.expect(200).json();
+    assert_eq!(in_list["items"][0]["viewer"]["liked"], true);
+
+    api.like(&ann, &post).await.expect(200);
+    let likers = api.all_pages(&format!("{path}/likes?limit=1")).await;
+    assert_eq!(
+        likers.iter().map(|person| person["id"].as_str().unwrap()).collect::<Vec<_>>(),
+        [&ann.id, &bob.id]
+    );
+
+    let unlike =
+        async || api.delete_as(&bob, &format!("{path}/like")).await.expect(200).json()["changed"].clone();
+    assert_eq!((unlike().await, unlike().await), (json!(true), json!(false)));
+    assert_eq!(api.post_page(&post).await["likes"], 1);
+    api.like(&bob, &post).await.expect(200);
+    assert_eq!(api.post_page(&post).await["likes"], 2);
+}
+
+async fn of_many_likes_at_once_each_counts(chorus: &Chorus) {
+    const PEOPLE: usize = 12;
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let post = api.publish(&ann, "Dawn").await;
+    let people = futures::future::join_all((0..PEOPLE).map(|_| api.sign_up("fan"))).await;
+    // Everybody three times at once: each counts once.
+    let likes = people.iter().flat_map(|user| std::iter::repeat_n(user, 3)).map(|user| api.like(user, &post));
+    let answers = futures::future::join_all(likes).await;
+    let changed = answers.iter().filter(|answer| answer.json()["changed"] == true).count();
+    assert_eq!(changed, PEOPLE);
+    assert_eq!(api.post_page(&post).await["likes"], PEOPLE);
+    assert_eq!(api.all_pages(&format!("/v1/posts/{post}/likes?limit=5")).await.len(), PEOPLE);
+}
+
+async fn likes_go_with_their_post(chorus: &Chorus) {
+    let api = chorus.api();
+    let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
+    let post = api.publish(&ann, "Dawn").await;
+    api.like(&bob, &post).await.expect(200);
+    api.delete_as(&ann, &format!("/v1/posts/{post}")).await.expect(200);
+    assert_eq!(api.all_pages(&format!("/v1/posts/{post}/likes")).await.len(), 0);
+    // Taking back a like of what is gone is possible, and harmless.
+    api.delete_as(&bob, &format!("/v1/posts/{post}/like")).await.expect(200);
+    api.delete_as(&bob, &format!("/v1/posts/{}/like", "0".repeat(32))).await.expect(200);
+}

@@ -1,0 +1,117 @@
+use std::io::Cursor;
+
+use reqwest::multipart::{Form, Part};
+use serde_json::Value;
+use tests::chorus::Chorus;
+use tests::client::{Api, User};
+
+crate::journeys! {
+    a_picture_is_given_out_in_its_sizes_to_any_page,
+    a_picture_keeps_nothing_of_where_it_was_taken,
+    what_is_no_picture_leaves_nothing,
+    a_picture_that_is_not_there_is_not_found,
+}
+
+async fn published(api: &Api, user: &User, picture: Vec<u8>) -> Value {
+    let form = Form::new().part("image", Part::bytes(picture).file_name("a.jpg"));
+    let post = api.publish_form(user, form).await.expect(201).id();
+    api.post_page(&post).await["images"][0].clone()
+}
+
+fn jpeg(width: u32, height: u32) -> Vec<u8> {
+    let picture = image::RgbImage::from_fn(width, height, |x, y| {
+        image::Rgb([x.to_le_bytes()[0], y.to_le_bytes()[0], 90])
+    });
+    let mut bytes = Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
+    bytes.into_inner()
+}
+
+async fn a_picture_is_given_out_in_its_sizes_to_any_page(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let image = published(&api, &ann, jpeg(2400, 1200)).await;
+    for (size, width, height) in [("large", 2048, 1024), ("feed", 1080, 540), ("thumb", 320, 320)] {
+        let url = image[size].as_str().unwrap();
+        assert!(url.starts_with(chorus.url()), "{url}");
+        let answer = api.get(url).await.expect(200);
+        assert_eq!(answer.header("content-type"), Some("image/jpeg"));
+        assert_eq!(answer.header("cross-origin-resource-policy"), Some("cross-origin"));
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert!(answer.header("cache-control").unwrap().contains("immutable"));
+        let picture = image::load_from_memory(&answer.body).unwrap();
+        assert_eq!((picture.width(), picture.height()), (width, height), "{size}");
+
+        let tag = answer.header("etag").unwrap();
+        api.get_with(url, "if-none-match", tag).await.expect(304);
+        let length = answer.body.len();
+        for (range, status, bytes, told) in [
+            ("bytes=0-9", 206, &answer.body[..10], format!("bytes 0-9/{length}")),
+            (
+                "bytes=-5",
+                206,
+                &answer.body[length - 5..],
+                format!("bytes {}-{}/{length}", length - 5, length - 1),
+            ),
+            ("bytes=10-", 206, &answer.body[10..], format!("bytes 10-{}/{length}", length - 1)),
+        ] {
+            let part = api.get_with(url, "range", range).await.expect(status);
+            assert_eq!((part.body.as_slice(), part.header("content-range")), (bytes, Some(told.as_str())));
+        }
+        let beyond = api.get_with(url, "range", &format!("bytes={length}-")).await.expect(416);
+        assert_eq!(beyond.header("content-range"), Some(format!("bytes */{length}").as_str()));
+    }
+}
+
+async fn a_picture_keeps_nothing_of_where_it_was_taken(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let plain = jpeg(60, 40);
+    // An EXIF block and a comment, each with words that must not be found again.
+    let segment = |marker: u8, content: &[u8]| {
+        let length = u16::try_from(content.len() + 2).unwrap().to_be_bytes();
+        [&[0xff, marker], length.as_slice(), content].concat()
+    };
+    let exif = segment(0xe1, b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0 48.8584N 2.2945E");
+    let comment = segment(0xfe, b"taken at home by Ann");
+    let sent = [&plain[..2], &exif, &comment, &plain[2..]].concat();
+    let image = published(&api, &ann, sent).await;
+    for size in ["large", "feed", "thumb"] {
+        let kept = api.get(image[size].as_str().unwrap()).await.expect(200).body;
+        for trace in [&b"48.8584"[..], b"taken at home", b"Exif"] {
+            assert!(!kept.windows(trace.len()).any(|window| window == trace), "{size}");
+        }
+    }
+}
+
+async fn what_is_no_picture_leaves_nothing(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let publish = async |content: Vec<u8>| {
+        api.publish_form(&ann, Form::new().part("image", Part::bytes(content).file_name("a.jpg"))).await
+    };
+    assert_eq!(publish(b"hello".to_vec()).await.problem(422, "not-an-image"), ["image[0]"]);
+    assert_eq!(publish(Vec::new()).await.problem(422, "not-an-image"), ["image[0]"]);
+    let cut = jpeg(800, 600);
+    assert_eq!(publish(cut[..200].to_vec()).await.problem(422, "not-an-image"), ["image[0]"]);
+    assert_eq!(
+        publish(b"<svg xmlns='http://www.w3.org/2000/svg'/>".to_vec()).await.problem(422, "not-an-image"),
+        ["image[0]"]
+    );
+    assert_eq!(api.get_as(&ann, "/v1/me").await.expect(200).json()["posts"], 0);
+}
+
+async fn a_picture_that_is_not_there_is_not_found(chorus: &Chorus) {
+    let api = chorus.api();
+    let id = "0".repeat(32);
+    for path in [
+        format!("/media/images/{id}/large.jpg"),
+        format!("/media/images/{id}/..%2f..%2f..%2fmaster.key"),
+        "/media/images/..%2f..%2fmaster.key/x".to_owned(),
+        "/media/images/%2e%2e/master.key".to_owned(),
+        format!("/media/images/{id}/%00"),
+        format!("/media/images/{id}"),
+    ] {
+        api.get(&path).await.problem(404, "not-found");
+    }
+}

@@ -1,0 +1,70 @@
+use tests::chorus::{Chorus, Service};
+
+crate::journeys! {
+    the_api_is_described_and_can_be_tried,
+    a_process_tells_how_it_is_doing,
+    nothing_secret_or_personal_is_printed,
+}
+
+async fn the_api_is_described_and_can_be_tried(chorus: &Chorus) {
+    let api = chorus.api();
+    let document = api.get("/openapi.json").await.expect(200).json();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    // Routes of both sides, whichever process answers.
+    assert!(
+        document["paths"]["/v1/posts"]["get"].is_object()
+            && document["paths"]["/v1/posts"]["post"].is_object()
+    );
+    let page = api.get("/docs/").await.expect(200);
+    assert!(page.text().contains("swagger-ui"), "{}", page.text());
+    let initializer = api.get("/docs/swagger-initializer.js").await.expect(200);
+    assert!(initializer.text().contains("/openapi.json"));
+}
+
+async fn a_process_tells_how_it_is_doing(chorus: &Chorus) {
+    let api = chorus.api();
+    api.sign_up("ann").await;
+    chorus.settle().await.unwrap();
+    for service in chorus.services() {
+        let at = format!("http://127.0.0.1:{}", chorus.port(service).unwrap());
+        assert_eq!(api.get(&format!("{at}/livez")).await.expect(200).text(), "alive\n");
+        let ready = api.get(&format!("{at}/readyz")).await.expect(200).json();
+        assert_eq!(ready["ready"], true, "{service:?} {ready}");
+        let metrics = api.get(&format!("{at}/metrics")).await.expect(200).text();
+        assert!(metrics.contains("chorus_http_request_seconds"), "{service:?}");
+        if [Service::Chorus, Service::Projector].contains(&service) {
+            assert!(metrics.contains("chorus_projection_passed{projection=\"profiles\"}"), "{metrics}");
+        }
+    }
+    // Behind the proxy they are for operators only.
+    let outside = api.get("/metrics").await;
+    let behind_proxy = chorus.url().starts_with("https");
+    assert_eq!(outside.status.as_u16(), if behind_proxy { 404 } else { 200 });
+}
+
+async fn nothing_secret_or_personal_is_printed(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("annsecretname").await;
+    let post = api.publish(&ann, "a caption that nobody logs").await;
+    api.comment(&ann, &post, "a comment that nobody logs").await;
+    api.post("/v1/sessions", &serde_json::json!({ "login": ann.username, "password": "a wrong guess" }))
+        .await
+        .expect(401);
+    for service in chorus.services() {
+        let printed = chorus.printed(service);
+        for secret in
+            [&ann.token, &ann.username, "that nobody logs", "a wrong guess", tests::client::PASSWORD]
+        {
+            assert!(!printed.contains(secret), "{service:?} prints {secret}");
+        }
+        assert!(printed.contains("listening") || printed.contains("running"), "{printed}");
+    }
+    // Nor does it stand readable in the log.
+    for file in ["events.db", "events.db-wal"] {
+        let Ok(bytes) = std::fs::read(chorus.folder().join("data").join(file)) else { continue };
+        let text = String::from_utf8_lossy(&bytes);
+        for personal in [&ann.username, "that nobody logs", "example.org"] {
+            assert!(!text.contains(personal), "{file} holds {personal}");
+        }
+    }
+}

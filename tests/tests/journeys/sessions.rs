@@ -1,0 +1,94 @@
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::json;
+use tests::chorus::Chorus;
+use tests::client::{PASSWORD, User};
+
+crate::journeys! {
+    somebody_logs_in_by_name_or_address,
+    a_wrong_login_tells_nothing_of_the_account,
+    logging_out_ends_the_session_everywhere_at_once,
+    only_a_good_token_is_taken,
+    the_keys_that_tokens_are_signed_with_are_public,
+}
+
+async fn somebody_logs_in_by_name_or_address(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let address = format!("{}@example.org", ann.username);
+    for login in [&ann.username, &ann.username.to_uppercase(), &address] {
+        let signed_in =
+            api.post("/v1/sessions", &json!({ "login": login, "password": PASSWORD })).await.expect(201);
+        let token = signed_in.json()["token"].as_str().unwrap().to_owned();
+        let again = User { token, ..ann.clone() };
+        assert_eq!(api.get_as(&again, "/v1/me").await.expect(200).json()["id"], ann.id);
+    }
+}
+
+async fn a_wrong_login_tells_nothing_of_the_account(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let refused = async |login: &str, password: &str| {
+        let answer = api.post("/v1/sessions", &json!({ "login": login, "password": password })).await;
+        answer.problem(401, "unauthenticated");
+        answer.json()
+    };
+    let wrong_password = refused(&ann.username, "not the password").await;
+    assert_eq!(refused("nobody.has.this.name", PASSWORD).await, wrong_password);
+    assert_eq!(refused("", "").await, wrong_password);
+    assert_eq!(refused("nobody@example.org", PASSWORD).await, wrong_password);
+}
+
+async fn logging_out_ends_the_session_everywhere_at_once(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let other_device =
+        api.post("/v1/sessions", &json!({ "login": ann.username, "password": PASSWORD })).await;
+    let other_device =
+        User { token: other_device.json()["token"].as_str().unwrap().to_owned(), ..ann.clone() };
+    // Both sides know the token before it ends.
+    api.get_as(&ann, "/v1/me").await.expect(200);
+    api.patch_as(&ann, "/v1/me/profile", &json!({ "bio": "x" })).await.expect(200);
+    api.get_as(&other_device, "/v1/me").await.expect(200);
+
+    api.delete_as(&ann, "/v1/sessions/current").await.expect(200);
+    let ended = Instant::now();
+    while api.get_as(&ann, "/v1/me").await.status != 401 {
+        assert!(
+            ended.elapsed() < Duration::from_secs(5),
+            "the read side goes on with a session that has ended"
+        );
+    }
+    api.patch_as(&ann, "/v1/me/profile", &json!({ "bio": "y" })).await.problem(401, "unauthenticated");
+    api.get_as(&other_device, "/v1/me").await.expect(200);
+}
+
+async fn only_a_good_token_is_taken(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let (head, rest) = ann.token.split_once('.').unwrap();
+    let (body, signature) = rest.split_once('.').unwrap();
+    let swapped = format!("{head}.{body}.{}", signature.chars().rev().collect::<String>());
+    let unsigned = format!("{head}.{body}.");
+    for token in ["null", "undefined", "a.b.c", &swapped, &unsigned, &"x".repeat(5000)] {
+        for (method, path) in [(Method::GET, "/v1/me"), (Method::DELETE, "/v1/sessions/current")] {
+            let answer = api.send(api.request(method, path).bearer_auth(token)).await;
+            answer.problem(401, "unauthenticated");
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+        }
+    }
+    // A bad token is refused also where none is needed: the client believes to be logged in.
+    let answer = api.send(api.request(Method::GET, "/v1/posts").bearer_auth(&unsigned)).await;
+    answer.problem(401, "unauthenticated");
+    let basic = api.send(api.request(Method::GET, "/v1/me").basic_auth("ann", Some(PASSWORD))).await;
+    basic.problem(401, "unauthenticated");
+    api.get("/v1/me").await.problem(401, "unauthenticated");
+}
+
+async fn the_keys_that_tokens_are_signed_with_are_public(chorus: &Chorus) {
+    let keys = chorus.api().get("/.well-known/jwks.json").await.expect(200).json();
+    let key = &keys["keys"][0];
+    assert_eq!((&key["kty"], &key["crv"], &key["alg"]), (&json!("OKP"), &json!("Ed25519"), &json!("EdDSA")));
+    assert!(key["kid"].is_string() && key["x"].is_string() && key["d"].is_null(), "{keys}");
+}

@@ -1,0 +1,182 @@
+//! What `chorus` does as a program: its settings, its commands, its beginning and its end.
+
+#![allow(clippy::unwrap_used, reason = "tests say what went wrong by failing")]
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use futures::future::join_all;
+use reqwest::Method;
+use serde_json::json;
+use tests::chorus::{Chorus, Service, binary};
+
+fn chorus(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(binary("chorus").unwrap());
+    // Nothing of the developer's own settings.
+    command.env_clear().current_dir(folder.path()).args(arguments).envs(environment.iter().copied());
+    command.output().unwrap()
+}
+
+fn printed(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn help_tells_every_command_and_every_setting() {
+    let help = printed(&chorus(&["--help"], &[]));
+    for command in ["serve", "demo", "openapi"] {
+        assert!(help.contains(command), "{help}");
+    }
+    assert_eq!(printed(&chorus(&[], &[])), help, "without a command it says what there is");
+    let serve = printed(&chorus(&["serve", "--help"], &[]));
+    for variable in settings_of(&serve) {
+        assert!(serve.contains(&format!("[env: {variable}")), "{variable}");
+    }
+    assert!(settings_of(&serve).len() >= 12, "{serve}");
+}
+
+/// The variables that a help text names.
+fn settings_of(help: &str) -> Vec<String> {
+    let named = help.match_indices("[env: CHORUS_").map(|(place, _)| {
+        help[place + 6..].chars().take_while(|&c| c.is_ascii_uppercase() || c == '_').collect::<String>()
+    });
+    let mut names: Vec<String> = named.collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// `.env.example` explains every variable that any process knows, and none that nobody knows.
+#[test]
+fn the_example_of_settings_is_complete() {
+    let mut known: Vec<String> = settings_of(&printed(&chorus(&["serve", "--help"], &[])));
+    known.extend(settings_of(&printed(&chorus(&["demo", "--help"], &[]))));
+    for service in ["command-api", "projector", "query-api"] {
+        let help = Command::new(binary(service).unwrap()).arg("--help").output().unwrap();
+        known.extend(settings_of(&printed(&help)));
+    }
+    known.sort();
+    known.dedup();
+    let example = include_str!("../../.env.example");
+    let mut explained: Vec<String> = example
+        .lines()
+        .filter_map(|line| {
+            line.trim_start_matches('#').trim().split_once('=').map(|(name, _)| name.to_owned())
+        })
+        .filter(|name| name.starts_with("CHORUS_"))
+        .collect();
+    explained.sort();
+    explained.dedup();
+    assert_eq!(explained, known);
+}
+
+#[test]
+fn all_problems_with_the_settings_are_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let bad_key = folder.path().join("bad.key");
+    std::fs::write(&bad_key, "too short\n").unwrap();
+    let output = chorus(
+        &["serve"],
+        &[
+            ("CHORUS_ENV", "production"),
+            ("CHORUS_PUBLIC_URL", "chorus.example"),
+            ("CHORUS_ALLOWED_ORIGINS", "*"),
+            ("CHORUS_MASTER_KEY_FILE", &bad_key.display().to_string()),
+        ],
+    );
+    assert!(!output.status.success());
+    let told = printed(&output);
+    for variable in
+        ["CHORUS_PUBLIC_URL", "CHORUS_ALLOWED_ORIGINS", "CHORUS_MASTER_KEY_FILE", "CHORUS_SIGNING_KEY_FILE"]
+    {
+        assert!(told.contains(variable), "{told}");
+    }
+}
+
+#[test]
+fn a_setting_that_names_nothing_known_is_refused_without_its_password() {
+    for (variable, value) in [
+        ("CHORUS_LOG", "postgres://ann:s3cret@host/db"),
+        ("CHORUS_VIEWS", "redis://ann:s3cret@host"),
+        ("CHORUS_LOG", "nats://ann:s3cret@host?replicas=2"),
+    ] {
+        let output = chorus(&["serve"], &[(variable, value), ("CHORUS_LISTEN", "127.0.0.1:0")]);
+        assert!(!output.status.success(), "{value}");
+        let told = printed(&output);
+        assert!(!told.contains("s3cret"), "{told}");
+    }
+    // Separate processes cannot share files.
+    let folder = tempfile::tempdir().unwrap();
+    let query =
+        Command::new(binary("query-api").unwrap()).env_clear().current_dir(folder.path()).output().unwrap();
+    let told = printed(&query);
+    assert!(
+        told.contains("CHORUS_LOG") && told.contains("CHORUS_VIEWS") && told.contains("chorus serve"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_description_of_the_api_stands_in_its_file_as_it_is() {
+    let described = chorus(&["openapi"], &[]);
+    let file = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../query-api/openapi.json")).unwrap();
+    assert!(described.stdout == file, "run `chorus openapi > query-api/openapi.json`");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_fills_a_running_server_and_can_be_repeated() {
+    let system = Chorus::one_machine().await.unwrap();
+    let demo = || {
+        let output = chorus(&["demo", "--url", system.url(), "--people", "4", "--posts", "6"], &[]);
+        assert!(output.status.success(), "{}", printed(&output));
+        printed(&output)
+    };
+    let told = demo();
+    assert!(told.contains("4 people, 6 posts") && told.contains("Log in as"), "{told}");
+    system.settle().await.unwrap();
+    let api = system.api();
+    let posts = api.all_pages("/v1/posts?limit=2").await;
+    assert_eq!(posts.len(), 6);
+    for image in posts.iter().flat_map(|post| post["images"].as_array().unwrap()) {
+        api.get(image["feed"].as_str().unwrap()).await.expect(200);
+    }
+    // Again: every request finds what it did before.
+    let before = system.raw_log().await.unwrap().head().await.unwrap();
+    demo();
+    let after = system.raw_log().await.unwrap().head().await.unwrap();
+    assert_eq!(before, after);
+
+    let nowhere = chorus(&["demo", "--url", "http://127.0.0.1:1"], &[]);
+    assert!(!nowhere.status.success() && printed(&nowhere).contains("chorus serve"), "{}", printed(&nowhere));
+}
+
+/// Requests that have begun are answered; what is acknowledged is there after the next start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_asked_to_end_finishes_what_it_has_begun() {
+    let mut system = Chorus::one_machine().await.unwrap();
+    let api = system.api();
+    let ann = api.sign_up("ann").await;
+    let post = api.publish(&ann, "Dawn").await;
+    let path = format!("/v1/posts/{post}/comments");
+    let comments = (0..20).map(|n| {
+        let request =
+            api.request(Method::POST, &path).bearer_auth(&ann.token).json(&json!({ "text": n.to_string() }));
+        let api = api.clone();
+        async move { api.try_send(request).await }
+    });
+    let stop = async {
+        // While they are on their way.
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        tokio::task::block_in_place(|| system.stop(Service::Chorus)).unwrap();
+    };
+    let (answers, ()) = tokio::join!(join_all(comments), stop);
+    // A connection that came too late is refused; none that was taken is broken off.
+    let acknowledged =
+        answers.iter().filter(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 201)).count();
+    assert!(system.printed(Service::Chorus).contains("asked to end"));
+    system.start_again(Service::Chorus).await.unwrap();
+    system.settle().await.unwrap();
+    let there = system.api().all_pages(&path).await.len();
+    assert!(there >= acknowledged, "{acknowledged} were acknowledged, {there} are there");
+}
