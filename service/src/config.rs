@@ -134,8 +134,8 @@ impl ViewSettings {
 #[derive(Debug, Clone, Args)]
 pub struct MediaSettings {
     /// The media store: file:<folder>, or
-    /// s3://<bucket>[/<prefix>][?endpoint=<url>&region=<region>&public_endpoint=<url>] (credentials as the AWS tools
-    /// take them) [default: file:<data>/media]
+    /// s3://<bucket>[/<prefix>][?endpoint=<url>&region=<region>&public_endpoint=<url>&credentials_file=<file>]
+    /// [default: file:<data>/media]
     #[arg(long, env = "CHORUS_MEDIA", value_name = "URL", hide_env_values = true)]
     pub media: Option<String>,
 }

@@ -2,5 +2,6 @@
 //! engine by `tests/tests/contracts.rs`.
 
 pub mod log;
+pub mod media;
 pub mod vault;
 pub mod views;

@@ -14,4 +14,5 @@ pub mod cable;
 pub mod chorus;
 pub mod client;
 pub mod contracts;
+pub mod model;
 pub mod servers;

@@ -5,6 +5,7 @@ mod commit;
 mod errors;
 mod prepare;
 mod read;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use mongodb::{Client, Collection, Database};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use self::worker::Workers;
 use crate::store::ViewSize;
 use crate::{Commit, CommitError, Page, Parked, Plan, Query, StoreError, StoredDocument, View, ViewStore};
 
@@ -30,6 +32,8 @@ const DATABASE: &str = "chorus";
 const CHECKPOINTS: &str = "checkpoints";
 /// What projections have set aside: `{_id: {projection, position}, event_type, error}`.
 const PARKED: &str = "parked";
+/// Who works on each projection: `{_id: <projection>, session}`, the server's id of the worker's session.
+const WORKERS: &str = "workers";
 
 /// The views in one MongoDB database.
 #[derive(Debug)]
@@ -37,6 +41,7 @@ pub struct MongoViews {
     client: Client,
     database: Database,
     views: &'static [&'static View],
+    workers: Workers,
 }
 
 impl MongoViews {
@@ -52,7 +57,7 @@ impl MongoViews {
         let name = options.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
         let client = Client::with_options(options).map_err(StoreError::corrupt)?;
         let database = client.database(&name);
-        let store = Self { client, database, views };
+        let store = Self { client, database, views, workers: Workers::default() };
         store.require_transactions().await?;
         store.prepare().await?;
         Ok(store)

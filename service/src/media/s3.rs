@@ -1,7 +1,11 @@
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region};
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
@@ -32,10 +36,14 @@ pub struct S3Settings {
     pub endpoint: Option<String>,
     /// Where browsers reach the same S3: then they are sent there, with links signed for a while.
     pub public_endpoint: Option<String>,
+    /// File with access key and secret, as the AWS tools write it. Without one, credentials come from where those
+    /// tools take them: environment, files, the machine's or task's role.
+    pub credentials_file: Option<PathBuf>,
 }
 
 impl S3Settings {
-    /// What follows `s3:` in the setting: `//<bucket>[/<prefix>][?region=…&endpoint=…&public_endpoint=…]`.
+    /// What follows `s3:` in the setting:
+    /// `//<bucket>[/<prefix>][?region=…&endpoint=…&public_endpoint=…&credentials_file=…]`.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -53,13 +61,15 @@ impl S3Settings {
             region: None,
             endpoint: None,
             public_endpoint: None,
+            credentials_file: None,
         };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let value = Some(value.into_owned());
+            let value = value.into_owned();
             match name.as_ref() {
-                "region" => settings.region = value,
-                "endpoint" => settings.endpoint = value,
-                "public_endpoint" => settings.public_endpoint = value,
+                "region" => settings.region = Some(value),
+                "endpoint" => settings.endpoint = Some(value),
+                "public_endpoint" => settings.public_endpoint = Some(value),
+                "credentials_file" => settings.credentials_file = Some(value.into()),
                 other => return Err(format!("`{other}` is no setting of an S3 media store")),
             }
         }
@@ -77,16 +87,23 @@ pub struct S3Media {
 }
 
 impl S3Media {
-    /// Credentials come from where every AWS tool takes them: environment, files, the machine's or task's role.
     pub async fn open(settings: &S3Settings) -> Self {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .build_https();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
         // Other S3s than Amazon's mostly do not care, but the signature names a region.
         let default_region = settings.endpoint.as_ref().map(|_| "us-east-1".to_owned());
         if let Some(region) = settings.region.clone().or(default_region) {
             loader = loader.region(Region::new(region));
+        }
+        if let Some(file) = &settings.credentials_file {
+            let files = EnvConfigFiles::builder().with_file(EnvConfigFileKind::Credentials, file).build();
+            let provider = ProfileFileCredentialsProvider::builder()
+                .configure(&ProviderConfig::default().with_http_client(http.clone()))
+                .profile_files(files)
+                .build();
+            loader = loader.credentials_provider(provider);
         }
         let shared = loader.load().await;
         let timeouts = TimeoutConfig::builder()
@@ -224,6 +241,7 @@ mod tests {
         assert_eq!(settings.region.as_deref(), Some("eu-west-1"));
         assert_eq!(settings.endpoint.as_deref(), Some("http://s3:9000"));
         assert_eq!(settings.public_endpoint.as_deref(), Some("https://m.example"));
+        assert_eq!(settings.credentials_file, Some("/run/secrets/s3".into()));
         assert_eq!(S3Settings::parse("//photos").unwrap().prefix, "");
         for bad in ["photos", "//", "//photos?path=x"] {
             assert!(S3Settings::parse(bad).is_err(), "{bad}");

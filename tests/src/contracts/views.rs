@@ -190,12 +190,15 @@ pub async fn a_commit_is_all_or_nothing_and_moves_its_checkpoint(store: &dyn Vie
     assert_eq!(store.checkpoint(&fresh("p")).await.unwrap(), 0);
 }
 
-/// Two workers on one projection, each at full speed: every batch is taken in once.
-pub async fn of_two_workers_on_one_projection_one_is_fenced_off(store: &Arc<dyn ViewStore>) {
+/// Several workers on one projection, in two processes, each at full speed: every batch is taken in once.
+pub async fn of_two_workers_on_one_projection_one_is_fenced_off(
+    store: &Arc<dyn ViewStore>,
+    of_another_process: &Arc<dyn ViewStore>,
+) {
     const BATCHES: u64 = 30;
     let (projection, title) = (fresh("p"), fresh("counted"));
     commit(&**store, &projection, 1, |writes| writes.put(&book(&title, &title, 1)).unwrap()).await;
-    let work = async || {
+    let work = async |store: &Arc<dyn ViewStore>| {
         let mut fenced = 0;
         loop {
             let expected = store.checkpoint(&projection).await.unwrap();
@@ -216,7 +219,9 @@ pub async fn of_two_workers_on_one_projection_one_is_fenced_off(store: &Arc<dyn 
             }
         }
     };
-    let fenced = timeout(LIMIT, async { tokio::join!(work(), work(), work()) }).await.unwrap();
+    let fenced = timeout(LIMIT, async { tokio::join!(work(store), work(store), work(of_another_process)) })
+        .await
+        .unwrap();
     let counted = get(&**store, &title).await.unwrap().copies;
     assert_eq!(counted, 1 + i64::try_from(BATCHES).unwrap(), "fenced off: {fenced:?}");
 }

@@ -16,6 +16,8 @@ pub struct MotoServer {
 impl MotoServer {
     pub async fn start() -> Result<Self> {
         let (folder, port) = (tempfile::tempdir()?, free_port()?);
+        let credentials = "[default]\naws_access_key_id = test\naws_secret_access_key = test\n";
+        std::fs::write(folder.path().join("credentials"), credentials)?;
         let mut server = Self { process: Self::spawn(&folder, port)?, port, folder };
         server.process.listens_on(port).await?;
         Ok(server)
@@ -35,10 +37,10 @@ impl MotoServer {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What a process needs in its environment to be let in.
-    pub fn credentials() -> Vec<(String, String)> {
-        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        vec![pair("AWS_ACCESS_KEY_ID", "test"), pair("AWS_SECRET_ACCESS_KEY", "test")]
+    /// Value for `CHORUS_MEDIA`: a bucket on the server, and a file with what lets one in.
+    pub fn media_url(&self, bucket: &str) -> String {
+        let credentials = self.folder.path().join("credentials");
+        format!("s3://{bucket}?endpoint={}&credentials_file={}", self.endpoint(), credentials.display())
     }
 
     pub fn kill(&mut self) -> Result<()> {

@@ -3,6 +3,7 @@
 
 mod log_on_jetstream;
 mod log_on_sqlite;
+mod media;
 mod views_on_mongo;
 mod views_on_sqlite;
 
@@ -39,10 +40,10 @@ fn written_v1() -> Vec<Message> {
     ]
 }
 
-async fn keeps_the_contract_of_the_view_store(store: &Arc<dyn ViewStore>) {
+async fn keeps_the_contract_of_the_view_store(store: &Arc<dyn ViewStore>, twin: &Arc<dyn ViewStore>) {
     contract::documents_are_read_back_as_they_were_put(&**store).await;
     contract::a_commit_is_all_or_nothing_and_moves_its_checkpoint(&**store).await;
-    contract::of_two_workers_on_one_projection_one_is_fenced_off(store).await;
+    contract::of_two_workers_on_one_projection_one_is_fenced_off(store, twin).await;
     contract::writes_to_several_views_stand_or_fall_together(store).await;
     contract::a_patch_sets_and_counts_and_leaves_the_rest(&**store).await;
     contract::a_deletion_takes_what_it_names_and_nothing_else(&**store).await;

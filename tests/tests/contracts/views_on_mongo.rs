@@ -12,13 +12,17 @@ struct Mongo {
     store: Arc<dyn ViewStore>,
 }
 
+async fn open(cable: &Cable) -> Arc<dyn ViewStore> {
+    // Directly, because the set would tell the client the way around the cable.
+    let setting = format!("mongodb://127.0.0.1:{}/contract?directConnection=true", cable.port());
+    Arc::new(MongoViews::open(&setting, VIEWS).await.unwrap())
+}
+
 impl Mongo {
     async fn start() -> Self {
         let server = MongoServer::start().await.unwrap();
         let cable = Cable::to(server.port()).await.unwrap();
-        // Directly, because the set would tell the client the way around the cable.
-        let setting = format!("mongodb://127.0.0.1:{}/contract?directConnection=true", cable.port());
-        let store = Arc::new(MongoViews::open(&setting, VIEWS).await.unwrap());
+        let store = open(&cable).await;
         Self { server, cable, store }
     }
 }
@@ -45,7 +49,7 @@ impl ViewEngine for Mongo {
 #[tokio::test(flavor = "multi_thread")]
 async fn mongo_keeps_the_contract_of_the_view_store() {
     let mut engine = Mongo::start().await;
-    crate::keeps_the_contract_of_the_view_store(&engine.store).await;
+    crate::keeps_the_contract_of_the_view_store(&engine.store, &open(&engine.cable).await).await;
     contract::an_outage_is_told_and_ends_by_itself(&mut engine).await;
     contract::every_batch_is_taken_in_once_however_often_the_engine_is_killed(&mut engine).await;
 }

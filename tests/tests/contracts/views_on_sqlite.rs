@@ -11,7 +11,7 @@ async fn open(folder: &tempfile::TempDir) -> Arc<dyn ViewStore> {
 async fn sqlite_keeps_the_contract_of_the_view_store() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder).await;
-    crate::keeps_the_contract_of_the_view_store(&store).await;
+    crate::keeps_the_contract_of_the_view_store(&store, &open(&folder).await).await;
     drop(store);
     // What is there is opened, not made again.
     contract::sizes_are_told(&*open(&folder).await).await;

@@ -8,6 +8,7 @@ use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RES
 use mongodb::options::{ReadConcern, WriteConcern};
 use serde_json::{Map, Value};
 
+use super::errors::is_interrupted;
 use super::prepare::keys;
 use super::read::equal;
 use super::{CHECKPOINTS, MongoViews, PARKED};
@@ -20,30 +21,32 @@ const RETRY_PAUSE: Duration = Duration::from_millis(10);
 const STATEMENTS: usize = 1000;
 
 impl MongoViews {
-    pub(super) async fn commit_batch(&self, commit: Commit<'_>) -> Result<(), CommitError> {
-        if commit.expected == 0 {
-            self.ensure_checkpoint(commit.projection).await?;
-        }
-        let mut session = self.client.start_session().await.map_err(StoreError::from)?;
+    pub(super) async fn commit_in(
+        &self,
+        session: &mut ClientSession,
+        commit: &Commit<'_>,
+    ) -> Result<(), CommitError> {
+        let mut outcome_unknown = false;
         for attempt in 1.. {
-            match self.try_commit(&mut session, &commit).await {
-                Err(Attempt::Transient(_)) if attempt < ATTEMPTS => {
-                    tokio::time::sleep(RETRY_PAUSE * attempt).await;
-                }
-                Err(Attempt::Unknown(error)) => {
-                    // The transaction may have been committed: then the checkpoint is where it moved it.
-                    let actual = self.find_checkpoint(commit.projection).await?;
-                    if actual == commit.checkpoint {
-                        return Ok(());
-                    }
-                    if attempt >= ATTEMPTS {
-                        return Err(StoreError::from(error).into());
-                    }
-                }
-                Err(Attempt::Transient(error)) => return Err(StoreError::from(error).into()),
-                Err(Attempt::Failed(error)) => return Err(error),
+            let error = match self.try_commit(session, commit).await {
                 Ok(()) => return Ok(()),
+                // It was this very batch, from an attempt before.
+                Err(Attempt::Failed(CommitError::Fenced { actual }))
+                    if outcome_unknown && actual == commit.checkpoint =>
+                {
+                    return Ok(());
+                }
+                Err(Attempt::Failed(error)) => return Err(error),
+                Err(Attempt::Transient(error)) => error,
+                Err(Attempt::Unknown(error)) => {
+                    outcome_unknown = true;
+                    error
+                }
+            };
+            if attempt == ATTEMPTS {
+                return Err(StoreError::from(error).into());
             }
+            tokio::time::sleep(RETRY_PAUSE * attempt).await;
         }
         Ok(())
     }
@@ -55,17 +58,26 @@ impl MongoViews {
             .write_concern(WriteConcern::majority())
             .await?;
         if let Err(error) = self.write_all(session, commit).await {
-            // An abort that fails leaves the server to end the transaction by its own time limit.
+            // An abort that fails leaves the transaction to the server, or to the worker that begins next.
             let _ = session.abort_transaction().await;
             return Err(error);
         }
-        session.commit_transaction().await.map_err(|error| {
-            if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) {
-                Attempt::Unknown(error)
-            } else {
-                Attempt::from(error)
+        let mut committed = session.commit_transaction().await;
+        for _ in 1..ATTEMPTS {
+            match &committed {
+                // Committing again does no harm, and may tell what became of it.
+                Err(error) if is_unknown(error) => {
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                    committed = session.commit_transaction().await;
+                }
+                _ => break,
             }
-        })
+        }
+        committed.map_err(
+            |error| {
+                if is_unknown(&error) { Attempt::Unknown(error) } else { Attempt::from(error) }
+            },
+        )
     }
 
     /// The checkpoint comes first: a worker that has been fenced off then loses nothing but a round trip.
@@ -150,23 +162,6 @@ impl MongoViews {
         drop(stream);
         self.run(session, into.name, Batch::Updates(puts)).await
     }
-
-    /// A compare-and-set needs something to compare; made outside the transaction, where two may try at once.
-    async fn ensure_checkpoint(&self, projection: &str) -> Result<(), StoreError> {
-        let made = self
-            .collection(CHECKPOINTS)
-            .update_one(doc! { "_id": projection }, doc! { "$setOnInsert": { "position": 0_i64 } })
-            .upsert(true)
-            .await;
-        match made {
-            Ok(_) => Ok(()),
-            // Somebody else made it in the same instant: then it is there, and nothing was to be done.
-            Err(_) if self.collection(CHECKPOINTS).find_one(doc! { "_id": projection }).await?.is_some() => {
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
 }
 
 /// How an attempt at a transaction ended, if it was not committed for certain.
@@ -178,9 +173,15 @@ enum Attempt {
     Failed(CommitError),
 }
 
+/// Whether a commit that failed may have been made all the same. The server puts no label on the answer to a worker
+/// whose session another one has ended.
+fn is_unknown(error: &mongodb::error::Error) -> bool {
+    error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) || is_interrupted(error)
+}
+
 impl From<mongodb::error::Error> for Attempt {
     fn from(error: mongodb::error::Error) -> Self {
-        if error.contains_label(TRANSIENT_TRANSACTION_ERROR) {
+        if error.contains_label(TRANSIENT_TRANSACTION_ERROR) || is_interrupted(&error) {
             Self::Transient(error)
         } else {
             Self::Failed(StoreError::from(error).into())

@@ -1,13 +1,40 @@
-use mongodb::error::{Error, ErrorKind};
+use mongodb::error::{Error, ErrorKind, WriteFailure};
 
 use crate::StoreError;
 
 /// Server errors that mean "not now": a primary that steps down or starts, a shutdown, an interruption, a time limit,
 /// a write conflict. Source: <https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml>.
 const PASSING: &[i32] = &[
-    6, 7, 24, 50, 63, 89, 91, 112, 133, 134, 150, 189, 202, 251, 262, 9001, 10107, 11600, 11602, 13388,
-    13435, 13436, 234, 317, 14031,
+    6,
+    7,
+    24,
+    50,
+    63,
+    89,
+    91,
+    112,
+    133,
+    134,
+    150,
+    189,
+    202,
+    251,
+    262,
+    9001,
+    10107,
+    11600,
+    INTERRUPTED,
+    11602,
+    13388,
+    13435,
+    13436,
+    234,
+    317,
+    14031,
 ];
+
+const INTERRUPTED: i32 = 11601;
+const DUPLICATE_KEY: i32 = 11000;
 
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
@@ -22,12 +49,33 @@ fn is_passing(error: &Error) -> bool {
     {
         return true;
     }
-    match error.kind.as_ref() {
+    if code(error).is_some_and(|code| PASSING.contains(&code)) {
+        return true;
+    }
+    matches!(
+        error.kind.as_ref(),
         ErrorKind::Io(_)
-        | ErrorKind::ServerSelection { .. }
-        | ErrorKind::ConnectionPoolCleared { .. }
-        | ErrorKind::DnsResolve { .. } => true,
-        ErrorKind::Command(command) => PASSING.contains(&command.code),
-        _ => false,
+            | ErrorKind::ServerSelection { .. }
+            | ErrorKind::ConnectionPoolCleared { .. }
+            | ErrorKind::DnsResolve { .. }
+    )
+}
+
+/// Whether somebody ended the session in which this was done.
+pub(super) fn is_interrupted(error: &Error) -> bool {
+    code(error) == Some(INTERRUPTED)
+}
+
+/// Whether there is a document of that key already.
+pub(super) fn is_duplicate(error: &Error) -> bool {
+    code(error) == Some(DUPLICATE_KEY)
+}
+
+fn code(error: &Error) -> Option<i32> {
+    match error.kind.as_ref() {
+        ErrorKind::Command(command) => Some(command.code),
+        ErrorKind::Write(WriteFailure::WriteConcernError(error)) => Some(error.code),
+        ErrorKind::Write(WriteFailure::WriteError(error)) => Some(error.code),
+        _ => None,
     }
 }

@@ -3,7 +3,7 @@ use mongodb::IndexModel;
 use mongodb::bson::{Document, doc};
 use mongodb::options::IndexOptions;
 
-use super::{CHECKPOINTS, MongoViews, PARKED};
+use super::{CHECKPOINTS, MongoViews, PARKED, WORKERS};
 use crate::store::sort_fields;
 use crate::{Direction, Index, StoreError};
 
@@ -23,7 +23,7 @@ impl MongoViews {
     /// Collections and indexes cannot be made inside a transaction, so all are made before the first.
     pub(super) async fn prepare(&self) -> Result<(), StoreError> {
         let there: Vec<String> = self.database.list_collection_names().await?;
-        let wanted = self.views.iter().map(|view| view.name).chain([CHECKPOINTS, PARKED]);
+        let wanted = self.views.iter().map(|view| view.name).chain([CHECKPOINTS, PARKED, WORKERS]);
         for name in wanted.filter(|name| !there.iter().any(|found| found == name)) {
             let made = self.database.create_collection(name).await;
             // Two processes may start at once; who comes second finds it made.

@@ -1,0 +1,213 @@
+//! The runner on a real log and a real view store: what it does with events that cannot be taken in, and with a
+//! second worker.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::DateTime;
+use events::{
+    Draft, Envelope, Event, EventId, MasterKeys, Message, Personal, Position, PostId, PostLiked,
+    PostPublished, PostText, PostUnliked, SealedLog, SessionId, Subject, UserId, open_sealed,
+};
+use projector::projections::{Likes, Posts, Sessions};
+use projector::{Projection, ProjectionState, Projector, Statuses, run};
+use service::shutdown::Tasks;
+use uuid::Uuid;
+use views::posts::Post;
+use views::{Parked, SqliteViews, ViewStore, ViewStoreExt};
+
+/// How long a state is waited for.
+const LIMIT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(10);
+
+const POST: PostId = PostId::new(Uuid::from_u128(0x90));
+const AUTHOR: UserId = user(0);
+
+const fn user(n: u128) -> UserId {
+    UserId::new(Uuid::from_u128(n))
+}
+
+struct World {
+    log: SealedLog,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = MasterKeys::parse(&MasterKeys::generate()).unwrap();
+        let setting = format!("sqlite:{}", folder.path().join("events.db").display());
+        Self { log: open_sealed(&setting, None, &keys).await.unwrap(), folder }
+    }
+
+    /// With a store of its own, as another process has.
+    async fn worker(&self, projection: impl Projection) -> Worker {
+        let store: Arc<dyn ViewStore> =
+            Arc::new(SqliteViews::open(&self.folder.path().join("views.db"), views::ALL).await.unwrap());
+        let (name, tasks) = (projection.name(), Tasks::default());
+        let projector = Projector { log: self.log.clone(), store: store.clone() };
+        let statuses = run(&projector, vec![Arc::new(projection)], &tasks);
+        Worker { name, store, tasks, statuses }
+    }
+
+    async fn append(&self, event: impl Into<Event>, expected: u64) -> u64 {
+        let event = event.into();
+        let Envelope { id, time, actor, correlation, causation, traceparent, .. } =
+            envelope(event.wire_name(), event.subject());
+        let draft = Draft { id, time, actor, correlation, causation, traceparent, event };
+        self.log.append(draft, Position(expected)).await.unwrap().0
+    }
+
+    async fn like(&self, n: u128) -> u64 {
+        self.append(PostLiked { post: POST, user: user(n), post_author: AUTHOR }, 0).await
+    }
+
+    /// An event as this version of the program does not write it.
+    async fn append_raw(&self, event_type: &'static str, subject: Subject, body: &'static str) -> u64 {
+        let message = Message { envelope: envelope(event_type, subject), body: body.into() };
+        self.log.raw().append(&message, Position::START).await.unwrap().0
+    }
+}
+
+fn any_id() -> Uuid {
+    Uuid::from_u128(rand::random())
+}
+
+fn envelope(event_type: &'static str, subject: Subject) -> Envelope {
+    Envelope {
+        id: EventId::new(any_id()),
+        event_type: event_type.into(),
+        source: "test".into(),
+        time: DateTime::UNIX_EPOCH,
+        subject,
+        actor: None,
+        correlation: any_id(),
+        causation: None,
+        traceparent: None,
+    }
+}
+
+struct Worker {
+    name: &'static str,
+    store: Arc<dyn ViewStore>,
+    tasks: Tasks,
+    statuses: Statuses,
+}
+
+impl Worker {
+    fn state(&self) -> ProjectionState {
+        self.statuses.all()[self.name].clone()
+    }
+
+    async fn waits_for(&self, what: impl Fn(&ProjectionState) -> bool) -> ProjectionState {
+        let reached = async {
+            while !what(&self.state()) {
+                tokio::time::sleep(POLL).await;
+            }
+            self.state()
+        };
+        tokio::time::timeout(LIMIT, reached).await.unwrap_or_else(|_| panic!("it is {:?}", self.state()))
+    }
+
+    async fn has_passed(&self, position: u64) {
+        self.waits_for(|state| matches!(state, ProjectionState::Following(passed) if *passed >= position))
+            .await;
+    }
+
+    /// Why it stopped.
+    async fn has_stopped(&self) -> String {
+        match self.waits_for(|state| matches!(state, ProjectionState::Stopped(_))).await {
+            ProjectionState::Stopped(why) => why,
+            state => panic!("{state:?}"),
+        }
+    }
+
+    fn stands_by(&self) -> bool {
+        self.state() == ProjectionState::StandingBy
+    }
+
+    async fn documents(&self) -> u64 {
+        self.store.sizes().await.unwrap()[self.name].documents
+    }
+
+    async fn parked(&self) -> Vec<Parked> {
+        self.store.parked(self.name, 10).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_set_aside_with_its_reason_and_the_view_goes_on() {
+    let world = World::new().await;
+    world.like(1).await;
+    let broken = world.append_raw("like.liked.v1", Subject::Like(POST, user(2)), r#"{"post":7}"#).await;
+    let last = world.like(3).await;
+    let worker = world.worker(Likes).await;
+    worker.has_passed(last).await;
+    assert_eq!(worker.documents().await, 2);
+    let parked = worker.parked().await;
+    let [Parked { position, event_type, error }] = parked.as_slice() else { panic!("{parked:?}") };
+    assert_eq!((*position, event_type.as_str()), (broken, "like.liked.v1"));
+    assert!(error.contains("expected an id"), "{error}");
+    worker.statuses.ready().unwrap();
+}
+
+#[tokio::test]
+async fn a_view_that_cannot_do_without_an_event_stops_before_it_and_says_so() {
+    let world = World::new().await;
+    let session = Subject::Session(AUTHOR, SessionId::new(Uuid::from_u128(0x5e)));
+    let broken = world.append_raw("session.started.v1", session, "{}").await;
+    let worker = world.worker(Sessions).await;
+    let why = worker.has_stopped().await;
+    assert!(why.contains("session.started.v1") && why.contains(&broken.to_string()), "{why}");
+    assert_eq!(worker.store.checkpoint(worker.name).await.unwrap(), 0);
+    assert_eq!(worker.parked().await, []);
+    assert!(worker.statuses.ready().unwrap_err().contains("sessions"));
+}
+
+/// After a deployment was rolled back, the older program meets what the newer one wrote: to pass over it would lose
+/// it for good.
+#[tokio::test]
+async fn no_view_passes_over_an_event_of_a_newer_program() {
+    let world = World::new().await;
+    let before = world.like(1).await;
+    let newer = world.append_raw("like.adored.v1", Subject::Like(POST, user(2)), "{}").await;
+    world.like(3).await;
+    let worker = world.worker(Likes).await;
+    let why = worker.has_stopped().await;
+    assert!(why.contains("like.adored.v1") && why.contains(&newer.to_string()), "{why}");
+    assert_eq!(worker.store.checkpoint(worker.name).await.unwrap(), before);
+    assert_eq!((worker.documents().await, worker.parked().await), (1, vec![]));
+}
+
+#[tokio::test]
+async fn a_second_worker_stands_by_and_takes_over_when_the_first_is_gone() {
+    let world = World::new().await;
+    let (first, second) = (world.worker(Posts).await, world.worker(Posts).await);
+    let text = Personal::Open(PostText::default());
+    let mut position =
+        world.append(PostPublished { post: POST, author: AUTHOR, images: vec![], text }, 0).await;
+    let mut likes = 0;
+    let fenced = async {
+        // Both begin; with an event that both take, one of them is fenced off.
+        while !first.stands_by() && !second.stands_by() {
+            likes += 1;
+            position = world.like(likes).await;
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, fenced).await.unwrap();
+    let (active, standby) = if first.stands_by() { (second, first) } else { (first, second) };
+    active.has_passed(position).await;
+
+    assert!(active.tasks.stop().await);
+    let liked = world.like(likes + 1).await;
+    let unliked = PostUnliked { post: POST, user: user(likes + 1), post_author: AUTHOR };
+    position = world.append(unliked, liked).await;
+    standby.has_passed(position).await;
+    // Each event was taken in by one of the two: none lost between them, none counted twice.
+    let found: Option<Post> = standby.store.get(&POST.to_string()).await.unwrap();
+    assert_eq!(found.unwrap().likes, i64::try_from(likes).unwrap());
+    assert_eq!(standby.store.checkpoint(standby.name).await.unwrap(), position);
+}

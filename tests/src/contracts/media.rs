@@ -1,0 +1,70 @@
+//! The contract of [`MediaStore`].
+
+use bytes::{Bytes, BytesMut};
+use futures::TryStreamExt;
+use service::media::{MediaError, MediaKey, MediaObject, MediaStore, Part};
+
+fn key(name: &str) -> MediaKey {
+    MediaKey::parse(&format!("contract/{:016x}/{name}", rand::random::<u64>())).unwrap()
+}
+
+async fn bytes(object: MediaObject) -> Bytes {
+    let whole: BytesMut = object.body.try_collect().await.unwrap();
+    whole.freeze()
+}
+
+fn content(length: usize) -> Bytes {
+    (0..length).map(|n| n.to_le_bytes()[0]).collect()
+}
+
+pub async fn what_is_put_is_got_whole(store: &dyn MediaStore) {
+    for length in [1, 1000, 3_000_000] {
+        let (key, content) = (key("a.jpg"), content(length));
+        store.put(&key, content.clone()).await.unwrap();
+        let found = store.get(&key, None).await.unwrap().unwrap();
+        assert_eq!((found.size, found.range.clone()), (length as u64, 0..=length as u64 - 1));
+        assert_eq!(bytes(found).await, content);
+    }
+    assert!(store.get(&key("none.jpg"), None).await.unwrap().is_none());
+    store.check().await.unwrap();
+}
+
+pub async fn what_is_put_again_replaces_and_what_is_deleted_is_gone(store: &dyn MediaStore) {
+    let key = key("a.png");
+    store.put(&key, content(10)).await.unwrap();
+    store.put(&key, content(5)).await.unwrap();
+    assert_eq!(bytes(store.get(&key, None).await.unwrap().unwrap()).await, content(5));
+    for _ in 0..2 {
+        store.delete(&key).await.unwrap();
+        assert!(store.get(&key, None).await.unwrap().is_none());
+    }
+}
+
+pub async fn a_part_is_got_alone(store: &dyn MediaStore) {
+    let (key, whole) = (key("a.mp3"), content(100));
+    store.put(&key, whole.clone()).await.unwrap();
+    for (part, range) in [
+        (Part::From(0, Some(9)), 0..=9),
+        (Part::From(90, None), 90..=99),
+        (Part::From(90, Some(5000)), 90..=99),
+        (Part::Last(7), 93..=99),
+        (Part::Last(5000), 0..=99),
+    ] {
+        let found = store.get(&key, Some(part)).await.unwrap().unwrap();
+        assert_eq!((found.size, found.range.clone()), (100, range.clone()), "{part:?}");
+        let range = usize::try_from(*range.start()).unwrap()..=usize::try_from(*range.end()).unwrap();
+        assert_eq!(bytes(found).await, whole.slice(range), "{part:?}");
+    }
+    let beyond = store.get(&key, Some(Part::From(100, None))).await;
+    assert!(matches!(beyond, Err(MediaError::BeyondEnd(100))), "{beyond:?}");
+}
+
+/// Out of reach, every call says so.
+pub async fn an_outage_is_told(store: &dyn MediaStore) {
+    let key = key("a.jpg");
+    let unavailable = |outcome: Result<(), MediaError>| matches!(outcome, Err(MediaError::Unavailable(_)));
+    assert!(unavailable(store.put(&key, content(10)).await));
+    assert!(unavailable(store.get(&key, None).await.map(drop)));
+    assert!(unavailable(store.delete(&key).await));
+    assert!(unavailable(store.check().await));
+}

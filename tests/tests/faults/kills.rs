@@ -1,0 +1,209 @@
+//! `kill -9` at any moment loses nothing that was acknowledged and applies nothing twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use events::{Event, Recorded, Subject};
+use futures::future::join_all;
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use tests::chorus::{Chorus, Service};
+use tests::client::{Api, User};
+use tests::model::{World, all_events};
+
+const KILLS: usize = 12;
+const WORKERS: usize = 8;
+/// How long a request is repeated until it is answered.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_one_machine_nothing_acknowledged_is_lost_and_nothing_is_applied_twice() {
+    let chorus = Chorus::one_machine().await.unwrap();
+    kill_under_load(chorus, &[Service::Chorus]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_one_machine_nothing_acknowledged_is_lost_and_nothing_is_applied_twice() {
+    let chorus = Chorus::distributed().await.unwrap();
+    kill_under_load(chorus, &[Service::CommandApi, Service::Projector]).await;
+}
+
+/// A command that was acknowledged, and where its event stands.
+struct Acknowledged {
+    position: u64,
+    changed: bool,
+    about: Expected,
+}
+
+enum Expected {
+    Like { post: String, user: String },
+    Follow { follower: String, followee: String },
+    Comment { id: String },
+    Post { id: String },
+}
+
+struct Load {
+    api: Api,
+    users: Vec<User>,
+    posts: Vec<String>,
+    stop: AtomicBool,
+    keys: AtomicU64,
+}
+
+impl Load {
+    /// Sends a command until it is answered: always under the same key, as a client does that does not know what
+    /// became of its request. None if the server took too long to come back.
+    async fn insist(&self, request: impl Fn() -> RequestBuilder) -> Option<Value> {
+        let key = self.keys.fetch_add(1, Ordering::Relaxed).to_string();
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            match self.api.try_send(request().header("Idempotency-Key", &key)).await {
+                Ok(answer) if answer.status.is_success() => return Some(answer.json()),
+                // The proxy answers for a service that is down.
+                Ok(answer) if answer.status.is_server_error() => {}
+                Ok(answer) => panic!("refused: {} {}", answer.status, answer.text()),
+                Err(_broken) => {}
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        None
+    }
+
+    async fn act(&self) -> Option<Acknowledged> {
+        let (user, other, post, what) = {
+            let mut rng = rand::rng();
+            let user = self.users.choose(&mut rng)?;
+            (
+                user,
+                self.users.choose(&mut rng)?,
+                self.posts.choose(&mut rng)?.clone(),
+                rng.random_range(0..10),
+            )
+        };
+        let with_token = |method, path: &str| self.api.request(method, path).bearer_auth(&user.token);
+        let like = format!("/v1/posts/{post}/like");
+        let follow = format!("/v1/users/{}/follow", other.id);
+        let comments = format!("/v1/posts/{post}/comments");
+        let (receipt, about) = match what {
+            0..=4 => {
+                let method = if rand::random() { Method::PUT } else { Method::DELETE };
+                let receipt = self.insist(|| with_token(method.clone(), &like)).await?;
+                (receipt, Expected::Like { post, user: user.id.clone() })
+            }
+            5..=6 if user.id != other.id => {
+                let method = if rand::random() { Method::PUT } else { Method::DELETE };
+                let receipt = self.insist(|| with_token(method.clone(), &follow)).await?;
+                (receipt, Expected::Follow { follower: user.id.clone(), followee: other.id.clone() })
+            }
+            7 => {
+                let form = || with_token(Method::POST, "/v1/posts").multipart(Api::post_form("under fire"));
+                let receipt = self.insist(form).await?;
+                let id = receipt["id"].as_str().unwrap().to_owned();
+                (receipt, Expected::Post { id })
+            }
+            _ => {
+                let body = json!({ "text": "under fire" });
+                let receipt = self.insist(|| with_token(Method::POST, &comments).json(&body)).await?;
+                let id = receipt["id"].as_str().unwrap().to_owned();
+                (receipt, Expected::Comment { id })
+            }
+        };
+        let (position, changed) = (receipt["position"].as_u64().unwrap(), receipt["changed"] == true);
+        Some(Acknowledged { position, changed, about })
+    }
+
+    async fn work(&self) -> Vec<Acknowledged> {
+        let mut acknowledged = Vec::new();
+        while !self.stop.load(Ordering::Relaxed) {
+            acknowledged.extend(self.act().await);
+        }
+        acknowledged
+    }
+}
+
+async fn kill_under_load(mut chorus: Chorus, victims: &[Service]) {
+    let api = chorus.api();
+    let users = join_all((0..6).map(|_| api.sign_up("user"))).await;
+    let mut posts = Vec::new();
+    for user in &users {
+        posts.push(api.publish(user, "before").await);
+    }
+    let load = Load { api, users, posts, stop: AtomicBool::new(false), keys: AtomicU64::new(0) };
+    let kill = async {
+        for _ in 0..KILLS {
+            let (pause, victim) = {
+                let mut rng = rand::rng();
+                (rng.random_range(30..400), *victims.choose(&mut rng).unwrap())
+            };
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            tokio::task::block_in_place(|| chorus.kill(victim)).unwrap();
+            chorus.start_again(victim).await.unwrap();
+        }
+        load.stop.store(true, Ordering::Relaxed);
+    };
+    let (acknowledged, ()) = tokio::join!(join_all((0..WORKERS).map(|_| load.work())), kill);
+    let acknowledged: Vec<Acknowledged> = acknowledged.into_iter().flatten().collect();
+
+    chorus.settle().await.unwrap();
+    let events = all_events(&chorus.log().await.unwrap()).await.unwrap();
+    assert_acknowledged_stands(&events, &acknowledged);
+    assert_log_is_sound(&events);
+    let expected = World::of_log(&events);
+    let store = chorus.views().await.unwrap();
+    let shown = World::of_views(&*store, &expected).await.unwrap();
+    assert_eq!(shown, expected, "the views differ from a fold of the log");
+    for view in views::ALL {
+        assert_eq!(store.parked(view.name, 10).await.unwrap(), [], "{} has set events aside", view.name);
+    }
+    #[expect(clippy::print_stdout, reason = "a test that drew at random says how much it saw")]
+    {
+        println!("{KILLS} kills, {} commands acknowledged, {} events", acknowledged.len(), events.len());
+    }
+}
+
+/// Every answer told the truth about where its event stands.
+fn assert_acknowledged_stands(events: &[Recorded], acknowledged: &[Acknowledged]) {
+    let by_position: BTreeMap<u64, &Recorded> =
+        events.iter().map(|event| (event.position.0, event)).collect();
+    let mut changed = BTreeSet::new();
+    for Acknowledged { position, changed: is_new, about } in acknowledged {
+        if *position == 0 {
+            // It was so already, and nothing ever had to happen.
+            assert!(!is_new);
+            continue;
+        }
+        let recorded = by_position.get(position).unwrap_or_else(|| panic!("nothing stands at {position}"));
+        let fits = match (&recorded.envelope.subject, about) {
+            (Subject::Like(p, u), Expected::Like { post, user }) => {
+                p.to_string() == *post && u.to_string() == *user
+            }
+            (Subject::Follow(a, b), Expected::Follow { follower, followee }) => {
+                a.to_string() == *follower && b.to_string() == *followee
+            }
+            (Subject::Comment(_, c), Expected::Comment { id }) => c.to_string() == *id,
+            (Subject::Post(p), Expected::Post { id }) => p.to_string() == *id,
+            _ => false,
+        };
+        assert!(fits, "at {position} stands {}", recorded.envelope.subject);
+        assert!(!is_new || changed.insert(*position), "two commands were told that they made {position}");
+    }
+}
+
+/// Positions without gaps, no event twice, toggles that alternate.
+fn assert_log_is_sound(events: &[Recorded]) {
+    let mut ids = BTreeSet::new();
+    let mut liked: BTreeMap<Subject, bool> = BTreeMap::new();
+    for (recorded, place) in events.iter().zip(1..) {
+        assert_eq!(recorded.position.0, place);
+        assert!(ids.insert(recorded.envelope.id), "an event stands twice");
+        if let Event::Like(event) = &recorded.event {
+            let now = matches!(event, events::LikeEvent::PostLiked(_));
+            let before = liked.insert(recorded.envelope.subject, now).unwrap_or(false);
+            assert_ne!(now, before, "{} does not alternate", recorded.envelope.subject);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::json;
+use sqlite::rusqlite::Connection;
+use tests::chorus::{Chorus, Service};
+use tests::client::{Answer, Api, User};
+use tests::model::{World, all_events};
+
+/// How long recovery may take by itself.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// Asks until the answer is the one waited for.
+async fn until(what: &str, ask: impl AsyncFn() -> bool) {
+    let start = Instant::now();
+    while !ask().await {
+        assert!(start.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
+    }
+}
+
+fn assert_unavailable(answer: &Answer) {
+    answer.problem(503, "unavailable");
+    assert!(answer.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
+}
+
+/// The views show what the log says, however they came to it.
+async fn assert_views_follow_the_log(chorus: &Chorus) {
+    chorus.settle().await.unwrap();
+    let expected = World::of_log(&all_events(&chorus.log().await.unwrap()).await.unwrap());
+    let shown = World::of_views(&*chorus.views().await.unwrap(), &expected).await.unwrap();
+    assert_eq!(shown, expected);
+}
+
+struct Scene {
+    api: Api,
+    ann: User,
+    post: String,
+    page: String,
+}
+
+async fn scene(chorus: &Chorus) -> Scene {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let post = api.publish(&ann, "Dawn").await;
+    // Both sides know who Ann is before anything fails.
+    api.get_as(&ann, "/v1/me").await.expect(200);
+    Scene { page: format!("/v1/posts/{post}"), api, ann, post }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_log_commands_say_so_and_queries_go_on() {
+    let mut chorus = Chorus::distributed().await.unwrap();
+    let Scene { api, ann, post, page } = scene(&chorus).await;
+    chorus.nats.as_mut().unwrap().kill().unwrap();
+    for _ in 0..3 {
+        assert_unavailable(&api.like(&ann, &post).await);
+        assert_unavailable(&api.publish_form(&ann, Api::post_form("lost")).await);
+        let name = tests::client::fresh("bob");
+        let body =
+            json!({ "username": name, "email": format!("{name}@example.org"), "password": "a password" });
+        assert_unavailable(&api.post("/v1/accounts", &body).await);
+        // Reading goes on, also for who is logged in.
+        assert_eq!(api.get_as(&ann, &page).await.expect(200).json()["caption"], "Dawn");
+        api.get("/v1/posts").await.expect(200);
+    }
+    chorus.nats.as_mut().unwrap().start_again().await.unwrap();
+    until("commands are taken again", async || api.like(&ann, &post).await.status == 200).await;
+    until("views go on", async || api.post_page(&post).await["likes"] == 1).await;
+    assert_views_follow_the_log(&chorus).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_views_queries_say_so_and_commands_go_on() {
+    let mut chorus = Chorus::distributed().await.unwrap();
+    let Scene { api, ann, post, page } = scene(&chorus).await;
+    let bob = api.sign_up("bob").await;
+    chorus.mongo.as_mut().unwrap().kill().unwrap();
+    for (n, user) in [&ann, &bob].into_iter().enumerate() {
+        assert_unavailable(&api.get(&page).await);
+        assert_unavailable(&api.get_as(user, "/v1/me").await);
+        let liked = api.like(user, &post).await.expect(200);
+        assert_eq!(liked.header("chorus-pending"), Some("true"));
+        assert_eq!(liked.json()["pending"], true);
+        api.post_as(user, &format!("{page}/comments"), &json!({ "text": n.to_string() })).await.expect(201);
+    }
+    chorus.mongo.as_mut().unwrap().start_again().await.unwrap();
+    until("queries are answered again", async || api.get(&page).await.status == 200).await;
+    until("what was done meanwhile is there", async || {
+        let page = api.post_page(&post).await;
+        page["likes"] == 2 && page["comments"] == 2
+    })
+    .await;
+    assert_views_follow_the_log(&chorus).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_media_store_nothing_is_published_and_the_rest_goes_on() {
+    let mut chorus = Chorus::distributed().await.unwrap();
+    let Scene { api, ann, post, .. } = scene(&chorus).await;
+    let head = chorus.raw_log().await.unwrap().head().await.unwrap();
+    chorus.s3.as_mut().unwrap().kill().unwrap();
+    assert_unavailable(&api.publish_form(&ann, Api::post_form("lost")).await);
+    let photo =
+        api.request(Method::PUT, "/v1/me/photo").bearer_auth(&ann.token).body(tests::client::png(10, 10));
+    assert_unavailable(&api.send(photo).await);
+    let picture = api.post_page(&post).await["images"][0]["feed"].as_str().unwrap().to_owned();
+    assert_unavailable(&api.get(&picture).await);
+    assert_eq!(chorus.raw_log().await.unwrap().head().await.unwrap(), head, "an event without its picture");
+    api.like(&ann, &post).await.expect(200);
+    // What comes back has forgotten its bucket: it is a store, and its keeper's to restore.
+    chorus.s3.as_mut().unwrap().start_again().await.unwrap();
+    chorus.stop(Service::CommandApi).unwrap();
+    chorus.start_again(Service::CommandApi).await.unwrap();
+    until("pictures are taken again", async || {
+        api.publish_form(&ann, Api::post_form("found")).await.status == 201
+    })
+    .await;
+}
+
+/// Projections that are down make nothing wrong, only late.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_projector_commands_are_pending_and_caught_up_with_later() {
+    let mut chorus = Chorus::distributed().await.unwrap();
+    let Scene { api, ann, post, .. } = scene(&chorus).await;
+    chorus.kill(Service::Projector).unwrap();
+    assert_eq!(api.like(&ann, &post).await.expect(200).json()["pending"], true);
+    assert_eq!(api.post_page(&post).await["likes"], 0);
+    // Somebody new can log in and read, though the view of sessions does not know them.
+    let name = tests::client::fresh("new");
+    let body = json!({ "username": name, "email": format!("{name}@example.org"), "password": "a password" });
+    let signed_up = api.post("/v1/accounts", &body).await.expect(201).json();
+    let token = signed_up["token"].as_str().unwrap().to_owned();
+    let new = User { id: signed_up["user"].as_str().unwrap().to_owned(), username: name, token };
+    api.get_as(&new, "/v1/posts").await.expect(200);
+    chorus.start_again(Service::Projector).await.unwrap();
+    until("the like is there", async || api.post_page(&post).await["likes"] == 1).await;
+    assert_views_follow_the_log(&chorus).await;
+}
+
+/// On one machine the files themselves can be out of reach: another process holds their lock.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_locked_is_an_outage_that_ends_by_itself() {
+    let chorus = Chorus::one_machine().await.unwrap();
+    let Scene { api, ann, post, page } = scene(&chorus).await;
+    let hold = |file: &str| {
+        let connection = Connection::open(chorus.folder().join("data").join(file)).unwrap();
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        connection
+    };
+    let views = hold("views.db");
+    let liked = api.like(&ann, &post).await.expect(200);
+    assert_eq!(liked.header("chorus-pending"), Some("true"));
+    assert_eq!(api.get(&page).await.expect(200).json()["likes"], 0);
+    drop(views);
+    until("the view goes on", async || api.post_page(&post).await["likes"] == 1).await;
+
+    let log = hold("events.db");
+    let refused = api.delete_as(&ann, &format!("{page}/like")).await;
+    assert_unavailable(&refused);
+    api.get(&page).await.expect(200);
+    drop(log);
+    api.delete_as(&ann, &format!("{page}/like")).await.expect(200);
+    assert_eq!(api.post_page(&post).await["likes"], 0);
+    assert_views_follow_the_log(&chorus).await;
+}
+
+/// A system whose servers come later than itself waits for them, and says that it is not ready.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_starts_before_its_servers_waits_for_them() {
+    let mut chorus = Chorus::distributed().await.unwrap();
+    let Scene { api, ann, post, .. } = scene(&chorus).await;
+    for service in chorus.services() {
+        chorus.stop(service).unwrap();
+    }
+    chorus.nats.as_mut().unwrap().kill().unwrap();
+    chorus.mongo.as_mut().unwrap().kill().unwrap();
+    for service in chorus.services() {
+        chorus.start_again_unready(service).unwrap();
+    }
+    until("all say that they wait", async || {
+        chorus.services().into_iter().all(|service| chorus.printed(service).contains("waiting for"))
+    })
+    .await;
+    chorus.mongo.as_mut().unwrap().start_again().await.unwrap();
+    chorus.nats.as_mut().unwrap().start_again().await.unwrap();
+    until("commands are taken", async || api.like(&ann, &post).await.status == 200).await;
+    until("queries are answered", async || {
+        let answer = api.get(&format!("/v1/posts/{post}")).await;
+        answer.status == 200 && answer.json()["likes"] == 1
+    })
+    .await;
+}
