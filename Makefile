@@ -19,3 +19,8 @@ fmt:
 
 lint:
 	cargo clippy --workspace --all-targets -- --deny warnings
+
+# Real engines and bare handlers beside Chorus; takes about a quarter of an hour. Options: make bench ARGS='--help'
+bench:
+	cargo build --release --workspace --bins
+	target/release/bench $(ARGS)

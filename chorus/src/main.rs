@@ -5,6 +5,10 @@ use std::io::Write;
 use chorus::{demo, openapi, serve};
 use clap::{Parser, Subcommand};
 
+/// Passwords and pictures take memory by the ten mebibytes, and the system's allocator keeps what each thread has had.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The open backend for social, photo and music apps
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true)]

@@ -18,6 +18,10 @@ use service::tokens::SigningKeys;
 use service::{clock, http, media, telemetry};
 use tokio::net::TcpListener;
 
+/// Passwords and pictures take memory by the ten mebibytes, and the system's allocator keeps what each thread has had.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The write side of Chorus: takes every request but GET and HEAD
 #[derive(Debug, Parser)]
 #[command(version)]

@@ -14,6 +14,11 @@ pub struct Position(pub u64);
 impl Position {
     /// Before the first event; as an expected position: the subject has no event yet.
     pub const START: Self = Self(0);
+
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
 }
 
 impl fmt::Display for Position {

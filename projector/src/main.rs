@@ -15,6 +15,10 @@ use service::start::{patiently, without_password};
 use service::{http, telemetry};
 use tokio::net::TcpListener;
 
+/// Passwords and pictures take memory by the ten mebibytes, and the system's allocator keeps what each thread has had.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Builds the views of Chorus from its log; listens only to tell how it is doing
 #[derive(Debug, Parser)]
 #[command(version)]

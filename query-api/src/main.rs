@@ -16,6 +16,10 @@ use service::start::{patiently, without_password};
 use service::{clock, http, media, telemetry};
 use tokio::net::TcpListener;
 
+/// Passwords and pictures take memory by the ten mebibytes, and the system's allocator keeps what each thread has had.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The read side of Chorus: takes GET and HEAD requests
 #[derive(Debug, Parser)]
 #[command(version)]

@@ -120,6 +120,7 @@ const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
 
 async fn add_security_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
+    headers.reserve(SECURITY_HEADERS.len() * 2);
     for (name, value) in SECURITY_HEADERS {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
@@ -132,9 +133,12 @@ async fn observe(mut request: Request, next: Next) -> Response {
     let context = context(request.headers());
     let method = request.method().clone();
     // The route as it is written, so that ids in paths do not make a metric each.
-    let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
-    let span = tracing::info_span!("http", %method, route, request = %context.id, status = field::Empty);
-    let id = HeaderValue::from_str(&context.id.to_string()).ok();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
+    let mut text = Uuid::encode_buffer();
+    let id = &*context.id.hyphenated().encode_lower(&mut text);
+    let span = tracing::info_span!("http", %method, route, request = id, status = field::Empty);
+    let id = HeaderValue::from_str(id).ok();
     request.extensions_mut().insert(context);
     let mut response = async {
         match tokio::time::timeout(REQUEST_LIMIT, next.run(request)).await {
@@ -151,8 +155,11 @@ async fn observe(mut request: Request, next: Next) -> Response {
     if let Some(id) = id {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    let labels =
-        [("method", method.as_str().to_owned()), ("route", route), ("status", status.as_str().to_owned())];
+    let labels = [
+        ("method", method.as_str().to_owned()),
+        ("route", route.to_owned()),
+        ("status", status.as_str().to_owned()),
+    ];
     metrics::histogram!("chorus_http_request_seconds", &labels).record(start.elapsed().as_secs_f64());
     response
 }

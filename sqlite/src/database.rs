@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::Error;
@@ -11,6 +12,9 @@ use crate::writer::Writer;
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Page cache of one connection, in KiB (SQLite takes a negative number as KiB).
 const CACHE_KIB: i64 = -8192;
+/// Pages (of 4 KiB) in the write-ahead log before they are moved into the file: four times SQLite's default, since a
+/// page that is written again and again then moves once.
+const CHECKPOINT_PAGES: i64 = 4000;
 /// Prepared statements kept by one connection: more than any adapter has.
 const STATEMENTS_KEPT: usize = 256;
 /// Reading connections kept open for the next reader; more are opened when needed and closed after use.
@@ -52,6 +56,10 @@ impl File {
         self.path.display().to_string()
     }
 
+    pub(crate) fn can_be_built_again(&self) -> bool {
+        self.durability == Durability::Rebuildable
+    }
+
     fn connect(&self) -> Result<Connection, rusqlite::Error> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
@@ -59,6 +67,8 @@ impl File {
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(LOCK_WAIT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        // Otherwise a statement with `LIMIT ?` is planned anew for each value.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(
             None,
@@ -69,6 +79,7 @@ impl File {
             },
         )?;
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         Ok(connection)
     }
@@ -119,11 +130,11 @@ impl Database {
             .map_err(|stopped| Error::unavailable(&self.file.name(), stopped))?
     }
 
-    /// Hands work to the writer and waits until it is committed. Work that fails leaves nothing behind. Work is
-    /// done even if the caller stops waiting.
+    /// Hands work to the writer and waits until it is committed. Work that fails leaves nothing behind; a neighbour's
+    /// failure may have it done again, the first time taken back. Work is done even if the caller stops waiting.
     pub async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
         self.writer.write(work).await
     }

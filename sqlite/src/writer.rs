@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
 use rusqlite::Connection;
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
@@ -10,6 +12,9 @@ use crate::database::File;
 const QUEUE: usize = 1024;
 /// Work committed together at most: bounds how long the first of a group waits for the last.
 const GROUP: usize = 512;
+
+/// Of the writer of a file that can be built again: about a third of what any other thread gets.
+const NICENESS: i32 = 5;
 
 /// The one thread that writes. It takes all work that waits, does it in one transaction and commits once, so
 /// that the price of a sync is shared by everyone who was waiting for it; it never waits to fill a group.
@@ -25,46 +30,50 @@ impl Writer {
         let owned = Arc::clone(&file);
         std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
-            .spawn(move || write_groups(&owned, &connection, waiting))
+            .spawn(move || {
+                if owned.can_be_built_again() {
+                    stand_back();
+                }
+                write_groups(&owned, &connection, waiting);
+            })
             .map_err(|e| Error::unavailable(&file.name(), e))?;
         Ok(Self { file, queue })
     }
 
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
         let stopped = || Error::unavailable(&self.file.name(), "its writer has stopped");
         let (reply, answer) = oneshot::channel();
-        let job = Job { work: Some(work), outcome: None, reply };
+        let job = Job { work, outcome: None, reply };
         self.queue.send(Box::new(job)).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
 }
 
 trait Work: Send {
-    /// Does the work inside the group's transaction; true if its changes are to be kept.
+    /// Does the work inside a transaction; true if its changes are to be kept. What it came to before is forgotten.
     fn run(&mut self, file: &File, connection: &Connection) -> bool;
     /// Tells the caller: its own outcome, or why the whole group failed.
     fn answer(self: Box<Self>, group: Result<(), Error>);
 }
 
 struct Job<W, T> {
-    work: Option<W>,
+    work: W,
     outcome: Option<Result<T, Error>>,
     reply: oneshot::Sender<Result<T, Error>>,
 }
 
 impl<W, T> Work for Job<W, T>
 where
-    W: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
+    W: Fn(&Connection) -> rusqlite::Result<T> + Send,
     T: Send,
 {
     fn run(&mut self, file: &File, connection: &Connection) -> bool {
-        let outcome =
-            self.work.take().map(|work| work(connection).map_err(|e| Error::from_sqlite(&file.name(), e)));
-        let keep = matches!(outcome, Some(Ok(_)));
-        self.outcome = outcome;
+        let outcome = (self.work)(connection).map_err(|e| Error::from_sqlite(&file.name(), e));
+        let keep = outcome.is_ok();
+        self.outcome = Some(outcome);
         keep
     }
 
@@ -81,49 +90,67 @@ where
     }
 }
 
+/// Where the machine is short of processors, what can be built again waits for what is being acknowledged; the longer it
+/// waits, the more it does in one transaction.
+fn stand_back() {
+    if let Err(error) = setpriority_process(Some(gettid()), NICENESS) {
+        tracing::debug!(%error, "the writer of what can be built again keeps its priority");
+    }
+}
+
 fn write_groups(file: &File, connection: &Connection, mut waiting: mpsc::Receiver<Box<dyn Work>>) {
     let mut group = Vec::with_capacity(GROUP);
     while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
-        let outcome = commit_group(file, connection, &mut group);
-        if let Err(error) = &outcome {
-            tracing::error!(
-                error = error as &dyn std::error::Error,
-                works = group.len(),
-                "a group was not committed"
-            );
-        }
-        for work in group.drain(..) {
-            work.answer(match &outcome {
-                Ok(()) => Ok(()),
-                Err(error) => Err(repeat(file, error)),
-            });
+        match commit(file, connection, &mut group) {
+            // Which of them failed cannot be taken back alone, so each gets a transaction of its own.
+            Ok(Kept::Nothing) if group.len() > 1 => {
+                for work in group.drain(..) {
+                    let mut alone = [work];
+                    let outcome = commit(file, connection, &mut alone);
+                    let [work] = alone;
+                    answer(file, [work], outcome);
+                }
+            }
+            outcome => answer(file, group.drain(..), outcome),
         }
     }
 }
 
-fn commit_group(file: &File, connection: &Connection, group: &mut [Box<dyn Work>]) -> Result<(), Error> {
-    let failed = |e| Error::from_sqlite(&file.name(), e);
-    let run = |sql: &str| connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
-    run("BEGIN IMMEDIATE").map_err(failed)?;
-    let mut outcome = Ok(0);
-    for work in group {
-        // A savepoint each, so that work that fails half-way takes back its own changes and no one else's.
-        outcome = run("SAVEPOINT work").and_then(|_| {
-            if !work.run(file, connection) {
-                run("ROLLBACK TO work")?;
-            }
-            run("RELEASE work")
+fn answer(file: &File, works: impl IntoIterator<Item = Box<dyn Work>>, outcome: Result<Kept, Error>) {
+    if let Err(error) = &outcome {
+        tracing::error!(error = error as &dyn std::error::Error, "a group was not committed");
+    }
+    for work in works {
+        work.answer(match &outcome {
+            Ok(_) => Ok(()),
+            Err(error) => Err(repeat(file, error)),
         });
-        if outcome.is_err() {
-            break;
-        }
     }
-    let committed = outcome.and_then(|_| run("COMMIT")).map(drop).map_err(failed);
-    if committed.is_err() && !connection.is_autocommit() {
-        // A disk that is full has rolled back by itself; anything else has not.
-        run("ROLLBACK").map_err(failed)?;
+}
+
+/// What became of a group.
+enum Kept {
+    All,
+    /// One of them failed by itself, and all was taken back.
+    Nothing,
+}
+
+/// Does a group's work in one transaction, without savepoints: they would have SQLite keep a copy of each page that is
+/// changed, on behalf of work that hardly ever fails.
+fn commit(file: &File, connection: &Connection, group: &mut [Box<dyn Work>]) -> Result<Kept, Error> {
+    let failed = |e| Error::from_sqlite(&file.name(), e);
+    let run = |sql: &str| {
+        let done = connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+        done.map(drop).map_err(failed)
+    };
+    run("BEGIN IMMEDIATE")?;
+    let kept = group.iter_mut().all(|work| work.run(file, connection));
+    let committed = if kept { run("COMMIT") } else { Ok(()) };
+    // A disk that is full may have rolled back by itself; anything else has not.
+    if !connection.is_autocommit() {
+        run("ROLLBACK")?;
     }
-    committed
+    committed.map(|()| if kept { Kept::All } else { Kept::Nothing })
 }
 
 fn repeat(file: &File, error: &Error) -> Error {

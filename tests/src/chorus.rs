@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use events::{EventLog, MasterKeys, SealedLog};
-use reqwest::{Certificate, Client, ClientBuilder};
 use tempfile::TempDir;
 use views::ViewStore;
 
-use crate::client::Api;
+use crate::client::{Api, client};
 use crate::servers::{CaddyServer, MongoServer, MotoServer, NatsServer, ServerProcess, free_port};
 
 /// How long a system may take to take in what it has been told.
@@ -39,12 +38,6 @@ impl Service {
             Self::QueryApi => "query-api",
         }
     }
-}
-
-/// Every client of a test is made here: the library wants to be told once whose cryptography it uses.
-fn client() -> ClientBuilder {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder()
 }
 
 /// A running system.
@@ -200,15 +193,14 @@ impl Chorus {
         self.services.get(&service).map(|running| running.port)
     }
 
+    /// The memory that one service has at present, in bytes.
+    pub fn resident_memory(&self, service: Service) -> Result<u64> {
+        self.services.get(&service).context("a service that is not there")?.process.resident_memory()
+    }
+
     /// A client of its own for each test, since its connections belong to the test's runtime.
     pub fn api(&self) -> Api {
-        let mut client =
-            client().timeout(Duration::from_secs(35)).redirect(reqwest::redirect::Policy::none());
-        if let Some(proxy) = &self.proxy {
-            let pem = std::fs::read(proxy.root_certificate()).expect("the proxy's certificate");
-            client = client.add_root_certificate(Certificate::from_pem(&pem).expect("a certificate"));
-        }
-        Api::new(client.build().expect("a client"), self.url.clone())
+        Api::of(self.url.clone(), self.proxy.as_ref().map(CaddyServer::root_certificate).as_deref())
     }
 
     /// The log, opened beside the services that use it.
@@ -296,8 +288,8 @@ fn build() -> Result<PathBuf> {
     }
     let output = cargo.output().context("cargo build")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // The test itself lies in `<target>/<profile>/deps`.
-    let test = std::env::current_exe()?;
-    let folder = test.ancestors().nth(2).context("a test outside of a target folder")?;
-    Ok(folder.to_owned())
+    // A test lies in `<target>/<profile>/deps`, a program in `<target>/<profile>`.
+    let this = std::env::current_exe()?;
+    let folder = this.parent().context("a program outside of a target folder")?;
+    Ok(if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder }.to_owned())
 }

@@ -1,12 +1,18 @@
 //! The API as a frontend uses it.
 
 use std::io::Cursor;
+use std::path::Path;
+use std::time::Duration;
 
 use image::{ImageFormat, Rgb, RgbImage};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::multipart::{Form, Part};
-use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, ClientBuilder, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
+
+/// How long an answer may take: longer than any limit of the server's own.
+const ANSWER_LIMIT: Duration = Duration::from_secs(35);
 
 /// Talks to one system.
 #[derive(Debug, Clone)]
@@ -70,15 +76,26 @@ pub struct User {
 
 pub const PASSWORD: &str = "correct horse battery";
 
+/// Every client of a test is made here: the library wants to be told once whose cryptography it uses.
+pub(crate) fn client() -> ClientBuilder {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+}
+
 impl Api {
-    pub fn new(client: Client, url: String) -> Self {
-        Self { client, url }
+    /// Talks to the system at this URL, and trusts the authority with this certificate, if one is given.
+    pub fn of(url: String, authority: Option<&Path>) -> Self {
+        let mut client = client().timeout(ANSWER_LIMIT).redirect(Policy::none());
+        if let Some(authority) = authority {
+            let pem = std::fs::read(authority).expect("the certificate");
+            client = client.add_root_certificate(Certificate::from_pem(&pem).expect("a certificate"));
+        }
+        Self { client: client.build().expect("a client"), url }
     }
 
     /// Talks to whatever address it is given.
     pub fn plain() -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        Self::new(Client::new(), String::new())
+        Self::of(String::new(), None)
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {

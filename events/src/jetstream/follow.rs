@@ -23,8 +23,10 @@ const PULL_EXPIRES: Duration = Duration::from_secs(30);
 const ABANDONED_AFTER: Duration = Duration::from_mins(1);
 /// How often a follower that hears nothing asks where the log ends.
 const HEAD_POLL: Duration = Duration::from_millis(250);
-/// How often a follower that has nothing to do, while others are busy, tells how far it has passed at most.
-const PASS_INTERVAL: Duration = Duration::from_millis(20);
+/// How often a follower that has nothing to do, while others are busy, tells how far it has passed: after a pause of so
+/// many times what it took to find out, within these limits. So it is soon where the server is at ease, and costs a busy
+/// server little.
+const PASS_PAUSE: (u32, Duration, Duration) = (8, Duration::from_millis(1), Duration::from_millis(20));
 /// Pause before a consumer is made anew after an error, growing from the first to the second.
 const RECREATE_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
@@ -101,8 +103,9 @@ impl Source {
                 biased;
                 next = messages.next() => next,
                 passed = self.idle(&mut heard, *reached, next_pass) => {
-                    *reached = passed?;
-                    next_pass = Instant::now() + PASS_INTERVAL;
+                    let (passed, pause) = passed?;
+                    *reached = passed;
+                    next_pass = Instant::now() + pause;
                     if sender.send(Ok(Followed::Passed(*reached))).await.is_err() {
                         return Ok(End::Done);
                     }
@@ -147,13 +150,14 @@ impl Source {
         }
     }
 
-    /// Ends once the log is known to have passed `reached` with nothing for this follower: answers how far.
+    /// Ends once the log is known to have passed `reached` with nothing for this follower: answers how far, and for how
+    /// long not to ask again.
     async fn idle(
         &self,
         heard: &mut watch::Receiver<Position>,
         reached: Position,
         not_before: Instant,
-    ) -> Result<Position, Box<dyn std::error::Error + Send + Sync>> {
+    ) -> Result<(Position, Duration), Box<dyn std::error::Error + Send + Sync>> {
         loop {
             let news = tokio::time::timeout(HEAD_POLL, heard.wait_for(|head| *head > reached)).await;
             let head = match news.map(|heard| heard.map(|head| *head)) {
@@ -164,11 +168,15 @@ impl Source {
                 }
             };
             tokio::time::sleep_until(not_before).await;
-            if !self.anything_after(reached).await? {
-                return Ok(head);
+            let asked = Instant::now();
+            let anything = self.anything_after(reached).await?;
+            let (times, shortest, longest) = PASS_PAUSE;
+            let pause = (asked.elapsed() * times).clamp(shortest, longest);
+            if !anything {
+                return Ok((head, pause));
             }
             // It is on its way, and wakes the follower itself. Until then, not too fast.
-            tokio::time::sleep(PASS_INTERVAL).await;
+            tokio::time::sleep(pause).await;
         }
     }
 

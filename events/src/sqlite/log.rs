@@ -1,6 +1,7 @@
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -47,6 +48,8 @@ const COLUMNS: &str =
 
 /// Events read in one go by a follower.
 const FOLLOW_CHUNK: usize = 1000;
+/// Events kept in memory for followers that are not far behind.
+const RECENT_KEPT: usize = 4096;
 /// How soon a follower sees what another process (an operator's command) has appended. What this process appends,
 /// it sees at once.
 const FOREIGN_APPEND_POLL: Duration = Duration::from_millis(100);
@@ -59,7 +62,7 @@ const NEWS_KEPT: usize = 1024;
 #[derive(Debug)]
 pub struct SqliteLog {
     database: Arc<Database>,
-    appended: watch::Sender<Position>,
+    recent: Arc<Recent>,
     news: broadcast::Sender<Progress>,
 }
 
@@ -67,25 +70,25 @@ impl SqliteLog {
     pub fn open(path: &Path) -> Result<Self, LogError> {
         let database = Arc::new(Database::open(path, Durability::Full, SCHEMA)?);
         let head = database.read(head)?;
-        Ok(Self { database, appended: watch::channel(head).0, news: broadcast::channel(NEWS_KEPT).0 })
+        Ok(Self {
+            database,
+            recent: Arc::new(Recent::after_head(head)),
+            news: broadcast::channel(NEWS_KEPT).0,
+        })
     }
 }
 
 #[async_trait]
 impl EventLog for SqliteLog {
     async fn append(&self, message: &Message, expected: Position) -> Result<Position, AppendError> {
-        let message = message.clone();
+        let inserted = message.clone();
         let position = self
             .database
-            .write(move |connection| insert(connection, &message, expected))
+            .write(move |connection| insert(connection, &inserted, expected))
             .await
             .map_err(LogError::from)?
             .ok_or(AppendError::Conflict)?;
-        self.appended.send_if_modified(|head| {
-            let newer = position > *head;
-            *head = position.max(*head);
-            newer
-        });
+        self.recent.keep(Stored { position, message: message.clone() });
         Ok(position)
     }
 
@@ -116,8 +119,12 @@ impl EventLog for SqliteLog {
 
     fn follow(&self, filter: Filter, after: Position) -> Follow {
         let (sender, follow) = Follow::channel();
-        let reader =
-            Follower { database: Arc::clone(&self.database), appended: self.appended.subscribe(), filter };
+        let reader = Follower {
+            database: Arc::clone(&self.database),
+            recent: Arc::clone(&self.recent),
+            complete: self.recent.complete.subscribe(),
+            filter,
+        };
         #[expect(clippy::disallowed_methods, reason = "it lives as long as its Follow, whoever holds it")]
         tokio::spawn(reader.deliver(after, sender));
         follow
@@ -224,19 +231,95 @@ fn unreadable(column: usize, cause: impl Into<Box<dyn std::error::Error + Send +
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, cause.into())
 }
 
+/// The newest events that this process has appended, so that its many followers need not each read them from the file.
+#[derive(Debug)]
+struct Recent {
+    events: Mutex<BTreeMap<Position, Stored>>,
+    /// Up to here nothing is missing: what followers have to wait for. Commands are answered in any order, so the event
+    /// before one that is kept may still be on its way; or another process has appended it, and a follower finds it in
+    /// the file.
+    complete: watch::Sender<Position>,
+}
+
+impl Recent {
+    fn after_head(head: Position) -> Self {
+        Self { events: Mutex::default(), complete: watch::channel(head).0 }
+    }
+
+    fn keep(&self, stored: Stored) {
+        let mut events = self.events();
+        events.insert(stored.position, stored);
+        if events.len() > RECENT_KEPT {
+            events.pop_first();
+        }
+        self.tell(&events, Position::START);
+    }
+
+    /// A follower has found all up to this position in the file.
+    fn found(&self, position: Position) {
+        self.tell(&self.events(), position);
+    }
+
+    fn tell(&self, events: &BTreeMap<Position, Stored>, found: Position) {
+        self.complete.send_if_modified(|complete| {
+            let before = *complete;
+            *complete = before.max(found);
+            while events.contains_key(&complete.next()) {
+                *complete = complete.next();
+            }
+            *complete > before
+        });
+    }
+
+    /// What follows a position without a gap, as [`read_chunk`] would read it; nothing if the next event is not here.
+    fn after(&self, filter: &Filter, after: Position) -> Option<(Vec<Stored>, Position)> {
+        let kept = self.events();
+        let mut passed = after;
+        let mut events = Vec::new();
+        for (position, stored) in kept.range(after.next()..).take(FOLLOW_CHUNK) {
+            if *position != passed.next() {
+                break;
+            }
+            passed = *position;
+            if filter.takes(stored.message.envelope.subject.kind()) {
+                events.push(stored.clone());
+            }
+        }
+        (passed > after).then_some((events, passed))
+    }
+
+    fn events(&self) -> MutexGuard<'_, BTreeMap<Position, Stored>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 struct Follower {
     database: Arc<Database>,
-    appended: watch::Receiver<Position>,
+    recent: Arc<Recent>,
+    complete: watch::Receiver<Position>,
     filter: Filter,
 }
 
 impl Follower {
+    /// The next events that pass the filter, and the position up to which all were looked at.
+    async fn chunk(&self, after: Position, in_file: bool) -> Result<(Vec<Stored>, Position), sqlite::Error> {
+        if let Some(chunk) = self.recent.after(&self.filter, after) {
+            return Ok(chunk);
+        }
+        if !in_file && *self.complete.borrow() <= after {
+            return Ok((Vec::new(), after));
+        }
+        let filter = self.filter.clone();
+        let chunk = self.database.scan(move |connection| read_chunk(connection, &filter, after)).await?;
+        self.recent.found(chunk.1);
+        Ok(chunk)
+    }
+
     async fn deliver(mut self, after: Position, sender: mpsc::Sender<Result<Followed, LogError>>) {
         let mut reached = after;
+        let mut in_file = true;
         loop {
-            let filter = self.filter.clone();
-            let chunk = self.database.scan(move |connection| read_chunk(connection, &filter, reached)).await;
-            let (events, passed) = match chunk.map_err(LogError::from) {
+            let (events, passed) = match self.chunk(reached, in_file).await.map_err(LogError::from) {
                 Ok(chunk) => chunk,
                 Err(error @ LogError::Corrupt { .. }) => {
                     let _ = sender.send(Err(error)).await;
@@ -262,20 +345,21 @@ impl Follower {
                 reached = passed;
                 continue;
             }
+            in_file = false;
             tokio::select! {
                 () = sender.closed() => return,
-                changed = self.appended.wait_for(|head| *head > reached) => {
+                changed = self.complete.wait_for(|complete| *complete > reached) => {
                     if changed.is_err() {
                         return;
                     }
                 }
-                () = tokio::time::sleep(FOREIGN_APPEND_POLL) => {}
+                () = tokio::time::sleep(FOREIGN_APPEND_POLL) => in_file = true,
             }
         }
     }
 }
 
-/// The next events that pass the filter, and the position up to which all were looked at.
+/// The same, from the file.
 fn read_chunk(
     connection: &Connection,
     filter: &Filter,

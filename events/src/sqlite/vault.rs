@@ -32,7 +32,7 @@ impl KeyVault for SqliteVault {
         let create = move |connection: &Connection| {
             connection
                 .prepare_cached("INSERT INTO keys (name, wrapped) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-                .execute((name.to_string(), wrapped))?;
+                .execute((name.to_string(), &wrapped))?;
             state(connection, name)
         };
         Ok(self.database.write(create).await?)

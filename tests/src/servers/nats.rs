@@ -44,6 +44,11 @@ impl NatsServer {
         self.port
     }
 
+    /// Where it keeps its streams.
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("jetstream")
+    }
+
     /// Value for `CHORUS_LOG`: a log of this name on the server.
     pub fn url(&self, name: &str) -> String {
         format!("nats://127.0.0.1:{}/{name}", self.port)

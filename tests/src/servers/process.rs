@@ -103,17 +103,28 @@ impl ServerProcess {
     }
 
     pub fn signal(&self, signal: &str) -> Result<()> {
+        Command::new("kill").arg(format!("-{signal}")).arg(self.pid()?).status().context("kill")?;
+        Ok(())
+    }
+
+    fn pid(&self) -> Result<String> {
         let start = Instant::now();
-        let pid = loop {
+        loop {
             // Written by the shell a moment after its start.
             match std::fs::read_to_string(&self.pid_file) {
-                Ok(pid) if pid.ends_with('\n') => break pid,
+                Ok(pid) if pid.ends_with('\n') => return Ok(pid.trim().to_owned()),
                 _ if start.elapsed() > START_LIMIT => bail!("no pid in {}", self.pid_file.display()),
                 _ => std::thread::sleep(POLL),
             }
-        };
-        Command::new("kill").arg(format!("-{signal}")).arg(pid.trim()).status().context("kill")?;
-        Ok(())
+        }
+    }
+
+    /// The memory it has at present, in bytes.
+    pub fn resident_memory(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kibibytes * 1024)
     }
 
     fn wait(&mut self) -> Result<()> {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use sqlite::rusqlite::{self, Connection, params_from_iter};
 
 use super::read::{self, SqlValue};
-use super::tables::{direction, field, index_name, table};
+use super::tables::{column, direction, index_name, indexed, table};
 use crate::{Commit, FanOut, Index, KeyPart, Parked, Patch, View, Write};
 
 /// A [`Commit`] that owns what it holds.
@@ -24,7 +24,7 @@ impl Batch {
     }
 
     /// Answers where the checkpoint stands if it is not where it was expected; then nothing has been written.
-    pub(super) fn run(self, connection: &Connection) -> rusqlite::Result<Option<u64>> {
+    pub(super) fn run(&self, connection: &Connection) -> rusqlite::Result<Option<u64>> {
         let actual = read::checkpoint(connection, &self.projection)?;
         if actual != self.expected {
             return Ok(Some(actual));
@@ -64,13 +64,29 @@ fn put(
     key: &str,
     document: &Map<String, Value>,
 ) -> rusqlite::Result<()> {
+    let mut values: Vec<SqlValue> = vec![key.to_owned().into(), json(document).into()];
+    let fields = indexed(view);
+    values.extend(fields.iter().map(|name| SqlValue::from(document.get(*name).unwrap_or(&Value::Null))));
+    let numbers: Vec<String> = (1..=values.len()).map(|number| format!("?{number}")).collect();
     connection
-        .prepare_cached(&format!(
-            "INSERT INTO {} (key, doc) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET doc = excluded.doc",
-            table(view)
-        ))?
-        .execute((key, json(document)))?;
+        .prepare_cached(&format!("{} VALUES ({}) {}", insert(view), numbers.join(", "), or_replace(view)))?
+        .execute(params_from_iter(values))?;
     Ok(())
+}
+
+fn insert(view: &View) -> String {
+    format!("INSERT INTO {} (key, {})", table(view), contents(view).join(", "))
+}
+
+fn or_replace(view: &View) -> String {
+    let replaced: Vec<String> =
+        contents(view).iter().map(|column| format!("{column} = excluded.{column}")).collect();
+    format!("ON CONFLICT DO UPDATE SET {}", replaced.join(", "))
+}
+
+/// The columns of a view's table beside the key.
+fn contents(view: &View) -> Vec<String> {
+    ["doc".to_owned()].into_iter().chain(indexed(view).into_iter().map(column)).collect()
 }
 
 fn json(document: &Map<String, Value>) -> String {
@@ -79,20 +95,30 @@ fn json(document: &Map<String, Value>) -> String {
 }
 
 fn change(connection: &Connection, view: &View, key: &str, patch: &Patch) -> rusqlite::Result<()> {
+    let fields = indexed(view);
     let mut values: Vec<SqlValue> = vec![key.to_owned().into()];
-    let mut changed = "json_set(doc".to_owned();
+    let mut number = |value: SqlValue| {
+        values.push(value);
+        values.len()
+    };
+    let (mut changed, mut columns) = ("json_set(doc".to_owned(), String::new());
     for (name, value) in &patch.set {
-        values.push(value.to_string().into());
         // Through json(), so that a text stays a text, a list a list and a boolean a boolean.
-        let _ = write!(changed, ", '$.{name}', json(?{})", values.len());
+        let _ = write!(changed, ", '$.{name}', json(?{})", number(value.to_string().into()));
+        if fields.contains(&**name) {
+            let _ = write!(columns, ", {} = ?{}", column(name), number(value.into()));
+        }
     }
     for (name, by) in &patch.inc {
-        values.push(SqlValue::from(&Value::from(*by)));
-        let _ = write!(changed, ", '$.{name}', coalesce({}, 0) + ?{}", field(name), values.len());
+        let by = number((&Value::from(*by)).into());
+        let _ = write!(changed, ", '$.{name}', coalesce(doc ->> '$.{name}', 0) + ?{by}");
+        if fields.contains(name) {
+            let column = column(name);
+            let _ = write!(columns, ", {column} = coalesce({column}, 0) + ?{by}");
+        }
     }
-    changed.push(')');
     connection
-        .prepare_cached(&format!("UPDATE {} SET doc = {changed} WHERE key = ?1", table(view)))?
+        .prepare_cached(&format!("UPDATE {} SET doc = {changed}){columns} WHERE key = ?1", table(view)))?
         .execute(params_from_iter(values))?;
     Ok(())
 }
@@ -130,7 +156,7 @@ fn fan_out(connection: &Connection, fan_out: &FanOut) -> rusqlite::Result<()> {
         .iter()
         .map(|part| match part {
             KeyPart::Text(text) => number(text.clone().into()),
-            KeyPart::Field(name) => field(name),
+            KeyPart::Field(name) => format!("(doc ->> '$.{name}')"),
         })
         .collect();
     let same = number(json(document).into());
@@ -138,20 +164,30 @@ fn fan_out(connection: &Connection, fan_out: &FanOut) -> rusqlite::Result<()> {
     let copied = copies
         .iter()
         .fold(String::new(), |sql, copy| format!("{sql}, '$.{}', json(doc -> '$.{}')", copy.to, copy.from));
+    let columns: Vec<String> = indexed(into)
+        .iter()
+        .map(|name| match copies.iter().find(|copy| copy.to == *name) {
+            Some(copy) => format!("doc ->> '$.{}'", copy.from),
+            None => number(document.get(*name).unwrap_or(&Value::Null).into()),
+        })
+        .collect();
+    let columns = [vec![format!("json_set({same}{copied})")], columns].concat();
     let limit =
         number(SqlValue::from(&Value::from(limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(-1)))));
-    let (order, direction) = (field(index.order), direction(index));
+    let (order, direction) = (column(index.order), direction(index));
     connection
         .prepare_cached(&format!(
-            "INSERT INTO {} (key, doc)
-             SELECT {}, json_set({same}{copied}) FROM {} INDEXED BY {} WHERE {}
+            "{}
+             SELECT {}, {} FROM {} INDEXED BY {} WHERE {}
              ORDER BY {order} {direction}, key {direction} LIMIT {limit}
-             ON CONFLICT DO UPDATE SET doc = excluded.doc",
-            table(into),
+             {}",
+            insert(into),
             parts.join(" || '.' || "),
+            columns.join(", "),
             table(over),
             index_name(over, index),
             read::equal(index),
+            or_replace(into),
         ))?
         .execute(params_from_iter(values))?;
     Ok(())

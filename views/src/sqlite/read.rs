@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlite::rusqlite::types::{self, ToSqlOutput};
 use sqlite::rusqlite::{self, Connection, OptionalExtension, Row, ToSql, params_from_iter};
 
-use super::tables::{direction, field, index_name, table};
+use super::tables::{column, direction, index_name, table};
 use crate::store::{ViewSize, prefix_bounds};
 use crate::{Direction, Index, Page, Parked, Plan, Query, StoredDocument, View};
 
@@ -63,7 +63,7 @@ struct Select {
 /// One document more than the page may hold, to know whether there is a next one.
 fn select(query: &Query) -> Select {
     let Query { view, index, equals, prefix, after, limit } = query;
-    let order = field(index.order);
+    let order = column(index.order);
     let mut values: Vec<SqlValue> = equals.iter().map(SqlValue::from).collect();
     let mut sql = format!(
         "SELECT key, doc, {order} FROM {} INDEXED BY {} WHERE {}",
@@ -102,7 +102,7 @@ fn select(query: &Query) -> Select {
 /// The condition that the first parameters equal the equal fields of an index.
 pub(super) fn equal(index: &Index) -> String {
     let conditions: Vec<String> =
-        index.equals.iter().zip(1..).map(|(name, n)| format!("{} = ?{n}", field(name))).collect();
+        index.equals.iter().zip(1..).map(|(name, n)| format!("{} = ?{n}", column(name))).collect();
     if conditions.is_empty() { "TRUE".to_owned() } else { conditions.join(" AND ") }
 }
 
@@ -150,7 +150,7 @@ pub(super) fn sizes(
     Ok(sizes)
 }
 
-/// A JSON value as `json_extract` gives it.
+/// A JSON value as a column holds it.
 #[derive(Debug)]
 pub(super) struct SqlValue(pub(super) types::Value);
 

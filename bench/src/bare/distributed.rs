@@ -1,0 +1,238 @@
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use async_nats::HeaderMap;
+use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID};
+use async_nats::jetstream::stream::{Compression, Config, DirectGetErrorKind, Stream};
+use async_nats::jetstream::{self, Context};
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use mongodb::bson::{Document, RawDocumentBuf, doc, rawdoc, serialize_to_document};
+use mongodb::options::{ReadConcern, WriteConcern};
+use mongodb::{Client, ClientSession, Collection, Database, IndexModel};
+use uuid::Uuid;
+
+use super::{Author, Bare, Post, Write};
+
+const STREAM: &str = "bare";
+
+/// JetStream and MongoDB, each by its own client.
+pub(crate) struct Distributed {
+    jetstream: Context,
+    stream: Stream,
+    client: Client,
+    database: Database,
+}
+
+impl Distributed {
+    pub(crate) async fn open(nats: &str, mongo: &str) -> Result<Self> {
+        let jetstream = jetstream::new(async_nats::connect(nats).await?);
+        let config = Config {
+            name: STREAM.to_owned(),
+            subjects: vec![format!("{STREAM}.>")],
+            allow_direct: true,
+            compression: Some(Compression::S2),
+            ..Config::default()
+        };
+        let stream = jetstream.get_or_create_stream(config).await?;
+        let client = Client::with_uri_str(mongo).await?;
+        let database = client.database("bare");
+        let bare = Self { jetstream, stream, client, database };
+        bare.index(&bare.database).await?;
+        Ok(bare)
+    }
+
+    async fn index(&self, database: &Database) -> Result<()> {
+        let indexes = [
+            ("posts", doc! { "position": -1, "_id": -1 }),
+            ("posts", doc! { "author": 1, "position": -1, "_id": -1 }),
+            ("likes", doc! { "post": 1, "position": -1, "_id": -1 }),
+            ("likes", doc! { "user": 1, "position": -1, "_id": -1 }),
+            ("follows", doc! { "followee": 1, "accepted": 1, "position": -1, "_id": -1 }),
+            ("follows", doc! { "follower": 1, "accepted": 1, "position": -1, "_id": -1 }),
+        ];
+        for (collection, keys) in indexes {
+            let model = IndexModel::builder().keys(keys).build();
+            database.collection::<Document>(collection).create_index(model).await?;
+        }
+        Ok(())
+    }
+
+    fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {
+        self.database.collection(name)
+    }
+
+    /// Fills the views with what is to be read.
+    pub(crate) async fn fill(
+        &self,
+        posts: &[Post],
+        authors: &[Author],
+        likes: &[(String, String)],
+    ) -> Result<()> {
+        let keyed = |mut document: Document, key: &str| {
+            document.insert("_id", key);
+            document
+        };
+        let posts: Vec<Document> = posts
+            .iter()
+            .map(|post| Ok(keyed(serialize_to_document(post)?, &post.post)))
+            .collect::<Result<_>>()?;
+        self.collection::<Document>("posts").insert_many(posts).await?;
+        let authors: Vec<Document> = authors
+            .iter()
+            .map(|author| Ok(keyed(serialize_to_document(author)?, &author.user)))
+            .collect::<Result<_>>()?;
+        self.collection::<Document>("authors").insert_many(authors).await?;
+        let likes: Vec<Document> = likes
+            .iter()
+            .map(|(post, user)| doc! { "_id": format!("{post}.{user}"), "post": post, "user": user })
+            .collect();
+        self.collection::<Document>("likes").insert_many(likes).await?;
+        Ok(())
+    }
+
+    /// Writes what a catch-up comes to in transactions of so many: posts, likes and follows each by a loop of its own,
+    /// the counts by a fourth part of the first.
+    pub(crate) async fn catch_up(&self, writes: &[Write], batch: usize) -> Result<Duration> {
+        let database = self.client.database(&format!("bare-{}", Uuid::from_u128(rand::random()).simple()));
+        self.index(&database).await?;
+        database.create_collection("checkpoints").await?;
+        let start = Instant::now();
+        let (posts, likes, follows) = (
+            self.write(&database, "posts", writes, batch),
+            self.write(&database, "likes", writes, batch),
+            self.write(&database, "follows", writes, batch),
+        );
+        futures::try_join!(posts, likes, follows)?;
+        let taken = start.elapsed();
+        database.drop().await?;
+        Ok(taken)
+    }
+
+    async fn write(&self, database: &Database, view: &str, writes: &[Write], batch: usize) -> Result<()> {
+        let mut session = self.client.start_session().await?;
+        let concerned: Vec<RawDocumentBuf> =
+            writes.iter().filter_map(|write| statement(view, write).transpose()).collect::<Result<_>>()?;
+        for writes in concerned.chunks(batch) {
+            commit(&mut session, database, view, writes).await?;
+        }
+        Ok(())
+    }
+
+    /// One append and one commit of one event's writes at a time: how long each took.
+    pub(crate) async fn one_by_one(&self, times: usize) -> Result<Vec<(Duration, Duration)>> {
+        let mut session = self.client.start_session().await?;
+        self.database.create_collection("checkpoints").await?;
+        let mut taken = Vec::with_capacity(times);
+        for n in 0..times {
+            let start = Instant::now();
+            self.like("one-by-one", &n.to_string()).await?;
+            let appended = start.elapsed();
+            let (post, user) = ("one-by-one".to_owned(), n.to_string());
+            let like = Write::Like { post, user, liked: 0, position: i64::try_from(n)? };
+            let statements: Vec<RawDocumentBuf> = statement("likes", &like)?.into_iter().collect();
+            let start = Instant::now();
+            commit(&mut session, &self.database, "likes", &statements).await?;
+            taken.push((appended, start.elapsed()));
+        }
+        Ok(taken)
+    }
+}
+
+async fn commit(
+    session: &mut ClientSession,
+    database: &Database,
+    view: &str,
+    writes: &[RawDocumentBuf],
+) -> Result<()> {
+    session
+        .start_transaction()
+        .read_concern(ReadConcern::snapshot())
+        .write_concern(WriteConcern::majority())
+        .await?;
+    let checkpoint = rawdoc! { "q": { "_id": view }, "u": { "$inc": { "position": 1_i64 } }, "upsert": true };
+    for (collection, statements) in [("checkpoints", std::slice::from_ref(&checkpoint)), (view, writes)] {
+        let mut list = mongodb::bson::RawArrayBuf::new();
+        for statement in statements {
+            list.push(statement.clone());
+        }
+        let command = rawdoc! { "update": collection, "updates": list };
+        let told = database.run_raw_command(command).session(&mut *session).await?;
+        ensure!(!told.contains_key("writeErrors"), "{told}");
+    }
+    session.commit_transaction().await?;
+    Ok(())
+}
+
+/// What one event means for one view.
+fn statement(view: &str, write: &Write) -> Result<Option<RawDocumentBuf>> {
+    let put = |key: &str, document: Document| -> Result<RawDocumentBuf> {
+        let mut whole = doc! { "_id": key };
+        whole.extend(document);
+        let statement = doc! { "q": { "_id": key }, "u": whole, "upsert": true };
+        Ok(RawDocumentBuf::try_from(&statement)?)
+    };
+    Ok(match (view, write) {
+        ("posts", Write::Post(post)) => Some(put(&post.post, serialize_to_document(post)?)?),
+        ("posts", Write::Like { post, .. }) => {
+            Some(rawdoc! { "q": { "_id": post.as_str() }, "u": { "$inc": { "likes": 1_i64 } } })
+        }
+        ("likes", Write::Like { post, user, liked, position }) => {
+            let like = doc! { "post": post, "user": user, "liked": liked, "position": position };
+            Some(put(&format!("{post}.{user}"), like)?)
+        }
+        ("follows", Write::Follow { follower, followee, since, position }) => {
+            let follow = doc! {
+                "follower": follower, "followee": followee, "accepted": true, "since": since, "position": position
+            };
+            Some(put(&format!("{follower}.{followee}"), follow)?)
+        }
+        _ => None,
+    })
+}
+
+#[async_trait]
+impl Bare for Distributed {
+    async fn like(&self, post: &str, user: &str) -> Result<u64> {
+        let subject = format!("{STREAM}.like.{post}.{user}");
+        let expected = match self.stream.direct_get_last_for_subject(subject.as_str()).await {
+            Ok(message) => message.sequence,
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => 0,
+            Err(error) => return Err(error.into()),
+        };
+        let mut headers = HeaderMap::new();
+        let id = Uuid::from_u128(rand::random()).to_string();
+        headers.insert(NATS_MESSAGE_ID, id.as_str());
+        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
+        headers.insert("ce-id", id.as_str());
+        headers.insert("ce-type", "like.liked.v1");
+        headers.insert("ce-subject", subject.as_str());
+        headers.insert("actor", user);
+        headers.insert("correlation", id.as_str());
+        let body = super::like_body(post, user);
+        let acknowledged = self.jetstream.publish_with_headers(subject, headers, body.into()).await?;
+        Ok(acknowledged.await?.sequence)
+    }
+
+    async fn newest(&self, limit: i64) -> Result<Vec<Post>> {
+        let newest = doc! { "position": -1, "_id": -1 };
+        let found = self.collection("posts").find(doc! {}).sort(newest).limit(limit).await?;
+        Ok(found.try_collect().await?)
+    }
+
+    async fn post(&self, post: &str) -> Result<Option<Post>> {
+        Ok(self.collection("posts").find_one(doc! { "_id": post }).await?)
+    }
+
+    async fn authors(&self, users: Vec<String>) -> Result<Vec<Author>> {
+        let found = self.collection("authors").find(doc! { "_id": { "$in": users } }).await?;
+        Ok(found.try_collect().await?)
+    }
+
+    async fn liked(&self, posts: &[Post], user: &str) -> Result<Vec<String>> {
+        let keys: Vec<String> = posts.iter().map(|post| format!("{}.{user}", post.post)).collect();
+        let found = self.collection::<Document>("likes").find(doc! { "_id": { "$in": keys } }).await?;
+        let likes: Vec<Document> = found.try_collect().await?;
+        Ok(likes.iter().map(|like| Ok(like.get_str("post")?.to_owned())).collect::<Result<_>>()?)
+    }
+}

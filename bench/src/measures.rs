@@ -1,0 +1,26 @@
+//! What is measured, each with Chorus and the bare engine in turns.
+
+mod catch_up;
+mod freshness;
+mod http_load;
+mod scaling;
+
+pub(crate) use catch_up::catch_up;
+pub(crate) use freshness::freshness;
+pub(crate) use http_load::http_load;
+pub(crate) use scaling::scaling;
+
+use crate::table::Ratio;
+
+/// Everything that a run has found.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) ratios: Vec<Ratio>,
+    /// What, on which engine, and how much.
+    pub(crate) figures: Vec<(String, &'static str, String)>,
+}
+
+#[expect(clippy::print_stderr, reason = "progress of a long run")]
+pub(crate) fn progress(what: &str) {
+    eprintln!("… {what}");
+}

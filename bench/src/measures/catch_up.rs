@@ -1,0 +1,101 @@
+//! How fast the views of posts, likes and follows take in a long log.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use projector::projections::{Follows, Likes, Posts};
+use projector::{Projection, ProjectionState, Projector};
+use service::shutdown::Tasks;
+use tests::chorus::Chorus;
+use views::ViewStore;
+
+use super::{Findings, progress};
+use crate::bare;
+use crate::column::{Column, Engine};
+use crate::table::{Bound, Ratio, rate};
+use crate::world::{self, World};
+
+const PEOPLE: usize = 2000;
+const ROUNDS: usize = 3;
+/// Events that the bare loop commits together, as many as the projector does at most.
+const BATCH: usize = 500;
+const POLL: Duration = Duration::from_millis(2);
+const LIMIT: Duration = Duration::from_mins(10);
+
+/// Lets projections run until they have passed a position, and tells how long that took.
+pub(crate) async fn project(
+    chorus: &Chorus,
+    store: Arc<dyn ViewStore>,
+    projections: Vec<Arc<dyn Projection>>,
+    until: u64,
+) -> Result<Duration> {
+    let (tasks, count) = (Tasks::default(), projections.len());
+    let projector = Projector { log: chorus.log().await?, store };
+    let start = Instant::now();
+    let statuses = projector::run(&projector, projections, &tasks);
+    loop {
+        let states = statuses.all();
+        let passed =
+            |state: &&ProjectionState| matches!(state, ProjectionState::Following(at) if *at >= until);
+        if states.values().filter(passed).count() == count {
+            break;
+        }
+        if start.elapsed() > LIMIT || statuses.ready().is_err() {
+            bail!("the projections do not reach {until}: {states:?}");
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    let taken = start.elapsed();
+    tasks.stop().await;
+    Ok(taken)
+}
+
+pub(crate) async fn catch_up(engine: Engine, length: usize, findings: &mut Findings) -> Result<()> {
+    let column = Column::start(engine).await?;
+    let name = engine.name();
+    progress(&format!("{name}: appending {length} events"));
+    let log = column.chorus.log().await?;
+    let mut world = World::new(2);
+    world::append(&log, world.sign_up(PEOPLE)).await?;
+    world::append(&log, world.publish(1)).await?;
+    let history = world.history(length);
+    let writes = world::plain(&history);
+    world::append(&log, history).await?;
+    let head = log.raw().head().await?.0;
+    // Its own projector has taken it all in by then, and rests.
+    column.chorus.settle().await?;
+
+    let (mut of_chorus, mut of_bare) = (Vec::new(), Vec::new());
+    for round in 1..=ROUNDS {
+        progress(&format!("{name}: catch-up, round {round} of {ROUNDS}"));
+        let folder = tempfile::tempdir_in(column.chorus.folder())?;
+        of_bare.push(match column.bare_distributed().await? {
+            None => bare::OneMachine::catch_up(folder.path(), &writes, BATCH)?,
+            Some(bare) => bare.catch_up(&writes, BATCH).await?,
+        });
+        let setting = match &column.chorus.mongo {
+            None => format!("sqlite:{}", folder.path().join("views.db").display()),
+            Some(mongo) => mongo.url(&format!("round{round}")),
+        };
+        let store = views::open(&setting).await?;
+        let projections: Vec<Arc<dyn Projection>> = vec![Arc::new(Posts), Arc::new(Likes), Arc::new(Follows)];
+        of_chorus.push(project(&column.chorus, store, projections, head).await?);
+    }
+    let per_second = |mut rounds: Vec<Duration>| {
+        rounds.sort();
+        #[expect(clippy::cast_precision_loss, reason = "a rate")]
+        let events = length as f64;
+        events / rounds[rounds.len() / 2].as_secs_f64()
+    };
+    let (chorus, bare) = (per_second(of_chorus), per_second(of_bare));
+    findings.ratios.push(Ratio {
+        what: format!("catch-up of posts, likes and follows over {length} events"),
+        engine: name,
+        chorus: rate(chorus),
+        bare: rate(bare),
+        value: chorus / bare,
+        bound: Bound::AtLeast(0.5),
+    });
+    Ok(())
+}

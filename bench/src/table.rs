@@ -1,0 +1,79 @@
+//! What was measured, as Markdown.
+
+use std::fmt::Write as _;
+
+use hdrhistogram::Histogram;
+
+use crate::load::Measured;
+
+/// A figure of Chorus against the same of the bare engine.
+#[derive(Debug, Clone)]
+pub(crate) struct Ratio {
+    pub(crate) what: String,
+    pub(crate) engine: &'static str,
+    pub(crate) chorus: String,
+    pub(crate) bare: String,
+    pub(crate) value: f64,
+    pub(crate) bound: Bound,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Bound {
+    fn text(self, ratio: f64) -> String {
+        let (text, holds) = match self {
+            Self::AtLeast(bound) => (format!("≥ {bound}"), ratio >= bound),
+            Self::AtMost(bound) => (format!("≤ {bound}"), ratio <= bound),
+        };
+        if holds { text } else { format!("{text} **missed**") }
+    }
+}
+
+pub(crate) fn ratios(ratios: &[Ratio]) -> String {
+    let mut table =
+        "| what | engine | Chorus | bare | ratio | wanted |\n|---|---|---|---|---|---|\n".to_owned();
+    for Ratio { what, engine, chorus, bare, value, bound } in ratios {
+        let bound = bound.text(*value);
+        let _ = writeln!(table, "| {what} | {engine} | {chorus} | {bare} | {value:.2} | {bound} |");
+    }
+    table
+}
+
+pub(crate) fn figures(figures: &[(String, &'static str, String)]) -> String {
+    let mut table = "| what | engine | figure |\n|---|---|---|\n".to_owned();
+    for (what, engine, figure) in figures {
+        let _ = writeln!(table, "| {what} | {engine} | {figure} |");
+    }
+    table
+}
+
+/// The median by rate of several rounds.
+pub(crate) fn median(mut rounds: Vec<Measured>) -> Option<Measured> {
+    rounds.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
+    let middle = rounds.len() / 2;
+    (middle < rounds.len()).then(|| rounds.swap_remove(middle))
+}
+
+pub(crate) fn rate(per_second: f64) -> String {
+    format!("{per_second:.0}/s")
+}
+
+pub(crate) fn latency(latencies: &Histogram<u64>, quantile: f64) -> String {
+    micros(latencies.value_at_quantile(quantile))
+}
+
+pub(crate) fn micros(micros: u64) -> String {
+    if micros < 1000 {
+        format!("{micros} µs")
+    } else {
+        format!("{}.{} ms", micros / 1000, micros % 1000 / 100)
+    }
+}
+
+pub(crate) fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1024 * 1024))
+}

@@ -1,0 +1,153 @@
+//! `compose.yaml` as far as it can be tried without containers: it is valid, and its three services, each with the very
+//! settings it gives them, make a working system of plain processes behind the proxy that it names.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use reqwest::Method;
+use serde_json::Value;
+use tests::chorus::binary;
+use tests::client::Api;
+use tests::servers::{CaddyServer, MongoServer, MotoServer, NatsServer, ServerProcess, fetched, free_port};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The file as docker-compose understands it.
+fn compose() -> Value {
+    let output = Command::new(fetched("docker-compose", "docker-compose").unwrap())
+        .args(["--file", "compose.yaml", "config", "--format", "json"])
+        .current_dir(root())
+        .env_remove("CHORUS_SITE")
+        .env_remove("CHORUS_ALLOWED_ORIGINS")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn texts(value: &Value) -> BTreeMap<String, String> {
+    let texts = value.as_object().unwrap().iter();
+    texts.map(|(name, text)| (name.clone(), text.as_str().unwrap().to_owned())).collect()
+}
+
+#[test]
+fn each_service_is_a_program_of_the_image_and_knows_its_settings() {
+    let (compose, dockerfile) = (compose(), std::fs::read_to_string(root().join("Dockerfile")).unwrap());
+    for service in ["command-api", "projector", "query-api"] {
+        let told = &compose["services"][service];
+        assert_eq!(told["command"], serde_json::json!([service]));
+        assert!(dockerfile.contains(&format!("target/release/{service} ")), "the image has no {service}");
+        let help = Command::new(binary(service).unwrap()).arg("--help").output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        for name in texts(&told["environment"]).keys() {
+            assert!(help.contains(&format!("[env: {name}")), "{service} knows no {name}");
+        }
+        assert_eq!(told["environment"]["CHORUS_ENV"], "production");
+    }
+    // What is mounted from here is there.
+    for service in compose["services"].as_object().unwrap().values() {
+        for volume in
+            service["volumes"].as_array().into_iter().flatten().filter(|volume| volume["type"] == "bind")
+        {
+            assert!(Path::new(volume["source"].as_str().unwrap()).is_file(), "{volume}");
+        }
+    }
+    // Nothing but the proxy can be reached from outside.
+    let reachable =
+        compose["services"].as_object().unwrap().iter().filter(|(_, service)| service["ports"].is_array());
+    assert_eq!(reachable.map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["proxy"]);
+    assert_eq!(compose["networks"]["inside"]["internal"], true);
+}
+
+#[test]
+fn the_logs_server_takes_its_configuration_and_syncs_every_event() {
+    let config = root().join("deploy/nats.conf");
+    let program = fetched("nats-server", "nats-server").unwrap();
+    let output = Command::new(program).arg("-t").arg("--config").arg(&config).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(std::fs::read_to_string(config).unwrap().contains("sync_interval: always"));
+}
+
+/// Secrets as an operator makes them, in a folder of their own.
+fn secrets(folder: &Path) -> PathBuf {
+    let script = folder.join("make-secrets");
+    std::fs::copy(root().join("deploy/make-secrets"), &script).unwrap();
+    let make = || {
+        let output = Command::new(&script).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let secrets = std::fs::read_dir(folder.join("secrets")).unwrap().map(Result::unwrap);
+        secrets
+            .map(|secret| (secret.file_name(), std::fs::read_to_string(secret.path()).unwrap()))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let made = make();
+    assert_eq!(make(), made, "made again, a secret is not what it was");
+    folder.join("secrets")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_services_as_plain_processes_are_a_working_system() {
+    let (compose, folder) = (compose(), tempfile::tempdir().unwrap());
+    let secrets = secrets(folder.path());
+    for (name, secret) in compose["secrets"].as_object().unwrap() {
+        let file = Path::new(secret["file"].as_str().unwrap()).file_name().unwrap();
+        assert!(secrets.join(file).is_file(), "nobody makes {name}");
+    }
+    let (nats, mongo, s3) =
+        tokio::try_join!(NatsServer::start(), MongoServer::start(), MotoServer::start()).unwrap();
+    let (command_port, query_port) = (free_port().unwrap(), free_port().unwrap());
+    let proxy = CaddyServer::start(&format!("127.0.0.1:{command_port}"), &format!("127.0.0.1:{query_port}"))
+        .await
+        .unwrap();
+    let here = |port: u16| format!("//127.0.0.1:{port}");
+    let elsewhere = [
+        ("//nats:4222", here(nats.port())),
+        ("//mongo:27017", here(mongo.port())),
+        ("replicaSet=chorus", "replicaSet=rs0".to_owned()),
+        ("//s3:8333", here(s3.port())),
+        ("//command-api:8080", here(command_port)),
+        ("/run/secrets", secrets.display().to_string()),
+        ("https://localhost", proxy.url()),
+    ];
+    let mut running = Vec::new();
+    for (service, port) in
+        [("command-api", command_port), ("projector", free_port().unwrap()), ("query-api", query_port)]
+    {
+        let mut environment = texts(&compose["services"][service]["environment"]);
+        for value in environment.values_mut() {
+            for (there, here) in &elsewhere {
+                *value = value.replace(there, here);
+            }
+        }
+        environment.insert("CHORUS_LISTEN".into(), format!("127.0.0.1:{port}"));
+        environment.insert("CHORUS_DATA".into(), folder.path().join(service).display().to_string());
+        let environment: Vec<_> = environment.into_iter().collect();
+        let log = folder.path().join(format!("{service}.log"));
+        let mut process = ServerProcess::start(&binary(service).unwrap(), &[], &environment, &log).unwrap();
+        let ready = format!("http://127.0.0.1:{port}/readyz");
+        let api = Api::plain();
+        let answers = || async {
+            api.try_send(api.request(Method::GET, &ready))
+                .await
+                .is_ok_and(|answer| answer.status.is_success())
+        };
+        process.until("become ready", answers).await.unwrap();
+        running.push(process);
+    }
+    let api = Api::of(proxy.url(), Some(&proxy.root_certificate()));
+    let user = api.sign_up("operator").await;
+    let post = api.publish(&user, "by compose.yaml").await;
+    let shown = api.post_page(&post).await;
+    assert_eq!(shown["caption"], "by compose.yaml");
+    let picture = api.get(shown["images"][0]["thumb"].as_str().unwrap()).await.expect(200);
+    assert_eq!(picture.header("content-type"), Some("image/jpeg"));
+    // What is for operators does not leave the inside.
+    api.get("/metrics").await.expect(404);
+    // Development conveniences are off: no secret was made beside those that were given.
+    assert!(!folder.path().join("command-api/master.key").exists());
+}

@@ -1,0 +1,57 @@
+//! What the README tells people to type does what it says.
+
+#![allow(clippy::unwrap_used, reason = "tests say what went wrong by failing")]
+
+use std::path::Path;
+use std::process::Command;
+
+use tests::chorus::Chorus;
+use tests::client::png;
+
+const README: &str = include_str!("../../README.md");
+
+/// The first block of shell commands under a heading.
+fn commands_under(heading: &str) -> String {
+    let (_, section) = README.split_once(&format!("## {heading}\n")).unwrap();
+    let (_, block) = section.split_once("```sh\n").unwrap();
+    block.split_once("```").unwrap().0.to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_session_goes_from_sign_up_to_feed() {
+    let (chorus, folder) = (Chorus::one_machine().await.unwrap(), tempfile::tempdir().unwrap());
+    std::fs::write(folder.path().join("photo.jpg"), png(400, 300)).unwrap();
+    let session = commands_under("A first session");
+    assert!(session.starts_with("chorus=http://127.0.0.1:8080\n"), "{session}");
+    let session = session.replace("http://127.0.0.1:8080", chorus.url());
+    let output = tokio::task::block_in_place(|| {
+        Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &session])
+            .current_dir(folder.path())
+            .output()
+            .unwrap()
+    });
+    let (printed, errors) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{printed}\n{errors}");
+    // The post in the feed, without a viewer, and once more with one who likes it.
+    assert_eq!(printed.matches(r#""caption":"First light over the harbour""#).count(), 2, "{printed}");
+    assert_eq!(printed.matches(r#""likes":1,"comments":1"#).count(), 2, "{printed}");
+    assert_eq!(printed.matches(r#""viewer":{"liked":true}"#).count(), 1, "{printed}");
+    assert_eq!(printed.matches(r#""text":"So early!""#).count(), 1, "{printed}");
+}
+
+#[test]
+fn the_commands_it_names_are_there() {
+    let makefile = include_str!("../../Makefile");
+    let named = README.lines().filter_map(|line| line.strip_prefix("make "));
+    let targets: Vec<&str> = named.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(targets.len() >= 5, "{targets:?}");
+    for target in targets {
+        assert!(makefile.contains(&format!("\n{target}:")), "make {target}");
+    }
+    for link in README.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(link);
+        assert!(link.contains("://") || path.exists(), "{link}");
+    }
+}
