@@ -9,7 +9,7 @@ demo:
 
 # Fetches what is missing of the servers it tests against (tests/servers/fetch), then runs every test.
 test:
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 
 # Everything that continuous integration checks, and nothing else.
 check: fmt lint test

@@ -22,6 +22,9 @@ use tokio::net::TcpListener;
 pub(crate) use distributed::Distributed;
 pub(crate) use one_machine::OneMachine;
 
+/// Writes that views take in together at most, as many as the projector does.
+const BATCH: usize = 500;
+
 /// What the bare server runs on.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
@@ -90,6 +93,9 @@ pub(crate) trait Bare: Send + Sync + 'static {
     /// One read of the subject's last event, and one append on condition that it is still the last.
     async fn like(&self, post: &str, user: &str) -> Result<u64>;
 
+    /// Has a like taken into the views, with others that wait and without being waited for.
+    async fn project(&self, post: String, user: String, position: u64) -> Result<()>;
+
     async fn newest(&self, limit: i64) -> Result<Vec<Post>>;
 
     async fn post(&self, post: &str) -> Result<Option<Post>>;
@@ -110,6 +116,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<()> {
     };
     let router = Router::new()
         .route("/posts/{post}/like/{user}", put(like))
+        .route("/posts/{post}/like/{user}/projected", put(like_and_project))
         .route("/posts/by/{user}", get(page))
         .route("/posts/{post}/by/{user}", get(one))
         .with_state(bare);
@@ -141,6 +148,15 @@ async fn like(
     Path((post, user)): Path<(String, String)>,
 ) -> Result<(StatusCode, Json<Receipt>), Failed> {
     let position = bare.like(&post, &user).await?;
+    Ok((StatusCode::ACCEPTED, Json(Receipt { position })))
+}
+
+async fn like_and_project(
+    State(bare): State<Arc<dyn Bare>>,
+    Path((post, user)): Path<(String, String)>,
+) -> Result<(StatusCode, Json<Receipt>), Failed> {
+    let position = bare.like(&post, &user).await?;
+    bare.project(post, user, position).await?;
     Ok((StatusCode::ACCEPTED, Json(Receipt { position })))
 }
 

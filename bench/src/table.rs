@@ -21,6 +21,8 @@ pub(crate) struct Ratio {
 pub(crate) enum Bound {
     AtLeast(f64),
     AtMost(f64),
+    /// For comparison only.
+    None,
 }
 
 impl Bound {
@@ -28,6 +30,7 @@ impl Bound {
         let (text, holds) = match self {
             Self::AtLeast(bound) => (format!("≥ {bound}"), ratio >= bound),
             Self::AtMost(bound) => (format!("≤ {bound}"), ratio <= bound),
+            Self::None => ("–".to_owned(), true),
         };
         if holds { text } else { format!("{text} **missed**") }
     }

@@ -10,6 +10,7 @@ use futures::TryStreamExt;
 use mongodb::bson::{Document, RawDocumentBuf, doc, rawdoc, serialize_to_document};
 use mongodb::options::{ReadConcern, WriteConcern};
 use mongodb::{Client, ClientSession, Collection, Database, IndexModel};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::{Author, Bare, Post, Write};
@@ -22,6 +23,7 @@ pub(crate) struct Distributed {
     stream: Stream,
     client: Client,
     database: Database,
+    projected: mpsc::Sender<Write>,
 }
 
 impl Distributed {
@@ -37,8 +39,14 @@ impl Distributed {
         let stream = jetstream.get_or_create_stream(config).await?;
         let client = Client::with_uri_str(mongo).await?;
         let database = client.database("bare");
-        let bare = Self { jetstream, stream, client, database };
+        let (projected, waiting) = mpsc::channel(1 << 20);
+        let session = client.start_session().await?;
+        #[expect(clippy::disallowed_methods, reason = "it ends with the process, or with its channel")]
+        tokio::spawn(project(session, database.clone(), waiting));
+        let bare = Self { jetstream, stream, client, database, projected };
         bare.index(&bare.database).await?;
+        // It cannot be made inside a transaction; whoever opens second finds it made.
+        let _ = bare.database.create_collection("checkpoints").await;
         Ok(bare)
     }
 
@@ -122,7 +130,6 @@ impl Distributed {
     /// One append and one commit of one event's writes at a time: how long each took.
     pub(crate) async fn one_by_one(&self, times: usize) -> Result<Vec<(Duration, Duration)>> {
         let mut session = self.client.start_session().await?;
-        self.database.create_collection("checkpoints").await?;
         let mut taken = Vec::with_capacity(times);
         for n in 0..times {
             let start = Instant::now();
@@ -136,6 +143,27 @@ impl Distributed {
             taken.push((appended, start.elapsed()));
         }
         Ok(taken)
+    }
+}
+
+/// Takes likes into both views, as many as wait.
+async fn project(mut session: ClientSession, database: Database, mut waiting: mpsc::Receiver<Write>) {
+    let mut batch = Vec::new();
+    while waiting.recv_many(&mut batch, super::BATCH).await > 0 {
+        for view in ["likes", "posts"] {
+            let statements = batch.iter().filter_map(|write| statement(view, write).transpose());
+            let done = match statements.collect::<Result<Vec<_>>>() {
+                Ok(statements) => commit(&mut session, &database, view, &statements).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = done {
+                #[expect(clippy::print_stderr, reason = "the bench's own log")]
+                {
+                    eprintln!("{error:#}");
+                }
+            }
+        }
+        batch.clear();
     }
 }
 
@@ -212,6 +240,11 @@ impl Bare for Distributed {
         let body = super::like_body(post, user);
         let acknowledged = self.jetstream.publish_with_headers(subject, headers, body.into()).await?;
         Ok(acknowledged.await?.sequence)
+    }
+
+    async fn project(&self, post: String, user: String, position: u64) -> Result<()> {
+        let position = i64::try_from(position)?;
+        Ok(self.projected.send(Write::Like { post, user, liked: position, position }).await?)
     }
 
     async fn newest(&self, limit: i64) -> Result<Vec<Post>> {

@@ -74,12 +74,12 @@ pub(crate) struct OneMachine {
     log: std::path::PathBuf,
     views: std::path::PathBuf,
     appends: mpsc::Sender<Append>,
+    projected: mpsc::Sender<Write>,
 }
 
 impl OneMachine {
     pub(crate) fn open(folder: &Path) -> Result<Self> {
         let (log, views) = (folder.join("bare-log.db"), folder.join("bare-views.db"));
-        drop(connect(&views, "NORMAL", VIEWS)?);
         let mut connection = connect(&log, "FULL", LOG)?;
         let (appends, mut waiting) = mpsc::channel::<Append>(1024);
         thread::spawn(move || {
@@ -88,14 +88,23 @@ impl OneMachine {
                 if let Err(error) = append_all(&mut connection, &mut group) {
                     // Whoever waits hears of it, since nobody answers any more.
                     group.clear();
-                    #[expect(clippy::print_stderr, reason = "the bench's own log")]
-                    {
-                        eprintln!("{error:#}");
-                    }
+                    told(&error);
                 }
             }
         });
-        Ok(Self { log_readers: Mutex::default(), view_readers: Mutex::default(), log, views, appends })
+        let mut connection = connect(&views, "NORMAL", VIEWS)?;
+        let (projected, mut waiting) = mpsc::channel(1 << 20);
+        thread::spawn(move || {
+            let mut batch = Vec::new();
+            while waiting.blocking_recv_many(&mut batch, super::BATCH) > 0 {
+                if let Err(error) = commit(&mut connection, &batch) {
+                    told(&error);
+                }
+                batch.clear();
+            }
+        });
+        let readers = || Mutex::new(Vec::new());
+        Ok(Self { log_readers: readers(), view_readers: readers(), log, views, appends, projected })
     }
 
     fn read<T>(
@@ -154,14 +163,7 @@ impl OneMachine {
         let mut connection = connect(&folder.join("bare-catch-up.db"), "NORMAL", VIEWS)?;
         let start = Instant::now();
         for writes in writes.chunks(batch) {
-            let transaction = connection.transaction()?;
-            for write in writes {
-                apply(&transaction, write)?;
-            }
-            transaction
-                .prepare_cached("UPDATE checkpoint SET position = position + ?1")?
-                .execute([i64::try_from(writes.len())?])?;
-            transaction.commit()?;
+            commit(&mut connection, writes)?;
         }
         Ok(start.elapsed())
     }
@@ -176,15 +178,29 @@ impl OneMachine {
             bare.like("one-by-one", &n.to_string()).await?;
             let appended = start.elapsed();
             let start = Instant::now();
-            let transaction = views.transaction()?;
             let (post, user) = ("one-by-one".to_owned(), n.to_string());
-            apply(&transaction, &Write::Like { post, user, liked: 0, position: i64::try_from(n)? })?;
-            transaction.prepare_cached("UPDATE checkpoint SET position = position + 1")?.execute([])?;
-            transaction.commit()?;
+            commit(&mut views, &[Write::Like { post, user, liked: 0, position: i64::try_from(n)? }])?;
             taken.push((appended, start.elapsed()));
         }
         Ok(taken)
     }
+}
+
+#[expect(clippy::print_stderr, reason = "the bench's own log")]
+fn told(error: &anyhow::Error) {
+    eprintln!("{error:#}");
+}
+
+/// One transaction of views and their checkpoint.
+fn commit(connection: &mut Connection, writes: &[Write]) -> Result<()> {
+    let transaction = connection.transaction()?;
+    for write in writes {
+        apply(&transaction, write)?;
+    }
+    transaction
+        .prepare_cached("UPDATE checkpoint SET position = position + ?1")?
+        .execute([i64::try_from(writes.len())?])?;
+    Ok(transaction.commit()?)
 }
 
 fn apply(transaction: &Connection, write: &Write) -> Result<()> {
@@ -200,7 +216,7 @@ fn apply(transaction: &Connection, write: &Write) -> Result<()> {
         }
         Write::Like { post, user, liked, position } => {
             transaction
-                .prepare_cached("INSERT INTO likes VALUES (?1, ?2, ?3, ?4)")?
+                .prepare_cached("INSERT OR REPLACE INTO likes VALUES (?1, ?2, ?3, ?4)")?
                 .execute(params![post, user, liked, position])?;
             transaction
                 .prepare_cached("UPDATE posts SET likes = likes + 1 WHERE post = ?1")?
@@ -255,6 +271,11 @@ impl Bare for OneMachine {
         let (actor, body) = (user.to_owned(), super::like_body(post, user));
         self.appends.send(Append { subject, actor, body, expected, told }).await?;
         Ok(u64::try_from(outcome.await??.context("somebody else was faster")?)?)
+    }
+
+    async fn project(&self, post: String, user: String, position: u64) -> Result<()> {
+        let position = i64::try_from(position)?;
+        Ok(self.projected.send(Write::Like { post, user, liked: position, position }).await?)
     }
 
     async fn newest(&self, limit: i64) -> Result<Vec<Post>> {

@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn settings_are_read_from_their_url() {
         let settings =
-            S3Settings::parse("//photos/a/b/?region=eu-west-1&endpoint=http%3A%2F%2Fs3%3A9000&public_endpoint=https://m.example")
+            S3Settings::parse("//photos/a/b/?region=eu-west-1&endpoint=http%3A%2F%2Fs3%3A9000&public_endpoint=https://m.example&credentials_file=/run/secrets/s3")
                 .unwrap();
         assert_eq!(settings.bucket, "photos");
         assert_eq!(settings.prefix, "a/b/");
