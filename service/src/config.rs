@@ -158,10 +158,15 @@ pub struct HttpSettings {
 
     /// Web pages that may call the API from a browser: their origins, separated by commas
     #[arg(long, env = "CHORUS_ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
-    pub allowed_origins: Vec<String>,
+    pub(crate) allowed_origins: Vec<String>,
 }
 
 impl HttpSettings {
+    /// None where the variable is there and empty, as compose files leave it.
+    pub fn allowed_origins(&self) -> impl Iterator<Item = &str> {
+        self.allowed_origins.iter().map(String::as_str).filter(|origin| !origin.is_empty())
+    }
+
     /// Without a slash at its end.
     pub fn public_url(&self) -> String {
         let given = self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen));
@@ -173,7 +178,7 @@ impl HttpSettings {
         if let Some(url) = self.public_url.as_deref().filter(|url| !is_web(url)) {
             problems.add(format!("CHORUS_PUBLIC_URL: `{url}` does not begin with http:// or https://"));
         }
-        for origin in &self.allowed_origins {
+        for origin in self.allowed_origins() {
             let host = origin.split_once("://").map_or("", |(_, host)| host);
             if !is_web(origin) || host.is_empty() || host.contains('/') {
                 problems.add(format!(
@@ -370,6 +375,7 @@ mod tests {
             problems.0.len()
         };
         assert_eq!(problems(http("https://a.example/", &["https://b.example", "http://localhost:3000"])), 0);
+        assert_eq!(problems(http("https://a.example", &[""])), 0);
         assert_eq!(problems(http("a.example", &["*", "https://b.example/", "https://", "ftp://x"])), 5);
     }
 }

@@ -98,7 +98,7 @@ impl Predicate for JsonOrText {
 }
 
 fn cors(settings: &HttpSettings) -> CorsLayer {
-    let origins = settings.allowed_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    let origins = settings.allowed_origins().filter_map(|origin| HeaderValue::from_str(origin).ok());
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_credentials(true)
