@@ -2,6 +2,7 @@
 //! types stay in here.
 
 mod follow;
+mod heard;
 mod log;
 mod message;
 mod vault;

@@ -8,10 +8,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::Connection;
-use super::log::hear;
+use super::heard::Heard;
 use super::message;
 use crate::log::Followed;
-use crate::{LogError, Position};
+use crate::{Filter, LogError, Position};
 
 /// Messages asked for ahead.
 const PULL_BATCH: usize = 1000;
@@ -23,10 +23,8 @@ const PULL_EXPIRES: Duration = Duration::from_secs(30);
 const ABANDONED_AFTER: Duration = Duration::from_mins(1);
 /// How often a follower that hears nothing asks where the log ends.
 const HEAD_POLL: Duration = Duration::from_millis(250);
-/// How often a follower that has nothing to do, while others are busy, tells how far it has passed: after a pause of so
-/// many times what it took to find out, within these limits. So it is soon where the server is at ease, and costs a busy
-/// server little.
-const PASS_PAUSE: (u32, Duration, Duration) = (8, Duration::from_millis(1), Duration::from_millis(20));
+/// How often a follower that hears nothing for it, of a log that goes on, asks the server whether there is nothing.
+const PASS_INTERVAL: Duration = Duration::from_millis(20);
 /// Pause before a consumer is made anew after an error, growing from the first to the second.
 const RECREATE_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
@@ -36,7 +34,8 @@ pub(super) struct Source {
     pub(super) connection: Connection,
     pub(super) stream: Stream<()>,
     pub(super) subjects: Vec<String>,
-    pub(super) heard: Arc<watch::Sender<Position>>,
+    pub(super) filter: Filter,
+    pub(super) heard: Arc<Heard>,
 }
 
 type Sender = mpsc::Sender<Result<Followed, LogError>>;
@@ -96,16 +95,14 @@ impl Source {
             .messages()
             .await?;
         let mut delivered = 0;
-        let mut heard = self.heard.subscribe();
-        let mut next_pass = Instant::now();
+        let mut head = self.heard.head();
+        let mut next_ask = Instant::now();
         loop {
             let next = tokio::select! {
                 biased;
                 next = messages.next() => next,
-                passed = self.idle(&mut heard, *reached, next_pass) => {
-                    let (passed, pause) = passed?;
-                    *reached = passed;
-                    next_pass = Instant::now() + pause;
+                passed = self.idle(&mut head, *reached, &mut next_ask) => {
+                    *reached = passed?;
                     if sender.send(Ok(Followed::Passed(*reached))).await.is_err() {
                         return Ok(End::Done);
                     }
@@ -130,7 +127,7 @@ impl Source {
                 }
             };
             *reached = stored.position;
-            hear(&self.heard, *reached);
+            self.heard.of_event(*reached, stored.message.envelope.subject.kind());
             if sender.send(Ok(Followed::Event(stored))).await.is_err() {
                 return Ok(End::Done);
             }
@@ -150,33 +147,42 @@ impl Source {
         }
     }
 
-    /// Ends once the log is known to have passed `reached` with nothing for this follower: answers how far, and for how
-    /// long not to ask again.
+    /// Ends once the log is known to have passed `reached` with nothing for this follower: answers how far. Mostly other
+    /// followers of this process know; the server is asked where they do not.
     async fn idle(
         &self,
-        heard: &mut watch::Receiver<Position>,
+        head: &mut watch::Receiver<Position>,
         reached: Position,
-        not_before: Instant,
-    ) -> Result<(Position, Duration), Box<dyn std::error::Error + Send + Sync>> {
+        next_ask: &mut Instant,
+    ) -> Result<Position, Box<dyn std::error::Error + Send + Sync>> {
         loop {
-            let news = tokio::time::timeout(HEAD_POLL, heard.wait_for(|head| *head > reached)).await;
-            let head = match news.map(|heard| heard.map(|head| *head)) {
+            let news = tokio::time::timeout(HEAD_POLL, head.wait_for(|head| *head > reached)).await;
+            let until = match news.map(|head| head.map(|head| *head)) {
                 Ok(head) => head?,
                 Err(_elapsed) => {
-                    hear(&self.heard, Position(self.stream.get_info().await?.state.last_sequence));
+                    self.heard.of(Position(self.stream.get_info().await?.state.last_sequence));
                     continue;
                 }
             };
-            tokio::time::sleep_until(not_before).await;
-            let asked = Instant::now();
-            let anything = self.anything_after(reached).await?;
-            let (times, shortest, longest) = PASS_PAUSE;
-            let pause = (asked.elapsed() * times).clamp(shortest, longest);
-            if !anything {
-                return Ok((head, pause));
+            let passed = self.heard.nothing_for(&self.filter, reached);
+            if passed > reached {
+                return Ok(passed);
+            }
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(*next_ask) => {}
+                // What is new may be what others know.
+                changed = head.changed() => {
+                    changed?;
+                    continue;
+                }
+            }
+            *next_ask = Instant::now() + PASS_INTERVAL;
+            if !self.anything_after(reached).await? {
+                return Ok(until);
             }
             // It is on its way, and wakes the follower itself. Until then, not too fast.
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(PASS_INTERVAL).await;
         }
     }
 

@@ -10,8 +10,9 @@ use futures::future::try_join_all;
 use futures::{StreamExt, TryFutureExt};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 
+use super::heard::Heard;
 use super::{Connection, JetStreamSettings, follow, message};
 use crate::{
     AppendError, EventId, EventLog, Filter, Follow, Freshness, Kind, LogError, Message, Position, Progress,
@@ -34,8 +35,7 @@ pub struct JetStreamLog {
     stream: Stream<()>,
     name: String,
     news: broadcast::Sender<Progress>,
-    /// The highest position this process has heard of, from whatever source.
-    heard: Arc<watch::Sender<Position>>,
+    heard: Arc<Heard>,
 }
 
 impl JetStreamLog {
@@ -58,7 +58,7 @@ impl JetStreamLog {
             stream,
             name: settings.name.clone(),
             news: broadcast::channel(NEWS_KEPT).0,
-            heard: Arc::new(watch::channel(Position::START).0),
+            heard: Arc::default(),
         };
         log.listen_for_news().await?;
         Ok(log)
@@ -79,7 +79,7 @@ impl JetStreamLog {
                 match serde_json::from_slice::<News>(&message.payload) {
                     Ok(told) => {
                         let progress = told.into_progress();
-                        hear(&heard, progress.position);
+                        heard.of(progress.position);
                         // Nobody listening is no error.
                         let _ = news.send(progress);
                     }
@@ -188,7 +188,7 @@ impl EventLog for JetStreamLog {
         for _ in 0..APPEND_ATTEMPTS {
             match self.publish(message::headers(&message.envelope, expected), message).await {
                 Ok(position) => {
-                    hear(&self.heard, position);
+                    self.heard.of_event(position, message.envelope.subject.kind());
                     return Ok(position);
                 }
                 Err(error) if is_conflict(&error) => {
@@ -231,6 +231,7 @@ impl EventLog for JetStreamLog {
             connection: self.connection.clone(),
             stream: self.stream.clone(),
             subjects: filter_subjects(&self.name, &filter),
+            filter,
             heard: Arc::clone(&self.heard),
         };
         #[expect(clippy::disallowed_methods, reason = "it lives as long as its Follow, whoever holds it")]
@@ -284,14 +285,6 @@ impl News {
         let kinds: Vec<Kind> = self.kinds.iter().filter_map(|kind| kind.parse().ok()).collect();
         Progress { projection: self.projection, kinds, position: Position(self.position) }
     }
-}
-
-pub(super) fn hear(heard: &watch::Sender<Position>, position: Position) {
-    heard.send_if_modified(|highest| {
-        let newer = position > *highest;
-        *highest = position.max(*highest);
-        newer
-    });
 }
 
 fn stream_subject(name: &str, subject: Subject) -> String {
