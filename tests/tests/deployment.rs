@@ -78,7 +78,8 @@ fn secrets(folder: &Path) -> PathBuf {
     let script = folder.join("make-secrets");
     std::fs::copy(root().join("deploy/make-secrets"), &script).unwrap();
     let make = || {
-        let output = Command::new(&script).output().unwrap();
+        // By its interpreter: a file just written cannot be executed while another test's child still holds it open.
+        let output = Command::new("bash").arg(&script).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let secrets = std::fs::read_dir(folder.join("secrets")).unwrap().map(Result::unwrap);
         secrets
