@@ -99,17 +99,16 @@ impl Distributed {
         Ok(())
     }
 
-    /// Writes what a catch-up comes to in transactions of so many: posts, likes and follows each by a loop of its own,
-    /// the counts by a fourth part of the first.
-    pub(crate) async fn catch_up(&self, writes: &[Write], batch: usize) -> Result<Duration> {
+    /// Writes what a catch-up comes to in batches: posts with their counts, likes, and follows, each by a loop of its own.
+    pub(crate) async fn catch_up(&self, writes: &[Write]) -> Result<Duration> {
         let database = self.client.database(&format!("bare-{}", Uuid::from_u128(rand::random()).simple()));
         self.index(&database).await?;
         database.create_collection("checkpoints").await?;
         let start = Instant::now();
         let (posts, likes, follows) = (
-            self.write(&database, "posts", writes, batch),
-            self.write(&database, "likes", writes, batch),
-            self.write(&database, "follows", writes, batch),
+            self.write(&database, "posts", writes),
+            self.write(&database, "likes", writes),
+            self.write(&database, "follows", writes),
         );
         futures::try_join!(posts, likes, follows)?;
         let taken = start.elapsed();
@@ -117,11 +116,11 @@ impl Distributed {
         Ok(taken)
     }
 
-    async fn write(&self, database: &Database, view: &str, writes: &[Write], batch: usize) -> Result<()> {
+    async fn write(&self, database: &Database, view: &str, writes: &[Write]) -> Result<()> {
         let mut session = self.client.start_session().await?;
         let concerned: Vec<RawDocumentBuf> =
             writes.iter().filter_map(|write| statement(view, write).transpose()).collect::<Result<_>>()?;
-        for writes in concerned.chunks(batch) {
+        for writes in concerned.chunks(super::BATCH) {
             commit(&mut session, database, view, writes).await?;
         }
         Ok(())

@@ -158,11 +158,11 @@ impl OneMachine {
         Ok(())
     }
 
-    /// Writes what a catch-up comes to in transactions of so many, and tells how long it took.
-    pub(crate) fn catch_up(folder: &Path, writes: &[Write], batch: usize) -> Result<Duration> {
+    /// Writes what a catch-up comes to, batch after batch, and tells how long it took.
+    pub(crate) fn catch_up(folder: &Path, writes: &[Write]) -> Result<Duration> {
         let mut connection = connect(&folder.join("bare-catch-up.db"), "NORMAL", VIEWS)?;
         let start = Instant::now();
-        for writes in writes.chunks(batch) {
+        for writes in writes.chunks(super::BATCH) {
             commit(&mut connection, writes)?;
         }
         Ok(start.elapsed())

@@ -18,8 +18,6 @@ use crate::world::{self, World};
 
 const PEOPLE: usize = 2000;
 const ROUNDS: usize = 3;
-/// Events that the bare loop commits together, as many as the projector does at most.
-const BATCH: usize = 500;
 const POLL: Duration = Duration::from_millis(2);
 const LIMIT: Duration = Duration::from_mins(10);
 
@@ -71,8 +69,8 @@ pub(crate) async fn catch_up(engine: Engine, length: usize, findings: &mut Findi
         progress(&format!("{name}: catch-up, round {round} of {ROUNDS}"));
         let folder = tempfile::tempdir_in(column.chorus.folder())?;
         of_bare.push(match column.bare_distributed().await? {
-            None => bare::OneMachine::catch_up(folder.path(), &writes, BATCH)?,
-            Some(bare) => bare.catch_up(&writes, BATCH).await?,
+            None => bare::OneMachine::catch_up(folder.path(), &writes)?,
+            Some(bare) => bare.catch_up(&writes).await?,
         });
         let setting = match &column.chorus.mongo {
             None => format!("sqlite:{}", folder.path().join("views.db").display()),

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -69,24 +70,30 @@ fn put(
     values.extend(fields.iter().map(|name| SqlValue::from(document.get(*name).unwrap_or(&Value::Null))));
     let numbers: Vec<String> = (1..=values.len()).map(|number| format!("?{number}")).collect();
     connection
-        .prepare_cached(&format!("{} VALUES ({}) {}", insert(view), numbers.join(", "), or_replace(view)))?
+        .prepare_cached(&format!(
+            "{} VALUES ({}) {}",
+            insert(view, &fields),
+            numbers.join(", "),
+            or_replace(&fields)
+        ))?
         .execute(params_from_iter(values))?;
     Ok(())
 }
 
-fn insert(view: &View) -> String {
-    format!("INSERT INTO {} (key, {})", table(view), contents(view).join(", "))
+fn insert(view: &View, fields: &BTreeSet<&str>) -> String {
+    let columns: Vec<String> = contents(fields).collect();
+    format!("INSERT INTO {} (key, {})", table(view), columns.join(", "))
 }
 
-fn or_replace(view: &View) -> String {
+fn or_replace(fields: &BTreeSet<&str>) -> String {
     let replaced: Vec<String> =
-        contents(view).iter().map(|column| format!("{column} = excluded.{column}")).collect();
+        contents(fields).map(|column| format!("{column} = excluded.{column}")).collect();
     format!("ON CONFLICT DO UPDATE SET {}", replaced.join(", "))
 }
 
 /// The columns of a view's table beside the key.
-fn contents(view: &View) -> Vec<String> {
-    ["doc".to_owned()].into_iter().chain(indexed(view).into_iter().map(column)).collect()
+fn contents(fields: &BTreeSet<&str>) -> impl Iterator<Item = String> {
+    std::iter::once("doc".to_owned()).chain(fields.iter().map(|name| column(name)))
 }
 
 fn json(document: &Map<String, Value>) -> String {
@@ -164,7 +171,8 @@ fn fan_out(connection: &Connection, fan_out: &FanOut) -> rusqlite::Result<()> {
     let copied = copies
         .iter()
         .fold(String::new(), |sql, copy| format!("{sql}, '$.{}', json(doc -> '$.{}')", copy.to, copy.from));
-    let columns: Vec<String> = indexed(into)
+    let fields = indexed(into);
+    let columns: Vec<String> = fields
         .iter()
         .map(|name| match copies.iter().find(|copy| copy.to == *name) {
             Some(copy) => format!("doc ->> '$.{}'", copy.from),
@@ -181,13 +189,13 @@ fn fan_out(connection: &Connection, fan_out: &FanOut) -> rusqlite::Result<()> {
              SELECT {}, {} FROM {} INDEXED BY {} WHERE {}
              ORDER BY {order} {direction}, key {direction} LIMIT {limit}
              {}",
-            insert(into),
+            insert(into, &fields),
             parts.join(" || '.' || "),
             columns.join(", "),
             table(over),
             index_name(over, index),
             read::equal(index),
-            or_replace(into),
+            or_replace(&fields),
         ))?
         .execute(params_from_iter(values))?;
     Ok(())
