@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta};
 use events::{
-    Draft, Event, EventId, Followed, Image, MediaId, NewPerson, Personal, Position, PostId, PostLiked,
+    App, Draft, Event, EventId, Followed, Image, MediaId, NewPerson, Personal, Position, PostId, PostLiked,
     PostPublished, PostText, SealedLog, SignedUp, UserId,
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -71,7 +71,9 @@ impl World {
                 lastname: "Lee".into(),
             };
             self.people.push(user);
-            events.push(SignedUp { user, username, email, person: Personal::Open(person) }.into());
+            events.push(
+                SignedUp { user, username, email, app: App::Chorus, person: Personal::Open(person) }.into(),
+            );
         }
         events
     }

@@ -6,7 +6,7 @@ use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{
-    AccountEvent, ClaimAbandoned, ClaimHash, EmailClaimed, EmailEvent, EmailReleased, Event, NewPerson,
+    AccountEvent, App, ClaimAbandoned, ClaimHash, EmailClaimed, EmailEvent, EmailReleased, Event, NewPerson,
     Personal, Recorded, SignedUp, Subject, UserId, UsernameChanged, UsernameClaimed, UsernameEvent,
     UsernameReleased,
 };
@@ -96,6 +96,8 @@ impl Fold for Account {
                 self.abandoned.insert(event.claim);
             }
             AccountEvent::EmailVerified(_)
+            | AccountEvent::EmailVerificationRequested(_)
+            | AccountEvent::SessionsEnded(_)
             | AccountEvent::PasswordResetRequested(_)
             | AccountEvent::EmailChangeRequested(_)
             | AccountEvent::RoleGranted(_)
@@ -158,7 +160,9 @@ impl Fold for Claim {
             | Event::Post(_)
             | Event::Comment(_)
             | Event::Like(_)
-            | Event::Follow(_) => {}
+            | Event::Follow(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
         }
     }
 }
@@ -283,7 +287,7 @@ impl Commands {
         }
         let SignUp { username: spelling, email: address, firstname, lastname, .. } = wish;
         let person = NewPerson { username: spelling, email: address, password_hash, firstname, lastname };
-        let event = SignedUp { user, username, email, person: Personal::Open(person) };
+        let event = SignedUp { user, username, email, app: App::Chorus, person: Personal::Open(person) };
         let by_user = context.clone().by(user);
         let signed_up =
             self.execute(&by_user, Subject::Account(user), &[], |account| sign_up(account, &event)).await;
@@ -439,7 +443,7 @@ mod tests {
     }
 
     fn wish() -> SignedUp {
-        SignedUp { user: ANN, username: hash(1), email: hash(2), person: Personal::Erased }
+        SignedUp { user: ANN, username: hash(1), email: hash(2), app: App::Chorus, person: Personal::Erased }
     }
 
     fn signed_up() -> Account {

@@ -74,7 +74,9 @@ impl Fold for Comments {
             | Event::Session(_)
             | Event::Profile(_)
             | Event::Like(_)
-            | Event::Follow(_) => {}
+            | Event::Follow(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
         }
     }
 }

@@ -58,7 +58,9 @@ impl Fold for Follow {
             | Event::Session(_)
             | Event::Post(_)
             | Event::Comment(_)
-            | Event::Like(_) => {}
+            | Event::Like(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
         }
     }
 }

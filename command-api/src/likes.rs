@@ -43,7 +43,9 @@ impl Fold for Like {
             | Event::Session(_)
             | Event::Profile(_)
             | Event::Comment(_)
-            | Event::Follow(_) => {}
+            | Event::Follow(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
         }
     }
 }

@@ -67,7 +67,9 @@ impl Fold for Profile {
             | Event::Post(_)
             | Event::Comment(_)
             | Event::Like(_)
-            | Event::Follow(_) => {}
+            | Event::Follow(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
         }
     }
 }

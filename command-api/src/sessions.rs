@@ -8,14 +8,14 @@ use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
 use chrono::{DateTime, SubsecRound, Utc};
 use events::{
-    Client, Event, EventLog, Freshness, Personal, Recorded, SessionEndReason, SessionEnded, SessionEvent,
-    SessionId, SessionStarted, Subject, UserId,
+    Client, Event, EventLog, Freshness, Personal, Position, Recorded, SessionEndReason, SessionEnded,
+    SessionEvent, SessionId, SessionStarted, Subject, UserId,
 };
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use service::extract::Json;
 use service::problem::{Problem, Problems};
-use service::sessions::{Session, SessionLookup};
+use service::sessions::{Session, SessionLookup, Sweep};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -45,7 +45,9 @@ pub(crate) enum SessionRejected {
 enum Run {
     #[default]
     None,
-    Running,
+    Running {
+        since: Position,
+    },
     Ended,
 }
 
@@ -53,7 +55,8 @@ impl Fold for Run {
     fn apply(&mut self, recorded: &Recorded) {
         let Event::Session(event) = &recorded.event else { return };
         *self = match event {
-            SessionEvent::SessionStarted(_) => Self::Running,
+            SessionEvent::SessionStarted(_) => Self::Running { since: recorded.position },
+            SessionEvent::SessionSeen(event) => Self::Running { since: event.since },
             SessionEvent::SessionEnded(_) => Self::Ended,
         };
     }
@@ -62,7 +65,7 @@ impl Fold for Run {
 fn start(session: Run, wish: &SessionStarted) -> Result<Option<Event>, SessionRejected> {
     match session {
         Run::None => Ok(Some(wish.clone().into())),
-        Run::Running => Ok(None),
+        Run::Running { .. } => Ok(None),
         // Only a repeated request can name a session that was there before.
         Run::Ended => Err(SessionRejected::NoSession),
     }
@@ -71,7 +74,7 @@ fn start(session: Run, wish: &SessionStarted) -> Result<Option<Event>, SessionRe
 fn end(session: Run, wish: &SessionEnded) -> Result<Option<Event>, SessionRejected> {
     match session {
         Run::None => Err(SessionRejected::NoSession),
-        Run::Running => Ok(Some(wish.clone().into())),
+        Run::Running { .. } => Ok(Some(wish.clone().into())),
         Run::Ended => Ok(None),
     }
 }
@@ -169,14 +172,26 @@ impl LogSessions {
 
 #[async_trait]
 impl SessionLookup for LogSessions {
-    async fn is_good(&self, user: Uuid, session: Uuid) -> Result<bool, Problem> {
-        let subject = Subject::Session(UserId::new(user), SessionId::new(session));
+    async fn began(&self, user: Uuid, session: Uuid) -> Result<Option<u64>, Problem> {
+        let (user, session) = (UserId::new(user), SessionId::new(session));
+        let subject = Subject::Session(user, session);
         let last = self.log.last(&[subject], Freshness::Latest).await.map_err(log_problem)?.pop().flatten();
-        let mut state = Run::None;
+        let mut run = Run::None;
         if let Some(stored) = last {
-            state.apply(&Recorded::sealed(stored).map_err(log_problem)?);
+            run.apply(&Recorded::sealed(stored).map_err(log_problem)?);
         }
-        Ok(state == Run::Running)
+        let Run::Running { since: Position(began) } = run else { return Ok(None) };
+        for stored in self.log.read(Subject::Account(user), Position::START).await.map_err(log_problem)? {
+            let Recorded { position, event, .. } = Recorded::sealed(stored).map_err(log_problem)?;
+            let Event::Account(event) = event else { continue };
+            let sweep = event
+                .ends_sessions_but()
+                .map(|kept| Sweep { position: position.0, kept: kept.map(SessionId::uuid) });
+            if sweep.is_some_and(|sweep| sweep.ends(session.uuid(), began)) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(began))
     }
 }
 
@@ -261,10 +276,11 @@ mod tests {
             client: Personal::Erased,
         };
         assert_eq!(start(Run::None, &started), Ok(Some(started.clone().into())));
-        assert_eq!(start(Run::Running, &started), Ok(None));
+        let running = Run::Running { since: Position(1) };
+        assert_eq!(start(running, &started), Ok(None));
         assert_eq!(start(Run::Ended, &started), Err(SessionRejected::NoSession));
         let ended = SessionEnded { user: ANN, session: SESSION, reason: SessionEndReason::LoggedOut };
-        assert_eq!(end(Run::Running, &ended), Ok(Some(ended.clone().into())));
+        assert_eq!(end(running, &ended), Ok(Some(ended.clone().into())));
         assert_eq!(end(Run::Ended, &ended), Ok(None));
         assert_eq!(end(Run::None, &ended), Err(SessionRejected::NoSession));
     }

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use events::{AccountEvent, Event, Filter, Kind, LogError, Position, Recorded, SessionEvent};
+use events::{AccountEvent, Event, Filter, Kind, LogError, Position, Recorded, SessionEvent, SessionId};
 use service::health::{Check, check};
+use service::sessions::Sweep;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 
@@ -62,7 +63,7 @@ impl Commands {
                     continue;
                 }
                 match Recorded::sealed(stored) {
-                    Ok(recorded) => self.hear(&recorded.event),
+                    Ok(recorded) => self.hear(&recorded),
                     // A newer program may write what this one does not know; what it does know must still be heard.
                     Err(error) => {
                         tracing::error!(error = with_causes(&error), "an event cannot be read here");
@@ -73,18 +74,28 @@ impl Commands {
         Ok(())
     }
 
-    fn hear(&self, event: &Event) {
-        match event {
+    fn hear(&self, recorded: &Recorded) {
+        match &recorded.event {
             Event::Session(SessionEvent::SessionEnded(event)) => self.authenticator.end(event.session.uuid()),
-            Event::Account(AccountEvent::Erased(event)) => self.log.keys().forget(event.user),
-            Event::Session(SessionEvent::SessionStarted(_)) | Event::Account(_) => {}
+            Event::Account(event) => {
+                if let Some(kept) = event.ends_sessions_but() {
+                    let sweep = Sweep { position: recorded.position.0, kept: kept.map(SessionId::uuid) };
+                    self.authenticator.end_all(event.user().uuid(), sweep);
+                }
+                if let AccountEvent::Erased(event) = event {
+                    self.log.keys().forget(event.user);
+                }
+            }
+            Event::Session(SessionEvent::SessionStarted(_) | SessionEvent::SessionSeen(_)) => {}
             Event::Username(_)
             | Event::Email(_)
             | Event::Profile(_)
             | Event::Post(_)
             | Event::Comment(_)
             | Event::Like(_)
-            | Event::Follow(_) => {}
+            | Event::Follow(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
         }
     }
 }

@@ -2,18 +2,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::event_enum;
 use crate::personal::Sealable;
-use crate::{ClaimHash, MailedRequestId, Personal, Subject, UserId};
+use crate::{ClaimHash, MailedRequestId, Personal, SessionId, Subject, UserId};
 
 event_enum! {
     /// `account.<user>`: who somebody is to the system.
     AccountEvent in Account {
-        SignedUp = "account.signed_up.v1",
+        SignedUp = "account.signed_up.v2",
         UsernameChanged = "account.username_changed.v1",
+        EmailVerificationRequested = "account.email_verification_requested.v1",
         EmailVerified = "account.email_verified.v1",
-        PasswordChanged = "account.password_changed.v1",
-        PasswordResetRequested = "account.password_reset_requested.v1",
-        EmailChangeRequested = "account.email_change_requested.v1",
-        EmailChanged = "account.email_changed.v1",
+        PasswordChanged = "account.password_changed.v2",
+        PasswordResetRequested = "account.password_reset_requested.v2",
+        EmailChangeRequested = "account.email_change_requested.v2",
+        EmailChanged = "account.email_changed.v2",
+        SessionsEnded = "account.sessions_ended.v1",
         RoleGranted = "account.role_granted.v1",
         RoleRevoked = "account.role_revoked.v1",
         Deactivated = "account.deactivated.v1",
@@ -46,7 +48,21 @@ pub struct SignedUp {
     pub user: UserId,
     pub username: ClaimHash,
     pub email: ClaimHash,
+    pub app: App,
     pub person: Personal<NewPerson>,
+}
+
+/// Through which app somebody came: mails speak in its name and lead back to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum App {
+    /// `/v1`
+    #[default]
+    Chorus,
+    /// `/instamern`
+    Instamern,
+    /// `/spotifymern`
+    Spotifymern,
 }
 
 /// What somebody says of themselves when they sign up.
@@ -68,6 +84,15 @@ pub struct UsernameChanged {
     pub spelling: Personal<String>,
 }
 
+/// Somebody wants the mail with the link that verifies their address once more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EmailVerificationRequested {
+    pub user: UserId,
+    /// What the token in the mailed link is derived from.
+    pub request: MailedRequestId,
+    pub app: App,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EmailVerified {
     pub user: UserId,
@@ -80,6 +105,8 @@ pub struct PasswordChanged {
     /// PHC string of Argon2id.
     pub password_hash: Personal<String>,
     pub reason: PasswordChangeReason,
+    /// The one session that goes on.
+    pub kept: Option<SessionId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,14 +125,19 @@ pub struct PasswordResetRequested {
     pub user: UserId,
     /// What the token in the mailed link is derived from.
     pub request: MailedRequestId,
+    pub app: App,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EmailChangeRequested {
     pub user: UserId,
+    /// What the token in the mailed link is derived from.
     pub request: MailedRequestId,
     pub email: ClaimHash,
     pub address: Personal<String>,
+    /// The session that asked for it: it goes on when the address has changed.
+    pub session: Option<SessionId>,
+    pub app: App,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -113,6 +145,18 @@ pub struct EmailChanged {
     pub user: UserId,
     pub email: ClaimHash,
     pub address: Personal<String>,
+    /// Whoever reads the mail of the new address has agreed, by a link.
+    pub verified: bool,
+    /// The one session that goes on.
+    pub kept: Option<SessionId>,
+    pub app: App,
+}
+
+/// Its owner has ended all sessions but one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionsEnded {
+    pub user: UserId,
+    pub kept: Option<SessionId>,
 }
 
 /// What somebody may do beyond what everybody may.
@@ -198,15 +242,39 @@ pub struct EmailReleased {
 }
 
 impl AccountEvent {
+    /// The sessions that an event ends: all that began before it, but the one named inside, if one is. A change of
+    /// what somebody may do ends them too, so that a session never changes its power while it goes on.
+    pub const fn ends_sessions_but(&self) -> Option<Option<SessionId>> {
+        match self {
+            Self::PasswordChanged(PasswordChanged { reason: PasswordChangeReason::Rehashed, .. }) => None,
+            Self::PasswordChanged(event) => Some(event.kept),
+            Self::EmailChanged(event) => Some(event.kept),
+            Self::SessionsEnded(event) => Some(event.kept),
+            Self::RoleGranted(_) | Self::RoleRevoked(_) | Self::Suspended(_) | Self::Erased(_) => Some(None),
+            Self::SignedUp(_)
+            | Self::UsernameChanged(_)
+            | Self::EmailVerificationRequested(_)
+            | Self::EmailVerified(_)
+            | Self::PasswordResetRequested(_)
+            | Self::EmailChangeRequested(_)
+            | Self::Deactivated(_)
+            | Self::Reactivated(_)
+            | Self::Reinstated(_)
+            | Self::ClaimAbandoned(_) => None,
+        }
+    }
+
     pub const fn user(&self) -> UserId {
         match self {
             Self::SignedUp(event) => event.user,
             Self::UsernameChanged(event) => event.user,
+            Self::EmailVerificationRequested(event) => event.user,
             Self::EmailVerified(event) => event.user,
             Self::PasswordChanged(event) => event.user,
             Self::PasswordResetRequested(event) => event.user,
             Self::EmailChangeRequested(event) => event.user,
             Self::EmailChanged(event) => event.user,
+            Self::SessionsEnded(event) => event.user,
             Self::RoleGranted(event) => event.user,
             Self::RoleRevoked(event) => event.user,
             Self::Deactivated(event) => event.user,
@@ -230,8 +298,10 @@ impl AccountEvent {
             Self::EmailChangeRequested(event) => Some((event.user, &mut event.address)),
             Self::EmailChanged(event) => Some((event.user, &mut event.address)),
             Self::Suspended(event) => Some((event.user, &mut event.reason)),
-            Self::EmailVerified(_)
+            Self::EmailVerificationRequested(_)
+            | Self::EmailVerified(_)
             | Self::PasswordResetRequested(_)
+            | Self::SessionsEnded(_)
             | Self::RoleGranted(_)
             | Self::RoleRevoked(_)
             | Self::Deactivated(_)

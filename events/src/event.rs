@@ -5,6 +5,7 @@ use crate::accounts::{AccountEvent, EmailEvent, UsernameEvent};
 use crate::comments::CommentEvent;
 use crate::follows::FollowEvent;
 use crate::likes::LikeEvent;
+use crate::mails::{MailEvent, MailboxEvent};
 use crate::personal::Sealable;
 use crate::posts::PostEvent;
 use crate::profiles::ProfileEvent;
@@ -118,6 +119,8 @@ event! {
     Comment(CommentEvent),
     Like(LikeEvent),
     Follow(FollowEvent),
+    Mail(MailEvent),
+    Mailbox(MailboxEvent),
 }
 
 /// An event that this program has no name for: written by a newer one.

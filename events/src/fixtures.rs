@@ -20,12 +20,14 @@ fn user(n: u128) -> UserId {
 }
 
 /// One of each event, with every field filled.
+#[expect(clippy::too_many_lines, reason = "a list")]
 fn samples() -> Vec<Event> {
     let (ann, bob) = (user(0xa), user(0xb));
     let (name, address) = (ClaimHash([0x11; 16]), ClaimHash([0x22; 16]));
     let (session, post, comment) =
         (SessionId::new(id(0x5e)), PostId::new(id(0x90)), CommentId::new(id(0xc0)));
     let request = MailedRequestId::new(id(0x3a));
+    let event = EventId::new(id(0xe0));
     let image = Image { media: MediaId::new(id(0x1a)), width: 1080, height: 1350 };
     let text = |text: &str| Personal::Open(text.to_owned());
     vec![
@@ -33,6 +35,7 @@ fn samples() -> Vec<Event> {
             user: ann,
             username: name,
             email: address,
+            app: App::Instamern,
             person: Personal::Open(NewPerson {
                 username: "ann".into(),
                 email: "ann@example.org".into(),
@@ -43,16 +46,35 @@ fn samples() -> Vec<Event> {
         }
         .into(),
         UsernameChanged { user: ann, username: name, spelling: text("Annie") }.into(),
+        EmailVerificationRequested { user: ann, request, app: App::Chorus }.into(),
         EmailVerified { user: ann, email: address }.into(),
         PasswordChanged {
             user: ann,
             password_hash: text("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA"),
             reason: PasswordChangeReason::Chosen,
+            kept: Some(session),
         }
         .into(),
-        PasswordResetRequested { user: ann, request }.into(),
-        EmailChangeRequested { user: ann, request, email: address, address: text("lee@example.org") }.into(),
-        EmailChanged { user: ann, email: address, address: text("lee@example.org") }.into(),
+        PasswordResetRequested { user: ann, request, app: App::Spotifymern }.into(),
+        EmailChangeRequested {
+            user: ann,
+            request,
+            email: address,
+            address: text("lee@example.org"),
+            session: Some(session),
+            app: App::Chorus,
+        }
+        .into(),
+        EmailChanged {
+            user: ann,
+            email: address,
+            address: text("lee@example.org"),
+            verified: true,
+            kept: Some(session),
+            app: App::Chorus,
+        }
+        .into(),
+        SessionsEnded { user: ann, kept: Some(session) }.into(),
         RoleGranted { user: ann, role: Role::Moderator }.into(),
         RoleRevoked { user: ann, role: Role::Artist }.into(),
         Deactivated { user: ann }.into(),
@@ -72,6 +94,7 @@ fn samples() -> Vec<Event> {
             client: Personal::Open(Client { device: "Firefox".into(), address: "192.0.2.7".into() }),
         }
         .into(),
+        SessionSeen { user: ann, session, since: Position(7) }.into(),
         SessionEnded { user: ann, session, reason: SessionEndReason::LoggedOut }.into(),
         ProfileEdited {
             user: ann,
@@ -113,6 +136,28 @@ fn samples() -> Vec<Event> {
         FollowRequested { follower: bob, followee: ann }.into(),
         FollowAccepted { follower: bob, followee: ann }.into(),
         Unfollowed { follower: bob, followee: ann, only_requested: true }.into(),
+        MailReserved { event, template: MailTemplate::Welcome, user: ann, recipient: address, attempt: 1 }
+            .into(),
+        MailSent { event, template: MailTemplate::PasswordReset, user: ann, message_id: "0100-a1".into() }
+            .into(),
+        MailFailed {
+            event,
+            template: MailTemplate::NewDevice,
+            user: ann,
+            attempt: 2,
+            error: text("slow down"),
+        }
+        .into(),
+        MailGivenUp {
+            event,
+            template: MailTemplate::EmailVerification,
+            user: ann,
+            reason: MailGivenUpReason::Refused,
+            error: text("ann@example.org is not taken"),
+        }
+        .into(),
+        MailBounced { email: address, permanent: true, message_id: "0100-a1".into() }.into(),
+        MailComplained { email: address, message_id: "0100-a1".into() }.into(),
     ]
 }
 

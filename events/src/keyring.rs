@@ -112,6 +112,52 @@ pub struct KeyRing {
     people: Cache<UserId, DataKey>,
     names: DataKey,
     ids: DataKey,
+    links: DataKey,
+}
+
+/// What whoever holds a mailed link may do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkPurpose {
+    VerifyEmail,
+    ResetPassword,
+    ChangeEmail,
+}
+
+impl LinkPurpose {
+    const fn as_bytes(self) -> &'static [u8] {
+        match self {
+            Self::VerifyEmail => b"verify-email",
+            Self::ResetPassword => b"reset-password",
+            Self::ChangeEmail => b"change-email",
+        }
+    }
+}
+
+/// The token in a mailed link: whose it is, and a keyed hash of what it is for. Its text is 64 hexadecimal digits.
+#[derive(Clone, Copy)]
+pub struct MailedToken {
+    pub user: UserId,
+    tag: [u8; 16],
+}
+
+impl MailedToken {
+    /// None if the text is no such token.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (user, tag) = (text.get(..32)?, text.get(32..)?);
+        let tag: ClaimHash = tag.parse().ok()?;
+        Some(Self { user: user.parse().ok()?, tag: tag.0 })
+    }
+
+    /// The text that stands in the link. It is a secret: it must not be logged or kept.
+    pub fn reveal(&self) -> String {
+        format!("{}{}", self.user, Uuid::from_bytes(self.tag).simple())
+    }
+}
+
+impl std::fmt::Debug for MailedToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MailedToken({}, …)", self.user)
+    }
 }
 
 impl std::fmt::Debug for DataKey {
@@ -128,7 +174,8 @@ impl KeyRing {
     pub async fn open(vault: Arc<dyn KeyVault>, master: MasterKeys) -> Result<Self, VaultError> {
         let names = secret(&*vault, &master, "names").await?;
         let ids = secret(&*vault, &master, "ids").await?;
-        Ok(Self { vault, master, people: Cache::new(KEYS_REMEMBERED), names, ids })
+        let links = secret(&*vault, &master, "links").await?;
+        Ok(Self { vault, master, people: Cache::new(KEYS_REMEMBERED), names, ids, links })
     }
 
     /// The keyed hash under which a username or an address may stand in the log. What differs only in letter
@@ -140,6 +187,19 @@ impl KeyRing {
     /// The id that the same parts always give, and that nobody else can foretell (UUIDv8).
     pub fn derive_id(&self, parts: &[&[u8]]) -> Uuid {
         Uuid::new_v8(mac(&self.ids, parts))
+    }
+
+    /// The token of the link that is mailed on behalf of a request. Nothing in the log or the views makes it without the
+    /// deployment's secret.
+    pub fn mailed_token(&self, purpose: LinkPurpose, user: UserId, request: Uuid) -> MailedToken {
+        let tag = mac(&self.links, &[purpose.as_bytes(), user.uuid().as_bytes(), request.as_bytes()]);
+        MailedToken { user, tag }
+    }
+
+    /// Whether a token is the one of this request. How long it takes tells nothing of how far it is right.
+    pub fn is_mailed_token(&self, token: &MailedToken, purpose: LinkPurpose, request: Uuid) -> bool {
+        let right = self.mailed_token(purpose, token.user, request);
+        right.tag.iter().zip(token.tag).fold(0, |differ, (right, given)| differ | (right ^ given)) == 0
     }
 
     /// The keys of people whose data is to be opened, in the order asked for; `None` where it is destroyed.
@@ -277,6 +337,26 @@ mod tests {
         let after = ring(folder.path(), &both).await.unwrap();
         assert_eq!((after.claim_hash("alice"), after.derive_id(&[b"a", b"b"])), (hash, id));
         assert_ne!(after.derive_id(&[b"ab", b""]), id);
+    }
+
+    #[tokio::test]
+    async fn a_mailed_token_is_good_for_its_own_request_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let ring = ring(folder.path(), &MasterKeys::generate()).await.unwrap();
+        let request = Uuid::from_u128(7);
+        let text = ring.mailed_token(LinkPurpose::ResetPassword, user(1), request).reveal();
+        assert_eq!(text.len(), 64);
+        let token = MailedToken::parse(&text).unwrap();
+        assert_eq!(token.user, user(1));
+        assert!(ring.is_mailed_token(&token, LinkPurpose::ResetPassword, request));
+        assert!(!ring.is_mailed_token(&token, LinkPurpose::ChangeEmail, request));
+        assert!(!ring.is_mailed_token(&token, LinkPurpose::ResetPassword, Uuid::from_u128(8)));
+        let somebody_elses = MailedToken { user: user(2), ..token };
+        assert!(!ring.is_mailed_token(&somebody_elses, LinkPurpose::ResetPassword, request));
+        for wrong in ["", "x", &text[1..], &format!("{text}0"), &text.to_uppercase(), &"\u{e9}".repeat(32)] {
+            assert!(MailedToken::parse(wrong).is_none() || *wrong == *text, "{wrong}");
+        }
+        assert!(!format!("{token:?}").contains(&text[32..]));
     }
 
     #[tokio::test]

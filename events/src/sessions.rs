@@ -3,12 +3,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::event_enum;
 use crate::personal::Sealable;
-use crate::{Personal, SessionId, Subject, UserId};
+use crate::{Personal, Position, SessionId, Subject, UserId};
 
 event_enum! {
     /// `session.<user>.<session>`: one log-in on one device.
     SessionEvent in Session {
         SessionStarted = "session.started.v1",
+        SessionSeen = "session.seen.v1",
         SessionEnded = "session.ended.v1",
     }
 }
@@ -29,6 +30,15 @@ pub struct Client {
     pub device: String,
     /// The network address that the request came from.
     pub address: String,
+}
+
+/// The session was used again, after a while.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionSeen {
+    pub user: UserId,
+    pub session: SessionId,
+    /// Position of the event that began it, so that this one alone is the session's state.
+    pub since: Position,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,6 +63,7 @@ impl SessionEvent {
     pub const fn subject(&self) -> Subject {
         match self {
             Self::SessionStarted(event) => Subject::Session(event.user, event.session),
+            Self::SessionSeen(event) => Subject::Session(event.user, event.session),
             Self::SessionEnded(event) => Subject::Session(event.user, event.session),
         }
     }
@@ -60,7 +71,7 @@ impl SessionEvent {
     pub(crate) fn personal(&mut self) -> Option<(UserId, &mut dyn Sealable)> {
         match self {
             Self::SessionStarted(event) => Some((event.user, &mut event.client)),
-            Self::SessionEnded(_) => None,
+            Self::SessionSeen(_) | Self::SessionEnded(_) => None,
         }
     }
 }

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::{ClaimHash, CommentId, PostId, SessionId, UserId};
+use crate::{ClaimHash, CommentId, EventId, MailTemplate, PostId, SessionId, UserId};
 
 /// What an event is about, and the unit of consistency: writers of one subject take turns, writers of different
 /// subjects never wait for each other. Its text form is one NATS subject: tokens parted by dots, nothing personal.
@@ -27,6 +27,10 @@ pub enum Subject {
     Like(PostId, UserId),
     /// `follow.<follower>.<followee>`
     Follow(UserId, UserId),
+    /// `mail.<event>.<template>`: the mail that an event leads to
+    Mail(EventId, MailTemplate),
+    /// `mailbox.<keyed hash>`: whether an address takes mail
+    Mailbox(ClaimHash),
 }
 
 macro_rules! kinds {
@@ -86,6 +90,8 @@ kinds! {
     Comment = "comment",
     Like = "like",
     Follow = "follow",
+    Mail = "mail",
+    Mailbox = "mailbox",
 }
 
 impl fmt::Display for Kind {
@@ -99,7 +105,14 @@ impl Kind {
     /// one alone is the state.
     pub const fn last_event_is_state(self) -> bool {
         match self {
-            Self::Username | Self::Email | Self::Session | Self::Comment | Self::Like | Self::Follow => true,
+            Self::Username
+            | Self::Email
+            | Self::Session
+            | Self::Comment
+            | Self::Like
+            | Self::Follow
+            | Self::Mail
+            | Self::Mailbox => true,
             Self::Account | Self::Profile | Self::Post => false,
         }
     }
@@ -110,12 +123,13 @@ impl fmt::Display for Subject {
         let kind = self.kind();
         match self {
             Self::Account(user) | Self::Profile(user) => write!(f, "{kind}.{user}"),
-            Self::Username(hash) | Self::Email(hash) => write!(f, "{kind}.{hash}"),
+            Self::Username(hash) | Self::Email(hash) | Self::Mailbox(hash) => write!(f, "{kind}.{hash}"),
             Self::Session(user, session) => write!(f, "{kind}.{user}.{session}"),
             Self::Post(post) => write!(f, "{kind}.{post}"),
             Self::Comment(post, comment) => write!(f, "{kind}.{post}.{comment}"),
             Self::Like(post, user) => write!(f, "{kind}.{post}.{user}"),
             Self::Follow(follower, followee) => write!(f, "{kind}.{follower}.{followee}"),
+            Self::Mail(event, template) => write!(f, "{kind}.{event}.{template}"),
         }
     }
 }
@@ -142,6 +156,8 @@ impl FromStr for Subject {
             Kind::Comment => two(&mut tokens).map(|(post, comment)| Self::Comment(post, comment)),
             Kind::Like => two(&mut tokens).map(|(post, user)| Self::Like(post, user)),
             Kind::Follow => two(&mut tokens).map(|(follower, followee)| Self::Follow(follower, followee)),
+            Kind::Mail => two(&mut tokens).map(|(event, template)| Self::Mail(event, template)),
+            Kind::Mailbox => token(&mut tokens).map(Self::Mailbox),
         };
         match (subject, tokens.next()) {
             (Some(subject), None) => Ok(subject),
@@ -179,6 +195,8 @@ mod tests {
             Subject::Comment(post, CommentId::new(id(5))),
             Subject::Like(post, user),
             Subject::Follow(user, other),
+            Subject::Mail(EventId::new(id(6)), MailTemplate::Welcome),
+            Subject::Mailbox(ClaimHash([9; 16])),
         ];
         assert_eq!(subjects.map(|s| s.kind()).as_slice(), Kind::ALL);
         for subject in subjects {

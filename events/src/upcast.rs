@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// From one version to the next. What is sealed stays sealed: a step moves the sealed value as it is.
 struct Step {
@@ -12,8 +12,43 @@ struct Step {
     body: fn(Value) -> Value,
 }
 
-/// Empty as long as every event is in its first version.
-const STEPS: &[Step] = &[];
+const STEPS: &[Step] = &[
+    // Before there were other apps than `/v1`, and mails.
+    Step {
+        from: "account.signed_up.v1",
+        to: "account.signed_up.v2",
+        body: |old| with(old, &[("app", json!("chorus"))]),
+    },
+    Step {
+        from: "account.password_reset_requested.v1",
+        to: "account.password_reset_requested.v2",
+        body: |old| with(old, &[("app", json!("chorus"))]),
+    },
+    // Before an event could say which session outlives it.
+    Step {
+        from: "account.password_changed.v1",
+        to: "account.password_changed.v2",
+        body: |old| with(old, &[("kept", Value::Null)]),
+    },
+    Step {
+        from: "account.email_change_requested.v1",
+        to: "account.email_change_requested.v2",
+        body: |old| with(old, &[("session", Value::Null), ("app", json!("chorus"))]),
+    },
+    Step {
+        from: "account.email_changed.v1",
+        to: "account.email_changed.v2",
+        body: |old| with(old, &[("verified", json!(false)), ("kept", Value::Null), ("app", json!("chorus"))]),
+    },
+];
+
+/// The body with fields that it did not have.
+fn with(mut body: Value, added: &[(&str, Value)]) -> Value {
+    if let Some(fields) = body.as_object_mut() {
+        fields.extend(added.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    }
+    body
+}
 
 /// The newest wire name and body of an event read from the log.
 pub(crate) fn newest<'a>(
@@ -45,8 +80,6 @@ fn lift<'a>(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     const GREETINGS: &[Step] = &[

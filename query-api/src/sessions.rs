@@ -24,8 +24,8 @@ const NEWS_POLL: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct ViewSessions {
     store: Arc<dyn ViewStore>,
-    /// Whether it runs.
-    heard: Cache<Uuid, bool>,
+    /// Where it began, if it runs.
+    heard: Cache<Uuid, Option<u64>>,
 }
 
 impl ViewSessions {
@@ -33,26 +33,26 @@ impl ViewSessions {
         Self { store, heard: Cache::new(HEARD) }
     }
 
-    pub(crate) fn hear(&self, session: Uuid, runs: bool) {
-        self.heard.insert(session, runs);
+    pub(crate) fn hear(&self, session: Uuid, began: Option<u64>) {
+        self.heard.insert(session, began);
     }
 }
 
 #[async_trait]
 impl SessionLookup for ViewSessions {
-    async fn is_good(&self, _: Uuid, session: Uuid) -> Result<bool, Problem> {
+    async fn began(&self, _: Uuid, session: Uuid) -> Result<Option<u64>, Problem> {
         let key = SessionId::new(session).to_string();
         let asked = Instant::now();
         loop {
-            if let Some(runs) = self.heard.get(&session) {
-                return Ok(runs);
+            if let Some(began) = self.heard.get(&session) {
+                return Ok(began);
             }
             if let Some(found) = self.store.get::<Session>(&key).await.map_err(store_problem)? {
-                return Ok(!found.ended);
+                return Ok(u64::try_from(found.position).ok().filter(|_| !found.ended));
             }
             // The token is signed, so the session began; the news of it may still be on its way.
             if asked.elapsed() > NEWS_LIMIT {
-                return Ok(false);
+                return Ok(None);
             }
             tokio::time::sleep(NEWS_POLL).await;
         }

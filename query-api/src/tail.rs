@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use events::{Event, Filter, Kind, LogError, Position, Recorded, SessionEvent};
+use events::{Event, Filter, Kind, LogError, Position, Recorded, SessionEvent, SessionId};
 use service::health::{Check, check};
+use service::sessions::Sweep;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 use views::StoreError;
@@ -51,12 +52,11 @@ impl Queries {
     }
 
     async fn listen(&self, from: Position) -> Result<(), LogError> {
-        let mut follow = self.log.follow(Filter::kinds(&[Kind::Session]), from);
+        let mut follow = self.log.follow(Filter::kinds(&[Kind::Session, Kind::Account]), from);
         while let Some(batch) = follow.next_batch(BATCH).await {
             for stored in batch?.events {
-                match Recorded::sealed(stored).map(|recorded| recorded.event) {
-                    Ok(Event::Session(event)) => self.hear(&event),
-                    Ok(_) => {}
+                match Recorded::sealed(stored) {
+                    Ok(recorded) => self.hear(&recorded),
                     // A newer program may write what this one does not know; what it does know must still be heard.
                     Err(error) => {
                         tracing::error!(error = with_causes(&error), "an event cannot be read here");
@@ -67,13 +67,27 @@ impl Queries {
         Ok(())
     }
 
-    fn hear(&self, event: &SessionEvent) {
-        match event {
-            SessionEvent::SessionStarted(event) => self.sessions.hear(event.session.uuid(), true),
-            SessionEvent::SessionEnded(event) => {
-                self.sessions.hear(event.session.uuid(), false);
+    fn hear(&self, recorded: &Recorded) {
+        let position = recorded.position.0;
+        match &recorded.event {
+            Event::Session(SessionEvent::SessionStarted(event)) => {
+                self.sessions.hear(event.session.uuid(), Some(position));
+            }
+            Event::Session(SessionEvent::SessionSeen(event)) => {
+                self.sessions.hear(event.session.uuid(), Some(event.since.0));
+            }
+            Event::Session(SessionEvent::SessionEnded(event)) => {
+                self.sessions.hear(event.session.uuid(), None);
                 self.authenticator.end(event.session.uuid());
             }
+            Event::Account(event) => {
+                if let Some(kept) = event.ends_sessions_but() {
+                    let sweep = Sweep { position, kept: kept.map(SessionId::uuid) };
+                    self.authenticator.end_all(event.user().uuid(), sweep);
+                }
+            }
+            // Not asked for.
+            _ => {}
         }
     }
 }

@@ -30,11 +30,25 @@ pub struct Session {
 /// Where it is known which sessions have ended.
 #[async_trait]
 pub trait SessionLookup: std::fmt::Debug + Send + Sync + 'static {
-    /// Whether the session has begun and not ended.
+    /// The position of the event that began the session; none if it has not begun or has ended.
     ///
     /// # Errors
     /// Whatever kept the answer from being had.
-    async fn is_good(&self, user: Uuid, session: Uuid) -> Result<bool, Problem>;
+    async fn began(&self, user: Uuid, session: Uuid) -> Result<Option<u64>, Problem>;
+}
+
+/// The end of all sessions of somebody that began before a position, but one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sweep {
+    pub position: u64,
+    pub kept: Option<Uuid>,
+}
+
+impl Sweep {
+    /// Whether a session that began at a position has ended by this.
+    pub fn ends(&self, session: Uuid, began: u64) -> bool {
+        began < self.position && self.kept != Some(session)
+    }
 }
 
 /// Where the public keys are had from.
@@ -68,6 +82,8 @@ pub struct Authenticator {
     lookup: Arc<dyn SessionLookup>,
     clock: Arc<dyn Clock>,
     known: Cache<Uuid, Known>,
+    /// The latest of each user, for look-ups that have not heard of it.
+    sweeps: Cache<Uuid, Sweep>,
     /// Held while something becomes known, so that a look-up that began before a session ended cannot come after.
     learning: Mutex<()>,
 }
@@ -78,13 +94,21 @@ enum Known {
     Good {
         token: [u8; 32],
         session: Session,
+        began: u64,
     },
     Ended,
 }
 
 impl Authenticator {
     pub fn new(keys: Arc<dyn KeySource>, lookup: Arc<dyn SessionLookup>, clock: Arc<dyn Clock>) -> Self {
-        Self { keys, lookup, clock, known: Cache::new(REMEMBERED), learning: Mutex::new(()) }
+        Self {
+            keys,
+            lookup,
+            clock,
+            known: Cache::new(REMEMBERED),
+            sweeps: Cache::new(REMEMBERED),
+            learning: Mutex::new(()),
+        }
     }
 
     /// # Errors
@@ -95,7 +119,7 @@ impl Authenticator {
         let hash: [u8; 32] = Sha256::digest(token).into();
         match self.known.get(&claimed) {
             Some(Known::Ended) => return Err(ended()),
-            Some(Known::Good { token, session }) if token == hash => {
+            Some(Known::Good { token, session, .. }) if token == hash => {
                 return if session.expires > now { Ok(session) } else { Err(refused(TokenError::Expired)) };
             }
             Some(Known::Good { .. }) | None => {}
@@ -103,14 +127,13 @@ impl Authenticator {
         let Claims { sub, sid, exp, .. } = self.verify(token, now).await?;
         let expires = DateTime::from_timestamp_secs(exp).ok_or_else(|| refused(TokenError::Invalid))?;
         let session = Session { user: sub, session: sid, expires };
-        if !self.lookup.is_good(sub, sid).await? {
-            return Err(ended());
-        }
+        let began = self.lookup.began(sub, sid).await?.ok_or_else(ended)?;
         let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(self.known.get(&sid), Some(Known::Ended)) {
+        let swept = self.sweeps.get(&sub).is_some_and(|sweep| sweep.ends(sid, began));
+        if swept || matches!(self.known.get(&sid), Some(Known::Ended)) {
             return Err(ended());
         }
-        self.known.insert(sid, Known::Good { token: hash, session });
+        self.known.insert(sid, Known::Good { token: hash, session, began });
         Ok(session)
     }
 
@@ -126,6 +149,20 @@ impl Authenticator {
     pub fn end(&self, session: Uuid) {
         let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
         self.known.insert(session, Known::Ended);
+    }
+
+    /// To be called as soon as it is heard that all sessions of a user but one have ended.
+    pub fn end_all(&self, user: Uuid, sweep: Sweep) {
+        let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.sweeps.get(&user).is_none_or(|known| known.position < sweep.position) {
+            self.sweeps.insert(user, sweep);
+        }
+        self.known.retain(|_, known| match known {
+            Known::Good { session, began, .. } => {
+                session.user != user || !sweep.ends(session.session, *began)
+            }
+            Known::Ended => true,
+        });
     }
 }
 
@@ -197,8 +234,9 @@ mod tests {
 
     const USER: Uuid = Uuid::from_u128(1);
     const SESSION: Uuid = Uuid::from_u128(2);
+    const BEGAN: u64 = 7;
 
-    /// Answers that every session is good, once it is let to.
+    /// Answers that every session has begun, once it is let to.
     #[derive(Debug)]
     struct Slow {
         let_through: Semaphore,
@@ -207,10 +245,10 @@ mod tests {
 
     #[async_trait]
     impl SessionLookup for Slow {
-        async fn is_good(&self, _: Uuid, _: Uuid) -> Result<bool, Problem> {
+        async fn began(&self, _: Uuid, _: Uuid) -> Result<Option<u64>, Problem> {
             self.asked.fetch_add(1, Ordering::SeqCst);
             self.let_through.acquire().await.unwrap().forget();
-            Ok(true)
+            Ok(Some(BEGAN))
         }
     }
 
@@ -261,6 +299,32 @@ mod tests {
         let (asked, ()) = tokio::join!(asking, ending);
         assert_eq!(asked.unwrap_err().status, 401);
         assert_eq!(authenticator.authenticate(&token).await.unwrap_err().status, 401);
+    }
+
+    #[tokio::test]
+    async fn all_sessions_but_one_end_at_once_even_while_one_is_being_looked_up() {
+        let sweep = |position, kept| Sweep { position, kept };
+        for (position, kept, good) in
+            [(BEGAN + 1, None, false), (BEGAN + 1, Some(SESSION), true), (BEGAN - 1, None, true)]
+        {
+            let (authenticator, lookup, token) = set_up(0);
+            let asking = authenticator.authenticate(&token);
+            let ending = async {
+                while lookup.asked.load(Ordering::SeqCst) == 0 {
+                    tokio::task::yield_now().await;
+                }
+                authenticator.end_all(USER, sweep(position, kept));
+                authenticator.end_all(Uuid::from_u128(9), sweep(100, None));
+                lookup.let_through.add_permits(10);
+            };
+            let (asked, ()) = tokio::join!(asking, ending);
+            assert_eq!(asked.is_ok(), good, "{position} {kept:?}");
+
+            let (authenticator, _, token) = set_up(10);
+            authenticator.authenticate(&token).await.unwrap();
+            authenticator.end_all(USER, sweep(position, kept));
+            assert_eq!(authenticator.authenticate(&token).await.is_ok(), good, "{position} {kept:?}");
+        }
     }
 
     #[test]

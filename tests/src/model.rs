@@ -18,8 +18,8 @@ pub struct World {
     pub posts: BTreeMap<String, Post>,
     /// Follower, followee.
     pub follows: BTreeSet<(String, String)>,
-    /// Sessions that run.
-    pub sessions: BTreeSet<String>,
+    /// Sessions that run, and whose they are.
+    pub sessions: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -141,14 +141,23 @@ impl World {
                 self.person(followee).followers -= 1;
             }
             Event::Session(SessionEvent::SessionStarted(event)) => {
-                self.sessions.insert(event.session.to_string());
+                self.sessions.insert(event.session.to_string(), event.user.to_string());
             }
             Event::Session(SessionEvent::SessionEnded(event)) => {
-                assert!(self.sessions.remove(&event.session.to_string()), "a session ended twice");
+                let ended = self.sessions.remove(&event.session.to_string());
+                assert!(ended.is_some(), "a session ended twice");
             }
-            Event::Account(_)
+            Event::Account(event) => {
+                if let Some(kept) = event.ends_sessions_but() {
+                    let (user, kept) = (event.user().to_string(), kept.map(|kept| kept.to_string()));
+                    self.sessions.retain(|session, of| *of != user || Some(session) == kept.as_ref());
+                }
+            }
+            Event::Session(SessionEvent::SessionSeen(_))
             | Event::Profile(_)
             | Event::Follow(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_)
             | Event::Username(_)
             | Event::Email(_) => {}
         }
@@ -177,7 +186,7 @@ impl World {
             for session in
                 all::<views::sessions::Session>(store, index, vec![json!(id), json!(false)]).await?
             {
-                world.sessions.insert(session.session);
+                world.sessions.insert(session.session, session.user);
             }
         }
         for post in all::<views::posts::Post>(store, &views::posts::NEWEST, Vec::new()).await? {

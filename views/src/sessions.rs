@@ -20,6 +20,9 @@ pub struct Session {
     pub user: String,
     /// Milliseconds since 1970.
     pub started: i64,
+    /// When it was last used, not to the minute; milliseconds since 1970.
+    #[serde(default)]
+    pub seen: i64,
     /// Milliseconds since 1970.
     pub expires: i64,
     pub device: String,

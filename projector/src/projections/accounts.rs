@@ -45,7 +45,8 @@ impl Projection for Accounts {
             }
             AccountEvent::EmailChanged(event) => {
                 if let Some(address) = event.address.open() {
-                    let patch = Patch::default().set("email", address.clone()).set("email_verified", false);
+                    let patch =
+                        Patch::default().set("email", address.clone()).set("email_verified", event.verified);
                     writes.patch::<Account>(user, patch);
                 }
             }
@@ -57,6 +58,8 @@ impl Projection for Accounts {
             }
             AccountEvent::Erased(_) => writes.delete::<Account>(user),
             AccountEvent::UsernameChanged(_)
+            | AccountEvent::EmailVerificationRequested(_)
+            | AccountEvent::SessionsEnded(_)
             | AccountEvent::PasswordChanged(_)
             | AccountEvent::PasswordResetRequested(_)
             | AccountEvent::EmailChangeRequested(_)
@@ -80,7 +83,7 @@ const fn field(role: Role) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use events::{EmailChanged, EmailVerified, Erased, Personal, RoleGranted, RoleRevoked};
+    use events::{App, EmailChanged, EmailVerified, Erased, Personal, RoleGranted, RoleRevoked};
     use views::ViewStoreExt;
 
     use super::*;
@@ -96,7 +99,7 @@ mod tests {
             RoleGranted { user: ANN, role: Role::Moderator }.into(),
             RoleGranted { user: ANN, role: Role::Admin }.into(),
             RoleRevoked { user: ANN, role: Role::Admin }.into(),
-            EmailChanged { user: ANN, email, address }.into(),
+            EmailChanged { user: ANN, email, address, verified: false, kept: None, app: App::Chorus }.into(),
         ];
         let built = built(&Accounts, history).await;
         let account: Account = built.store.get(&ANN.to_string()).await.unwrap().unwrap();

@@ -53,7 +53,9 @@ impl Projection for Comments {
             | Event::Session(_)
             | Event::Profile(_)
             | Event::Like(_)
-            | Event::Follow(_) => {}
+            | Event::Follow(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
         }
         Ok(())
     }

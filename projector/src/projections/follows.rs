@@ -48,7 +48,9 @@ impl Projection for Follows {
             | Event::Profile(_)
             | Event::Post(_)
             | Event::Comment(_)
-            | Event::Like(_) => Ok(()),
+            | Event::Like(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => Ok(()),
         }
     }
 }

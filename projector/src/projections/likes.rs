@@ -47,7 +47,9 @@ impl Projection for Likes {
             | Event::Session(_)
             | Event::Profile(_)
             | Event::Comment(_)
-            | Event::Follow(_) => {}
+            | Event::Follow(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
         }
         Ok(())
     }

@@ -43,7 +43,9 @@ impl Projection for Posts {
             | Event::Email(_)
             | Event::Session(_)
             | Event::Profile(_)
-            | Event::Follow(_) => {}
+            | Event::Follow(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
         }
         Ok(())
     }

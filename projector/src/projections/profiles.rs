@@ -40,8 +40,13 @@ impl Projection for Profiles {
             Event::Post(PostEvent::PostPublished(event)) => count(writes, event.author, "posts", 1),
             Event::Post(PostEvent::PostDeleted(event)) => count(writes, event.author, "posts", -1),
             Event::Post(PostEvent::CaptionEdited(_)) => {}
-            Event::Username(_) | Event::Email(_) | Event::Session(_) | Event::Comment(_) | Event::Like(_) => {
-            }
+            Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
         }
         Ok(())
     }
@@ -86,7 +91,9 @@ fn account(event: &AccountEvent, recorded: &Recorded, writes: &mut Writes) -> Re
             writes.patch::<Profile>(user, standing(Standing::Active));
         }
         AccountEvent::Erased(_) => writes.delete::<Profile>(user),
-        AccountEvent::EmailVerified(_)
+        AccountEvent::EmailVerificationRequested(_)
+        | AccountEvent::EmailVerified(_)
+        | AccountEvent::SessionsEnded(_)
         | AccountEvent::PasswordChanged(_)
         | AccountEvent::PasswordResetRequested(_)
         | AccountEvent::EmailChangeRequested(_)

@@ -55,7 +55,9 @@ impl Projection for Search {
             | Event::Post(_)
             | Event::Comment(_)
             | Event::Like(_)
-            | Event::Follow(_) => {}
+            | Event::Follow(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
         }
         Ok(())
     }

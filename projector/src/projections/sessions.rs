@@ -1,9 +1,9 @@
 //! Sessions: which are good, and what their owner sees of them.
 
-use events::{AccountEvent, Event, Kind, Recorded, SessionEvent};
+use events::{AccountEvent, Event, Kind, Recorded, SessionEvent, UserId};
 use serde_json::json;
 use views::sessions::{BY_USER, Session, VIEW};
-use views::{Patch, StoreError, Writes};
+use views::{Copy, FanOut, KeyPart, Patch, StoreError, Writes};
 
 use super::{position, time};
 use crate::{OnFailure, Projection};
@@ -33,12 +33,17 @@ impl Projection for Sessions {
                     session: event.session.to_string(),
                     user: event.user.to_string(),
                     started: time(recorded),
+                    seen: time(recorded),
                     expires: event.expires.timestamp_millis(),
                     device: client.map(|client| client.device.clone()).unwrap_or_default(),
                     address: client.map(|client| client.address.clone()).unwrap_or_default(),
                     ended: false,
                     position: position(recorded),
                 })?;
+            }
+            Event::Session(SessionEvent::SessionSeen(event)) => {
+                let patch = Patch::default().set("seen", time(recorded));
+                writes.patch::<Session>(event.session.to_string(), patch);
             }
             Event::Session(SessionEvent::SessionEnded(event)) => {
                 writes.patch::<Session>(event.session.to_string(), Patch::default().set("ended", true));
@@ -48,24 +53,49 @@ impl Projection for Sessions {
                     writes.delete_where::<Session>(&BY_USER, vec![json!(event.user), json!(ended)]);
                 }
             }
-            Event::Account(_) => {}
+            Event::Account(event) => {
+                if let Some(kept) = event.ends_sessions_but() {
+                    end_all(writes, event.user());
+                    if let Some(kept) = kept {
+                        writes.patch::<Session>(kept.to_string(), Patch::default().set("ended", false));
+                    }
+                }
+            }
             Event::Username(_)
             | Event::Email(_)
             | Event::Profile(_)
             | Event::Post(_)
             | Event::Comment(_)
             | Event::Like(_)
-            | Event::Follow(_) => {}
+            | Event::Follow(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
         }
         Ok(())
     }
+}
+
+/// Puts every running session of a user again, as one that has ended.
+fn end_all(writes: &mut Writes, user: UserId) {
+    let same = ["session", "user", "started", "seen", "expires", "device", "address", "position"];
+    writes.fan_out(FanOut {
+        over: &VIEW,
+        index: &BY_USER,
+        equals: vec![json!(user), json!(false)],
+        limit: None,
+        into: &VIEW,
+        key: vec![KeyPart::Field("session")],
+        document: [("ended".to_owned(), json!(true))].into_iter().collect(),
+        copies: same.map(|field| Copy { from: field, to: field }).to_vec(),
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
     use events::{
-        Client, Erased, Personal, SessionEndReason, SessionEnded, SessionId, SessionStarted, UserId,
+        Client, Erased, PasswordChangeReason, PasswordChanged, Personal, Role, RoleGranted, SessionEndReason,
+        SessionEnded, SessionId, SessionStarted,
     };
     use uuid::Uuid;
     use views::{Query, ViewStoreExt};
@@ -98,6 +128,41 @@ mod tests {
             (of(ANN, false).await, of(ANN, true).await, of(BOB, false).await),
             (vec![2], vec![1], vec![3])
         );
+    }
+
+    #[tokio::test]
+    async fn a_new_password_ends_all_sessions_but_one_and_a_rehashed_one_none() {
+        let changed = |reason, kept: Option<u128>| {
+            let kept = kept.map(|session| SessionId::new(Uuid::from_u128(session)));
+            PasswordChanged { user: ANN, password_hash: Personal::Open("$".into()), reason, kept }.into()
+        };
+        let history = [
+            started(ANN, 1),
+            started(ANN, 2),
+            started(BOB, 3),
+            changed(PasswordChangeReason::Chosen, Some(2)),
+            started(ANN, 4),
+            changed(PasswordChangeReason::Rehashed, None),
+        ];
+        let built = built(&Sessions, history).await;
+        let running = async |user: UserId| {
+            let query = Query::new(&VIEW, &BY_USER, vec![json!(user), json!(false)], 10);
+            let page = built.store.page_of::<Session>(query).await.unwrap();
+            page.documents.into_iter().map(|session| session.position).collect::<Vec<_>>()
+        };
+        assert_eq!((running(ANN).await, running(BOB).await), (vec![5, 2], vec![3]));
+        let ended: Session =
+            built.store.get(&SessionId::new(Uuid::from_u128(1)).to_string()).await.unwrap().unwrap();
+        assert!(ended.ended && ended.device == "Firefox" && ended.position == 1, "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn a_session_does_not_outlive_a_change_of_roles() {
+        let history = [started(ANN, 1), RoleGranted { user: ANN, role: Role::Admin }.into(), started(ANN, 2)];
+        let built = built(&Sessions, history).await;
+        let query = Query::new(&VIEW, &BY_USER, vec![json!(ANN), json!(false)], 10);
+        let page = built.store.page_of::<Session>(query).await.unwrap();
+        assert_eq!(page.documents.iter().map(|session| session.position).collect::<Vec<_>>(), [3]);
     }
 
     #[tokio::test]

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta};
-use events::{Envelope, Event, EventId, NewPerson, Personal, Position, PostId, Recorded, SignedUp, UserId};
+use events::{
+    App, Envelope, Event, EventId, NewPerson, Personal, Position, PostId, Recorded, SignedUp, UserId,
+};
 use uuid::Uuid;
 use views::{Commit, SqliteViews, ViewStore, Writes};
 
@@ -25,7 +27,8 @@ pub(crate) fn signed_up(user: UserId, username: &str) -> Event {
         firstname: "Ann Marie".into(),
         lastname: "Élan".into(),
     };
-    SignedUp { user, username: claim(1), email: claim(2), person: Personal::Open(person) }.into()
+    SignedUp { user, username: claim(1), email: claim(2), app: App::Chorus, person: Personal::Open(person) }
+        .into()
 }
 
 /// A view as a history of events leaves it.
