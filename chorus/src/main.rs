@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use chorus::{demo, openapi, serve};
+use chorus::{demo, grant, openapi, serve};
 use clap::{Parser, Subcommand};
 
 /// Passwords and pictures take memory by the ten mebibytes, and the system's allocator keeps what each thread has had.
@@ -21,6 +21,8 @@ struct Arguments {
 enum Command {
     /// Run all of Chorus in one process
     Serve(Box<serve::Settings>),
+    /// Give somebody a role, or take it away; the server may be running
+    Grant(Box<grant::Settings>),
     /// Fill a running server with a small believable world
     Demo(demo::Settings),
     /// Print the description of the HTTP API (OpenAPI 3.1)
@@ -31,6 +33,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match Arguments::parse().command {
         Command::Serve(settings) => runtime.block_on(serve::run(*settings)),
+        Command::Grant(settings) => runtime.block_on(grant::run(*settings)),
         Command::Demo(settings) => runtime.block_on(demo::run(settings)),
         Command::Openapi => Ok(std::io::stdout().write_all(openapi::text()?.as_bytes())?),
     }

@@ -87,6 +87,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let projector = Projector { log: log.clone(), store: Arc::clone(&store) };
     let statuses = projector::run(&projector, projections::all(), &tasks);
     let keys = FixedKeys(Arc::new(VerifyingKeys::of(signing.public())));
+    let browsers = Arc::new(settings.signing.browsers(&settings.http));
     let commands = Commands::new(command_api::Parts {
         log: log.clone(),
         board: board.clone(),
@@ -94,7 +95,8 @@ pub async fn run(settings: Settings) -> Result<()> {
         signing: Arc::new(signing),
         clock: clock::system(),
         session_length: settings.signing.session_length(),
-    });
+        browsers: Arc::clone(&browsers),
+    })?;
     let queries = Queries::new(query_api::Parts {
         log: Arc::clone(log.raw()),
         store,
@@ -103,6 +105,8 @@ pub async fn run(settings: Settings) -> Result<()> {
         keys: Arc::new(keys),
         clock: clock::system(),
         public_url: settings.http.public_url(),
+        browsers,
+        notes_of_use: Some(commands.notes_of_use()),
     });
     commands.follow_log(&tasks).await.context("following the event log")?;
     queries.follow_log(&tasks).await.context("following the event log")?;

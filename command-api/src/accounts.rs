@@ -1,14 +1,13 @@
-//! Signing up, and the names and addresses that belong to one account only.
+//! Signing up and changing the username; and what all decisions about an account know of it.
 
 use std::collections::HashSet;
 
 use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use events::{
-    AccountEvent, App, ClaimAbandoned, ClaimHash, EmailClaimed, EmailEvent, EmailReleased, Event, NewPerson,
-    Personal, Recorded, SignedUp, Subject, UserId, UsernameChanged, UsernameClaimed, UsernameEvent,
-    UsernameReleased,
+    AccountEvent, App, ClaimHash, Event, MailTemplate, NewPerson, PasswordChangeReason, Personal, Recorded,
+    Role, SessionId, SignedUp, Subject, UserId, UsernameChanged,
 };
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -19,31 +18,19 @@ use std::net::SocketAddr;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use uuid::Uuid;
 
 use crate::Commands;
+use crate::claims::{ClaimKind, ClaimRejected};
 use crate::context::Context;
 use crate::execute::{Done, Failure, Fold};
+use crate::passwords;
 use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 use crate::rejections::log_problem;
 use crate::sessions::{ClientNote, SignedIn};
 use crate::text::{self, Fields};
 
-/// How long somebody who has claimed a name may take to use it.
-const CLAIM_HOLDS: TimeDelta = TimeDelta::minutes(10);
-/// Attempts at a claim that others are after at the same time.
-const CLAIM_ATTEMPTS: usize = 5;
-
 // ---------------------------------------------------------------- decisions
-
-/// Why a name or an address cannot be had, or not be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ClaimRejected {
-    UsernameTaken,
-    EmailTaken,
-    /// It took so long that somebody else has taken it over.
-    Lost,
-    NoAccount,
-}
 
 /// What decisions about an account need of it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -51,8 +38,58 @@ pub(crate) struct Account {
     pub(crate) standing: Standing,
     pub(crate) username: Option<ClaimHash>,
     pub(crate) email: Option<ClaimHash>,
+    pub(crate) email_verified: bool,
     pub(crate) password_hash: Option<String>,
+    pub(crate) roles: HashSet<Role>,
     pub(crate) abandoned: HashSet<ClaimHash>,
+    /// The latest link of each kind that was mailed, or is on its way.
+    pub(crate) verification: Option<MailedLink>,
+    pub(crate) reset: Option<MailedLink>,
+    pub(crate) wanted_email: Option<WantedEmail>,
+    pub(crate) words: OwnWords,
+}
+
+/// What a person calls themselves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct OwnWords {
+    username: String,
+    email: String,
+    firstname: String,
+    lastname: String,
+    full_name: String,
+}
+
+/// What a mailed link stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MailedLink {
+    pub(crate) request: Uuid,
+    pub(crate) until: DateTime<Utc>,
+}
+
+impl MailedLink {
+    fn new(request: Uuid, asked: DateTime<Utc>, template: MailTemplate) -> Self {
+        Self { request, until: asked + template.link_lifetime().unwrap_or_default() }
+    }
+
+    /// Whether a token, of which `is_token_of` tells whose it is, opens this at a time.
+    pub(crate) fn opens(self, now: DateTime<Utc>, is_token_of: impl Fn(Uuid) -> bool) -> bool {
+        now < self.until && is_token_of(self.request)
+    }
+}
+
+/// The link has expired, was used, or never was one. Which of them, nobody is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LinkRejected;
+
+/// An address that the account is to have once its owner confirms it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WantedEmail {
+    pub(crate) link: MailedLink,
+    pub(crate) email: ClaimHash,
+    /// None once the person is erased.
+    pub(crate) address: Option<String>,
+    pub(crate) session: Option<SessionId>,
+    pub(crate) app: App,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,7 +107,13 @@ impl Account {
         !matches!(self.standing, Standing::None | Standing::Erased)
     }
 
-    fn uses(&self, claim: ClaimHash) -> bool {
+    /// What a password must not be.
+    pub(crate) fn own_words(&self) -> [&str; 5] {
+        let OwnWords { username, email, firstname, lastname, full_name } = &self.words;
+        [username, email, firstname, lastname, full_name]
+    }
+
+    pub(crate) fn uses(&self, claim: ClaimHash) -> bool {
         self.exists() && (self.username == Some(claim) || self.email == Some(claim))
     }
 }
@@ -78,16 +121,64 @@ impl Account {
 impl Fold for Account {
     fn apply(&mut self, recorded: &Recorded) {
         let Event::Account(event) = &recorded.event else { return };
+        let (id, time) = (recorded.envelope.id.uuid(), recorded.envelope.time);
         match event {
             AccountEvent::SignedUp(event) => {
                 self.standing = Standing::Active;
                 self.username = Some(event.username);
                 self.email = Some(event.email);
-                self.password_hash = event.person.open().map(|person| person.password_hash.clone());
+                self.verification = Some(MailedLink::new(id, time, MailTemplate::EmailVerification));
+                if let Some(person) = event.person.open() {
+                    self.password_hash = Some(person.password_hash.clone());
+                    self.words = OwnWords::of(person);
+                }
             }
-            AccountEvent::UsernameChanged(event) => self.username = Some(event.username),
-            AccountEvent::EmailChanged(event) => self.email = Some(event.email),
-            AccountEvent::PasswordChanged(event) => self.password_hash = event.password_hash.open().cloned(),
+            AccountEvent::UsernameChanged(event) => {
+                self.username = Some(event.username);
+                self.words.username = event.spelling.open().cloned().unwrap_or_default();
+            }
+            AccountEvent::EmailVerificationRequested(event) => {
+                let template = MailTemplate::EmailVerification;
+                self.verification = Some(MailedLink::new(event.request.uuid(), time, template));
+            }
+            AccountEvent::EmailVerified(_) => self.email_verified = true,
+            AccountEvent::EmailChangeRequested(event) => {
+                let template = MailTemplate::EmailChangeConfirmation;
+                self.wanted_email = Some(WantedEmail {
+                    link: MailedLink::new(event.request.uuid(), time, template),
+                    email: event.email,
+                    address: event.address.open().cloned(),
+                    session: event.session,
+                    app: event.app,
+                });
+            }
+            AccountEvent::EmailChanged(event) => {
+                self.email = Some(event.email);
+                self.email_verified = event.verified;
+                self.words.email = event.address.open().cloned().unwrap_or_default();
+                self.wanted_email = None;
+                // A link that resets the password went to the address before.
+                self.reset = None;
+                self.verification = Some(MailedLink::new(id, time, MailTemplate::EmailVerification));
+            }
+            AccountEvent::PasswordResetRequested(event) => {
+                let link = MailedLink::new(event.request.uuid(), time, MailTemplate::PasswordReset);
+                self.reset = Some(link);
+            }
+            AccountEvent::PasswordChanged(event) => {
+                self.password_hash = event.password_hash.open().cloned();
+                if event.reason != PasswordChangeReason::Rehashed {
+                    self.reset = None;
+                    // Whoever knew the password before may have asked for another address.
+                    self.wanted_email = None;
+                }
+            }
+            AccountEvent::RoleGranted(event) => {
+                self.roles.insert(event.role);
+            }
+            AccountEvent::RoleRevoked(event) => {
+                self.roles.remove(&event.role);
+            }
             AccountEvent::Deactivated(_) => self.standing = Standing::Deactivated,
             AccountEvent::Suspended(_) => self.standing = Standing::Suspended,
             AccountEvent::Reactivated(_) | AccountEvent::Reinstated(_) => self.standing = Standing::Active,
@@ -95,14 +186,16 @@ impl Fold for Account {
             AccountEvent::ClaimAbandoned(event) => {
                 self.abandoned.insert(event.claim);
             }
-            AccountEvent::EmailVerified(_)
-            | AccountEvent::EmailVerificationRequested(_)
-            | AccountEvent::SessionsEnded(_)
-            | AccountEvent::PasswordResetRequested(_)
-            | AccountEvent::EmailChangeRequested(_)
-            | AccountEvent::RoleGranted(_)
-            | AccountEvent::RoleRevoked(_) => {}
+            AccountEvent::SessionsEnded(_) => {}
         }
+    }
+}
+
+impl OwnWords {
+    fn of(person: &NewPerson) -> Self {
+        let NewPerson { username, email, firstname, lastname, .. } = person.clone();
+        let full_name = format!("{firstname} {lastname}");
+        Self { username, email, firstname, lastname, full_name }
     }
 }
 
@@ -126,155 +219,9 @@ fn change_username(account: &Account, wish: &UsernameChanged) -> Result<Option<E
     Ok(Some(wish.clone().into()))
 }
 
-fn abandon_claim(account: &Account, user: UserId, claim: ClaimHash) -> Result<Option<Event>, HolderUsesIt> {
-    if account.uses(claim) {
-        return Err(HolderUsesIt);
-    }
-    let done = account.abandoned.contains(&claim);
-    Ok((!done).then(|| ClaimAbandoned { user, claim }.into()))
-}
-
-/// The holder has come to use the claim after all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct HolderUsesIt;
-
-/// Who holds a name or an address, since when.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Claim {
-    holder: Option<(UserId, DateTime<Utc>)>,
-}
-
-impl Fold for Claim {
-    fn apply(&mut self, recorded: &Recorded) {
-        let since = recorded.envelope.time;
-        match &recorded.event {
-            Event::Username(UsernameEvent::UsernameClaimed(event)) => self.holder = Some((event.user, since)),
-            Event::Email(EmailEvent::EmailClaimed(event)) => self.holder = Some((event.user, since)),
-            Event::Username(UsernameEvent::UsernameReleased(_))
-            | Event::Email(EmailEvent::EmailReleased(_)) => {
-                self.holder = None;
-            }
-            Event::Account(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Post(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_) => {}
-        }
-    }
-}
-
-/// Somebody else holds the claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct HeldBy(UserId, DateTime<Utc>);
-
-/// The claim is free, or held by this user, or by somebody whose hold has been given up.
-fn claim(
-    claim: &Claim,
-    kind: ClaimKind,
-    hash: ClaimHash,
-    user: UserId,
-    given_up: Option<UserId>,
-) -> Result<Option<Event>, HeldBy> {
-    match claim.holder {
-        Some((holder, _)) if holder == user => Ok(None),
-        Some((holder, since)) if Some(holder) != given_up => Err(HeldBy(holder, since)),
-        Some(_) | None => Ok(Some(kind.claimed(hash, user))),
-    }
-}
-
-/// Whoever does not hold it has nothing to release.
-fn release(claim: &Claim, kind: ClaimKind, hash: ClaimHash, user: UserId) -> Option<Event> {
-    claim.holder.filter(|(holder, _)| *holder == user).map(|_| kind.released(hash, user))
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ClaimKind {
-    Username,
-    Email,
-}
-
-impl ClaimKind {
-    const fn subject(self, hash: ClaimHash) -> Subject {
-        match self {
-            Self::Username => Subject::Username(hash),
-            Self::Email => Subject::Email(hash),
-        }
-    }
-
-    fn claimed(self, hash: ClaimHash, user: UserId) -> Event {
-        match self {
-            Self::Username => UsernameClaimed { username: hash, user }.into(),
-            Self::Email => EmailClaimed { email: hash, user }.into(),
-        }
-    }
-
-    fn released(self, hash: ClaimHash, user: UserId) -> Event {
-        match self {
-            Self::Username => UsernameReleased { username: hash, user }.into(),
-            Self::Email => EmailReleased { email: hash, user }.into(),
-        }
-    }
-
-    const fn taken(self) -> ClaimRejected {
-        match self {
-            Self::Username => ClaimRejected::UsernameTaken,
-            Self::Email => ClaimRejected::EmailTaken,
-        }
-    }
-}
-
 // ----------------------------------------------------------------- commands
 
 impl Commands {
-    /// Claims a name or an address for a user. One that a crash has left behind is taken over, after its holder has
-    /// been told on their own subject, where a late last step of theirs then meets a conflict.
-    async fn claim(
-        &self,
-        context: &Context,
-        kind: ClaimKind,
-        hash: ClaimHash,
-        user: UserId,
-    ) -> Result<(), Failure<ClaimRejected>> {
-        let subject = kind.subject(hash);
-        let mut given_up = None;
-        for _ in 0..CLAIM_ATTEMPTS {
-            let claimed =
-                self.execute(context, subject, &[], |state| claim(state, kind, hash, user, given_up)).await;
-            let HeldBy(holder, since) = match claimed {
-                Ok(_) => return Ok(()),
-                Err(Failure::Rejected(held)) => held,
-                Err(Failure::KeyReused) => return Err(Failure::KeyReused),
-                Err(Failure::Contended) => return Err(Failure::Contended),
-                Err(Failure::Log(error)) => return Err(Failure::Log(error)),
-            };
-            let uses_it = self.look_at::<Account>(Subject::Account(holder)).await?.uses(hash);
-            if uses_it || context.now - since < CLAIM_HOLDS {
-                return Err(Failure::Rejected(kind.taken()));
-            }
-            let account = Subject::Account(holder);
-            match self.execute(context, account, &[], |state| abandon_claim(state, holder, hash)).await {
-                Ok(_) => given_up = Some(holder),
-                Err(Failure::Rejected(HolderUsesIt)) => return Err(Failure::Rejected(kind.taken())),
-                Err(Failure::KeyReused) => return Err(Failure::KeyReused),
-                Err(Failure::Contended) => return Err(Failure::Contended),
-                Err(Failure::Log(error)) => return Err(Failure::Log(error)),
-            }
-        }
-        Err(Failure::Contended)
-    }
-
-    /// Gives a claim back. If that cannot be done now, its time runs out by itself.
-    async fn release(&self, context: &Context, kind: ClaimKind, hash: ClaimHash, user: UserId) {
-        let decide = |state: &Claim| Ok::<_, std::convert::Infallible>(release(state, kind, hash, user));
-        if let Err(failure) = self.execute(context, kind.subject(hash), &[], decide).await {
-            tracing::warn!(?failure, %user, ?kind, "a claim could not be given back; it runs out by itself");
-        }
-    }
-
     async fn sign_up(&self, context: &Context, wish: SignUp) -> Result<(UserId, Done), Problem> {
         let keys = self.log.keys();
         let (username, email) = (keys.claim_hash(&wish.username), keys.claim_hash(&wish.email));
@@ -312,16 +259,6 @@ impl Commands {
             self.release(context, ClaimKind::Username, old, user).await;
         }
         Ok(done)
-    }
-
-    /// Whose a username or an address is; none if it is nobody's, or still being signed up.
-    pub(crate) async fn owner_of(&self, login: &str) -> Result<Option<(UserId, Account)>, Problem> {
-        let hash = self.log.keys().claim_hash(login);
-        let kind = if login.contains('@') { ClaimKind::Email } else { ClaimKind::Username };
-        let claim: Claim = self.look_at(kind.subject(hash)).await.map_err(log_problem)?;
-        let Some((user, _)) = claim.holder else { return Ok(None) };
-        let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
-        Ok(account.uses(hash).then_some((user, account)))
     }
 }
 
@@ -361,10 +298,12 @@ struct SignUp {
 impl NewAccount {
     fn check(self) -> Result<SignUp, Problem> {
         let mut fields = Fields::default();
+        let full_name = format!("{} {}", self.firstname, self.lastname);
+        let own = [&*self.username, &self.email, &self.firstname, &self.lastname, &full_name];
         let wish = SignUp {
             username: fields.take("username", text::username(&self.username)),
             email: fields.take("email", text::email(&self.email)),
-            password: fields.take("password", text::password(&self.password)),
+            password: fields.take("password", passwords::check(&self.password, &own)),
             firstname: fields.take("firstname", text::line(&self.firstname, text::NAME_LIMIT)),
             lastname: fields.take("lastname", text::line(&self.lastname, text::NAME_LIMIT)),
         };
@@ -389,15 +328,13 @@ async fn post_account(
     headers: HeaderMap,
     Json(new): Json<NewAccount>,
 ) -> Result<Response, Problem> {
+    commands.authenticator.browsers().check_log_in(&headers)?;
     let wish = new.check()?;
     let context = context.saying([wish.username.as_bytes(), wish.email.as_bytes(), wish.password.as_bytes()]);
     let (user, signed_up) = commands.sign_up(&context, wish).await?;
     let note = ClientNote::of(&headers, address);
     let (signed_in, started) = commands.start_session(&context.by(user), user, note).await?;
-    Ok(commands
-        .settle(prefer, &[signed_up, started])
-        .await
-        .answer(StatusCode::CREATED, axum::Json(signed_in)))
+    commands.signed_in(prefer, &headers, signed_in, &[signed_up, started]).await
 }
 
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
@@ -436,7 +373,6 @@ mod tests {
     use super::*;
 
     const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
-    const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
 
     fn hash(n: u128) -> ClaimHash {
         Uuid::from_u128(n).simple().to_string().parse().unwrap()
@@ -485,37 +421,5 @@ mod tests {
         let late = Account { abandoned: [hash(5)].into(), ..signed_up() };
         assert_eq!(rename(&late, hash(5)), Err(ClaimRejected::Lost));
         assert_eq!(rename(&Account::default(), hash(5)), Err(ClaimRejected::NoAccount));
-    }
-
-    #[test]
-    fn a_claim_is_taken_if_it_is_free_or_given_up() {
-        let held = |holder| Claim { holder: Some((holder, DateTime::UNIX_EPOCH)) };
-        let claimed = Ok(Some(UsernameClaimed { username: hash(1), user: ANN }.into()));
-        let by_ann = |state: &Claim, given_up| claim(state, ClaimKind::Username, hash(1), ANN, given_up);
-        assert_eq!(by_ann(&Claim::default(), None), claimed);
-        assert_eq!(by_ann(&held(ANN), None), Ok(None));
-        assert_eq!(by_ann(&held(BOB), None), Err(HeldBy(BOB, DateTime::UNIX_EPOCH)));
-        assert_eq!(by_ann(&held(BOB), Some(BOB)), claimed);
-        assert_eq!(
-            by_ann(&held(BOB), Some(UserId::new(Uuid::nil()))),
-            Err(HeldBy(BOB, DateTime::UNIX_EPOCH))
-        );
-    }
-
-    #[test]
-    fn only_the_holder_releases_a_claim() {
-        let held = Claim { holder: Some((ANN, DateTime::UNIX_EPOCH)) };
-        let released = Some(EmailReleased { email: hash(2), user: ANN }.into());
-        assert_eq!(release(&held, ClaimKind::Email, hash(2), ANN), released);
-        assert_eq!(release(&held, ClaimKind::Email, hash(2), BOB), None);
-        assert_eq!(release(&Claim::default(), ClaimKind::Email, hash(2), ANN), None);
-    }
-
-    #[test]
-    fn a_claim_in_use_is_not_abandoned() {
-        assert_eq!(abandon_claim(&signed_up(), ANN, hash(1)), Err(HolderUsesIt));
-        let event = ClaimAbandoned { user: ANN, claim: hash(5) }.into();
-        assert_eq!(abandon_claim(&signed_up(), ANN, hash(5)), Ok(Some(event)));
-        assert_eq!(abandon_claim(&abandoned(hash(5)), ANN, hash(5)), Ok(None));
     }
 }

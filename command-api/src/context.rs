@@ -47,6 +47,12 @@ pub(crate) enum Repetition {
 }
 
 impl Context {
+    /// Of what nobody has asked for over HTTP.
+    pub(crate) fn of_operator(now: DateTime<Utc>) -> Self {
+        let correlation = time_ordered_id(now);
+        Self { actor: None, now, correlation, traceparent: None, key: None }
+    }
+
     #[must_use]
     pub(crate) fn by(self, actor: UserId) -> Self {
         Self { actor: Some(actor), ..self }

@@ -5,8 +5,10 @@
 //! ([`likes`] is the smallest): its decisions, its routes and their tests stand in one file.
 
 mod accounts;
+mod claims;
 mod comments;
 mod context;
+mod emails;
 mod execute;
 mod follows;
 mod histories;
@@ -17,22 +19,25 @@ mod posts;
 mod profiles;
 mod receipt;
 mod rejections;
+mod roles;
 mod sessions;
 mod tail;
 mod text;
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::extract::FromRef;
 use axum::routing::get;
 use axum::{Json, Router};
 use chrono::TimeDelta;
 use events::{ProgressBoard, SealedLog};
+use service::browsers::Browsers;
 use service::clock::Clock;
 use service::media::MediaStore;
-use service::sessions::{Authenticator, FixedKeys};
+use service::sessions::{Authenticator, FixedKeys, UseNotes, UsedSession};
 use service::tokens::{SigningKeys, VerifyingKeys};
+use tokio::sync::mpsc;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -55,6 +60,9 @@ pub struct Inner {
     images: images::Workshop,
     signing: Arc<SigningKeys>,
     authenticator: Arc<Authenticator>,
+    notes_of_use: UseNotes,
+    /// Until they are kept.
+    kept_notes: Mutex<Option<mpsc::Receiver<UsedSession>>>,
     clock: Arc<dyn Clock>,
     session_length: TimeDelta,
 }
@@ -82,26 +90,41 @@ pub struct Parts {
     pub signing: Arc<SigningKeys>,
     pub clock: Arc<dyn Clock>,
     pub session_length: TimeDelta,
+    pub browsers: Arc<Browsers>,
 }
 
 impl Commands {
-    pub fn new(parts: Parts) -> Self {
-        let Parts { log, board, media, signing, clock, session_length } = parts;
-        let keys = FixedKeys(Arc::new(VerifyingKeys::of(signing.public())));
-        let sessions = LogSessions::new(Arc::clone(log.raw()));
-        let authenticator = Authenticator::new(Arc::new(keys), Arc::new(sessions), Arc::clone(&clock));
-        Self(Arc::new(Inner {
+    /// # Errors
+    /// If the threads that hash passwords cannot be started.
+    pub fn new(parts: Parts) -> std::io::Result<Self> {
+        let Parts { log, board, media, signing, clock, session_length, browsers } = parts;
+        let (notes_of_use, kept_notes) = UseNotes::channel();
+        let authenticator = Authenticator::new(service::sessions::Parts {
+            keys: Arc::new(FixedKeys(Arc::new(VerifyingKeys::of(signing.public())))),
+            lookup: Arc::new(LogSessions::new(Arc::clone(log.raw()))),
+            clock: Arc::clone(&clock),
+            browsers,
+            notes: Some(notes_of_use.clone()),
+        });
+        Ok(Self(Arc::new(Inner {
             log,
             board,
             histories: Histories::default(),
             media,
-            passwords: Passwords::default(),
+            passwords: Passwords::start()?,
             images: images::Workshop::default(),
             signing,
             authenticator: Arc::new(authenticator),
+            notes_of_use,
+            kept_notes: Mutex::new(Some(kept_notes)),
             clock,
             session_length,
-        }))
+        })))
+    }
+
+    /// Where another part of the same process notes that sessions are in use.
+    pub fn notes_of_use(&self) -> UseNotes {
+        self.notes_of_use.clone()
     }
 }
 
@@ -126,6 +149,9 @@ fn documented() -> OpenApiRouter<Commands> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(accounts::routes())
         .merge(sessions::routes())
+        .merge(passwords::routes())
+        .merge(emails::routes())
+        .merge(roles::routes())
         .merge(profiles::routes())
         .merge(posts::routes())
         .merge(likes::routes())

@@ -81,7 +81,8 @@ async fn main() -> Result<()> {
         signing: Arc::new(signing),
         clock: clock::system(),
         session_length: settings.signing.session_length(),
-    });
+        browsers: Arc::new(settings.signing.browsers(&settings.http)),
+    })?;
     commands.follow_log(&tasks).await.context("following the event log")?;
 
     let checks = vec![("log", commands.check_log()), ("media", commands.check_media())];

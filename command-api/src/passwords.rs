@@ -1,106 +1,346 @@
-//! Passwords: Argon2id with the parameters that OWASP recommends, in a pool that is as wide as the machine, so that
-//! log-ins can slow each other down but nobody else.
-//! Source: <https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html>.
+//! Changing the password, and setting a new one by a mailed link when it is forgotten.
 
-use std::sync::Arc;
+mod hashing;
+mod rules;
 
-use argon2::password_hash::{Error, PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
-use service::problem::Problem;
-use tokio::sync::Semaphore;
+use std::time::Duration;
 
-/// Memory in KiB, passes, lanes.
-const PARAMETERS: (u32, u32, u32) = (19 * 1024, 2, 1);
-/// Hashings that may wait for a place; whoever comes after them is told to come back.
-const WAITING: usize = 256;
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use events::{
+    App, Event, LinkPurpose, MailedRequestId, MailedToken, PasswordChangeReason, PasswordChanged,
+    PasswordResetRequested, Personal, SessionId, Subject, UserId,
+};
+use http::StatusCode;
+use serde::Deserialize;
+use service::extract::{Json, Path};
+use service::problem::{FieldProblem, Problem, Problems};
+use service::sessions::Session;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
 
-/// The pool was full and so was the queue before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many passwords are being checked at once")]
-pub(crate) struct PasswordsBusy;
+use crate::Commands;
+use crate::accounts::{Account, LinkRejected, Standing};
+use crate::context::Context;
+use crate::execute::{Done, Failure};
+use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
+use crate::rejections::log_problem;
+use crate::text::{self, Fields};
 
-#[derive(Debug)]
-pub(crate) struct Passwords {
-    /// One at a time for each core.
-    places: Arc<Semaphore>,
-    queue: Arc<Semaphore>,
-    /// What a password is checked against when there is no account, so that the answer takes as long.
-    decoy: String,
+pub(crate) use hashing::{Passwords, PasswordsBusy};
+pub(crate) use rules::check;
+
+/// When a request for a link is answered, whether there is somebody to send one to or not: how long it took must not tell.
+/// Longer than an append takes.
+const REQUEST_ANSWERED_AFTER: Duration = Duration::from_millis(250);
+
+// ---------------------------------------------------------------- decisions
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PasswordRejected {
+    NoAccount,
+    /// The present password is another one, or has become another one meanwhile.
+    WrongPassword,
 }
 
-impl Default for Passwords {
-    fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self {
-            places: Arc::new(Semaphore::new(cores)),
-            queue: Arc::new(Semaphore::new(WAITING + cores)),
-            decoy: hash("nobody has this password").unwrap_or_default(),
+/// `checked` is the hash that the present password was compared with.
+fn change(
+    account: &Account,
+    checked: &str,
+    wish: &PasswordChanged,
+) -> Result<Option<Event>, PasswordRejected> {
+    if !account.exists() {
+        return Err(PasswordRejected::NoAccount);
+    }
+    if account.password_hash.as_deref() != Some(checked) {
+        return Err(PasswordRejected::WrongPassword);
+    }
+    Ok(Some(wish.clone().into()))
+}
+
+/// Who is suspended or gone gets no link; whoever asks is told nothing of it.
+fn request_reset(account: &Account, wish: &PasswordResetRequested) -> Option<Event> {
+    matches!(account.standing, Standing::Active | Standing::Deactivated).then(|| wish.clone().into())
+}
+
+/// `is_token_of` tells whether the link's token is the one of a request.
+fn reset(
+    account: &Account,
+    now: DateTime<Utc>,
+    is_token_of: impl Fn(Uuid) -> bool,
+    wish: &PasswordChanged,
+) -> Result<Option<Event>, LinkRejected> {
+    if !matches!(account.standing, Standing::Active | Standing::Deactivated) {
+        return Err(LinkRejected);
+    }
+    account.reset.as_ref().filter(|link| link.opens(now, is_token_of)).ok_or(LinkRejected)?;
+    Ok(Some(wish.clone().into()))
+}
+
+// ----------------------------------------------------------------- commands
+
+impl Commands {
+    /// The account, and the hash that its present password was found to match.
+    pub(crate) async fn confirm_password(
+        &self,
+        user: UserId,
+        password: String,
+    ) -> Result<(Account, String), Problem> {
+        let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
+        let hash = account.password_hash.clone().ok_or(PasswordRejected::NoAccount)?;
+        if !self.passwords.matches(password, Some(hash.clone())).await? {
+            return Err(PasswordRejected::WrongPassword.into());
+        }
+        Ok((account, hash))
+    }
+
+    /// Sets a new password; every session but `kept` ends with it.
+    pub(crate) async fn change_password(
+        &self,
+        context: &Context,
+        user: UserId,
+        checked: &str,
+        password: String,
+        kept: Option<SessionId>,
+    ) -> Result<Done, Problem> {
+        let hash = Personal::Open(self.passwords.hash(password).await?);
+        let event = PasswordChanged { user, password_hash: hash, reason: PasswordChangeReason::Chosen, kept };
+        let decide = |account: &Account| change(account, checked, &event);
+        Ok(self.execute(context, Subject::Account(user), &[], decide).await?)
+    }
+
+    /// Hashes a password anew that was hashed with weaker parameters than today's. Whoever is logging in is not
+    /// kept from it if that cannot be done now.
+    pub(crate) async fn strengthen(&self, context: &Context, user: UserId, checked: &str, password: String) {
+        let hash = match self.passwords.hash(password).await {
+            Ok(hash) => Personal::Open(hash),
+            Err(problem) => {
+                tracing::debug!(%problem, %user, "a password is hashed anew another time");
+                return;
+            }
+        };
+        let reason = PasswordChangeReason::Rehashed;
+        let event = PasswordChanged { user, password_hash: hash, reason, kept: None };
+        let decide = |account: &Account| change(account, checked, &event);
+        if let Err(failure) = self.execute(context, Subject::Account(user), &[], decide).await {
+            tracing::debug!(?failure, %user, "a password is hashed anew another time");
         }
     }
-}
 
-impl Passwords {
-    /// A PHC string of Argon2id with a salt of its own.
-    pub(crate) async fn hash(&self, password: String) -> Result<String, Problem> {
-        self.run(move || hash(&password)).await?.map_err(Problem::internal)
-    }
-
-    /// Whether the password is the one that was hashed. Without a hash it takes as long and is wrong.
-    pub(crate) async fn matches(&self, password: String, hashed: Option<String>) -> Result<bool, Problem> {
-        let exists = hashed.is_some();
-        let hashed = hashed.unwrap_or_else(|| self.decoy.clone());
-        let verified =
-            self.run(move || hasher().verify_password(password.as_bytes(), hashed.as_str())).await?;
-        match verified {
-            Ok(()) => Ok(exists),
-            Err(Error::PasswordInvalid) => Ok(false),
-            Err(unreadable) => Err(Problem::internal(unreadable)),
+    /// Asks for the mail with a link, if the address is somebody's.
+    pub(crate) async fn request_password_reset(
+        &self,
+        context: &Context,
+        address: &str,
+        app: App,
+    ) -> Result<(), Problem> {
+        let Some((user, _)) = self.owner_of(address).await? else { return Ok(()) };
+        let request = MailedRequestId::new(context.new_id(self.log.keys(), "password reset"));
+        let event = PasswordResetRequested { user, request, app };
+        let decide = |account: &Account| Ok::<_, std::convert::Infallible>(request_reset(account, &event));
+        match self.execute(context, Subject::Account(user), &[], decide).await {
+            Ok(_) => Ok(()),
+            Err(Failure::Rejected(never)) => match never {},
+            Err(Failure::KeyReused) => Err(Failure::<PasswordRejected>::KeyReused.into()),
+            Err(Failure::Contended) => Err(Failure::<PasswordRejected>::Contended.into()),
+            Err(Failure::Log(error)) => Err(log_problem(error)),
         }
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-        let _queued = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| PasswordsBusy)?;
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(Problem::internal)?;
-        tokio::task::spawn_blocking(move || {
-            let done = work();
-            // Held until the work is done, also when whoever asked for it has gone.
-            drop(place);
-            done
-        })
-        .await
-        .map_err(Problem::internal)
+    /// Sets a new password by a mailed link; every session ends with it, and the link with them.
+    pub(crate) async fn reset_password(
+        &self,
+        context: &Context,
+        token: &str,
+        password: String,
+    ) -> Result<(UserId, Done), Problem> {
+        let token = MailedToken::parse(token).ok_or(LinkRejected)?;
+        let user = token.user;
+        let keys = self.log.keys();
+        let is_token_of = |request: Uuid| keys.is_mailed_token(&token, LinkPurpose::ResetPassword, request);
+        let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
+        // Before the password is looked at and hashed: whoever has no link learns nothing and costs nothing. One
+        // that this very request has used up is told from others below.
+        if !context.is_repeatable() {
+            account.reset.as_ref().filter(|link| link.opens(context.now, is_token_of)).ok_or(LinkRejected)?;
+        }
+        let password = check(&password, &account.own_words()).map_err(bad_password)?;
+        let hash = Personal::Open(self.passwords.hash(password).await?);
+        let reason = PasswordChangeReason::Reset;
+        let event = PasswordChanged { user, password_hash: hash, reason, kept: None };
+        let context = context.clone().by(user);
+        let decide = |account: &Account| reset(account, context.now, is_token_of, &event);
+        Ok((user, self.execute(&context, Subject::Account(user), &[], decide).await?))
     }
 }
 
-fn hasher() -> Argon2<'static> {
-    let (memory, passes, lanes) = PARAMETERS;
-    let parameters = Params::new(memory, passes, lanes, None).unwrap_or(Params::DEFAULT);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters)
+fn bad_password(message: String) -> Problem {
+    Problem::invalid(vec![FieldProblem::new("password", message)])
 }
 
-fn hash(password: &str) -> Result<String, Error> {
-    Ok(hasher().hash_password(password.as_bytes())?.to_string())
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    OpenApiRouter::new()
+        .routes(routes!(put_password))
+        .routes(routes!(post_password_reset))
+        .routes(routes!(put_password_reset))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PasswordChange {
+    #[schema(format = "password", max_length = 128, example = "correct horse battery")]
+    current_password: String,
+    #[schema(format = "password", min_length = 8, max_length = 128, example = "staple correct horse")]
+    password: String,
+}
+
+/// Change my password
+///
+/// This session goes on, all others end.
+#[utoipa::path(
+    put, path = "/v1/me/password", tag = "accounts", request_body = PasswordChange, security(("token" = [])),
+    params(CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn put_password(
+    State(commands): State<Commands>,
+    session: Session,
+    context: Context,
+    prefer: Prefer,
+    Json(PasswordChange { current_password, password }): Json<PasswordChange>,
+) -> Result<Response, Problem> {
+    let user = UserId::new(session.user);
+    let context = context.by(user).saying([current_password.as_bytes(), password.as_bytes()]);
+    let (account, checked) = commands.confirm_password(user, current_password).await?;
+    let password = check(&password, &account.own_words()).map_err(bad_password)?;
+    let kept = Some(SessionId::new(session.session));
+    let done = commands.change_password(&context, user, &checked, password, kept).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PasswordResetWish {
+    #[schema(format = "email", max_length = 254, example = "ann@example.org")]
+    email: String,
+}
+
+/// Ask for a link that sets a new password
+///
+/// The answer is the same whether the address belongs to an account or not. The link is good for ten minutes, once.
+#[utoipa::path(
+    post, path = "/v1/password-resets", tag = "accounts", request_body = PasswordResetWish,
+    params(CommandHeaders),
+    responses((status = 202, description = "If the address belongs to an account, a mail is on its way"), Problems)
+)]
+async fn post_password_reset(
+    State(commands): State<Commands>,
+    context: Context,
+    Json(PasswordResetWish { email }): Json<PasswordResetWish>,
+) -> Result<StatusCode, Problem> {
+    let answer_at = Instant::now() + REQUEST_ANSWERED_AFTER;
+    let mut fields = Fields::default();
+    let email = fields.take("email", text::email(&email));
+    fields.finish()?;
+    let context = context.saying([email.as_bytes()]);
+    let outcome = commands.request_password_reset(&context, &email, App::Chorus).await;
+    tokio::time::sleep_until(answer_at).await;
+    outcome.map(|()| StatusCode::ACCEPTED)
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewPassword {
+    #[schema(format = "password", min_length = 8, max_length = 128, example = "staple correct horse")]
+    password: String,
+}
+
+/// Set a new password by a mailed link
+///
+/// All sessions end; log in with the new password.
+#[utoipa::path(
+    put, path = "/v1/password-resets/{token}", tag = "accounts", request_body = NewPassword,
+    params(("token" = String, Path, pattern = "^[0-9a-f]{64}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn put_password_reset(
+    State(commands): State<Commands>,
+    Path(token): Path<String>,
+    context: Context,
+    prefer: Prefer,
+    Json(NewPassword { password }): Json<NewPassword>,
+) -> Result<Response, Problem> {
+    let context = context.saying([password.as_bytes()]);
+    let (_, done) = commands.reset_password(&context, &token, password).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use chrono::TimeDelta;
 
-    #[tokio::test]
-    async fn a_password_matches_its_own_hash_only() {
-        let passwords = Passwords::default();
-        let hashed = passwords.hash("correct horse".into()).await.unwrap();
-        assert!(hashed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hashed}");
-        assert_ne!(passwords.hash("correct horse".into()).await.unwrap(), hashed, "salted");
-        assert!(passwords.matches("correct horse".into(), Some(hashed.clone())).await.unwrap());
-        assert!(!passwords.matches("Correct horse".into(), Some(hashed)).await.unwrap());
-        assert!(!passwords.matches("nobody has this password".into(), None).await.unwrap());
-        assert_eq!(passwords.matches("x".into(), Some("not a hash".into())).await.unwrap_err().status, 500);
+    use super::*;
+    use crate::accounts::MailedLink;
+
+    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+    const REQUEST: Uuid = Uuid::from_u128(7);
+
+    fn wish(reason: PasswordChangeReason) -> PasswordChanged {
+        PasswordChanged { user: ANN, password_hash: Personal::Open("new".into()), reason, kept: None }
     }
 
-    #[tokio::test]
-    async fn a_full_queue_is_told_at_once() {
-        let passwords = Passwords { queue: Arc::new(Semaphore::new(0)), ..Passwords::default() };
-        assert_eq!(passwords.hash("x".into()).await.unwrap_err().status, 503);
+    fn ann() -> Account {
+        let until = DateTime::UNIX_EPOCH + TimeDelta::minutes(10);
+        Account {
+            standing: Standing::Active,
+            password_hash: Some("old".into()),
+            reset: Some(MailedLink { request: REQUEST, until }),
+            ..Account::default()
+        }
+    }
+
+    #[test]
+    fn a_password_is_changed_by_who_knows_the_present_one() {
+        let wish = wish(PasswordChangeReason::Chosen);
+        assert_eq!(change(&ann(), "old", &wish), Ok(Some(wish.clone().into())));
+        assert_eq!(change(&ann(), "older", &wish), Err(PasswordRejected::WrongPassword));
+        let erased = Account { standing: Standing::Erased, ..ann() };
+        assert_eq!(change(&erased, "old", &wish), Err(PasswordRejected::NoAccount));
+    }
+
+    #[test]
+    fn a_link_resets_the_password_in_time_and_once() {
+        let wish = wish(PasswordChangeReason::Reset);
+        let in_time = DateTime::UNIX_EPOCH + TimeDelta::minutes(9);
+        let right = |request| request == REQUEST;
+        assert_eq!(reset(&ann(), in_time, right, &wish), Ok(Some(wish.clone().into())));
+        assert_eq!(reset(&ann(), in_time, |_| false, &wish), Err(LinkRejected));
+        let late = DateTime::UNIX_EPOCH + TimeDelta::minutes(10);
+        assert_eq!(reset(&ann(), late, right, &wish), Err(LinkRejected));
+        let used = Account { reset: None, ..ann() };
+        assert_eq!(reset(&used, in_time, right, &wish), Err(LinkRejected));
+        let suspended = Account { standing: Standing::Suspended, ..ann() };
+        assert_eq!(reset(&suspended, in_time, right, &wish), Err(LinkRejected));
+    }
+
+    #[test]
+    fn who_is_suspended_or_gone_gets_no_link() {
+        let wish =
+            PasswordResetRequested { user: ANN, request: MailedRequestId::new(REQUEST), app: App::Chorus };
+        for (standing, asked) in [
+            (Standing::Active, true),
+            (Standing::Deactivated, true),
+            (Standing::Suspended, false),
+            (Standing::Erased, false),
+            (Standing::None, false),
+        ] {
+            assert_eq!(request_reset(&Account { standing, ..ann() }, &wish).is_some(), asked, "{standing:?}");
+        }
     }
 }

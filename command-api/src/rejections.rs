@@ -3,17 +3,20 @@
 use events::LogError;
 use http::StatusCode;
 use service::media::MediaError;
-use service::problem::Problem;
+use service::problem::{FieldProblem, Problem};
 
-use crate::accounts::ClaimRejected;
+use crate::accounts::LinkRejected;
+use crate::claims::ClaimRejected;
 use crate::comments::CommentRejected;
+use crate::emails::EmailRejected;
 use crate::execute::Failure;
 use crate::follows::FollowRejected;
 use crate::images::ImageRejected;
 use crate::likes::LikeRejected;
-use crate::passwords::PasswordsBusy;
+use crate::passwords::{PasswordRejected, PasswordsBusy};
 use crate::posts::PostRejected;
 use crate::profiles::ProfileRejected;
+use crate::roles::RoleRejected;
 use crate::sessions::SessionRejected;
 
 pub(crate) fn log_problem(error: LogError) -> Problem {
@@ -60,6 +63,46 @@ impl From<ClaimRejected> for Problem {
                 Self::conflict("claim-lost", "This took too long and was given up: try again")
             }
             ClaimRejected::NoAccount => no_account(),
+        }
+    }
+}
+
+impl From<LinkRejected> for Problem {
+    fn from(_: LinkRejected) -> Self {
+        Self::new(StatusCode::GONE, "link-gone", "This link has expired or was used: ask for a new one")
+    }
+}
+
+impl From<PasswordRejected> for Problem {
+    fn from(rejected: PasswordRejected) -> Self {
+        match rejected {
+            PasswordRejected::NoAccount => no_account(),
+            PasswordRejected::WrongPassword => {
+                Self::invalid(vec![FieldProblem::new("current_password", "is not your present password")])
+            }
+        }
+    }
+}
+
+impl From<EmailRejected> for Problem {
+    fn from(rejected: EmailRejected) -> Self {
+        match rejected {
+            EmailRejected::NoAccount => no_account(),
+            EmailRejected::Same => Self::conflict("same-email", "This is your address already"),
+            EmailRejected::Link(rejected) => rejected.into(),
+            EmailRejected::Claim(rejected) => rejected.into(),
+        }
+    }
+}
+
+impl From<RoleRejected> for Problem {
+    fn from(rejected: RoleRejected) -> Self {
+        match rejected {
+            RoleRejected::NotAllowed => Self::forbidden("Your roles do not allow this"),
+            RoleRejected::NoUser => no_user(),
+            RoleRejected::Oneself => {
+                Self::conflict("oneself", "You cannot do this to yourself: another admin can")
+            }
         }
     }
 }

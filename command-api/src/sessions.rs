@@ -1,4 +1,4 @@
-//! Logging in and out. A session is a subject of its own; its token names it.
+//! Logging in and out, and ending sessions elsewhere. A session is a subject of its own; its token names it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,13 +9,14 @@ use axum::response::Response;
 use chrono::{DateTime, SubsecRound, Utc};
 use events::{
     Client, Event, EventLog, Freshness, Personal, Position, Recorded, SessionEndReason, SessionEnded,
-    SessionEvent, SessionId, SessionStarted, Subject, UserId,
+    SessionEvent, SessionId, SessionSeen, SessionStarted, SessionsEnded, Subject, UserId,
 };
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
-use service::extract::Json;
+use service::extract::{Json, Path};
 use service::problem::{Problem, Problems};
-use service::sessions::{Session, SessionLookup, Sweep};
+use service::sessions::{Running, Session, SessionLookup, Sweep, UsedSession};
+use tokio::sync::mpsc;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -25,6 +26,7 @@ use crate::Commands;
 use crate::accounts::{Account, Standing};
 use crate::context::Context;
 use crate::execute::{Done, Fold};
+use crate::passwords::Passwords;
 use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 use crate::rejections::log_problem;
 
@@ -79,6 +81,13 @@ fn end(session: Run, wish: &SessionEnded) -> Result<Option<Event>, SessionReject
     }
 }
 
+fn see(session: Run, user: UserId, id: SessionId) -> Option<Event> {
+    match session {
+        Run::Running { since } => Some(SessionSeen { user, session: id, since }.into()),
+        Run::None | Run::Ended => None,
+    }
+}
+
 /// Whether somebody who knows the password, or does not, is let in.
 fn let_in(account: Option<&Account>, password_matches: bool) -> Result<(), SessionRejected> {
     match account.map(|account| account.standing) {
@@ -105,6 +114,32 @@ impl ClientNote {
 }
 
 impl Commands {
+    /// Answers a log-in with the session, for browsers in a cookie too. One that the browser had before ends: its cookie
+    /// is overwritten.
+    pub(crate) async fn signed_in(
+        &self,
+        prefer: Prefer,
+        headers: &HeaderMap,
+        signed_in: SignedIn,
+        all_done: &[Done],
+    ) -> Result<Response, Problem> {
+        let browsers = self.authenticator.browsers();
+        let cookie = browsers.cookie(&signed_in.token, self.clock.now(), signed_in.expires)?;
+        let before = self.authenticator.of_cookie(headers).await;
+        if let Some(before) = before.filter(|before| before.session.simple().to_string() != signed_in.session)
+        {
+            let (user, id) = (UserId::new(before.user), SessionId::new(before.session));
+            let context = Context::of_operator(self.clock.now()).by(user);
+            if let Err(problem) = self.end_session(&context, user, id, SessionEndReason::LoggedOut).await {
+                tracing::debug!(%problem, "a session that a browser has lost goes on until it expires");
+            }
+        }
+        let settled = self.settle(prefer, all_done).await;
+        let mut response = settled.answer(StatusCode::CREATED, axum::Json(signed_in));
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+        Ok(response)
+    }
+
     pub(crate) async fn start_session(
         &self,
         context: &Context,
@@ -136,10 +171,40 @@ impl Commands {
         let owner = self.owner_of(login).await?;
         let hashed = owner.as_ref().and_then(|(_, account)| account.password_hash.clone());
         // Checked also where there is no account, so that the time it takes tells nothing.
-        let matches = self.passwords.matches(password, hashed).await?;
+        let matches = self.passwords.matches(password.clone(), hashed.clone()).await?;
         let_in(owner.as_ref().map(|(_, account)| account), matches)?;
         let (user, _) = owner.ok_or(SessionRejected::WrongLogin)?;
+        if let Some(hashed) = hashed.filter(|hashed| Passwords::is_weak(hashed)) {
+            self.strengthen(&context.clone().by(user), user, &hashed, password).await;
+        }
         self.start_session(&context.clone().by(user), user, note).await
+    }
+
+    /// Ends all sessions of somebody but one.
+    async fn end_sessions(
+        &self,
+        context: &Context,
+        user: UserId,
+        kept: Option<SessionId>,
+    ) -> Result<Done, Problem> {
+        let event = SessionsEnded { user, kept };
+        let decide = |account: &Account| {
+            let exists = account.exists();
+            exists.then(|| Some(event.clone().into())).ok_or(SessionRejected::NoSession)
+        };
+        Ok(self.execute(context, Subject::Account(user), &[], decide).await?)
+    }
+
+    /// Writes down that sessions are in use, as the authenticator notes it.
+    pub(crate) async fn keep_notes_of_use(&self, mut notes: mpsc::Receiver<UsedSession>) {
+        while let Some(UsedSession { user, session }) = notes.recv().await {
+            let (user, session) = (UserId::new(user), SessionId::new(session));
+            let context = Context::of_operator(self.clock.now()).by(user);
+            let decide = |run: &Run| Ok::<_, std::convert::Infallible>(see(*run, user, session));
+            if let Err(failure) = self.execute(&context, Subject::Session(user, session), &[], decide).await {
+                tracing::debug!(?failure, "that a session is in use is noted another time");
+            }
+        }
     }
 
     async fn end_session(
@@ -172,14 +237,14 @@ impl LogSessions {
 
 #[async_trait]
 impl SessionLookup for LogSessions {
-    async fn began(&self, user: Uuid, session: Uuid) -> Result<Option<u64>, Problem> {
+    async fn running(&self, user: Uuid, session: Uuid) -> Result<Option<Running>, Problem> {
         let (user, session) = (UserId::new(user), SessionId::new(session));
         let subject = Subject::Session(user, session);
         let last = self.log.last(&[subject], Freshness::Latest).await.map_err(log_problem)?.pop().flatten();
+        let Some(last) = last else { return Ok(None) };
+        let last = Recorded::sealed(last).map_err(log_problem)?;
         let mut run = Run::None;
-        if let Some(stored) = last {
-            run.apply(&Recorded::sealed(stored).map_err(log_problem)?);
-        }
+        run.apply(&last);
         let Run::Running { since: Position(began) } = run else { return Ok(None) };
         for stored in self.log.read(Subject::Account(user), Position::START).await.map_err(log_problem)? {
             let Recorded { position, event, .. } = Recorded::sealed(stored).map_err(log_problem)?;
@@ -191,14 +256,17 @@ impl SessionLookup for LogSessions {
                 return Ok(None);
             }
         }
-        Ok(Some(began))
+        Ok(Some(Running { began, seen: last.envelope.time }))
     }
 }
 
 // ------------------------------------------------------------------- routes
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
-    OpenApiRouter::new().routes(routes!(post_session)).routes(routes!(delete_current_session))
+    OpenApiRouter::new()
+        .routes(routes!(post_session, delete_other_sessions))
+        .routes(routes!(delete_current_session))
+        .routes(routes!(delete_session))
 }
 
 /// A session that has begun, and the token that speaks for it.
@@ -237,10 +305,11 @@ async fn post_session(
     headers: HeaderMap,
     Json(Login { login, password }): Json<Login>,
 ) -> Result<Response, Problem> {
+    commands.authenticator.browsers().check_log_in(&headers)?;
     let context = context.saying([login.as_bytes(), password.as_bytes()]);
     let note = ClientNote::of(&headers, address);
     let (signed_in, done) = commands.log_in(&context, &login, password, note).await?;
-    Ok(commands.settle(prefer, &[done]).await.answer(StatusCode::CREATED, axum::Json(signed_in)))
+    commands.signed_in(prefer, &headers, signed_in, &[done]).await
 }
 
 /// Log out
@@ -257,6 +326,43 @@ async fn delete_current_session(
 ) -> Result<Response, Problem> {
     let (user, id) = (UserId::new(session.user), SessionId::new(session.session));
     let done = commands.end_session(&context.by(user), user, id, SessionEndReason::LoggedOut).await?;
+    let mut response = commands.receipt(prefer, done, StatusCode::OK, None).await;
+    response.headers_mut().insert(header::SET_COOKIE, commands.authenticator.browsers().no_cookie()?);
+    Ok(response)
+}
+
+/// End one of my sessions
+#[utoipa::path(
+    delete, path = "/v1/sessions/{session}", tag = "sessions", security(("token" = [])),
+    params(("session" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_session(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(id): Path<SessionId>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let user = UserId::new(session.user);
+    let done = commands.end_session(&context.by(user), user, id, SessionEndReason::Revoked).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// End all my other sessions
+#[utoipa::path(
+    delete, path = "/v1/sessions", tag = "sessions", security(("token" = [])),
+    params(CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_other_sessions(
+    State(commands): State<Commands>,
+    session: Session,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let (user, kept) = (UserId::new(session.user), SessionId::new(session.session));
+    let done = commands.end_sessions(&context.by(user), user, Some(kept)).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 
@@ -283,6 +389,14 @@ mod tests {
         assert_eq!(end(running, &ended), Ok(Some(ended.clone().into())));
         assert_eq!(end(Run::Ended, &ended), Ok(None));
         assert_eq!(end(Run::None, &ended), Err(SessionRejected::NoSession));
+    }
+
+    #[test]
+    fn only_a_running_session_is_seen_and_it_keeps_its_beginning() {
+        let seen = SessionSeen { user: ANN, session: SESSION, since: Position(4) };
+        assert_eq!(see(Run::Running { since: Position(4) }, ANN, SESSION), Some(seen.into()));
+        assert_eq!(see(Run::Ended, ANN, SESSION), None);
+        assert_eq!(see(Run::None, ANN, SESSION), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the write side hears from the log: that a session has ended, that a person is erased, that something it has
 //! remembered has changed.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use events::{AccountEvent, Event, Filter, Kind, LogError, Position, Recorded, SessionEvent, SessionId};
 use service::health::{Check, check};
@@ -30,6 +30,13 @@ impl Commands {
                 );
             }
         });
+        let notes = self.kept_notes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(notes) = notes {
+            let commands = self.clone();
+            tasks.spawn_until_stopping("notes of sessions in use", async move {
+                commands.keep_notes_of_use(notes).await;
+            });
+        }
         Ok(())
     }
 

@@ -97,7 +97,7 @@ pub(crate) fn answer(
     headers.insert(header::ETAG, HeaderValue::try_from(format!("W/{tag}")).map_err(Problem::internal)?);
     // It may be kept, but must be asked for each time; and what one person sees is not for another.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    headers.insert(header::VARY, HeaderValue::from_static("authorization"));
+    headers.insert(header::VARY, HeaderValue::from_static("authorization, cookie"));
     if !caught_up.0 {
         headers.insert(PENDING, HeaderValue::from_static("true"));
     }

@@ -23,10 +23,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::FromRef;
 use events::{EventLog, ProgressBoard};
+use service::browsers::Browsers;
 use service::clock::Clock;
 use service::media::MediaStore;
 use service::problem::Problem;
-use service::sessions::{Authenticator, KeySource};
+use service::sessions::{Authenticator, KeySource, UseNotes};
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -49,6 +50,7 @@ pub struct Inner {
     keys: Arc<dyn KeySource>,
     sessions: Arc<ViewSessions>,
     authenticator: Arc<Authenticator>,
+    clock: Arc<dyn Clock>,
     /// What links and media URLs begin with.
     public_url: String,
 }
@@ -78,15 +80,25 @@ pub struct Parts {
     pub keys: Arc<dyn KeySource>,
     pub clock: Arc<dyn Clock>,
     pub public_url: String,
+    pub browsers: Arc<Browsers>,
+    /// Where the use of sessions is noted, if this process has a way to.
+    pub notes_of_use: Option<UseNotes>,
 }
 
 impl Queries {
     pub fn new(parts: Parts) -> Self {
-        let Parts { log, store, board, media, keys, clock, public_url } = parts;
+        let Parts { log, store, board, media, keys, clock, public_url, browsers, notes_of_use } = parts;
         let sessions = Arc::new(ViewSessions::new(Arc::clone(&store)));
         let lookup: Arc<dyn service::sessions::SessionLookup> = Arc::<ViewSessions>::clone(&sessions);
-        let authenticator = Arc::new(Authenticator::new(Arc::clone(&keys), lookup, clock));
-        Self(Arc::new(Inner { log, store, board, media, keys, sessions, authenticator, public_url }))
+        let authenticator = Authenticator::new(service::sessions::Parts {
+            keys: Arc::clone(&keys),
+            lookup,
+            clock: Arc::clone(&clock),
+            browsers,
+            notes: notes_of_use,
+        });
+        let authenticator = Arc::new(authenticator);
+        Self(Arc::new(Inner { log, store, board, media, keys, sessions, authenticator, clock, public_url }))
     }
 }
 
@@ -104,6 +116,7 @@ pub fn openapi() -> OpenApi {
 fn documented() -> OpenApiRouter<Queries> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(accounts::routes())
+        .merge(sessions::routes())
         .merge(profiles::routes())
         .merge(posts::routes())
         .merge(likes::routes())

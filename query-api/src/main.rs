@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use events::ProgressBoard;
 use query_api::{Queries, RemoteKeys};
+use service::browsers::{Browsers, SameSite};
 use service::config::{
     HttpSettings, LogUrlSettings, MediaSettings, PlaceSettings, Problems, TelemetrySettings, ViewSettings,
 };
@@ -87,6 +88,9 @@ async fn main() -> Result<()> {
         keys,
         clock: clock::system(),
         public_url: settings.http.public_url(),
+        // Only requests that change something are looked at for where they come from: none of those comes here.
+        browsers: Arc::new(Browsers::new([], SameSite::Lax)),
+        notes_of_use: None,
     });
     queries.follow_log(&tasks).await.context("following the event log")?;
 

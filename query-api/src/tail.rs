@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use events::{Event, Filter, Kind, LogError, Position, Recorded, SessionEvent, SessionId};
 use service::health::{Check, check};
-use service::sessions::Sweep;
+use service::sessions::{Running, Sweep};
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 use views::StoreError;
@@ -71,10 +71,12 @@ impl Queries {
         let position = recorded.position.0;
         match &recorded.event {
             Event::Session(SessionEvent::SessionStarted(event)) => {
-                self.sessions.hear(event.session.uuid(), Some(position));
+                let seen = recorded.envelope.time;
+                self.sessions.hear(event.session.uuid(), Some(Running { began: position, seen }));
             }
             Event::Session(SessionEvent::SessionSeen(event)) => {
-                self.sessions.hear(event.session.uuid(), Some(event.since.0));
+                let seen = recorded.envelope.time;
+                self.sessions.hear(event.session.uuid(), Some(Running { began: event.since.0, seen }));
             }
             Event::Session(SessionEvent::SessionEnded(event)) => {
                 self.sessions.hear(event.session.uuid(), None);

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use chrono::TimeDelta;
 use clap::{Args, ValueEnum};
 
+use crate::browsers::{Browsers, SameSite};
+
 /// What is wrong with the settings, gathered so that it is told in one message.
 #[derive(Debug, Default)]
 pub struct Problems(Vec<String>);
@@ -200,9 +202,19 @@ pub struct SigningSettings {
     #[arg(long, env = "CHORUS_SESSION_DAYS", value_name = "DAYS", default_value_t = 30,
           value_parser = clap::value_parser!(u16).range(1..=365))]
     pub session_days: u16,
+
+    /// When browsers send the session cookie with requests of other sites' pages: `none` lets an app on another site than
+    /// the API's log in by cookie (its origin must be allowed all the same)
+    #[arg(long, env = "CHORUS_COOKIE_SAME_SITE", value_enum, default_value = "lax")]
+    pub cookie_same_site: SameSite,
 }
 
 impl SigningSettings {
+    /// How browsers on the allowed origins are dealt with.
+    pub fn browsers(&self, http: &HttpSettings) -> Browsers {
+        Browsers::new(http.allowed_origins().map(str::to_owned), self.cookie_same_site)
+    }
+
     pub fn keys(&self) -> SecretFile<'_> {
         let named = self.signing_key_file.as_deref();
         SecretFile { variable: "CHORUS_SIGNING_KEY_FILE", named, default_name: "signing-keys.pem" }

@@ -1,7 +1,8 @@
 //! What every process of Chorus needs, a closed list: configuration, the clock, telemetry, start and shutdown,
-//! tokens and sessions, HTTP errors and extractors, security layers, the media store. Nothing here knows the domain:
+//! tokens, sessions and the browsers that keep them, HTTP errors and extractors, security layers, the media store. Nothing here knows the domain:
 //! ids are plain UUIDs, and what an event or a view is, nobody has heard of.
 
+pub mod browsers;
 pub mod clock;
 pub mod config;
 pub mod extract;

@@ -5,19 +5,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use axum::extract::{FromRef, FromRequestParts, OptionalFromRequestParts};
-use chrono::{DateTime, Utc};
-use http::request::Parts;
-use http::{HeaderMap, header};
+use chrono::{DateTime, TimeDelta, Utc};
+use http::{HeaderMap, header, request};
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use crate::browsers::{Browsers, session_cookie};
 use crate::clock::Clock;
 use crate::problem::Problem;
 use crate::tokens::{Claims, TokenError, VerifyingKeys, claimed_session};
 
 /// Sessions that are remembered: about 150 bytes each.
 const REMEMBERED: usize = 200_000;
+/// How often it is noted that a session is in use: its owner is told when it was last seen, not to the minute.
+const NOTE_USE_EVERY: TimeDelta = TimeDelta::hours(1);
+/// Notes of use that may wait to be written; more are dropped, and made again an hour later.
+const NOTES_WAITING: usize = 10_000;
 
 /// Who makes a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +35,37 @@ pub struct Session {
 /// Where it is known which sessions have ended.
 #[async_trait]
 pub trait SessionLookup: std::fmt::Debug + Send + Sync + 'static {
-    /// The position of the event that began the session; none if it has not begun or has ended.
+    /// The session, if it has begun and not ended.
     ///
     /// # Errors
     /// Whatever kept the answer from being had.
-    async fn began(&self, user: Uuid, session: Uuid) -> Result<Option<u64>, Problem>;
+    async fn running(&self, user: Uuid, session: Uuid) -> Result<Option<Running>, Problem>;
+}
+
+/// A session that has begun and not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Running {
+    /// Position of the event that began it.
+    pub began: u64,
+    /// When it was last noted to be in use.
+    pub seen: DateTime<Utc>,
+}
+
+/// Says that sessions are in use.
+#[derive(Debug, Clone)]
+pub struct UseNotes(mpsc::Sender<UsedSession>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UsedSession {
+    pub user: Uuid,
+    pub session: Uuid,
+}
+
+impl UseNotes {
+    pub fn channel() -> (Self, mpsc::Receiver<UsedSession>) {
+        let (sender, receiver) = mpsc::channel(NOTES_WAITING);
+        (Self(sender), receiver)
+    }
 }
 
 /// The end of all sessions of somebody that began before a position, but one.
@@ -78,9 +109,7 @@ impl KeySource for FixedKeys {
 /// Tells good tokens from bad ones.
 #[derive(Debug)]
 pub struct Authenticator {
-    keys: Arc<dyn KeySource>,
-    lookup: Arc<dyn SessionLookup>,
-    clock: Arc<dyn Clock>,
+    parts: Parts,
     known: Cache<Uuid, Known>,
     /// The latest of each user, for look-ups that have not heard of it.
     sweeps: Cache<Uuid, Sweep>,
@@ -94,17 +123,26 @@ enum Known {
     Good {
         token: [u8; 32],
         session: Session,
-        began: u64,
+        running: Running,
     },
     Ended,
 }
 
+/// What an [`Authenticator`] is built from.
+#[derive(Debug)]
+pub struct Parts {
+    pub keys: Arc<dyn KeySource>,
+    pub lookup: Arc<dyn SessionLookup>,
+    pub clock: Arc<dyn Clock>,
+    pub browsers: Arc<Browsers>,
+    /// Where the use of sessions is noted, if this process has a way to.
+    pub notes: Option<UseNotes>,
+}
+
 impl Authenticator {
-    pub fn new(keys: Arc<dyn KeySource>, lookup: Arc<dyn SessionLookup>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(parts: Parts) -> Self {
         Self {
-            keys,
-            lookup,
-            clock,
+            parts,
             known: Cache::new(REMEMBERED),
             sweeps: Cache::new(REMEMBERED),
             learning: Mutex::new(()),
@@ -114,32 +152,53 @@ impl Authenticator {
     /// # Errors
     /// 401 for a token that is not good; whatever the look-up gives if it fails.
     pub async fn authenticate(&self, token: &str) -> Result<Session, Problem> {
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         let claimed = claimed_session(token).ok_or_else(|| refused(TokenError::Invalid))?;
         let hash: [u8; 32] = Sha256::digest(token).into();
         match self.known.get(&claimed) {
             Some(Known::Ended) => return Err(ended()),
-            Some(Known::Good { token, session, .. }) if token == hash => {
-                return if session.expires > now { Ok(session) } else { Err(refused(TokenError::Expired)) };
+            Some(Known::Good { token, session, running }) if token == hash => {
+                if session.expires <= now {
+                    return Err(refused(TokenError::Expired));
+                }
+                if now - running.seen > NOTE_USE_EVERY {
+                    self.note_use(token, session, running, now);
+                }
+                return Ok(session);
             }
             Some(Known::Good { .. }) | None => {}
         }
         let Claims { sub, sid, exp, .. } = self.verify(token, now).await?;
         let expires = DateTime::from_timestamp_secs(exp).ok_or_else(|| refused(TokenError::Invalid))?;
         let session = Session { user: sub, session: sid, expires };
-        let began = self.lookup.began(sub, sid).await?.ok_or_else(ended)?;
+        let running = self.parts.lookup.running(sub, sid).await?.ok_or_else(ended)?;
         let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
-        let swept = self.sweeps.get(&sub).is_some_and(|sweep| sweep.ends(sid, began));
+        let swept = self.sweeps.get(&sub).is_some_and(|sweep| sweep.ends(sid, running.began));
         if swept || matches!(self.known.get(&sid), Some(Known::Ended)) {
             return Err(ended());
         }
-        self.known.insert(sid, Known::Good { token: hash, session, began });
+        self.known.insert(sid, Known::Good { token: hash, session, running });
         Ok(session)
     }
 
+    fn note_use(&self, token: [u8; 32], session: Session, running: Running, now: DateTime<Utc>) {
+        let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
+        // Unless it has ended in this instant.
+        if matches!(self.known.get(&session.session), Some(Known::Good { .. })) {
+            let running = Running { seen: now, ..running };
+            self.known.insert(session.session, Known::Good { token, session, running });
+            if let Some(UseNotes(notes)) = &self.parts.notes {
+                let used = UsedSession { user: session.user, session: session.session };
+                // Too many at once: then not this time.
+                let _ = notes.try_send(used);
+            }
+        }
+    }
+
     async fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, Problem> {
-        match self.keys.keys().verify(token, now) {
-            Err(TokenError::UnknownKey) if self.keys.refresh().await => self.keys.keys().verify(token, now),
+        let keys = &self.parts.keys;
+        match keys.keys().verify(token, now) {
+            Err(TokenError::UnknownKey) if keys.refresh().await => keys.keys().verify(token, now),
             outcome => outcome,
         }
         .map_err(refused)
@@ -158,8 +217,8 @@ impl Authenticator {
             self.sweeps.insert(user, sweep);
         }
         self.known.retain(|_, known| match known {
-            Known::Good { session, began, .. } => {
-                session.user != user || !sweep.ends(session.session, *began)
+            Known::Good { session, running, .. } => {
+                session.user != user || !sweep.ends(session.session, running.began)
             }
             Known::Ended => true,
         });
@@ -193,16 +252,39 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(unreadable()) }
 }
 
+impl Authenticator {
+    /// Who makes a request, by its `Authorization` header or by the session cookie; none without either.
+    async fn of_request(&self, parts: &request::Parts) -> Result<Option<Session>, Problem> {
+        if let Some(token) = bearer(&parts.headers)? {
+            return self.authenticate(token).await.map(Some);
+        }
+        let Some(token) = session_cookie(&parts.headers)? else { return Ok(None) };
+        let session = self.authenticate(token).await?;
+        if !parts.method.is_safe() {
+            self.parts.browsers.check_cookie_use(&parts.headers)?;
+        }
+        Ok(Some(session))
+    }
+
+    /// The session that a browser has in its cookie, if it is still good.
+    pub async fn of_cookie(&self, headers: &HeaderMap) -> Option<Session> {
+        self.authenticate(session_cookie(headers).ok().flatten()?).await.ok()
+    }
+
+    pub fn browsers(&self) -> &Browsers {
+        &self.parts.browsers
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Session
 where
     Arc<Authenticator>: FromRef<S>,
 {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let token =
-            bearer(&parts.headers)?.ok_or_else(|| Problem::unauthenticated("Log in and send your token"))?;
-        Arc::<Authenticator>::from_ref(state).authenticate(token).await
+    async fn from_request_parts(parts: &mut request::Parts, state: &S) -> Result<Self, Problem> {
+        let session = Arc::<Authenticator>::from_ref(state).of_request(parts).await?;
+        session.ok_or_else(|| Problem::unauthenticated("Log in and send your token"))
     }
 }
 
@@ -213,11 +295,8 @@ where
 {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Problem> {
-        match bearer(&parts.headers)? {
-            None => Ok(None),
-            Some(token) => Arc::<Authenticator>::from_ref(state).authenticate(token).await.map(Some),
-        }
+    async fn from_request_parts(parts: &mut request::Parts, state: &S) -> Result<Option<Self>, Problem> {
+        Arc::<Authenticator>::from_ref(state).of_request(parts).await
     }
 }
 
@@ -229,6 +308,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::browsers::{SESSION_COOKIE, SameSite};
     use crate::clock::StoppedClock;
     use crate::tokens::SigningKeys;
 
@@ -245,10 +325,10 @@ mod tests {
 
     #[async_trait]
     impl SessionLookup for Slow {
-        async fn began(&self, _: Uuid, _: Uuid) -> Result<Option<u64>, Problem> {
+        async fn running(&self, _: Uuid, _: Uuid) -> Result<Option<Running>, Problem> {
             self.asked.fetch_add(1, Ordering::SeqCst);
             self.let_through.acquire().await.unwrap().forget();
-            Ok(Some(BEGAN))
+            Ok(Some(Running { began: BEGAN, seen: now() - TimeDelta::hours(2) }))
         }
     }
 
@@ -257,12 +337,22 @@ mod tests {
     }
 
     fn set_up(let_through: usize) -> (Arc<Authenticator>, Arc<Slow>, String) {
+        set_up_noting(let_through, UseNotes::channel().0)
+    }
+
+    fn set_up_noting(let_through: usize, notes: UseNotes) -> (Arc<Authenticator>, Arc<Slow>, String) {
         let keys = SigningKeys::parse(&SigningKeys::generate()).unwrap();
         let token = keys.sign(USER, SESSION, now(), now() + TimeDelta::days(1)).unwrap();
         let lookup = Arc::new(Slow { let_through: Semaphore::new(let_through), asked: AtomicUsize::new(0) });
         let fixed = FixedKeys(Arc::new(VerifyingKeys::of(keys.public())));
-        let clock = Arc::new(StoppedClock(now()));
-        (Arc::new(Authenticator::new(Arc::new(fixed), lookup.clone(), clock)), lookup, token)
+        let parts = Parts {
+            keys: Arc::new(fixed),
+            lookup: Arc::<Slow>::clone(&lookup),
+            clock: Arc::new(StoppedClock(now())),
+            browsers: Arc::new(Browsers::new([], SameSite::Lax)),
+            notes: Some(notes),
+        };
+        (Arc::new(Authenticator::new(parts)), lookup, token)
     }
 
     #[tokio::test]
@@ -299,6 +389,39 @@ mod tests {
         let (asked, ()) = tokio::join!(asking, ending);
         assert_eq!(asked.unwrap_err().status, 401);
         assert_eq!(authenticator.authenticate(&token).await.unwrap_err().status, 401);
+    }
+
+    #[tokio::test]
+    async fn that_a_session_is_in_use_is_noted_now_and_again() {
+        let (notes, mut noted) = UseNotes::channel();
+        let (authenticator, _, token) = set_up_noting(1, notes);
+        for _ in 0..3 {
+            authenticator.authenticate(&token).await.unwrap();
+        }
+        assert_eq!(noted.try_recv(), Ok(UsedSession { user: USER, session: SESSION }));
+        assert!(noted.try_recv().is_err(), "noted once in an hour");
+    }
+
+    #[tokio::test]
+    async fn a_cookie_speaks_for_its_owner_but_changes_things_only_from_an_allowed_page() {
+        let (authenticator, _, token) = set_up(1);
+        let ask = async |method: http::Method, origin: Option<&str>| {
+            let mut request = http::Request::builder().method(method).header(header::HOST, "api.example");
+            request = request.header(header::COOKIE, format!("{SESSION_COOKIE}={token}"));
+            if let Some(origin) = origin {
+                request = request.header(header::ORIGIN, origin);
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            authenticator
+                .of_request(&parts)
+                .await
+                .map(|session| session.is_some())
+                .map_err(|p| p.status.as_u16())
+        };
+        assert_eq!(ask(http::Method::GET, None).await, Ok(true));
+        assert_eq!(ask(http::Method::POST, None).await, Err(403));
+        assert_eq!(ask(http::Method::POST, Some("https://evil.example")).await, Err(403));
+        assert_eq!(ask(http::Method::DELETE, Some("https://api.example")).await, Ok(true));
     }
 
     #[tokio::test]

@@ -8,11 +8,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use events::{EventLog, MasterKeys, SealedLog};
+use events::{AccountEvent, Event, EventLog, LinkPurpose, MasterKeys, Position, SealedLog, Subject};
 use tempfile::TempDir;
 use views::ViewStore;
 
-use crate::client::{Api, client};
+use crate::client::{Api, User, client};
 use crate::servers::{CaddyServer, MongoServer, MotoServer, NatsServer, ServerProcess, free_port};
 
 /// How long a system may take to take in what it has been told.
@@ -176,6 +176,41 @@ impl Chorus {
 
     fn running(&mut self, service: Service) -> Result<&mut Running> {
         self.services.get_mut(&service).with_context(|| format!("there is no {service:?} in this system"))
+    }
+
+    /// Runs one of the operator's commands, with the settings of the process that writes to the log.
+    ///
+    /// # Errors
+    /// What the command says if it fails.
+    pub fn operate(&self, arguments: &[&str]) -> Result<String> {
+        let writer = self.services.get(&Service::Chorus).or(self.services.get(&Service::CommandApi));
+        let environment = writer.context("nothing writes here")?.environment.clone();
+        let output = Command::new(binary("chorus")?).args(arguments).envs(environment).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// The token of the link that somebody was mailed last for a purpose.
+    pub async fn mailed_token(&self, user: &User, purpose: LinkPurpose) -> Result<String> {
+        let (log, user) = (self.log().await?, user.id.parse()?);
+        let events = log.read(Subject::Account(user), Position::START).await?;
+        let request = events.iter().rev().find_map(|recorded| match (&recorded.event, purpose) {
+            (Event::Account(AccountEvent::PasswordResetRequested(event)), LinkPurpose::ResetPassword) => {
+                Some(event.request.uuid())
+            }
+            (Event::Account(AccountEvent::EmailChangeRequested(event)), LinkPurpose::ChangeEmail) => {
+                Some(event.request.uuid())
+            }
+            (Event::Account(AccountEvent::EmailVerificationRequested(event)), LinkPurpose::VerifyEmail) => {
+                Some(event.request.uuid())
+            }
+            (Event::Account(AccountEvent::SignedUp(_)), LinkPurpose::VerifyEmail) => {
+                Some(recorded.envelope.id.uuid())
+            }
+            _ => None,
+        });
+        let request = request.context("no link was asked for")?;
+        Ok(log.keys().mailed_token(purpose, user, request).reveal())
     }
 
     /// What a service has printed.

@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use image::{ImageFormat, Rgb, RgbImage};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 
 /// How long an answer may take: longer than any limit of the server's own.
 const ANSWER_LIMIT: Duration = Duration::from_secs(35);
+
+/// How long the news that a session has ended may take, on a machine that is busy with tests.
+const NEWS_LIMIT: Duration = Duration::from_secs(5);
 
 /// Talks to one system.
 #[derive(Debug, Clone)]
@@ -142,6 +145,14 @@ impl Api {
         self.send(self.request(Method::PUT, path).bearer_auth(&user.token)).await
     }
 
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.request(Method::PUT, path).json(body)).await
+    }
+
+    pub async fn put_json_as(&self, user: &User, path: &str, body: &Value) -> Answer {
+        self.send(self.request(Method::PUT, path).bearer_auth(&user.token).json(body)).await
+    }
+
     pub async fn delete_as(&self, user: &User, path: &str) -> Answer {
         self.send(self.request(Method::DELETE, path).bearer_auth(&user.token)).await
     }
@@ -159,6 +170,26 @@ impl Api {
         let answer = self.post("/v1/accounts", &body).await.expect(201).json();
         let text = |field: &str| answer[field].as_str().expect("a text").to_owned();
         User { id: text("user"), username, token: text("token") }
+    }
+
+    /// Logs somebody in on another device.
+    pub async fn log_in(&self, user: &User, password: &str) -> User {
+        let answer = self.try_log_in(user, password).await.expect(201).json();
+        User { token: answer["token"].as_str().expect("a token").to_owned(), ..user.clone() }
+    }
+
+    pub async fn try_log_in(&self, user: &User, password: &str) -> Answer {
+        self.post("/v1/sessions", &json!({ "login": user.username, "password": password })).await
+    }
+
+    /// Waits until a token is refused by both sides.
+    pub async fn is_logged_out(&self, user: &User) {
+        let start = Instant::now();
+        while self.get_as(user, "/v1/me").await.status != StatusCode::UNAUTHORIZED
+            || self.delete_as(user, "/v1/me/photo").await.status != StatusCode::UNAUTHORIZED
+        {
+            assert!(start.elapsed() < NEWS_LIMIT, "a session goes on that has ended");
+        }
     }
 
     /// A form with one picture and a caption.

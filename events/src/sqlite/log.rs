@@ -52,7 +52,7 @@ const FOLLOW_CHUNK: usize = 1000;
 const RECENT_KEPT: usize = 4096;
 /// How soon a follower sees what another process (an operator's command) has appended. What this process appends,
 /// it sees at once.
-const FOREIGN_APPEND_POLL: Duration = Duration::from_millis(100);
+const FOREIGN_APPEND_POLL: Duration = Duration::from_millis(50);
 /// How long a follower waits before it reads again after the file could not be read.
 const OUTAGE_PAUSE: Duration = Duration::from_millis(500);
 /// News of progress that may wait for a slow listener.

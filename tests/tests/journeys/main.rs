@@ -11,14 +11,17 @@
 mod accounts;
 mod bad_input;
 mod comments;
+mod emails;
 mod follows;
 mod freshness;
 mod idempotency;
 mod likes;
 mod media;
 mod operation;
+mod passwords;
 mod posts;
 mod profiles;
+mod roles;
 mod search;
 mod sessions;
 

@@ -9,6 +9,8 @@ crate::journeys! {
     somebody_logs_in_by_name_or_address,
     a_wrong_login_tells_nothing_of_the_account,
     logging_out_ends_the_session_everywhere_at_once,
+    my_sessions_are_listed_and_ended_one_by_one_or_all_at_once,
+    a_browser_keeps_its_session_in_a_cookie,
     only_a_good_token_is_taken,
     the_keys_that_tokens_are_signed_with_are_public,
 }
@@ -62,6 +64,77 @@ async fn logging_out_ends_the_session_everywhere_at_once(chorus: &Chorus) {
     }
     api.patch_as(&ann, "/v1/me/profile", &json!({ "bio": "y" })).await.problem(401, "unauthenticated");
     api.get_as(&other_device, "/v1/me").await.expect(200);
+}
+
+async fn my_sessions_are_listed_and_ended_one_by_one_or_all_at_once(chorus: &Chorus) {
+    let api = chorus.api();
+    let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
+    let log_in = api.request(Method::POST, "/v1/sessions").header("user-agent", "Lynx/2.9");
+    let body = json!({ "login": ann.username, "password": PASSWORD });
+    let on_lynx = api.send(log_in.json(&body)).await.expect(201).json();
+    let on_lynx = User { token: on_lynx["token"].as_str().unwrap().to_owned(), ..ann.clone() };
+    let third = api.log_in(&ann, PASSWORD).await;
+    let list = async |user: &User| {
+        api.get_as(user, "/v1/me/sessions").await.expect(200).json()["items"].as_array().unwrap().clone()
+    };
+    let mine = list(&on_lynx).await;
+    let current: Vec<bool> = mine.iter().map(|session| session["current"].as_bool().unwrap()).collect();
+    assert_eq!(current, [false, true, false], "the newest first: {mine:?}");
+    assert_eq!((&mine[1]["device"], &mine[1]["address"]), (&json!("Lynx/2.9"), &json!("127.0.0.1")));
+    assert!(mine[1]["seen"].is_string() && mine[1]["expires"].is_string(), "{mine:?}");
+
+    let path = format!("/v1/sessions/{}", mine[1]["id"].as_str().unwrap());
+    api.delete_as(&bob, &path).await.problem(404, "not-found");
+    api.delete_as(&ann, &path).await.expect(200);
+    api.is_logged_out(&on_lynx).await;
+    assert_eq!(list(&ann).await.len(), 2);
+    api.delete_as(&ann, "/v1/sessions").await.expect(200);
+    api.is_logged_out(&third).await;
+    assert_eq!(list(&ann).await.len(), 1);
+    api.get_as(&bob, "/v1/me").await.expect(200);
+}
+
+async fn a_browser_keeps_its_session_in_a_cookie(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let body = json!({ "login": ann.username, "password": PASSWORD });
+    let log_in = async |headers: &[(&'static str, &str)]| {
+        let mut request = api.request(Method::POST, "/v1/sessions").json(&body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        api.send(request).await
+    };
+    log_in(&[("origin", "https://evil.example")]).await.problem(403, "foreign-origin");
+    let answer = log_in(&[]).await.expect(201);
+    let cookie = answer.header("set-cookie").unwrap().to_owned();
+    assert!(cookie.ends_with("; HttpOnly; Secure; SameSite=Lax") && cookie.contains("; Path=/;"), "{cookie}");
+    let pair = cookie.split(';').next().unwrap();
+    assert!(pair.starts_with("__Host-chorus="), "{cookie}");
+    let ask = async |method: Method, path: &str, pair: &str, origin: Option<&str>| {
+        let mut request = api.request(method, path).header("cookie", pair).json(&json!({ "bio": "x" }));
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        api.send(request).await
+    };
+    let profile = "/v1/me/profile";
+    assert_eq!(ask(Method::GET, "/v1/me", pair, None).await.expect(200).json()["id"], ann.id);
+    for foreign in [None, Some("https://evil.example"), Some("null")] {
+        ask(Method::PATCH, profile, pair, foreign).await.problem(403, "foreign-origin");
+    }
+    ask(Method::PATCH, profile, pair, Some(chorus.url())).await.expect(200);
+
+    // A log-in gives a new session, never the one that came with it, and ends that one.
+    let planted = log_in(&[("cookie", pair)]).await.expect(201);
+    let renewed = planted.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    assert_ne!(renewed, pair);
+    let start = Instant::now();
+    while ask(Method::GET, "/v1/me", pair, None).await.status != 401 {
+        assert!(start.elapsed() < Duration::from_secs(5), "the session before goes on");
+    }
+    let end = ask(Method::DELETE, "/v1/sessions/current", &renewed, Some(chorus.url())).await.expect(200);
+    assert!(end.header("set-cookie").unwrap().starts_with("__Host-chorus=; Path=/; Max-Age=0;"));
 }
 
 async fn only_a_good_token_is_taken(chorus: &Chorus) {

@@ -1,0 +1,96 @@
+//! Roles, as whoever runs the deployment gives and takes them: the first admin has nobody else to ask.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use command_api::Commands;
+use events::{MasterKeys, ProgressBoard, Role};
+use service::browsers::{Browsers, SameSite};
+use service::config::{LogSettings, MediaSettings, PlaceSettings, Problems, Secret};
+use service::tokens::SigningKeys;
+use service::{clock, media};
+
+/// Takes the same settings as the server whose log it writes to, which may be running.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// Username or email address
+    login: String,
+
+    /// What they may do from now on
+    #[arg(value_enum)]
+    role: RoleName,
+
+    /// Take the role away instead
+    #[arg(long)]
+    revoke: bool,
+
+    #[command(flatten)]
+    place: PlaceSettings,
+    #[command(flatten)]
+    log: LogSettings,
+    #[command(flatten)]
+    media: MediaSettings,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RoleName {
+    /// Publishes songs
+    Artist,
+    /// Suspends accounts
+    Moderator,
+    /// Grants roles
+    Admin,
+}
+
+/// # Errors
+/// If there is nobody of that name, or the log cannot be written to.
+pub async fn run(settings: Settings) -> Result<()> {
+    let Settings { login, role, revoke, place, log, media } = settings;
+    let mut problems = Problems::default();
+    let make = || Secret::new(MasterKeys::generate().as_str());
+    let parse = |text: &Secret| MasterKeys::parse(text.reveal());
+    place.prepare().with_context(|| format!("making the folder {}", place.data.display()))?;
+    let master = log.master_keys().read(&place, make, parse, &mut problems);
+    problems.none_or()?;
+    let master = master.context("the master key is missing")?;
+    let credentials = log.place.nats_credentials_file.clone();
+    let log = events::open_sealed(&log.place.url(&place), credentials, &master)
+        .await
+        .context("opening the event log")?;
+    let media = media::open(&media.url(&place))
+        .await
+        .map_err(anyhow::Error::msg)
+        .context("opening the media store")?;
+    let (board, _) = ProgressBoard::follow(&**log.raw());
+    let commands = Commands::new(command_api::Parts {
+        log,
+        board,
+        media,
+        // Nobody logs in here.
+        signing: Arc::new(SigningKeys::parse(&SigningKeys::generate())?),
+        clock: clock::system(),
+        session_length: chrono::TimeDelta::zero(),
+        browsers: Arc::new(Browsers::new([], SameSite::Lax)),
+    })?;
+    let name = role.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let role = match role {
+        RoleName::Artist => Role::Artist,
+        RoleName::Moderator => Role::Moderator,
+        RoleName::Admin => Role::Admin,
+    };
+    let changed = commands.set_role_as_operator(&login, role, !revoke).await;
+    let changed = changed.map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let told = match (changed, revoke) {
+        (None, _) => bail!("there is nobody with the username or address `{login}`"),
+        (Some(true), false) => {
+            format!("{login} is {name} now; their sessions have ended, the next log-in counts")
+        }
+        (Some(true), true) => format!("{login} is {name} no longer; their sessions have ended"),
+        (Some(false), false) => format!("{login} is {name} already"),
+        (Some(false), true) => format!("{login} is not {name}"),
+    };
+    writeln!(std::io::stdout(), "{told}")?;
+    Ok(())
+}

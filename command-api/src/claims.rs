@@ -1,0 +1,251 @@
+//! Names and addresses that belong to one account only. Each is a subject of its own, claimed before its account uses it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use events::{
+    ClaimAbandoned, ClaimHash, EmailClaimed, EmailEvent, EmailReleased, Event, Recorded, Subject, UserId,
+    UsernameClaimed, UsernameEvent, UsernameReleased,
+};
+use service::problem::Problem;
+
+use crate::Commands;
+use crate::accounts::Account;
+use crate::context::Context;
+use crate::execute::{Failure, Fold};
+use crate::rejections::log_problem;
+
+/// How long somebody who has claimed a name may take to use it.
+const CLAIM_HOLDS: TimeDelta = TimeDelta::minutes(10);
+/// Attempts at a claim that others are after at the same time.
+const CLAIM_ATTEMPTS: usize = 5;
+
+// ---------------------------------------------------------------- decisions
+
+/// Why a name or an address cannot be had, or not be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClaimRejected {
+    UsernameTaken,
+    EmailTaken,
+    /// It took so long that somebody else has taken it over.
+    Lost,
+    NoAccount,
+}
+
+fn abandon_claim(account: &Account, user: UserId, claim: ClaimHash) -> Result<Option<Event>, HolderUsesIt> {
+    if account.uses(claim) {
+        return Err(HolderUsesIt);
+    }
+    let done = account.abandoned.contains(&claim);
+    Ok((!done).then(|| ClaimAbandoned { user, claim }.into()))
+}
+
+/// The holder has come to use the claim after all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct HolderUsesIt;
+
+/// Who holds a name or an address, since when.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Claim {
+    holder: Option<(UserId, DateTime<Utc>)>,
+}
+
+impl Fold for Claim {
+    fn apply(&mut self, recorded: &Recorded) {
+        let since = recorded.envelope.time;
+        match &recorded.event {
+            Event::Username(UsernameEvent::UsernameClaimed(event)) => self.holder = Some((event.user, since)),
+            Event::Email(EmailEvent::EmailClaimed(event)) => self.holder = Some((event.user, since)),
+            Event::Username(UsernameEvent::UsernameReleased(_))
+            | Event::Email(EmailEvent::EmailReleased(_)) => {
+                self.holder = None;
+            }
+            Event::Account(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Post(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
+        }
+    }
+}
+
+/// Somebody else holds the claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct HeldBy(UserId, DateTime<Utc>);
+
+/// The claim is free, or held by this user, or by somebody whose hold has been given up.
+fn claim(
+    claim: &Claim,
+    kind: ClaimKind,
+    hash: ClaimHash,
+    user: UserId,
+    given_up: Option<UserId>,
+) -> Result<Option<Event>, HeldBy> {
+    match claim.holder {
+        Some((holder, _)) if holder == user => Ok(None),
+        Some((holder, since)) if Some(holder) != given_up => Err(HeldBy(holder, since)),
+        Some(_) | None => Ok(Some(kind.claimed(hash, user))),
+    }
+}
+
+/// Whoever does not hold it has nothing to release.
+fn release(claim: &Claim, kind: ClaimKind, hash: ClaimHash, user: UserId) -> Option<Event> {
+    claim.holder.filter(|(holder, _)| *holder == user).map(|_| kind.released(hash, user))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClaimKind {
+    Username,
+    Email,
+}
+
+impl ClaimKind {
+    const fn subject(self, hash: ClaimHash) -> Subject {
+        match self {
+            Self::Username => Subject::Username(hash),
+            Self::Email => Subject::Email(hash),
+        }
+    }
+
+    fn claimed(self, hash: ClaimHash, user: UserId) -> Event {
+        match self {
+            Self::Username => UsernameClaimed { username: hash, user }.into(),
+            Self::Email => EmailClaimed { email: hash, user }.into(),
+        }
+    }
+
+    fn released(self, hash: ClaimHash, user: UserId) -> Event {
+        match self {
+            Self::Username => UsernameReleased { username: hash, user }.into(),
+            Self::Email => EmailReleased { email: hash, user }.into(),
+        }
+    }
+
+    const fn taken(self) -> ClaimRejected {
+        match self {
+            Self::Username => ClaimRejected::UsernameTaken,
+            Self::Email => ClaimRejected::EmailTaken,
+        }
+    }
+}
+
+// ----------------------------------------------------------------- commands
+
+impl Commands {
+    /// Claims a name or an address for a user. One that a crash has left behind is taken over, after its holder has
+    /// been told on their own subject, where a late last step of theirs then meets a conflict.
+    pub(crate) async fn claim(
+        &self,
+        context: &Context,
+        kind: ClaimKind,
+        hash: ClaimHash,
+        user: UserId,
+    ) -> Result<(), Failure<ClaimRejected>> {
+        let subject = kind.subject(hash);
+        let mut given_up = None;
+        for _ in 0..CLAIM_ATTEMPTS {
+            let claimed =
+                self.execute(context, subject, &[], |state| claim(state, kind, hash, user, given_up)).await;
+            let HeldBy(holder, since) = match claimed {
+                Ok(_) => return Ok(()),
+                Err(Failure::Rejected(held)) => held,
+                Err(Failure::KeyReused) => return Err(Failure::KeyReused),
+                Err(Failure::Contended) => return Err(Failure::Contended),
+                Err(Failure::Log(error)) => return Err(Failure::Log(error)),
+            };
+            let uses_it = self.look_at::<Account>(Subject::Account(holder)).await?.uses(hash);
+            if uses_it || context.now - since < CLAIM_HOLDS {
+                return Err(Failure::Rejected(kind.taken()));
+            }
+            let account = Subject::Account(holder);
+            match self.execute(context, account, &[], |state| abandon_claim(state, holder, hash)).await {
+                Ok(_) => given_up = Some(holder),
+                Err(Failure::Rejected(HolderUsesIt)) => return Err(Failure::Rejected(kind.taken())),
+                Err(Failure::KeyReused) => return Err(Failure::KeyReused),
+                Err(Failure::Contended) => return Err(Failure::Contended),
+                Err(Failure::Log(error)) => return Err(Failure::Log(error)),
+            }
+        }
+        Err(Failure::Contended)
+    }
+
+    /// Gives a claim back. If that cannot be done now, its time runs out by itself.
+    pub(crate) async fn release(&self, context: &Context, kind: ClaimKind, hash: ClaimHash, user: UserId) {
+        let decide = |state: &Claim| Ok::<_, std::convert::Infallible>(release(state, kind, hash, user));
+        if let Err(failure) = self.execute(context, kind.subject(hash), &[], decide).await {
+            tracing::warn!(?failure, %user, ?kind, "a claim could not be given back; it runs out by itself");
+        }
+    }
+
+    /// Whose a username or an address is; none if it is nobody's, or still being signed up.
+    pub(crate) async fn owner_of(&self, login: &str) -> Result<Option<(UserId, Account)>, Problem> {
+        let hash = self.log.keys().claim_hash(login);
+        let kind = if login.contains('@') { ClaimKind::Email } else { ClaimKind::Username };
+        let claim: Claim = self.look_at(kind.subject(hash)).await.map_err(log_problem)?;
+        let Some((user, _)) = claim.holder else { return Ok(None) };
+        let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
+        Ok(account.uses(hash).then_some((user, account)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::accounts::Standing;
+
+    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+    const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
+
+    fn hash(n: u128) -> ClaimHash {
+        Uuid::from_u128(n).simple().to_string().parse().unwrap()
+    }
+
+    fn signed_up() -> Account {
+        Account {
+            standing: Standing::Active,
+            username: Some(hash(1)),
+            email: Some(hash(2)),
+            ..Account::default()
+        }
+    }
+
+    fn abandoned(claim: ClaimHash) -> Account {
+        Account { abandoned: [claim].into(), ..Account::default() }
+    }
+
+    #[test]
+    fn a_claim_is_taken_if_it_is_free_or_given_up() {
+        let held = |holder| Claim { holder: Some((holder, DateTime::UNIX_EPOCH)) };
+        let claimed = Ok(Some(UsernameClaimed { username: hash(1), user: ANN }.into()));
+        let by_ann = |state: &Claim, given_up| claim(state, ClaimKind::Username, hash(1), ANN, given_up);
+        assert_eq!(by_ann(&Claim::default(), None), claimed);
+        assert_eq!(by_ann(&held(ANN), None), Ok(None));
+        assert_eq!(by_ann(&held(BOB), None), Err(HeldBy(BOB, DateTime::UNIX_EPOCH)));
+        assert_eq!(by_ann(&held(BOB), Some(BOB)), claimed);
+        assert_eq!(
+            by_ann(&held(BOB), Some(UserId::new(Uuid::nil()))),
+            Err(HeldBy(BOB, DateTime::UNIX_EPOCH))
+        );
+    }
+
+    #[test]
+    fn only_the_holder_releases_a_claim() {
+        let held = Claim { holder: Some((ANN, DateTime::UNIX_EPOCH)) };
+        let released = Some(EmailReleased { email: hash(2), user: ANN }.into());
+        assert_eq!(release(&held, ClaimKind::Email, hash(2), ANN), released);
+        assert_eq!(release(&held, ClaimKind::Email, hash(2), BOB), None);
+        assert_eq!(release(&Claim::default(), ClaimKind::Email, hash(2), ANN), None);
+    }
+
+    #[test]
+    fn a_claim_in_use_is_not_abandoned() {
+        assert_eq!(abandon_claim(&signed_up(), ANN, hash(1)), Err(HolderUsesIt));
+        let event = ClaimAbandoned { user: ANN, claim: hash(5) }.into();
+        assert_eq!(abandon_claim(&signed_up(), ANN, hash(5)), Ok(Some(event)));
+        assert_eq!(abandon_claim(&abandoned(hash(5)), ANN, hash(5)), Ok(None));
+    }
+}

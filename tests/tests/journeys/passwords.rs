@@ -1,0 +1,107 @@
+use events::LinkPurpose;
+use serde_json::json;
+use tests::chorus::Chorus;
+use tests::client::{Api, PASSWORD, User, fresh};
+
+crate::journeys! {
+    a_password_that_is_easily_guessed_is_refused_with_the_reason,
+    a_new_password_ends_all_other_sessions,
+    a_forgotten_password_is_set_anew_by_a_link_once,
+    a_request_for_a_link_tells_nothing_of_the_account,
+}
+
+const NEW: &str = "staple correct horse";
+
+async fn a_password_that_is_easily_guessed_is_refused_with_the_reason(chorus: &Chorus) {
+    let api = chorus.api();
+    let name = fresh("weakling");
+    let address = format!("{name}@example.org");
+    let sign_up = async |password: &str| {
+        let body =
+            json!({ "username": name, "email": address, "password": password, "firstname": "Bartholomew" });
+        let answer = api.post("/v1/accounts", &body).await;
+        assert_eq!(answer.problem(422, "invalid"), ["password"]);
+        answer.json()["errors"][0]["message"].as_str().unwrap().to_owned()
+    };
+    assert!(sign_up("short").await.contains("8 to 128"));
+    assert!(sign_up("Password123").await.contains("most common"));
+    for own in [name.as_str(), &address, "bartholomew"] {
+        assert!(sign_up(own).await.contains("your own"), "{own}");
+    }
+    let ann = api.sign_up("ann").await;
+    let change = json!({ "current_password": PASSWORD, "password": ann.username });
+    assert_eq!(api.put_json_as(&ann, "/v1/me/password", &change).await.problem(422, "invalid"), ["password"]);
+}
+
+async fn change(api: &Api, user: &User, current: &str, new: &str) -> tests::client::Answer {
+    let body = json!({ "current_password": current, "password": new });
+    api.put_json_as(user, "/v1/me/password", &body).await
+}
+
+async fn a_new_password_ends_all_other_sessions(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let (other, bob) = (api.log_in(&ann, PASSWORD).await, api.sign_up("bob").await);
+    // Both sides know the other token before it ends.
+    api.get_as(&other, "/v1/me").await.expect(200);
+    api.patch_as(&other, "/v1/me/profile", &json!({ "bio": "x" })).await.expect(200);
+
+    let wrong = change(&api, &ann, "not the password", NEW).await;
+    assert_eq!(wrong.problem(422, "invalid"), ["current_password"]);
+    api.get_as(&other, "/v1/me").await.expect(200);
+    change(&api, &ann, PASSWORD, NEW).await.expect(200);
+
+    api.is_logged_out(&other).await;
+    for user in [&ann, &bob] {
+        api.get_as(user, "/v1/me").await.expect(200);
+        api.patch_as(user, "/v1/me/profile", &json!({ "bio": "y" })).await.expect(200);
+    }
+    api.try_log_in(&ann, PASSWORD).await.problem(401, "unauthenticated");
+    let again = api.log_in(&ann, NEW).await;
+    api.get_as(&again, "/v1/me").await.expect(200);
+    let list = api.get_as(&ann, "/v1/me/sessions").await.expect(200).json();
+    assert_eq!(list["items"].as_array().unwrap().len(), 2, "{list}");
+}
+
+async fn a_forgotten_password_is_set_anew_by_a_link_once(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let wish = json!({ "email": format!("{}@example.org", ann.username) });
+    api.post("/v1/password-resets", &wish).await.expect(202);
+    let first = chorus.mailed_token(&ann, LinkPurpose::ResetPassword).await.unwrap();
+    api.post("/v1/password-resets", &wish).await.expect(202);
+    let second = chorus.mailed_token(&ann, LinkPurpose::ResetPassword).await.unwrap();
+    let set = async |token: &str, password: &str| {
+        api.put(&format!("/v1/password-resets/{token}"), &json!({ "password": password })).await
+    };
+    set(&first, NEW).await.problem(410, "link-gone");
+    let mut tampered = second.clone();
+    let last = if tampered.pop() == Some('0') { '1' } else { '0' };
+    tampered.push(last);
+    for bad in [&tampered, "x", &"0".repeat(64)] {
+        set(bad, NEW).await.problem(410, "link-gone");
+    }
+    // A link for something else is none for this.
+    let verification = chorus.mailed_token(&ann, LinkPurpose::VerifyEmail).await.unwrap();
+    set(&verification, NEW).await.problem(410, "link-gone");
+    assert_eq!(set(&second, "password").await.problem(422, "invalid"), ["password"]);
+
+    set(&second, NEW).await.expect(200);
+    api.is_logged_out(&ann).await;
+    set(&second, "yet another password").await.problem(410, "link-gone");
+    api.try_log_in(&ann, PASSWORD).await.problem(401, "unauthenticated");
+    api.log_in(&ann, NEW).await;
+}
+
+async fn a_request_for_a_link_tells_nothing_of_the_account(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let ask = async |address: &str| {
+        let answer = api.post("/v1/password-resets", &json!({ "email": address })).await.expect(202);
+        let mut names: Vec<String> = answer.headers.keys().map(ToString::to_string).collect();
+        names.sort();
+        (answer.text(), names)
+    };
+    let known = ask(&format!("{}@example.org", ann.username)).await;
+    assert_eq!(ask(&format!("{}@example.org", fresh("nobody"))).await, known);
+}
