@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use hdrhistogram::Histogram;
 use http::{HeaderMap, Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -26,7 +26,7 @@ pub(crate) fn micros(duration: Duration) -> u64 {
 
 /// One connection to one server.
 pub(crate) struct Connection {
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
     host: String,
     driver: AbortHandle,
 }
@@ -43,6 +43,7 @@ pub(crate) struct Asked {
     pub(crate) method: http::Method,
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Connection {
@@ -56,12 +57,12 @@ impl Connection {
     }
 
     pub(crate) async fn send(&mut self, asked: Asked) -> Result<(StatusCode, Bytes)> {
-        let Asked { method, path, headers } = asked;
+        let Asked { method, path, headers, body } = asked;
         let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, self.host.as_str())
-            .body(Empty::new())?;
+            .body(Full::new(body))?;
         request.headers_mut().extend(headers);
         self.sender.ready().await?;
         let answer = self.sender.send_request(request).await?;

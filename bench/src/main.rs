@@ -27,7 +27,7 @@ struct Arguments {
     engines: Vec<Engine>,
 
     /// What to measure
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Http, Part::CatchUp, Part::Scaling])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Http, Part::Accounts, Part::CatchUp, Part::Scaling])]
     parts: Vec<Part>,
 
     /// Length of each round of load over HTTP, in seconds
@@ -54,6 +54,8 @@ enum Command {
 enum Part {
     /// Likes, pages and posts over HTTP, and how soon a command is seen
     Http,
+    /// Log-ins, what others feel of them, and checks of tokens
+    Accounts,
     /// Views that take in a long log
     CatchUp,
     /// What changes while the log grows
@@ -67,11 +69,18 @@ async fn main() -> Result<()> {
         return bare::serve(settings).await;
     }
     let mut findings = Findings::default();
+    if parts.contains(&Part::Accounts) {
+        measures::tokens(&mut findings).await?;
+    }
     for engine in engines {
         if parts.contains(&Part::Http) {
             let column = Column::start(engine).await?;
             measures::freshness(&column, &mut findings).await?;
             measures::http_load(&column, Duration::from_secs(seconds), &mut findings).await?;
+        }
+        if parts.contains(&Part::Accounts) {
+            let column = Column::start(engine).await?;
+            measures::accounts(&column, Duration::from_secs(seconds), &mut findings).await?;
         }
         if parts.contains(&Part::CatchUp) {
             measures::catch_up(engine, events, &mut findings).await?;

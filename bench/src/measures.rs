@@ -1,10 +1,12 @@
 //! What is measured, each with Chorus and the bare engine in turns.
 
+mod accounts;
 mod catch_up;
 mod freshness;
 mod http_load;
 mod scaling;
 
+pub(crate) use accounts::{accounts, tokens};
 pub(crate) use catch_up::catch_up;
 pub(crate) use freshness::freshness;
 pub(crate) use http_load::http_load;

@@ -77,6 +77,10 @@ pub(crate) fn micros(micros: u64) -> String {
     }
 }
 
+pub(crate) fn nanos(time: std::time::Duration) -> String {
+    format!("{}.{:02} µs", time.as_nanos() / 1000, time.as_nanos() % 1000 / 10)
+}
+
 pub(crate) fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1024 * 1024))
 }

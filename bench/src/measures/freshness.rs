@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 
@@ -33,6 +34,7 @@ pub(crate) async fn freshness(column: &Column, findings: &mut Findings) -> Resul
                 (header::AUTHORIZATION, token.clone()),
                 (HeaderName::from_static("prefer"), HeaderValue::from_static("respond-async")),
             ]),
+            body: Bytes::new(),
         };
         let (status, receipt) = writer.send(command).await?;
         let answered = Instant::now();
@@ -46,6 +48,7 @@ pub(crate) async fn freshness(column: &Column, findings: &mut Findings) -> Resul
                 (header::AUTHORIZATION, token.clone()),
                 (HeaderName::from_static("chorus-min-position"), HeaderValue::from(position)),
             ]),
+            body: Bytes::new(),
         };
         let (_, shown) = reader.send(query).await?;
         visible.record(micros(answered.elapsed()))?;

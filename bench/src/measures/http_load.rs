@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use events::UserId;
 use futures::future::try_join_all;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -95,7 +96,14 @@ impl Stage {
             time,
         };
         let page = |path: String, headers: HeaderMap| {
-            move || Ok(Asked { method: Method::GET, path: path.clone(), headers: headers.clone() })
+            move || {
+                Ok(Asked {
+                    method: Method::GET,
+                    path: path.clone(),
+                    headers: headers.clone(),
+                    body: Bytes::new(),
+                })
+            }
         };
         let chorus = |_| {
             headers.iter().map(|headers| page("/v1/posts?limit=20".to_owned(), headers.clone())).collect()
@@ -113,7 +121,7 @@ impl Stage {
         let one = |paths: Vec<String>, headers: HeaderMap| {
             move || {
                 let path = paths.choose(&mut rand::rng()).context("a post")?.clone();
-                Ok(Asked { method: Method::GET, path, headers: headers.clone() })
+                Ok(Asked { method: Method::GET, path, headers: headers.clone(), body: Bytes::new() })
             }
         };
         let chorus = |_| {
@@ -140,7 +148,7 @@ impl Stage {
         let like = |mut paths: std::vec::IntoIter<String>, headers: HeaderMap| {
             move || {
                 let path = paths.next().context("no post is left to be liked: more posts, or less time")?;
-                Ok(Asked { method: Method::PUT, path, headers: headers.clone() })
+                Ok(Asked { method: Method::PUT, path, headers: headers.clone(), body: Bytes::new() })
             }
         };
         let share = |round: usize, viewer: usize| {
@@ -238,7 +246,7 @@ fn authorized(viewer: &User) -> Result<HeaderMap> {
 /// Both servers show the same posts, liked the same: otherwise nothing would be compared.
 async fn check_pages(column: &Column, viewer: &User, headers: &HeaderMap) -> Result<()> {
     let get = async |address, path: String, headers: HeaderMap| -> Result<serde_json::Value> {
-        let asked = Asked { method: Method::GET, path, headers };
+        let asked = Asked { method: Method::GET, path, headers, body: Bytes::new() };
         let (status, body) = Connection::open(address).await?.send(asked).await?;
         ensure!(status == StatusCode::OK, "{status}");
         Ok(serde_json::from_slice(&body)?)

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::catch_up::project;
@@ -44,7 +45,12 @@ pub(crate) async fn scaling(engine: Engine, sizes: &[usize], findings: &mut Find
         chorus.settle().await?;
         let port = chorus.port(engine.reader()).unwrap_or_default();
         let asked = || {
-            Ok(Asked { method: Method::GET, path: "/v1/posts?limit=20".into(), headers: HeaderMap::new() })
+            Ok(Asked {
+                method: Method::GET,
+                path: "/v1/posts?limit=20".into(),
+                headers: HeaderMap::new(),
+                body: Bytes::new(),
+            })
         };
         let pages = load(([127, 0, 0, 1], port).into(), StatusCode::OK, READING, vec![asked]).await?;
         figure(

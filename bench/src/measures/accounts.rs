@@ -1,0 +1,240 @@
+//! What it costs to know who somebody is: log-ins against bare Argon2id, what others feel of them, and a token's check
+//! against a bare Ed25519 verification.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use ed25519_dalek::{Signature, Verifier, VerifyingKey};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use jsonwebtoken::jwk::AlgorithmParameters;
+use serde_json::json;
+use service::browsers::{Browsers, SameSite};
+use service::clock;
+use service::problem::Problem;
+use service::sessions::{Authenticator, FixedKeys, Parts, Running, SessionLookup};
+use service::tokens::{SigningKeys, VerifyingKeys};
+use tests::client::{PASSWORD, User};
+use uuid::Uuid;
+
+use super::{Findings, progress};
+use crate::column::Column;
+use crate::load::{Asked, Measured, load};
+use crate::table::{self, Bound, Ratio, latency, median, rate};
+
+/// More than the machine has cores, so that the pool is never idle.
+const LOGGING_IN: usize = 16;
+/// Others, who read posts meanwhile.
+const READING: usize = 4;
+const ROUNDS: usize = 3;
+const TOKENS: usize = 5000;
+
+pub(crate) async fn accounts(column: &Column, time: Duration, findings: &mut Findings) -> Result<()> {
+    let api = column.chorus.api();
+    let user = api.sign_up("somebody").await;
+    let mut posts = Vec::new();
+    for n in 0..20 {
+        posts.push(api.publish(&user, &format!("post {n}")).await);
+    }
+    log_ins(column, &user, time, findings).await?;
+    others(column, &user, &posts, time, findings).await
+}
+
+fn log_in(user: &User) -> impl FnMut() -> Result<Asked> + use<> {
+    let body = json!({ "login": user.username, "password": PASSWORD }).to_string();
+    move || {
+        let content_type = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(Asked {
+            method: Method::POST,
+            path: "/v1/sessions".to_owned(),
+            headers: HeaderMap::from_iter([content_type]),
+            body: body.clone().into(),
+        })
+    }
+}
+
+async fn log_ins(column: &Column, user: &User, time: Duration, findings: &mut Findings) -> Result<()> {
+    let engine = column.engine.name();
+    let writer = column.address(column.engine.writer())?;
+    let (mut of_chorus, mut of_bare) = (Vec::new(), Vec::new());
+    for round in 1..=ROUNDS {
+        progress(&format!("{engine}: log-ins, round {round} of {ROUNDS}"));
+        of_bare.push(tokio::task::spawn_blocking(move || verify_passwords(time)).await??);
+        let askers = (0..LOGGING_IN).map(|_| log_in(user)).collect();
+        of_chorus.push(load(writer, StatusCode::CREATED, time, askers).await?);
+        column.chorus.settle().await?;
+    }
+    of_bare.sort_by(f64::total_cmp);
+    let bare = of_bare[ROUNDS / 2];
+    let chorus = median(of_chorus).context("no round")?;
+    findings.ratios.push(Ratio {
+        what: "log-ins, 16 connections, against bare Argon2id on all cores".to_owned(),
+        engine,
+        chorus: format!("{}, p50 {}", rate(chorus.per_second), latency(&chorus.latencies, 0.5)),
+        bare: rate(bare),
+        value: chorus.per_second / bare,
+        bound: Bound::AtLeast(0.9),
+    });
+    Ok(())
+}
+
+/// Verifications per second of Argon2id on all cores and nothing else.
+fn verify_passwords(time: Duration) -> Result<f64> {
+    let hash = Argon2::default().hash_password(PASSWORD.as_bytes()).map_err(anyhow::Error::msg)?.to_string();
+    ensure!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "other parameters than Chorus's: {hash}");
+    let cores = std::thread::available_parallelism()?.get();
+    let (done, start) = (AtomicU64::new(0), Instant::now());
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                let Ok(hash) = PasswordHash::new(&hash) else { return };
+                while start.elapsed() < time
+                    && Argon2::default().verify_password(PASSWORD.as_bytes(), &hash).is_ok()
+                {
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    let per_second = done.into_inner() as f64 / start.elapsed().as_secs_f64();
+    Ok(per_second)
+}
+
+/// How long reads take while log-ins keep the pool busy, and while they do not.
+async fn others(
+    column: &Column,
+    user: &User,
+    posts: &[String],
+    time: Duration,
+    findings: &mut Findings,
+) -> Result<()> {
+    let engine = column.engine.name();
+    let (writer, reader) = (column.address(column.engine.writer())?, column.address(column.engine.reader())?);
+    let authorization = HeaderValue::try_from(format!("Bearer {}", user.token))?;
+    let read = |place: usize| {
+        let path = format!("/v1/posts/{}", posts[place % posts.len()]);
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, authorization.clone())]);
+        move || {
+            let (path, headers) = (path.clone(), headers.clone());
+            Ok(Asked { method: Method::GET, path, headers, body: bytes::Bytes::new() })
+        }
+    };
+    let readers = || (0..READING).map(read).collect::<Vec<_>>();
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    for round in 1..=ROUNDS {
+        progress(&format!("{engine}: reads beside log-ins, round {round} of {ROUNDS}"));
+        alone.push(load(reader, StatusCode::OK, time, readers()).await?);
+        // The log-ins begin before the reads and end after them.
+        let over = Arc::new(AtomicBool::new(false));
+        let log_ins = (0..LOGGING_IN).map(|_| log_in(user)).collect();
+        let logging_in = load(writer, StatusCode::CREATED, time * 3 / 2, log_ins);
+        let reading = async {
+            tokio::time::sleep(time / 4).await;
+            let measured = load(reader, StatusCode::OK, time, readers()).await;
+            over.store(true, Ordering::Relaxed);
+            measured
+        };
+        let (log_ins, reading) = tokio::try_join!(logging_in, reading)?;
+        ensure!(over.load(Ordering::Relaxed) && log_ins.per_second > 0.0, "no log-ins beside the reads");
+        beside.push(reading);
+        column.chorus.settle().await?;
+    }
+    let by_p99 = |mut rounds: Vec<Measured>| {
+        rounds.sort_by_key(|round| round.latencies.value_at_quantile(0.99));
+        rounds.swap_remove(ROUNDS / 2)
+    };
+    let (alone, beside) = (by_p99(alone), by_p99(beside));
+    #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+    let value =
+        beside.latencies.value_at_quantile(0.99) as f64 / alone.latencies.value_at_quantile(0.99) as f64;
+    let shown = |measured: &Measured| {
+        format!("{} at {}", latency(&measured.latencies, 0.99), rate(measured.per_second))
+    };
+    findings.ratios.push(Ratio {
+        what: "p99 of one post, 4 connections, while log-ins saturate the pool (bare: without them)"
+            .to_owned(),
+        engine,
+        chorus: shown(&beside),
+        bare: shown(&alone),
+        value,
+        bound: Bound::AtMost(3.0),
+    });
+    Ok(())
+}
+
+/// A session that is good, as far as a look-up can tell.
+#[derive(Debug)]
+struct Good(DateTime<Utc>);
+
+#[async_trait]
+impl SessionLookup for Good {
+    async fn running(&self, _: Uuid, _: Uuid) -> Result<Option<Running>, Problem> {
+        Ok(Some(Running { began: 1, seen: self.0 }))
+    }
+}
+
+/// The check of a token in a process that meets it for the first time, and in one that has met it.
+pub(crate) async fn tokens(findings: &mut Findings) -> Result<()> {
+    progress("checking tokens");
+    let keys = SigningKeys::parse(&SigningKeys::generate())?;
+    let clock = clock::system();
+    let now = clock.now();
+    let user = Uuid::from_u128(1);
+    let tokens = (0..TOKENS)
+        .map(|n| Ok(keys.sign(user, Uuid::from_u128(n as u128 + 2), now, now + TimeDelta::days(1))?))
+        .collect::<Result<Vec<_>>>()?;
+    let AlgorithmParameters::OctetKeyPair(pair) = &keys.public().keys[0].algorithm else {
+        anyhow::bail!("not an Ed25519 key")
+    };
+    let key: [u8; 32] = URL_SAFE_NO_PAD.decode(&pair.x)?.as_slice().try_into()?;
+    let key = VerifyingKey::from_bytes(&key)?;
+    let (mut first, mut again, mut bare) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let authenticator = Authenticator::new(Parts {
+            keys: Arc::new(FixedKeys(Arc::new(VerifyingKeys::of(keys.public())))),
+            lookup: Arc::new(Good(now)),
+            clock: Arc::clone(&clock),
+            browsers: Arc::new(Browsers::new([], SameSite::Lax)),
+            notes: None,
+        });
+        for of_round in [&mut first, &mut again] {
+            let start = Instant::now();
+            for token in &tokens {
+                let session = authenticator.authenticate(token).await;
+                ensure!(session.is_ok_and(|session| session.user == user), "a good token was refused");
+            }
+            of_round.push(start.elapsed());
+        }
+        let start = Instant::now();
+        for token in &tokens {
+            let (signed, signature) = token.rsplit_once('.').context("a token")?;
+            let signature = Signature::from_slice(&URL_SAFE_NO_PAD.decode(signature)?)?;
+            key.verify(signed.as_bytes(), &signature)?;
+        }
+        bare.push(start.elapsed());
+    }
+    let each = |mut rounds: Vec<Duration>| {
+        rounds.sort();
+        rounds[ROUNDS / 2] / u32::try_from(TOKENS).unwrap_or(u32::MAX)
+    };
+    let (first, again, bare) = (each(first), each(again), each(bare));
+    for (what, taken) in [("a token met for the first time", first), ("a token met before", again)] {
+        findings.ratios.push(Ratio {
+            what: format!("check of {what}, against a bare Ed25519 verification"),
+            engine: "none",
+            chorus: table::nanos(taken),
+            bare: table::nanos(bare),
+            value: taken.as_secs_f64() / bare.as_secs_f64(),
+            bound: Bound::AtMost(1.5),
+        });
+    }
+    Ok(())
+}
