@@ -1,4 +1,4 @@
-.PHONY: run demo test check fmt lint bench
+.PHONY: run demo test check fmt lint deny fuzz bench
 
 # Builds Chorus and runs all of it on this machine; `make demo`, in another terminal, fills it.
 run:
@@ -12,13 +12,32 @@ test:
 	cargo test --workspace --no-fail-fast
 
 # Everything that continuous integration checks, and nothing else.
-check: fmt lint test
+check: fmt lint deny test
 
 fmt:
 	cargo fmt --all --check
 
 lint:
 	cargo clippy --workspace --all-targets -- --deny warnings
+
+cargo_deny_version = 0.20.2
+cargo_deny = target/tools/cargo-deny-$(cargo_deny_version)/bin/cargo-deny
+
+# Licences, sources and banned crates of everything that is built in. Where the advisory database can be reached, run
+# `make deny ARGS=advisories` too: it changes without us, so it is no part of `check`.
+deny: $(cargo_deny)
+	$(cargo_deny) --log-level error check $(or $(ARGS),bans licenses sources)
+
+# Built once (under two minutes on two cores), for building quickly rather than for running fast: it runs for a second.
+$(cargo_deny):
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	CARGO_PROFILE_RELEASE_DEBUG=0 cargo install --quiet cargo-deny --locked --version $(cargo_deny_version) \
+		--root target/tools/cargo-deny-$(cargo_deny_version) --target-dir target/tools/build
+	rm -rf target/tools/build
+
+# Sends the whole API what its description allows and what it forbids (tests/fuzz). Options: make fuzz ARGS='--help'
+fuzz:
+	tests/fuzz/run $(ARGS)
 
 # Real engines and bare handlers beside Chorus; takes about a quarter of an hour. Options: make bench ARGS='--help'
 bench:
