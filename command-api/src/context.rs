@@ -149,16 +149,20 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     if given.next().is_some() {
         return Err(bad("may be given once"));
     }
-    let text = value.to_str().map_err(|_| bad("must be visible ASCII characters"))?.trim();
-    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
-    match text.len() {
-        1..=KEY_LIMIT => Ok(Some(text.to_owned())),
-        _ => Err(bad("must have 1 to 255 characters")),
+    let text = value.to_str().unwrap_or("").trim();
+    let unquoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    let (text, may_be_blank) = unquoted.map_or((text, false), |text| (text, true));
+    let is_good = |b: u8| (b.is_ascii_graphic() && b != b'"') || (b == b' ' && may_be_blank);
+    if text.bytes().all(is_good) && (1..=KEY_LIMIT).contains(&text.len()) {
+        Ok(Some(text.to_owned()))
+    } else {
+        Err(bad("must be 1 to 255 visible ASCII characters, bare or in quotes"))
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use proptest::prelude::*;
     use std::sync::Arc;
 
     use events::{MasterKeys, PostId, SqliteVault};
@@ -223,8 +227,28 @@ pub(crate) mod tests {
         assert_eq!(read(&[]), Ok(None));
         assert_eq!(read(&["\"8e03978e\""]), Ok(Some("8e03978e".into())));
         assert_eq!(read(&["8e03978e"]), Ok(Some("8e03978e".into())));
-        for bad in [&[""][..], &["\"\""], &["a", "b"], &[&"x".repeat(300)]] {
+        for bad in [&[""][..], &["\"\""], &["\"a"], &["a b"], &["a", "b"], &[&"x".repeat(300)]] {
             assert_eq!(read(bad), Err(400), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_a_plain_key_or_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..30), text in "\"?[ -~]{0,300}\"?",
+        ) {
+            for value in [bytes, text.into_bytes()] {
+                let Ok(header) = http::HeaderValue::from_bytes(&value) else { continue };
+                match idempotency_key(&HeaderMap::from_iter([(IDEMPOTENCY_KEY, header)])) {
+                    Ok(key) => {
+                        let key = key.unwrap();
+                        prop_assert!((1..=KEY_LIMIT).contains(&key.len()) && !key.contains('"'), "{key:?}");
+                        prop_assert!(key.bytes().all(|b| b.is_ascii_graphic() || b == b' '), "{key:?}");
+                        prop_assert!(String::from_utf8_lossy(&value).contains(&key));
+                    }
+                    Err(problem) => prop_assert_eq!(problem.status, 400),
+                }
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use service::extract::{Json, Path, too_large};
 use service::media::ImageVariant;
-use service::problem::{Problem, Problems};
+use service::problem::{FieldProblem, Problem, Problems};
 use service::sessions::Session;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
@@ -115,16 +115,17 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
 }
 
 /// What is sent to publish a post, as `multipart/form-data`.
-#[derive(ToSchema)]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only described; `NewPost` reads it")]
 struct PostForm {
     /// One to ten pictures, in order: JPEG, PNG, WebP or GIF, 20 MB each at most.
     #[schema(value_type = Vec<String>, format = "binary", min_items = 1, max_items = 10)]
     image: Vec<Vec<u8>>,
     /// What each picture shows, in the same order.
-    #[schema(max_items = 10)]
+    #[schema(value_type = Vec<String>, required = false, max_items = 10)]
     alt: Option<Vec<String>>,
-    #[schema(max_length = 2200)]
+    #[schema(value_type = String, required = false, max_length = 2200)]
     caption: Option<String>,
 }
 
@@ -185,7 +186,8 @@ impl<S: Send + Sync> FromRequest<S> for NewPost {
             return Err(Problem::malformed("image", "a post needs at least one"));
         }
         if new.alt.len() > new.images.len() {
-            return Err(Problem::malformed("alt", "there are more of them than images"));
+            let more = FieldProblem::new("alt", "there are more of them than images");
+            return Err(Problem::invalid(vec![more]));
         }
         Ok(new)
     }
@@ -254,7 +256,7 @@ fn at(problem: Problem, place: usize) -> Problem {
     if problem.status != StatusCode::UNPROCESSABLE_ENTITY {
         return problem;
     }
-    let field = service::problem::FieldProblem::new(format!("image[{place}]"), problem.detail.clone());
+    let field = FieldProblem::new(format!("image[{place}]"), problem.detail.clone());
     Problem { fields: vec![field], ..problem }
 }
 
@@ -337,6 +339,8 @@ async fn delete_post(
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+    use proptest::prelude::*;
     use uuid::Uuid;
 
     use super::*;
@@ -377,5 +381,38 @@ mod tests {
         assert_eq!(delete(&published(), POST, BOB), Err(PostRejected::NotYours));
         assert_eq!(delete(&Post::Deleted, POST, ANN), Ok(None));
         assert_eq!(delete(&Post::None, POST, ANN), Err(PostRejected::NotFound));
+    }
+
+    /// Pieces of a form, in any order.
+    fn any_form() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            4 => Just(b"--x\r\n".to_vec()),
+            1 => Just(b"--x--\r\n".to_vec()),
+            4 => "Content-Disposition: form-data; name=\"(image|alt|caption|other|\\PC{0,3})\"(; filename=\"[a-z./\\\\]{0,9}\")?\r\n".prop_map(String::into_bytes),
+            1 => "[A-Za-z-]{1,20}: [ -~]{0,20}\r\n".prop_map(String::into_bytes),
+            4 => Just(b"\r\n".to_vec()),
+            2 => "\\PC{0,20}\r\n".prop_map(String::into_bytes),
+            1 => prop::collection::vec(any::<u8>(), 0..20),
+        ];
+        prop::collection::vec(piece, 0..16).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_form_is_a_post_or_told_by_what_is_wrong_with_it(body in any_form()) {
+            let request = Request::post("/").header(header::CONTENT_TYPE, "multipart/form-data; boundary=x");
+            let request = request.body(axum::body::Body::from(body)).unwrap();
+            // Nothing in it waits for anything.
+            match NewPost::from_request(request, &()).now_or_never().unwrap() {
+                Ok(post) => {
+                    prop_assert!((1..=IMAGES_LIMIT).contains(&post.images.len()));
+                    prop_assert!(post.alt.len() <= post.images.len());
+                }
+                Err(problem) => {
+                    prop_assert!(problem.status.is_client_error(), "{problem}");
+                    prop_assert!(!problem.fields.is_empty(), "{problem}");
+                }
+            }
+        }
     }
 }

@@ -1,15 +1,15 @@
 //! How a command is answered: when the views that care have taken it in, or at once if the client prefers.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use events::Position;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use service::http::{PENDING, POSITION};
-use service::problem::Problem;
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 use crate::Commands;
@@ -41,10 +41,13 @@ pub(crate) struct Receipt {
 #[expect(dead_code, reason = "only described; `Context` and `Prefer` read them")]
 pub(crate) struct CommandHeaders {
     /// Marks the request, so that sending it again does nothing again and answers the same.
-    #[param(rename = "Idempotency-Key", max_length = 255, example = "8e03978e-40d5-43dd-bc93-6894a57f9324")]
+    #[param(
+        rename = "Idempotency-Key", value_type = String, required = false,
+        pattern = r#"^("[ !#-~]{1,255}"|[!#-~]{1,255})$"#, example = "8e03978e-40d5-43dd-bc93-6894a57f9324"
+    )]
     idempotency_key: Option<String>,
     /// `respond-async`: to be answered at once, not when the views have taken it in.
-    #[param(rename = "Prefer", example = "respond-async")]
+    #[param(rename = "Prefer", value_type = String, required = false, example = "respond-async")]
     prefer: Option<String>,
 }
 
@@ -79,14 +82,19 @@ pub(crate) struct Prefer {
 }
 
 impl<S: Sync> FromRequestParts<S> for Prefer {
-    type Rejection = Problem;
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let values = parts.headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.headers))
+    }
+}
+
+impl Prefer {
+    /// Preferences that are not known, or cannot be read, are none.
+    fn of(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
         let mut preferences = values.flat_map(|value| value.split(',')).map(str::trim);
-        Ok(Self {
-            respond_async: preferences.any(|preference| preference.eq_ignore_ascii_case(RESPOND_ASYNC)),
-        })
+        Self { respond_async: preferences.any(|preference| preference.eq_ignore_ascii_case(RESPOND_ASYNC)) }
     }
 }
 
@@ -138,5 +146,49 @@ impl Settled {
             headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static(RESPOND_ASYNC));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn is_async(values: &[&[u8]]) -> bool {
+        let mut headers = HeaderMap::new();
+        for value in values.iter().filter_map(|value| HeaderValue::from_bytes(value).ok()) {
+            headers.append(PREFER, value);
+        }
+        Prefer::of(&headers).respond_async
+    }
+
+    #[test]
+    fn a_preference_is_found_among_others() {
+        for values in
+            [&["respond-async"][..], &["wait=10, Respond-Async"], &["handling=lenient", " respond-async ,"]]
+        {
+            assert!(is_async(&values.iter().map(|value| value.as_bytes()).collect::<Vec<_>>()), "{values:?}");
+        }
+        for values in [&[][..], &[""], &["respond"], &["respond-asynchronously"], &["x=respond-async"]] {
+            assert!(
+                !is_async(&values.iter().map(|value| value.as_bytes()).collect::<Vec<_>>()),
+                "{values:?}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_read(
+            bytes in prop::collection::vec(any::<u8>(), 0..30),
+            others in prop::collection::vec("[ -+.-~]{0,12}", 0..4),
+            is_there in any::<bool>(),
+        ) {
+            let known = others.iter().any(|other| other.trim().eq_ignore_ascii_case(RESPOND_ASYNC));
+            let mut preferences = others;
+            preferences.extend(is_there.then(|| RESPOND_ASYNC.to_owned()));
+            prop_assert_eq!(is_async(&[&bytes, preferences.join(",").as_bytes()]), is_there || known);
+        }
     }
 }

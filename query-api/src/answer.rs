@@ -24,10 +24,10 @@ const WAIT_LIMIT: Duration = Duration::from_secs(1);
 #[expect(dead_code, reason = "only described; `Conditions` reads them")]
 pub(crate) struct QueryHeaders {
     /// Wait until the views have taken in this position, as a command's answer gave it.
-    #[param(rename = "Chorus-Min-Position", minimum = 0)]
+    #[param(rename = "Chorus-Min-Position", value_type = u64, required = false, minimum = 0)]
     min_position: Option<u64>,
     /// The `ETag` of an answer the client still has.
-    #[param(rename = "If-None-Match")]
+    #[param(rename = "If-None-Match", value_type = String, required = false)]
     if_none_match: Option<String>,
 }
 
@@ -42,13 +42,17 @@ impl<S: Sync> FromRequestParts<S> for Conditions {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let bad =
-            || Problem::malformed(MIN_POSITION.as_str(), "must be a position, as a command's answer gave it");
-        let min_position = match parts.headers.get(MIN_POSITION) {
-            None => None,
-            Some(value) => {
-                let number = value.to_str().ok().and_then(|text| text.trim().parse().ok()).ok_or_else(bad)?;
-                Some(Position(number))
+        let bad = || {
+            Problem::malformed(MIN_POSITION.as_str(), "must be one position, as a command's answer gave it")
+        };
+        let mut given = parts.headers.get_all(MIN_POSITION).iter();
+        let min_position = match (given.next(), given.next()) {
+            (None, _) => None,
+            (Some(_), Some(_)) => return Err(bad()),
+            (Some(value), None) => {
+                let number: Option<i64> = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+                // No store counts further than a signed number of 64 bits.
+                Some(Position(number.and_then(|number| number.try_into().ok()).ok_or_else(bad)?))
             }
         };
         Ok(Self { min_position, known: known_tags(&parts.headers) })

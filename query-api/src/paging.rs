@@ -19,9 +19,10 @@ const LIMIT: usize = 100;
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageParams {
     /// Items on the page.
-    #[param(minimum = 1, maximum = 100, default = 20)]
+    #[param(value_type = usize, required = false, minimum = 1, maximum = 100, default = 20)]
     limit: Option<usize>,
     /// From the `next` of the page before.
+    #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9_-]+$", max_length = 1024)]
     cursor: Option<String>,
 }
 
@@ -77,5 +78,55 @@ impl Paging {
             format!("{}?{query}", self.uri.path())
         });
         PageOf { items, next }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use http::Request;
+    use proptest::prelude::*;
+    use views::Direction;
+
+    use super::*;
+
+    const NEWEST: Index =
+        Index { name: "newest", equals: &[], order: "position", direction: Direction::Descending };
+
+    /// What a request with this query string asks for; nothing in it waits.
+    fn asked(query: &str) -> Result<Paging, Problem> {
+        let (mut parts, ()) = Request::get(format!("/v1/posts?{query}")).body(()).unwrap().into_parts();
+        Paging::from_request_parts(&mut parts, &()).now_or_never().unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn any_query_is_a_page_within_bounds_or_refused_by_its_field(
+            query in "((limit|cursor|offset|[a-z%]{0,5})=[0-9A-Za-z%+_.$\\[\\]-]{0,12}&?){0,4}|[!-~&&[^#<>\"`]]{0,30}",
+        ) {
+            match asked(&query) {
+                Ok(paging) => {
+                    prop_assert!((1..=LIMIT).contains(&paging.limit), "{query}");
+                    if let Err(problem) = paging.after(&NEWEST) {
+                        prop_assert_eq!(problem.fields[0].field.as_str(), "cursor");
+                    }
+                }
+                Err(problem) => {
+                    prop_assert_eq!(problem.status, 400, "{}", query);
+                    prop_assert_eq!(problem.fields.len(), 1, "{}", query);
+                }
+            }
+        }
+
+        #[test]
+        fn the_next_page_is_asked_for_by_the_link_to_it(limit in 1..=LIMIT, order in any::<i64>(), key in "[0-9a-f.]{1,65}") {
+            let first = asked(&format!("limit={limit}")).unwrap();
+            let text = serde_json::json!(["newest", order, key]).to_string();
+            let text = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, text);
+            let cursor = Cursor::parse(&text, &NEWEST).unwrap();
+            let link = first.page(Vec::<String>::new(), Some(&cursor), &NEWEST).next.unwrap();
+            let next = asked(link.strip_prefix("/v1/posts?").unwrap()).unwrap();
+            prop_assert_eq!((next.limit, next.after(&NEWEST).unwrap()), (limit, Some(cursor)));
+        }
     }
 }

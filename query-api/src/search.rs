@@ -38,7 +38,7 @@ struct SearchParams {
     /// The beginnings of words of a name or username, in any letter case, with or without accents.
     #[param(min_length = 1, max_length = 100, example = "ann le")]
     q: String,
-    #[param(minimum = 1, maximum = 50, default = 20)]
+    #[param(value_type = usize, required = false, minimum = 1, maximum = 50, default = 20)]
     limit: Option<usize>,
 }
 

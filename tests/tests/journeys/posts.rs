@@ -56,7 +56,7 @@ async fn a_post_has_up_to_ten_pictures_in_order(chorus: &Chorus) {
     assert_eq!(alts[..3], ["one", "two", ""]);
     assert_eq!(api.publish_form(&ann, form(11)).await.problem(400, "malformed"), ["image[10]"]);
     assert_eq!(
-        api.publish_form(&ann, form(1).text("alt", "a").text("alt", "b")).await.problem(400, "malformed"),
+        api.publish_form(&ann, form(1).text("alt", "a").text("alt", "b")).await.problem(422, "invalid"),
         ["alt"]
     );
 }
