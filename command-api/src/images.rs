@@ -172,6 +172,7 @@ fn encode(picture: &DynamicImage, variant: ImageVariant) -> Result<Bytes, ImageE
 #[cfg(test)]
 mod tests {
     use image::{GenericImageView, Rgb, RgbImage, Rgba};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -292,5 +293,50 @@ mod tests {
                 |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 },
             )
         })
+    }
+
+    fn small_files() -> Vec<Vec<u8>> {
+        let formats = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Gif, ImageFormat::WebP];
+        let plain = formats.map(|format| encoded(&two_colours(24, 16), format));
+        plain.into_iter().chain([with_exif(&two_colours(24, 16), 6)]).collect()
+    }
+
+    /// What may come of bytes that are no picture, or hardly one.
+    fn is_bounded(bytes: &[u8]) -> bool {
+        match decode(bytes) {
+            Ok(picture) => {
+                let (width, height) = picture.dimensions();
+                u64::from(width) * u64::from(height) <= MEGAPIXELS * 1_000_000
+                    && width.max(height) <= SIDE_LIMIT
+            }
+            Err(ImageRejected::NoImage(_) | ImageRejected::TooManyPixels) => true,
+            Err(ImageRejected::Busy) => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_picture_within_its_bounds_or_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..300), file in prop::sample::select(small_files()),
+        ) {
+            prop_assert!(is_bounded(&bytes));
+            // What a file of each format begins with, then anything.
+            let begun = [&file[..file.len().min(24)], &bytes].concat();
+            prop_assert!(is_bounded(&begun));
+        }
+
+        #[test]
+        fn a_damaged_file_is_a_picture_within_its_bounds_or_refused(
+            mut file in prop::sample::select(small_files()),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+            end in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            for (place, byte) in damage {
+                let place = place.index(file.len());
+                file[place] = byte;
+            }
+            file.truncate(end.map_or(file.len(), |end| end.index(file.len())));
+            prop_assert!(is_bounded(&file));
+        }
     }
 }

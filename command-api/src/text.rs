@@ -41,7 +41,7 @@ pub(crate) fn email(text: &str) -> Checked {
     let Some((local, domain)) = text.rsplit_once('@') else { return bad() };
     let local_is_good = !local.is_empty()
         && local.len() <= EMAIL_LOCAL_LIMIT
-        && local.chars().all(|c| !c.is_whitespace() && !c.is_control() && !"@,;:<>()[]\\\"".contains(c));
+        && local.chars().all(|c| !c.is_whitespace() && !is_unseen(c) && !"@,;:<>()[]\\\"".contains(c));
     let label_is_good = |label: &str| {
         !label.is_empty()
             && !label.starts_with('-')
@@ -55,7 +55,7 @@ pub(crate) fn email(text: &str) -> Checked {
 /// One line.
 pub(crate) fn line(text: &str, limit: usize) -> Checked {
     let text = text.trim();
-    if text.contains(['\n', '\r', '\t']) {
+    if text.contains(['\n', '\r', '\t', '\u{2028}', '\u{2029}']) {
         return Err("must be one line".to_owned());
     }
     free(text, limit)
@@ -86,6 +86,13 @@ fn is_invisible(c: char) -> bool {
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
+/// What has no place in an address, where nothing must look like something else: control characters, and whatever
+/// takes no room or changes what stands around it.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 /// Gathers what is wrong with the fields of a request, so that all of it is told at once.
 #[derive(Debug, Default)]
 pub(crate) struct Fields(Vec<FieldProblem>);
@@ -106,6 +113,8 @@ impl Fields {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -150,6 +159,9 @@ mod tests {
             "a@b.org\r\nBcc: x@y.org",
             "a,b@c.org",
             "<a@b.org>",
+            "a\u{202e}b@c.org",
+            "a\u{200b}@c.org",
+            "a@c\u{200d}.org",
             &long,
         ] {
             assert!(email(bad).is_err(), "{bad:?}");
@@ -162,7 +174,9 @@ mod tests {
         for bad in ["a\0b", "a\u{7}b", "\u{202e}abc", "\u{2066}abc", &"x".repeat(51)] {
             assert!(free(bad, 50).is_err(), "{bad:?}");
         }
-        assert!(line("a\nb", 50).is_err());
+        for lines in ["a\nb", "a\rb", "a\u{2028}b"] {
+            assert!(line(lines, 50).is_err(), "{lines:?}");
+        }
         assert!(required(" \n ", 50).is_err());
     }
 
@@ -176,5 +190,63 @@ mod tests {
         assert_eq!(problem.status.as_u16(), 422);
         let named: Vec<&str> = problem.fields.iter().map(|field| field.field.as_str()).collect();
         assert_eq!(named, ["email", "password"]);
+    }
+
+    type Rule = fn(&str) -> Checked;
+
+    /// Text with what may do harm in headers, mails, terminals and pages.
+    fn any_text() -> impl Strategy<Value = String> {
+        let risky = prop::sample::select(
+            &[
+                "\r\n", "\0", "\u{202e}", "\u{2066}", "\u{2028}", "\u{200d}", "\u{85}", "@", ".", "<b>", " ",
+                "\"", "%0d%0a",
+            ][..],
+        );
+        prop::collection::vec(
+            prop_oneof!["[a-zA-Z0-9]{1,5}", "\\PC{1,3}", ".", risky.prop_map(str::to_owned)],
+            0..12,
+        )
+        .prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_taken_again_as_it_stands(text in any_text()) {
+            let rules: [(&str, Rule); 6] = [
+                ("username", username),
+                ("email", email),
+                ("password", password),
+                ("line", |text| line(text, 20)),
+                ("free", |text| free(text, 20)),
+                ("required", |text| required(text, 20)),
+            ];
+            for (name, rule) in rules {
+                match rule(&text) {
+                    Ok(taken) => {
+                        prop_assert_eq!(rule(&taken), Ok(taken.clone()), "{}", name);
+                        prop_assert!(text.contains(&taken), "{name}: {text:?} became {taken:?}");
+                    }
+                    Err(message) => prop_assert!(message.starts_with("must ") || message.starts_with("may "), "{name}: {message}"),
+                }
+            }
+        }
+
+        #[test]
+        fn nothing_that_is_taken_can_break_out_of_a_header_or_turn_a_line(text in any_text()) {
+            for one_line in [username(&text), email(&text), line(&text, 50)].into_iter().flatten() {
+                prop_assert!(!one_line.chars().any(char::is_control), "{one_line:?}");
+                prop_assert!(!one_line.contains(['\u{202e}', '\u{2066}', '\u{2028}']), "{one_line:?}");
+            }
+            if let Ok(text) = free(&text, 50) {
+                prop_assert!(text.chars().all(|c| !c.is_control() || "\r\n\t".contains(c)), "{text:?}");
+            }
+            if let Ok(address) = email(&text) {
+                prop_assert_eq!(address.matches('@').count(), 1);
+                prop_assert!(!address.contains(char::is_whitespace), "{address:?}");
+            }
+            if let Ok(name) = username(&text) {
+                prop_assert!(name.is_ascii() && USERNAME.contains(&name.len()), "{name:?}");
+            }
+        }
     }
 }

@@ -13,6 +13,8 @@ mod ids;
 mod keyring;
 mod log;
 mod open;
+#[cfg(test)]
+mod outside_input;
 mod personal;
 mod progress;
 mod sealed_log;

@@ -90,14 +90,13 @@ fn jetstream(scheme: &str, rest: &str, credentials: Option<PathBuf>) -> Result<J
     let (hosts, name) = rest.split_once('/').unwrap_or((rest, ""));
     let name = if name.is_empty() { "chorus" } else { name };
     if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-        return Err(format!("`{name}` is no name for a stream: use letters, digits, - and _"));
+        return Err("what follows the hosts is no name for a stream: use letters, digits, - and _".to_owned());
     }
     let mut replicas = 1;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=') {
             Some(("replicas", n @ ("1" | "3" | "5"))) => replicas = usize::from(n.as_bytes()[0] - b'0'),
-            Some(("replicas", n)) => return Err(format!("replicas={n}: must be 1, 3 or 5")),
-            _ => return Err(format!("`{pair}` is no setting of a NATS log; there is `replicas`")),
+            _ => return Err("a NATS log has one setting behind the `?`: replicas=1, 3 or 5".to_owned()),
         }
     }
     let servers: Vec<String> =
@@ -110,6 +109,8 @@ fn jetstream(scheme: &str, rest: &str, credentials: Option<PathBuf>) -> Result<J
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parse(setting: &str) -> Result<Place, String> {
@@ -142,6 +143,28 @@ mod tests {
         }
         for setting in ["nats://h/a.b", "nats://h?replicas=2", "nats://h?copies=3"] {
             assert!(parse(setting).is_err(), "{setting}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_setting_is_read_or_refused_and_never_told(
+            scheme in "sqlite|nats|tls|[a-z+]{0,8}",
+            secret in "Ω[Ω/?&=,:@%.]{5,20}",
+            rest in ".{0,40}",
+        ) {
+            let settings = [format!("{scheme}://ann:{secret}@{rest}"), format!("{scheme}:{rest}"), rest];
+            for setting in settings {
+                match parse(&setting) {
+                    Ok(Place::Sqlite(file)) => prop_assert_eq!(Some(file.as_os_str()), setting.strip_prefix("sqlite:").map(str::as_ref)),
+                    Ok(Place::JetStream(JetStreamSettings { servers, name, replicas, .. })) => {
+                        prop_assert!(!servers.is_empty() && [1, 3, 5].contains(&replicas));
+                        prop_assert!(!name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && !b".*>/".contains(&b)));
+                    }
+                    // Not even of a password whose characters should have been escaped.
+                    Err(told) => prop_assert!(!told.contains('Ω'), "{told}"),
+                }
+            }
         }
     }
 }

@@ -124,6 +124,8 @@ fn media_problem(error: MediaError) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -133,6 +135,19 @@ mod tests {
         assert_eq!(part("bytes=-5"), Some(Part::Last(5)));
         for whole in ["", "bytes=", "bytes=-", "bytes=9-0", "bytes=a-b", "bytes=0-1,3-4", "lines=0-9"] {
             assert_eq!(part(whole), None, "{whole}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_range_is_read_as_one_part_or_as_none(
+            range in "(bytes=)?[0-9 ]{0,22}-?[0-9 ,-]{0,22}|\\PC{0,20}",
+            from in any::<u64>(), to in any::<u64>(),
+        ) {
+            if let Some(Part::From(from, Some(to))) = part(&range) {
+                prop_assert!(from <= to, "{range}");
+            }
+            prop_assert_eq!(part(&format!("bytes={from}-{to}")).is_some(), from <= to);
         }
     }
 }

@@ -144,12 +144,15 @@ pub async fn open(setting: &str) -> Result<Arc<dyn MediaStore>, String> {
             Ok(Arc::new(store))
         }
         Some(("s3", rest)) => Ok(Arc::new(S3Media::open(&S3Settings::parse(rest)?).await)),
-        _ => Err(format!("`{setting}` is no media store: expected file:<folder> or s3://<bucket>")),
+        // The setting itself is not told: it may hold a secret.
+        _ => Err("the setting names no media store: expected file:<folder> or s3://<bucket>".to_owned()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -192,5 +195,33 @@ mod tests {
             assert_eq!(beyond.within(10), None);
         }
         assert_eq!(Part::From(0, None).within(0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_key_below_the_stores_folder_or_refused(
+            text in "[a-z0-9./_-]{1,40}|(\\.\\.?/|[a-z]{1,3}/|//|%2e|\\\\|\0|/){1,6}[a-z.]{0,9}|\\PC{0,40}",
+        ) {
+            let Some(key) = MediaKey::parse(&text) else { return Ok(()) };
+            prop_assert_eq!(key.as_str(), &text);
+            let path = Path::new(&text);
+            prop_assert!(path.components().all(|part| matches!(part, std::path::Component::Normal(_))), "{text}");
+            // No two keys are one file.
+            let plain: std::path::PathBuf = path.components().collect();
+            prop_assert_eq!(plain.to_str(), Some(text.as_str()));
+        }
+
+        #[test]
+        fn any_part_lies_within_the_whole(from in any::<u64>(), to in any::<Option<u64>>(), size in 0_u64..1000) {
+            for part in [Part::From(from % 1100, to), Part::From(from, to), Part::Last(from), Part::Last(from % 1100)] {
+                // As HTTP reads it: an end before the beginning is no part at all, and never gets here.
+                if matches!(part, Part::From(from, Some(to)) if to < from) {
+                    continue;
+                }
+                if let Some(range) = part.within(size) {
+                    prop_assert!(range.start() <= range.end() && *range.end() < size, "{part:?} {range:?}");
+                }
+            }
+        }
     }
 }

@@ -305,6 +305,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use chrono::TimeDelta;
+    use http::HeaderValue;
+    use proptest::prelude::*;
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -464,6 +466,26 @@ mod tests {
         assert_eq!(headers(&["bearer  abc"]), Ok(Some("abc".into())));
         for bad in [&["Basic abc"][..], &["abc"], &["Bearer a", "Bearer b"], &[""]] {
             assert_eq!(headers(bad), Err(401), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_authorization_is_a_bearer_token_or_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..40),
+            text in "(?i:bearer|basic|)[ \\t]{0,3}[!-~]{0,20}[ \\t]{0,2}",
+        ) {
+            for value in [bytes, text.into_bytes()] {
+                let Ok(header) = HeaderValue::from_bytes(&value) else { continue };
+                let headers = HeaderMap::from_iter([(header::AUTHORIZATION, header)]);
+                match bearer(&headers) {
+                    Ok(token) => {
+                        prop_assert!(value[..7].eq_ignore_ascii_case(b"bearer "), "{value:?}");
+                        prop_assert_eq!(token, std::str::from_utf8(&value[7..]).ok().map(str::trim));
+                    }
+                    Err(problem) => prop_assert_eq!(problem.status, 401),
+                }
+            }
         }
     }
 }

@@ -188,6 +188,7 @@ pub(crate) fn claimed_session(token: &str) -> Option<Uuid> {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -296,5 +297,49 @@ mod tests {
         let good = SigningKeys::generate();
         let second = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
         assert_eq!(parse(&format!("{}{second}", good.reveal())), KeyFileError::BadKey(2));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_refused(
+            text in "\\PC{0,80}|[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,90}",
+            header in "\\{\"alg\":\"(none|EdDSA|HS256|[a-z]{0,5})\"(,\"kid\":(null|1|\"\\PC{0,9}\"))?\\}",
+            claims in "\\{(\"(sub|sid|iat|exp)\":(-?[0-9]{1,30}|\"[0-9a-f]{32}\"|null|\\{\\})(,)?){0,4}\\}",
+        ) {
+            let public = VerifyingKeys::of(keys().public());
+            let url = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+            let formed = format!("{}.{}.{}", url.encode(header), url.encode(claims), url.encode([7; 64]));
+            for token in [text, formed] {
+                prop_assert!(public.verify(&token, now()).is_err());
+                // Only looked something up with, so it may be of anything; it must not fail.
+                let _ = claimed_session(&token);
+            }
+        }
+
+        #[test]
+        fn a_token_with_one_other_character_is_refused(
+            place in any::<prop::sample::Index>(), other in "[A-Za-z0-9_.=+/ -]", is_inserted in any::<bool>(),
+        ) {
+            let keys = keys();
+            let good = signed(&keys);
+            let place = place.index(good.len());
+            let end = if is_inserted { place } else { place + 1 };
+            let changed = [&good[..place], &other, &good[end..]].concat();
+            let verified = VerifyingKeys::of(keys.public()).verify(&changed, now());
+            prop_assert_eq!(verified.is_ok(), changed == good, "{}", changed);
+        }
+
+        #[test]
+        fn any_text_is_a_key_file_or_refused(
+            text in "\\PC{0,60}",
+            block in "-----BEGIN (PRIVATE|PUBLIC) KEY-----\n[A-Za-z0-9+/=\n]{0,80}\n-----END (PRIVATE|PUBLIC) KEY-----\n?",
+            is_after_a_good_one in any::<bool>(),
+        ) {
+            let good = SigningKeys::generate();
+            let before = if is_after_a_good_one { good.reveal() } else { "" };
+            let told = SigningKeys::parse(&Secret::new([before, &block].concat()));
+            prop_assert!(told.is_err());
+            prop_assert_eq!(SigningKeys::parse(&Secret::new(text.as_str())).unwrap_err(), KeyFileError::Empty);
+        }
     }
 }

@@ -48,6 +48,7 @@ impl Cursor {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -82,6 +83,35 @@ mod tests {
             text(json!({ "order": 1 })),
         ] {
             assert_eq!(Cursor::parse(&bad, &NEWEST), Err(BadCursor), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_cursor_reads_back_from_its_text(
+            order in prop_oneof![any::<i64>().prop_map(Value::from), ".{0,50}".prop_map(Value::from)],
+            key in "[0-9a-f.]{1,100}",
+        ) {
+            let cursor = Cursor { order, key };
+            prop_assert_eq!(Cursor::parse(&cursor.to_text(&NEWEST).to_string(), &NEWEST), Ok(cursor));
+        }
+
+        #[test]
+        fn any_text_is_a_plain_cursor_or_refused(
+            raw in ".{0,60}",
+            form in prop_oneof![
+                "\\[\"newest\",[-0-9.e]{1,25},\"[a-z.]{0,9}\"\\]",
+                "\\[\"newest\",(null|true|\\[1\\]|\\{\"\\$gt\":\"\"\\}|\"\\PC{0,9}\"),\"k\"\\]",
+                "[\\[\\]{},:\"a-z0-9 ]{0,40}",
+            ],
+        ) {
+            for text in [raw, URL_SAFE_NO_PAD.encode(form)] {
+                if let Ok(cursor) = Cursor::parse(&text, &NEWEST) {
+                    // Nothing that a store could read as an operator.
+                    prop_assert!(cursor.order.is_string() || cursor.order.is_i64(), "{cursor:?}");
+                    prop_assert_eq!(Cursor::parse(&cursor.to_text(&NEWEST).to_string(), &NEWEST), Ok(cursor));
+                }
+            }
         }
     }
 }

@@ -70,6 +70,8 @@ pub fn fold(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -78,5 +80,19 @@ mod tests {
         assert_eq!(folded_words("JÜRGEN Ｗｉｄｅ"), ["jurgen", "wide"]);
         assert_eq!(folded_words(" "), Vec::<String>::new());
         assert_eq!(folded_words("山田"), ["山田"]);
+    }
+
+    proptest! {
+        /// A name and a search for it are folded apart from each other, and must meet.
+        #[test]
+        fn any_text_is_found_by_its_own_words_folded_again(text in "\\PC{0,40}|.{0,40}") {
+            let words = folded_words(&text);
+            for word in &words {
+                prop_assert!(!word.is_empty() && !word.contains(char::is_whitespace), "{word:?}");
+                prop_assert_eq!(&fold(word), word);
+            }
+            let whole: Vec<String> = fold(&text).split_whitespace().map(str::to_owned).collect();
+            prop_assert!(whole.iter().all(|word| words.contains(word)), "{whole:?} {words:?}");
+        }
     }
 }

@@ -109,6 +109,8 @@ fn uuid(text: &str) -> Result<Uuid, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::{PostId, Subject, UserId};
 
@@ -148,5 +150,59 @@ mod tests {
             assert_eq!(matches!(read, Err(LogError::Corrupt { .. })), !text_only, "{broken}: {read:?}");
         }
         assert!(stored(1, &HeaderMap::new(), Bytes::new()).is_err());
+    }
+
+    const NAMES: [&str; 11] = [
+        ID,
+        TYPE,
+        SOURCE,
+        TIME,
+        SUBJECT,
+        SPEC_VERSION,
+        ACTOR,
+        CORRELATION,
+        CAUSATION,
+        TRACEPARENT,
+        "unknown",
+    ];
+
+    proptest! {
+        /// Whoever may write to the stream may write any headers.
+        #[test]
+        fn any_headers_are_an_envelope_or_corrupt_and_what_is_read_is_written_the_same(
+            changes in prop::collection::vec(
+                (
+                    prop::sample::select(&NAMES[..]),
+                    prop_oneof![
+                        Just(String::new()),
+                        "[ -~]{0,60}",
+                        "[^\r\n]{0,20}",
+                        "[0-9a-f]{32}",
+                        "[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9](\\.[0-9]{1,12})?(Z|[+-][0-2][0-9]:[0-5][0-9])",
+                        Just("-262143-01-01T00:00:00Z".to_owned()),
+                        Just("+262142-12-31T23:59:59.999999999Z".to_owned()),
+                    ],
+                ),
+                0..4,
+            ),
+            expected in "[0-9]{0,25}|[ -~]{0,10}",
+        ) {
+            let mut given = headers(&full(), Position(7));
+            given.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.as_str());
+            for (name, value) in changes {
+                given.insert(name, value.as_str());
+            }
+            prop_assert_eq!(previous(Position(8), &given).ok(), expected.parse().ok().map(Position));
+            match stored(8, &given, Bytes::new()) {
+                Ok(read) => {
+                    let again = stored(8, &headers(&read.message.envelope, Position(7)), Bytes::new()).unwrap();
+                    // The log counts in microseconds; what another program wrote may be finer.
+                    let mut envelope = read.message.envelope;
+                    envelope.time = again.message.envelope.time;
+                    prop_assert_eq!(again.message.envelope, envelope);
+                }
+                Err(error) => prop_assert!(matches!(error, LogError::Corrupt { .. }), "{error:?}"),
+            }
+        }
     }
 }

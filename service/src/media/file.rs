@@ -1,4 +1,4 @@
-use std::io::SeekFrom;
+use std::io::{ErrorKind, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,7 +42,10 @@ impl MediaStore for FileMedia {
 
     async fn get(&self, key: &MediaKey, part: Option<Part>) -> Result<Option<MediaObject>, MediaError> {
         let mut file = match File::open(self.path(key)).await {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            // Also where a part of the key is the name of a file.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
             opened => opened.map_err(MediaError::unavailable)?,
         };
         let info = file.metadata().await.map_err(MediaError::unavailable)?;
@@ -58,7 +61,7 @@ impl MediaStore for FileMedia {
 
     async fn delete(&self, key: &MediaKey) -> Result<(), MediaError> {
         match fs::remove_file(self.path(key)).await {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
             outcome => outcome.map_err(MediaError::unavailable),
         }
     }

@@ -229,6 +229,8 @@ fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -245,6 +247,20 @@ mod tests {
         assert_eq!(S3Settings::parse("//photos").unwrap().prefix, "");
         for bad in ["photos", "//", "//photos?path=x"] {
             assert!(S3Settings::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_setting_is_read_or_refused(
+            rest in "//[a-z0-9/.-]{0,30}(\\?(region|endpoint|credentials_file|secret)=[!-~]{0,20}&?){0,3}|\\PC{0,40}",
+        ) {
+            if let Ok(settings) = S3Settings::parse(&rest) {
+                prop_assert!(!settings.bucket.is_empty());
+                // What keys are put behind: nothing, or a folder.
+                prop_assert!(settings.prefix.is_empty() || settings.prefix.ends_with('/'), "{settings:?}");
+                prop_assert!(!settings.prefix.starts_with('/') && !settings.prefix.ends_with("//"), "{settings:?}");
+            }
         }
     }
 }

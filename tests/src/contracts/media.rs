@@ -24,6 +24,10 @@ pub async fn what_is_put_is_got_whole(store: &dyn MediaStore) {
         let found = store.get(&key, None).await.unwrap().unwrap();
         assert_eq!((found.size, found.range.clone()), (length as u64, 0..=length as u64 - 1));
         assert_eq!(bytes(found).await, content);
+        // What is stored is no folder for more.
+        let below = MediaKey::parse(&format!("{key}/b.jpg")).unwrap();
+        assert!(store.get(&below, None).await.unwrap().is_none());
+        store.delete(&below).await.unwrap();
     }
     assert!(store.get(&key("none.jpg"), None).await.unwrap().is_none());
     store.check().await.unwrap();
