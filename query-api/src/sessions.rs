@@ -34,8 +34,8 @@ const NEWS_POLL: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct ViewSessions {
     store: Arc<dyn ViewStore>,
-    /// None once it has ended.
-    heard: Cache<Uuid, Option<Running>>,
+    /// Whose it is; and how it runs, or none once it has ended.
+    heard: Cache<Uuid, (UserId, Option<Running>)>,
 }
 
 impl ViewSessions {
@@ -43,24 +43,25 @@ impl ViewSessions {
         Self { store, heard: Cache::new(HEARD) }
     }
 
-    pub(crate) fn hear(&self, session: Uuid, running: Option<Running>) {
-        self.heard.insert(session, running);
+    pub(crate) fn hear(&self, user: UserId, session: SessionId, running: Option<Running>) {
+        self.heard.insert(session.uuid(), (user, running));
     }
 }
 
 #[async_trait]
 impl SessionLookup for ViewSessions {
-    async fn running(&self, _: Uuid, session: Uuid) -> Result<Option<Running>, Problem> {
+    async fn running(&self, user: Uuid, session: Uuid) -> Result<Option<Running>, Problem> {
+        let user = UserId::new(user);
         let key = SessionId::new(session).to_string();
         let asked = Instant::now();
         loop {
-            if let Some(running) = self.heard.get(&session) {
-                return Ok(running);
+            if let Some((owner, running)) = self.heard.get(&session) {
+                return Ok(running.filter(|_| owner == user));
             }
             if let Some(found) = self.store.get::<Session>(&key).await.map_err(store_problem)? {
                 let began = u64::try_from(found.position).map_err(Problem::internal)?;
                 let running = Running { began, seen: time(found.seen.max(found.started)) };
-                return Ok((!found.ended).then_some(running));
+                return Ok((!found.ended && found.user == user.to_string()).then_some(running));
             }
             // The token is signed, so the session began; the news of it may still be on its way.
             if asked.elapsed() > NEWS_LIMIT {

@@ -72,14 +72,14 @@ impl Queries {
         match &recorded.event {
             Event::Session(SessionEvent::SessionStarted(event)) => {
                 let seen = recorded.envelope.time;
-                self.sessions.hear(event.session.uuid(), Some(Running { began: position, seen }));
+                self.sessions.hear(event.user, event.session, Some(Running { began: position, seen }));
             }
             Event::Session(SessionEvent::SessionSeen(event)) => {
                 let seen = recorded.envelope.time;
-                self.sessions.hear(event.session.uuid(), Some(Running { began: event.since.0, seen }));
+                self.sessions.hear(event.user, event.session, Some(Running { began: event.since.0, seen }));
             }
             Event::Session(SessionEvent::SessionEnded(event)) => {
-                self.sessions.hear(event.session.uuid(), None);
+                self.sessions.hear(event.user, event.session, None);
                 self.authenticator.end(event.session.uuid());
             }
             Event::Account(event) => {

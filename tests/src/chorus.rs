@@ -17,6 +17,8 @@ use crate::servers::{CaddyServer, MongoServer, MotoServer, NatsServer, ServerPro
 
 /// How long a system may take to take in what it has been told.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
+/// How long something may take that comes about by itself.
+const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(10);
 
 /// A part of Chorus that is a process of its own.
@@ -278,6 +280,14 @@ impl Chorus {
             }
             tokio::time::sleep(POLL).await;
         }
+    }
+}
+
+/// Asks until the answer is the one waited for.
+pub async fn until(what: &str, ask: impl AsyncFn() -> bool) {
+    let start = Instant::now();
+    while !ask().await {
+        assert!(start.elapsed() < RECOVERY_LIMIT, "not within {RECOVERY_LIMIT:?}: {what}");
     }
 }
 

@@ -15,4 +15,6 @@ pub mod chorus;
 pub mod client;
 pub mod contracts;
 pub mod model;
+pub mod raw;
+pub mod routes;
 pub mod servers;

@@ -1,22 +1,9 @@
-use std::time::{Duration, Instant};
-
 use reqwest::Method;
 use serde_json::json;
 use sqlite::rusqlite::Connection;
-use tests::chorus::{Chorus, Service};
+use tests::chorus::{Chorus, Service, until};
 use tests::client::{Answer, Api, User};
 use tests::model::{World, all_events};
-
-/// How long recovery may take by itself.
-const LIMIT: Duration = Duration::from_mins(1);
-
-/// Asks until the answer is the one waited for.
-async fn until(what: &str, ask: impl AsyncFn() -> bool) {
-    let start = Instant::now();
-    while !ask().await {
-        assert!(start.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
-    }
-}
 
 fn assert_unavailable(answer: &Answer) {
     answer.problem(503, "unavailable");

@@ -10,11 +10,13 @@
 
 mod accounts;
 mod bad_input;
+mod claims;
 mod comments;
 mod emails;
 mod follows;
 mod freshness;
 mod idempotency;
+mod injection;
 mod likes;
 mod media;
 mod operation;
@@ -24,6 +26,8 @@ mod profiles;
 mod roles;
 mod search;
 mod sessions;
+mod strangers;
+mod tokens;
 
 use tests::chorus::Chorus;
 use tokio::sync::OnceCell;

@@ -1,0 +1,203 @@
+//! The routes of the API as its own description lists them, so that tests walk over all of them, new ones included.
+
+use std::collections::BTreeMap;
+
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Map, Value, json};
+
+use crate::client::{Api, png};
+
+/// What stands for a variable part of a path where a test says nothing else: an id of nothing.
+pub const NOTHING: &str = "00000000000070008000000000000000";
+
+/// One operation of the document.
+#[derive(Debug, Clone)]
+pub struct Route {
+    pub method: Method,
+    /// With its variable parts in braces.
+    pub path: String,
+    /// Whether it is for people who are logged in, and only for them.
+    pub access: Access,
+    /// Names of the parameters of its query string, and whether they are texts.
+    pub query: BTreeMap<String, bool>,
+    pub body: Option<Body>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Takes no token, or does not look at it.
+    Public,
+    /// Works without a token, but refuses a bad one.
+    Either,
+    /// Needs a token.
+    LoggedIn,
+}
+
+/// What a route takes as its body.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// JSON of this schema, in which every reference is resolved.
+    Json(Value),
+    /// `multipart/form-data`, with the schema of its fields.
+    Form(Value),
+    /// Bytes.
+    Bytes,
+}
+
+/// All routes, from the document that the system serves.
+pub async fn all(api: &Api) -> Vec<Route> {
+    let document = api.get("/openapi.json").await.expect(200).json();
+    let paths = document["paths"].as_object().expect("paths");
+    let routes = paths.iter().flat_map(|(path, item)| {
+        let operations = item.as_object().expect("operations");
+        operations.iter().filter_map(|(method, operation)| route(&document, path, method, operation))
+    });
+    let routes: Vec<Route> = routes.collect();
+    assert!(routes.len() >= 29, "the document has lost routes: {}", routes.len());
+    routes
+}
+
+fn route(document: &Value, path: &str, method: &str, operation: &Value) -> Option<Route> {
+    let method: Method = method.to_uppercase().parse().ok()?;
+    let is_operation =
+        [Method::GET, Method::PUT, Method::POST, Method::PATCH, Method::DELETE].contains(&method);
+    if !is_operation {
+        return None;
+    }
+    let schemes = operation["security"].as_array().cloned().unwrap_or_default();
+    let access = if schemes.is_empty() {
+        Access::Public
+    } else if schemes.contains(&json!({})) {
+        Access::Either
+    } else {
+        Access::LoggedIn
+    };
+    let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+    let query = parameters.iter().filter(|parameter| parameter["in"] == "query").map(|parameter| {
+        let name = parameter["name"].as_str().expect("a name").to_owned();
+        (name, parameter["schema"]["type"] == "string")
+    });
+    let content = operation["requestBody"]["content"].as_object().and_then(|content| content.iter().next());
+    let body = content.map(|(kind, content)| {
+        let schema = resolved(document, &content["schema"]);
+        match kind.as_str() {
+            "application/json" => Body::Json(schema),
+            "multipart/form-data" => Body::Form(schema),
+            _ => Body::Bytes,
+        }
+    });
+    Some(Route { method, path: path.to_owned(), access, query: query.collect(), body })
+}
+
+/// The schema, with every reference to a component replaced by what it refers to.
+fn resolved(document: &Value, schema: &Value) -> Value {
+    match schema {
+        Value::Object(fields) => {
+            if let Some(reference) = fields.get("$ref").and_then(Value::as_str) {
+                let target = document.pointer(reference.trim_start_matches('#')).expect("a component");
+                return resolved(document, target);
+            }
+            fields.iter().map(|(name, field)| (name.clone(), resolved(document, field))).collect()
+        }
+        Value::Array(items) => items.iter().map(|item| resolved(document, item)).collect(),
+        other => other.clone(),
+    }
+}
+
+impl Route {
+    /// The path with these values for its variable parts, and [`NOTHING`] for the others. Values stand as they are given:
+    /// whoever wants them escaped escapes them.
+    pub fn path_with(&self, values: &[(&str, &str)]) -> String {
+        let parts = self.path.split('/').map(|part| {
+            let name = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
+            let value = |name| values.iter().find(|(of, _)| *of == name).map_or(NOTHING, |(_, value)| *value);
+            name.map_or(part, value)
+        });
+        parts.collect::<Vec<_>>().join("/")
+    }
+
+    /// The names of the variable parts of its path.
+    pub fn variables(&self) -> Vec<&str> {
+        let parts = self.path.split('/');
+        parts.filter_map(|part| part.strip_prefix('{').and_then(|part| part.strip_suffix('}'))).collect()
+    }
+
+    /// A request that is good as far as the document can tell, for ids of nothing.
+    pub fn request(&self, api: &Api) -> RequestBuilder {
+        self.request_to(api, &self.path_with(&[]))
+    }
+
+    /// Such a request to this path.
+    pub fn request_to(&self, api: &Api, path: &str) -> RequestBuilder {
+        let request = api.request(self.method.clone(), path);
+        let request = match &self.body {
+            None => request,
+            Some(Body::Json(schema)) => request.json(&example(schema)),
+            Some(Body::Form(_)) => request.multipart(Api::post_form("Dawn")),
+            Some(Body::Bytes) => request.header("content-type", "image/png").body(png(8, 8)),
+        };
+        // A required text of the query string; what is not required is left out.
+        if self.query.contains_key("q") { request.query(&[("q", "ann")]) } else { request }
+    }
+
+    /// A name for people who read why a test failed.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+}
+
+/// A value that a schema allows: the example it gives, or the plainest that fits its type. Fields that are not required
+/// are there too.
+pub fn example(schema: &Value) -> Value {
+    if let Some(example) = schema.get("example").or_else(|| schema.get("default")) {
+        return example.clone();
+    }
+    if let Some(first) = schema["enum"].as_array().and_then(|values| values.first()) {
+        return first.clone();
+    }
+    for of in ["oneOf", "anyOf"] {
+        let choices = schema[of].as_array().into_iter().flatten();
+        if let Some(choice) = choices.filter(|choice| choice["type"] != "null").map(example).next() {
+            return choice;
+        }
+    }
+    match kind(schema) {
+        "object" => {
+            let fields = schema["properties"].as_object().into_iter().flatten();
+            Value::Object(fields.map(|(name, field)| (name.clone(), example(field))).collect::<Map<_, _>>())
+        }
+        "array" => json!([example(&schema["items"])]),
+        "integer" | "number" => schema.get("minimum").cloned().unwrap_or_else(|| json!(1)),
+        "boolean" => json!(false),
+        "string" if schema["pattern"].as_str().is_some_and(|pattern| pattern.contains("0-9a-f")) => {
+            json!(NOTHING)
+        }
+        "string" => json!("x".repeat(schema["minLength"].as_u64().unwrap_or(1).try_into().unwrap_or(1))),
+        _ => Value::Null,
+    }
+}
+
+/// The type that a schema has beside `null`.
+fn kind(schema: &Value) -> &str {
+    match &schema["type"] {
+        Value::Array(kinds) => {
+            kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null").unwrap_or("")
+        }
+        kind => kind.as_str().unwrap_or(""),
+    }
+}
+
+/// JSON pointers to every text in a value, in objects and lists.
+pub fn texts(value: &Value) -> Vec<String> {
+    let below = |name: &str, child: &Value| -> Vec<String> {
+        texts(child).into_iter().map(|place| format!("/{name}{place}")).collect()
+    };
+    match value {
+        Value::String(_) => vec![String::new()],
+        Value::Object(fields) => fields.iter().flat_map(|(name, child)| below(name, child)).collect(),
+        Value::Array(items) => {
+            items.iter().enumerate().flat_map(|(n, child)| below(&n.to_string(), child)).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,131 @@
+//! A sign-up that a crash has cut off between its steps: what it had claimed is free again after ten minutes, and it
+//! can never come to its end beside whoever has it now.
+
+use chrono::TimeDelta;
+use events::{
+    AppendError, ClaimAbandoned, ClaimHash, Draft, EmailClaimed, Event, EventId, NewPerson, Personal,
+    Position, SignedUp, Subject, UserId, UsernameClaimed, time_ordered_id,
+};
+use serde_json::{Value, json};
+use service::clock::{Clock, SystemClock};
+use tests::chorus::Chorus;
+use tests::client::{PASSWORD, fresh};
+use uuid::Uuid;
+
+crate::journeys! {
+    what_a_crash_has_left_claimed_is_free_after_ten_minutes,
+    what_was_claimed_a_moment_ago_is_not_taken_away,
+    of_many_who_want_what_a_crash_left_exactly_one_gets_it,
+}
+
+/// Steps of a sign-up, as they stand in the log when its process dies after them.
+struct CutOff {
+    user: UserId,
+    username: ClaimHash,
+    email: ClaimHash,
+}
+
+fn draft(event: Event, age: TimeDelta) -> Draft {
+    let time = SystemClock.now() - age;
+    Draft {
+        id: EventId::new(time_ordered_id(time)),
+        time,
+        actor: None,
+        correlation: Uuid::from_u128(rand::random()),
+        causation: None,
+        traceparent: None,
+        event,
+    }
+}
+
+async fn cut_off(chorus: &Chorus, name: &str, age: TimeDelta, has_address: bool) -> CutOff {
+    let log = chorus.log().await.unwrap();
+    let user = UserId::new(Uuid::from_u128(rand::random()));
+    let (username, email) = (log.keys().claim_hash(name), log.keys().claim_hash(&address(name)));
+    log.append(draft(UsernameClaimed { username, user }.into(), age), Position::START).await.unwrap();
+    if has_address {
+        log.append(draft(EmailClaimed { email, user }.into(), age), Position::START).await.unwrap();
+    }
+    CutOff { user, username, email }
+}
+
+fn address(name: &str) -> String {
+    format!("{name}@example.org")
+}
+
+fn wish(name: &str) -> Value {
+    json!({ "username": name, "email": address(name), "password": PASSWORD })
+}
+
+/// The last step of the sign-up, as its process would do it if it had only been slow: it had seen no event of its account.
+async fn late_last_step(chorus: &Chorus, name: &str, cut_off: &CutOff) -> Result<Position, AppendError> {
+    let CutOff { user, username, email } = *cut_off;
+    let person = NewPerson {
+        username: name.to_owned(),
+        email: address(name),
+        password_hash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".to_owned(),
+        firstname: String::new(),
+        lastname: String::new(),
+    };
+    let event = SignedUp { user, username, email, person: Personal::Open(person) };
+    chorus.log().await.unwrap().append(draft(event.into(), TimeDelta::zero()), Position::START).await
+}
+
+async fn what_a_crash_has_left_claimed_is_free_after_ten_minutes(chorus: &Chorus) {
+    let api = chorus.api();
+    for has_address in [false, true] {
+        let name = fresh("left");
+        let left = cut_off(chorus, &name, TimeDelta::minutes(11), has_address).await;
+        let signed_up = api.post("/v1/accounts", &wish(&name)).await.expect(201).json();
+        let token = signed_up["token"].as_str().unwrap();
+        let me =
+            api.send(api.request(reqwest::Method::GET, "/v1/me").bearer_auth(token)).await.expect(200).json();
+        assert_eq!((&me["id"], &me["username"]), (&signed_up["user"], &json!(name)));
+        assert_ne!(signed_up["user"], left.user.to_string());
+
+        // Whoever was cut off has been told on their own subject, and comes too late.
+        let log = chorus.log().await.unwrap();
+        let told = log.read(Subject::Account(left.user), Position::START).await.unwrap();
+        let told: Vec<Event> = told.into_iter().map(|recorded| recorded.event).collect();
+        let of = |claim| Event::from(ClaimAbandoned { user: left.user, claim });
+        let all = if has_address { vec![of(left.username), of(left.email)] } else { vec![of(left.username)] };
+        assert_eq!(told, all);
+        let late = late_last_step(chorus, &name, &left).await;
+        assert!(matches!(late, Err(AppendError::Conflict)), "{late:?}");
+
+        // The name has one owner, who logs in with it.
+        let login = json!({ "login": name, "password": PASSWORD });
+        assert_eq!(api.post("/v1/sessions", &login).await.expect(201).json()["user"], signed_up["user"]);
+        api.post("/v1/accounts", &wish(&name)).await.problem(409, "username-taken");
+    }
+}
+
+async fn what_was_claimed_a_moment_ago_is_not_taken_away(chorus: &Chorus) {
+    let api = chorus.api();
+    let name = fresh("slow");
+    let slow = cut_off(chorus, &name, TimeDelta::minutes(8), true).await;
+    api.post("/v1/accounts", &wish(&name)).await.problem(409, "username-taken");
+    let mut same_address = wish(&name);
+    same_address["username"] = json!(fresh("other"));
+    api.post("/v1/accounts", &same_address).await.problem(409, "email-taken");
+    // Who was only slow comes to the end, and has the name for good.
+    late_last_step(chorus, &name, &slow).await.unwrap();
+    chorus.settle().await.unwrap();
+    let found = api.get(&format!("/v1/users/by-username/{name}")).await.expect(200).json();
+    assert_eq!(found["id"], slow.user.to_string());
+}
+
+async fn of_many_who_want_what_a_crash_left_exactly_one_gets_it(chorus: &Chorus) {
+    let api = chorus.api();
+    let name = fresh("many");
+    let left = cut_off(chorus, &name, TimeDelta::hours(1), true).await;
+    let wishes = (0..12).map(|_| {
+        let (api, wish) = (api.clone(), wish(&name));
+        async move { api.post("/v1/accounts", &wish).await.status.as_u16() }
+    });
+    let (statuses, late) =
+        tokio::join!(futures::future::join_all(wishes), late_last_step(chorus, &name, &left));
+    let won = statuses.iter().filter(|status| **status == 201).count() + usize::from(late.is_ok());
+    assert_eq!(won, 1, "{statuses:?}, and who was cut off: {late:?}");
+    assert!(statuses.iter().all(|status| [201, 409, 503].contains(status)), "{statuses:?}");
+}

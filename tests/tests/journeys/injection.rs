@@ -1,0 +1,336 @@
+//! What is sent in the hope that somebody reads it as something else than a text: operators of a database, keys given
+//! twice, ways out of a folder, ends of headers, too much of anything. On every route that the description lists.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tests::chorus::{Chorus, Service};
+use tests::client::{Answer, Api, User, fresh};
+use tests::raw;
+use tests::routes::{self, Access, Body, Route, example, texts};
+
+crate::journeys! {
+    an_operator_in_place_of_a_text_is_refused_and_nothing_is_stored,
+    an_operator_in_a_query_or_a_path_finds_nothing,
+    what_is_given_twice_is_refused,
+    no_address_leads_out_of_the_media_store,
+    the_end_of_a_line_ends_no_header,
+    a_body_that_is_too_large_is_refused_on_every_route,
+    json_that_is_too_deep_is_refused_on_every_route,
+}
+
+/// Somebody of their own for each route: a request may end their session, and must not be in the way of the next.
+async fn user_for(api: &Api, route: &Route) -> Option<User> {
+    if route.access == Access::Public { None } else { Some(api.sign_up("ann").await) }
+}
+
+async fn send(api: &Api, route: &Route, user: Option<&User>, body: String) -> Answer {
+    let path = route.path_with(&[]);
+    let request =
+        api.request(route.method.clone(), &path).header("content-type", "application/json").body(body);
+    let request = match user {
+        Some(user) => request.bearer_auth(&user.token),
+        None => request,
+    };
+    api.send(request).await
+}
+
+#[track_caller]
+fn is_refused(answer: &Answer, what: &str) {
+    assert!(answer.status.is_client_error(), "{what}: {} {}", answer.status, answer.text());
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}");
+}
+
+/// Every route that takes JSON, with an example of it.
+async fn routes_with_json(api: &Api) -> Vec<(Route, Value)> {
+    let routes = routes::all(api).await.into_iter();
+    let with_json: Vec<_> = routes
+        .filter_map(|route| match &route.body {
+            Some(Body::Json(schema)) => Some((route.clone(), example(schema))),
+            Some(Body::Form(_) | Body::Bytes) | None => None,
+        })
+        .collect();
+    assert!(with_json.len() >= 6, "{with_json:?}");
+    with_json
+}
+
+async fn an_operator_in_place_of_a_text_is_refused_and_nothing_is_stored(chorus: &Chorus) {
+    let api = chorus.api();
+    let operators = [
+        json!({ "$gt": "" }),
+        json!({ "$ne": null }),
+        json!({ "$where": "sleep(1000)" }),
+        json!({ "$regex": ".*" }),
+        json!([{ "$gt": "" }]),
+        json!({ "sealed": "AAAA" }),
+    ];
+    for (route, body) in routes_with_json(&api).await {
+        let user = user_for(&api, &route).await;
+        let before = seen(&api, user.as_ref()).await;
+        for place in texts(&body) {
+            for operator in &operators {
+                let mut body = body.clone();
+                *body.pointer_mut(&place).unwrap() = operator.clone();
+                let answer = send(&api, &route, user.as_ref(), body.to_string()).await;
+                is_refused(&answer, &format!("{} {body}", route.name()));
+            }
+        }
+        assert_eq!(seen(&api, user.as_ref()).await, before, "{} has stored something", route.name());
+    }
+}
+
+/// What somebody sees of themselves.
+async fn seen(api: &Api, user: Option<&User>) -> Option<Value> {
+    match user {
+        Some(user) => Some(api.get_as(user, "/v1/me").await.expect(200).json()),
+        None => None,
+    }
+}
+
+async fn an_operator_in_a_query_or_a_path_finds_nothing(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let escaped = [
+        "%7B%22%24gt%22%3A%22%22%7D",
+        "%7B%22%24ne%22%3Anull%7D",
+        "%24where",
+        "%5B%24ne%5D",
+        "'%20OR%201%3D1--",
+    ];
+    for route in routes::all(&api).await {
+        let ask = async |path: &str| api.send(route.request_to(&api, path).bearer_auth(&ann.token)).await;
+        for variable in route.variables() {
+            for operator in escaped {
+                let path = route.path_with(&[(variable, operator)]);
+                let answer = ask(&path).await;
+                is_refused(&answer, &format!("{} {path}", route.method));
+            }
+        }
+        for (name, is_text) in &route.query {
+            for operator in escaped {
+                let path = route.path_with(&[]);
+                // As some frameworks read it: an object with an operator in it.
+                for query in [format!("{name}%5B%24gt%5D="), format!("{name}%5B%5D={operator}")] {
+                    is_refused(&ask(&format!("{path}?{query}")).await, &query);
+                }
+                let answer = ask(&format!("{path}?{name}={operator}")).await;
+                let found = answer.status == StatusCode::OK && answer.json()["items"] != json!([]);
+                assert!(
+                    !found && !answer.status.is_server_error(),
+                    "{} {name}={operator}: {}",
+                    route.name(),
+                    answer.text()
+                );
+                assert!(*is_text || answer.status != 200, "{} {name}={operator}", route.name());
+            }
+        }
+    }
+    let me = api.get_as(&ann, "/v1/me").await.expect(200).json();
+    assert_eq!((&me["followings"], &me["username"]), (&json!(0), &json!(ann.username)));
+}
+
+async fn what_is_given_twice_is_refused(chorus: &Chorus) {
+    let api = chorus.api();
+    for (route, body) in routes_with_json(&api).await {
+        let user = user_for(&api, &route).await;
+        for (name, value) in body.as_object().unwrap() {
+            let text = body.to_string();
+            let twice = format!("{},{}:{value}}}", text.strip_suffix('}').unwrap(), json!(name));
+            let answer = send(&api, &route, user.as_ref(), twice.clone()).await;
+            assert!(!answer.problem(400, "malformed").is_empty(), "{} {twice}", route.name());
+        }
+    }
+    let ann = api.sign_up("ann").await;
+    for route in routes::all(&api).await {
+        for name in route.query.keys() {
+            let path = format!("{}?{name}=1&{name}=1", route.path_with(&[]));
+            let request = api.request(route.method.clone(), &path).bearer_auth(&ann.token);
+            assert_eq!(api.send(request).await.problem(400, "malformed"), [name.as_str()], "{path}");
+        }
+        if route.access != Access::Public {
+            let request = route.request(&api).bearer_auth(&ann.token).bearer_auth(&ann.token);
+            api.send(request).await.problem(401, "unauthenticated");
+        }
+        let (name, once) =
+            if route.method == Method::GET { ("chorus-min-position", "0") } else { ("idempotency-key", "k") };
+        let request = route.request(&api).bearer_auth(&ann.token).header(name, once).header(name, once);
+        let answer = api.send(request).await;
+        let looks_at_it = answer.status == 400;
+        assert!(
+            looks_at_it || route.access == Access::Public || answer.status == 404,
+            "{} {name}",
+            route.name()
+        );
+        assert!(!answer.status.is_server_error(), "{}", answer.text());
+    }
+    let me = api.get_as(&ann, "/v1/me").await.expect(200).json();
+    assert_eq!((&me["posts"], &me["bio"]), (&json!(0), &json!("")), "done although it was marked twice");
+}
+
+async fn no_address_leads_out_of_the_media_store(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let post = api.publish(&ann, "Dawn").await;
+    let url = api.post_page(&post).await["images"][0]["large"].as_str().unwrap().to_owned();
+    let picture = url.split('/').rev().nth(1).unwrap().to_owned();
+    let port = chorus.port(Service::QueryApi).or(chorus.port(Service::Chorus)).unwrap();
+    raw::get(port, &format!("/media/images/{picture}/large.jpg"), &[]).await.unwrap().expect(200);
+    let up = ["..", "%2e%2e", ".%2e", "%2E%2E", "%252e%252e", "%c0%ae%c0%ae", "..%00", "..;", "..."];
+    let between = ["/", "%2f", "%2F", "%5c", "\\", "%252f", "//", "%00"];
+    let targets = ["master.key", "signing-keys.pem", "events.db", "etc/passwd"];
+    let mut paths: Vec<String> = Vec::new();
+    for up in up {
+        for between in between {
+            for (depth, target) in targets.iter().enumerate() {
+                let way = format!("{up}{between}").repeat(depth + 1);
+                paths.push(format!("/media/images/{way}{target}"));
+                paths.push(format!("/media/images/{picture}/{way}{target}"));
+            }
+        }
+    }
+    paths.extend(
+        [
+            "//etc/passwd",
+            "/media//etc/passwd",
+            "/media/images//etc/passwd",
+            "/media/images/%2fetc/passwd",
+            "/media/images/%2fetc%2fpasswd/x",
+            "/media/images/file:%2f%2f%2fetc%2fpasswd/x",
+            "/media/../data/master.key",
+            "/docs/../../data/master.key",
+            "/docs/%2e%2e/%2e%2e/data/master.key",
+            "/docs/..%2f..%2fdata%2fmaster.key",
+        ]
+        .map(str::to_owned),
+    );
+    // Not up, but beyond a file, beside it, or into what is being written.
+    for place in [
+        "large.jpg%2fx",
+        "large.jpg/x",
+        "large.jpg%00.png",
+        ".part-1",
+        "",
+        ".",
+        "%2e",
+        "large.jpg.",
+        "LARGE.JPG",
+    ] {
+        paths.push(format!("/media/images/{picture}/{place}"));
+    }
+    paths.push(format!("/media/images/{picture}%2flarge.jpg/x"));
+    paths.push(format!("/media/images/x%2f..%2f{picture}/large.jpg"));
+    for path in paths {
+        let answer = raw::get(port, &path, &[]).await.unwrap();
+        assert!(
+            answer.status.is_client_error() || answer.status.is_redirection(),
+            "{path}: {} {}",
+            answer.status,
+            answer.text()
+        );
+        // Only Chorus' own pages are led to, none of its files.
+        assert!(
+            answer.header("location").is_none_or(|to| to.starts_with("/docs/")),
+            "{path}: {:?}",
+            answer.headers
+        );
+    }
+}
+
+async fn the_end_of_a_line_ends_no_header(chorus: &Chorus) {
+    let api = chorus.api();
+    let injected = |answer: &Answer, what: &str| {
+        assert!(!answer.status.is_server_error(), "{what}: {}", answer.text());
+        assert!(answer.headers.get("x-injected").is_none(), "{what}: {:?}", answer.headers);
+        assert!(
+            answer.headers.get("set-cookie").is_none_or(|set| !set.as_bytes().starts_with(b"injected")),
+            "{what}"
+        );
+    };
+    let escaped = "x%0d%0aX-Injected:%20yes%0d%0aSet-Cookie:%20injected=yes";
+    let plain = "x\r\nX-Injected: yes\r\nSet-Cookie: injected=yes";
+    for route in routes::all(&api).await {
+        let user = user_for(&api, &route).await;
+        let token = user.as_ref().map(|user| user.token.as_str());
+        let ask = async |path: &str| {
+            let request = route.request_to(&api, path);
+            api.send(match token {
+                Some(token) => request.bearer_auth(token),
+                None => request,
+            })
+            .await
+        };
+        for variable in route.variables() {
+            injected(&ask(&route.path_with(&[(variable, escaped)])).await, &route.name());
+        }
+        for name in route.query.keys() {
+            injected(&ask(&format!("{}?{name}={escaped}", route.path_with(&[]))).await, &route.name());
+        }
+    }
+    for (route, body) in routes_with_json(&api).await {
+        let user = user_for(&api, &route).await;
+        for place in texts(&body) {
+            let mut body = body.clone();
+            *body.pointer_mut(&place).unwrap() = json!(plain);
+            let answer = send(&api, &route, user.as_ref(), body.to_string()).await;
+            injected(&answer, &format!("{} {body}", route.name()));
+        }
+    }
+    // A header that is folded, or ended by one of the two characters alone, is no header.
+    let port = chorus.port(Service::QueryApi).or(chorus.port(Service::Chorus)).unwrap();
+    for header in
+        ["x-request-id: a\rX-Injected: yes", "x-request-id: a\n X-Injected: yes", "x-request-id: a\0"]
+    {
+        let answer = raw::get(port, "/v1/posts", &[header]).await.unwrap();
+        injected(&answer, header);
+    }
+}
+
+async fn a_body_that_is_too_large_is_refused_on_every_route(chorus: &Chorus) {
+    let api = chorus.api();
+    for (route, body) in routes_with_json(&api).await {
+        let user = user_for(&api, &route).await;
+        let mut body = body;
+        let place = texts(&body).into_iter().next().unwrap();
+        *body.pointer_mut(&place).unwrap() = json!("x".repeat(service::http::BODY_LIMIT));
+        send(&api, &route, user.as_ref(), body.to_string()).await.problem(413, "too-large");
+        // Space counts too.
+        let blown_up = format!("{{{}}}", " ".repeat(service::http::BODY_LIMIT));
+        send(&api, &route, user.as_ref(), blown_up).await.problem(413, "too-large");
+    }
+    for route in routes::all(&api).await.iter().filter(|route| !matches!(route.body, Some(Body::Json(_)))) {
+        let user = user_for(&api, route).await;
+        let Some(user) = user else { continue };
+        let request = api.request(route.method.clone(), &route.path_with(&[])).bearer_auth(&user.token);
+        if let Some(Body::Bytes) = route.body {
+            let request = request.header("content-type", "image/png").body(vec![0; 21 << 20]);
+            api.send(request).await.problem(413, "too-large");
+        } else if route.body.is_none() && route.method != Method::GET {
+            // Nobody reads it.
+            let answer = api.send(request.body(vec![b' '; 1 << 20])).await;
+            assert!(!answer.status.is_server_error(), "{}: {}", route.name(), answer.text());
+        }
+    }
+}
+
+async fn json_that_is_too_deep_is_refused_on_every_route(chorus: &Chorus) {
+    let api = chorus.api();
+    let deep = [
+        format!("{}{}", "[".repeat(20_000), "]".repeat(20_000)),
+        "{\"a\":".repeat(10_000),
+        "[".repeat(60_000),
+    ];
+    for (route, body) in routes_with_json(&api).await {
+        let user = user_for(&api, &route).await;
+        for deep in &deep {
+            let (name, _) = body.as_object().unwrap().iter().next().unwrap();
+            for body in
+                [deep.clone(), format!("{{{}:{deep}}}", json!(name)), format!("{{\"unknown\":{deep}}}")]
+            {
+                let answer = send(&api, &route, user.as_ref(), body).await;
+                assert_eq!(answer.problem(400, "malformed").len(), 1, "{}", route.name());
+            }
+        }
+    }
+    // The process is still there, for somebody new too.
+    let name = fresh("after");
+    api.sign_up(&name[..12]).await;
+}

@@ -1,0 +1,129 @@
+//! What is somebody's is theirs: every route, walked by somebody else, and with ids that are none.
+
+use reqwest::Method;
+use serde_json::json;
+use tests::chorus::Chorus;
+use tests::client::{Api, User};
+use tests::routes::{self, Access};
+
+crate::journeys! {
+    nobody_changes_or_deletes_what_is_somebody_elses,
+    an_id_that_is_none_is_refused_on_every_route,
+}
+
+/// What belongs to somebody, by the names that paths have for it.
+async fn belongings(api: &Api, ann: &User) -> Vec<(&'static str, String)> {
+    let post = api.publish(ann, "Dawn").await;
+    let comment = api.comment(ann, &post, "Mine").await;
+    let login = json!({ "login": ann.username, "password": tests::client::PASSWORD });
+    let session =
+        api.post("/v1/sessions", &login).await.expect(201).json()["session"].as_str().unwrap().to_owned();
+    let picture = api.post_page(&post).await["images"][0]["feed"]
+        .as_str()
+        .unwrap()
+        .split('/')
+        .rev()
+        .nth(1)
+        .unwrap()
+        .to_owned();
+    vec![
+        ("post", post),
+        ("comment", comment),
+        ("session", session),
+        ("user", ann.id.clone()),
+        ("username", ann.username.clone()),
+        ("picture", picture),
+        ("file", "feed.jpg".to_owned()),
+    ]
+}
+
+/// A path that ends with an id stands for the thing itself: only its owner changes or deletes it. (What ends otherwise, a
+/// like or a comment, is the visitor's own.)
+async fn nobody_changes_or_deletes_what_is_somebody_elses(chorus: &Chorus) {
+    let api = chorus.api();
+    let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
+    let there = belongings(&api, &ann).await;
+    let values: Vec<(&str, &str)> = there.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let (post, me) = (&there[0].1, api.get_as(&ann, "/v1/me").await.expect(200).json());
+    let before = (api.post_page(post).await, me);
+    let changing = [Method::PATCH, Method::PUT, Method::DELETE];
+    let routes = routes::all(&api).await.into_iter();
+    let of_things: Vec<_> =
+        routes.filter(|route| changing.contains(&route.method) && route.path.ends_with('}')).collect();
+    assert!(of_things.len() >= 3, "{of_things:?}");
+    for route in of_things {
+        for variable in route.variables() {
+            assert!(
+                values.iter().any(|(name, _)| *name == variable),
+                "say in `belongings` what a {variable} is"
+            );
+        }
+        let answer =
+            api.send(route.request_to(&api, &route.path_with(&values)).bearer_auth(&bob.token)).await;
+        assert!(
+            [403, 404].contains(&answer.status.as_u16()),
+            "{}: {} {}",
+            route.name(),
+            answer.status,
+            answer.text()
+        );
+    }
+    let after = (api.post_page(post).await, api.get_as(&ann, "/v1/me").await.expect(200).json());
+    assert_eq!(before, after);
+    assert_eq!(api.all_pages(&format!("/v1/posts/{post}/comments")).await.len(), 1);
+}
+
+async fn an_id_that_is_none_is_refused_on_every_route(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let long = "a".repeat(2000);
+    let bad = [
+        "x",
+        "0",
+        "-1",
+        "null",
+        "undefined",
+        "ABCDEF00000000000000000000000000",
+        "0191e2a4-0000-7000-8000-000000000001",
+        "0000000000007000800000000000000",
+        "000000000000700080000000000000000",
+        "%00",
+        "%ff%fe",
+        "a%2fb",
+        "%25",
+        "'",
+        "%0a",
+        "%F0%9F%8C%85",
+        "*",
+        "%3E",
+        "$",
+        "{}",
+        &long,
+    ];
+    for route in routes::all(&api).await {
+        for variable in route.variables() {
+            for id in bad {
+                let path = route.path_with(&[(variable, id)]);
+                let request = route.request_to(&api, &path);
+                let request =
+                    if route.access == Access::Public { request } else { request.bearer_auth(&ann.token) };
+                let answer = api.send(request).await;
+                assert!(
+                    answer.status.is_client_error(),
+                    "{} {path}: {} {}",
+                    route.method,
+                    answer.status,
+                    answer.text()
+                );
+                assert_eq!(
+                    answer.header("content-type"),
+                    Some("application/problem+json"),
+                    "{} {path}",
+                    route.method
+                );
+            }
+        }
+    }
+    let me = api.get_as(&ann, "/v1/me").await.expect(200).json();
+    assert_eq!((&me["posts"], &me["followings"]), (&json!(0), &json!(0)));
+}
