@@ -28,7 +28,7 @@ cargo_deny = target/tools/cargo-deny-$(cargo_deny_version)/bin/cargo-deny
 deny: $(cargo_deny)
 	$(cargo_deny) --log-level error check $(or $(ARGS),bans licenses sources)
 
-# Built once (under two minutes on two cores), for building quickly rather than for running fast: it runs for a second.
+# Built once (two minutes on two cores), for building quickly rather than for running fast: it runs for a second.
 $(cargo_deny):
 	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	CARGO_PROFILE_RELEASE_DEBUG=0 cargo install --quiet cargo-deny --locked --version $(cargo_deny_version) \

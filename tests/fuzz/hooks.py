@@ -38,7 +38,8 @@ def png() -> bytes:
 
 def world() -> dict[str, list[str]]:
     """A few people with posts and comments: what stands for each parameter of a path."""
-    there: dict[str, list[str]] = {"user": [], "username": [], "post": [], "comment": [], "picture": [], "file": ["feed.jpg"]}
+    there: dict[str, list[str]] = {name: [] for name in ["user", "username", "post", "comment", "picture"]}
+    there["file"] = ["feed.jpg"]
     for _ in range(3):
         person = sign_up()
         headers = {"Authorization": f"Bearer {person['token']}"}
@@ -52,14 +53,15 @@ def world() -> dict[str, list[str]]:
             there["post"].append(post)
             page = requests.get(f"{URL}/v1/posts/{post}", timeout=30).json()
             there["picture"].append(page["images"][0]["feed"].split("/")[-2])
-            said = requests.post(f"{URL}/v1/posts/{post}/comments", headers=headers, json={"text": "Lovely!"}, timeout=30)
+            comments = f"{URL}/v1/posts/{post}/comments"
+            said = requests.post(comments, headers=headers, json={"text": "Lovely!"}, timeout=30)
             said.raise_for_status()
             there["comment"].append(said.json()["id"])
     return there
 
 
 WORLD = world()
-# The server, not this, is what varies with the seed.
+# The same choices in every run, so that a seed repeats it.
 CHOICE = random.Random(7)
 
 
@@ -75,7 +77,7 @@ def before_call(context, case, kwargs):
 
 @schemathesis.hook
 def filter_failure(context, failure, case, response):
-    """What no description can tell: a cursor that was not given out, and that HTTP takes headers that it does not know."""
+    """What no description tells: a cursor that was not given out, and that an unknown header is passed over."""
     if isinstance(failure, RejectedPositiveData):
         problem = response.json() if response.status_code == 400 else {}
         return [error["field"] for error in problem.get("errors", [])] != ["cursor"]

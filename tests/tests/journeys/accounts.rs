@@ -47,7 +47,7 @@ async fn of_many_who_want_one_name_at_once_exactly_one_gets_it(chorus: &Chorus) 
     let api = chorus.api();
     for same_address in [false, true] {
         let name = fresh("race");
-        let wishes = (0..8).map(|n| {
+        let wishes = (0..24).map(|n| {
             let (username, email) = if same_address {
                 (format!("{name}.{n}"), format!("{name}@example.org"))
             } else {
