@@ -343,20 +343,4 @@ mod tests {
             assert_eq!(request_reset(&Account { standing, ..ann() }, &wish).is_some(), asked, "{standing:?}");
         }
     }
-
-    #[tokio::test]
-    async fn an_answer_waits_for_a_hashing_whether_or_not_there_is_an_account() {
-        let passwords = Passwords::default();
-        let hashed = passwords.hash("correct horse".into()).await.unwrap();
-        for account in [None, Some(hashed)] {
-            let places = Arc::new(Semaphore::new(0));
-            let passwords = Passwords { places: Arc::clone(&places), ..Passwords::default() };
-            let checking = passwords.matches("wrong horse".into(), account);
-            tokio::pin!(checking);
-            // Without a place there is no hashing, and without a hashing no answer.
-            assert!(futures::poll!(&mut checking).is_pending());
-            places.add_permits(1);
-            assert!(!checking.await.unwrap());
-        }
-    }
 }

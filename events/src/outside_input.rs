@@ -120,10 +120,11 @@ proptest! {
     #[test]
     fn an_event_that_is_read_out_of_a_changed_one_is_written_and_read_the_same((name, body) in changed_fixture()) {
         let Ok(mut event) = Event::decode(&name, body.to_string().as_bytes()) else { return Ok(()) };
-        prop_assert_eq!(event.wire_name(), &name);
+        // An old version is read as the newest.
+        prop_assert!(event.wire_name() == name || !Event::wire_names().any(|newest| newest == name), "{name}");
         prop_assert_eq!(event.subject().to_string().parse(), Ok(event.subject()));
         let written = event.encode().unwrap();
-        prop_assert_eq!(&Event::decode(&name, &written).unwrap(), &event);
+        prop_assert_eq!(&Event::decode(event.wire_name(), &written).unwrap(), &event);
         // What was put in place of a sealed value does not open, and reads as erased where the key is gone.
         if let Some((_, personal)) = event.personal() {
             prop_assert!(personal.unseal(Some(&DataKey::from_bytes(&[9; 32]).unwrap()), b"elsewhere").is_err());

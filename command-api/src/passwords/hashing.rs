@@ -168,4 +168,22 @@ mod tests {
         let (done, ()) = tokio::join!(busy, others);
         done.unwrap();
     }
+
+    #[tokio::test]
+    async fn an_answer_waits_for_a_hashing_whether_or_not_there_is_an_account() {
+        let hashed = hash("correct horse").unwrap();
+        for account in [None, Some(hashed)] {
+            let passwords = Passwords::with(1, 2).unwrap();
+            let (go_on, wait) = std::sync::mpsc::channel::<()>();
+            let busy = passwords.run(move || wait.recv().unwrap());
+            let checking = passwords.matches("wrong horse".into(), account);
+            tokio::pin!(busy, checking);
+            // While the only thread is busy there is no hashing, and without a hashing no answer.
+            assert!(futures::poll!(&mut busy).is_pending());
+            assert!(futures::poll!(&mut checking).is_pending());
+            go_on.send(()).unwrap();
+            busy.await.unwrap();
+            assert!(!checking.await.unwrap());
+        }
+    }
 }

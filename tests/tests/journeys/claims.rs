@@ -3,7 +3,7 @@
 
 use chrono::TimeDelta;
 use events::{
-    AppendError, ClaimAbandoned, ClaimHash, Draft, EmailClaimed, Event, EventId, NewPerson, Personal,
+    App, AppendError, ClaimAbandoned, ClaimHash, Draft, EmailClaimed, Event, EventId, NewPerson, Personal,
     Position, SignedUp, Subject, UserId, UsernameClaimed, time_ordered_id,
 };
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ async fn late_last_step(chorus: &Chorus, name: &str, cut_off: &CutOff) -> Result
         firstname: String::new(),
         lastname: String::new(),
     };
-    let event = SignedUp { user, username, email, person: Personal::Open(person) };
+    let event = SignedUp { user, username, email, app: App::Chorus, person: Personal::Open(person) };
     chorus.log().await.unwrap().append(draft(event.into(), TimeDelta::zero()), Position::START).await
 }
 
