@@ -4,6 +4,7 @@ use std::io::Write;
 
 use chorus::{demo, grant, openapi, serve};
 use clap::{Parser, Subcommand};
+use service::config::from_arguments;
 
 /// Passwords and pictures take memory by the ten mebibytes, and the system's allocator keeps what each thread has had.
 #[global_allocator]
@@ -31,7 +32,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    match Arguments::parse().command {
+    match from_arguments::<Arguments>().command {
         Command::Serve(settings) => runtime.block_on(serve::run(*settings)),
         Command::Grant(settings) => runtime.block_on(grant::run(*settings)),
         Command::Demo(settings) => runtime.block_on(demo::run(settings)),

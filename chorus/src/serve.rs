@@ -10,10 +10,11 @@ use events::{MasterKeys, ProgressBoard};
 use projector::{Projector, projections};
 use query_api::Queries;
 use service::config::{
-    HttpSettings, LogSettings, MediaSettings, PlaceSettings, Problems, Secret, SigningSettings,
-    TelemetrySettings, ViewSettings,
+    HttpSettings, LimitSettings, LogSettings, MediaSettings, PlaceSettings, Problems, Secret,
+    SigningSettings, TelemetrySettings, ViewSettings,
 };
 use service::health::{self, check};
+use service::limits::{Limits, Ticks};
 use service::sessions::FixedKeys;
 use service::shutdown::Tasks;
 use service::start::{patiently, without_password};
@@ -35,6 +36,8 @@ pub struct Settings {
     #[command(flatten)]
     pub http: HttpSettings,
     #[command(flatten)]
+    pub limits: LimitSettings,
+    #[command(flatten)]
     pub signing: SigningSettings,
     #[command(flatten)]
     pub telemetry: TelemetrySettings,
@@ -45,7 +48,7 @@ impl Settings {
     fn secrets(&self) -> Result<(MasterKeys, SigningKeys)> {
         self.place.prepare().with_context(|| format!("making the folder {}", self.place.data.display()))?;
         let mut problems = Problems::default();
-        self.http.check(&mut problems);
+        self.http.check(&self.place, &mut problems);
         let make = || Secret::new(MasterKeys::generate().as_str());
         let parse = |text: &Secret| MasterKeys::parse(text.reveal());
         let master = self.log.master_keys().read(&self.place, make, parse, &mut problems);
@@ -96,6 +99,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         clock: clock::system(),
         session_length: settings.signing.session_length(),
         browsers: Arc::clone(&browsers),
+        limits: Limits::new(&settings.limits, Ticks::monotonic()),
     })?;
     let queries = Queries::new(query_api::Parts {
         log: Arc::clone(log.raw()),
@@ -123,12 +127,14 @@ pub async fn run(settings: Settings) -> Result<()> {
     let address = listener.local_addr()?;
     writeln!(
         std::io::stdout(),
-        "Chorus {} is listening on http://{address}\n  log    {}\n  views  {}\n  media  {media_url}\n  docs   {}/docs",
+        "Chorus {} is listening on {}://{address}\n  log    {}\n  views  {}\n  media  {}\n  docs   {}/docs",
         env!("CARGO_PKG_VERSION"),
+        settings.http.scheme(),
         without_password(&log_url),
         without_password(&views_url),
+        without_password(&media_url),
         settings.http.public_url(),
     )?;
-    http::run(listener, http::finish(routes, &settings.http), &tasks).await?;
+    http::run(listener, http::finish(routes, &settings.http), &settings.http, &tasks).await?;
     Ok(())
 }

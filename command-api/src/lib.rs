@@ -34,6 +34,7 @@ use chrono::TimeDelta;
 use events::{ProgressBoard, SealedLog};
 use service::browsers::Browsers;
 use service::clock::Clock;
+use service::limits::Limits;
 use service::media::MediaStore;
 use service::sessions::{Authenticator, FixedKeys, UseNotes, UsedSession};
 use service::tokens::{SigningKeys, VerifyingKeys};
@@ -65,6 +66,7 @@ pub struct Inner {
     kept_notes: Mutex<Option<mpsc::Receiver<UsedSession>>>,
     clock: Arc<dyn Clock>,
     session_length: TimeDelta,
+    limits: Limits,
 }
 
 impl Deref for Commands {
@@ -91,13 +93,14 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub session_length: TimeDelta,
     pub browsers: Arc<Browsers>,
+    pub limits: Limits,
 }
 
 impl Commands {
     /// # Errors
     /// If the threads that hash passwords cannot be started.
     pub fn new(parts: Parts) -> std::io::Result<Self> {
-        let Parts { log, board, media, signing, clock, session_length, browsers } = parts;
+        let Parts { log, board, media, signing, clock, session_length, browsers, limits } = parts;
         let (notes_of_use, kept_notes) = UseNotes::channel();
         let authenticator = Authenticator::new(service::sessions::Parts {
             keys: Arc::new(FixedKeys(Arc::new(VerifyingKeys::of(signing.public())))),
@@ -119,12 +122,18 @@ impl Commands {
             kept_notes: Mutex::new(Some(kept_notes)),
             clock,
             session_length,
+            limits,
         })))
     }
 
     /// Where another part of the same process notes that sessions are in use.
     pub fn notes_of_use(&self) -> UseNotes {
         self.notes_of_use.clone()
+    }
+
+    /// What may be tried before one is known, and how often.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 }
 

@@ -8,10 +8,11 @@ use clap::Parser;
 use command_api::Commands;
 use events::{MasterKeys, ProgressBoard};
 use service::config::{
-    HttpSettings, LogSettings, MediaSettings, PlaceSettings, Problems, Secret, SigningSettings,
-    TelemetrySettings,
+    HttpSettings, LimitSettings, LogSettings, MediaSettings, PlaceSettings, Problems, Secret,
+    SigningSettings, TelemetrySettings, from_arguments,
 };
 use service::health;
+use service::limits::{Limits, Ticks};
 use service::shutdown::Tasks;
 use service::start::{patiently, without_password};
 use service::tokens::SigningKeys;
@@ -35,6 +36,8 @@ struct Settings {
     #[command(flatten)]
     http: HttpSettings,
     #[command(flatten)]
+    limits: LimitSettings,
+    #[command(flatten)]
     signing: SigningSettings,
     #[command(flatten)]
     telemetry: TelemetrySettings,
@@ -42,14 +45,14 @@ struct Settings {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let settings = Settings::parse();
+    let settings: Settings = from_arguments();
     let tasks = Tasks::default();
     let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
     settings.place.prepare().context("making the data folder")?;
     let log_url = settings.log.place.url(&settings.place);
     let media_url = settings.media.url(&settings.place);
     let mut problems = Problems::default();
-    settings.http.check(&mut problems);
+    settings.http.check(&settings.place, &mut problems);
     PlaceSettings::require_server("CHORUS_LOG", &log_url, &mut problems);
     let make = || Secret::new(MasterKeys::generate().as_str());
     let parse = |text: &Secret| MasterKeys::parse(text.reveal());
@@ -82,6 +85,7 @@ async fn main() -> Result<()> {
         clock: clock::system(),
         session_length: settings.signing.session_length(),
         browsers: Arc::new(settings.signing.browsers(&settings.http)),
+        limits: Limits::new(&settings.limits, Ticks::monotonic()),
     })?;
     commands.follow_log(&tasks).await.context("following the event log")?;
 
@@ -90,11 +94,12 @@ async fn main() -> Result<()> {
     let (routes, _) = command_api::routes(commands);
     let routes = routes.merge(keys).merge(health::routes(checks, metrics));
     let address = listener.local_addr()?;
-    let log = without_password(&log_url);
+    let (log, media) = (without_password(&log_url), without_password(&media_url));
+    let scheme = settings.http.scheme();
     writeln!(
         std::io::stdout(),
-        "command-api is listening on http://{address}\n  log    {log}\n  media  {media_url}"
+        "command-api is listening on {scheme}://{address}\n  log    {log}\n  media  {media}"
     )?;
-    http::run(listener, http::finish(routes, &settings.http), &tasks).await?;
+    http::run(listener, http::finish(routes, &settings.http), &settings.http, &tasks).await?;
     Ok(())
 }

@@ -8,6 +8,7 @@ use events::MasterKeys;
 use projector::{Projector, projections};
 use service::config::{
     HttpSettings, LogSettings, PlaceSettings, Problems, Secret, TelemetrySettings, ViewSettings,
+    from_arguments,
 };
 use service::health::{self, check};
 use service::shutdown::Tasks;
@@ -37,14 +38,14 @@ struct Settings {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let settings = Settings::parse();
+    let settings: Settings = from_arguments();
     let tasks = Tasks::default();
     let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
     settings.place.prepare().context("making the data folder")?;
     let log_url = settings.log.place.url(&settings.place);
     let views_url = settings.views.url(&settings.place);
     let mut problems = Problems::default();
-    settings.http.check(&mut problems);
+    settings.http.check(&settings.place, &mut problems);
     PlaceSettings::require_server("CHORUS_LOG", &log_url, &mut problems);
     PlaceSettings::require_server("CHORUS_VIEWS", &views_url, &mut problems);
     let make = || Secret::new(MasterKeys::generate().as_str());
@@ -69,10 +70,17 @@ async fn main() -> Result<()> {
     let checks = vec![("projections", check(move || std::future::ready(statuses.ready())))];
     let address = listener.local_addr()?;
     let (log, views) = (without_password(&log_url), without_password(&views_url));
+    let scheme = settings.http.scheme();
     writeln!(
         std::io::stdout(),
-        "projector is running; it tells how at http://{address}/readyz\n  log    {log}\n  views  {views}"
+        "projector is running; it tells how at {scheme}://{address}/readyz\n  log    {log}\n  views  {views}"
     )?;
-    http::run(listener, http::finish(health::routes(checks, metrics), &settings.http), &tasks).await?;
+    http::run(
+        listener,
+        http::finish(health::routes(checks, metrics), &settings.http),
+        &settings.http,
+        &tasks,
+    )
+    .await?;
     Ok(())
 }

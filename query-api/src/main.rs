@@ -10,6 +10,7 @@ use query_api::{Queries, RemoteKeys};
 use service::browsers::{Browsers, SameSite};
 use service::config::{
     HttpSettings, LogUrlSettings, MediaSettings, PlaceSettings, Problems, TelemetrySettings, ViewSettings,
+    from_arguments,
 };
 use service::health;
 use service::shutdown::Tasks;
@@ -49,14 +50,14 @@ struct Settings {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let settings = Settings::parse();
+    let settings: Settings = from_arguments();
     let tasks = Tasks::default();
     let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
     let log_url = settings.log.url(&settings.place);
     let views_url = settings.views.url(&settings.place);
     let media_url = settings.media.url(&settings.place);
     let mut problems = Problems::default();
-    settings.http.check(&mut problems);
+    settings.http.check(&settings.place, &mut problems);
     PlaceSettings::require_server("CHORUS_LOG", &log_url, &mut problems);
     PlaceSettings::require_server("CHORUS_VIEWS", &views_url, &mut problems);
     problems.none_or()?;
@@ -99,10 +100,11 @@ async fn main() -> Result<()> {
     let routes = routes.merge(health::routes(checks, metrics));
     let address = listener.local_addr()?;
     let (log, views) = (without_password(&log_url), without_password(&views_url));
+    let (media, scheme) = (without_password(&media_url), settings.http.scheme());
     writeln!(
         std::io::stdout(),
-        "query-api is listening on http://{address}\n  log    {log}\n  views  {views}\n  media  {media_url}"
+        "query-api is listening on {scheme}://{address}\n  log    {log}\n  views  {views}\n  media  {media}"
     )?;
-    http::run(listener, http::finish(routes, &settings.http), &tasks).await?;
+    http::run(listener, http::finish(routes, &settings.http), &settings.http, &tasks).await?;
     Ok(())
 }

@@ -1,14 +1,22 @@
 //! Settings, in small groups that a process puts together. Each comes from a flag or from the environment variable
 //! beside it; all that is wrong with them is told at once. `.env.example` explains every one.
+//! What production refuses, a group refuses in its own `check`, with the place that tells what the process is run for.
+
+mod arguments;
+mod http;
+mod secrets;
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use chrono::TimeDelta;
 use clap::{Args, ValueEnum};
 
 use crate::browsers::{Browsers, SameSite};
+
+pub use arguments::from_arguments;
+pub use http::{HttpSettings, LimitSettings};
+pub use secrets::{Secret, SecretFile};
 
 /// What is wrong with the settings, gathered so that it is told in one message.
 #[derive(Debug, Default)]
@@ -40,13 +48,13 @@ impl std::error::Error for Problems {}
 pub enum Environment {
     /// Secrets that are missing are made and kept under the data folder.
     Development,
-    /// Every secret must be given.
+    /// Every secret must be given, and nothing that is safe only on a developer's machine is taken.
     Production,
 }
 
 #[derive(Debug, Clone, Args)]
 pub struct PlaceSettings {
-    /// What the process is run for: production refuses secrets that Chorus made by itself
+    /// What the process is run for: production refuses what is safe only on a developer's machine
     #[arg(long, env = "CHORUS_ENV", value_enum, default_value = "development")]
     pub env: Environment,
 
@@ -56,6 +64,10 @@ pub struct PlaceSettings {
 }
 
 impl PlaceSettings {
+    pub fn in_production(&self) -> bool {
+        self.env == Environment::Production
+    }
+
     /// A setting's value for this machine: `<scheme>:<data>/<name>`.
     pub fn local(&self, scheme: &str, name: &str) -> String {
         format!("{scheme}:{}", self.data.join(name).display())
@@ -149,49 +161,6 @@ impl MediaSettings {
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct HttpSettings {
-    /// Address and port to listen on
-    #[arg(long, env = "CHORUS_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
-    pub listen: SocketAddr,
-
-    /// What links and media URLs begin with [default: http://<listen>]
-    #[arg(long, env = "CHORUS_PUBLIC_URL", value_name = "URL")]
-    pub public_url: Option<String>,
-
-    /// Web pages that may call the API from a browser: their origins, separated by commas
-    #[arg(long, env = "CHORUS_ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
-    pub(crate) allowed_origins: Vec<String>,
-}
-
-impl HttpSettings {
-    /// None where the variable is there and empty, as compose files leave it.
-    pub fn allowed_origins(&self) -> impl Iterator<Item = &str> {
-        self.allowed_origins.iter().map(String::as_str).filter(|origin| !origin.is_empty())
-    }
-
-    /// Without a slash at its end.
-    pub fn public_url(&self) -> String {
-        let given = self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen));
-        given.trim_end_matches('/').to_owned()
-    }
-
-    pub fn check(&self, problems: &mut Problems) {
-        let is_web = |url: &str| url.starts_with("http://") || url.starts_with("https://");
-        if let Some(url) = self.public_url.as_deref().filter(|url| !is_web(url)) {
-            problems.add(format!("CHORUS_PUBLIC_URL: `{url}` does not begin with http:// or https://"));
-        }
-        for origin in self.allowed_origins() {
-            let host = origin.split_once("://").map_or("", |(_, host)| host);
-            if !is_web(origin) || host.is_empty() || host.contains('/') {
-                problems.add(format!(
-                    "CHORUS_ALLOWED_ORIGINS: `{origin}` is no origin (scheme://host[:port], nothing behind it)"
-                ));
-            }
-        }
-    }
-}
-
-#[derive(Debug, Clone, Args)]
 pub struct SigningSettings {
     /// File with the Ed25519 keys that sign tokens, in PEM: the first signs, all are accepted
     /// [default in development: <data>/signing-keys.pem, made if missing]
@@ -245,149 +214,4 @@ pub struct TelemetrySettings {
 pub enum TraceFormat {
     Text,
     Json,
-}
-
-/// A text that must not be shown. It has no `Debug` and no `Display`.
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-/// A secret that is kept in a file.
-#[derive(Debug, Clone, Copy)]
-pub struct SecretFile<'a> {
-    /// The variable that names the file, to be told with its problems.
-    pub variable: &'a str,
-    /// The file that was named, if one was.
-    pub named: Option<&'a Path>,
-    /// The file's name under the data folder, if none was.
-    pub default_name: &'a str,
-}
-
-impl SecretFile<'_> {
-    /// Reads the secret. In development a file that was not named and is not there is made first.
-    pub fn read<T, E: fmt::Display>(
-        self,
-        place: &PlaceSettings,
-        make: impl FnOnce() -> Secret,
-        parse: impl FnOnce(&Secret) -> Result<T, E>,
-        problems: &mut Problems,
-    ) -> Option<T> {
-        let outcome = self.text(place, make).and_then(|(path, secret)| {
-            parse(&secret).map_err(|problem| format!("{}: {problem}", path.display()))
-        });
-        outcome.map_err(|problem| problems.add(format!("{}: {problem}", self.variable))).ok()
-    }
-
-    fn text(self, place: &PlaceSettings, make: impl FnOnce() -> Secret) -> Result<(PathBuf, Secret), String> {
-        let path = match (self.named, place.env) {
-            (Some(path), _) => path.to_owned(),
-            (None, Environment::Development) => place.data.join(self.default_name),
-            (None, Environment::Production) => {
-                return Err("production needs this file; it is not made by itself there".to_owned());
-            }
-        };
-        let told = |problem: std::io::Error| format!("{}: {problem}", path.display());
-        let read = || std::fs::read_to_string(&path).map(Secret);
-        let secret = match read() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.named.is_none() => {
-                let secret = make();
-                match write_private(&path, secret.reveal()) {
-                    Ok(()) => Ok(secret),
-                    // Another process made it in the same instant: then that one counts.
-                    Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => read(),
-                    Err(error) => Err(error),
-                }
-            }
-            outcome => outcome,
-        };
-        let secret = secret.map_err(told)?;
-        Ok((path, secret))
-    }
-}
-
-/// A new file that only its owner can read, complete or not there at all.
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Temporary files are made readable by their owner only, and keep that when they get their name.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist_noclobber(path).map(drop).map_err(|error| error.error)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn place(folder: &Path, env: Environment) -> PlaceSettings {
-        PlaceSettings { env, data: folder.to_owned() }
-    }
-
-    fn get(named: Option<&Path>, place: &PlaceSettings, problems: &mut Problems) -> Option<String> {
-        let file = SecretFile { variable: "CHORUS_X", named, default_name: "x.key" };
-        let parse = |secret: &Secret| match secret.reveal() {
-            "bad" => Err("it is bad"),
-            good => Ok(good.to_owned()),
-        };
-        file.read(place, || Secret::new("made"), parse, problems)
-    }
-
-    #[test]
-    fn development_makes_a_missing_secret_once_and_only_for_its_owner() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let place = place(folder.path(), Environment::Development);
-        let mut problems = Problems::default();
-        assert_eq!(get(None, &place, &mut problems).as_deref(), Some("made"));
-        let path = folder.path().join("x.key");
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        std::fs::write(&path, "kept").unwrap();
-        assert_eq!(get(None, &place, &mut problems).as_deref(), Some("kept"));
-        problems.none_or().unwrap();
-    }
-
-    #[test]
-    fn production_and_a_named_file_make_nothing_and_all_problems_are_told_together() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut problems = Problems::default();
-        assert_eq!(get(None, &place(folder.path(), Environment::Production), &mut problems), None);
-        let missing = folder.path().join("missing.key");
-        assert_eq!(get(Some(&missing), &place(folder.path(), Environment::Development), &mut problems), None);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        let bad = folder.path().join("bad.key");
-        std::fs::write(&bad, "bad").unwrap();
-        assert_eq!(get(Some(&bad), &place(folder.path(), Environment::Development), &mut problems), None);
-        let told = problems.none_or().unwrap_err().to_string();
-        assert_eq!(told.lines().count(), 4, "{told}");
-        assert!(
-            told.contains("production") && told.contains("missing.key") && told.contains("it is bad"),
-            "{told}"
-        );
-    }
-
-    #[test]
-    fn urls_and_origins_are_checked() {
-        let http = |public_url: &str, origins: &[&str]| HttpSettings {
-            listen: ([127, 0, 0, 1], 8080).into(),
-            public_url: Some(public_url.to_owned()),
-            allowed_origins: origins.iter().map(|&origin| origin.to_owned()).collect(),
-        };
-        let problems = |settings: HttpSettings| {
-            let mut problems = Problems::default();
-            settings.check(&mut problems);
-            problems.0.len()
-        };
-        assert_eq!(problems(http("https://a.example/", &["https://b.example", "http://localhost:3000"])), 0);
-        assert_eq!(problems(http("https://a.example", &[""])), 0);
-        assert_eq!(problems(http("a.example", &["*", "https://b.example/", "https://", "ftp://x"])), 5);
-    }
 }

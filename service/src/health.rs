@@ -11,6 +11,8 @@ use serde_json::{Map, Value, json};
 
 use crate::telemetry::Metrics;
 
+/// Where the routes are.
+pub(crate) const PATHS: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 /// How long one check may take before it counts as failed.
 const CHECK_LIMIT: Duration = Duration::from_secs(2);
 
@@ -29,10 +31,11 @@ where
 pub fn routes(checks: Vec<(&'static str, Check)>, metrics: Metrics) -> Router {
     let checks = Arc::new(checks);
     let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    let [live, readiness, measures] = PATHS;
     Router::new()
-        .route("/livez", get(async || "alive\n"))
-        .route("/readyz", get(async move || ready(&checks).await))
-        .route("/metrics", get(async move || (text, metrics.render())))
+        .route(live, get(async || "alive\n"))
+        .route(readiness, get(async move || ready(&checks).await))
+        .route(measures, get(async move || (text, metrics.render())))
 }
 
 async fn ready(checks: &[(&'static str, Check)]) -> (StatusCode, Json<Value>) {

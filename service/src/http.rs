@@ -1,21 +1,24 @@
-//! What stands around every route: the request's identity, its span and its metrics, a time limit, CORS, headers that
-//! keep browsers safe, compression; and the server itself.
+//! What stands around every route: the request's identity, its span and its metrics, headers that keep browsers safe,
+//! CORS, limits of rate, time and size, compression; and the server itself.
 
-mod unread;
+mod address;
+mod headers;
+mod incoming;
+mod patient;
+mod server;
+mod tls;
 
 use std::any::Any;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, MatchedPath, Request};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::serve::ListenerExt;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
@@ -23,7 +26,12 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tracing::{Instrument, field};
 use uuid::Uuid;
 
+use self::incoming::Patience;
+use self::server::ConnectionLimits;
+use self::tls::Tls;
 use crate::config::HttpSettings;
+use crate::health;
+use crate::limits::{AddressLimit, RATE_LIMIT, RATE_LIMIT_POLICY, Ticks};
 use crate::problem::Problem;
 use crate::shutdown::{Tasks, asked_to_end};
 
@@ -35,6 +43,9 @@ pub const BODY_LIMIT: usize = 64 * 1024;
 const COMPRESS_FROM: u64 = 1024;
 /// How long a browser may remember the answer to a preflight request.
 const PREFLIGHT_AGE: Duration = Duration::from_hours(1);
+
+pub use address::ClientAddress;
+pub use tls::Certificate;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Position of the event that a command has led to, or that a query must have taken in.
@@ -65,6 +76,25 @@ impl<S: Sync> FromRequestParts<S> for RequestContext {
 
 /// Puts everything around the routes that they have in common.
 pub fn finish(routes: Router, settings: &HttpSettings) -> Router {
+    surround(routes, settings, Patience::default(), Ticks::monotonic())
+}
+
+/// What the layers know.
+struct Surroundings {
+    by_tls: bool,
+    trusted_hops: u8,
+    limit: Option<AddressLimit>,
+    patience: Patience,
+}
+
+/// The outermost layer last: what refuses a request stands inside of CORS, so that a page can read the refusal.
+fn surround(routes: Router, settings: &HttpSettings, patience: Patience, ticks: Ticks) -> Router {
+    let surroundings = Arc::new(Surroundings {
+        by_tls: settings.is_reached_by_tls(),
+        trusted_hops: settings.trusted_hops,
+        limit: AddressLimit::new(settings.rate_limit, ticks),
+        patience,
+    });
     routes
         .fallback(async |request: Request| {
             Problem::not_found(format!("There is nothing at {} {}", request.method(), request.uri().path()))
@@ -78,10 +108,9 @@ pub fn finish(routes: Router, settings: &HttpSettings) -> Router {
         .layer(
             CompressionLayer::new().gzip(true).compress_when(SizeAbove::new(COMPRESS_FROM).and(JsonOrText)),
         )
+        .layer(middleware::from_fn_with_state(Arc::clone(&surroundings), admit))
         .layer(cors(settings))
-        .layer(middleware::map_response(add_security_headers))
-        .layer(middleware::from_fn(unread::discard))
-        .layer(middleware::from_fn(observe))
+        .layer(middleware::from_fn_with_state(surroundings, observe))
 }
 
 /// Pictures are compressed already, and byte ranges must stay what they are.
@@ -104,31 +133,44 @@ fn cors(settings: &HttpSettings) -> CorsLayer {
         .allow_credentials(true)
         .allow_methods([Method::GET, Method::HEAD, Method::PUT, Method::PATCH, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([POSITION, PENDING, REQUEST_ID, header::ETAG, header::RETRY_AFTER, header::LOCATION])
+        .expose_headers([
+            POSITION,
+            PENDING,
+            REQUEST_ID,
+            RATE_LIMIT,
+            RATE_LIMIT_POLICY,
+            header::ETAG,
+            header::RETRY_AFTER,
+            header::LOCATION,
+        ])
         .max_age(PREFLIGHT_AGE)
 }
 
-/// What a browser must not do with an answer. A route that knows better has set the header itself.
-const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::X_FRAME_OPTIONS, "SAMEORIGIN"),
-    (header::REFERRER_POLICY, "no-referrer"),
-    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-];
-
-async fn add_security_headers(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.reserve(SECURITY_HEADERS.len() * 2);
-    for (name, value) in SECURITY_HEADERS {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
-    }
+/// Lets a request in if its client has not made too many, and tells how many more it may make.
+async fn admit(State(surroundings): State<Arc<Surroundings>>, mut request: Request, next: Next) -> Response {
+    let address = ClientAddress::of(&request, surroundings.trusted_hops);
+    request.extensions_mut().insert(address);
+    let patience = surroundings.patience;
+    // Whoever watches over a process must not be kept out by its users.
+    let limit = surroundings.limit.as_ref().filter(|_| !health::PATHS.contains(&request.uri().path()));
+    let Some(limit) = limit else {
+        return incoming::handle(request, next, patience).await;
+    };
+    let (budget, refusal) = limit.take(address);
+    let mut response = match refusal {
+        None => incoming::handle(request, next, patience).await,
+        Some(problem) => incoming::refuse(request, problem.into_response(), patience).await,
+    };
+    limit.tell(budget, response.headers_mut());
     response
 }
 
-/// Gives the request its identity, span, time limit and metrics.
-async fn observe(mut request: Request, next: Next) -> Response {
+/// Gives the request its identity, span and metrics, and its answer the headers that every answer has.
+async fn observe(
+    State(surroundings): State<Arc<Surroundings>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let start = Instant::now();
     let context = context(request.headers());
     let method = request.method().clone();
@@ -140,18 +182,10 @@ async fn observe(mut request: Request, next: Next) -> Response {
     let span = tracing::info_span!("http", %method, route, request = id, status = field::Empty);
     let id = HeaderValue::from_str(id).ok();
     request.extensions_mut().insert(context);
-    let mut response = async {
-        match tokio::time::timeout(REQUEST_LIMIT, next.run(request)).await {
-            Ok(response) => response,
-            Err(_elapsed) => {
-                Problem::unavailable("What this request needs", "time limit of the request").into_response()
-            }
-        }
-    }
-    .instrument(span.clone())
-    .await;
+    let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status();
     span.record("status", status.as_u16());
+    headers::secure(response.headers_mut(), surroundings.by_tls);
     if let Some(id) = id {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -188,15 +222,20 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
 /// background tasks, which those requests may still need. Either has its time.
 ///
 /// # Errors
-/// If the signals cannot be listened to.
-pub async fn run(listener: TcpListener, app: Router, background: &Tasks) -> std::io::Result<()> {
+/// If the certificate cannot be used, or the signals cannot be listened to.
+pub async fn run(
+    listener: TcpListener,
+    app: Router,
+    settings: &HttpSettings,
+    background: &Tasks,
+) -> std::io::Result<()> {
+    let open = |(certificate, key)| Tls::open(certificate, key).map_err(std::io::Error::other);
+    let tls = settings.certificate_files().map(open).transpose()?;
     let serving = Tasks::default();
-    let stopping = serving.stopping();
-    serving.spawn("http", async move {
-        if let Err(error) = serve(listener, app, stopping).await {
-            tracing::error!(%error, "the server has ended");
-        }
-    });
+    if let Some(tls) = tls.clone() {
+        serving.spawn_until_stopping("certificate", tls.keep_fresh());
+    }
+    serving.spawn("http", server::serve(listener, app, tls, ConnectionLimits::default(), serving.clone()));
     asked_to_end().await?;
     let all_answered = serving.stop().await;
     let all_ended = background.stop().await;
@@ -204,17 +243,6 @@ pub async fn run(listener: TcpListener, app: Router, background: &Tasks) -> std:
         tracing::warn!("some work had not come to its end; what was acknowledged is safe");
     }
     Ok(())
-}
-
-async fn serve(listener: TcpListener, app: Router, stopping: CancellationToken) -> std::io::Result<()> {
-    let listener = listener.tap_io(|stream| {
-        // Small answers must not wait to be joined with the next one.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "set_nodelay");
-        }
-    });
-    let service = app.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(async move { stopping.cancelled().await }).await
 }
 
 #[cfg(test)]
@@ -226,20 +254,22 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::limits::tests::Stopwatch;
 
-    fn app() -> Router {
-        let settings = HttpSettings {
-            listen: ([127, 0, 0, 1], 0).into(),
-            public_url: None,
-            allowed_origins: vec!["https://app.example".into()],
-        };
-        let routes = Router::new()
+    fn routes() -> Router {
+        Router::new()
             .route("/fine", get(async || "fine"))
+            .route("/livez", get(async || "alive"))
             .route("/context", get(async |context: RequestContext| format!("{context:?}")))
             .route("/panic", get(async || -> &'static str { panic!("on purpose") }))
             .route("/large", post(async |body: axum::body::Bytes| body.len().to_string()))
-            .route("/json", get(async || axum::Json(vec!["chorus"; 1000])));
-        finish(routes, &settings)
+            .route("/json", get(async || axum::Json(vec!["chorus"; 1000])))
+    }
+
+    fn app() -> Router {
+        let allowed_origins = vec!["https://app.example".into()];
+        let settings = HttpSettings { allowed_origins, ..HttpSettings::defaults() };
+        finish(routes(), &settings)
     }
 
     async fn ask(request: http::request::Builder, body: impl Into<Body>) -> Response {
@@ -257,7 +287,7 @@ mod tests {
         for uri in ["/fine", "/missing", "/panic", "/large"] {
             let response = ask(Request::get(uri).header(REQUEST_ID, id), "").await;
             assert_eq!(response.headers()[REQUEST_ID], id, "{uri}");
-            for (name, value) in SECURITY_HEADERS {
+            for (name, value) in headers::SECURITY_HEADERS {
                 assert_eq!(response.headers()[&name], value, "{uri} {name}");
             }
         }
@@ -319,5 +349,82 @@ mod tests {
             let text = response.into_body().collect().await.unwrap().to_bytes();
             assert_eq!(String::from_utf8_lossy(&text).contains(sent), kept, "{sent}");
         }
+    }
+
+    /// An app that takes two requests a minute, behind one proxy.
+    fn limited(watch: &Stopwatch) -> Router {
+        let settings = HttpSettings {
+            allowed_origins: vec!["https://app.example".into()],
+            rate_limit: 2,
+            trusted_hops: 1,
+            ..HttpSettings::defaults()
+        };
+        surround(routes(), &settings, Patience::default(), watch.ticks())
+    }
+
+    async fn ask_from(app: &Router, from: &str, method: &str, uri: &str) -> Response {
+        let request = Request::builder().method(method).uri(uri).header("x-forwarded-for", from);
+        let request = request.header(header::ORIGIN, "https://app.example");
+        let request = request.header(header::ACCESS_CONTROL_REQUEST_METHOD, "GET");
+        app.clone().oneshot(request.body(Body::from("a body")).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_too_often_is_told_when_to_come_back_so_that_a_page_can_read_it() {
+        let watch = Stopwatch::default();
+        let app = limited(&watch);
+        for left in ["r=1;t=30", "r=0;t=60"] {
+            // A path that leads nowhere counts as well.
+            let answer = ask_from(&app, "1.1.1.1", "GET", "/missing").await;
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+            assert_eq!(answer.headers()["ratelimit"], format!("\"address\";{left}"));
+            assert_eq!(answer.headers()["ratelimit-policy"], "\"address\";q=2;w=60");
+        }
+        let refused = ask_from(&app, "1.1.1.1", "POST", "/large").await;
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        let headers = refused.headers().clone();
+        assert_eq!(headers[header::RETRY_AFTER], "30");
+        assert_eq!(headers["ratelimit"], "\"address\";r=0;t=30");
+        assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://app.example");
+        let exposed = headers[header::ACCESS_CONTROL_EXPOSE_HEADERS].to_str().unwrap().to_lowercase();
+        assert!(["retry-after", "ratelimit", "ratelimit-policy"].iter().all(|name| exposed.contains(name)));
+        assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        assert!(Uuid::try_parse(headers[REQUEST_ID].to_str().unwrap()).is_ok());
+        assert_eq!(problem(refused).await["type"], "urn:chorus:problem:too-many-requests");
+
+        // Others are not held up, nor is whoever watches, nor a browser's question what it may do.
+        for (from, method, uri) in
+            [("2.2.2.2", "GET", "/fine"), ("1.1.1.1", "GET", "/livez"), ("1.1.1.1", "OPTIONS", "/fine")]
+        {
+            assert_eq!(ask_from(&app, from, method, uri).await.status(), StatusCode::OK, "{from} {uri}");
+        }
+        watch.pass(Duration::from_secs(30));
+        assert_eq!(ask_from(&app, "1.1.1.1", "GET", "/fine").await.status(), StatusCode::OK);
+        assert_eq!(ask_from(&app, "1.1.1.1", "GET", "/fine").await.status().as_u16(), 429);
+    }
+
+    #[tokio::test]
+    async fn browsers_are_told_to_come_by_tls_only_where_there_is_tls() {
+        for (url, told) in [("https://a.example", true), ("http://a.example", false)] {
+            let settings = HttpSettings { public_url: Some(url.to_owned()), ..HttpSettings::defaults() };
+            let request = Request::get("/missing").body(Body::empty()).unwrap();
+            let answer = finish(routes(), &settings).oneshot(request).await.unwrap();
+            let header = answer.headers().get(header::STRICT_TRANSPORT_SECURITY);
+            assert_eq!(header.is_some_and(|v| v == "max-age=15552000; includeSubDomains"), told, "{url}");
+            assert!(answer.headers().get("ratelimit").is_none(), "there is no limit");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_comes_too_late_can_be_read_by_a_page() {
+        let patience = Patience { request: Duration::ZERO, ..Patience::default() };
+        let allowed_origins = vec!["https://app.example".into()];
+        let settings = HttpSettings { allowed_origins, ..HttpSettings::defaults() };
+        let routes = Router::new().route("/never", get(async || std::future::pending::<()>().await));
+        let app = surround(routes, &settings, patience, Ticks::monotonic());
+        let answer = ask_from(&app, "1.1.1.1", "GET", "/never").await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://app.example");
+        assert_eq!(answer.headers()[header::RETRY_AFTER], "2");
     }
 }

@@ -1,5 +1,6 @@
 //! What every process of Chorus needs, a closed list: configuration, the clock, telemetry, start and shutdown,
-//! tokens, sessions and the browsers that keep them, HTTP errors and extractors, security layers, the media store. Nothing here knows the domain:
+//! tokens, sessions and the browsers that keep them, HTTP errors and extractors, security layers and limits, the media
+//! store. Nothing here knows the domain:
 //! ids are plain UUIDs, and what an event or a view is, nobody has heard of.
 
 pub mod browsers;
@@ -8,6 +9,7 @@ pub mod config;
 pub mod extract;
 pub mod health;
 pub mod http;
+pub mod limits;
 pub mod media;
 pub mod problem;
 pub mod sessions;

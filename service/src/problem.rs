@@ -99,6 +99,12 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, code, detail)
     }
 
+    /// 429: the same has been asked for too often; in so long it may be asked for again.
+    pub fn too_many(detail: impl Into<String>, wait: Duration) -> Self {
+        let retry_after = Some(wait);
+        Self { retry_after, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail) }
+    }
+
     /// 503: something this process needs is out of reach; the same request may succeed a moment later.
     pub fn unavailable(what: &str, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let detail = format!("{what} cannot be reached at the moment: try again a little later");
@@ -114,6 +120,11 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side")
             .because(cause)
     }
+}
+
+/// Rounded up, so that whoever waits so long has waited long enough.
+pub(crate) fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 /// When to try again after an outage.
@@ -143,7 +154,7 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(after) = retry_after {
-            headers.insert(header::RETRY_AFTER, after.as_secs().max(1).into());
+            headers.insert(header::RETRY_AFTER, whole_seconds(after).max(1).into());
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

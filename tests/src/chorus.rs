@@ -67,9 +67,15 @@ struct Running {
 impl Chorus {
     /// `chorus serve` with SQLite and files, nothing else.
     pub async fn one_machine() -> Result<Self> {
+        Self::one_machine_with(&[]).await
+    }
+
+    /// The same, with these settings.
+    pub async fn one_machine_with(settings: &[(&str, &str)]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let port = free_port()?;
-        let url = format!("http://127.0.0.1:{port}");
+        let by_tls = settings.iter().any(|(name, _)| *name == "CHORUS_TLS_CERTIFICATE_FILE");
+        let url = format!("{}://127.0.0.1:{port}", if by_tls { "https" } else { "http" });
         let data = folder.path().join("data");
         let mut chorus = Self {
             services: BTreeMap::new(),
@@ -82,12 +88,19 @@ impl Chorus {
             views_url: format!("sqlite:{}", data.join("views.db").display()),
             folder,
         };
-        chorus.start(Service::Chorus, port, vec![("CHORUS_PUBLIC_URL".to_owned(), url)]).await?;
+        let mut environment = vec![("CHORUS_PUBLIC_URL".to_owned(), url)];
+        environment.extend(owned(settings));
+        chorus.start(Service::Chorus, port, environment).await?;
         Ok(chorus)
     }
 
     /// Three services on NATS, MongoDB and S3, behind the proxy that ends TLS.
     pub async fn distributed() -> Result<Self> {
+        Self::distributed_with(&[]).await
+    }
+
+    /// The same, with these settings for each of them.
+    pub async fn distributed_with(settings: &[(&str, &str)]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (nats, mongo, s3) =
             tokio::try_join!(NatsServer::start(), MongoServer::start(), MotoServer::start())?;
@@ -101,6 +114,8 @@ impl Chorus {
                 ("CHORUS_MEDIA".to_owned(), s3.media_url("media")),
                 ("CHORUS_PUBLIC_URL".to_owned(), proxy.url()),
             ];
+            environment.push(("CHORUS_TRUSTED_HOPS".to_owned(), "1".to_owned()));
+            environment.extend(owned(settings));
             environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
             environment
         };
@@ -132,7 +147,16 @@ impl Chorus {
     ) -> Result<()> {
         environment.push(("CHORUS_LISTEN".to_owned(), format!("127.0.0.1:{port}")));
         environment.push(("CHORUS_DATA".to_owned(), self.folder.path().join("data").display().to_string()));
-        environment.push(("CHORUS_TRACE".to_owned(), "info,async_nats=warn".to_owned()));
+        // All tests come from one address, as fast as they can.
+        for (name, value) in [
+            ("CHORUS_TRACE", "info,async_nats=warn"),
+            ("CHORUS_RATE_LIMIT", "0"),
+            ("CHORUS_LOGIN_RATE_LIMIT", "0"),
+        ] {
+            if !environment.iter().any(|(told, _)| told == name) {
+                environment.push((name.to_owned(), value.to_owned()));
+            }
+        }
         let process = spawn(service, &environment, self.folder.path())?;
         self.services.insert(service, Running { process, port, environment });
         self.ready(service).await
@@ -140,8 +164,10 @@ impl Chorus {
 
     async fn ready(&mut self, service: Service) -> Result<()> {
         let running = self.services.get_mut(&service).context("a service that is not there")?;
-        let url = format!("http://127.0.0.1:{}/readyz", running.port);
-        let client = client().timeout(Duration::from_secs(5)).build()?;
+        let by_tls = running.environment.iter().any(|(name, _)| name == "CHORUS_TLS_CERTIFICATE_FILE");
+        let url = format!("{}://127.0.0.1:{}/readyz", if by_tls { "https" } else { "http" }, running.port);
+        // Whether the certificate is the right one is another question.
+        let client = client().danger_accept_invalid_certs(by_tls).timeout(Duration::from_secs(5)).build()?;
         let answers =
             || async { client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) };
         running.process.until("become ready", answers).await
@@ -174,6 +200,11 @@ impl Chorus {
         let running = self.running(service)?;
         running.process = spawn(service, &running.environment, &folder)?;
         Ok(())
+    }
+
+    /// Sends a service a signal.
+    pub fn signal(&mut self, service: Service, signal: &str) -> Result<()> {
+        self.running(service)?.process.signal(signal)
     }
 
     fn running(&mut self, service: Service) -> Result<&mut Running> {
@@ -289,6 +320,10 @@ pub async fn until(what: &str, ask: impl AsyncFn() -> bool) {
     while !ask().await {
         assert!(start.elapsed() < RECOVERY_LIMIT, "not within {RECOVERY_LIMIT:?}: {what}");
     }
+}
+
+fn owned<'a>(settings: &'a [(&str, &str)]) -> impl Iterator<Item = (String, String)> + 'a {
+    settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
 }
 
 /// How far each projection has come, from its metrics.

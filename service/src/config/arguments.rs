@@ -1,0 +1,92 @@
+//! The command line. It is for all to read on a machine (`ps`), so no secret is taken from it.
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command, Parser};
+
+use crate::start::without_password;
+
+/// The settings of this process, from its command line and its environment; ends the process if they are wrong.
+pub fn from_arguments<T: Parser>() -> T {
+    let mut command = T::command();
+    let matches = command.get_matches_mut();
+    let checked = refuse_secrets(&mut command, &matches);
+    let settings = checked.and_then(|()| T::from_arg_matches(&matches).map_err(|e| e.format(&mut command)));
+    settings.unwrap_or_else(|error| error.exit())
+}
+
+/// Settings that may hold a secret are marked by `hide_env_values`: as a flag, a URL is taken without a password, and
+/// anything else not at all.
+fn refuse_secrets(command: &mut Command, matches: &ArgMatches) -> Result<(), clap::Error> {
+    let mut refused = None;
+    for argument in command.get_arguments().filter(|argument| argument.is_hide_env_values_set()) {
+        let id = argument.get_id().as_str();
+        if matches.value_source(id) != Some(ValueSource::CommandLine) {
+            continue;
+        }
+        let values = matches.get_raw(id).into_iter().flatten().map(|value| value.to_string_lossy());
+        let is_url = argument.get_value_names().is_some_and(|names| names.iter().any(|name| name == "URL"));
+        let is_secret = |value: &str| !is_url || without_password(value) != value;
+        if values.into_iter().any(|value| is_secret(&value)) {
+            let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned());
+            refused = Some((id.to_owned(), variable.unwrap_or_default()));
+        }
+    }
+    if let Some((id, variable)) = refused {
+        let told =
+            format!("--{id}: a password on the command line is readable by everybody here: set {variable}");
+        return Err(command.error(ErrorKind::ArgumentConflict, told));
+    }
+    match matches.subcommand() {
+        Some((name, matches)) => match command.find_subcommand_mut(name) {
+            Some(command) => refuse_secrets(command, matches),
+            None => Ok(()),
+        },
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Outer {
+        #[command(subcommand)]
+        inner: Inner,
+    }
+
+    #[derive(Debug, clap::Subcommand)]
+    enum Inner {
+        Serve {
+            #[arg(long, env = "CHORUS_TEST_VIEWS", value_name = "URL", hide_env_values = true)]
+            views: Option<String>,
+            #[arg(long, env = "CHORUS_TEST_PASSWORD", hide_env_values = true)]
+            password: Option<String>,
+            #[arg(long)]
+            name: Option<String>,
+        },
+    }
+
+    fn outcome(arguments: &[&str]) -> Result<(), String> {
+        let mut command = <Outer as clap::CommandFactory>::command();
+        let matches = command.try_get_matches_from_mut([&["chorus", "serve"], arguments].concat()).unwrap();
+        refuse_secrets(&mut command, &matches).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_password_in_a_flag_is_refused_and_not_repeated() {
+        for secret in [["--views", "mongodb://ann:s3cret@host/db"], ["--password", "s3cret"]] {
+            let told = outcome(&secret).unwrap_err();
+            assert!(told.contains("CHORUS_TEST_") && !told.contains("s3cret"), "{told}");
+        }
+        for harmless in [
+            ["--views", "mongodb://host/db?replicaSet=a"],
+            ["--views", "sqlite:data/views.db"],
+            ["--name", "s3cret"],
+        ] {
+            assert_eq!(outcome(&harmless), Ok(()), "{harmless:?}");
+        }
+        assert_eq!(outcome(&[]), Ok(()));
+    }
+}

@@ -1,0 +1,173 @@
+//! Secrets: given in files, made only in development, and never shown.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::{Environment, PlaceSettings, Problems};
+
+/// A text that must not be shown. It has no `Debug` and no `Display`.
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A secret that is kept in a file.
+#[derive(Debug, Clone, Copy)]
+pub struct SecretFile<'a> {
+    /// The variable that names the file, to be told with its problems.
+    pub variable: &'a str,
+    /// The file that was named, if one was.
+    pub named: Option<&'a Path>,
+    /// The file's name under the data folder, if none was.
+    pub default_name: &'a str,
+}
+
+impl SecretFile<'_> {
+    /// Reads the secret. In development a file that was not named and is not there is made first.
+    pub fn read<T, E: fmt::Display>(
+        self,
+        place: &PlaceSettings,
+        make: impl FnOnce() -> Secret,
+        parse: impl FnOnce(&Secret) -> Result<T, E>,
+        problems: &mut Problems,
+    ) -> Option<T> {
+        let outcome = self.text(place, make).and_then(|(path, secret)| {
+            parse(&secret).map_err(|problem| format!("{}: {problem}", path.display()))
+        });
+        outcome.map_err(|problem| problems.add(format!("{}: {problem}", self.variable))).ok()
+    }
+
+    fn text(self, place: &PlaceSettings, make: impl FnOnce() -> Secret) -> Result<(PathBuf, Secret), String> {
+        let path = match (self.named, place.env) {
+            (Some(path), _) => path.to_owned(),
+            (None, Environment::Development) => place.data.join(self.default_name),
+            (None, Environment::Production) => {
+                return Err("production needs this file; it is not made by itself there".to_owned());
+            }
+        };
+        let told = |problem: std::io::Error| format!("{}: {problem}", path.display());
+        let read = || std::fs::read_to_string(&path).map(Secret);
+        let secret = match read() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.named.is_none() => {
+                let secret = make();
+                match write_private(&path, secret.reveal()) {
+                    Ok(()) => Ok(secret),
+                    // Another process made it in the same instant: then that one counts.
+                    Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => read(),
+                    Err(error) => Err(error),
+                }
+            }
+            outcome => outcome,
+        };
+        let secret = secret.map_err(told)?;
+        if secret.reveal().trim().is_empty() {
+            return Err(format!("{}: the file is empty", path.display()));
+        }
+        if place.in_production() && lies_within(&path, &place.data) {
+            return Err(format!(
+                "{}: it lies in the data folder, where development makes its secrets and where backups of the data \
+                 would hold it: give production a secret of its own, elsewhere",
+                path.display()
+            ));
+        }
+        Ok((path, secret))
+    }
+}
+
+/// By whatever way the path leads there. A folder that is not there holds nothing.
+fn lies_within(path: &Path, folder: &Path) -> bool {
+    match (path.canonicalize(), folder.canonicalize()) {
+        (Ok(path), Ok(folder)) => path.starts_with(folder),
+        _ => false,
+    }
+}
+
+/// A new file that only its owner can read, complete or not there at all.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Temporary files are made readable by their owner only, and keep that when they get their name.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map(drop).map_err(|error| error.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(folder: &Path, env: Environment) -> PlaceSettings {
+        PlaceSettings { env, data: folder.to_owned() }
+    }
+
+    fn get(named: Option<&Path>, place: &PlaceSettings, problems: &mut Problems) -> Option<String> {
+        let file = SecretFile { variable: "CHORUS_X", named, default_name: "x.key" };
+        let parse = |secret: &Secret| match secret.reveal() {
+            "bad" => Err("it is bad"),
+            good => Ok(good.to_owned()),
+        };
+        file.read(place, || Secret::new("made"), parse, problems)
+    }
+
+    #[test]
+    fn development_makes_a_missing_secret_once_and_only_for_its_owner() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path(), Environment::Development);
+        let mut problems = Problems::default();
+        assert_eq!(get(None, &place, &mut problems).as_deref(), Some("made"));
+        let path = folder.path().join("x.key");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::write(&path, "kept").unwrap();
+        assert_eq!(get(None, &place, &mut problems).as_deref(), Some("kept"));
+        problems.none_or().unwrap();
+    }
+
+    #[test]
+    fn production_and_a_named_file_make_nothing_and_all_problems_are_told_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut problems = Problems::default();
+        assert_eq!(get(None, &place(folder.path(), Environment::Production), &mut problems), None);
+        let missing = folder.path().join("missing.key");
+        assert_eq!(get(Some(&missing), &place(folder.path(), Environment::Development), &mut problems), None);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let bad = folder.path().join("bad.key");
+        std::fs::write(&bad, "bad").unwrap();
+        assert_eq!(get(Some(&bad), &place(folder.path(), Environment::Development), &mut problems), None);
+        let told = problems.none_or().unwrap_err().to_string();
+        assert_eq!(told.lines().count(), 4, "{told}");
+        assert!(
+            told.contains("production") && told.contains("missing.key") && told.contains("it is bad"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn production_takes_no_secret_that_development_made_and_nobody_an_empty_one() {
+        let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let made = data.path().join("x.key");
+        assert!(get(None, &place(data.path(), Environment::Development), &mut Problems::default()).is_some());
+        let linked = elsewhere.path().join("linked.key");
+        std::os::unix::fs::symlink(&made, &linked).unwrap();
+        let empty = elsewhere.path().join("empty.key");
+        std::fs::write(&empty, " \n").unwrap();
+        let own = elsewhere.path().join("own.key");
+        std::fs::write(&own, "good").unwrap();
+        let production = place(data.path(), Environment::Production);
+        let mut problems = Problems::default();
+        for refused in [&made, &linked, &empty] {
+            assert_eq!(get(Some(refused), &production, &mut problems), None, "{}", refused.display());
+        }
+        assert_eq!(problems.0.len(), 3);
+        assert_eq!(get(Some(&own), &production, &mut problems).as_deref(), Some("good"));
+        assert_eq!(problems.0.len(), 3, "{problems}");
+    }
+}
