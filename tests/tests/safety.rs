@@ -1,0 +1,170 @@
+//! Chorus on the open internet: limits, TLS, and what is never printed.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Method;
+use serde_json::json;
+use tests::chorus::{Chorus, Service};
+use tests::client::{Api, PASSWORD};
+
+/// How long something may take that is bound to come.
+const LIMIT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(20);
+
+/// Asks again until the answer is as wished.
+async fn until<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(start.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_too_often_is_refused_and_let_in_again_and_nobody_else_notices() {
+    let settings = [
+        // Five at once, and one more every 12 seconds.
+        ("CHORUS_RATE_LIMIT", "5"),
+        ("CHORUS_TRUSTED_HOPS", "1"),
+        ("CHORUS_ALLOWED_ORIGINS", "https://app.example"),
+    ];
+    let chorus = Chorus::one_machine_with(&settings).await.unwrap();
+    let api = chorus.api();
+    let ask = async |from: &str, path: &str| {
+        let request = api.request(Method::GET, path).header("X-Forwarded-For", from);
+        api.send(request.header("Origin", "https://app.example")).await
+    };
+    for left in (0..5).rev() {
+        let answer = ask("1.1.1.1", "/v1/posts").await.expect(200);
+        assert!(answer.header("ratelimit").unwrap().starts_with(&format!("\"address\";r={left};t=")));
+        assert_eq!(answer.header("ratelimit-policy"), Some("\"address\";q=5;w=60"));
+    }
+    let refused = ask("6.6.6.6, 1.1.1.1", "/v1/posts").await;
+    refused.problem(429, "too-many-requests");
+    assert_eq!(refused.header("access-control-allow-origin"), Some("https://app.example"));
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=12).contains(&wait), "{wait}");
+    ask("1.1.1.1", "/readyz").await.expect(200);
+    ask("2.2.2.2", "/v1/posts").await.expect(200);
+    let back = until("let in again", async || {
+        let answer = ask("1.1.1.1", "/v1/posts").await;
+        (answer.status != 429).then_some(answer)
+    })
+    .await;
+    back.expect(200);
+}
+
+/// A new certificate for 127.0.0.1 with its key, in this folder.
+fn certify(folder: &Path) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(folder.join("certificate.pem"), made.cert.pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_certificate_chorus_speaks_tls_and_takes_a_new_one_when_told() {
+    let folder = tempfile::tempdir().unwrap();
+    certify(folder.path());
+    let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
+    let settings = [
+        ("CHORUS_TLS_CERTIFICATE_FILE", certificate.to_str().unwrap()),
+        ("CHORUS_TLS_KEY_FILE", key.to_str().unwrap()),
+    ];
+    let mut chorus = Chorus::one_machine_with(&settings).await.unwrap();
+    assert!(chorus.printed(Service::Chorus).contains("listening on https://"));
+    let old = Api::of(chorus.url().to_owned(), Some(&certificate));
+    let answer = old.get("/v1/posts").await.expect(200);
+    assert_eq!(answer.header("strict-transport-security"), Some("max-age=15552000; includeSubDomains"));
+
+    // Half of a change cannot be used, and is told.
+    std::fs::write(&key, "no key").unwrap();
+    chorus.signal(Service::Chorus, "HUP").unwrap();
+    until("told", async || chorus.printed(Service::Chorus).contains("the old one goes on").then_some(()))
+        .await;
+    Api::of(chorus.url().to_owned(), Some(&certificate)).get("/v1/posts").await.expect(200);
+
+    certify(folder.path());
+    chorus.signal(Service::Chorus, "HUP").unwrap();
+    let shown = until("the new certificate", async || {
+        let new = Api::of(chorus.url().to_owned(), Some(&certificate));
+        new.try_send(new.request(Method::GET, "/v1/posts")).await.ok()
+    })
+    .await;
+    shown.expect(200);
+    // The connection of before has not been touched.
+    old.get("/v1/posts").await.expect(200);
+}
+
+/// Everything that must not be printed, however much is.
+async fn nothing_secret_is_printed(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("annsecretname").await;
+    let log_in = async |password: &str| {
+        api.post("/v1/sessions", &json!({ "login": ann.username, "password": password })).await
+    };
+    let second = log_in(PASSWORD).await.expect(201).json()["token"].as_str().unwrap().to_owned();
+    log_in("a wrong guess").await.expect(401);
+    let forged = format!("{}x", &ann.token[..ann.token.len() - 1]);
+    let with = |token: &str| api.request(Method::GET, "/v1/me").bearer_auth(token);
+    api.send(with(&forged)).await;
+    api.send(api.request(Method::GET, "/v1/posts").header("Cookie", "jsonwebtoken=a-secret-cookie")).await;
+    let post = api.publish(&ann, "a caption that nobody logs").await;
+    api.comment(&ann, &post, "a comment that nobody logs").await;
+    api.post_as(&ann, &format!("/v1/posts/{post}/comments"), &json!({ "text": 5, "x": "nobody logs" })).await;
+    api.send(api.request(Method::DELETE, "/v1/sessions/current").bearer_auth(&second)).await;
+    chorus.settle().await.unwrap();
+
+    let data = chorus.folder().join("data");
+    let master = std::fs::read_to_string(data.join("master.key")).unwrap();
+    let signing = std::fs::read_to_string(data.join("signing-keys.pem")).unwrap();
+    let signing = signing.lines().find(|line| !line.starts_with('-')).unwrap().to_owned();
+    // Of a key also its bytes, in the ways that a program prints bytes.
+    let bytes = STANDARD.decode(master.trim()).unwrap();
+    let hex = format!("{:016x}", u64::from_be_bytes(bytes[..8].try_into().unwrap()));
+    let list = format!("{}, {}, {}, {}", bytes[0], bytes[1], bytes[2], bytes[3]);
+    // A token's first part is the same for all, its last part is what makes it one.
+    let signature = |token: &str| token.rsplit('.').next().unwrap().to_owned();
+    for service in chorus.services() {
+        let printed = chorus.printed(service);
+        assert!(printed.contains("TRACE") || printed.contains("DEBUG"), "{service:?} prints too little");
+        for secret in [
+            PASSWORD,
+            "a wrong guess",
+            &signature(&ann.token),
+            &signature(&second),
+            &signature(&forged),
+            "a-secret-cookie",
+            master.trim(),
+            &hex,
+            &list,
+            &signing,
+            &ann.username,
+            "@example.org",
+            "nobody logs",
+        ] {
+            let found = printed.find(secret).map(|place| {
+                let from = printed[..place].rfind('\n').map_or(0, |end| end + 1);
+                printed[from..].lines().next().unwrap_or_default()
+            });
+            assert_eq!(found, None, "{service:?} prints {secret}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_secret_is_printed_on_one_machine_however_much_is() {
+    nothing_secret_is_printed(&Chorus::one_machine_with(&[("CHORUS_TRACE", "trace")]).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_secret_is_printed_beyond_one_machine_however_much_is() {
+    nothing_secret_is_printed(&Chorus::distributed_with(&[("CHORUS_TRACE", "trace")]).await.unwrap()).await;
+}
