@@ -14,6 +14,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -84,8 +86,9 @@ struct Server {
     tls: Option<Tls>,
     limits: ConnectionLimits,
     http: Builder,
-    /// Tells connections to end: all of them at the end, the one that has waited longest when there is no room.
+    /// Tells the connection that has listened longest to end, when there is no room.
     please_end: Notify,
+    /// Tells all of them.
     stopping: CancellationToken,
 }
 
@@ -117,7 +120,6 @@ pub(super) async fn serve(
             drop(place);
         });
     }
-    server.please_end.notify_waiters();
 }
 
 type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -175,35 +177,41 @@ impl Server {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: SocketAddr,
     ) -> Ended {
-        // Listens before it looks, so that it misses nothing.
-        let mut please_end = pin!(self.please_end.notified());
-        please_end.as_mut().enable();
         let has_asked = Arc::new(AtomicBool::new(false));
         let routes = Routes { app: self.app.clone(), peer, has_asked: Arc::clone(&has_asked) };
-        let mut first_head = pin!(tokio::time::sleep(self.limits.first_head));
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), routes));
-        let (mut waits_for_head, mut may_go_on) = (true, true);
-        if self.stopping.is_cancelled() {
-            connection.as_mut().graceful_shutdown();
-            may_go_on = false;
-        }
+        // In a set, because that looks only at what has something to say: the connection wakes up for each request.
+        let signals: [BoxFuture<'_, Signal>; 2] = [
+            Box::pin(async {
+                tokio::time::sleep(self.limits.first_head).await;
+                Signal::FirstHeadIsDue
+            }),
+            Box::pin(async {
+                self.stopping.run_until_cancelled(self.please_end.notified()).await;
+                Signal::PleaseEnd
+            }),
+        ];
+        let mut signals = FuturesUnordered::from_iter(signals);
         loop {
             tokio::select! {
                 biased;
                 ended = connection.as_mut() => return Ok(ended?),
-                () = first_head.as_mut(), if waits_for_head => {
-                    waits_for_head = false;
-                    if !has_asked.load(Ordering::Relaxed) {
+                Some(signal) = signals.next() => match signal {
+                    Signal::FirstHeadIsDue if !has_asked.load(Ordering::Relaxed) => {
                         return Err(too_slow("the head of the first request").into());
                     }
-                }
-                () = please_end.as_mut(), if may_go_on => {
-                    may_go_on = false;
-                    connection.as_mut().graceful_shutdown();
+                    Signal::FirstHeadIsDue => {}
+                    Signal::PleaseEnd => connection.as_mut().graceful_shutdown(),
                 }
             }
         }
     }
+}
+
+/// What a connection is told while it goes on.
+enum Signal {
+    FirstHeadIsDue,
+    PleaseEnd,
 }
 
 fn too_slow(what: &str) -> Error {
