@@ -14,7 +14,8 @@ use crate::Queries;
 pub(crate) const OPENAPI: &str = include_str!("../openapi.json");
 
 /// The page runs its own scripts and sets its own styles, and talks to this API only.
-const PAGE_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:";
+const PAGE_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+    object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 pub(crate) fn routes() -> Router<Queries> {
     let page: Router<Queries> = SwaggerUi::new("/docs").config(Config::from("/openapi.json")).into();

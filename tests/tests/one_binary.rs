@@ -95,11 +95,69 @@ fn all_problems_with_the_settings_are_told_at_once() {
 }
 
 #[test]
+fn production_refuses_what_development_left_behind_and_says_all_of_it_at_once() {
+    let data = tempfile::tempdir().unwrap();
+    // Whatever development would have made, under the names that it gives.
+    for (name, content) in [("master.key", "made by Chorus"), ("signing-keys.pem", "")] {
+        std::fs::write(data.path().join(name), content).unwrap();
+    }
+    let of = |name: &str| data.path().join(name).display().to_string();
+    let output = chorus(
+        &["serve"],
+        &[
+            ("CHORUS_ENV", "production"),
+            ("CHORUS_DATA", &data.path().display().to_string()),
+            ("CHORUS_PUBLIC_URL", "http://chorus.example"),
+            ("CHORUS_ALLOWED_ORIGINS", "http://app.example"),
+            ("CHORUS_MASTER_KEY_FILE", &of("master.key")),
+            ("CHORUS_SIGNING_KEY_FILE", &of("signing-keys.pem")),
+            ("CHORUS_TLS_KEY_FILE", &of("master.key")),
+        ],
+    );
+    assert!(!output.status.success());
+    let told = printed(&output);
+    for problem in [
+        "CHORUS_PUBLIC_URL: `http://chorus.example` is not https",
+        "CHORUS_ALLOWED_ORIGINS: `http://app.example` is not https",
+        "it lies in the data folder",
+        "the file is empty",
+        "CHORUS_TLS_CERTIFICATE_FILE: the key's certificate is missing",
+    ] {
+        assert!(told.contains(problem), "{problem}: {told}");
+    }
+    assert!(!told.contains("made by Chorus"), "{told}");
+}
+
+#[test]
+fn no_password_is_taken_from_the_command_line() {
+    for arguments in [
+        ["serve", "--log", "nats://ann:s3cret@127.0.0.1:1"],
+        ["serve", "--views", "mongodb://ann:s3cret@127.0.0.1:1/db"],
+        ["demo", "--password", "s3cret"],
+    ] {
+        let output = chorus(&arguments, &[]);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let told = printed(&output);
+        assert!(told.contains("CHORUS_") && !told.contains("s3cret"), "{told}");
+    }
+    for service in ["command-api", "projector", "query-api"] {
+        let output = Command::new(binary(service).unwrap())
+            .env_clear()
+            .args(["--log", "nats://ann:s3cret@127.0.0.1:1"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{service}");
+        assert!(!printed(&output).contains("s3cret"), "{service}");
+    }
+}
+
+#[test]
 fn a_setting_that_names_nothing_known_is_refused_without_its_password() {
     for (variable, value) in [
         ("CHORUS_LOG", "postgres://ann:s3cret@host/db"),
         ("CHORUS_VIEWS", "redis://ann:s3cret@host"),
         ("CHORUS_LOG", "nats://ann:s3cret@host?replicas=2"),
+        ("CHORUS_MEDIA", "ftp://ann:s3cret@host/bucket"),
     ] {
         let output = chorus(&["serve"], &[(variable, value), ("CHORUS_LISTEN", "127.0.0.1:0")]);
         assert!(!output.status.success(), "{value}");

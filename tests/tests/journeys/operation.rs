@@ -2,6 +2,7 @@ use tests::chorus::{Chorus, Service};
 
 crate::journeys! {
     the_api_is_described_and_can_be_tried,
+    every_answer_says_what_a_browser_must_not_do_with_it,
     a_process_tells_how_it_is_doing,
     nothing_secret_or_personal_is_printed,
 }
@@ -17,8 +18,55 @@ async fn the_api_is_described_and_can_be_tried(chorus: &Chorus) {
     );
     let page = api.get("/docs/").await.expect(200);
     assert!(page.text().contains("swagger-ui"), "{}", page.text());
+    // Its policy lets no script run that stands in the page itself: there is none.
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'self';") && !policy.contains("script-src"), "{policy}");
+    for script in page.text().split("<script").skip(1) {
+        let (attributes, inside) = script.split_once('>').unwrap();
+        let inside = inside.split("</script").next().unwrap();
+        assert!(attributes.contains("src=\"./") && inside.trim().is_empty(), "{script}");
+    }
     let initializer = api.get("/docs/swagger-initializer.js").await.expect(200);
     assert!(initializer.text().contains("/openapi.json"));
+}
+
+async fn every_answer_says_what_a_browser_must_not_do_with_it(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let post = api.publish(&ann, "").await;
+    let picture = api.post_page(&post).await["images"][0]["thumb"].as_str().unwrap().to_owned();
+    let picture = api.get(&picture).await;
+    // Pages of other origins show pictures, where they are not sent to the store by a link.
+    if picture.status == 200 {
+        assert_eq!(picture.header("cross-origin-resource-policy"), Some("cross-origin"));
+    }
+    let headers = [
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
+        ("origin-agent-cluster", "?1"),
+        ("referrer-policy", "no-referrer"),
+        ("x-content-type-options", "nosniff"),
+        ("x-dns-prefetch-control", "off"),
+        ("x-download-options", "noopen"),
+        ("x-frame-options", "SAMEORIGIN"),
+        ("x-permitted-cross-domain-policies", "none"),
+        ("x-xss-protection", "0"),
+    ];
+    let command = api.like(&ann, &post).await.expect(200);
+    let query = api.get("/v1/posts").await.expect(200);
+    let refused = api.post("/v1/posts", &serde_json::json!({})).await.expect(401);
+    let missing = api.get("/v1/nothing").await.expect(404);
+    let by_tls = chorus.url().starts_with("https");
+    for answer in [command, query, refused, missing] {
+        for (name, value) in headers {
+            assert_eq!(answer.header(name), Some(value), "{name}");
+        }
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        let strict = answer.header("strict-transport-security");
+        assert_eq!(strict, by_tls.then_some("max-age=15552000; includeSubDomains"));
+        assert_eq!(answer.header("x-powered-by"), None);
+    }
 }
 
 async fn a_process_tells_how_it_is_doing(chorus: &Chorus) {
