@@ -9,6 +9,7 @@ use command_api::Commands;
 use events::{MasterKeys, ProgressBoard, Role};
 use service::browsers::{Browsers, SameSite};
 use service::config::{LogSettings, MediaSettings, PlaceSettings, Problems, Secret};
+use service::limits::Limits;
 use service::tokens::SigningKeys;
 use service::{clock, media};
 
@@ -73,6 +74,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         clock: clock::system(),
         session_length: chrono::TimeDelta::zero(),
         browsers: Arc::new(Browsers::new([], SameSite::Lax)),
+        limits: Limits::none(),
     })?;
     let name = role.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
     let role = match role {

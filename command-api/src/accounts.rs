@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use events::{
@@ -12,9 +12,10 @@ use events::{
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use service::extract::Json;
+use service::http::ClientAddress;
+use service::limits::Attempt;
 use service::problem::{Problem, Problems};
 use service::sessions::Session;
-use std::net::SocketAddr;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -324,15 +325,16 @@ async fn post_account(
     State(commands): State<Commands>,
     context: Context,
     prefer: Prefer,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    from: ClientAddress,
     headers: HeaderMap,
     Json(new): Json<NewAccount>,
 ) -> Result<Response, Problem> {
     commands.authenticator.browsers().check_log_in(&headers)?;
     let wish = new.check()?;
+    commands.limits.check(Attempt::SignUp { from })?;
     let context = context.saying([wish.username.as_bytes(), wish.email.as_bytes(), wish.password.as_bytes()]);
     let (user, signed_up) = commands.sign_up(&context, wish).await?;
-    let note = ClientNote::of(&headers, address);
+    let note = ClientNote::of(&headers, from);
     let (signed_in, started) = commands.start_session(&context.by(user), user, note).await?;
     commands.signed_in(prefer, &headers, signed_in, &[signed_up, started]).await
 }

@@ -10,6 +10,8 @@ use events::{
 use http::StatusCode;
 use serde::Deserialize;
 use service::extract::{Json, Path};
+use service::http::ClientAddress;
+use service::limits::Attempt;
 use service::problem::{Problem, Problems};
 use service::sessions::Session;
 use utoipa::ToSchema;
@@ -191,8 +193,10 @@ async fn post_email_verification(
     session: Session,
     context: Context,
     prefer: Prefer,
+    from: ClientAddress,
 ) -> Result<Response, Problem> {
     let user = UserId::new(session.user);
+    commands.limits.check(Attempt::Mail { account: &user.to_string(), from })?;
     let done = commands.request_email_verification(&context.by(user), user).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
@@ -236,6 +240,7 @@ async fn post_email_change(
     session: Session,
     context: Context,
     prefer: Prefer,
+    from: ClientAddress,
     Json(NewEmail { current_password, email }): Json<NewEmail>,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::default();
@@ -243,7 +248,9 @@ async fn post_email_change(
     fields.finish()?;
     let user = UserId::new(session.user);
     let context = context.by(user).saying([current_password.as_bytes(), email.as_bytes()]);
-    commands.confirm_password(user, current_password).await?;
+    commands.confirm_password(user, from, current_password).await?;
+    // Mails go to the account and to an address that may be anybody's.
+    commands.limits.check(Attempt::Mail { account: &email, from })?;
     let done = commands.request_email_change(&context, session, email, App::Chorus).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }

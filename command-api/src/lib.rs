@@ -130,11 +130,6 @@ impl Commands {
     pub fn notes_of_use(&self) -> UseNotes {
         self.notes_of_use.clone()
     }
-
-    /// What may be tried before one is known, and how often.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
 }
 
 /// The routes of the write side, and what OpenAPI says of them.

@@ -15,6 +15,8 @@ use events::{
 use http::StatusCode;
 use serde::Deserialize;
 use service::extract::{Json, Path};
+use service::http::ClientAddress;
+use service::limits::Attempt;
 use service::problem::{FieldProblem, Problem, Problems};
 use service::sessions::Session;
 use tokio::time::Instant;
@@ -88,8 +90,10 @@ impl Commands {
     pub(crate) async fn confirm_password(
         &self,
         user: UserId,
+        from: ClientAddress,
         password: String,
     ) -> Result<(Account, String), Problem> {
+        self.limits.check(Attempt::LogIn { account: &user.to_string(), from })?;
         let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
         let hash = account.password_hash.clone().ok_or(PasswordRejected::NoAccount)?;
         if !self.passwords.matches(password, Some(hash.clone())).await? {
@@ -213,11 +217,12 @@ async fn put_password(
     session: Session,
     context: Context,
     prefer: Prefer,
+    from: ClientAddress,
     Json(PasswordChange { current_password, password }): Json<PasswordChange>,
 ) -> Result<Response, Problem> {
     let user = UserId::new(session.user);
     let context = context.by(user).saying([current_password.as_bytes(), password.as_bytes()]);
-    let (account, checked) = commands.confirm_password(user, current_password).await?;
+    let (account, checked) = commands.confirm_password(user, from, current_password).await?;
     let password = check(&password, &account.own_words()).map_err(bad_password)?;
     let kept = Some(SessionId::new(session.session));
     let done = commands.change_password(&context, user, &checked, password, kept).await?;
@@ -242,6 +247,7 @@ struct PasswordResetWish {
 async fn post_password_reset(
     State(commands): State<Commands>,
     context: Context,
+    from: ClientAddress,
     Json(PasswordResetWish { email }): Json<PasswordResetWish>,
 ) -> Result<StatusCode, Problem> {
     let answer_at = Instant::now() + REQUEST_ANSWERED_AFTER;
@@ -249,6 +255,8 @@ async fn post_password_reset(
     let email = fields.take("email", text::email(&email));
     fields.finish()?;
     let context = context.saying([email.as_bytes()]);
+    // Counted by what was typed, so that whether there is such an account makes no difference.
+    commands.limits.check(Attempt::Mail { account: &email, from })?;
     let outcome = commands.request_password_reset(&context, &email, App::Chorus).await;
     tokio::time::sleep_until(answer_at).await;
     outcome.map(|()| StatusCode::ACCEPTED)
@@ -274,9 +282,11 @@ async fn put_password_reset(
     Path(token): Path<String>,
     context: Context,
     prefer: Prefer,
+    from: ClientAddress,
     Json(NewPassword { password }): Json<NewPassword>,
 ) -> Result<Response, Problem> {
     let context = context.saying([password.as_bytes()]);
+    commands.limits.check(Attempt::LogIn { account: &token, from })?;
     let (_, done) = commands.reset_password(&context, &token, password).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }

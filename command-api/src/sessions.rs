@@ -1,10 +1,9 @@
 //! Logging in and out, and ending sessions elsewhere. A session is a subject of its own; its token names it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, SubsecRound, Utc};
 use events::{
@@ -14,6 +13,8 @@ use events::{
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use service::extract::{Json, Path};
+use service::http::ClientAddress;
+use service::limits::Attempt;
 use service::problem::{Problem, Problems};
 use service::sessions::{Running, Session, SessionLookup, Sweep, UsedSession};
 use tokio::sync::mpsc;
@@ -107,9 +108,9 @@ pub(crate) struct ClientNote {
 }
 
 impl ClientNote {
-    pub(crate) fn of(headers: &HeaderMap, address: SocketAddr) -> Self {
+    pub(crate) fn of(headers: &HeaderMap, from: ClientAddress) -> Self {
         let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("");
-        Self { device: agent.chars().take(DEVICE_LIMIT).collect(), address: address.ip().to_string() }
+        Self { device: agent.chars().take(DEVICE_LIMIT).collect(), address: from.to_string() }
     }
 }
 
@@ -301,13 +302,14 @@ async fn post_session(
     State(commands): State<Commands>,
     context: Context,
     prefer: Prefer,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    from: ClientAddress,
     headers: HeaderMap,
     Json(Login { login, password }): Json<Login>,
 ) -> Result<Response, Problem> {
     commands.authenticator.browsers().check_log_in(&headers)?;
+    commands.limits.check(Attempt::LogIn { account: &login, from })?;
     let context = context.saying([login.as_bytes(), password.as_bytes()]);
-    let note = ClientNote::of(&headers, address);
+    let note = ClientNote::of(&headers, from);
     let (signed_in, done) = commands.log_in(&context, &login, password, note).await?;
     commands.signed_in(prefer, &headers, signed_in, &[done]).await
 }

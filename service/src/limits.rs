@@ -110,6 +110,11 @@ impl Limits {
         Self(all())
     }
 
+    /// Where nobody has to be kept from anything.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
     /// Counts an attempt that is about to be made, successful or not.
     ///
     /// # Errors

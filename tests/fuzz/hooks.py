@@ -40,6 +40,7 @@ def world() -> dict[str, list[str]]:
     """A few people with posts and comments: what stands for each parameter of a path."""
     there: dict[str, list[str]] = {name: [] for name in ["user", "username", "post", "comment", "picture"]}
     there["file"] = ["feed.jpg"]
+    there["role"] = ["artist", "moderator", "admin"]
     for _ in range(3):
         person = sign_up()
         headers = {"Authorization": f"Bearer {person['token']}"}

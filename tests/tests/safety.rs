@@ -62,6 +62,52 @@ async fn whoever_asks_too_often_is_refused_and_let_in_again_and_nobody_else_noti
     back.expect(200);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn guessing_a_password_is_stopped_whether_there_is_an_account_or_not() {
+    let settings = [("CHORUS_LOGIN_RATE_LIMIT", "40"), ("CHORUS_TRUSTED_HOPS", "1")];
+    let chorus = Chorus::one_machine_with(&settings).await.unwrap();
+    let api = chorus.api();
+    let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
+    let log_in = async |from: &str, login: &str, password: &str| {
+        let body = json!({ "login": login, "password": password });
+        let request = api.request(Method::POST, "/v1/sessions").header("X-Forwarded-For", from);
+        api.send(request.json(&body)).await.status.as_u16()
+    };
+    // Ten guesses for an account from one address, then none: not even the right one tells that it is right.
+    for login in [ann.username.as_str(), "nobody.of.this.name"] {
+        for guess in 0..10 {
+            assert_eq!(log_in("1.1.1.1", login, &format!("guess {guess}")).await, 401, "{login}");
+        }
+        assert_eq!(log_in("1.1.1.1", login, PASSWORD).await, 429, "{login}");
+    }
+    assert_eq!(log_in("1.1.1.1", &ann.username.to_uppercase(), PASSWORD).await, 429);
+    assert_eq!(log_in("1.1.1.1", &bob.username, PASSWORD).await, 201);
+    assert_eq!(log_in("2.2.2.2", &ann.username, PASSWORD).await, 201);
+    api.get_as(&ann, "/v1/me").await.expect(200);
+    // One address that tries many accounts is stopped too.
+    let mut statuses = Vec::new();
+    for n in 0..45 {
+        statuses.push(log_in("3.3.3.3", &format!("somebody.{n}"), "a common password").await);
+    }
+    assert!(statuses[..40].iter().all(|status| *status == 401) && statuses.contains(&429), "{statuses:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_flooded_with_mails() {
+    let settings = [("CHORUS_LOGIN_RATE_LIMIT", "40")];
+    let chorus = Chorus::one_machine_with(&settings).await.unwrap();
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    for address in [format!("{}@example.org", ann.username), "nobody@example.org".to_owned()] {
+        for _ in 0..5 {
+            api.post("/v1/password-resets", &json!({ "email": address })).await.expect(202);
+        }
+        let refused = api.post("/v1/password-resets", &json!({ "email": address })).await;
+        refused.problem(429, "too-many-requests");
+        assert!(refused.header("retry-after").is_some());
+    }
+}
+
 /// A new certificate for 127.0.0.1 with its key, in this folder.
 fn certify(folder: &Path) {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
