@@ -19,8 +19,8 @@ use crate::Queries;
 
 /// How long one fetch may take.
 const FETCH_LIMIT: Duration = Duration::from_secs(2);
-/// How soon keys may be fetched again: a token with an unknown key must not make a request each time.
-const FETCH_INTERVAL: Duration = Duration::from_secs(5);
+/// How soon keys may be fetched again: tokens with unknown keys must not make a request each.
+const FETCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often keys are fetched without being asked for.
 const KEEP_FRESH: Duration = Duration::from_mins(5);
@@ -64,10 +64,15 @@ impl KeySource for RemoteKeys {
     }
 
     async fn refresh(&self) -> bool {
-        // One at a time: who waited finds what the one before has fetched.
+        let asked = Instant::now();
+        // One at a time: who waited takes what was fetched meanwhile. What was fetched before may lack a key that is
+        // newer.
         let mut fetched = self.fetched.lock().await;
-        if fetched.is_some_and(|at| at.elapsed() < FETCH_INTERVAL) && !self.keys().is_empty() {
-            return true;
+        if let Some(at) = *fetched {
+            if at >= asked {
+                return true;
+            }
+            tokio::time::sleep_until(at + FETCH_INTERVAL).await;
         }
         match self.fetch().await {
             Ok(keys) => {

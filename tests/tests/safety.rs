@@ -9,8 +9,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde_json::json;
+use service::tokens::SigningKeys;
 use tests::chorus::{Chorus, Service};
-use tests::client::{Api, PASSWORD};
+use tests::client::{Api, PASSWORD, User};
 
 /// How long something may take that is bound to come.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -106,6 +107,47 @@ async fn nobody_is_flooded_with_mails() {
         refused.problem(429, "too-many-requests");
         assert!(refused.header("retry-after").is_some());
     }
+}
+
+async fn a_new_key_signs_and_nobody_is_logged_out(mut chorus: Chorus, signer: Service) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let both_sides = async |user: &User| {
+        api.get_as(user, "/v1/me").await.expect(200);
+        api.patch_as(user, "/v1/me/profile", &json!({ "bio": "x" })).await.expect(200);
+    };
+    both_sides(&ann).await;
+    let file = chorus.folder().join("data/signing-keys.pem");
+    let old = std::fs::read_to_string(&file).unwrap();
+    let new = SigningKeys::generate();
+    std::fs::write(&file, format!("{}{old}", new.reveal())).unwrap();
+    chorus.stop(signer).unwrap();
+    chorus.start_again(signer).await.unwrap();
+
+    let again = api.log_in(&ann, PASSWORD).await;
+    let head = |token: &str| token.split('.').next().unwrap().to_owned();
+    assert_ne!(head(&ann.token), head(&again.token), "signed with another key");
+    both_sides(&ann).await;
+    both_sides(&again).await;
+    let keys = api.get("/.well-known/jwks.json").await.expect(200).json();
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 2, "{keys}");
+
+    // Once the old key is taken away, its tokens are good for nothing where they are not remembered.
+    std::fs::write(&file, new.reveal()).unwrap();
+    chorus.stop(signer).unwrap();
+    chorus.start_again(signer).await.unwrap();
+    api.delete_as(&ann, "/v1/me/photo").await.problem(401, "unauthenticated");
+    both_sides(&again).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_rotate_on_one_machine() {
+    a_new_key_signs_and_nobody_is_logged_out(Chorus::one_machine().await.unwrap(), Service::Chorus).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_rotate_beyond_one_machine() {
+    a_new_key_signs_and_nobody_is_logged_out(Chorus::distributed().await.unwrap(), Service::CommandApi).await;
 }
 
 /// A new certificate for 127.0.0.1 with its key, in this folder.

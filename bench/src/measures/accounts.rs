@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use ed25519_dalek::{Signature, Verifier, VerifyingKey};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use jsonwebtoken::jwk::AlgorithmParameters;
 use serde_json::json;
 use service::browsers::{Browsers, SameSite};
@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use super::{Findings, progress};
 use crate::column::Column;
-use crate::load::{Asked, Measured, load};
+use crate::load::{Asked, Connection, Measured, histogram, load, micros};
 use crate::table::{self, Bound, Ratio, latency, median, rate};
 
 /// More than the machine has cores, so that the pool is never idle.
@@ -35,6 +35,7 @@ const LOGGING_IN: usize = 16;
 const READING: usize = 4;
 const ROUNDS: usize = 3;
 const TOKENS: usize = 5000;
+const REVOCATIONS: usize = 100;
 
 pub(crate) async fn accounts(column: &Column, time: Duration, findings: &mut Findings) -> Result<()> {
     let api = column.chorus.api();
@@ -44,6 +45,7 @@ pub(crate) async fn accounts(column: &Column, time: Duration, findings: &mut Fin
         posts.push(api.publish(&user, &format!("post {n}")).await);
     }
     log_ins(column, &user, time, findings).await?;
+    revocations(column, &user, findings).await?;
     others(column, &user, &posts, time, findings).await
 }
 
@@ -106,6 +108,50 @@ fn verify_passwords(time: Duration) -> Result<f64> {
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     let per_second = done.into_inner() as f64 / start.elapsed().as_secs_f64();
     Ok(per_second)
+}
+
+/// How long it takes from the answer to a log-out until the read side, which knows the token, refuses it.
+async fn revocations(column: &Column, user: &User, findings: &mut Findings) -> Result<()> {
+    let engine = column.engine.name();
+    progress(&format!("{engine}: from a log-out to a refusal"));
+    let mut writer = Connection::open(column.address(column.engine.writer())?).await?;
+    let mut reader = Connection::open(column.address(column.engine.reader())?).await?;
+    let api = column.chorus.api();
+    let mut refused = histogram()?;
+    for _ in 0..REVOCATIONS {
+        let session = api.log_in(user, PASSWORD).await;
+        let authorization = HeaderValue::try_from(format!("Bearer {}", session.token))?;
+        let ask = |method: Method, path: &str| Asked {
+            method,
+            path: path.to_owned(),
+            headers: HeaderMap::from_iter([
+                (header::AUTHORIZATION, authorization.clone()),
+                (HeaderName::from_static("prefer"), HeaderValue::from_static("respond-async")),
+            ]),
+            body: bytes::Bytes::new(),
+        };
+        let (status, _) = reader.send(ask(Method::GET, "/v1/me")).await?;
+        ensure!(status == StatusCode::OK, "{status}");
+        let (status, _) = writer.send(ask(Method::DELETE, "/v1/sessions/current")).await?;
+        ensure!(status == StatusCode::ACCEPTED, "{status}");
+        let ended = Instant::now();
+        while reader.send(ask(Method::GET, "/v1/me")).await?.0 != StatusCode::UNAUTHORIZED {
+            ensure!(ended.elapsed() < Duration::from_secs(10), "a session goes on that has ended");
+        }
+        refused.record(micros(ended.elapsed()))?;
+    }
+    let figure = format!(
+        "p50 {}, p99 {}, longest {}",
+        latency(&refused, 0.5),
+        latency(&refused, 0.99),
+        latency(&refused, 1.0)
+    );
+    findings.figures.push((
+        "log-out answered → its token refused by the read side".to_owned(),
+        engine,
+        figure,
+    ));
+    Ok(())
 }
 
 /// How long reads take while log-ins keep the pool busy, and while they do not.
