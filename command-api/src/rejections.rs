@@ -69,7 +69,7 @@ impl From<ClaimRejected> for Problem {
 
 impl From<LinkRejected> for Problem {
     fn from(_: LinkRejected) -> Self {
-        Self::new(StatusCode::GONE, "link-gone", "This link has expired or was used: ask for a new one")
+        Self::new(StatusCode::NOT_FOUND, "no-link", "This link has expired or was used: ask for a new one")
     }
 }
 

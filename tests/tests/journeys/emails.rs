@@ -18,7 +18,7 @@ async fn an_address_is_verified_by_a_link(chorus: &Chorus) {
     let second = chorus.mailed_token(&ann, LinkPurpose::VerifyEmail).await.unwrap();
     assert_ne!(first, second);
     let verify = async |token: &str| api.put(&format!("/v1/email-verifications/{token}"), &Value::Null).await;
-    verify(&first).await.problem(410, "link-gone");
+    verify(&first).await.problem(404, "no-link");
     assert_eq!(verify(&second).await.expect(200).json()["changed"], true);
     assert_eq!(api.get_as(&ann, "/v1/me").await.json()["email_verified"], true);
     // Who follows the link twice, or has a mail program that does, is told the same.
@@ -46,7 +46,7 @@ async fn an_address_changes_when_its_new_owner_agrees(chorus: &Chorus) {
     let token = chorus.mailed_token(&ann, LinkPurpose::ChangeEmail).await.unwrap();
     let confirm = async |token: &str| api.put(&format!("/v1/email-changes/{token}"), &Value::Null).await;
     confirm(&token).await.expect(200);
-    confirm(&token).await.problem(410, "link-gone");
+    confirm(&token).await.problem(404, "no-link");
     let me = api.get_as(&ann, "/v1/me").await.expect(200).json();
     assert_eq!((&me["email"], &me["email_verified"]), (&json!(new), &json!(true)));
     api.is_logged_out(&other).await;
