@@ -153,6 +153,7 @@ fn samples() -> Vec<Event> {
             template: MailTemplate::EmailVerification,
             user: ann,
             reason: MailGivenUpReason::Refused,
+            attempts: 2,
             error: text("ann@example.org is not taken"),
         }
         .into(),

@@ -15,7 +15,7 @@ event_enum! {
         MailReserved = "mail.reserved.v1",
         MailSent = "mail.sent.v1",
         MailFailed = "mail.failed.v1",
-        MailGivenUp = "mail.given_up.v1",
+        MailGivenUp = "mail.given_up.v2",
     }
 }
 
@@ -123,7 +123,7 @@ pub struct MailSent {
     pub message_id: String,
 }
 
-/// The mail service was not there or asked to try again later: nothing was sent, and it will be tried again.
+/// The mail service was not there, asked to try again later, or its answer was lost; it will be tried again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MailFailed {
     pub event: EventId,
@@ -142,6 +142,8 @@ pub struct MailGivenUp {
     pub template: MailTemplate,
     pub user: UserId,
     pub reason: MailGivenUpReason,
+    /// How many attempts there have been.
+    pub attempts: u32,
     /// What the mail service said; it may quote the address.
     pub error: Personal<String>,
 }
@@ -155,8 +157,19 @@ pub enum MailGivenUpReason {
     Suppressed,
     /// It came too late to be of use: its link has expired.
     TooLate,
-    /// It may have been sent before a crash, and twice would be worse than not at all.
+    /// It may have been sent before a crash, or before the answer was lost, and twice would be worse than not at all.
     Unknown,
+}
+
+impl MailGivenUpReason {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Suppressed => "suppressed",
+            Self::TooLate => "too_late",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// The address does not take mail: the server there has said so.

@@ -40,6 +40,12 @@ const STEPS: &[Step] = &[
         to: "account.email_changed.v2",
         body: |old| with(old, &[("verified", json!(false)), ("kept", Value::Null), ("app", json!("chorus"))]),
     },
+    // Before it said how often it had been tried.
+    Step {
+        from: "mail.given_up.v1",
+        to: "mail.given_up.v2",
+        body: |old| with(old, &[("attempts", json!(0))]),
+    },
 ];
 
 /// The body with fields that it did not have.

@@ -4,6 +4,7 @@ mod accounts;
 mod comments;
 mod follows;
 mod likes;
+mod mails;
 mod posts;
 mod profiles;
 mod search;
@@ -15,6 +16,7 @@ pub use accounts::Accounts;
 pub use comments::Comments;
 pub use follows::Follows;
 pub use likes::Likes;
+pub use mails::Mails;
 pub use posts::Posts;
 pub use profiles::Profiles;
 pub use search::Search;
@@ -29,6 +31,7 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(Comments),
         Arc::new(Follows),
         Arc::new(Likes),
+        Arc::new(Mails),
         Arc::new(Posts),
         Arc::new(Profiles),
         Arc::new(Search),
@@ -47,7 +50,7 @@ pub(crate) fn time(recorded: &events::Recorded) -> i64 {
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 #[cfg(test)]
 mod tests {

@@ -15,6 +15,7 @@ pub mod accounts;
 pub mod comments;
 pub mod follows;
 pub mod likes;
+pub mod mails;
 pub mod posts;
 pub mod profiles;
 pub mod search;
@@ -39,6 +40,7 @@ pub const ALL: &[&View] = &[
     &comments::VIEW,
     &follows::VIEW,
     &likes::VIEW,
+    &mails::VIEW,
     &posts::VIEW,
     &profiles::VIEW,
     &search::VIEW,
