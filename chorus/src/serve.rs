@@ -7,10 +7,11 @@ use anyhow::{Context, Result};
 use clap::Args;
 use command_api::Commands;
 use events::{MasterKeys, ProgressBoard};
-use projector::{Projector, projections};
+use projector::reactions::{mailboxes, mails};
+use projector::{Projector, mail, projections};
 use query_api::Queries;
 use service::config::{
-    HttpSettings, LimitSettings, LogSettings, MediaSettings, PlaceSettings, Problems, Secret,
+    HttpSettings, LimitSettings, LogSettings, MailSettings, MediaSettings, PlaceSettings, Problems, Secret,
     SigningSettings, TelemetrySettings, ViewSettings,
 };
 use service::health::{self, check};
@@ -34,6 +35,8 @@ pub struct Settings {
     #[command(flatten)]
     pub media: MediaSettings,
     #[command(flatten)]
+    pub mail: MailSettings,
+    #[command(flatten)]
     pub http: HttpSettings,
     #[command(flatten)]
     pub limits: LimitSettings,
@@ -49,6 +52,10 @@ impl Settings {
         self.place.prepare().with_context(|| format!("making the folder {}", self.place.data.display()))?;
         let mut problems = Problems::default();
         self.http.check(&self.place, &mut problems);
+        self.mail.check(&self.place, &mut problems);
+        if let Err(problem) = self.way_for_mail() {
+            problems.add(format!("CHORUS_MAIL: {problem}"));
+        }
         let make = || Secret::new(MasterKeys::generate().as_str());
         let parse = |text: &Secret| MasterKeys::parse(text.reveal());
         let master = self.log.master_keys().read(&self.place, make, parse, &mut problems);
@@ -56,6 +63,10 @@ impl Settings {
             self.signing.keys().read(&self.place, SigningKeys::generate, SigningKeys::parse, &mut problems);
         problems.none_or()?;
         master.zip(signing).context("a secret is missing")
+    }
+
+    fn way_for_mail(&self) -> Result<mail::Way, String> {
+        mail::Way::parse(&self.mail.url(&self.place), self.mail.from())
     }
 }
 
@@ -85,10 +96,31 @@ pub async fn run(settings: Settings) -> Result<()> {
     let media =
         media::open(&media_url).await.map_err(anyhow::Error::msg).context("opening the media store")?;
 
+    let mail = settings
+        .way_for_mail()
+        .map_err(anyhow::Error::msg)?
+        .open()
+        .await
+        .context("opening the way for mail")?;
+
     let (board, keep_board) = ProgressBoard::follow(&**log.raw());
     tasks.spawn_until_stopping("progress board", keep_board);
     let projector = Projector { log: log.clone(), store: Arc::clone(&store) };
     let statuses = projector::run(&projector, projections::all(), &tasks);
+    let mailing = mails::run(
+        mails::Parts {
+            log: log.clone(),
+            store: Arc::clone(&store),
+            board: board.clone(),
+            mailer: mail.mailer,
+            clock: clock::system(),
+            urls: mails::AppUrls::of(&settings.mail, &settings.http.public_url()),
+        },
+        &tasks,
+    );
+    if let Some(queue) = mail.feedback {
+        mailboxes::run(log.clone(), clock::system(), queue, &tasks);
+    }
     let keys = FixedKeys(Arc::new(VerifyingKeys::of(signing.public())));
     let browsers = Arc::new(settings.signing.browsers(&settings.http));
     let commands = Commands::new(command_api::Parts {
@@ -120,6 +152,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         ("views", queries.check_views()),
         ("media", queries.check_media()),
         ("projections", check(move || std::future::ready(statuses.ready()))),
+        ("mails", check(move || std::future::ready(mailing.ready()))),
     ];
     let (command_routes, _) = command_api::routes(commands);
     let (query_routes, _) = query_api::routes(queries);
@@ -127,12 +160,13 @@ pub async fn run(settings: Settings) -> Result<()> {
     let address = listener.local_addr()?;
     writeln!(
         std::io::stdout(),
-        "Chorus {} is listening on {}://{address}\n  log    {}\n  views  {}\n  media  {}\n  docs   {}/docs",
+        "Chorus {} is listening on {}://{address}\n  log    {}\n  views  {}\n  media  {}\n  mail   {}\n  docs   {}/docs",
         env!("CARGO_PKG_VERSION"),
         settings.http.scheme(),
         without_password(&log_url),
         without_password(&views_url),
         without_password(&media_url),
+        without_password(&settings.mail.url(&settings.place)),
         settings.http.public_url(),
     )?;
     http::run(listener, http::finish(routes, &settings.http), &settings.http, &tasks).await?;

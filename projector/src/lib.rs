@@ -1,11 +1,15 @@
 //! Builds views from the log. A projection is a pure function from an event to writes; the runner feeds it, commits
-//! its writes together with its checkpoint, and tells everybody how far it has come.
+//! its writes together with its checkpoint, and tells everybody how far it has come. Beside it run the
+//! [`reactions`]: what happens outside because of events, such as mail.
 //!
-//! Start with [`Projection`], then one of [`projections`], then [`run`].
+//! Start with [`Projection`], then one of [`projections`], then [`run`]; for mail, with [`reactions::mails`].
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new event asks every projection for its verdict")]
 
+mod checkpoint;
+pub mod mail;
 pub mod projections;
+pub mod reactions;
 mod runner;
 mod status;
 

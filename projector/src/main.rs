@@ -1,26 +1,28 @@
-//! The projections as a process of their own.
+//! The projections and reactions as a process of their own.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use events::MasterKeys;
-use projector::{Projector, projections};
+use events::{MasterKeys, ProgressBoard};
+use projector::reactions::{mailboxes, mails};
+use projector::{Projector, mail, projections};
 use service::config::{
-    HttpSettings, LogSettings, PlaceSettings, Problems, Secret, TelemetrySettings, ViewSettings,
-    from_arguments,
+    HttpSettings, LogSettings, MailSettings, PlaceSettings, Problems, Secret, TelemetrySettings,
+    ViewSettings, from_arguments,
 };
 use service::health::{self, check};
 use service::shutdown::Tasks;
 use service::start::{patiently, without_password};
-use service::{http, telemetry};
+use service::{clock, http, telemetry};
 use tokio::net::TcpListener;
 
 /// Passwords and pictures take memory by the ten mebibytes, and the system's allocator keeps what each thread has had.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Builds the views of Chorus from its log; listens only to tell how it is doing
+/// Builds the views of Chorus from its log, and sends its mail; listens only to tell how it is doing
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Settings {
@@ -30,6 +32,8 @@ struct Settings {
     log: LogSettings,
     #[command(flatten)]
     views: ViewSettings,
+    #[command(flatten)]
+    mail: MailSettings,
     #[command(flatten)]
     http: HttpSettings,
     #[command(flatten)]
@@ -46,13 +50,17 @@ async fn main() -> Result<()> {
     let views_url = settings.views.url(&settings.place);
     let mut problems = Problems::default();
     settings.http.check(&settings.place, &mut problems);
+    settings.mail.check(&settings.place, &mut problems);
+    let mail_url = settings.mail.url(&settings.place);
+    let way = mail::Way::parse(&mail_url, settings.mail.from());
+    let way = way.map_err(|problem| problems.add(format!("CHORUS_MAIL: {problem}"))).ok();
     PlaceSettings::require_server("CHORUS_LOG", &log_url, &mut problems);
     PlaceSettings::require_server("CHORUS_VIEWS", &views_url, &mut problems);
     let make = || Secret::new(MasterKeys::generate().as_str());
     let parse = |text: &Secret| MasterKeys::parse(text.reveal());
     let master = settings.log.master_keys().read(&settings.place, make, parse, &mut problems);
     problems.none_or()?;
-    let master = master.context("the master key is missing")?;
+    let (master, way) = master.zip(way).context("a setting is missing")?;
 
     let address = settings.http.listen;
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
@@ -65,15 +73,29 @@ async fn main() -> Result<()> {
     let store = patiently("the view store", open_views, views::OpenError::is_outage)
         .await
         .context("opening the view store")?;
-    let statuses = projector::run(&Projector { log, store }, projections::all(), &tasks);
+    let mail = way.open().await.context("opening the way for mail")?;
+    let (board, keep_board) = ProgressBoard::follow(&**log.raw());
+    tasks.spawn_until_stopping("progress board", keep_board);
+    let projector = Projector { log: log.clone(), store: Arc::clone(&store) };
+    let statuses = projector::run(&projector, projections::all(), &tasks);
+    if let Some(queue) = mail.feedback {
+        mailboxes::run(log.clone(), clock::system(), queue, &tasks);
+    }
+    let (mailer, clock) = (mail.mailer, clock::system());
+    let urls = mails::AppUrls::of(&settings.mail, &settings.http.public_url());
+    let mailing = mails::run(mails::Parts { log, store, board, mailer, clock, urls }, &tasks);
 
-    let checks = vec![("projections", check(move || std::future::ready(statuses.ready())))];
+    let checks = vec![
+        ("projections", check(move || std::future::ready(statuses.ready()))),
+        ("mails", check(move || std::future::ready(mailing.ready()))),
+    ];
     let address = listener.local_addr()?;
-    let (log, views) = (without_password(&log_url), without_password(&views_url));
+    let (log, views, mail) =
+        (without_password(&log_url), without_password(&views_url), without_password(&mail_url));
     let scheme = settings.http.scheme();
     writeln!(
         std::io::stdout(),
-        "projector is running; it tells how at {scheme}://{address}/readyz\n  log    {log}\n  views  {views}"
+        "projector is running; it tells how at {scheme}://{address}/readyz\n  log    {log}\n  views  {views}\n  mail   {mail}"
     )?;
     http::run(
         listener,

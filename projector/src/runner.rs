@@ -6,30 +6,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events::{Filter, LogError, Position, Progress, Recorded, SealedLog, Stored};
-use rand::RngExt;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use views::{Commit, CommitError, Parked, StoreError, ViewStore, Writes};
+use views::{Parked, ViewStore, Writes};
 
+use crate::checkpoint::{Checkpoint, NotMoved, Pause};
 use crate::{OnFailure, Projection, ProjectionState, Statuses};
 
 /// Events committed together at most.
 const BATCH: usize = 500;
-/// Pause before the next attempt after an outage, growing from the first to the second.
-const OUTAGE_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// Attempts at an event that the store refuses, before it counts as one that cannot be taken in.
 const ATTEMPTS: u32 = 3;
 /// How often a projection says how far it has come, also when nothing happens: news may be lost.
 const NEWS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a checkpoint may stay behind what a projection has passed without anything for it.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
-/// How often a process that stands by looks whether it is needed.
-const STAND_BY_POLL: Duration = Duration::from_secs(1);
-/// How long another worker's checkpoint must have stood still before this one takes over.
-const TAKE_OVER_AFTER: Duration = Duration::from_secs(5);
-
 /// What projections run on.
 #[derive(Debug, Clone)]
 pub struct Projector {
@@ -105,7 +98,7 @@ impl Runner {
                 End::Fenced => {
                     tracing::info!(projection = name, "another worker builds this view: standing by");
                     self.statuses.set(name, ProjectionState::StandingBy);
-                    self.stand_by().await;
+                    self.checkpoint().stand_by().await;
                 }
                 End::Closed => return,
                 End::Stopped(why) => {
@@ -124,7 +117,7 @@ impl Runner {
 
     /// Follows from the checkpoint until something ends it.
     async fn follow(&self) -> End {
-        let checkpoint = match self.checkpoint().await {
+        let checkpoint = match self.checkpoint().read().await {
             Ok(checkpoint) => checkpoint,
             Err(error) => return End::Stopped(with_causes(&error)),
         };
@@ -172,7 +165,7 @@ impl Runner {
         let failed = loop {
             match self.projector.log.unseal(&mut recorded).await {
                 Ok(failed) => break failed,
-                Err(error) => self.wait_out(&error, &mut pause).await,
+                Err(error) => pause.wait_out(self.projection.name(), &error).await,
             }
         };
         for (place, error) in failed.iter().rev() {
@@ -306,62 +299,15 @@ impl Runner {
             }
         }
         let writes = Arc::new(writes.into_list());
-        let mut pause = Pause::default();
-        loop {
-            let commit = Commit {
-                projection: self.projection.name(),
-                writes: Arc::clone(&writes),
-                parked: parked.clone(),
-                expected,
-                checkpoint,
-            };
-            match self.projector.store.commit(commit).await {
-                Ok(()) => return Ok(()),
-                // The answer to an attempt before this one may have been lost: then this is our own checkpoint.
-                Err(CommitError::Fenced { actual }) if actual == checkpoint && pause.paused() => {
-                    return Ok(());
-                }
-                Err(CommitError::Fenced { .. }) => return Err(Refused::Fenced),
-                Err(CommitError::Store(error @ StoreError::Unavailable(_))) => {
-                    self.wait_out(&error, &mut pause).await;
-                }
-                Err(CommitError::Store(error @ StoreError::Corrupt(_))) => {
-                    return Err(Refused::Event(with_causes(&error)));
-                }
-            }
+        match self.checkpoint().commit(&writes, &parked, expected, checkpoint).await {
+            Ok(()) => Ok(()),
+            Err(NotMoved::Fenced) => Err(Refused::Fenced),
+            Err(NotMoved::Corrupt(error)) => Err(Refused::Event(with_causes(&error))),
         }
     }
 
-    async fn checkpoint(&self) -> Result<u64, StoreError> {
-        let mut pause = Pause::default();
-        loop {
-            match self.projector.store.checkpoint(self.projection.name()).await {
-                Err(error @ StoreError::Unavailable(_)) => self.wait_out(&error, &mut pause).await,
-                outcome => return outcome,
-            }
-        }
-    }
-
-    /// Ends once the other worker's checkpoint has stood still for a while.
-    async fn stand_by(&self) {
-        let (mut seen, mut since) = (None, Instant::now());
-        loop {
-            tokio::time::sleep(STAND_BY_POLL).await;
-            match self.checkpoint().await {
-                Ok(checkpoint) if seen == Some(checkpoint) => {}
-                Ok(checkpoint) => (seen, since) = (Some(checkpoint), Instant::now()),
-                Err(_) => return,
-            }
-            if since.elapsed() > TAKE_OVER_AFTER {
-                return;
-            }
-        }
-    }
-
-    async fn wait_out(&self, error: &(dyn std::error::Error + Send + Sync), pause: &mut Pause) {
-        let causes = with_causes(error);
-        tracing::warn!(projection = self.projection.name(), error = causes, "an outage; trying again");
-        tokio::time::sleep(pause.next()).await;
+    fn checkpoint(&self) -> Checkpoint<'_> {
+        Checkpoint { store: &*self.projector.store, of: self.projection.name() }
     }
 
     fn tell(&self, passed: u64) {
@@ -391,20 +337,4 @@ enum Refused {
     Fenced,
     /// Something in it cannot be taken in; what was said of it.
     Event(String),
-}
-
-/// Pauses that grow.
-#[derive(Default)]
-struct Pause(u32);
-
-impl Pause {
-    fn next(&mut self) -> Duration {
-        let longest = OUTAGE_PAUSE.0.saturating_mul(1 << self.0.min(10)).min(OUTAGE_PAUSE.1);
-        self.0 += 1;
-        longest.mul_f64(rand::rng().random_range(0.5..1.0))
-    }
-
-    fn paused(&self) -> bool {
-        self.0 > 0
-    }
 }

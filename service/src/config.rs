@@ -4,6 +4,7 @@
 
 mod arguments;
 mod http;
+mod mail;
 mod secrets;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use crate::browsers::{Browsers, SameSite};
 
 pub use arguments::from_arguments;
 pub use http::{HttpSettings, LimitSettings};
+pub use mail::MailSettings;
 pub use secrets::{Secret, SecretFile};
 
 /// What is wrong with the settings, gathered so that it is told in one message.

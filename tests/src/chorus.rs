@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use views::ViewStore;
 
 use crate::client::{Api, User, client};
-use crate::servers::{CaddyServer, MongoServer, MotoServer, NatsServer, ServerProcess, free_port};
+use crate::inbox::{ReceivedMail, outbox, taken_by_ses};
+use crate::servers::{CaddyServer, MongoServer, MotoServer, NatsServer, SENDER, ServerProcess, free_port};
 
 /// How long a system may take to take in what it has been told.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
@@ -51,6 +52,7 @@ pub struct Chorus {
     pub nats: Option<NatsServer>,
     pub mongo: Option<MongoServer>,
     pub s3: Option<MotoServer>,
+    pub ses: Option<MotoServer>,
     folder: TempDir,
     url: String,
     log_url: String,
@@ -83,6 +85,7 @@ impl Chorus {
             nats: None,
             mongo: None,
             s3: None,
+            ses: None,
             url: url.clone(),
             log_url: format!("sqlite:{}", data.join("events.db").display()),
             views_url: format!("sqlite:{}", data.join("views.db").display()),
@@ -94,7 +97,7 @@ impl Chorus {
         Ok(chorus)
     }
 
-    /// Three services on NATS, MongoDB and S3, behind the proxy that ends TLS.
+    /// Three services on NATS, MongoDB, S3 and SES, behind the proxy that ends TLS.
     pub async fn distributed() -> Result<Self> {
         Self::distributed_with(&[]).await
     }
@@ -102,8 +105,13 @@ impl Chorus {
     /// The same, with these settings for each of them.
     pub async fn distributed_with(settings: &[(&str, &str)]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let (nats, mongo, s3) =
-            tokio::try_join!(NatsServer::start(), MongoServer::start(), MotoServer::start())?;
+        let (nats, mongo, s3, ses) = tokio::try_join!(
+            NatsServer::start(),
+            MongoServer::start(),
+            MotoServer::start(),
+            MotoServer::start()
+        )?;
+        ses.verify_sender().await?;
         let (command, projector, query) = (free_port()?, free_port()?, free_port()?);
         let proxy =
             CaddyServer::start(&format!("127.0.0.1:{command}"), &format!("127.0.0.1:{query}")).await?;
@@ -130,12 +138,14 @@ impl Chorus {
             nats: None,
             mongo: None,
             s3: None,
+            ses: None,
         };
-        chorus.start(Service::Projector, projector, environment(&[])).await?;
+        let mail = [("CHORUS_MAIL", ses.mail_url()), ("CHORUS_MAIL_FROM", SENDER.to_owned())];
+        chorus.start(Service::Projector, projector, environment(&mail)).await?;
         chorus.start(Service::CommandApi, command, environment(&[])).await?;
         chorus.start(Service::QueryApi, query, environment(&[("CHORUS_JWKS_URL", jwks)])).await?;
-        (chorus.proxy, chorus.nats, chorus.mongo, chorus.s3) =
-            (Some(proxy), Some(nats), Some(mongo), Some(s3));
+        (chorus.proxy, chorus.nats, chorus.mongo) = (Some(proxy), Some(nats), Some(mongo));
+        (chorus.s3, chorus.ses) = (Some(s3), Some(ses));
         Ok(chorus)
     }
 
@@ -291,9 +301,25 @@ impl Chorus {
         self.folder.path()
     }
 
-    /// Waits until every projection has passed the head of the log.
+    /// The mails that have been sent to an address, in order.
+    pub async fn mails_to(&self, address: &str) -> Result<Vec<ReceivedMail>> {
+        let mut mails = match &self.ses {
+            Some(ses) => taken_by_ses(&ses.mails().await?)?,
+            None => outbox(&self.folder.path().join("data/outbox"))?,
+        };
+        mails.retain(|mail| mail.to == address);
+        Ok(mails)
+    }
+
+    /// Waits until every projection has passed the head of the log and every mail is sent or given up, what became of
+    /// the mails included: that comes into the log behind what they are a consequence of, and leads to nothing more.
     pub async fn settle(&self) -> Result<()> {
-        let head = self.raw_log().await?.head().await?.0;
+        let log = self.raw_log().await?;
+        self.pass(log.head().await?.0).await?;
+        self.pass(log.head().await?.0).await
+    }
+
+    async fn pass(&self, head: u64) -> Result<()> {
         let service =
             if self.services.contains_key(&Service::Chorus) { Service::Chorus } else { Service::Projector };
         let port = self.port(service).context("nothing projects here")?;
@@ -303,7 +329,8 @@ impl Chorus {
             let text = client.get(format!("http://127.0.0.1:{port}/metrics")).send().await?.text().await?;
             let passed = passed(&text);
             let behind: Vec<_> = passed.iter().filter(|(_, position)| **position < head).collect();
-            if passed.len() == views::ALL.len() && behind.is_empty() {
+            // One for each view, and the mails.
+            if passed.len() == views::ALL.len() + 1 && behind.is_empty() {
                 return Ok(());
             }
             if start.elapsed() > SETTLE_LIMIT {
@@ -326,10 +353,10 @@ fn owned<'a>(settings: &'a [(&str, &str)]) -> impl Iterator<Item = (String, Stri
     settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
 }
 
-/// How far each projection has come, from its metrics.
+/// How far each projection and reaction has come, from its metrics.
 fn passed(metrics: &str) -> BTreeMap<String, u64> {
-    let lines =
-        metrics.lines().filter_map(|line| line.strip_prefix("chorus_projection_passed{projection=\""));
+    let begins = ["chorus_projection_passed{projection=\"", "chorus_reaction_passed{reaction=\""];
+    let lines = metrics.lines().filter_map(|line| begins.iter().find_map(|begin| line.strip_prefix(begin)));
     lines
         .filter_map(|line| {
             let (name, number) = line.split_once("\"}")?;

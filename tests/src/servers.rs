@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 
 pub use caddy::CaddyServer;
 pub use mongod::MongoServer;
-pub use moto::MotoServer;
+pub use moto::{MotoServer, SENDER, SentMail};
 pub use nats::NatsServer;
 pub use process::{ServerProcess, free_port};
 

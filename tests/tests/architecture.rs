@@ -63,10 +63,10 @@ fn no_room_knows_what_it_must_not() {
         ("sqlite", &["axum", "async-nats", "mongodb", "reqwest"]),
         ("events", &["axum", "http", "mongodb", "reqwest", "tower"]),
         ("views", &["axum", "http", "async-nats", "reqwest", "tower"]),
-        ("service", &["async-nats", "mongodb", "rusqlite"]),
-        ("command-api", &["async-nats", "mongodb", "rusqlite"]),
+        ("service", &["async-nats", "aws-sdk-sesv2", "aws-sdk-sqs", "lettre", "mongodb", "rusqlite"]),
+        ("command-api", &["async-nats", "aws-sdk-sesv2", "aws-sdk-sqs", "lettre", "mongodb", "rusqlite"]),
         ("projector", &["axum", "async-nats", "mongodb", "rusqlite", "utoipa"]),
-        ("query-api", &["async-nats", "aws-sdk-sesv2", "mongodb", "rusqlite"]),
+        ("query-api", &["async-nats", "aws-sdk-sesv2", "aws-sdk-sqs", "lettre", "mongodb", "rusqlite"]),
     ];
     let all = dependencies();
     for (room, names) in forbidden {

@@ -6,12 +6,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::Value;
 use tests::chorus::binary;
 use tests::client::Api;
-use tests::servers::{CaddyServer, MongoServer, MotoServer, NatsServer, ServerProcess, fetched, free_port};
+use tests::inbox::taken_by_ses;
+use tests::servers::{
+    CaddyServer, MongoServer, MotoServer, NatsServer, SENDER, ServerProcess, fetched, free_port,
+};
+
+/// How long a mail may take.
+const MAIL_LIMIT: Duration = Duration::from_secs(30);
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -24,6 +31,8 @@ fn compose() -> Value {
         .current_dir(root())
         .env_remove("CHORUS_SITE")
         .env_remove("CHORUS_ALLOWED_ORIGINS")
+        .env_remove("CHORUS_MAIL")
+        .env_remove("CHORUS_MAIL_FROM")
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -99,8 +108,12 @@ async fn its_services_as_plain_processes_are_a_working_system() {
         let file = Path::new(secret["file"].as_str().unwrap()).file_name().unwrap();
         assert!(secrets.join(file).is_file(), "nobody makes {name}");
     }
-    let (nats, mongo, s3) =
+    let (nats, mongo, aws) =
         tokio::try_join!(NatsServer::start(), MongoServer::start(), MotoServer::start()).unwrap();
+    aws.verify_sender().await.unwrap();
+    // As an operator fills it in.
+    let credentials = std::fs::read_to_string(secrets.join("s3-credentials")).unwrap();
+    std::fs::write(secrets.join("mail-credentials"), credentials).unwrap();
     let (command_port, query_port) = (free_port().unwrap(), free_port().unwrap());
     let proxy = CaddyServer::start(&format!("127.0.0.1:{command_port}"), &format!("127.0.0.1:{query_port}"))
         .await
@@ -110,7 +123,9 @@ async fn its_services_as_plain_processes_are_a_working_system() {
         ("//nats:4222", here(nats.port())),
         ("//mongo:27017", here(mongo.port())),
         ("replicaSet=chorus", "replicaSet=rs0".to_owned()),
-        ("//s3:8333", here(s3.port())),
+        ("//s3:8333", here(aws.port())),
+        ("ses://us-east-1?", format!("ses://us-east-1?endpoint={}&", aws.endpoint())),
+        ("no-reply@localhost", SENDER.to_owned()),
         ("//command-api:8080", here(command_port)),
         ("/run/secrets", secrets.display().to_string()),
         ("https://localhost", proxy.url()),
@@ -142,6 +157,14 @@ async fn its_services_as_plain_processes_are_a_working_system() {
     }
     let api = Api::of(proxy.url(), Some(&proxy.root_certificate()));
     let user = api.sign_up("operator").await;
+    let start = Instant::now();
+    while aws.mails().await.unwrap().is_empty() {
+        assert!(start.elapsed() < MAIL_LIMIT, "no mail came");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mail = taken_by_ses(&aws.mails().await.unwrap()).unwrap().remove(0);
+    assert_eq!(mail.to, format!("{}@example.org", user.username));
+    assert!(mail.link().unwrap().starts_with(&format!("{}/verify-email/", proxy.url())), "{mail:?}");
     let post = api.publish(&user, "by compose.yaml").await;
     let shown = api.post_page(&post).await;
     assert_eq!(shown["caption"], "by compose.yaml");

@@ -87,9 +87,13 @@ fn all_problems_with_the_settings_are_told_at_once() {
     );
     assert!(!output.status.success());
     let told = printed(&output);
-    for variable in
-        ["CHORUS_PUBLIC_URL", "CHORUS_ALLOWED_ORIGINS", "CHORUS_MASTER_KEY_FILE", "CHORUS_SIGNING_KEY_FILE"]
-    {
+    for variable in [
+        "CHORUS_PUBLIC_URL",
+        "CHORUS_ALLOWED_ORIGINS",
+        "CHORUS_MASTER_KEY_FILE",
+        "CHORUS_SIGNING_KEY_FILE",
+        "CHORUS_MAIL",
+    ] {
         assert!(told.contains(variable), "{told}");
     }
 }
@@ -158,6 +162,7 @@ fn a_setting_that_names_nothing_known_is_refused_without_its_password() {
         ("CHORUS_VIEWS", "redis://ann:s3cret@host"),
         ("CHORUS_LOG", "nats://ann:s3cret@host?replicas=2"),
         ("CHORUS_MEDIA", "ftp://ann:s3cret@host/bucket"),
+        ("CHORUS_MAIL", "smtp://ann:s3cret@host"),
     ] {
         let output = chorus(&["serve"], &[(variable, value), ("CHORUS_LISTEN", "127.0.0.1:0")]);
         assert!(!output.status.success(), "{value}");

@@ -2,27 +2,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_config::profile::ProfileFileCredentialsProvider;
-use aws_config::provider_config::ProviderConfig;
-use aws_config::{BehaviorVersion, Region};
-use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use bytes::Bytes;
 use futures::StreamExt;
 use tokio_util::io::ReaderStream;
 
 use super::{MediaError, MediaKey, MediaObject, MediaStore, Part};
+use crate::aws;
 use crate::telemetry::with_causes;
 
-/// How long one attempt at a request may take, and how many attempts there are.
-const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+/// Attempts at a request.
 const ATTEMPTS: u32 = 2;
 
 /// Which S3, and how to reach it.
@@ -88,31 +81,12 @@ pub struct S3Media {
 
 impl S3Media {
     pub async fn open(settings: &S3Settings) -> Self {
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build_https();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
         // Other S3s than Amazon's mostly do not care, but the signature names a region.
         let default_region = settings.endpoint.as_ref().map(|_| "us-east-1".to_owned());
-        if let Some(region) = settings.region.clone().or(default_region) {
-            loader = loader.region(Region::new(region));
-        }
-        if let Some(file) = &settings.credentials_file {
-            let files = EnvConfigFiles::builder().with_file(EnvConfigFileKind::Credentials, file).build();
-            let provider = ProfileFileCredentialsProvider::builder()
-                .configure(&ProviderConfig::default().with_http_client(http.clone()))
-                .profile_files(files)
-                .build();
-            loader = loader.credentials_provider(provider);
-        }
-        let shared = loader.load().await;
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_LIMIT)
-            .operation_attempt_timeout(ATTEMPT_LIMIT)
-            .build();
+        let region = settings.region.clone().or(default_region);
+        let shared = aws::load(region, settings.credentials_file.as_deref()).await;
         let client_of = |endpoint: Option<&String>| {
             let mut config = aws_sdk_s3::config::Builder::from(&shared)
-                .timeout_config(timeouts.clone())
                 .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
             if let Some(endpoint) = endpoint {
                 // Most others have no name for each bucket.

@@ -1,5 +1,5 @@
 //! Journeys as people make them, over real sockets, unchanged on both columns of the design's table: the one binary
-//! with SQLite, and three services on NATS, MongoDB and S3 behind the proxy.
+//! with SQLite, and three services on NATS, MongoDB, S3 and SES behind the proxy.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,6 +18,7 @@ mod freshness;
 mod idempotency;
 mod injection;
 mod likes;
+mod mails;
 mod media;
 mod operation;
 mod passwords;

@@ -1,0 +1,263 @@
+use std::fmt;
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use serde::Deserialize;
+use service::aws::SdkConfig;
+use service::telemetry::with_causes;
+
+/// How long the queue holds a request open until there is something (its own limit is 20 s), and how long one may take.
+const WAIT: Duration = Duration::from_secs(20);
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(30);
+/// Notices taken from the queue at once: its own limit.
+const BATCH: i32 = 10;
+
+/// What a mail service has to say about one address.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Feedback {
+    pub address: String,
+    pub verdict: Verdict,
+    /// Of the mail, as the mail service calls it.
+    pub message_id: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It came back; permanently, if the address will never take mail.
+    Bounced { permanent: bool },
+    /// Its reader has called the mail unwanted.
+    Complained,
+}
+
+impl fmt::Debug for Feedback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Feedback({:?})", self.verdict)
+    }
+}
+
+/// A notice as it lies in the queue: SNS wraps what SES says, unless it is told to deliver it raw.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Notice {
+    Wrapped {
+        #[serde(rename = "Message")]
+        message: String,
+    },
+    Raw(Said),
+}
+
+/// What SES says: by `notificationType` where an identity's notifications are switched on, by `eventType` where a
+/// configuration set publishes events.
+/// Source: <https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html>.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Said {
+    #[serde(alias = "eventType")]
+    notification_type: String,
+    mail: AboutMail,
+    bounce: Option<Bounce>,
+    complaint: Option<Complaint>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AboutMail {
+    message_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Bounce {
+    bounce_type: String,
+    bounced_recipients: Vec<Recipient>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Complaint {
+    complained_recipients: Vec<Recipient>,
+    complaint_feedback_type: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Recipient {
+    email_address: String,
+}
+
+impl Feedback {
+    /// Reads one notice; empty for what is neither a bounce nor a complaint, such as a delivery.
+    ///
+    /// # Errors
+    /// If it is no notice of SES. The error quotes nothing of it.
+    pub fn read(notice: &str) -> Result<Vec<Self>, String> {
+        let unreadable =
+            |e: serde_json::Error| format!("no notice of SES (line {}, column {})", e.line(), e.column());
+        let said = match serde_json::from_str(notice).map_err(unreadable)? {
+            Notice::Wrapped { message } => serde_json::from_str(&message).map_err(unreadable)?,
+            Notice::Raw(said) => said,
+        };
+        let (recipients, verdict) = match (said.notification_type.as_str(), said.bounce, said.complaint) {
+            ("Bounce", Some(bounce), _) => {
+                (bounce.bounced_recipients, Verdict::Bounced { permanent: bounce.bounce_type == "Permanent" })
+            }
+            ("Complaint", _, Some(complaint)) => match complaint.complaint_feedback_type.as_deref() {
+                // Somebody has taken it out of the folder for spam: the opposite of a complaint.
+                Some("not-spam") => return Ok(Vec::new()),
+                _ => (complaint.complained_recipients, Verdict::Complained),
+            },
+            ("Bounce" | "Complaint", ..) => return Err("a notice of SES without what it is about".to_owned()),
+            _ => return Ok(Vec::new()),
+        };
+        let feedback = |recipient: Recipient| Self {
+            address: bare(&recipient.email_address).to_owned(),
+            verdict,
+            message_id: said.mail.message_id.clone(),
+        };
+        Ok(recipients.into_iter().map(feedback).collect())
+    }
+}
+
+/// The address without a name before it.
+fn bare(address: &str) -> &str {
+    let inside = address.rsplit_once('<').and_then(|(_, rest)| rest.split_once('>'));
+    inside.map_or(address, |(inside, _)| inside).trim()
+}
+
+/// The SQS queue that notices of bounces and complaints come to, by way of an SNS topic. Who may write to it is for
+/// its policy to say, so that what lies in it can be believed.
+#[derive(Debug)]
+pub struct FeedbackQueue {
+    client: Client,
+    url: String,
+}
+
+/// A notice, and what takes it off the queue.
+#[derive(Clone)]
+pub struct QueuedNotice {
+    pub body: String,
+    receipt: String,
+}
+
+impl FeedbackQueue {
+    pub(super) fn open(shared: &SdkConfig, url: &str) -> Self {
+        // The server of a queue is the one that its URL names.
+        let host = url.find("://").and_then(|scheme| url[scheme + 3..].find('/').map(|end| scheme + 3 + end));
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_LIMIT).build();
+        let config = aws_sdk_sqs::config::Builder::from(shared)
+            .timeout_config(timeouts)
+            .endpoint_url(&url[..host.unwrap_or(url.len())]);
+        Self { client: Client::from_conf(config.build()), url: url.to_owned() }
+    }
+
+    /// Waits for notices.
+    ///
+    /// # Errors
+    /// If the queue cannot be reached.
+    pub async fn receive(&self) -> Result<Vec<QueuedNotice>, String> {
+        let request = self
+            .client
+            .receive_message()
+            .queue_url(&self.url)
+            .max_number_of_messages(BATCH)
+            .wait_time_seconds(i32::try_from(WAIT.as_secs()).unwrap_or(i32::MAX));
+        let received = request.send().await.map_err(|error| with_causes(&error))?;
+        let notices = received.messages.unwrap_or_default().into_iter();
+        Ok(notices.filter_map(|m| Some(QueuedNotice { body: m.body?, receipt: m.receipt_handle? })).collect())
+    }
+
+    /// Takes a notice off the queue; left on it, it comes again.
+    ///
+    /// # Errors
+    /// If the queue cannot be reached.
+    pub async fn take_off(&self, notice: QueuedNotice) -> Result<(), String> {
+        let request = self.client.delete_message().queue_url(&self.url).receipt_handle(notice.receipt);
+        request.send().await.map(drop).map_err(|error| with_causes(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn feedback(address: &str, verdict: Verdict) -> Feedback {
+        Feedback { address: address.into(), verdict, message_id: "0100-a1".into() }
+    }
+
+    fn bounce(kind: &str, name: &str) -> Value {
+        json!({
+            name: "Bounce",
+            "mail": { "messageId": "0100-a1", "destination": ["ann@example.org"], "source": "no-reply@chorus.example" },
+            "bounce": {
+                "bounceType": kind, "bounceSubType": "General", "feedbackId": "f",
+                "bouncedRecipients": [
+                    { "emailAddress": "ann@example.org", "status": "5.1.1", "diagnosticCode": "smtp; 550" },
+                    { "emailAddress": "Bob <bob@example.org>" },
+                ],
+            },
+        })
+    }
+
+    fn complaint(kind: Option<&str>) -> Value {
+        json!({
+            "notificationType": "Complaint",
+            "mail": { "messageId": "0100-a1" },
+            "complaint": {
+                "complainedRecipients": [{ "emailAddress": "ann@example.org" }],
+                "complaintFeedbackType": kind,
+            },
+        })
+    }
+
+    #[test]
+    fn bounces_and_complaints_are_read_wrapped_or_raw() {
+        let permanent = Verdict::Bounced { permanent: true };
+        let both = vec![feedback("ann@example.org", permanent), feedback("bob@example.org", permanent)];
+        for name in ["notificationType", "eventType"] {
+            let said = bounce("Permanent", name);
+            assert_eq!(Feedback::read(&said.to_string()), Ok(both.clone()));
+            let wrapped = json!({ "Type": "Notification", "MessageId": "m", "Message": said.to_string() });
+            assert_eq!(Feedback::read(&wrapped.to_string()), Ok(both.clone()));
+        }
+        for kind in ["Transient", "Undetermined"] {
+            let read = Feedback::read(&bounce(kind, "eventType").to_string()).unwrap();
+            assert_eq!(read[0].verdict, Verdict::Bounced { permanent: false }, "{kind}");
+        }
+        for kind in [None, Some("abuse")] {
+            let read = Feedback::read(&complaint(kind).to_string());
+            assert_eq!(read, Ok(vec![feedback("ann@example.org", Verdict::Complained)]));
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_against_an_address_is_passed_over() {
+        assert_eq!(Feedback::read(&complaint(Some("not-spam")).to_string()), Ok(vec![]));
+        for kind in ["Delivery", "Send", "Open", "DeliveryDelay"] {
+            let said = json!({ "eventType": kind, "mail": { "messageId": "m" }, kind.to_lowercase(): {} });
+            assert_eq!(Feedback::read(&said.to_string()), Ok(vec![]), "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_notice_is_refused_without_being_quoted() {
+        for bad in [
+            String::new(),
+            "ann@example.org".into(),
+            "{}".into(),
+            "[]".into(),
+            json!({ "Type": "Notification", "Message": "Successfully validated ann@example.org" })
+                .to_string(),
+            json!({ "eventType": "Bounce", "mail": { "messageId": "m" } }).to_string(),
+            json!({ "eventType": "Bounce", "mail": { "messageId": "m" }, "bounce": { "bounceType": 7 } })
+                .to_string(),
+            json!({ "eventType": "Complaint", "bounce": {}, "mail": { "messageId": "ann@example.org" } })
+                .to_string(),
+        ] {
+            let problem = Feedback::read(&bad).unwrap_err();
+            assert!(!problem.contains("example.org"), "{problem}");
+        }
+    }
+}

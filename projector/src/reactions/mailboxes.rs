@@ -1,0 +1,100 @@
+//! What the mail service says of addresses, bounces and complaints, becomes events: no mail goes there any more.
+
+use std::sync::Arc;
+
+use events::{
+    AppendError, Draft, Event, EventId, Freshness, LogError, MailBounced, MailComplained, MailboxEvent,
+    SealedLog, Subject, time_ordered_id,
+};
+use service::clock::Clock;
+use service::shutdown::Tasks;
+use service::telemetry::with_causes;
+
+use crate::checkpoint::Pause;
+use crate::mail::{Feedback, FeedbackQueue, Verdict};
+
+/// Takes in what comes to the queue, for as long as the process runs. Any number of processes may do so at once.
+pub fn run(log: SealedLog, clock: Arc<dyn Clock>, queue: FeedbackQueue, tasks: &Tasks) {
+    tasks.spawn_until_stopping("mailboxes", async move {
+        let mut pause = Pause::default();
+        loop {
+            match take_in_waiting(&log, &*clock, &queue).await {
+                Ok(()) => pause = Pause::default(),
+                Err(problem) => {
+                    tracing::warn!(problem, "bounces and complaints cannot be taken in now; trying again");
+                    tokio::time::sleep(pause.next()).await;
+                }
+            }
+        }
+    });
+}
+
+/// What is waiting in the queue, or comes while it is asked.
+async fn take_in_waiting(log: &SealedLog, clock: &dyn Clock, queue: &FeedbackQueue) -> Result<(), String> {
+    for notice in queue.receive().await? {
+        match Feedback::read(&notice.body) {
+            Ok(said) => {
+                for feedback in &said {
+                    take_in(log, clock, feedback).await.map_err(|error| with_causes(&error))?;
+                }
+                queue.take_off(notice).await?;
+            }
+            // It stays, for the queue's own rules about what nobody can read.
+            Err(problem) => {
+                metrics::counter!("chorus_mail_notices_unreadable_total").increment(1);
+                tracing::error!(problem, "a notice in the queue of bounces and complaints cannot be read");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Appends what was said of an address, unless the log knows as much already: notices may come more than once.
+async fn take_in(log: &SealedLog, clock: &dyn Clock, feedback: &Feedback) -> Result<(), LogError> {
+    let email = log.keys().claim_hash(&feedback.address);
+    let message_id = feedback.message_id.clone();
+    let event: Event = match feedback.verdict {
+        Verdict::Bounced { permanent } => MailBounced { email, permanent, message_id }.into(),
+        Verdict::Complained => MailComplained { email, message_id }.into(),
+    };
+    let id = time_ordered_id(clock.now());
+    loop {
+        let last = log.last(&[Subject::Mailbox(email)], Freshness::Latest).await?.pop().flatten();
+        let expected = last.as_ref().map(|last| last.position).unwrap_or_default();
+        if last.is_some_and(|last| takes_no_mail(&last.event) || last.event == event) {
+            return Ok(());
+        }
+        let draft = Draft {
+            id: EventId::new(id),
+            time: clock.now(),
+            actor: None,
+            correlation: id,
+            causation: None,
+            traceparent: None,
+            event: event.clone(),
+        };
+        match log.append(draft, expected).await {
+            Ok(_) => return Ok(()),
+            Err(AppendError::Conflict) => {}
+            Err(AppendError::Log(error)) => return Err(error),
+        }
+    }
+}
+
+/// Whether the last event about a mailbox says that no mail goes there any more.
+pub(super) fn takes_no_mail(last: &Event) -> bool {
+    match last {
+        Event::Mailbox(MailboxEvent::MailBounced(bounced)) => bounced.permanent,
+        Event::Mailbox(MailboxEvent::MailComplained(_)) => true,
+        Event::Account(_)
+        | Event::Username(_)
+        | Event::Email(_)
+        | Event::Session(_)
+        | Event::Profile(_)
+        | Event::Post(_)
+        | Event::Comment(_)
+        | Event::Like(_)
+        | Event::Follow(_)
+        | Event::Mail(_) => false,
+    }
+}

@@ -1,0 +1,318 @@
+//! Which event leads to which mails, and to whom: pure functions of events.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use events::{
+    AccountEvent, App, Event, EventId, LinkPurpose, MailTemplate, PasswordChangeReason, Position, Recorded,
+    SessionEvent, SessionId, Subject, UserId,
+};
+use uuid::Uuid;
+
+/// How long a mail without a link is of use, from the event that it is a consequence of.
+const NOTICE_LIFETIME: TimeDelta = TimeDelta::days(1);
+
+/// A mail that an event may lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wish {
+    pub(super) event: EventId,
+    pub(super) position: Position,
+    pub(super) time: DateTime<Utc>,
+    pub(super) correlation: Uuid,
+    pub(super) user: UserId,
+    pub(super) template: MailTemplate,
+    /// Where the event is about one.
+    pub(super) session: Option<SessionId>,
+}
+
+impl Wish {
+    /// Its entry in the ledger.
+    pub(super) const fn subject(&self) -> Subject {
+        Subject::Mail(self.event, self.template)
+    }
+
+    /// From when on it is of no use.
+    pub(super) fn deadline(&self) -> DateTime<Utc> {
+        self.time + self.template.link_lifetime().unwrap_or(NOTICE_LIFETIME)
+    }
+}
+
+/// The mails that an event may lead to; some turn out not to be due when the account's history is looked at.
+pub(super) fn wishes(recorded: &Recorded) -> Vec<Wish> {
+    use MailTemplate as T;
+    let (user, session, templates): (_, _, &[T]) = match &recorded.event {
+        Event::Account(event) => (
+            event.user(),
+            None,
+            match event {
+                // Those apps have no page that verifies an address.
+                AccountEvent::SignedUp(event) if event.app != App::Chorus => &[T::Welcome],
+                AccountEvent::SignedUp(_) | AccountEvent::EmailVerificationRequested(_) => {
+                    &[T::EmailVerification]
+                }
+                AccountEvent::EmailVerified(_) => &[T::Welcome],
+                AccountEvent::PasswordChanged(event) if event.reason == PasswordChangeReason::Rehashed => &[],
+                AccountEvent::PasswordChanged(_) => &[T::PasswordChanged],
+                AccountEvent::PasswordResetRequested(_) => &[T::PasswordReset],
+                AccountEvent::EmailChangeRequested(_) => &[T::EmailChangeConfirmation, T::EmailChangeNotice],
+                AccountEvent::EmailChanged(event) if event.verified => &[T::EmailChanged],
+                AccountEvent::EmailChanged(_) => &[T::EmailChanged, T::EmailVerification],
+                AccountEvent::UsernameChanged(_)
+                | AccountEvent::SessionsEnded(_)
+                | AccountEvent::RoleGranted(_)
+                | AccountEvent::RoleRevoked(_)
+                | AccountEvent::Deactivated(_)
+                | AccountEvent::Reactivated(_)
+                | AccountEvent::Suspended(_)
+                | AccountEvent::Reinstated(_)
+                | AccountEvent::ClaimAbandoned(_)
+                | AccountEvent::Erased(_) => &[],
+            },
+        ),
+        Event::Session(SessionEvent::SessionStarted(event)) => {
+            (event.user, Some(event.session), &[T::NewDevice])
+        }
+        Event::Session(SessionEvent::SessionSeen(_) | SessionEvent::SessionEnded(_))
+        | Event::Username(_)
+        | Event::Email(_)
+        | Event::Profile(_)
+        | Event::Post(_)
+        | Event::Comment(_)
+        | Event::Like(_)
+        | Event::Follow(_)
+        | Event::Mail(_)
+        | Event::Mailbox(_) => return Vec::new(),
+    };
+    let wish = |&template: &T| Wish {
+        event: recorded.envelope.id,
+        position: recorded.position,
+        time: recorded.envelope.time,
+        correlation: recorded.envelope.correlation,
+        user,
+        template,
+        session,
+    };
+    templates.iter().map(wish).collect()
+}
+
+/// To whom a mail goes, and what it is about.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Addressee {
+    pub(super) address: String,
+    pub(super) firstname: String,
+    pub(super) app: App,
+    /// What the token in its link is for, and made from.
+    pub(super) link: Option<(LinkPurpose, Uuid)>,
+}
+
+/// What the history of an account says of a mail; none if it is not due, or if there is nobody any more. The address is
+/// the one of the moment of the event: a notice of a change goes to whom it was changed for.
+pub(super) fn addressee(history: &[Recorded], wish: &Wish) -> Option<Addressee> {
+    let (mut address, mut former, mut app) = (None, None, App::Chorus);
+    let (mut firstname, mut verified_before) = (String::new(), false);
+    let mut found = None;
+    for recorded in history {
+        let Event::Account(event) = &recorded.event else { continue };
+        let until_then = recorded.position <= wish.position;
+        match event {
+            AccountEvent::Erased(_) => return None,
+            AccountEvent::SignedUp(event) => {
+                let person = event.person.open()?;
+                firstname.clone_from(&person.firstname);
+                (address, app) = (Some(person.email.clone()), event.app);
+            }
+            AccountEvent::EmailChanged(event) if until_then => {
+                former = address.replace(event.address.open()?.clone());
+            }
+            AccountEvent::EmailVerified(_) => verified_before |= recorded.position < wish.position,
+            AccountEvent::EmailChanged(_)
+            | AccountEvent::UsernameChanged(_)
+            | AccountEvent::EmailVerificationRequested(_)
+            | AccountEvent::PasswordChanged(_)
+            | AccountEvent::PasswordResetRequested(_)
+            | AccountEvent::EmailChangeRequested(_)
+            | AccountEvent::SessionsEnded(_)
+            | AccountEvent::RoleGranted(_)
+            | AccountEvent::RoleRevoked(_)
+            | AccountEvent::Deactivated(_)
+            | AccountEvent::Reactivated(_)
+            | AccountEvent::Suspended(_)
+            | AccountEvent::Reinstated(_)
+            | AccountEvent::ClaimAbandoned(_) => {}
+        }
+        if recorded.envelope.id == wish.event {
+            found = Some(event);
+        }
+    }
+    let mut link = None;
+    match (wish.template, found) {
+        (MailTemplate::EmailVerification, Some(AccountEvent::EmailVerificationRequested(event))) => {
+            link = Some((LinkPurpose::VerifyEmail, event.request.uuid()));
+            app = event.app;
+        }
+        (MailTemplate::EmailVerification, _) => link = Some((LinkPurpose::VerifyEmail, wish.event.uuid())),
+        (MailTemplate::PasswordReset, Some(AccountEvent::PasswordResetRequested(event))) => {
+            link = Some((LinkPurpose::ResetPassword, event.request.uuid()));
+            app = event.app;
+        }
+        (MailTemplate::EmailChangeConfirmation, Some(AccountEvent::EmailChangeRequested(event))) => {
+            link = Some((LinkPurpose::ChangeEmail, event.request.uuid()));
+            (address, app) = (Some(event.address.open()?.clone()), event.app);
+        }
+        (MailTemplate::EmailChangeNotice, Some(AccountEvent::EmailChangeRequested(event))) => app = event.app,
+        (MailTemplate::EmailChanged, Some(AccountEvent::EmailChanged(event))) => {
+            (address, app) = (former, event.app);
+        }
+        (MailTemplate::Welcome, Some(AccountEvent::EmailVerified(_)))
+            if verified_before || app != App::Chorus =>
+        {
+            return None;
+        }
+        (
+            MailTemplate::Welcome
+            | MailTemplate::PasswordReset
+            | MailTemplate::PasswordChanged
+            | MailTemplate::EmailChangeConfirmation
+            | MailTemplate::EmailChangeNotice
+            | MailTemplate::EmailChanged
+            | MailTemplate::NewDevice,
+            _,
+        ) => {}
+    }
+    Some(Addressee { address: address?, firstname, app, link })
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{
+        EmailChangeRequested, EmailChanged, EmailVerified, Erased, MailedRequestId, PasswordChanged,
+        PasswordResetRequested, Personal,
+    };
+
+    use super::*;
+    use crate::projections::testing::{ANN, recorded, signed_up};
+
+    const NEW: &str = "new@example.org";
+
+    fn history(events: Vec<Event>) -> Vec<Recorded> {
+        events.into_iter().zip(1..).map(|(event, position)| recorded(event, position)).collect()
+    }
+
+    /// Each mail that a history leads to: the position of its event, its template, its address.
+    fn mails(history: &[Recorded]) -> Vec<(u64, MailTemplate, String)> {
+        let wishes: Vec<Wish> = history.iter().flat_map(wishes).collect();
+        let due = wishes
+            .iter()
+            .filter_map(|wish| Some((wish.position.0, wish.template, addressee(history, wish)?.address)));
+        due.collect()
+    }
+
+    fn signed_up_through(app: App) -> Event {
+        let Event::Account(AccountEvent::SignedUp(event)) = signed_up(ANN, "ann") else { unreachable!() };
+        events::SignedUp { app, ..event }.into()
+    }
+
+    fn verified() -> Event {
+        EmailVerified { user: ANN, email: "00000000000000000000000000000002".parse().unwrap() }.into()
+    }
+
+    fn request(n: u128) -> MailedRequestId {
+        MailedRequestId::new(Uuid::from_u128(n))
+    }
+
+    fn email_changed(address: &str, verified: bool) -> Event {
+        let email = "00000000000000000000000000000003".parse().unwrap();
+        let address = Personal::Open(address.to_owned());
+        EmailChanged { user: ANN, email, address, verified, kept: None, app: App::Chorus }.into()
+    }
+
+    fn password_changed(reason: PasswordChangeReason) -> Event {
+        PasswordChanged { user: ANN, password_hash: Personal::Open("$".into()), reason, kept: None }.into()
+    }
+
+    #[test]
+    fn who_signs_up_verifies_and_is_welcomed_once() {
+        let told = mails(&history(vec![signed_up(ANN, "ann"), verified(), verified()]));
+        let ann = "ann@example.org".to_owned();
+        assert_eq!(
+            told,
+            [(1, MailTemplate::EmailVerification, ann.clone()), (2, MailTemplate::Welcome, ann.clone())]
+        );
+        // The other apps welcome at once, and have no page that verifies.
+        for app in [App::Instamern, App::Spotifymern] {
+            let told = mails(&history(vec![signed_up_through(app), verified()]));
+            assert_eq!(told, [(1, MailTemplate::Welcome, ann.clone())]);
+        }
+    }
+
+    #[test]
+    fn a_change_of_address_is_told_to_whom_it_was_changed_for() {
+        let email = "00000000000000000000000000000003".parse().unwrap();
+        let requested = EmailChangeRequested {
+            user: ANN,
+            request: request(7),
+            email,
+            address: Personal::Open(NEW.to_owned()),
+            session: None,
+            app: App::Chorus,
+        };
+        let events = vec![
+            signed_up(ANN, "ann"),
+            requested.into(),
+            email_changed(NEW, true),
+            email_changed("third@example.org", false),
+            password_changed(PasswordChangeReason::Chosen),
+        ];
+        let told = mails(&history(events));
+        let told: Vec<_> =
+            told.iter().map(|(at, template, to)| (*at, *template, to.as_str())).skip(1).collect();
+        assert_eq!(
+            told,
+            [
+                (2, MailTemplate::EmailChangeConfirmation, NEW),
+                (2, MailTemplate::EmailChangeNotice, "ann@example.org"),
+                (3, MailTemplate::EmailChanged, "ann@example.org"),
+                (4, MailTemplate::EmailChanged, NEW),
+                (4, MailTemplate::EmailVerification, "third@example.org"),
+                (5, MailTemplate::PasswordChanged, "third@example.org"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_link_is_made_from_what_its_event_says() {
+        let reset = PasswordResetRequested { user: ANN, request: request(9), app: App::Instamern };
+        let history = history(vec![signed_up(ANN, "ann"), reset.into(), email_changed(NEW, false)]);
+        let links: Vec<_> =
+            history.iter().flat_map(wishes).filter_map(|wish| addressee(&history, &wish)?.link).collect();
+        let id = |n| Uuid::from_u128(n);
+        assert_eq!(
+            links,
+            [
+                (LinkPurpose::VerifyEmail, id(1)),
+                (LinkPurpose::ResetPassword, id(9)),
+                (LinkPurpose::VerifyEmail, id(3))
+            ]
+        );
+        let reset = addressee(&history, &wishes(&history[1])[0]).unwrap();
+        assert_eq!((reset.app, reset.address.as_str()), (App::Instamern, "ann@example.org"));
+    }
+
+    #[test]
+    fn a_password_hashed_anew_is_nobodys_news_and_who_is_erased_gets_nothing() {
+        let events = vec![signed_up(ANN, "ann"), password_changed(PasswordChangeReason::Rehashed)];
+        assert_eq!(mails(&history(events)).len(), 1);
+        let events = vec![signed_up(ANN, "ann"), verified(), Erased { user: ANN }.into()];
+        assert_eq!(mails(&history(events)), []);
+    }
+
+    #[test]
+    fn a_mail_is_of_use_as_long_as_its_link_or_a_day() {
+        let history = history(vec![
+            signed_up(ANN, "ann"),
+            PasswordResetRequested { user: ANN, request: request(9), app: App::Chorus }.into(),
+            password_changed(PasswordChangeReason::Reset),
+        ]);
+        let lifetimes: Vec<_> =
+            history.iter().flat_map(wishes).map(|wish| (wish.deadline() - wish.time).num_minutes()).collect();
+        assert_eq!(lifetimes, [24 * 60, 10, 24 * 60]);
+    }
+}

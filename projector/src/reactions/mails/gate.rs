@@ -1,0 +1,113 @@
+//! Keeps mails from a mail service that is out: while it is, one at a time tries, and the others wait.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::checkpoint::growing;
+
+/// How long the gate stays shut after failures in a row, growing from the first to the second.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+
+/// Open as long as mails are taken.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    state: Mutex<State>,
+    opened: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    failures: u32,
+    shut_until: Option<Instant>,
+}
+
+impl Gate {
+    /// Waits until a mail may try. After a pause the first to pass is alone, for so long or until it has told how it
+    /// went.
+    pub(super) async fn pass(&self, alone_for: Duration) {
+        loop {
+            let opened = self.opened.notified();
+            let Err(until) = self.state().pass(Instant::now(), alone_for) else { return };
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => {}
+                () = opened => {}
+            }
+        }
+    }
+
+    /// The mail service has answered sensibly.
+    pub(super) fn open(&self) {
+        *self.state() = State::default();
+        self.opened.notify_waiters();
+    }
+
+    /// The mail service took nothing.
+    pub(super) fn shut(&self) {
+        self.state().shut(Instant::now());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// # Errors
+    /// When to try again.
+    fn pass(&mut self, now: Instant, alone_for: Duration) -> Result<(), Instant> {
+        match self.shut_until {
+            None => Ok(()),
+            Some(until) if until <= now => {
+                self.shut_until = Some(now + alone_for);
+                Ok(())
+            }
+            Some(until) => Err(until),
+        }
+    }
+
+    fn shut(&mut self, now: Instant) {
+        self.shut_until = Some(now + growing(PAUSE, self.failures));
+        self.failures += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALONE: Duration = Duration::from_secs(15);
+
+    #[test]
+    fn while_the_mail_service_is_out_one_mail_at_a_time_tries() {
+        let (mut state, now) = (State::default(), Instant::now());
+        assert_eq!((state.pass(now, ALONE), state.pass(now, ALONE)), (Ok(()), Ok(())));
+        state.shut(now);
+        let until = state.pass(now, ALONE).unwrap_err();
+        assert!(until > now && until <= now + PAUSE.0);
+        assert_eq!(state.pass(until, ALONE), Ok(()));
+        // The one that passed has not told yet; one that never tells does not keep the gate shut.
+        assert_eq!(state.pass(until, ALONE), Err(until + ALONE));
+        assert_eq!(state.pass(until + ALONE, ALONE), Ok(()));
+    }
+
+    #[test]
+    fn pauses_grow_to_their_limit() {
+        let (mut state, now) = (State::default(), Instant::now());
+        for _ in 0..100 {
+            state.shut(now);
+        }
+        let until = state.pass(now, ALONE).unwrap_err();
+        assert!((PAUSE.1 / 2..=PAUSE.1).contains(&(until - now)));
+    }
+
+    #[tokio::test]
+    async fn who_waits_passes_when_it_opens() {
+        let gate = Gate::default();
+        gate.state().shut_until = Some(Instant::now() + Duration::from_hours(1));
+        tokio::join!(gate.pass(ALONE), async { gate.open() });
+        assert!(gate.state().shut_until.is_none());
+    }
+}

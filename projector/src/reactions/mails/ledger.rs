@@ -1,0 +1,405 @@
+//! One mail, from the wish to its outcome. Its subject in the log is the ledger: reserved before it is handed over,
+//! settled after. Where a reservation has no outcome, nobody knows whether the mail was sent: one with a link is sent
+//! again, since twice is better than not at all; one that only tells something is given up.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use events::{
+    AppendError, Draft, Event, EventId, Freshness, LogError, MailEvent, MailFailed, MailGivenUp,
+    MailGivenUpReason, MailReserved, MailSent, Personal, Position, ProfileEvent, Recorded, SessionEvent,
+    SessionId, Subject, time_ordered_id,
+};
+use serde_json::json;
+use service::telemetry::with_causes;
+use tokio_util::sync::CancellationToken;
+use views::sessions::{BY_USER, Session};
+use views::{Query, StoreError, ViewStoreExt};
+
+use super::due::{Addressee, Wish, addressee};
+use super::letters::{Letter, Written};
+use super::{Mails, NAME};
+use crate::checkpoint::{Pause, growing};
+use crate::mail::{Failure, Mail, MailError};
+use crate::reactions::mailboxes::takes_no_mail;
+
+/// How long the mail service may take for one mail; less than a process has for its end.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(15);
+/// A reservation older than this has no outcome any more: its worker is gone. Longer than the limit above by what the
+/// clocks of two machines may differ.
+const UNSETTLED_AFTER: TimeDelta = TimeDelta::seconds(60);
+/// Pause between attempts at one mail, growing from the first to the second: a day holds 35 attempts at most.
+const RETRY_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(1));
+/// How long to wait at a time for the view of sessions.
+const VIEW_BOUND: Duration = Duration::from_secs(5);
+/// How many of a user's sessions of either kind are looked at for a device, the newest first.
+const SESSIONS_LOOKED_AT: usize = 200;
+
+/// What became of a wish in this process.
+pub(super) enum Settled {
+    /// It was sent or given up, or was not due.
+    Done,
+    /// The process ends, or another worker has taken over.
+    Halted,
+    /// It cannot be settled; why.
+    Parked(String),
+}
+
+/// What keeps from settling a mail now.
+enum Trouble {
+    /// It passes.
+    Outage(Box<dyn std::error::Error + Send + Sync>),
+    Lasting(String),
+}
+
+impl From<LogError> for Trouble {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Unavailable(_) => Self::Outage(error.into()),
+            LogError::Corrupt { .. } => Self::Lasting(with_causes(&error)),
+        }
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => Self::Outage(error.into()),
+            StoreError::Corrupt(_) => Self::Lasting(with_causes(&error)),
+        }
+    }
+}
+
+/// What comes after one look at the ledger.
+enum Next {
+    Settled(Settled),
+    LookAgain,
+}
+
+const DONE: Next = Next::Settled(Settled::Done);
+const HALTED: Next = Next::Settled(Settled::Halted);
+
+/// Where the ledger stands for a mail that is to be sent.
+#[derive(Clone, Copy)]
+struct Entry {
+    expected: Position,
+    attempts: u32,
+}
+
+impl Mails {
+    /// Brings one mail to its outcome, however long it takes.
+    pub(super) async fn settle(&self, wish: &Wish, halt: &CancellationToken) -> Settled {
+        let mut pause = Pause::default();
+        loop {
+            match self.look(wish, halt).await {
+                Ok(Next::Settled(settled)) => return settled,
+                Ok(Next::LookAgain) => pause = Pause::default(),
+                Err(Trouble::Outage(error)) => {
+                    let waited = halt.run_until_cancelled(pause.wait_out(NAME, &*error)).await;
+                    if waited.is_none() {
+                        return Settled::Halted;
+                    }
+                }
+                Err(Trouble::Lasting(problem)) => return Settled::Parked(problem),
+            }
+        }
+    }
+
+    /// Looks at the ledger and takes the next step.
+    async fn look(&self, wish: &Wish, halt: &CancellationToken) -> Result<Next, Trouble> {
+        let last = self.parts.log.last(&[wish.subject()], Freshness::Latest).await?.pop().flatten();
+        let (entry, not_before, unknown) = match &last {
+            None => (Entry { expected: Position::START, attempts: 0 }, None, false),
+            Some(Recorded { position, envelope, event: Event::Mail(event) }) => {
+                let entry = |attempts| Entry { expected: *position, attempts };
+                match event {
+                    MailEvent::MailSent(_) | MailEvent::MailGivenUp(_) => return Ok(DONE),
+                    MailEvent::MailReserved(e) => {
+                        (entry(e.attempt), Some(envelope.time + UNSETTLED_AFTER), true)
+                    }
+                    MailEvent::MailFailed(e) => {
+                        let pause = TimeDelta::from_std(growing(RETRY_PAUSE, e.attempt)).unwrap_or_default();
+                        (entry(e.attempt), Some(envelope.time + pause), false)
+                    }
+                }
+            }
+            Some(other) => {
+                return Err(Trouble::Lasting(format!("{} stands in the ledger", other.envelope.event_type)));
+            }
+        };
+        let history = self.parts.log.read(Subject::Account(wish.user), Position::START).await?;
+        let Some(addressee) = addressee(&history, wish) else { return Ok(DONE) };
+        let now = self.parts.clock.now();
+        if let Some(not_before) = not_before.filter(|time| *time > now) {
+            // Whoever has reserved it settles it meanwhile; a link may expire meanwhile.
+            let wait = if unknown { not_before } else { not_before.min(wish.deadline()) } - now;
+            let wait = wait.to_std().unwrap_or_default();
+            return Ok(match halt.run_until_cancelled(tokio::time::sleep(wait)).await {
+                Some(()) => Next::LookAgain,
+                None => HALTED,
+            });
+        }
+        if unknown && wish.template.link_lifetime().is_none() {
+            return self.give_up(wish, entry, MailGivenUpReason::Unknown, "").await;
+        }
+        let mut device = None;
+        if let Some(session) = wish.session {
+            // Nobody looks through a log of years for devices that were new then.
+            if now >= wish.deadline() && entry.attempts == 0 {
+                return Ok(DONE);
+            }
+            device = self.device(wish, session).await?;
+            let Some(device) = &device else { return Ok(DONE) };
+            if entry.attempts == 0 {
+                let Some(is_new) = halt.run_until_cancelled(self.is_new(wish, device)).await else {
+                    return Ok(HALTED);
+                };
+                if !is_new? {
+                    return Ok(DONE);
+                }
+            }
+        }
+        if now >= wish.deadline() {
+            return self.give_up(wish, entry, MailGivenUpReason::TooLate, "").await;
+        }
+        let Written { subject, html, text } = self.write(wish, &addressee, device.as_deref()).await?;
+        let mail = Mail {
+            event: wish.event,
+            template: wish.template,
+            to: addressee.address,
+            subject,
+            text,
+            html,
+            date: now,
+        };
+        self.hand_over(wish, entry, mail, halt).await
+    }
+
+    async fn write(&self, wish: &Wish, to: &Addressee, device: Option<&str>) -> Result<Written, Trouble> {
+        let profile = self.parts.log.read(Subject::Profile(wish.user), Position::START).await?;
+        let edited = profile.iter().rev().find_map(|recorded| {
+            let Event::Profile(ProfileEvent::ProfileEdited(event)) = &recorded.event else { return None };
+            event.details.open()
+        });
+        let keys = self.parts.log.keys();
+        let letter = Letter {
+            template: wish.template,
+            app: to.app,
+            firstname: edited.map_or(&to.firstname, |details| &details.firstname),
+            token: to.link.map(|(purpose, request)| keys.mailed_token(purpose, wish.user, request).reveal()),
+            happened: wish.time,
+            device,
+        };
+        letter.write(&self.parts.urls).map_err(|error| Trouble::Lasting(error.to_string()))
+    }
+
+    /// Reserves the mail and hands it over, once the mail service takes mail and has room.
+    async fn hand_over(
+        &self,
+        wish: &Wish,
+        entry: Entry,
+        mail: Mail,
+        halt: &CancellationToken,
+    ) -> Result<Next, Trouble> {
+        let recipient = self.parts.log.keys().claim_hash(&mail.to);
+        let mailbox =
+            self.parts.log.last(&[Subject::Mailbox(recipient)], Freshness::Latest).await?.pop().flatten();
+        if mailbox.is_some_and(|last| takes_no_mail(&last.event)) {
+            return self
+                .give_up(wish, entry, MailGivenUpReason::Suppressed, "it has bounced or complained")
+                .await;
+        }
+        let left = (wish.deadline() - self.parts.clock.now()).to_std().unwrap_or_default();
+        let turn = async {
+            let room = self.handing_over.acquire().await;
+            self.gate.pass(HAND_OVER_LIMIT).await;
+            room
+        };
+        let _room = tokio::select! {
+            () = halt.cancelled() => return Ok(HALTED),
+            () = tokio::time::sleep(left) => return Ok(Next::LookAgain),
+            room = turn => room,
+        };
+        match tokio::time::timeout(HAND_OVER_LIMIT, self.parts.mailer.is_suppressed(&mail.to)).await {
+            Ok(Ok(true)) => {
+                self.gate.open();
+                let said = "the mail service sends nothing there";
+                return self.give_up(wish, entry, MailGivenUpReason::Suppressed, said).await;
+            }
+            Ok(Ok(false)) => {}
+            // The mail service looks at its list by itself before it sends.
+            Ok(Err(MailError { code, .. })) => {
+                tracing::debug!(code, "the list of suppressed addresses was not told");
+            }
+            Err(_) => tracing::debug!("the list of suppressed addresses was not told in time"),
+        }
+        let attempt = entry.attempts + 1;
+        let (event, template, user) = (wish.event, wish.template, wish.user);
+        let reserved = MailReserved { event, template, user, recipient, attempt };
+        let Some(reserved) = self.append(wish, reserved.into(), entry.expected).await? else {
+            // Somebody else is faster.
+            return Ok(Next::LookAgain);
+        };
+        let entry = Entry { expected: reserved, attempts: attempt };
+        let no_answer = || MailError::new(Failure::Unknown, "no answer in time", "");
+        let sent = tokio::time::timeout(HAND_OVER_LIMIT, self.parts.mailer.send(&mail)).await;
+        self.outcome(wish, entry, sent.unwrap_or_else(|_| Err(no_answer()))).await
+    }
+
+    async fn outcome(
+        &self,
+        wish: &Wish,
+        entry: Entry,
+        outcome: Result<String, MailError>,
+    ) -> Result<Next, Trouble> {
+        let (event, template, user) = (wish.event, wish.template, wish.user);
+        let count =
+            |what: &'static str| metrics::counter!(what, "template" => template.as_str()).increment(1);
+        match outcome {
+            Ok(message_id) => {
+                self.gate.open();
+                count("chorus_mails_sent_total");
+                let sent = MailSent { event, template, user, message_id };
+                self.record(wish, sent.into(), entry.expected).await
+            }
+            Err(MailError { failure: Failure::Refused, code, detail }) => {
+                self.gate.open();
+                tracing::warn!(%event, %template, code, "a mail was refused and is parked");
+                self.give_up(wish, entry, MailGivenUpReason::Refused, &detail).await
+            }
+            Err(MailError { failure: Failure::Unavailable, code, detail }) => {
+                self.gate.shut();
+                count("chorus_mails_failed_total");
+                tracing::warn!(%event, %template, code, attempt = entry.attempts, "a mail failed; it is tried again");
+                let error = Personal::Open(detail);
+                let failed = MailFailed { event, template, user, attempt: entry.attempts, error };
+                self.record(wish, failed.into(), entry.expected).await.map(|_| Next::LookAgain)
+            }
+            Err(MailError { failure: Failure::Unknown, code, detail }) => {
+                self.gate.shut();
+                count("chorus_mails_failed_total");
+                tracing::warn!(%event, %template, code, "nobody knows whether a mail was sent");
+                if template.link_lifetime().is_none() {
+                    return self.give_up(wish, entry, MailGivenUpReason::Unknown, &detail).await;
+                }
+                let error = Personal::Open(detail);
+                let failed = MailFailed { event, template, user, attempt: entry.attempts, error };
+                self.record(wish, failed.into(), entry.expected).await.map(|_| Next::LookAgain)
+            }
+        }
+    }
+
+    async fn give_up(
+        &self,
+        wish: &Wish,
+        entry: Entry,
+        reason: MailGivenUpReason,
+        said: &str,
+    ) -> Result<Next, Trouble> {
+        let (event, template, user) = (wish.event, wish.template, wish.user);
+        metrics::counter!(
+            "chorus_mails_given_up_total", "template" => template.as_str(), "reason" => reason.as_str()
+        )
+        .increment(1);
+        tracing::info!(%event, %template, ?reason, "a mail is given up");
+        let error = Personal::Open(said.to_owned());
+        let given_up = MailGivenUp { event, template, user, reason, attempts: entry.attempts, error };
+        self.record(wish, given_up.into(), entry.expected).await
+    }
+
+    /// Appends an outcome, and does not let go before it stands: without it, the mail counts as half-way.
+    async fn record(&self, wish: &Wish, outcome: Event, expected: Position) -> Result<Next, Trouble> {
+        let mut pause = Pause::default();
+        loop {
+            match self.append(wish, outcome.clone(), expected).await {
+                Ok(Some(_)) => return Ok(DONE),
+                Ok(None) => return Ok(Next::LookAgain),
+                Err(LogError::Unavailable(cause)) => {
+                    pause.wait_out(NAME, &LogError::Unavailable(cause)).await;
+                }
+                Err(error) => {
+                    // Who has been erased meanwhile gets no more mail, and nothing of theirs can be written.
+                    let history = self.parts.log.read(Subject::Account(wish.user), Position::START).await?;
+                    return match addressee(&history, wish) {
+                        None => Ok(DONE),
+                        Some(_) => Err(error.into()),
+                    };
+                }
+            }
+        }
+    }
+
+    /// None where the ledger has moved.
+    async fn append(
+        &self,
+        wish: &Wish,
+        event: Event,
+        expected: Position,
+    ) -> Result<Option<Position>, LogError> {
+        let now = self.parts.clock.now();
+        let draft = Draft {
+            id: EventId::new(time_ordered_id(now)),
+            time: now,
+            actor: None,
+            correlation: wish.correlation,
+            causation: Some(wish.event),
+            traceparent: None,
+            event,
+        };
+        match self.parts.log.append(draft, expected).await {
+            Ok(position) => Ok(Some(position)),
+            Err(AppendError::Conflict) => Ok(None),
+            Err(AppendError::Log(error)) => Err(error),
+        }
+    }
+
+    /// What somebody logged in with.
+    async fn device(&self, wish: &Wish, session: SessionId) -> Result<Option<String>, Trouble> {
+        let session = self.parts.log.read(Subject::Session(wish.user, session), Position::START).await?;
+        let client = session.iter().find_map(|recorded| {
+            let Event::Session(SessionEvent::SessionStarted(event)) = &recorded.event else { return None };
+            event.client.open()
+        });
+        Ok(client.map(|client| client.device.clone()))
+    }
+
+    /// Whether there were sessions before, and none of them had this device.
+    async fn is_new(&self, wish: &Wish, device: &str) -> Result<bool, Trouble> {
+        while !self.parts.board.passed_by(&[views::sessions::VIEW.name], wish.position, VIEW_BOUND).await {
+            if self.parts.clock.now() >= wish.deadline() {
+                return Ok(false);
+            }
+        }
+        let mut earlier = Vec::new();
+        for ended in [false, true] {
+            let equals = vec![json!(wish.user), json!(ended)];
+            let query = Query::new(&views::sessions::VIEW, &BY_USER, equals, SESSIONS_LOOKED_AT);
+            let page = self.parts.store.page_of::<Session>(query).await?;
+            earlier
+                .extend(page.documents.into_iter().filter(|s| s.position.unsigned_abs() < wish.position.0));
+        }
+        let known =
+            earlier.iter().any(|session| without_versions(&session.device) == without_versions(device));
+        Ok(!earlier.is_empty() && !known)
+    }
+}
+
+/// A device as it goes on through its updates.
+fn without_versions(device: &str) -> String {
+    device.chars().filter(|c| !c.is_ascii_digit() && !matches!(c, '.' | '_')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_stays_the_same_device_through_its_updates() {
+        let firefox = |version| {
+            format!("Mozilla/5.0 (X11; Linux x86_64; rv:{version}) Gecko/20100101 Firefox/{version}")
+        };
+        assert_eq!(without_versions(&firefox("128.0")), without_versions(&firefox("131.0.2")));
+        let on_windows = firefox("128.0").replace("X11; Linux x86_64", "Windows NT 10.0");
+        assert_ne!(without_versions(&firefox("128.0")), without_versions(&on_windows));
+    }
+}

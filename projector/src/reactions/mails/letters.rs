@@ -1,0 +1,370 @@
+//! What mails say: the words here, their shape in `projector/templates`. Everything from people is escaped there.
+
+use askama::Template;
+use chrono::{DateTime, Utc};
+use events::{App, MailTemplate};
+use service::config::MailSettings;
+
+/// Longest name or device that a mail repeats, in characters.
+const REPEATED_LIMIT: usize = 120;
+
+/// What the links in mails begin with, for each app; without a slash at the end.
+#[derive(Debug, Clone)]
+pub struct AppUrls {
+    pub chorus: String,
+    pub instamern: String,
+    pub spotifymern: String,
+}
+
+impl AppUrls {
+    pub fn of(settings: &MailSettings, public_url: &str) -> Self {
+        let whole = |url: &str| url.trim_end_matches('/').to_owned();
+        Self {
+            chorus: settings.app_url(public_url),
+            instamern: whole(&settings.instamern_url),
+            spotifymern: whole(&settings.spotifymern_url),
+        }
+    }
+
+    fn base(&self, app: App) -> &str {
+        match app {
+            App::Chorus => &self.chorus,
+            App::Instamern => &self.instamern,
+            App::Spotifymern => &self.spotifymern,
+        }
+    }
+
+    /// Where a link with a token leads. Of the other apps' pages only InstaMERN's for a new password takes one.
+    fn with_token(&self, app: App, template: MailTemplate, token: &str) -> Option<String> {
+        let (base, page) = match (template, app) {
+            (MailTemplate::PasswordReset, App::Instamern) => (&self.instamern, "reset-password"),
+            (MailTemplate::PasswordReset, _) => (&self.chorus, "reset-password"),
+            (MailTemplate::EmailVerification, _) => (&self.chorus, "verify-email"),
+            (MailTemplate::EmailChangeConfirmation, _) => (&self.chorus, "confirm-email"),
+            (
+                MailTemplate::Welcome
+                | MailTemplate::PasswordChanged
+                | MailTemplate::EmailChangeNotice
+                | MailTemplate::EmailChanged
+                | MailTemplate::NewDevice,
+                _,
+            ) => return None,
+        };
+        Some(format!("{base}/{page}/{token}"))
+    }
+}
+
+/// All that a mail is made from.
+pub(super) struct Letter<'a> {
+    pub(super) template: MailTemplate,
+    pub(super) app: App,
+    pub(super) firstname: &'a str,
+    /// For its link.
+    pub(super) token: Option<String>,
+    /// When what it tells happened.
+    pub(super) happened: DateTime<Utc>,
+    /// The device that somebody has logged in with, as it calls itself.
+    pub(super) device: Option<&'a str>,
+}
+
+/// A mail as it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) subject: String,
+    pub(super) html: String,
+    pub(super) text: String,
+}
+
+struct Button {
+    label: &'static str,
+    url: String,
+}
+
+#[derive(Template)]
+#[template(path = "mail.html")]
+struct Html<'a> {
+    from: &'a str,
+    heading: &'a str,
+    greeting: &'a str,
+    paragraphs: &'a [String],
+    button: Option<&'a Button>,
+    validity: Option<&'a str>,
+    why: &'a str,
+    not_you: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "mail.txt")]
+struct Text<'a> {
+    from: &'a str,
+    heading: &'a str,
+    greeting: &'a str,
+    paragraphs: &'a [String],
+    button: Option<&'a Button>,
+    validity: Option<&'a str>,
+    why: &'a str,
+    not_you: &'a str,
+}
+
+/// The words of one mail.
+struct Words {
+    subject: String,
+    paragraphs: Vec<String>,
+    button: Option<&'static str>,
+    why: String,
+    not_you: &'static str,
+}
+
+const IGNORE_IT: &str =
+    "If this was not you, you can ignore this mail: nothing happens unless the link is opened.";
+const SECURE_IT: &str = "If this was not you, somebody else may have your password: set a new one at once, and end all other sessions.";
+
+impl Letter<'_> {
+    /// # Errors
+    /// If a template cannot be filled in.
+    pub(super) fn write(&self, urls: &AppUrls) -> Result<Written, askama::Error> {
+        let from = name(self.app);
+        let Words { subject, paragraphs, button, why, not_you } = self.words();
+        let greeting = match one_line(self.firstname) {
+            none if none.is_empty() => "Hello 👋".to_owned(),
+            firstname => format!("Hello, {firstname} 👋"),
+        };
+        let url = match &self.token {
+            Some(token) => urls.with_token(self.app, self.template, token),
+            None => Some(format!("{}/", urls.base(self.app))),
+        };
+        let button = button.zip(url).map(|(label, url)| Button { label, url });
+        let validity = self.template.link_lifetime().map(|lifetime| {
+            let (minutes, until) = (lifetime.num_minutes(), moment(self.happened + lifetime));
+            let length =
+                if minutes < 120 { format!("{minutes} minutes") } else { format!("{} hours", minutes / 60) };
+            format!("The link works once, and for {length}: until {until}.")
+        });
+        let (heading, button, validity) = (subject.as_str(), button.as_ref(), validity.as_deref());
+        let (greeting, paragraphs, why) = (greeting.as_str(), paragraphs.as_slice(), why.as_str());
+        let html = Html { from, heading, greeting, paragraphs, button, validity, why, not_you }.render()?;
+        let text = Text { from, heading, greeting, paragraphs, button, validity, why, not_you }.render()?;
+        Ok(Written { subject, html, text })
+    }
+
+    #[expect(clippy::too_many_lines, reason = "a list of texts")]
+    fn words(&self) -> Words {
+        let (app, when) = (name(self.app), moment(self.happened));
+        let you_have = format!("You get this mail because you have an account at {app}.");
+        let words = |subject: &str, paragraph: String, button, why: String, not_you| Words {
+            subject: subject.to_owned(),
+            paragraphs: vec![paragraph],
+            button,
+            why,
+            not_you,
+        };
+        match (self.template, self.app) {
+            (MailTemplate::EmailVerification, _) => words(
+                "Confirm your email address",
+                format!(
+                    "Please confirm that this address is yours, so that {app} can reach you when it matters."
+                ),
+                Some("Confirm this address"),
+                format!(
+                    "You get this mail because this address was given for an account at {app}, on {when}."
+                ),
+                IGNORE_IT,
+            ),
+            // The subjects of these two are spelt as the apps spell them.
+            (MailTemplate::Welcome, App::Instamern) => words(
+                "Wellcome to InstaMERN",
+                "We're glad to have you! 🥳".to_owned(),
+                Some("Open InstaMERN"),
+                "You get this mail because somebody has signed up at InstaMERN with this address.".to_owned(),
+                "If this was not you, you can ignore this mail.",
+            ),
+            (MailTemplate::Welcome, App::Spotifymern) => words(
+                "Wellcome to SpotifyMERN",
+                "We're glad to have you! 🥳".to_owned(),
+                Some("Open SpotifyMERN"),
+                "You get this mail because somebody has signed up at SpotifyMERN with this address."
+                    .to_owned(),
+                "If this was not you, you can ignore this mail.",
+            ),
+            (MailTemplate::Welcome, App::Chorus) => words(
+                "Welcome to Chorus",
+                "Your address is confirmed and your account is ready. We're glad to have you!".to_owned(),
+                Some("Open Chorus"),
+                you_have,
+                "If this was not you, you can ignore this mail.",
+            ),
+            (MailTemplate::PasswordReset, _) => words(
+                "Reset your password",
+                format!(
+                    "We received a request to reset your password for your {app} account. To proceed with the password \
+                     reset, please click on the link below."
+                ),
+                Some("Reset your password"),
+                format!("You get this mail because a new password was asked for at {app}, on {when}."),
+                "If this was not you, you can ignore this mail: your password stays as it is.",
+            ),
+            (MailTemplate::PasswordChanged, _) => words(
+                "Your password has changed",
+                format!(
+                    "The password of your {app} account was changed on {when}. All other sessions have ended."
+                ),
+                None,
+                you_have,
+                SECURE_IT,
+            ),
+            (MailTemplate::EmailChangeConfirmation, _) => words(
+                "Confirm your new email address",
+                format!("Please confirm that this is to be the new address of your {app} account."),
+                Some("Confirm this address"),
+                format!(
+                    "You get this mail because this address was given for an account at {app}, on {when}."
+                ),
+                IGNORE_IT,
+            ),
+            (MailTemplate::EmailChangeNotice, _) => words(
+                "Another email address was asked for",
+                format!(
+                    "Somebody who is logged in to your {app} account asked on {when} that it gets another email address. \
+                     It stays as it is until the new address is confirmed."
+                ),
+                None,
+                you_have,
+                SECURE_IT,
+            ),
+            (MailTemplate::EmailChanged, _) => words(
+                "Your email address has changed",
+                format!(
+                    "Your {app} account has another email address since {when}. This one gets no more mail for it."
+                ),
+                None,
+                format!("You get this mail because this was the address of an account at {app}."),
+                SECURE_IT,
+            ),
+            (MailTemplate::NewDevice, _) => {
+                let device = one_line(self.device.unwrap_or_default());
+                let device = if device.is_empty() { "It did not say what it is".to_owned() } else { device };
+                let mut words = words(
+                    "A new device has logged in",
+                    format!(
+                        "Somebody logged in to your {app} account on {when}, with a device not seen there before:"
+                    ),
+                    None,
+                    you_have,
+                    SECURE_IT,
+                );
+                words.paragraphs.push(device);
+                words
+            }
+        }
+    }
+}
+
+const fn name(app: App) -> &'static str {
+    match app {
+        App::Chorus => "Chorus",
+        App::Instamern => "InstaMERN",
+        App::Spotifymern => "SpotifyMERN",
+    }
+}
+
+fn moment(time: DateTime<Utc>) -> String {
+    time.format("%-d %B %Y, %H:%M UTC").to_string()
+}
+
+/// What somebody wrote, on one line and not too long: a name must not look like a paragraph of ours.
+fn one_line(text: &str) -> String {
+    let plain: String =
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REPEATED_LIMIT).collect();
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const APPS: [App; 3] = [App::Chorus, App::Instamern, App::Spotifymern];
+    const TOKEN: &str = "0000000000000000000000000000000a0123456789abcdef0123456789abcdef";
+
+    fn written(template: MailTemplate, app: App, firstname: &str, device: &str) -> Written {
+        let urls = AppUrls {
+            chorus: "https://chorus.example".into(),
+            instamern: "https://instamern.netlify.app".into(),
+            spotifymern: "https://spotifymern.vercel.app".into(),
+        };
+        let letter = Letter {
+            template,
+            app,
+            firstname,
+            token: template.link_lifetime().map(|_| TOKEN.to_owned()),
+            happened: DateTime::from_timestamp_secs(1_800_000_000).unwrap(),
+            device: Some(device),
+        };
+        letter.write(&urls).unwrap()
+    }
+
+    #[test]
+    fn each_mail_reads_as_it_should_in_the_words_of_each_app() {
+        for &template in MailTemplate::ALL {
+            for app in APPS {
+                let Written { subject, html, text } = written(template, app, "Ann", "Firefox on Linux");
+                // Where an app has no words of its own, the mail says its name.
+                let own = matches!(template, MailTemplate::Welcome | MailTemplate::PasswordReset);
+                if app == App::Chorus || own {
+                    let app = name(app).to_lowercase();
+                    insta::assert_snapshot!(
+                        format!("{template}.{app}.txt"),
+                        format!("Subject: {subject}\n\n{text}")
+                    );
+                    insta::assert_snapshot!(format!("{template}.{app}.html"), html);
+                } else {
+                    assert!(
+                        html.matches(name(app)).count() >= 3 && !html.contains("Chorus"),
+                        "{template} {app:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_link_leads_to_the_page_that_takes_its_token() {
+        for (template, app, link) in [
+            (MailTemplate::PasswordReset, App::Instamern, "https://instamern.netlify.app/reset-password/"),
+            (MailTemplate::PasswordReset, App::Spotifymern, "https://chorus.example/reset-password/"),
+            (MailTemplate::PasswordReset, App::Chorus, "https://chorus.example/reset-password/"),
+            (MailTemplate::EmailVerification, App::Instamern, "https://chorus.example/verify-email/"),
+            (MailTemplate::EmailChangeConfirmation, App::Chorus, "https://chorus.example/confirm-email/"),
+        ] {
+            let Written { html, text, .. } = written(template, app, "Ann", "");
+            assert!(text.contains(&format!("\n{link}{TOKEN}\n")), "{text}");
+            assert_eq!(html.matches(&format!("href=\"{link}{TOKEN}\"")).count(), 2, "{html}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_wrote_is_no_markup_and_no_line_of_its_own() {
+        let name = "<b>Ann</b>\"\r\nBcc: eve@example.org";
+        let device = "<script>alert('x')</script>\n\nOpen https://evil.example";
+        let Written { subject, html, text } = written(MailTemplate::NewDevice, App::Chorus, name, device);
+        assert!(!html.contains("<b>") && !html.contains("<script>"), "{html}");
+        assert!(!subject.contains("Ann"));
+        assert!(text.contains("\nHello, <b>Ann</b>\" Bcc: eve@example.org 👋\n"), "{text}");
+        assert!(text.contains("\n<script>alert('x')</script> Open https://evil.example\n"), "{text}");
+        let long = written(MailTemplate::Welcome, App::Chorus, &"x".repeat(5000), "").text;
+        assert!(long.lines().all(|line| line.chars().count() < REPEATED_LIMIT + 20), "{long}");
+        assert!(written(MailTemplate::Welcome, App::Chorus, " \n", "").text.contains("\nHello 👋\n"));
+    }
+
+    #[test]
+    fn a_mail_loads_nothing_and_has_a_text_as_good_as_its_html() {
+        for &template in MailTemplate::ALL {
+            let Written { html, text, .. } = written(template, App::Chorus, "Ann", "Firefox");
+            for loads in ["<img", "src=", "url(", "<link", "<script"] {
+                assert!(!html.contains(loads), "{template} has {loads}");
+            }
+            assert!(html.contains("lang=\"en\"") && html.contains("If this was not you"), "{html}");
+            assert!(text.contains("Chorus") && text.contains("If this was not you"), "{text}");
+            assert_eq!(text.contains("works once"), template.link_lifetime().is_some(), "{template}");
+        }
+    }
+}

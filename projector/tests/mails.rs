@@ -1,0 +1,487 @@
+//! The mail reaction on a real log and view store, with an outbox and with SES over HTTP: what is sent once, whatever
+//! fails in between.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use events::{
+    App, ClaimHash, Client, Draft, Erased, Event, EventId, Freshness, MailBounced, MailEvent,
+    MailGivenUpReason, MailReserved, MailTemplate, MailboxEvent, MailedRequestId, MasterKeys, NewPerson,
+    PasswordChangeReason, PasswordChanged, PasswordResetRequested, Personal, Position, ProgressBoard,
+    Recorded, SealedLog, SessionId, SessionStarted, SignedUp, Subject, UserId, open_sealed,
+};
+use projector::mail::Way;
+use projector::projections::Sessions;
+use projector::reactions::{mailboxes, mails};
+use projector::{Projector, Statuses};
+use service::clock::{self, Clock};
+use service::shutdown::Tasks;
+use tests::cable::Cable;
+use tests::inbox::{ReceivedMail, outbox, taken_by_ses};
+use tests::servers::{MotoServer, SENDER};
+use uuid::Uuid;
+use views::{SqliteViews, ViewStore};
+
+/// How long a state is waited for: longer than an unanswered mail takes.
+const LIMIT: Duration = Duration::from_mins(1);
+const POLL: Duration = Duration::from_millis(10);
+
+const ANN: UserId = user(0xa);
+
+const fn user(n: u128) -> UserId {
+    UserId::new(Uuid::from_u128(n))
+}
+
+fn now() -> DateTime<Utc> {
+    clock::SystemClock.now()
+}
+
+fn any_id() -> Uuid {
+    Uuid::from_u128(rand::random())
+}
+
+struct World {
+    log: SealedLog,
+    folder: tempfile::TempDir,
+}
+
+/// One process that sends mail.
+struct Worker {
+    tasks: Tasks,
+    store: Arc<dyn ViewStore>,
+    statuses: Statuses,
+}
+
+impl Worker {
+    async fn stop(self) {
+        assert!(self.tasks.stop().await, "a task did not end");
+    }
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = MasterKeys::parse(&MasterKeys::generate()).unwrap();
+        let setting = format!("sqlite:{}", folder.path().join("events.db").display());
+        Self { log: open_sealed(&setting, None, &keys).await.unwrap(), folder }
+    }
+
+    fn outbox_folder(&self) -> PathBuf {
+        self.folder.path().join("outbox")
+    }
+
+    async fn worker(&self) -> Worker {
+        self.worker_by(&format!("outbox:{}", self.outbox_folder().display())).await
+    }
+
+    /// With stores of its own, as another process has.
+    async fn worker_by(&self, mail: &str) -> Worker {
+        let views = self.folder.path().join("views.db");
+        let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&views, views::ALL).await.unwrap());
+        let tasks = Tasks::default();
+        let (board, keep_board) = ProgressBoard::follow(&**self.log.raw());
+        tasks.spawn_until_stopping("board", keep_board);
+        let opened = Way::parse(mail, SENDER).unwrap().open().await.unwrap();
+        let projector = Projector { log: self.log.clone(), store: store.clone() };
+        projector::run(&projector, vec![Arc::new(Sessions)], &tasks);
+        if let Some(queue) = opened.feedback {
+            mailboxes::run(self.log.clone(), clock::system(), queue, &tasks);
+        }
+        let urls = mails::AppUrls {
+            chorus: "https://chorus.example".into(),
+            instamern: "https://instamern.example".into(),
+            spotifymern: "https://spotifymern.example".into(),
+        };
+        let parts = mails::Parts {
+            log: self.log.clone(),
+            store: store.clone(),
+            board,
+            mailer: opened.mailer,
+            clock: clock::system(),
+            urls,
+        };
+        let statuses = mails::run(parts, &tasks);
+        Worker { tasks, store, statuses }
+    }
+
+    /// Appends an event that happened some time ago.
+    async fn append_of(&self, ago: TimeDelta, event: impl Into<Event>) -> Recorded {
+        let event = event.into();
+        let subject = event.subject();
+        let last = self.log.last(&[subject], Freshness::Latest).await.unwrap().pop().flatten();
+        let expected = last.map(|last| last.position).unwrap_or_default();
+        let draft = Draft {
+            id: EventId::new(any_id()),
+            time: now() - ago,
+            actor: None,
+            correlation: any_id(),
+            causation: None,
+            traceparent: None,
+            event,
+        };
+        self.log.append(draft, expected).await.unwrap();
+        self.log.last(&[subject], Freshness::Latest).await.unwrap().pop().flatten().unwrap()
+    }
+
+    async fn append(&self, event: impl Into<Event>) -> Recorded {
+        self.append_of(TimeDelta::zero(), event).await
+    }
+
+    async fn sign_up(&self, user: UserId, email: &str) -> Recorded {
+        self.append(signed_up(user, email, self.log.keys().claim_hash(email))).await
+    }
+
+    async fn ledger(&self, cause: &Recorded, template: MailTemplate) -> Vec<MailEvent> {
+        let subject = Subject::Mail(cause.envelope.id, template);
+        let entries = self.log.read(subject, Position::START).await.unwrap().into_iter();
+        entries
+            .map(|entry| match entry.event {
+                Event::Mail(event) => event,
+                other => panic!("{}", other.wire_name()),
+            })
+            .collect()
+    }
+
+    /// The ledger of a mail, once it has come to its end.
+    async fn settled(&self, cause: &Recorded, template: MailTemplate) -> Vec<MailEvent> {
+        until(&format!("{template} is settled"), async || {
+            let ledger = self.ledger(cause, template).await;
+            let end = matches!(ledger.last(), Some(MailEvent::MailSent(_) | MailEvent::MailGivenUp(_)));
+            end.then_some(ledger)
+        })
+        .await
+    }
+
+    async fn sent(&self, cause: &Recorded, template: MailTemplate) {
+        let ledger = self.settled(cause, template).await;
+        assert!(matches!(ledger.last(), Some(MailEvent::MailSent(_))), "{ledger:?}");
+    }
+
+    async fn given_up(&self, cause: &Recorded, template: MailTemplate) -> MailGivenUpReason {
+        match self.settled(cause, template).await.pop() {
+            Some(MailEvent::MailGivenUp(given_up)) => given_up.reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn outbox(&self) -> Vec<ReceivedMail> {
+        outbox(&self.outbox_folder()).unwrap()
+    }
+}
+
+async fn until<T>(what: &str, found: impl AsyncFn() -> Option<T>) -> T {
+    let search = async {
+        loop {
+            match found().await {
+                Some(found) => return found,
+                None => tokio::time::sleep(POLL).await,
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, search).await.unwrap_or_else(|_| panic!("not within {LIMIT:?}: {what}"))
+}
+
+fn signed_up(user: UserId, email: &str, claim: ClaimHash) -> SignedUp {
+    let person = NewPerson {
+        username: format!("u{user}"),
+        email: email.into(),
+        password_hash: String::new(),
+        firstname: "Ann\r\nBcc: eve@example.org".into(),
+        lastname: "Lee".into(),
+    };
+    SignedUp { user, username: claim, email: claim, app: App::Chorus, person: Personal::Open(person) }
+}
+
+fn reset_requested() -> PasswordResetRequested {
+    PasswordResetRequested { user: ANN, request: MailedRequestId::new(any_id()), app: App::Instamern }
+}
+
+fn password_changed() -> PasswordChanged {
+    let password_hash = Personal::Open("$".to_owned());
+    PasswordChanged { user: ANN, password_hash, reason: PasswordChangeReason::Chosen, kept: None }
+}
+
+fn session(n: u128, device: &str) -> SessionStarted {
+    let client = Client { device: device.into(), address: "192.0.2.7".into() };
+    SessionStarted {
+        user: ANN,
+        session: SessionId::new(Uuid::from_u128(n)),
+        expires: now() + TimeDelta::days(1),
+        client: Personal::Open(client),
+    }
+}
+
+#[tokio::test]
+async fn each_mail_is_sent_once_also_with_a_view_store_that_has_forgotten_all() {
+    let world = World::new().await;
+    let joined = world.sign_up(ANN, "ann@example.org").await;
+    let worker = world.worker().await;
+    world.sent(&joined, MailTemplate::EmailVerification).await;
+    let mail = &world.outbox()[0];
+    assert_eq!((mail.to.as_str(), mail.from.as_str()), ("ann@example.org", SENDER));
+    assert!(mail.text.contains("Hello, Ann Bcc: eve@example.org"), "{}", mail.text);
+    let link = mail.link().unwrap().strip_prefix("https://chorus.example/verify-email/").unwrap();
+    let right =
+        world.log.keys().mailed_token(events::LinkPurpose::VerifyEmail, ANN, joined.envelope.id.uuid());
+    assert_eq!(link, right.reveal());
+    worker.stop().await;
+
+    for file in ["views.db", "views.db-wal", "views.db-shm"] {
+        let _ = std::fs::remove_file(world.folder.path().join(file));
+    }
+    let worker = world.worker().await;
+    let changed = world.append(password_changed()).await;
+    world.sent(&changed, MailTemplate::PasswordChanged).await;
+    // Read from the beginning, the sign-up was met before that.
+    let position = changed.position.0;
+    until("the checkpoint passes", async || {
+        (worker.store.checkpoint(mails::NAME).await.unwrap() >= position).then_some(())
+    })
+    .await;
+    let subjects: Vec<_> = world.outbox().into_iter().map(|mail| mail.subject).collect();
+    assert_eq!(subjects, ["Confirm your email address", "Your password has changed"]);
+    assert_eq!(world.ledger(&joined, MailTemplate::EmailVerification).await.len(), 2);
+    worker.statuses.ready().unwrap();
+    worker.stop().await;
+}
+
+/// Nobody knows whether a mail was sent that was reserved before a crash: one with a link is sent again, a notice is not.
+#[tokio::test]
+async fn after_a_crash_a_link_is_sent_again_and_a_notice_is_given_up() {
+    let world = World::new().await;
+    world
+        .append_of(TimeDelta::days(3), signed_up(ANN, "ann@example.org", world.log.keys().claim_hash("a")))
+        .await;
+    let ago = TimeDelta::minutes(2);
+    let (reset, changed) =
+        (world.append_of(ago, reset_requested()).await, world.append_of(ago, password_changed()).await);
+    for (cause, template) in
+        [(&reset, MailTemplate::PasswordReset), (&changed, MailTemplate::PasswordChanged)]
+    {
+        let recipient = world.log.keys().claim_hash("ann@example.org");
+        let reserved = MailReserved { event: cause.envelope.id, template, user: ANN, recipient, attempt: 1 };
+        world.append_of(ago, reserved).await;
+    }
+    let worker = world.worker().await;
+    world.sent(&reset, MailTemplate::PasswordReset).await;
+    assert_eq!(world.given_up(&changed, MailTemplate::PasswordChanged).await, MailGivenUpReason::Unknown);
+    let mails = world.outbox();
+    assert_eq!(mails.len(), 1, "{mails:?}");
+    let (base, token) = mails[0].link().unwrap().rsplit_once('/').unwrap();
+    assert_eq!((base, token.len()), ("https://instamern.example/reset-password", 64));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_comes_too_late_is_given_up_and_who_is_erased_gets_nothing() {
+    let world = World::new().await;
+    let claim = world.log.keys().claim_hash("a");
+    let joined = world.append_of(TimeDelta::days(2), signed_up(ANN, "ann@example.org", claim)).await;
+    let reset = world.append_of(TimeDelta::minutes(11), reset_requested()).await;
+    let bob = user(0xb);
+    let gone = world.append(signed_up(bob, "bob@example.org", claim)).await;
+    let erased = world.append(Erased { user: bob }).await;
+    let worker = world.worker().await;
+    for (cause, template) in
+        [(&joined, MailTemplate::EmailVerification), (&reset, MailTemplate::PasswordReset)]
+    {
+        assert_eq!(world.given_up(cause, template).await, MailGivenUpReason::TooLate);
+    }
+    until("the erasure is passed", async || {
+        (worker.store.checkpoint(mails::NAME).await.unwrap() >= erased.position.0).then_some(())
+    })
+    .await;
+    assert_eq!(world.ledger(&gone, MailTemplate::EmailVerification).await, []);
+    assert_eq!(world.outbox(), []);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn two_workers_send_each_mail_once_between_them() {
+    let world = World::new().await;
+    let (first, second) = (world.worker().await, world.worker().await);
+    let mut joined = Vec::new();
+    for n in 1..=40 {
+        joined.push(world.sign_up(user(n), &format!("u{n}@example.org")).await);
+    }
+    for joined in &joined {
+        world.sent(joined, MailTemplate::EmailVerification).await;
+    }
+    let mut addresses: Vec<_> = world.outbox().into_iter().map(|mail| mail.to).collect();
+    addresses.sort();
+    addresses.dedup();
+    assert_eq!((addresses.len(), world.outbox().len()), (40, 40));
+    // One of them alone goes on when the other ends.
+    first.stop().await;
+    let late = world.sign_up(user(0xff), "late@example.org").await;
+    world.sent(&late, MailTemplate::EmailVerification).await;
+    assert_eq!(world.outbox().len(), 41);
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_device_is_told_and_one_known_before_is_not() {
+    let world = World::new().await;
+    world.sign_up(ANN, "ann@example.org").await;
+    let worker = world.worker().await;
+    let mut causes = Vec::new();
+    let firefox = |version| format!("Mozilla/5.0 (X11; Linux x86_64; rv:{version}) Firefox/{version}");
+    for (n, device) in [(1, firefox("128.0")), (2, firefox("129.1")), (3, "<b>Chromium</b>".into())] {
+        causes.push(world.append(session(n, &device)).await);
+    }
+    world.sent(&causes[2], MailTemplate::NewDevice).await;
+    until("the last session is passed", async || {
+        (worker.store.checkpoint(mails::NAME).await.unwrap() >= causes[2].position.0).then_some(())
+    })
+    .await;
+    for cause in &causes[..2] {
+        assert_eq!(world.ledger(cause, MailTemplate::NewDevice).await, []);
+    }
+    let mails = world.outbox();
+    let told = mails.iter().find(|mail| mail.subject.contains("new device")).unwrap();
+    assert!(
+        told.text.contains("<b>Chromium</b>") && told.html.contains("&#60;b&#62;Chromium"),
+        "{}",
+        told.html
+    );
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn an_outage_of_the_mail_service_is_waited_out_and_holds_nothing_else_up() {
+    let world = World::new().await;
+    let mut moto = MotoServer::start().await.unwrap();
+    moto.kill().unwrap();
+    let worker = world.worker_by(&moto.mail_url()).await;
+    let first = world.sign_up(ANN, "ann@example.org").await;
+    until("it is tried", async || {
+        let ledger = world.ledger(&first, MailTemplate::EmailVerification).await;
+        ledger.iter().any(|entry| matches!(entry, MailEvent::MailFailed(_))).then_some(())
+    })
+    .await;
+    let second = world.sign_up(user(2), "bob@example.org").await;
+    // Of no use any more, it is not even tried.
+    let reset = world.append_of(TimeDelta::minutes(11), reset_requested()).await;
+    assert_eq!(world.given_up(&reset, MailTemplate::PasswordReset).await, MailGivenUpReason::TooLate);
+    worker.statuses.ready().unwrap();
+
+    moto.start_again().await.unwrap();
+    moto.verify_sender().await.unwrap();
+    world.sent(&first, MailTemplate::EmailVerification).await;
+    world.sent(&second, MailTemplate::EmailVerification).await;
+    let mut to: Vec<_> =
+        taken_by_ses(&moto.mails().await.unwrap()).unwrap().into_iter().map(|mail| mail.to).collect();
+    to.sort();
+    assert_eq!(to, ["ann@example.org", "bob@example.org"]);
+    // The second one was not written down again and again while the service was out.
+    assert!(world.ledger(&second, MailTemplate::EmailVerification).await.len() <= 4);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn when_the_answer_is_lost_a_notice_is_not_sent_twice_and_a_link_is_sent_again() {
+    let world = World::new().await;
+    let moto = MotoServer::start().await.unwrap();
+    moto.verify_sender().await.unwrap();
+    let cable = Cable::to(moto.port()).await.unwrap();
+    let joined = world.sign_up(ANN, "ann@example.org").await;
+    let worker = world.worker_by(&moto.mail_url_at(&format!("http://127.0.0.1:{}", cable.port()))).await;
+    world.sent(&joined, MailTemplate::EmailVerification).await;
+    cable.lose_answers();
+    let changed = world.append(password_changed()).await;
+    assert_eq!(world.given_up(&changed, MailTemplate::PasswordChanged).await, MailGivenUpReason::Unknown);
+    let reset = world.append(reset_requested()).await;
+    until("it is tried", async || {
+        let ledger = world.ledger(&reset, MailTemplate::PasswordReset).await;
+        ledger.iter().any(|entry| matches!(entry, MailEvent::MailFailed(_))).then_some(())
+    })
+    .await;
+    cable.mend();
+    world.sent(&reset, MailTemplate::PasswordReset).await;
+    let mails = taken_by_ses(&moto.mails().await.unwrap()).unwrap();
+    let times = |subject: &str| mails.iter().filter(|mail| mail.subject == subject).count();
+    assert_eq!((times("Your password has changed"), times("Confirm your email address")), (1, 1));
+    assert!((2..=3).contains(&times("Reset your password")), "{}", times("Reset your password"));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_mail_service_refuses_or_suppresses_is_parked_and_the_rest_is_sent() {
+    let world = World::new().await;
+    let moto = MotoServer::start().await.unwrap();
+    moto.suppress("bounced@example.org").await.unwrap();
+    let worker = world.worker_by(&moto.mail_url()).await;
+    let verification = MailTemplate::EmailVerification;
+    // Nobody may send as this sender yet.
+    let refused = world.sign_up(user(1), "ann@example.org").await;
+    assert_eq!(world.given_up(&refused, verification).await, MailGivenUpReason::Refused);
+    match world.ledger(&refused, verification).await.pop() {
+        Some(MailEvent::MailGivenUp(given_up)) => {
+            assert!(
+                given_up.error.open().unwrap().contains("authority"),
+                "what was said is kept, under seal"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    moto.verify_sender().await.unwrap();
+    let suppressed = world.sign_up(user(2), "bounced@example.org").await;
+    let no_address = world.sign_up(user(3), "nobody").await;
+    let complained = world.log.keys().claim_hash("complained@example.org");
+    world.append(MailBounced { email: complained, permanent: true, message_id: "m".into() }).await;
+    let bounced = world.sign_up(user(4), "Complained@example.org").await;
+    let full = world.log.keys().claim_hash("full@example.org");
+    world.append(MailBounced { email: full, permanent: false, message_id: "m".into() }).await;
+    let taken = world.sign_up(user(5), "full@example.org").await;
+    assert_eq!(world.given_up(&suppressed, verification).await, MailGivenUpReason::Suppressed);
+    assert_eq!(world.given_up(&no_address, verification).await, MailGivenUpReason::Refused);
+    assert_eq!(world.given_up(&bounced, verification).await, MailGivenUpReason::Suppressed);
+    world.sent(&taken, verification).await;
+    let mails = taken_by_ses(&moto.mails().await.unwrap()).unwrap();
+    assert_eq!(mails.iter().map(|mail| mail.to.as_str()).collect::<Vec<_>>(), ["full@example.org"]);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn bounces_and_complaints_come_in_from_the_queue_as_events() {
+    let world = World::new().await;
+    let moto = MotoServer::start().await.unwrap();
+    moto.verify_sender().await.unwrap();
+    let queue = moto.queue("feedback").await.unwrap();
+    let worker = world.worker_by(&format!("{}&feedback_queue={queue}", moto.mail_url())).await;
+    let bounce = |address: &str, kind: &str| {
+        let said = serde_json::json!({
+            "notificationType": "Bounce",
+            "mail": { "messageId": "0100" },
+            "bounce": { "bounceType": kind, "bouncedRecipients": [{ "emailAddress": address }] },
+        });
+        serde_json::json!({ "Type": "Notification", "Message": said.to_string() }).to_string()
+    };
+    moto.put_on_queue(&queue, "no notice at all").await.unwrap();
+    for _ in 0..2 {
+        moto.put_on_queue(&queue, &bounce("Gone@example.org", "Permanent")).await.unwrap();
+        moto.put_on_queue(&queue, &bounce("full@example.org", "Transient")).await.unwrap();
+    }
+    // What nobody can read stays, for the queue's own rules.
+    until("the notices are taken off", async || {
+        (moto.length_of_queue(&queue).await.unwrap() == 1).then_some(())
+    })
+    .await;
+    for (address, permanent) in [("gone@example.org", true), ("full@example.org", false)] {
+        let subject = Subject::Mailbox(world.log.keys().claim_hash(address));
+        let said = world.log.read(subject, Position::START).await.unwrap();
+        let [Recorded { event: Event::Mailbox(MailboxEvent::MailBounced(bounced)), .. }] = said.as_slice()
+        else {
+            panic!("{said:?}")
+        };
+        assert_eq!((bounced.permanent, bounced.message_id.as_str()), (permanent, "0100"));
+    }
+    let joined = world.sign_up(ANN, "gone@example.org").await;
+    assert_eq!(world.given_up(&joined, MailTemplate::EmailVerification).await, MailGivenUpReason::Suppressed);
+    assert_eq!(moto.mails().await.unwrap().len(), 0);
+    worker.stop().await;
+}

@@ -1,0 +1,69 @@
+//! Mail as it arrives: read by a parser that has nothing to do with the one who wrote it.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use mail_parser::MessageParser;
+
+use crate::servers::SentMail;
+
+/// A mail that somebody got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedMail {
+    pub to: String,
+    pub from: String,
+    pub subject: String,
+    pub text: String,
+    pub html: String,
+}
+
+impl ReceivedMail {
+    pub fn parse(raw: &[u8]) -> Result<Self> {
+        let message = MessageParser::default().parse(raw).context("no message")?;
+        let address = |list: Option<&mail_parser::Address<'_>>| {
+            let address =
+                list.and_then(|list| list.first()).and_then(|one| one.address()).unwrap_or_default();
+            address.to_owned()
+        };
+        ensure!(
+            message.text_body_count() == 1 && message.html_body_count() == 1,
+            "not one text and one HTML"
+        );
+        Ok(Self {
+            to: address(message.to()),
+            from: address(message.from()),
+            subject: message.subject().unwrap_or_default().to_owned(),
+            text: message.body_text(0).unwrap_or_default().into_owned(),
+            html: message.body_html(0).unwrap_or_default().into_owned(),
+        })
+    }
+
+    /// The link in it, which stands on a line of its own in the text and in the HTML too.
+    pub fn link(&self) -> Option<&str> {
+        let link = self.text.lines().map(str::trim).find(|line| line.starts_with("http"))?;
+        self.html.contains(&format!("href=\"{link}\"")).then_some(link)
+    }
+
+    /// The token at the end of its link.
+    pub fn token(&self) -> Option<&str> {
+        self.link()?.rsplit('/').next().filter(|token| !token.is_empty())
+    }
+}
+
+/// The mails in an outbox, in the order in which they were sent.
+pub fn outbox(folder: &Path) -> Result<Vec<ReceivedMail>> {
+    let mut files: Vec<_> = std::fs::read_dir(folder)?.collect::<Result<_, _>>()?;
+    files.retain(|file| file.file_name().to_string_lossy().ends_with(".eml"));
+    files.sort_by_key(std::fs::DirEntry::file_name);
+    files.iter().map(|file| ReceivedMail::parse(&std::fs::read(file.path())?)).collect()
+}
+
+/// The mails that SES has taken, in order; each went where it says it goes.
+pub fn taken_by_ses(mails: &[SentMail]) -> Result<Vec<ReceivedMail>> {
+    let read = |mail: &SentMail| {
+        let received = ReceivedMail::parse(mail.raw_data.as_bytes())?;
+        ensure!(mail.destinations.iter().all(|to| *to == received.to), "{:?}", mail.destinations);
+        Ok(received)
+    };
+    mails.iter().map(read).collect()
+}

@@ -1,0 +1,105 @@
+use serde_json::json;
+use tests::chorus::{Chorus, Service};
+use tests::client::{PASSWORD, User, fresh};
+use views::mails::{BY_STATE, Mail, State, VIEW};
+use views::{Query, ViewStoreExt};
+
+crate::journeys! {
+    who_signs_up_gets_one_mail_with_a_link,
+    a_new_device_is_told_to_the_accounts_owner,
+    no_link_and_no_address_stands_in_what_is_kept_or_printed,
+}
+
+fn address(user: &User) -> String {
+    format!("{}@example.org", user.username)
+}
+
+async fn who_signs_up_gets_one_mail_with_a_link(chorus: &Chorus) {
+    let ann = chorus.api().sign_up("ann").await;
+    chorus.settle().await.unwrap();
+    let mails = chorus.mails_to(&address(&ann)).await.unwrap();
+    assert_eq!(mails.len(), 1, "{mails:?}");
+    assert_eq!(mails[0].subject, "Confirm your email address");
+    assert!(
+        mails[0].text.contains("Hello, Ann 👋") && mails[0].html.contains("Hello, Ann 👋"),
+        "{:?}",
+        mails[0]
+    );
+    let (base, token) = mails[0].link().unwrap().rsplit_once('/').unwrap();
+    assert_eq!(base, format!("{}/verify-email", chorus.url()));
+    assert!(token.len() == 64 && token.starts_with(&ann.id), "{token}");
+    // An operator sees that it was sent, and neither to what address nor with what link.
+    let views = chorus.views().await.unwrap();
+    let sent = Query::new(&VIEW, &BY_STATE, vec![json!(State::Sent)], 200);
+    let sent = views.page_of::<Mail>(sent).await.unwrap().documents;
+    let of_ann: Vec<_> = sent.iter().filter(|mail| mail.user == ann.id).collect();
+    assert_eq!(
+        of_ann.iter().map(|mail| (mail.template.as_str(), mail.attempts)).collect::<Vec<_>>(),
+        [("email_verification", 1)]
+    );
+}
+
+async fn a_new_device_is_told_to_the_accounts_owner(chorus: &Chorus) {
+    let api = chorus.api();
+    let name = fresh("ann");
+    let sign_up = json!({ "username": name, "email": format!("{name}@example.org"), "password": PASSWORD });
+    let from = |path: &str, device: &'static str, body| {
+        api.request(reqwest::Method::POST, path).header("user-agent", device).json(&body)
+    };
+    api.send(from("/v1/accounts", "Firefox/128.0", sign_up)).await.expect(201);
+    let log_in = json!({ "login": name, "password": PASSWORD });
+    for device in ["Firefox/129.0", "Chromium/1"] {
+        api.send(from("/v1/sessions", device, log_in.clone())).await.expect(201);
+    }
+    chorus.settle().await.unwrap();
+    let mails = chorus.mails_to(&format!("{name}@example.org")).await.unwrap();
+    let told: Vec<_> = mails.iter().filter(|mail| mail.subject == "A new device has logged in").collect();
+    assert_eq!(told.len(), 1, "{mails:?}");
+    assert!(told[0].text.contains("Chromium/1"), "{}", told[0].text);
+}
+
+async fn no_link_and_no_address_stands_in_what_is_kept_or_printed(chorus: &Chorus) {
+    let ann = chorus.api().sign_up("annsecretname").await;
+    chorus.settle().await.unwrap();
+    let mail = chorus.mails_to(&address(&ann)).await.unwrap().remove(0);
+    let (_, secret) = mail.token().unwrap().split_at(32);
+    // The account's view is there to show its owner their address; nothing is there to show a token.
+    let mut kept: Vec<std::path::PathBuf> = Vec::new();
+    let data = chorus.folder().join("data");
+    kept.extend(["events.db", "events.db-wal", "keys.db", "keys.db-wal"].map(|file| data.join(file)));
+    if let Some(nats) = &chorus.nats {
+        kept.extend(files(&nats.store()));
+    }
+    let logs: Vec<Vec<u8>> = kept.iter().filter_map(|file| std::fs::read(file).ok()).collect();
+    assert!(logs.iter().any(|bytes| holds(bytes, ann.id.as_bytes())), "the log is not looked at");
+    for bytes in &logs {
+        assert!(!holds(bytes, secret.as_bytes()) && !holds(bytes, ann.username.as_bytes()));
+    }
+    for file in ["views.db", "views.db-wal"] {
+        let views = std::fs::read(data.join(file)).unwrap_or_default();
+        assert!(!holds(&views, secret.as_bytes()), "{file} holds the token");
+    }
+    let views = chorus.views().await.unwrap();
+    for state in [State::Reserved, State::Sent, State::Failed, State::GivenUp] {
+        let page =
+            views.page_of::<Mail>(Query::new(&VIEW, &BY_STATE, vec![json!(state)], 500)).await.unwrap();
+        let text = serde_json::to_string(&page.documents).unwrap();
+        assert!(!text.contains(secret) && !text.contains("example.org"), "{text}");
+    }
+    for service in chorus.services() {
+        let printed = chorus.printed(service);
+        assert!(!printed.contains(secret) && !printed.contains(&ann.username), "{service:?} prints it");
+        if [Service::Chorus, Service::Projector].contains(&service) {
+            assert!(printed.contains("  mail   "), "{printed}");
+        }
+    }
+}
+
+fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+fn holds(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
