@@ -382,6 +382,28 @@ async fn an_outage_of_the_mail_service_is_waited_out_and_holds_nothing_else_up()
     worker.stop().await;
 }
 
+/// Without credentials nothing was sent, so a notice is no more given up than a link.
+#[tokio::test]
+async fn a_mail_service_that_lets_nobody_in_is_an_outage() {
+    let world = World::new().await;
+    world
+        .append_of(TimeDelta::days(3), signed_up(ANN, "ann@example.org", world.log.keys().claim_hash("a")))
+        .await;
+    let changed = world.append(password_changed()).await;
+    let missing = world.folder.path().join("credentials");
+    let url = format!("ses://us-east-1?endpoint=http://127.0.0.1:1&credentials_file={}", missing.display());
+    let worker = world.worker_by(&url).await;
+    let failed = until("it has failed", async || {
+        let ledger = world.ledger(&changed, MailTemplate::PasswordChanged).await;
+        (ledger.len() >= 2).then_some(ledger)
+    })
+    .await;
+    assert!(matches!(failed[1], MailEvent::MailFailed(_)), "{failed:?}");
+    // The checkpoint does not pass a mail that is not settled, and the process ends all the same.
+    assert!(worker.store.checkpoint(mails::NAME).await.unwrap() < changed.position.0);
+    worker.stop().await;
+}
+
 #[tokio::test]
 async fn when_the_answer_is_lost_a_notice_is_not_sent_twice_and_a_link_is_sent_again() {
     let world = World::new().await;

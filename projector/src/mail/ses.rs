@@ -91,7 +91,7 @@ impl Mailer for Ses {
         let sent = self
             .client
             .send_email()
-            .from_email_address(self.from.to_string())
+            .from_email_address(self.from.email.to_string())
             .destination(Destination::builder().to_addresses(&mail.to).build())
             .content(content)
             .set_configuration_set_name(self.configuration_set.clone())
@@ -121,8 +121,10 @@ where
 {
     let (failure, code) = match error {
         SdkError::ConstructionFailure(_) => (Failure::Unavailable, "the request cannot be made"),
-        SdkError::DispatchFailure(_) if was_not_connected(error) => (Failure::Unavailable, "no connection"),
-        SdkError::DispatchFailure(_) => (Failure::Unknown, "the connection was lost"),
+        SdkError::DispatchFailure(_) if was_on_its_way(error) => {
+            (Failure::Unknown, "the connection was lost")
+        }
+        SdkError::DispatchFailure(_) => (Failure::Unavailable, "no connection, or no credentials"),
         SdkError::TimeoutError(_) => (Failure::Unknown, "no answer in time"),
         SdkError::ServiceError(answer) => {
             let code = answer.err().code().unwrap_or("unnamed");
@@ -134,12 +136,12 @@ where
     MailError::new(failure, code, with_causes(error))
 }
 
-/// True if it failed before anything could be sent.
-fn was_not_connected(error: &(dyn Error + 'static)) -> bool {
+/// True if there was a connection, so that the request may have arrived.
+fn was_on_its_way(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
-            return error.is_connect();
+            return !error.is_connect();
         }
         next = error.source();
     }

@@ -27,10 +27,12 @@ struct State {
 impl Gate {
     /// Waits until a mail may try. After a pause the first to pass is alone, for so long or until it has told how it
     /// went.
-    pub(super) async fn pass(&self, alone_for: Duration) {
+    pub(super) async fn pass(&self, alone_for: Duration) -> Turn<'_> {
         loop {
             let opened = self.opened.notified();
-            let Err(until) = self.state().pass(Instant::now(), alone_for) else { return };
+            let Err(until) = self.state().pass(Instant::now(), alone_for) else {
+                return Turn { gate: self, told: false };
+            };
             tokio::select! {
                 () = tokio::time::sleep_until(until) => {}
                 () = opened => {}
@@ -38,19 +40,39 @@ impl Gate {
         }
     }
 
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to try; dropped without a word, it goes to the next.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    gate: &'a Gate,
+    told: bool,
+}
+
+impl Turn<'_> {
     /// The mail service has answered sensibly.
-    pub(super) fn open(&self) {
-        *self.state() = State::default();
-        self.opened.notify_waiters();
+    pub(super) fn open(mut self) {
+        self.told = true;
+        *self.gate.state() = State::default();
+        self.gate.opened.notify_waiters();
     }
 
     /// The mail service took nothing.
-    pub(super) fn shut(&self) {
-        self.state().shut(Instant::now());
+    pub(super) fn shut(mut self) {
+        self.told = true;
+        self.gate.state().shut(Instant::now());
     }
+}
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if !self.told {
+            self.gate.state().pass_on(Instant::now());
+            self.gate.opened.notify_waiters();
+        }
     }
 }
 
@@ -66,6 +88,10 @@ impl State {
             }
             Some(until) => Err(until),
         }
+    }
+
+    fn pass_on(&mut self, now: Instant) {
+        self.shut_until = self.shut_until.map(|until| until.min(now));
     }
 
     fn shut(&mut self, now: Instant) {
@@ -104,10 +130,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_passes_when_it_opens() {
+    async fn who_waits_passes_when_it_opens_or_when_a_turn_is_given_up() {
         let gate = Gate::default();
-        gate.state().shut_until = Some(Instant::now() + Duration::from_hours(1));
-        tokio::join!(gate.pass(ALONE), async { gate.open() });
+        let turn = gate.pass(ALONE).await;
+        let shut = || gate.state().shut_until = Some(Instant::now() + Duration::from_hours(1));
+        shut();
+        let ((), next) = tokio::join!(async { drop(turn) }, gate.pass(Duration::from_hours(1)));
+        // Still alone: the one before it has said nothing.
+        assert!(gate.state().pass(Instant::now(), ALONE).is_err());
+        tokio::join!(async { next.open() }, gate.pass(ALONE));
         assert!(gate.state().shut_until.is_none());
     }
 }

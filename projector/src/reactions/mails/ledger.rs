@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use events::{
-    AppendError, Draft, Event, EventId, Freshness, LogError, MailEvent, MailFailed, MailGivenUp,
-    MailGivenUpReason, MailReserved, MailSent, Personal, Position, ProfileEvent, Recorded, SessionEvent,
-    SessionId, Subject, time_ordered_id,
+    AccountEvent, AppendError, Draft, Event, EventId, Freshness, LogError, MailEvent, MailFailed,
+    MailGivenUp, MailGivenUpReason, MailReserved, MailSent, Personal, Position, ProfileEvent, Recorded,
+    SessionEvent, SessionId, Subject, time_ordered_id,
 };
 use serde_json::json;
 use service::telemetry::with_causes;
@@ -17,6 +17,7 @@ use views::sessions::{BY_USER, Session};
 use views::{Query, StoreError, ViewStoreExt};
 
 use super::due::{Addressee, Wish, addressee};
+use super::gate::Turn;
 use super::letters::{Letter, Written};
 use super::{Mails, NAME};
 use crate::checkpoint::{Pause, growing};
@@ -28,6 +29,8 @@ const HAND_OVER_LIMIT: Duration = Duration::from_secs(15);
 /// A reservation older than this has no outcome any more: its worker is gone. Longer than the limit above by what the
 /// clocks of two machines may differ.
 const UNSETTLED_AFTER: TimeDelta = TimeDelta::seconds(60);
+/// How often to look whether the worker that has reserved a mail has settled it.
+const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(5);
 /// Pause between attempts at one mail, growing from the first to the second: a day holds 35 attempts at most.
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(1));
 /// How long to wait at a time for the view of sessions.
@@ -131,8 +134,12 @@ impl Mails {
         let Some(addressee) = addressee(&history, wish) else { return Ok(DONE) };
         let now = self.parts.clock.now();
         if let Some(not_before) = not_before.filter(|time| *time > now) {
-            // Whoever has reserved it settles it meanwhile; a link may expire meanwhile.
-            let wait = if unknown { not_before } else { not_before.min(wish.deadline()) } - now;
+            // Whoever has reserved it settles it meanwhile, or a link expires.
+            let wait = if unknown {
+                (not_before - now).min(LOOK_AGAIN)
+            } else {
+                not_before.min(wish.deadline()) - now
+            };
             let wait = wait.to_std().unwrap_or_default();
             return Ok(match halt.run_until_cancelled(tokio::time::sleep(wait)).await {
                 Some(()) => Next::LookAgain,
@@ -202,36 +209,40 @@ impl Mails {
         halt: &CancellationToken,
     ) -> Result<Next, Trouble> {
         let recipient = self.parts.log.keys().claim_hash(&mail.to);
-        let mailbox =
-            self.parts.log.last(&[Subject::Mailbox(recipient)], Freshness::Latest).await?.pop().flatten();
-        if mailbox.is_some_and(|last| takes_no_mail(&last.event)) {
-            return self
-                .give_up(wish, entry, MailGivenUpReason::Suppressed, "it has bounced or complained")
-                .await;
-        }
         let left = (wish.deadline() - self.parts.clock.now()).to_std().unwrap_or_default();
         let turn = async {
             let room = self.handing_over.acquire().await;
-            self.gate.pass(HAND_OVER_LIMIT).await;
-            room
+            (room, self.gate.pass(HAND_OVER_LIMIT * 2).await)
         };
-        let _room = tokio::select! {
+        let (_room, turn) = tokio::select! {
             () = halt.cancelled() => return Ok(HALTED),
             () = tokio::time::sleep(left) => return Ok(Next::LookAgain),
-            room = turn => room,
+            turn = turn => turn,
         };
-        match tokio::time::timeout(HAND_OVER_LIMIT, self.parts.mailer.is_suppressed(&mail.to)).await {
-            Ok(Ok(true)) => {
-                self.gate.open();
+        // All this may have come while it waited.
+        let subjects = [Subject::Mailbox(recipient), Subject::Account(wish.user)];
+        let last = self.parts.log.last(&subjects, Freshness::Latest).await?;
+        if last.iter().flatten().any(|last| matches!(last.event, Event::Account(AccountEvent::Erased(_)))) {
+            return Ok(DONE);
+        }
+        if last.iter().flatten().any(|last| takes_no_mail(&last.event)) {
+            let said = "it has bounced or complained";
+            return self.give_up(wish, entry, MailGivenUpReason::Suppressed, said).await;
+        }
+        let asked = tokio::time::timeout(HAND_OVER_LIMIT, self.parts.mailer.is_suppressed(&mail.to));
+        match halt.run_until_cancelled(asked).await {
+            None => return Ok(HALTED),
+            Some(Ok(Ok(true))) => {
+                turn.open();
                 let said = "the mail service sends nothing there";
                 return self.give_up(wish, entry, MailGivenUpReason::Suppressed, said).await;
             }
-            Ok(Ok(false)) => {}
+            Some(Ok(Ok(false))) => {}
             // The mail service looks at its list by itself before it sends.
-            Ok(Err(MailError { code, .. })) => {
+            Some(Ok(Err(MailError { code, .. }))) => {
                 tracing::debug!(code, "the list of suppressed addresses was not told");
             }
-            Err(_) => tracing::debug!("the list of suppressed addresses was not told in time"),
+            Some(Err(_)) => tracing::debug!("the list of suppressed addresses was not told in time"),
         }
         let attempt = entry.attempts + 1;
         let (event, template, user) = (wish.event, wish.template, wish.user);
@@ -243,13 +254,14 @@ impl Mails {
         let entry = Entry { expected: reserved, attempts: attempt };
         let no_answer = || MailError::new(Failure::Unknown, "no answer in time", "");
         let sent = tokio::time::timeout(HAND_OVER_LIMIT, self.parts.mailer.send(&mail)).await;
-        self.outcome(wish, entry, sent.unwrap_or_else(|_| Err(no_answer()))).await
+        self.outcome(wish, entry, turn, sent.unwrap_or_else(|_| Err(no_answer()))).await
     }
 
     async fn outcome(
         &self,
         wish: &Wish,
         entry: Entry,
+        turn: Turn<'_>,
         outcome: Result<String, MailError>,
     ) -> Result<Next, Trouble> {
         let (event, template, user) = (wish.event, wish.template, wish.user);
@@ -257,18 +269,18 @@ impl Mails {
             |what: &'static str| metrics::counter!(what, "template" => template.as_str()).increment(1);
         match outcome {
             Ok(message_id) => {
-                self.gate.open();
+                turn.open();
                 count("chorus_mails_sent_total");
                 let sent = MailSent { event, template, user, message_id };
                 self.record(wish, sent.into(), entry.expected).await
             }
             Err(MailError { failure: Failure::Refused, code, detail }) => {
-                self.gate.open();
+                turn.open();
                 tracing::warn!(%event, %template, code, "a mail was refused and is parked");
                 self.give_up(wish, entry, MailGivenUpReason::Refused, &detail).await
             }
             Err(MailError { failure: Failure::Unavailable, code, detail }) => {
-                self.gate.shut();
+                turn.shut();
                 count("chorus_mails_failed_total");
                 tracing::warn!(%event, %template, code, attempt = entry.attempts, "a mail failed; it is tried again");
                 let error = Personal::Open(detail);
@@ -276,7 +288,7 @@ impl Mails {
                 self.record(wish, failed.into(), entry.expected).await.map(|_| Next::LookAgain)
             }
             Err(MailError { failure: Failure::Unknown, code, detail }) => {
-                self.gate.shut();
+                turn.shut();
                 count("chorus_mails_failed_total");
                 tracing::warn!(%event, %template, code, "nobody knows whether a mail was sent");
                 if template.link_lifetime().is_none() {
