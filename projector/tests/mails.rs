@@ -47,6 +47,7 @@ fn any_id() -> Uuid {
 struct World {
     log: SealedLog,
     folder: tempfile::TempDir,
+    views: &'static str,
 }
 
 /// One process that sends mail.
@@ -67,7 +68,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let keys = MasterKeys::parse(&MasterKeys::generate()).unwrap();
         let setting = format!("sqlite:{}", folder.path().join("events.db").display());
-        Self { log: open_sealed(&setting, None, &keys).await.unwrap(), folder }
+        Self { log: open_sealed(&setting, None, &keys).await.unwrap(), folder, views: "views.db" }
     }
 
     fn outbox_folder(&self) -> PathBuf {
@@ -80,7 +81,7 @@ impl World {
 
     /// With stores of its own, as another process has.
     async fn worker_by(&self, mail: &str) -> Worker {
-        let views = self.folder.path().join("views.db");
+        let views = self.folder.path().join(self.views);
         let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&views, views::ALL).await.unwrap());
         let tasks = Tasks::default();
         let (board, keep_board) = ProgressBoard::follow(&**self.log.raw());
@@ -230,9 +231,7 @@ async fn each_mail_is_sent_once_also_with_a_view_store_that_has_forgotten_all() 
     assert_eq!(link, right.reveal());
     worker.stop().await;
 
-    for file in ["views.db", "views.db-wal", "views.db-shm"] {
-        let _ = std::fs::remove_file(world.folder.path().join(file));
-    }
+    let world = World { views: "empty.db", ..world };
     let worker = world.worker().await;
     let changed = world.append(password_changed()).await;
     world.sent(&changed, MailTemplate::PasswordChanged).await;

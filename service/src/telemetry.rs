@@ -4,7 +4,9 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -45,7 +47,7 @@ pub fn start(
     let filter = EnvFilter::try_new(&settings.trace)?;
     let colours = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter).with(filter_fn(|line| !tells_requests(line)));
     match settings.trace_format {
         TraceFormat::Text => registry.with(lines).try_init()?,
         TraceFormat::Json => registry.with(lines.json().flatten_event(true)).try_init()?,
@@ -62,6 +64,11 @@ pub fn start(
         }
     });
     Ok(metrics)
+}
+
+/// Amazon's clients print whole requests when asked for much: addresses, and what mails say.
+fn tells_requests(line: &Metadata<'_>) -> bool {
+    line.target().starts_with("aws_") && *line.level() > Level::INFO
 }
 
 /// An error with all its causes, for a log line.

@@ -2,6 +2,7 @@
 //! (`mails/ledger.rs`), so that neither a crash, nor a second worker, nor an empty view store sends it again; how far the
 //! log has been followed is a checkpoint in the view store, which never passes a mail that is not settled.
 
+mod devices;
 mod due;
 mod gate;
 mod ledger;
