@@ -6,6 +6,7 @@ use views::{Query, ViewStoreExt};
 
 crate::journeys! {
     who_signs_up_gets_one_mail_with_a_link,
+    every_link_that_is_mailed_does_what_it_says,
     a_new_device_is_told_to_the_accounts_owner,
     no_link_and_no_address_stands_in_what_is_kept_or_printed,
 }
@@ -37,6 +38,43 @@ async fn who_signs_up_gets_one_mail_with_a_link(chorus: &Chorus) {
         of_ann.iter().map(|mail| (mail.template.as_str(), mail.attempts)).collect::<Vec<_>>(),
         [("email_verification", 1)]
     );
+}
+
+/// From the mails alone, as somebody has them who reads them.
+async fn every_link_that_is_mailed_does_what_it_says(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let (old, new) = (address(&ann), format!("{}@example.net", ann.username));
+    let last_to = async |address: &str, subject: &str| {
+        chorus.settle().await.unwrap();
+        let mails = chorus.mails_to(address).await.unwrap();
+        mails.into_iter().rev().find(|mail| mail.subject == subject).unwrap_or_else(|| panic!("no {subject}"))
+    };
+    let token_to = async |address: &str, subject: &str| {
+        last_to(address, subject).await.token().unwrap_or_else(|| panic!("{subject} has no link")).to_owned()
+    };
+    let token = token_to(&old, "Confirm your email address").await;
+    api.put(&format!("/v1/email-verifications/{token}"), &json!(null)).await.expect(200);
+    let welcome = last_to(&old, "Welcome to Chorus").await;
+    assert_eq!(welcome.link(), Some(format!("{}/", chorus.url()).as_str()));
+
+    let wish = json!({ "email": new, "current_password": PASSWORD });
+    api.post_as(&ann, "/v1/me/email-change", &wish).await.expect(200);
+    assert_eq!(last_to(&old, "Another email address was asked for").await.link(), None);
+    let token = token_to(&new, "Confirm your new email address").await;
+    api.put(&format!("/v1/email-changes/{token}"), &json!(null)).await.expect(200);
+    assert!(last_to(&old, "Your email address has changed").await.text.contains("If this was not you"));
+
+    api.post("/v1/password-resets", &json!({ "email": new })).await.expect(202);
+    let token = token_to(&new, "Reset your password").await;
+    let password = json!({ "password": "another horse battery" });
+    api.put(&format!("/v1/password-resets/{token}"), &password).await.expect(200);
+    assert_eq!(last_to(&new, "Your password has changed").await.link(), None);
+    let log_in = json!({ "login": ann.username, "password": "another horse battery" });
+    api.post("/v1/sessions", &log_in).await.expect(201);
+    // No mail more than these, to either address.
+    assert_eq!(chorus.mails_to(&old).await.unwrap().len(), 4);
+    assert_eq!(chorus.mails_to(&new).await.unwrap().len(), 3);
 }
 
 async fn a_new_device_is_told_to_the_accounts_owner(chorus: &Chorus) {
