@@ -9,6 +9,8 @@ mod documentation;
 mod follows;
 mod keys;
 mod likes;
+mod links;
+mod mails;
 mod media;
 mod paging;
 mod posts;
@@ -105,7 +107,7 @@ impl Queries {
 /// The routes of the read side, and what OpenAPI says of them.
 pub fn routes(queries: Queries) -> (Router, OpenApi) {
     let (router, api) = documented().split_for_parts();
-    (router.merge(documentation::routes()).with_state(queries), api)
+    (router.merge(documentation::routes()).merge(links::routes()).with_state(queries), api)
 }
 
 /// What OpenAPI says of the routes, without anything behind them.
@@ -117,6 +119,7 @@ fn documented() -> OpenApiRouter<Queries> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(accounts::routes())
         .merge(sessions::routes())
+        .merge(mails::routes())
         .merge(profiles::routes())
         .merge(posts::routes())
         .merge(likes::routes())

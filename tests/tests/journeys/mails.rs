@@ -7,6 +7,7 @@ use views::{Query, ViewStoreExt};
 crate::journeys! {
     who_signs_up_gets_one_mail_with_a_link,
     every_link_that_is_mailed_does_what_it_says,
+    a_link_leads_to_a_page_that_changes_nothing_by_being_looked_at,
     a_new_device_is_told_to_the_accounts_owner,
     no_link_and_no_address_stands_in_what_is_kept_or_printed,
 }
@@ -75,6 +76,35 @@ async fn every_link_that_is_mailed_does_what_it_says(chorus: &Chorus) {
     // No mail more than these, to either address.
     assert_eq!(chorus.mails_to(&old).await.unwrap().len(), 4);
     assert_eq!(chorus.mails_to(&new).await.unwrap().len(), 3);
+}
+
+async fn a_link_leads_to_a_page_that_changes_nothing_by_being_looked_at(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    chorus.settle().await.unwrap();
+    let mail = chorus.mails_to(&address(&ann)).await.unwrap().remove(0);
+    let page = api.get(mail.link().unwrap()).await.expect(200);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'self';") && !policy.contains("unsafe"),
+        "{policy}"
+    );
+    assert_eq!(
+        (page.header("cache-control"), page.header("referrer-policy")),
+        (Some("no-store"), Some("no-referrer"))
+    );
+    assert!(!page.text().contains(mail.token().unwrap()));
+    for (file, content_type) in
+        [("/links.js", "text/javascript; charset=utf-8"), ("/links.css", "text/css; charset=utf-8")]
+    {
+        assert!(page.text().contains(file));
+        assert_eq!(api.get(file).await.expect(200).header("content-type"), Some(content_type));
+    }
+    for path in ["/confirm-email/x", "/reset-password/x"] {
+        api.get(path).await.expect(200);
+    }
+    assert_eq!(api.get_as(&ann, "/v1/me").await.expect(200).json()["email_verified"], false);
 }
 
 async fn a_new_device_is_told_to_the_accounts_owner(chorus: &Chorus) {

@@ -46,6 +46,8 @@ const TABLE: &[(&str, &str, [u16; 5])] = &[
     ("DELETE", "/v1/users/{user}/roles/admin", [401, 403, 403, 403, 200]),
     ("PUT", "/v1/users/{user}/suspension", [401, 403, 403, 200, 200]),
     ("DELETE", "/v1/users/{user}/suspension", [401, 403, 403, 200, 200]),
+    ("GET", "/v1/mails/given_up", [401, 403, 403, 403, 200]),
+    ("GET", "/v1/mails/sent", [401, 403, 403, 403, 200]),
     ("PUT", "/v1/users/{user}/follow", [401, 200, 200, 200, 200]),
     ("DELETE", "/v1/posts/{post}", [401, 403, 403, 403, 403]),
     ("PATCH", "/v1/posts/{post}", [401, 403, 403, 403, 403]),

@@ -1,0 +1,83 @@
+//! What became of mails, for admins.
+
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use events::UserId;
+use serde::Serialize;
+use serde_json::json;
+use service::extract::Path;
+use service::problem::{Problem, Problems};
+use service::sessions::Session;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use views::accounts::{self, Account};
+use views::mails::{self, BY_STATE, VIEW};
+use views::{Query, ViewStoreExt};
+
+use crate::answer::{Conditions, QueryHeaders, answer};
+use crate::paging::{PageOf, PageParams, Paging};
+use crate::{Queries, store_problem};
+
+pub(crate) fn routes() -> OpenApiRouter<Queries> {
+    OpenApiRouter::new().routes(routes!(get_mails))
+}
+
+/// What became of one mail.
+#[derive(Debug, Serialize, ToSchema)]
+struct Mail {
+    /// Id of the event that it is a consequence of.
+    event: String,
+    template: String,
+    /// Id of whom it is for.
+    user: String,
+    attempts: i64,
+    /// Why it was given up.
+    reason: Option<String>,
+    /// Since when it has been so.
+    changed: DateTime<Utc>,
+}
+
+/// Mails in one state, the one that changed last first
+///
+/// For admins. `given_up` are those that are parked: they will not be tried again.
+#[utoipa::path(
+    get, path = "/v1/mails/{state}", tag = "mails", security(("token" = [])),
+    params(
+        ("state" = String, Path, pattern = "^(reserved|sent|failed|given_up)$"),
+        PageParams,
+        QueryHeaders
+    ),
+    responses((status = 200, body = PageOf<Mail>), (status = 304), Problems)
+)]
+async fn get_mails(
+    State(queries): State<Queries>,
+    session: Session,
+    Path(state): Path<mails::State>,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &[accounts::VIEW.name, VIEW.name]).await;
+    let user = UserId::new(session.user).to_string();
+    let account = queries.store.get::<Account>(&user).await.map_err(store_problem)?;
+    if !account.is_some_and(|account| account.admin) {
+        return Err(Problem::forbidden("Your roles do not allow this"));
+    }
+    let mut query = Query::new(&VIEW, &BY_STATE, vec![json!(state)], paging.limit);
+    query.after = paging.after(&BY_STATE)?;
+    let found = queries.store.page_of::<mails::Mail>(query).await.map_err(store_problem)?;
+    let items = found
+        .documents
+        .into_iter()
+        .map(|mails::Mail { event, template, user, attempts, reason, changed, .. }| Mail {
+            event,
+            template,
+            user,
+            attempts,
+            reason,
+            changed: DateTime::from_timestamp_millis(changed).unwrap_or_default(),
+        })
+        .collect();
+    answer(&conditions, caught_up, &paging.page(items, found.next.as_ref(), &BY_STATE))
+}
