@@ -34,7 +34,7 @@ impl MotoServer {
     }
 
     fn spawn(folder: &TempDir, port: u16) -> Result<ServerProcess> {
-        let program = fetched("moto", "moto/bin/python")?;
+        let program = fetched("moto", "moto/complete")?.with_file_name("bin").join("python");
         let script =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/moto_server.py").display().to_string();
         let arguments = [&script, "-H", "127.0.0.1", "-p", &port.to_string()].map(str::to_owned);
