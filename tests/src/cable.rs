@@ -9,13 +9,22 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Line {
+    #[default]
     Whole,
     /// What the server answers is swallowed; what the client says still arrives.
     AnswersLost,
-    /// Connections are broken, new ones are refused.
+    /// New connections are refused.
     Cut,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct State {
+    line: Line,
+    /// How many times every connection there was has been broken. One made before the last time passes nothing more
+    /// on, even if it has not come to its end yet.
+    breaks: u64,
 }
 
 /// Listens on a port of its own and passes everything on to the server's.
@@ -29,7 +38,7 @@ impl Cable {
     pub async fn to(server_port: u16) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
-        let state = Arc::new(watch::channel(State::Whole).0);
+        let state = Arc::new(watch::channel(State::default()).0);
         spawn(accept(listener, server_port, state.subscribe()));
         Ok(Self { port, state })
     }
@@ -39,17 +48,20 @@ impl Cable {
     }
 
     pub fn lose_answers(&self) {
-        self.state.send_replace(State::AnswersLost);
+        self.state.send_modify(|state| state.line = Line::AnswersLost);
     }
 
     pub fn cut(&self) {
-        self.state.send_replace(State::Cut);
+        self.break_all(Line::Cut);
     }
 
     /// Breaks the connections there are and lets new ones through.
     pub fn mend(&self) {
-        self.state.send_replace(State::Cut);
-        self.state.send_replace(State::Whole);
+        self.break_all(Line::Whole);
+    }
+
+    fn break_all(&self, line: Line) {
+        self.state.send_modify(|state| *state = State { line, breaks: state.breaks + 1 });
     }
 }
 
@@ -60,7 +72,7 @@ async fn accept(listener: TcpListener, server_port: u16, mut state: watch::Recei
             closed = async { while state.changed().await.is_ok() {} } => return closed,
             accepted = listener.accept() => {
                 let Ok((client, _)) = accepted else { return };
-                if *state.borrow() != State::Cut {
+                if state.borrow().line != Line::Cut {
                     spawn(connect(client, server_port, state.clone()));
                 }
             }
@@ -68,40 +80,33 @@ async fn accept(listener: TcpListener, server_port: u16, mut state: watch::Recei
     }
 }
 
-async fn connect(client: TcpStream, server_port: u16, state: watch::Receiver<State>) {
+async fn connect(client: TcpStream, server_port: u16, mut state: watch::Receiver<State>) {
+    let breaks = state.borrow().breaks;
     let Ok(server) = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, server_port))).await else {
         return;
     };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-    let mut cut = state.clone();
-    // The state the connection was made in; any cut after it ends the connection, even one mended at once.
-    cut.mark_unchanged();
+    let (asked, answered) = (state.clone(), state.clone());
     tokio::select! {
-        () = broken(cut) => {}
-        () = pass(from_client, to_server, None) => {}
-        () = pass(from_server, to_client, Some(state)) => {}
+        _ = state.wait_for(|state| state.breaks != breaks) => {}
+        () = pass(from_client, to_server, || (asked.borrow().breaks == breaks).then_some(true)) => {}
+        () = pass(from_server, to_client, || {
+            let State { line, breaks: now } = *answered.borrow();
+            (now == breaks).then_some(line != Line::AnswersLost)
+        }) => {}
     }
 }
 
-/// Ends when a connection that stands now must not stand any longer: after a cut, or a change back to whole.
-async fn broken(mut state: watch::Receiver<State>) {
-    while state.changed().await.is_ok() {
-        if *state.borrow_and_update() != State::AnswersLost {
-            return;
-        }
-    }
-}
-
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: Option<watch::Receiver<State>>) {
+/// Passes on what comes, or swallows it, as `passes` says; ends when it says nothing.
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, passes: impl Fn() -> Option<bool>) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let Ok(length @ 1..) = from.read(&mut buffer).await else { return };
-        if state.as_ref().is_some_and(|state| *state.borrow() == State::AnswersLost) {
-            continue;
-        }
-        if to.write_all(&buffer[..length]).await.is_err() {
-            return;
+        match passes() {
+            Some(true) if to.write_all(&buffer[..length]).await.is_ok() => {}
+            Some(false) => {}
+            Some(true) | None => return,
         }
     }
 }
