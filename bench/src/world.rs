@@ -92,7 +92,7 @@ impl World {
         let author = *self.people.choose(&mut self.rng)?;
         let (post, media) = (PostId::new(self.id()), MediaId::new(self.id()));
         let caption = CAPTIONS.choose(&mut self.rng).map(|&caption| caption.to_owned());
-        let text = Personal::Open(PostText { caption, alt: Vec::new() });
+        let text = Personal::Open(PostText { caption, ..PostText::default() });
         self.posts.push((post, author));
         Some(
             PostPublished { post, author, images: vec![Image { media, width: 1080, height: 1350 }], text }

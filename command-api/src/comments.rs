@@ -75,6 +75,11 @@ impl Fold for Comments {
             | Event::Profile(_)
             | Event::Like(_)
             | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
             | Event::Mail(_)
             | Event::Mailbox(_) => {}
         }
@@ -93,18 +98,21 @@ struct Wish {
 
 fn comment(state: &Comments, wish: &Wish) -> Result<Option<Event>, CommentRejected> {
     let post_author = state.post.author().ok_or(CommentRejected::NoPost)?;
-    if let Some(parent) = wish.reply_to {
-        let parent = state.find(parent).ok_or(CommentRejected::NoParent)?;
-        if parent.is_reply {
-            return Err(CommentRejected::ParentIsReply);
-        }
+    let parent = match wish.reply_to {
+        Some(parent) => Some(state.find(parent).ok_or(CommentRejected::NoParent)?),
+        None => None,
+    };
+    if parent.is_some_and(|parent| parent.is_reply) {
+        return Err(CommentRejected::ParentIsReply);
     }
+    let reply_to_author = parent.map(|parent| parent.author);
     // Only a repeated request can name a comment that was there before.
     if state.find(wish.comment).is_some() || state.deleted.contains(&wish.comment) {
         return Ok(None);
     }
     let Wish { post, comment, author, reply_to, text } = wish.clone();
-    Ok(Some(Commented { post, comment, author, post_author, reply_to, text: Personal::Open(text) }.into()))
+    let text = Personal::Open(text);
+    Ok(Some(Commented { post, comment, author, post_author, reply_to, reply_to_author, text }.into()))
 }
 
 /// By who wrote it, or by whose post it stands under.
@@ -226,7 +234,17 @@ mod tests {
 
     fn commented(reply_to: Option<CommentId>) -> Event {
         let text = Personal::Open("Lovely".into());
-        Commented { post: POST, comment: SECOND, author: BOB, post_author: ANN, reply_to, text }.into()
+        let reply_to_author = reply_to.map(|_| CAT);
+        Commented {
+            post: POST,
+            comment: SECOND,
+            author: BOB,
+            post_author: ANN,
+            reply_to,
+            reply_to_author,
+            text,
+        }
+        .into()
     }
 
     #[test]

@@ -59,6 +59,11 @@ impl Fold for Follow {
             | Event::Post(_)
             | Event::Comment(_)
             | Event::Like(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
             | Event::Mail(_)
             | Event::Mailbox(_) => {}
         }

@@ -44,6 +44,11 @@ impl Fold for Like {
             | Event::Profile(_)
             | Event::Comment(_)
             | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
             | Event::Mail(_)
             | Event::Mailbox(_) => {}
         }

@@ -244,7 +244,7 @@ impl Commands {
             let stored = self.images.store(&*self.media, media, original, &ImageVariant::OF_POST).await;
             images.push(stored.map_err(|problem| at(problem, place))?);
         }
-        let text = Personal::Open(PostText { caption, alt });
+        let text = Personal::Open(PostText { caption, alt, placeholders: Vec::new() });
         let event = PostPublished { post, author, images, text };
         let done = self.execute(context, Subject::Post(post), &[], |state| publish(state, &event)).await?;
         Ok((post, done))

@@ -7,7 +7,7 @@ use crate::{CommentId, Personal, PostId, Subject, UserId};
 event_enum! {
     /// `comment.<post>.<comment>`: words under a post.
     CommentEvent in Comment {
-        Commented = "comment.commented.v1",
+        Commented = "comment.commented.v2",
         CommentDeleted = "comment.deleted.v1",
     }
 }
@@ -21,6 +21,9 @@ pub struct Commented {
     /// The comment that this one answers; that one answers none itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<CommentId>,
+    /// Who wrote that one; not told of replies before version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to_author: Option<UserId>,
     pub text: Personal<String>,
 }
 

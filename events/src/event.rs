@@ -6,10 +6,13 @@ use crate::comments::CommentEvent;
 use crate::follows::FollowEvent;
 use crate::likes::LikeEvent;
 use crate::mails::{MailEvent, MailboxEvent};
+use crate::notifications::NotificationsEvent;
 use crate::personal::Sealable;
 use crate::posts::PostEvent;
 use crate::profiles::ProfileEvent;
+use crate::saves::{CollectionEvent, SaveEvent};
 use crate::sessions::SessionEvent;
+use crate::stories::{StoryEvent, StoryViewEvent};
 use crate::{Kind, Subject, UserId, upcast};
 
 /// One enum per kind of subject: each variant holds the struct of its name and has a wire name, written by hand
@@ -119,6 +122,11 @@ event! {
     Comment(CommentEvent),
     Like(LikeEvent),
     Follow(FollowEvent),
+    Story(StoryEvent),
+    StoryView(StoryViewEvent),
+    Notifications(NotificationsEvent),
+    Save(SaveEvent),
+    Collection(CollectionEvent),
     Mail(MailEvent),
     Mailbox(MailboxEvent),
 }

@@ -112,6 +112,9 @@ ids! {
     SessionId,
     PostId,
     CommentId,
+    StoryId,
+    /// Saved posts that their owner keeps together.
+    CollectionId,
     /// A stored picture with its variants.
     MediaId,
     /// A request that a mailed link answers: verification, reset, change of address.

@@ -27,9 +27,12 @@ mod comments;
 mod follows;
 mod likes;
 mod mails;
+mod notifications;
 mod posts;
 mod profiles;
+mod saves;
 mod sessions;
+mod stories;
 
 mod jetstream;
 mod sqlite;
@@ -46,12 +49,15 @@ pub use keyring::{KeyRing, LinkPurpose, MailedToken, MasterKeys, MasterKeysError
 pub use likes::*;
 pub use log::{AppendError, Batch, EventLog, Filter, Follow, Freshness, LogError, Progress};
 pub use mails::*;
+pub use notifications::*;
 pub use open::{OpenError, Opened, open, open_sealed};
 pub use personal::{Ciphertext, Personal};
 pub use posts::*;
 pub use profiles::*;
 pub use progress::ProgressBoard;
+pub use saves::*;
 pub use sealed_log::{Draft, Recorded, SealedLog};
 pub use sessions::*;
+pub use stories::*;
 pub use subject::{Kind, ParseSubjectError, Subject};
 pub use vault::{KeyName, KeyState, KeyVault, VaultError};

@@ -7,7 +7,7 @@ use crate::{MediaId, Personal, PostId, Subject, UserId};
 event_enum! {
     /// `post.<post>`: pictures with a caption.
     PostEvent in Post {
-        PostPublished = "post.published.v1",
+        PostPublished = "post.published.v2",
         CaptionEdited = "post.caption_edited.v1",
         PostDeleted = "post.deleted.v1",
     }
@@ -37,6 +37,9 @@ pub struct PostText {
     /// What each image shows, in the order of the images; empty where nothing was said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alt: Vec<String>,
+    /// `BlurHash` of each image, in the order of the images, to be shown until it is there; none of older posts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub placeholders: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::{ClaimHash, CommentId, EventId, MailTemplate, PostId, SessionId, UserId};
+use crate::{ClaimHash, CollectionId, CommentId, EventId, MailTemplate, PostId, SessionId, StoryId, UserId};
 
 /// What an event is about, and the unit of consistency: writers of one subject take turns, writers of different
 /// subjects never wait for each other. Its text form is one NATS subject: tokens parted by dots, nothing personal.
@@ -27,6 +27,16 @@ pub enum Subject {
     Like(PostId, UserId),
     /// `follow.<follower>.<followee>`
     Follow(UserId, UserId),
+    /// `story.<user>.<story>`
+    Story(UserId, StoryId),
+    /// `storyview.<story>.<viewer>`
+    StoryView(StoryId, UserId),
+    /// `notifications.<user>`: how far they have been read
+    Notifications(UserId),
+    /// `save.<user>.<post>`
+    Save(UserId, PostId),
+    /// `collection.<user>.<collection>`
+    Collection(UserId, CollectionId),
     /// `mail.<event>.<template>`: the mail that an event leads to
     Mail(EventId, MailTemplate),
     /// `mailbox.<keyed hash>`: whether an address takes mail
@@ -90,6 +100,11 @@ kinds! {
     Comment = "comment",
     Like = "like",
     Follow = "follow",
+    Story = "story",
+    StoryView = "storyview",
+    Notifications = "notifications",
+    Save = "save",
+    Collection = "collection",
     Mail = "mail",
     Mailbox = "mailbox",
 }
@@ -111,9 +126,12 @@ impl Kind {
             | Self::Comment
             | Self::Like
             | Self::Follow
+            | Self::StoryView
+            | Self::Notifications
+            | Self::Save
             | Self::Mail
             | Self::Mailbox => true,
-            Self::Account | Self::Profile | Self::Post => false,
+            Self::Account | Self::Profile | Self::Post | Self::Story | Self::Collection => false,
         }
     }
 }
@@ -122,13 +140,19 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.kind();
         match self {
-            Self::Account(user) | Self::Profile(user) => write!(f, "{kind}.{user}"),
+            Self::Account(user) | Self::Profile(user) | Self::Notifications(user) => {
+                write!(f, "{kind}.{user}")
+            }
             Self::Username(hash) | Self::Email(hash) | Self::Mailbox(hash) => write!(f, "{kind}.{hash}"),
             Self::Session(user, session) => write!(f, "{kind}.{user}.{session}"),
             Self::Post(post) => write!(f, "{kind}.{post}"),
             Self::Comment(post, comment) => write!(f, "{kind}.{post}.{comment}"),
             Self::Like(post, user) => write!(f, "{kind}.{post}.{user}"),
             Self::Follow(follower, followee) => write!(f, "{kind}.{follower}.{followee}"),
+            Self::Story(user, story) => write!(f, "{kind}.{user}.{story}"),
+            Self::StoryView(story, viewer) => write!(f, "{kind}.{story}.{viewer}"),
+            Self::Save(user, post) => write!(f, "{kind}.{user}.{post}"),
+            Self::Collection(user, collection) => write!(f, "{kind}.{user}.{collection}"),
             Self::Mail(event, template) => write!(f, "{kind}.{event}.{template}"),
         }
     }
@@ -156,6 +180,11 @@ impl FromStr for Subject {
             Kind::Comment => two(&mut tokens).map(|(post, comment)| Self::Comment(post, comment)),
             Kind::Like => two(&mut tokens).map(|(post, user)| Self::Like(post, user)),
             Kind::Follow => two(&mut tokens).map(|(follower, followee)| Self::Follow(follower, followee)),
+            Kind::Story => two(&mut tokens).map(|(user, story)| Self::Story(user, story)),
+            Kind::StoryView => two(&mut tokens).map(|(story, viewer)| Self::StoryView(story, viewer)),
+            Kind::Notifications => token(&mut tokens).map(Self::Notifications),
+            Kind::Save => two(&mut tokens).map(|(user, post)| Self::Save(user, post)),
+            Kind::Collection => two(&mut tokens).map(|(user, collection)| Self::Collection(user, collection)),
             Kind::Mail => two(&mut tokens).map(|(event, template)| Self::Mail(event, template)),
             Kind::Mailbox => token(&mut tokens).map(Self::Mailbox),
         };
@@ -195,6 +224,11 @@ mod tests {
             Subject::Comment(post, CommentId::new(id(5))),
             Subject::Like(post, user),
             Subject::Follow(user, other),
+            Subject::Story(user, StoryId::new(id(10))),
+            Subject::StoryView(StoryId::new(id(10)), other),
+            Subject::Notifications(user),
+            Subject::Save(user, post),
+            Subject::Collection(user, CollectionId::new(id(11))),
             Subject::Mail(EventId::new(id(6)), MailTemplate::Welcome),
             Subject::Mailbox(ClaimHash([9; 16])),
         ];

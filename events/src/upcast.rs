@@ -46,6 +46,9 @@ const STEPS: &[Step] = &[
         to: "mail.given_up.v2",
         body: |old| with(old, &[("attempts", json!(0))]),
     },
+    // Before there were placeholders in what is sealed, and the author of the comment that a reply answers.
+    Step { from: "post.published.v1", to: "post.published.v2", body: |old| old },
+    Step { from: "comment.commented.v1", to: "comment.commented.v2", body: |old| old },
 ];
 
 /// The body with fields that it did not have.

@@ -54,6 +54,11 @@ impl Projection for Comments {
             | Event::Profile(_)
             | Event::Like(_)
             | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
             | Event::Mail(_)
             | Event::Mailbox(_) => {}
         }
@@ -75,7 +80,16 @@ mod tests {
     fn commented(post: PostId, n: u128) -> Event {
         let comment = CommentId::new(Uuid::from_u128(n));
         let text = Personal::Open(n.to_string());
-        Commented { post, comment, author: BOB, post_author: ANN, reply_to: None, text }.into()
+        Commented {
+            post,
+            comment,
+            author: BOB,
+            post_author: ANN,
+            reply_to: None,
+            reply_to_author: None,
+            text,
+        }
+        .into()
     }
 
     #[tokio::test]

@@ -49,6 +49,11 @@ impl Projection for Follows {
             | Event::Post(_)
             | Event::Comment(_)
             | Event::Like(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
             | Event::Mail(_)
             | Event::Mailbox(_) => Ok(()),
         }

@@ -44,6 +44,11 @@ impl Projection for Posts {
             | Event::Session(_)
             | Event::Profile(_)
             | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
             | Event::Mail(_)
             | Event::Mailbox(_) => {}
         }
@@ -53,7 +58,7 @@ impl Projection for Posts {
 
 fn publish(event: &PostPublished, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
     // What an erased author has written is not shown.
-    let Some(PostText { caption, alt }) = event.text.open() else { return Ok(()) };
+    let Some(PostText { caption, alt, .. }) = event.text.open() else { return Ok(()) };
     let images = event.images.iter().zip(alt.iter().map(Some).chain(std::iter::repeat(None)));
     writes.put(&Post {
         post: event.post.to_string(),
@@ -97,7 +102,11 @@ mod tests {
     }
 
     fn text() -> Personal<PostText> {
-        Personal::Open(PostText { caption: Some("Dawn".into()), alt: vec!["A lake".into()] })
+        Personal::Open(PostText {
+            caption: Some("Dawn".into()),
+            alt: vec!["A lake".into()],
+            ..PostText::default()
+        })
     }
 
     fn liked() -> Event {
@@ -107,7 +116,16 @@ mod tests {
     fn commented(n: u128) -> Event {
         let comment = CommentId::new(Uuid::from_u128(n));
         let text = Personal::Open("Lovely".into());
-        Commented { post: POST, comment, author: BOB, post_author: ANN, reply_to: None, text }.into()
+        Commented {
+            post: POST,
+            comment,
+            author: BOB,
+            post_author: ANN,
+            reply_to: None,
+            reply_to_author: None,
+            text,
+        }
+        .into()
     }
 
     #[tokio::test]

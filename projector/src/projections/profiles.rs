@@ -45,6 +45,11 @@ impl Projection for Profiles {
             | Event::Session(_)
             | Event::Comment(_)
             | Event::Like(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
             | Event::Mail(_)
             | Event::Mailbox(_) => {}
         }

@@ -56,6 +56,11 @@ impl Projection for Search {
             | Event::Comment(_)
             | Event::Like(_)
             | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
             | Event::Mail(_)
             | Event::Mailbox(_) => {}
         }

@@ -95,6 +95,11 @@ pub(super) fn takes_no_mail(last: &Event) -> bool {
         | Event::Comment(_)
         | Event::Like(_)
         | Event::Follow(_)
+        | Event::Story(_)
+        | Event::StoryView(_)
+        | Event::Notifications(_)
+        | Event::Save(_)
+        | Event::Collection(_)
         | Event::Mail(_) => false,
     }
 }

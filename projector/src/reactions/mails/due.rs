@@ -78,6 +78,11 @@ pub(super) fn wishes(recorded: &Recorded) -> Vec<Wish> {
         | Event::Comment(_)
         | Event::Like(_)
         | Event::Follow(_)
+        | Event::Story(_)
+        | Event::StoryView(_)
+        | Event::Notifications(_)
+        | Event::Save(_)
+        | Event::Collection(_)
         | Event::Mail(_)
         | Event::Mailbox(_) => return Vec::new(),
     };

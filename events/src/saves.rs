@@ -1,0 +1,90 @@
+use serde::{Deserialize, Serialize};
+
+use crate::event::event_enum;
+use crate::personal::Sealable;
+use crate::{CollectionId, Personal, PostId, Subject, UserId};
+
+event_enum! {
+    /// `save.<user>.<post>`: whether somebody keeps a post for themselves, and in which collection.
+    SaveEvent in Save {
+        PostSaved = "save.saved.v1",
+        PostUnsaved = "save.unsaved.v1",
+    }
+}
+
+event_enum! {
+    /// `collection.<user>.<collection>`: where somebody keeps saved posts together.
+    CollectionEvent in Collection {
+        CollectionCreated = "collection.created.v1",
+        CollectionRenamed = "collection.renamed.v1",
+        CollectionDeleted = "collection.deleted.v1",
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PostSaved {
+    pub user: UserId,
+    pub post: PostId,
+    /// None: saved, but in no collection.
+    pub collection: Option<CollectionId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PostUnsaved {
+    pub user: UserId,
+    pub post: PostId,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CollectionCreated {
+    pub user: UserId,
+    pub collection: CollectionId,
+    pub name: Personal<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CollectionRenamed {
+    pub user: UserId,
+    pub collection: CollectionId,
+    pub name: Personal<String>,
+}
+
+/// The posts in it stay saved, in no collection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CollectionDeleted {
+    pub user: UserId,
+    pub collection: CollectionId,
+}
+
+impl SaveEvent {
+    pub const fn subject(&self) -> Subject {
+        match self {
+            Self::PostSaved(event) => Subject::Save(event.user, event.post),
+            Self::PostUnsaved(event) => Subject::Save(event.user, event.post),
+        }
+    }
+
+    pub(crate) fn personal(&mut self) -> Option<(UserId, &mut dyn Sealable)> {
+        match self {
+            Self::PostSaved(_) | Self::PostUnsaved(_) => None,
+        }
+    }
+}
+
+impl CollectionEvent {
+    pub const fn subject(&self) -> Subject {
+        match self {
+            Self::CollectionCreated(event) => Subject::Collection(event.user, event.collection),
+            Self::CollectionRenamed(event) => Subject::Collection(event.user, event.collection),
+            Self::CollectionDeleted(event) => Subject::Collection(event.user, event.collection),
+        }
+    }
+
+    pub(crate) fn personal(&mut self) -> Option<(UserId, &mut dyn Sealable)> {
+        match self {
+            Self::CollectionCreated(event) => Some((event.user, &mut event.name)),
+            Self::CollectionRenamed(event) => Some((event.user, &mut event.name)),
+            Self::CollectionDeleted(_) => None,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+use serde::{Deserialize, Serialize};
+
+use crate::event::event_enum;
+use crate::personal::Sealable;
+use crate::{Image, Personal, StoryId, Subject, UserId};
+
+event_enum! {
+    /// `story.<user>.<story>`: a picture that its author shows for a day.
+    StoryEvent in Story {
+        StoryPublished = "story.published.v1",
+        StoryDeleted = "story.deleted.v1",
+        StoryExpired = "story.expired.v1",
+    }
+}
+
+event_enum! {
+    /// `storyview.<story>.<viewer>`: that somebody has seen a story.
+    StoryViewEvent in StoryView {
+        StoryViewed = "storyview.viewed.v1",
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoryPublished {
+    pub author: UserId,
+    pub story: StoryId,
+    pub image: Image,
+    pub text: Personal<StoryText>,
+}
+
+/// What is said of a story's picture.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoryText {
+    /// The picture in words; empty if nobody said.
+    pub alt: String,
+    /// `BlurHash` of the picture.
+    pub placeholder: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoryDeleted {
+    pub author: UserId,
+    pub story: StoryId,
+}
+
+/// Its day is over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoryExpired {
+    pub author: UserId,
+    pub story: StoryId,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoryViewed {
+    pub story: StoryId,
+    pub viewer: UserId,
+    pub author: UserId,
+}
+
+impl StoryEvent {
+    pub const fn subject(&self) -> Subject {
+        match self {
+            Self::StoryPublished(event) => Subject::Story(event.author, event.story),
+            Self::StoryDeleted(event) => Subject::Story(event.author, event.story),
+            Self::StoryExpired(event) => Subject::Story(event.author, event.story),
+        }
+    }
+
+    pub(crate) fn personal(&mut self) -> Option<(UserId, &mut dyn Sealable)> {
+        match self {
+            Self::StoryPublished(event) => Some((event.author, &mut event.text)),
+            Self::StoryDeleted(_) | Self::StoryExpired(_) => None,
+        }
+    }
+}
+
+impl StoryViewEvent {
+    pub const fn subject(&self) -> Subject {
+        match self {
+            Self::StoryViewed(event) => Subject::StoryView(event.story, event.viewer),
+        }
+    }
+
+    pub(crate) fn personal(&mut self) -> Option<(UserId, &mut dyn Sealable)> {
+        match self {
+            Self::StoryViewed(_) => None,
+        }
+    }
+}
