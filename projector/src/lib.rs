@@ -16,10 +16,27 @@ mod status;
 pub use runner::{Projector, run};
 pub use status::{ProjectionState, Statuses};
 
-use events::{Kind, Recorded};
-use views::{StoreError, Writes};
+use std::collections::BTreeSet;
 
-/// Builds the view of its name. It can always be rebuilt, so it looks at nothing but the events: no clock, no store.
+use events::{Kind, Recorded};
+use views::{StoreError, ViewStore, Writes};
+
+/// The beginning of a batch: what its projection must see of its own view.
+pub async fn begin<'a>(
+    projection: &dyn Projection,
+    store: &dyn ViewStore,
+    events: impl Iterator<Item = &'a Recorded>,
+) -> Result<Writes, StoreError> {
+    let keys: BTreeSet<String> = events.flat_map(|recorded| projection.looks_at(recorded)).collect();
+    let view = views::ALL.iter().find(|view| view.name == projection.name());
+    let Some(view) = view.filter(|_| !keys.is_empty()) else { return Ok(Writes::default()) };
+    let keys: Vec<String> = keys.into_iter().collect();
+    let found = store.get_many(view, &keys).await?;
+    Writes::having_seen(view, keys.into_iter().zip(found))
+}
+
+/// Builds the view of its name. It can always be rebuilt, so it looks at nothing but the events, and at documents that
+/// it has made of events before: no clock, no other view.
 pub trait Projection: Send + Sync + 'static {
     /// The view's name, and the checkpoint's.
     fn name(&self) -> &'static str;
@@ -29,6 +46,11 @@ pub trait Projection: Send + Sync + 'static {
 
     /// What to do with an event that cannot be taken in.
     fn on_failure(&self) -> OnFailure;
+
+    /// The keys of documents of its own view that it must see to take in an event; nearly none needs any.
+    fn looks_at(&self, _recorded: &Recorded) -> Vec<String> {
+        Vec::new()
+    }
 
     /// The writes that an event leads to.
     ///

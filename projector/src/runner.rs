@@ -10,7 +10,7 @@ use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use views::{Parked, ViewStore, Writes};
+use views::{Parked, StoreError, ViewStore, Writes};
 
 use crate::checkpoint::{Checkpoint, NotMoved, Pause};
 use crate::{OnFailure, Projection, ProjectionState, Statuses};
@@ -276,7 +276,7 @@ impl Runner {
 
     /// Commits events as one transaction, waiting out an outage of the store.
     async fn try_commit(&self, events: &[Event], expected: u64, checkpoint: u64) -> Result<(), Refused> {
-        let mut writes = Writes::default();
+        let mut writes = self.begin(events).await?;
         let mut parked = Vec::new();
         for event in events {
             match event {
@@ -303,6 +303,26 @@ impl Runner {
             Ok(()) => Ok(()),
             Err(NotMoved::Fenced) => Err(Refused::Fenced),
             Err(NotMoved::Corrupt(error)) => Err(Refused::Event(with_causes(&error))),
+        }
+    }
+
+    /// Sees what the projection must see, waiting out an outage of the store. If another worker has changed it since, the
+    /// commit is fenced off.
+    async fn begin(&self, events: &[Event]) -> Result<Writes, Refused> {
+        let read = || {
+            events.iter().filter_map(|event| match event {
+                Event::Read(recorded) => Some(recorded),
+                Event::Unreadable(_) => None,
+            })
+        };
+        let mut pause = Pause::default();
+        loop {
+            match crate::begin(&*self.projection, &*self.projector.store, read()).await {
+                Err(error @ StoreError::Unavailable(_)) => {
+                    pause.wait_out(self.projection.name(), &error).await;
+                }
+                outcome => return outcome.map_err(|error| Refused::Event(with_causes(&error))),
+            }
         }
     }
 

@@ -28,6 +28,11 @@ pub struct BadCursor;
 struct Form(String, Value, String);
 
 impl Cursor {
+    /// The place before everything that is ordered from this text on, in an ascending order.
+    pub fn from(order: impl Into<String>) -> Self {
+        Self { order: Value::String(order.into()), key: String::new() }
+    }
+
     /// The text form, fit for a URL. It names its index, so that it cannot be used with another list.
     pub fn to_text(&self, index: &Index) -> impl fmt::Display + use<> {
         let form = Form(index.name.to_owned(), self.order.clone(), self.key.clone());

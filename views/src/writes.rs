@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 
-use crate::{Document, Index, StoreError, View};
+use crate::{Document, Index, StoreError, StoredDocument, View};
 
 /// One change to one view. A commit takes them in order.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,7 @@ pub enum Write {
         equals: Vec<Value>,
     },
     FanOut(FanOut),
+    PatchEach(PatchEach),
 }
 
 /// Changes of top-level fields.
@@ -103,6 +104,21 @@ pub struct FanOut {
     pub copies: Vec<Copy>,
 }
 
+/// For each document that an index finds in one view, changes a document of the same or another view, if it is there:
+/// everybody who follows somebody that leaves follows one less. A document is changed once, however often it is found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PatchEach {
+    /// Where to look, by the equal fields of an index.
+    pub over: &'static View,
+    pub index: &'static Index,
+    pub equals: Vec<Value>,
+    /// What to change where.
+    pub view: &'static View,
+    /// The parts of the key of the document to change, joined by dots.
+    pub key: Vec<KeyPart>,
+    pub patch: Patch,
+}
+
 /// A part of the key of a document that is fanned out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyPart {
@@ -124,9 +140,39 @@ pub struct Writes {
     list: Vec<Write>,
     /// Where in the list the latest write to a document stands.
     latest: HashMap<(&'static str, String), usize>,
+    /// Documents that were looked at before the batch, as the writes up to here leave them.
+    seen: HashMap<(&'static str, String), Option<Map<String, Value>>>,
 }
 
 impl Writes {
+    /// Begins with what documents of a view are before the batch.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] for one that is no object.
+    pub fn having_seen(
+        view: &'static View,
+        found: impl IntoIterator<Item = (String, Option<StoredDocument>)>,
+    ) -> Result<Self, StoreError> {
+        let read = |(key, found): (String, Option<StoredDocument>)| {
+            let document = found.map(|document| document.read()).transpose()?;
+            Ok(((view.name, key), document))
+        };
+        Ok(Self { seen: found.into_iter().map(read).collect::<Result<_, StoreError>>()?, ..Self::default() })
+    }
+
+    /// A document that was looked at before the batch, with what the batch has changed in it by its key so far: a write to
+    /// all that an index finds does not show.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if nobody asked to see it, or if it is of another type.
+    pub fn see<T: Document>(&self, key: &str) -> Result<Option<T>, StoreError> {
+        let Some(seen) = self.seen.get(&(T::VIEW.name, key.to_owned())) else {
+            return Err(StoreError::corrupt(format!("{key} of {} was not looked at", T::VIEW.name)));
+        };
+        let document = seen.as_ref().map(|document| T::deserialize(Value::Object(document.clone())));
+        document.transpose().map_err(StoreError::corrupt)
+    }
+
     pub fn put<T: Document>(&mut self, document: &T) -> Result<(), StoreError> {
         let key = document.key();
         let unfit = |problem: String| StoreError::corrupt(format!("{key} of {}: {problem}", T::VIEW.name));
@@ -140,17 +186,23 @@ impl Writes {
     }
 
     pub fn put_raw(&mut self, view: &'static View, key: String, document: Map<String, Value>) {
+        if let Some(seen) = self.seen.get_mut(&(view.name, key.clone())) {
+            *seen = Some(document.clone());
+        }
         self.replace(view, key.clone(), Write::Put { view, key, document });
     }
 
     pub fn patch<T: Document>(&mut self, key: impl Into<String>, patch: Patch) {
         let (view, key) = (T::VIEW, key.into());
+        if let Some(Some(seen)) = self.seen.get_mut(&(view.name, key.clone())) {
+            patch.clone().apply(seen);
+        }
         let latest = self.latest.get(&(view.name, key.clone())).map(|&place| &mut self.list[place]);
         match latest {
             Some(Write::Put { document, .. }) => patch.apply(document),
             Some(Write::Patch { patch: earlier, .. }) => earlier.merge(patch),
             Some(Write::Delete { .. }) => {}
-            Some(Write::DeleteWhere { .. } | Write::FanOut(_)) | None => {
+            Some(Write::DeleteWhere { .. } | Write::FanOut(_) | Write::PatchEach(_)) | None => {
                 self.replace(view, key.clone(), Write::Patch { view, key, patch });
             }
         }
@@ -158,6 +210,9 @@ impl Writes {
 
     pub fn delete<T: Document>(&mut self, key: impl Into<String>) {
         let (view, key) = (T::VIEW, key.into());
+        if let Some(seen) = self.seen.get_mut(&(view.name, key.clone())) {
+            *seen = None;
+        }
         self.replace(view, key.clone(), Write::Delete { view, key });
     }
 
@@ -167,6 +222,10 @@ impl Writes {
 
     pub fn fan_out(&mut self, fan_out: FanOut) {
         self.barrier(Write::FanOut(fan_out));
+    }
+
+    pub fn patch_each(&mut self, patch_each: PatchEach) {
+        self.barrier(Write::PatchEach(patch_each));
     }
 
     pub fn into_list(self) -> Vec<Write> {
@@ -268,6 +327,22 @@ mod tests {
             writes.put(&thing("a", 1)).unwrap();
         });
         assert_eq!(list, [put("a", 1)]);
+    }
+
+    #[test]
+    fn what_was_looked_at_is_seen_as_the_batch_leaves_it() {
+        let body = |n: i64| Some(StoredDocument::json("a".into(), format!("{{\"name\":\"a\",\"n\":{n}}}")));
+        let seen = [("a".to_owned(), body(1)), ("b".to_owned(), None)];
+        let mut writes = Writes::having_seen(&THINGS, seen).unwrap();
+        let n = |writes: &Writes, key| writes.see::<Thing>(key).unwrap().map(|thing| thing.n);
+        assert_eq!((n(&writes, "a"), n(&writes, "b")), (Some(1), None));
+        writes.patch::<Thing>("a", Patch::default().inc("n", 2));
+        writes.patch::<Thing>("b", Patch::default().inc("n", 2));
+        assert_eq!((n(&writes, "a"), n(&writes, "b")), (Some(3), None));
+        writes.delete::<Thing>("a");
+        writes.put(&thing("b", 5)).unwrap();
+        assert_eq!((n(&writes, "a"), n(&writes, "b")), (None, Some(5)));
+        assert!(matches!(writes.see::<Thing>("c"), Err(StoreError::Corrupt(_))));
     }
 
     #[test]

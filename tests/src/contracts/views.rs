@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use views::{
-    Commit, CommitError, Copy, Cursor, Direction, Document, FanOut, Index, KeyPart, Parked, Patch, Query,
-    StoreError, View, ViewStore, ViewStoreExt, Writes,
+    Commit, CommitError, Copy, Cursor, Direction, Document, FanOut, Index, KeyPart, Parked, Patch, PatchEach,
+    Query, StoreError, View, ViewStore, ViewStoreExt, Writes,
 };
 
 /// How long a contract waits for what must happen.
@@ -448,6 +448,63 @@ pub async fn a_fan_out_puts_a_document_for_each_one_found(store: &dyn ViewStore)
     let found = all_pages::<OnShelf>(store, on_shelf).await;
     assert_eq!(found[0].title, late.title);
     assert_eq!(found[1..], expected[1..]);
+}
+
+pub async fn a_patch_of_each_one_found_changes_it_once(store: &dyn ViewStore) {
+    let (projection, author, other) = (fresh("p"), fresh("a"), fresh("a"));
+    let mut books: Vec<Book> = (0..1500).map(|n| book(&fresh("b"), &author, n)).collect();
+    let foreign = book(&fresh("foreign"), &other, 1);
+    commit(store, &projection, 1, |writes| {
+        books.iter().chain([&foreign]).for_each(|book| writes.put(book).unwrap());
+    })
+    .await;
+
+    // In the same view: what is changed is what is looked at, and the order that the index goes by.
+    let later = |patch| PatchEach {
+        over: &BOOKS,
+        index: &BY_AUTHOR,
+        equals: vec![author.clone().into()],
+        view: &BOOKS,
+        key: vec![KeyPart::Field("title")],
+        patch,
+    };
+    commit(store, &projection, 2, |writes| {
+        writes.patch_each(later(Patch::default().inc("year", 1).inc("copies", 2).set("note", "seen")));
+        writes.patch::<Book>(&books[0].title, Patch::default().inc("copies", 1));
+    })
+    .await;
+    for book in &mut books {
+        (book.year, book.copies, book.note) = (book.year + 1, 3, Some("seen".into()));
+    }
+    books[0].copies += 1;
+    books.sort_by(|a, b| (b.year, &b.title).cmp(&(a.year, &a.title)));
+    assert_eq!(all_pages::<Book>(store, of_author(&author, 400)).await, books);
+    assert_eq!(get(store, &foreign.title).await, Some(foreign));
+
+    // In another one: found often, changed once; and what is not there is not made.
+    let reader = |reader: &str| OnShelf {
+        reader: reader.into(),
+        title: author.clone(),
+        year: 1,
+        in_print: true,
+        parts: None,
+    };
+    let (there, bystander) = (reader("there"), reader("bystander"));
+    let on_shelf = |reader: &str| PatchEach {
+        view: &SHELVES,
+        key: vec![KeyPart::Text(reader.into()), KeyPart::Field("author")],
+        ..later(Patch::default().inc("year", 7).set("in_print", false))
+    };
+    commit(store, &projection, 3, |writes| {
+        writes.put(&there).unwrap();
+        writes.put(&bystander).unwrap();
+        writes.patch_each(on_shelf("there"));
+        writes.patch_each(on_shelf("nobody"));
+    })
+    .await;
+    let keys = [there.key(), bystander.key(), reader("nobody").key()];
+    let changed = OnShelf { year: 8, in_print: false, ..there };
+    assert_eq!(store.get_all::<OnShelf>(&keys).await.unwrap(), [Some(changed), Some(bystander), None]);
 }
 
 pub async fn every_query_uses_its_index(store: &dyn ViewStore, views: &[&'static View], filled: bool) {

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::TryStreamExt;
@@ -12,7 +13,7 @@ use super::errors::is_interrupted;
 use super::prepare::keys;
 use super::read::equal;
 use super::{CHECKPOINTS, MongoViews, PARKED};
-use crate::{Commit, CommitError, FanOut, KeyPart, Parked, Patch, StoreError, Write};
+use crate::{Commit, CommitError, FanOut, KeyPart, Parked, Patch, PatchEach, StoreError, Write};
 
 /// Attempts at a transaction that fails for a reason that passes, before the caller hears of it.
 const ATTEMPTS: u32 = 5;
@@ -101,6 +102,7 @@ impl MongoViews {
                     self.run(session, collection, command).await?;
                 }
                 Statements::FanOut(fan_out) => self.fan_out(session, fan_out).await?,
+                Statements::PatchEach(patch_each) => self.patch_each(session, patch_each).await?,
             }
         }
         Ok(())
@@ -150,18 +152,38 @@ impl MongoViews {
                 let value = source.get(copy.from).map_err(corrupt)?.map_or(Ok(Value::Null), json)?;
                 fields.insert(copy.to.to_owned(), value);
             }
-            let parts = key
-                .iter()
-                .map(|part| match part {
-                    KeyPart::Text(text) => Ok(text.clone()),
-                    KeyPart::Field(name) => source.get_str(*name).map(str::to_owned).map_err(corrupt),
-                })
-                .collect::<Result<Vec<_>, Attempt>>()?;
-            puts.push(put(&parts.join("."), &fields)?);
+            puts.push(put(&key_of_found(key, &source)?, &fields)?);
         }
         drop(stream);
         self.run(session, into.name, Batch::Updates(puts)).await
     }
+
+    async fn patch_each(&self, session: &mut ClientSession, patch_each: &PatchEach) -> Result<(), Attempt> {
+        let PatchEach { over, index, equals, view, key, patch } = patch_each;
+        let mut found = self
+            .collection(over.name)
+            .find(equal(index.equals, equals)?)
+            .hint(mongodb::options::Hint::Keys(keys(index)))
+            .session(&mut *session)
+            .await?;
+        let mut targets = BTreeSet::new();
+        let mut stream = found.stream(session);
+        while let Some(source) = stream.try_next().await? {
+            targets.insert(key_of_found(key, &source)?);
+        }
+        drop(stream);
+        let changes = targets.iter().map(|key| change(key, patch)).collect::<Result<_, _>>()?;
+        self.run(session, view.name, Batch::Updates(changes)).await
+    }
+}
+
+/// The key that is made of the fields of a document found.
+fn key_of_found(parts: &[KeyPart], found: &RawDocument) -> Result<String, Attempt> {
+    let parts = parts.iter().map(|part| match part {
+        KeyPart::Text(text) => Ok(text.as_str()),
+        KeyPart::Field(name) => found.get_str(*name).map_err(corrupt),
+    });
+    Ok(parts.collect::<Result<Vec<_>, Attempt>>()?.join("."))
 }
 
 /// How an attempt at a transaction ended, if it was not committed for certain.
@@ -203,6 +225,7 @@ fn corrupt(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Attemp
 enum Statements<'a> {
     Command { collection: &'static str, command: Batch },
     FanOut(&'a FanOut),
+    PatchEach(&'a PatchEach),
 }
 
 enum Batch {
@@ -249,6 +272,10 @@ fn statements<'a>(
                 list.push(Statements::FanOut(fan_out));
                 open = list.len();
             }
+            Write::PatchEach(patch_each) => {
+                list.push(Statements::PatchEach(patch_each));
+                open = list.len();
+            }
         }
     }
     Ok(list)
@@ -272,7 +299,7 @@ fn add(
         {
             Some(of)
         }
-        Statements::Command { .. } | Statements::FanOut(_) => None,
+        Statements::Command { .. } | Statements::FanOut(_) | Statements::PatchEach(_) => None,
     });
     match fitting {
         Some(of) => of.push(statement),

@@ -7,7 +7,7 @@ use sqlite::rusqlite::{self, Connection, params_from_iter};
 
 use super::read::{self, SqlValue};
 use super::tables::{column, direction, index_name, indexed, table};
-use crate::{Commit, FanOut, Index, KeyPart, Parked, Patch, View, Write};
+use crate::{Commit, FanOut, Index, KeyPart, Parked, Patch, PatchEach, View, Write};
 
 /// A [`Commit`] that owns what it holds.
 pub(super) struct Batch {
@@ -53,6 +53,7 @@ impl Batch {
                 Write::Delete { view, key } => delete(connection, view, key)?,
                 Write::DeleteWhere { view, index, equals } => delete_where(connection, view, index, equals)?,
                 Write::FanOut(fan_out) => self::fan_out(connection, fan_out)?,
+                Write::PatchEach(patch_each) => change_each(connection, patch_each)?,
             }
         }
         Ok(None)
@@ -102,8 +103,47 @@ fn json(document: &Map<String, Value>) -> String {
 }
 
 fn change(connection: &Connection, view: &View, key: &str, patch: &Patch) -> rusqlite::Result<()> {
-    let fields = indexed(view);
     let mut values: Vec<SqlValue> = vec![key.to_owned().into()];
+    let update = update(view, patch, &mut values);
+    connection.prepare_cached(&format!("{update} WHERE key = ?1"))?.execute(params_from_iter(values))?;
+    Ok(())
+}
+
+fn change_each(connection: &Connection, patch_each: &PatchEach) -> rusqlite::Result<()> {
+    let PatchEach { over, index, equals, view, key, patch } = patch_each;
+    let mut values: Vec<SqlValue> = equals.iter().map(SqlValue::from).collect();
+    let key = key_of_found(key, &mut values);
+    let update = update(view, patch, &mut values);
+    // The list of keys is made before the first of them is changed.
+    connection
+        .prepare_cached(&format!(
+            "{update} WHERE key IN (SELECT {key} FROM {} INDEXED BY {} WHERE {})",
+            table(over),
+            index_name(over, index),
+            read::equal(index),
+        ))?
+        .execute(params_from_iter(values))?;
+    Ok(())
+}
+
+/// The key that is made of the fields of a document found.
+fn key_of_found(parts: &[KeyPart], values: &mut Vec<SqlValue>) -> String {
+    let parts: Vec<String> = parts
+        .iter()
+        .map(|part| match part {
+            KeyPart::Text(text) => {
+                values.push(text.clone().into());
+                format!("?{}", values.len())
+            }
+            KeyPart::Field(name) => format!("(doc ->> '$.{name}')"),
+        })
+        .collect();
+    parts.join(" || '.' || ")
+}
+
+/// The statement that changes documents, up to the condition which.
+fn update(view: &View, patch: &Patch, values: &mut Vec<SqlValue>) -> String {
+    let fields = indexed(view);
     let mut number = |value: SqlValue| {
         values.push(value);
         values.len()
@@ -124,10 +164,7 @@ fn change(connection: &Connection, view: &View, key: &str, patch: &Patch) -> rus
             let _ = write!(columns, ", {column} = coalesce({column}, 0) + ?{by}");
         }
     }
-    connection
-        .prepare_cached(&format!("UPDATE {} SET doc = {changed}){columns} WHERE key = ?1", table(view)))?
-        .execute(params_from_iter(values))?;
-    Ok(())
+    format!("UPDATE {} SET doc = {changed}){columns}", table(view))
 }
 
 fn delete(connection: &Connection, view: &View, key: &str) -> rusqlite::Result<()> {
@@ -155,17 +192,11 @@ fn delete_where(
 fn fan_out(connection: &Connection, fan_out: &FanOut) -> rusqlite::Result<()> {
     let FanOut { over, index, equals, limit, into, key, document, copies } = fan_out;
     let mut values: Vec<SqlValue> = equals.iter().map(SqlValue::from).collect();
+    let key = key_of_found(key, &mut values);
     let mut number = |value: SqlValue| {
         values.push(value);
         format!("?{}", values.len())
     };
-    let parts: Vec<String> = key
-        .iter()
-        .map(|part| match part {
-            KeyPart::Text(text) => number(text.clone().into()),
-            KeyPart::Field(name) => format!("(doc ->> '$.{name}')"),
-        })
-        .collect();
     let same = number(json(document).into());
     // `->` and json() keep the JSON type of what is copied.
     let copied = copies
@@ -190,7 +221,7 @@ fn fan_out(connection: &Connection, fan_out: &FanOut) -> rusqlite::Result<()> {
              ORDER BY {order} {direction}, key {direction} LIMIT {limit}
              {}",
             insert(into, &fields),
-            parts.join(" || '.' || "),
+            key,
             columns.join(", "),
             table(over),
             index_name(over, index),
