@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::accounts::{Account, VIEW};
+use views::follows::{self, Circle};
 use views::profiles::{self, Profile};
 use views::{StoreError, ViewStoreExt};
 
@@ -47,15 +48,20 @@ async fn get_me(
     session: Session,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
-    let caught_up = queries.catch_up(&conditions, &[VIEW.name, profiles::VIEW.name]).await;
+    let views = [VIEW.name, profiles::VIEW.name, follows::VIEW.name];
+    let caught_up = queries.catch_up(&conditions, &views).await;
     let user = UserId::new(session.user).to_string();
-    let found: Result<_, StoreError> =
-        futures::try_join!(queries.store.get::<Account>(&user), queries.store.get::<Profile>(&user));
+    let found: Result<_, StoreError> = futures::try_join!(
+        queries.store.get::<Account>(&user),
+        queries.store.get::<Profile>(&user),
+        queries.store.get::<Circle>(&user)
+    );
     // A session that is good belongs to an account; the views may be a moment behind.
-    let (Some(account), Some(profile)) = found.map_err(store_problem)? else {
+    let (Some(account), Some(profile), Some(circle)) = found.map_err(store_problem)? else {
         return Err(Problem::unavailable("Your account", "the views have not taken in the account yet"));
     };
-    let Profile { bio, private, posts, followers, followings, .. } = profile.clone();
+    let Profile { bio, private, posts, .. } = profile.clone();
+    let Circle { followers, followings, .. } = circle;
     let Account { email, email_verified, artist, moderator, admin, .. } = account;
     let roles = [("artist", artist), ("moderator", moderator), ("admin", admin)];
     let roles = roles.into_iter().filter_map(|(role, has)| has.then_some(role)).collect();

@@ -3,12 +3,14 @@
 use axum::extract::State;
 use axum::response::Response;
 use events::UserId;
+use serde::Serialize;
 use serde_json::json;
 use service::extract::Path;
 use service::problem::{Problem, Problems};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use views::follows::{FOLLOWERS, FOLLOWINGS, Follow, VIEW};
+use views::follows::{Circle, FOLLOWERS, FOLLOWINGS, Follow, VIEW};
 use views::{Index, Query, ViewStoreExt, profiles};
 
 use crate::answer::{Conditions, QueryHeaders, answer};
@@ -16,25 +18,89 @@ use crate::paging::{PageOf, PageParams, Paging};
 use crate::profiles::Person;
 use crate::{Queries, store_problem};
 
+/// Ids in an answer that is ids and nothing else, at most.
+const IDS_LIMIT: usize = 5000;
+
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
-    OpenApiRouter::new().routes(routes!(get_followers)).routes(routes!(get_followings))
+    OpenApiRouter::new()
+        .routes(routes!(get_followers))
+        .routes(routes!(get_followings))
+        .routes(routes!(get_follower_ids))
+        .routes(routes!(get_following_ids))
+}
+
+/// A list of somebody's: those who follow them, or whom they follow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Side {
+    Followers,
+    Followings,
+}
+
+impl Side {
+    const fn index(self) -> &'static Index {
+        match self {
+            Self::Followers => &FOLLOWERS,
+            Self::Followings => &FOLLOWINGS,
+        }
+    }
+
+    /// Of active people only, as they are counted.
+    pub(crate) fn query(self, user: &str, limit: usize) -> Query {
+        Query::new(&VIEW, self.index(), vec![json!(user), json!(true), json!(true)], limit)
+    }
+
+    pub(crate) fn other(self, follow: Follow) -> String {
+        match self {
+            Self::Followers => follow.follower,
+            Self::Followings => follow.followee,
+        }
+    }
+}
+
+/// Ids of users.
+#[derive(Debug, Serialize, ToSchema)]
+struct UserIds {
+    /// The newest first, at most 5,000.
+    ids: Vec<String>,
 }
 
 impl Queries {
+    /// Whether somebody is there to have lists: who is not there, or not for now, has empty ones.
+    async fn has_circle(&self, user: &str) -> Result<bool, Problem> {
+        let circle = self.store.get::<Circle>(user).await.map_err(store_problem)?;
+        Ok(circle.is_some_and(|circle| circle.active))
+    }
+
+    async fn follows(&self, query: Query) -> Result<views::PageOf<Follow>, Problem> {
+        self.store.page_of(query).await.map_err(store_problem)
+    }
+
     async fn people_by_follows(
         &self,
-        index: &'static Index,
+        side: Side,
         user: UserId,
         paging: &Paging,
-        other: fn(Follow) -> String,
     ) -> Result<PageOf<Person>, Problem> {
-        let query = Query::new(&VIEW, index, vec![json!(user), json!(true)], paging.limit)
-            .after(paging.after(index)?);
-        let found = self.store.page_of::<Follow>(query).await.map_err(store_problem)?;
-        let ids: Vec<String> = found.documents.into_iter().map(other).collect();
+        let (user, index) = (user.to_string(), side.index());
+        let query = side.query(&user, paging.limit).after(paging.after(index)?);
+        let (is_there, found) = futures::try_join!(self.has_circle(&user), self.follows(query))?;
+        if !is_there {
+            return Ok(paging.page(Vec::new(), None, index));
+        }
+        let ids: Vec<String> = found.documents.into_iter().map(|follow| side.other(follow)).collect();
         let people = self.people(ids.iter().cloned()).await?;
         let shown = ids.iter().filter_map(|id| people.get(id).cloned()).collect();
         Ok(paging.page(shown, found.next.as_ref(), index))
+    }
+
+    /// The newest ids of one of somebody's lists: as many as they are counted, up to 5,000.
+    pub(crate) async fn newest_ids(&self, side: Side, user: &str) -> Result<Vec<String>, Problem> {
+        let query = side.query(user, IDS_LIMIT);
+        let (is_there, found) = futures::try_join!(self.has_circle(user), self.follows(query))?;
+        if !is_there {
+            return Ok(Vec::new());
+        }
+        Ok(found.documents.into_iter().map(|follow| side.other(follow)).collect())
     }
 }
 
@@ -51,7 +117,7 @@ async fn get_followers(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &[VIEW.name, profiles::VIEW.name]).await;
-    let page = queries.people_by_follows(&FOLLOWERS, user, &paging, |follow| follow.follower).await?;
+    let page = queries.people_by_follows(Side::Followers, user, &paging).await?;
     answer(&conditions, caught_up, &page)
 }
 
@@ -68,6 +134,38 @@ async fn get_followings(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &[VIEW.name, profiles::VIEW.name]).await;
-    let page = queries.people_by_follows(&FOLLOWINGS, user, &paging, |follow| follow.followee).await?;
+    let page = queries.people_by_follows(Side::Followings, user, &paging).await?;
     answer(&conditions, caught_up, &page)
+}
+
+/// The ids of those who follow somebody, the newest first
+#[utoipa::path(
+    get, path = "/v1/users/{user}/follower-ids", tag = "follows",
+    params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),
+    responses((status = 200, body = UserIds), (status = 304), Problems)
+)]
+async fn get_follower_ids(
+    State(queries): State<Queries>,
+    Path(user): Path<UserId>,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &[VIEW.name]).await;
+    let ids = queries.newest_ids(Side::Followers, &user.to_string()).await?;
+    answer(&conditions, caught_up, &UserIds { ids })
+}
+
+/// The ids of those whom somebody follows, the newest first
+#[utoipa::path(
+    get, path = "/v1/users/{user}/following-ids", tag = "follows",
+    params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),
+    responses((status = 200, body = UserIds), (status = 304), Problems)
+)]
+async fn get_following_ids(
+    State(queries): State<Queries>,
+    Path(user): Path<UserId>,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &[VIEW.name]).await;
+    let ids = queries.newest_ids(Side::Followings, &user.to_string()).await?;
+    answer(&conditions, caught_up, &UserIds { ids })
 }

@@ -5,6 +5,7 @@
 mod accounts;
 mod answer;
 mod comments;
+mod discovery;
 mod documentation;
 mod follows;
 mod keys;
@@ -126,6 +127,7 @@ fn documented() -> OpenApiRouter<Queries> {
         .merge(comments::routes())
         .merge(follows::routes())
         .merge(search::routes())
+        .merge(discovery::routes())
         .merge(media::routes())
         .merge(keys::routes())
 }

@@ -15,9 +15,9 @@ use service::sessions::Session;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use views::follows::{self, Follow};
+use views::follows::{self, Circle, Follow};
 use views::profiles::{BY_USERNAME, Profile, Standing, VIEW};
-use views::{Query, ViewStoreExt};
+use views::{Query, StoredDocument, ViewStoreExt};
 
 use crate::answer::{Conditions, QueryHeaders, answer};
 use crate::{Queries, store_problem};
@@ -91,11 +91,9 @@ impl Queries {
         let profile = profile
             .filter(|profile| profile.standing == Standing::Active)
             .ok_or_else(|| Problem::not_found("There is no such user"))?;
-        let viewer = match viewer {
-            None => None,
-            Some(session) => Some(self.profile_viewer(&profile.user, session).await?),
-        };
-        let Profile { bio, private, joined, posts, followers, followings, .. } = profile.clone();
+        let (circle, viewer) = self.circle_and_viewer(&profile.user, viewer).await?;
+        let Circle { followers, followings, .. } = circle;
+        let Profile { bio, private, joined, posts, .. } = profile.clone();
         let joined_at = DateTime::from_timestamp_millis(joined).unwrap_or_default();
         Ok(ProfilePage {
             person: self.person(profile),
@@ -109,16 +107,29 @@ impl Queries {
         })
     }
 
-    async fn profile_viewer(&self, user: &str, session: Session) -> Result<ProfileViewer, Problem> {
-        let viewer = UserId::new(session.user).to_string();
-        let keys = [follows::key(&viewer, user), follows::key(user, &viewer)];
-        let mut found = self.store.get_all::<Follow>(&keys).await.map_err(store_problem)?.into_iter();
-        let (there, back) = (found.next().flatten(), found.next().flatten());
-        Ok(ProfileViewer {
+    /// How many follow somebody, and what they are to whoever asks: all in one call.
+    async fn circle_and_viewer(
+        &self,
+        user: &str,
+        viewer: Option<Session>,
+    ) -> Result<(Circle, Option<ProfileViewer>), Problem> {
+        let viewer = viewer.map(|session| UserId::new(session.user).to_string());
+        let mut keys = vec![user.to_owned()];
+        keys.extend(
+            viewer.iter().flat_map(|viewer| [follows::key(viewer, user), follows::key(user, viewer)]),
+        );
+        let mut found = self.store.get_many(&follows::VIEW, &keys).await.map_err(store_problem)?.into_iter();
+        let mut next = || found.next().flatten();
+        let (circle, there, back) = (next(), next(), next());
+        let read = |found: Option<StoredDocument>| found.map(|found| found.read::<Follow>()).transpose();
+        let circle = circle.map(|circle| circle.read()).transpose().map_err(store_problem)?;
+        let (there, back) = (read(there).map_err(store_problem)?, read(back).map_err(store_problem)?);
+        let viewer = viewer.map(|_| ProfileViewer {
             follows: there.as_ref().is_some_and(|follow| follow.accepted),
             requested: there.is_some_and(|follow| !follow.accepted),
             followed_by: back.is_some_and(|follow| follow.accepted),
-        })
+        });
+        Ok((circle.unwrap_or_default(), viewer))
     }
 }
 

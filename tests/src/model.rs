@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 use events::{
     AccountEvent, CommentEvent, Event, Filter, FollowEvent, LikeEvent, Position, PostEvent, ProfileEvent,
-    Recorded, SealedLog, SessionEvent,
+    Recorded, SealedLog, SessionEvent, Subject,
 };
 use serde_json::{Value, json};
+use views::follows::{Circle, FOLLOWERS, FOLLOWINGS, Follow};
 use views::{Document, Index, Query, ViewStore, ViewStoreExt};
 
 /// What can be seen.
@@ -16,7 +17,7 @@ use views::{Document, Index, Query, ViewStore, ViewStoreExt};
 pub struct World {
     pub people: BTreeMap<String, Person>,
     pub posts: BTreeMap<String, Post>,
-    /// Follower, followee.
+    /// Follower, followee: both are there, active or not.
     pub follows: BTreeSet<(String, String)>,
     /// Sessions that run, and whose they are.
     pub sessions: BTreeMap<String, String>,
@@ -27,8 +28,13 @@ pub struct Person {
     pub username: String,
     pub bio: String,
     pub posts: i64,
-    pub followers: i64,
-    pub followings: i64,
+    /// Neither deactivated nor suspended.
+    pub active: bool,
+    /// Active people who follow them, and whom they follow, as the lists have them.
+    pub followers: BTreeSet<String>,
+    pub followings: BTreeSet<String>,
+    /// Both, as they are counted.
+    pub counted: (i64, i64),
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -67,9 +73,18 @@ impl World {
         for recorded in events {
             world.apply(&recorded.event);
         }
+        let count = |number: usize| i64::try_from(number).expect("a count");
         for post in world.posts.values_mut() {
-            let count = |number: usize| i64::try_from(number).expect("a count");
             post.counted = (count(post.likes.len()), count(post.comments.len()));
+        }
+        let active: BTreeSet<String> =
+            world.people.iter().filter(|(_, person)| person.active).map(|(id, _)| id.clone()).collect();
+        for (id, person) in &mut world.people {
+            let of =
+                |mine: &String, other: &String| (mine == id && active.contains(other)).then(|| other.clone());
+            person.followers = world.follows.iter().filter_map(|(other, mine)| of(mine, other)).collect();
+            person.followings = world.follows.iter().filter_map(|(mine, other)| of(mine, other)).collect();
+            person.counted = (count(person.followers.len()), count(person.followings.len()));
         }
         world
     }
@@ -78,7 +93,7 @@ impl World {
         match event {
             Event::Account(AccountEvent::SignedUp(event)) => {
                 let person = event.person.open().expect("an open person");
-                let person = Person { username: person.username.clone(), ..Person::default() };
+                let person = Person { username: person.username.clone(), active: true, ..Person::default() };
                 self.people.insert(event.user.to_string(), person);
             }
             Event::Account(AccountEvent::UsernameChanged(event)) => {
@@ -125,21 +140,7 @@ impl World {
                     post.comments.remove(&event.comment.to_string()).expect("a deleted comment");
                 }
             }
-            Event::Follow(FollowEvent::Followed(event)) => {
-                let (follower, followee) = (event.follower, event.followee);
-                assert!(self.follows.insert((follower.to_string(), followee.to_string())), "followed twice");
-                self.person(follower).followings += 1;
-                self.person(followee).followers += 1;
-            }
-            Event::Follow(FollowEvent::Unfollowed(event)) => {
-                let (follower, followee) = (event.follower, event.followee);
-                assert!(
-                    self.follows.remove(&(follower.to_string(), followee.to_string())),
-                    "no follow to end"
-                );
-                self.person(follower).followings -= 1;
-                self.person(followee).followers -= 1;
-            }
+            Event::Follow(event) => self.follow(event),
             Event::Session(SessionEvent::SessionStarted(event)) => {
                 self.sessions.insert(event.session.to_string(), event.user.to_string());
             }
@@ -148,6 +149,7 @@ impl World {
                 assert!(ended.is_some(), "a session ended twice");
             }
             Event::Account(event) => {
+                self.stand(event);
                 if let Some(kept) = event.ends_sessions_but() {
                     let (user, kept) = (event.user().to_string(), kept.map(|kept| kept.to_string()));
                     self.sessions.retain(|session, of| *of != user || Some(session) == kept.as_ref());
@@ -155,7 +157,6 @@ impl World {
             }
             Event::Session(SessionEvent::SessionSeen(_))
             | Event::Profile(_)
-            | Event::Follow(_)
             | Event::Story(_)
             | Event::StoryView(_)
             | Event::Notifications(_)
@@ -165,6 +166,39 @@ impl World {
             | Event::Mailbox(_)
             | Event::Username(_)
             | Event::Email(_) => {}
+        }
+    }
+
+    /// What was decided while one of them was erased shows nowhere.
+    fn follow(&mut self, event: &FollowEvent) {
+        let Subject::Follow(follower, followee) = event.subject() else { return };
+        let (follower, followee) = (follower.to_string(), followee.to_string());
+        let both = self.people.contains_key(&follower) && self.people.contains_key(&followee);
+        match event {
+            FollowEvent::Followed(_) | FollowEvent::FollowAccepted(_) if both => {
+                assert!(self.follows.insert((follower, followee)), "followed twice");
+            }
+            FollowEvent::Unfollowed(event) if !event.only_requested => {
+                assert_eq!(self.follows.remove(&(follower, followee)), both, "no follow to end");
+            }
+            _ => {}
+        }
+    }
+
+    fn stand(&mut self, event: &AccountEvent) {
+        match event {
+            AccountEvent::Deactivated(_) | AccountEvent::Suspended(_) => {
+                self.person(event.user()).active = false;
+            }
+            AccountEvent::Reactivated(_) | AccountEvent::Reinstated(_) => {
+                self.person(event.user()).active = true;
+            }
+            AccountEvent::Erased(event) => {
+                let gone = event.user.to_string();
+                self.people.remove(&gone);
+                self.follows.retain(|(follower, followee)| *follower != gone && *followee != gone);
+            }
+            _ => {}
         }
     }
 
@@ -181,12 +215,11 @@ impl World {
         let mut world = Self::default();
         for id in like.people.keys() {
             let Some(profile) = store.get::<views::profiles::Profile>(id).await? else { continue };
-            let views::profiles::Profile { username, bio, posts, followers, followings, .. } = profile;
-            world.people.insert(id.clone(), Person { username, bio, posts, followers, followings });
-            let index = &views::follows::FOLLOWERS;
-            for follow in all::<views::follows::Follow>(store, index, vec![json!(id), json!(true)]).await? {
-                world.follows.insert((follow.follower, follow.followee));
-            }
+            let views::profiles::Profile { username, bio, posts, standing, .. } = profile;
+            let active = standing == views::profiles::Standing::Active;
+            let mut person = Person { username, bio, posts, active, ..Person::default() };
+            follows_of(store, id, &mut world.follows, &mut person).await?;
+            world.people.insert(id.clone(), person);
             let index = &views::sessions::BY_USER;
             for session in
                 all::<views::sessions::Session>(store, index, vec![json!(id), json!(false)]).await?
@@ -209,6 +242,34 @@ impl World {
         }
         Ok(world)
     }
+}
+
+/// Somebody's follows, from the lists of both sides, and how they are counted.
+async fn follows_of(
+    store: &dyn ViewStore,
+    id: &String,
+    follows: &mut BTreeSet<(String, String)>,
+    person: &mut Person,
+) -> Result<()> {
+    for active in [true, false] {
+        let equals = || vec![json!(id), json!(true), json!(active)];
+        for follow in all::<Follow>(store, &FOLLOWERS, equals()).await? {
+            if active {
+                person.followers.insert(follow.follower.clone());
+            }
+            follows.insert((follow.follower, follow.followee));
+        }
+        for follow in all::<Follow>(store, &FOLLOWINGS, equals()).await? {
+            if active {
+                person.followings.insert(follow.followee.clone());
+            }
+            follows.insert((follow.follower, follow.followee));
+        }
+    }
+    let circle: Circle = store.get(id).await?.context("nobody counts somebody's followers")?;
+    anyhow::ensure!(circle.active == person.active, "{id} stands in two ways");
+    person.counted = (circle.followers, circle.followings);
+    Ok(())
 }
 
 async fn all<T: Document>(

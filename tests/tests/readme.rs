@@ -39,6 +39,16 @@ async fn the_first_session_goes_from_sign_up_to_feed() {
     assert_eq!(printed.matches(r#""likes":1,"comments":1"#).count(), 2, "{printed}");
     assert_eq!(printed.matches(r#""viewer":{"liked":true}"#).count(), 1, "{printed}");
     assert_eq!(printed.matches(r#""text":"So early!""#).count(), 1, "{printed}");
+    assert_eq!(
+        printed.matches(&format!(r#"{{"items":[{{"id":"{}""#, user_of(&printed))).count(),
+        2,
+        "{printed}"
+    );
+}
+
+/// The id of whoever has signed up.
+fn user_of(printed: &str) -> &str {
+    printed.split_once(r#""user":""#).unwrap().1.split('"').next().unwrap()
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How people show themselves, with the counts that stand on their profile.
+//! How people show themselves. How many follow them stands with the follows.
 
 use serde::{Deserialize, Serialize};
 
@@ -32,8 +32,6 @@ pub struct Profile {
     /// Of the event that made the account.
     pub position: i64,
     pub posts: i64,
-    pub followers: i64,
-    pub followings: i64,
 }
 
 /// Whether an account and what it published is shown.

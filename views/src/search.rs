@@ -1,27 +1,43 @@
-//! People by the words of their names.
+//! By what people are found: the words of their names, any part of their usernames, and by chance.
 
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::is_combining_mark;
+use unicode_normalization::char::canonical_combining_class;
 
-use crate::{Direction, Document, Index, View};
+use crate::{Cursor, Direction, Document, Index, Query, View};
 
 pub const VIEW: View = View { name: "search", indexes: &[&BY_TERM, &BY_SOURCE] };
 
-/// By the beginning of a term.
+/// The terms of one list that begin alike, of people who are active.
 pub const BY_TERM: Index =
-    Index { name: "by_term", equals: &[], order: "term", direction: Direction::Ascending };
+    Index { name: "by_term", equals: &["list", "active"], order: "term", direction: Direction::Ascending };
 /// The terms of one user from one source.
 pub const BY_SOURCE: Index =
     Index { name: "by_source", equals: &["user", "source"], order: "term", direction: Direction::Ascending };
-
-/// One word by which one user is found.
+/// One text by which one user is found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Term {
-    /// As [`folded_words`] gives it.
+    /// Folded: see [`fold`].
     pub term: String,
     pub user: String,
+    pub list: List,
     pub source: Source,
+    /// Neither deactivated nor suspended: who is not is not found.
+    pub active: bool,
+}
+
+/// What a term is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum List {
+    /// The whole username, found by its beginning.
+    Usernames,
+    /// A word of a name or username, found by its beginning.
+    Words,
+    /// The end of a username from any of its characters on, so that every part of it is the beginning of one.
+    Endings,
+    /// A number that stands for nothing, for drawing people by lot.
+    Lots,
 }
 
 /// What a term is taken from.
@@ -30,15 +46,33 @@ pub struct Term {
 pub enum Source {
     Username,
     Name,
+    Id,
+}
+
+impl List {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Usernames => "usernames",
+            Self::Words => "words",
+            Self::Endings => "endings",
+            Self::Lots => "lots",
+        }
+    }
+
+    /// Terms of active people in this list, in their order.
+    pub fn query(self, limit: usize) -> Query {
+        Query::new(&VIEW, &BY_TERM, vec![self.as_str().into(), true.into()], limit)
+    }
 }
 
 impl Source {
-    pub const ALL: [Self; 2] = [Self::Username, Self::Name];
+    pub const ALL: [Self; 3] = [Self::Username, Self::Name, Self::Id];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Username => "username",
             Self::Name => "name",
+            Self::Id => "id",
         }
     }
 }
@@ -47,8 +81,42 @@ impl Document for Term {
     const VIEW: &'static View = &VIEW;
 
     fn key(&self) -> String {
-        format!("{}.{}.{}", self.user, self.source.as_str(), self.term)
+        format!("{}.{}.{}.{}", self.user, self.source.as_str(), self.list.as_str(), self.term)
     }
+}
+
+/// All terms from a username.
+pub fn terms_of_username(username: &str) -> Vec<(List, String)> {
+    let folded = fold(username);
+    let endings = folded.char_indices().map(|(place, _)| (List::Endings, folded[place..].to_owned()));
+    let words = folded_words(username).into_iter().map(|word| (List::Words, word));
+    let terms = endings.chain(words).chain([(List::Usernames, folded.clone())]);
+    let mut terms: Vec<(List, String)> = terms.collect();
+    terms.sort_by(|a, b| (a.0.as_str(), &a.1).cmp(&(b.0.as_str(), &b.1)));
+    terms.dedup();
+    terms
+}
+
+/// All terms from first and last name.
+pub fn terms_of_name(firstname: &str, lastname: &str) -> Vec<(List, String)> {
+    let mut words = [folded_words(firstname), folded_words(lastname)].concat();
+    words.sort_unstable();
+    words.dedup();
+    words.into_iter().map(|word| (List::Words, word)).collect()
+}
+
+/// Hexadecimal digits of a lot. The last so many of an id are made by chance, all of them: before them stands what kind of
+/// id it is.
+const LOT: usize = 15;
+
+/// Somebody's lot.
+pub fn lot(user: &str) -> String {
+    user.chars().skip(user.len().saturating_sub(LOT)).collect()
+}
+
+/// The lots from a place on. All places are equally far from each other.
+pub fn lots_from(place: u64, limit: usize) -> Query {
+    List::Lots.query(limit).after(Some(Cursor::from(format!("{:0LOT$x}", place >> 4))))
 }
 
 /// The words of a text, and what stands between two spaces as a whole: lower case, accents taken off. `Ann_Lee` is
@@ -63,9 +131,34 @@ pub fn folded_words(text: &str) -> Vec<String> {
     words
 }
 
-/// Lower case, without accents: `Élan` and `elan` are one.
+/// Lower case, without accents, letters that have none of these forms in those that people type for them: `Élan` and
+/// `elan` are one, and so are `Øre` and `ore`, `Straße` and `STRASSE`. Marks that make another letter stay.
 pub fn fold(text: &str) -> String {
-    text.nfkd().filter(|&c| !is_combining_mark(c)).flat_map(char::to_lowercase).collect()
+    let plain = text.nfkd().filter(|&c| !is_accent(c)).flat_map(char::to_lowercase);
+    let mut folded = String::with_capacity(text.len());
+    for c in plain {
+        match c {
+            'ß' => folded.push_str("ss"),
+            'æ' => folded.push_str("ae"),
+            'œ' => folded.push_str("oe"),
+            'þ' => folded.push_str("th"),
+            'ø' => folded.push('o'),
+            'ł' => folded.push('l'),
+            'đ' | 'ð' => folded.push('d'),
+            'ħ' => folded.push('h'),
+            'ŧ' => folded.push('t'),
+            'ı' => folded.push('i'),
+            'ς' => folded.push('σ'),
+            c => folded.push(c),
+        }
+    }
+    folded
+}
+
+/// Marks above, below, through and around a letter, and vowel points. Vowel signs (class 0), nuktas (7), kana voicing
+/// marks (8) and viramas (9) make other letters or syllables.
+fn is_accent(c: char) -> bool {
+    !matches!(canonical_combining_class(c), 0 | 7 | 8 | 9)
 }
 
 #[cfg(test)]
@@ -82,6 +175,47 @@ mod tests {
         assert_eq!(folded_words("山田"), ["山田"]);
     }
 
+    #[test]
+    fn letters_without_a_plain_form_are_found_as_people_type_them() {
+        for (written, typed) in [
+            ("Straße", "STRASSE"),
+            ("Łódź", "lodz"),
+            ("Øre", "ore"),
+            ("Ægir", "AEGIR"),
+            ("Þór", "thor"),
+            ("Đorđe", "dorde"),
+            ("İpek", "ipek"),
+            ("Kıvanç", "kivanc"),
+            ("Σίσυφος", "σισυφοσ"),
+            ("Việt Nguyễn", "viet nguyen"),
+            ("ﬁn", "fin"),
+        ] {
+            assert_eq!(fold(written), fold(typed), "{written}");
+        }
+        for (one, other) in [("が", "か"), ("ば", "ぱ"), ("कि", "का")] {
+            assert_ne!(fold(one), fold(other));
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_username_is_the_beginning_of_an_ending() {
+        let terms = terms_of_username("An.An");
+        let of =
+            |wanted: List| terms.iter().filter(move |(list, _)| *list == wanted).map(|(_, t)| t.as_str());
+        assert_eq!(of(List::Usernames).collect::<Vec<_>>(), ["an.an"]);
+        assert_eq!(of(List::Endings).collect::<Vec<_>>(), [".an", "an", "an.an", "n", "n.an"]);
+        assert_eq!(of(List::Words).collect::<Vec<_>>(), ["an", "an.an"]);
+        assert_eq!(
+            terms_of_name("Ann Lee", "Lee-Élan"),
+            [
+                (List::Words, "ann".to_owned()),
+                (List::Words, "elan".to_owned()),
+                (List::Words, "lee".to_owned()),
+                (List::Words, "lee-elan".to_owned()),
+            ]
+        );
+    }
+
     proptest! {
         /// A name and a search for it are folded apart from each other, and must meet.
         #[test]
@@ -93,6 +227,15 @@ mod tests {
             }
             let whole: Vec<String> = fold(&text).split_whitespace().map(str::to_owned).collect();
             prop_assert!(whole.iter().all(|word| words.contains(word)), "{whole:?} {words:?}");
+        }
+
+        #[test]
+        fn any_part_of_a_username_finds_it(username in "[a-zA-Z0-9_.]{3,30}|\\PC{1,20}", from in 0..20_usize, length in 1..20_usize) {
+            let folded: Vec<char> = fold(&username).chars().collect();
+            let part: String = folded.iter().skip(from).take(length).collect();
+            let terms = terms_of_username(&username);
+            let found = terms.iter().any(|(list, term)| *list == List::Endings && term.starts_with(&part));
+            prop_assert!(found || part.is_empty(), "{part:?} of {username:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! How people show themselves, with the counts that stand on their profile.
+//! How people show themselves, with the count of their posts.
 
-use events::{AccountEvent, Event, FollowEvent, Kind, PostEvent, ProfileEvent, Recorded, UserId, fold_name};
+use events::{AccountEvent, Event, Kind, PostEvent, ProfileEvent, Recorded, UserId, fold_name};
 use serde_json::json;
 use views::posts::Image;
 use views::profiles::{Profile, Standing, VIEW};
@@ -18,7 +18,7 @@ impl Projection for Profiles {
     }
 
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::Account, Kind::Profile, Kind::Follow, Kind::Post]
+        &[Kind::Account, Kind::Profile, Kind::Post]
     }
 
     fn on_failure(&self) -> OnFailure {
@@ -29,14 +29,6 @@ impl Projection for Profiles {
         match &recorded.event {
             Event::Account(event) => account(event, recorded, writes)?,
             Event::Profile(event) => profile(event, writes),
-            Event::Follow(FollowEvent::Followed(event)) => follows(writes, event.follower, event.followee, 1),
-            Event::Follow(FollowEvent::FollowAccepted(event)) => {
-                follows(writes, event.follower, event.followee, 1);
-            }
-            Event::Follow(FollowEvent::Unfollowed(event)) if !event.only_requested => {
-                follows(writes, event.follower, event.followee, -1);
-            }
-            Event::Follow(FollowEvent::Unfollowed(_) | FollowEvent::FollowRequested(_)) => {}
             Event::Post(PostEvent::PostPublished(event)) => count(writes, event.author, "posts", 1),
             Event::Post(PostEvent::PostDeleted(event)) => count(writes, event.author, "posts", -1),
             Event::Post(PostEvent::CaptionEdited(_)) => {}
@@ -45,6 +37,7 @@ impl Projection for Profiles {
             | Event::Session(_)
             | Event::Comment(_)
             | Event::Like(_)
+            | Event::Follow(_)
             | Event::Story(_)
             | Event::StoryView(_)
             | Event::Notifications(_)
@@ -57,9 +50,31 @@ impl Projection for Profiles {
     }
 }
 
+/// The standing that an event gives an account, if it changes it; an erased one has none.
+pub(crate) fn standing_after(event: &AccountEvent) -> Option<Standing> {
+    match event {
+        AccountEvent::SignedUp(_) | AccountEvent::Reactivated(_) | AccountEvent::Reinstated(_) => {
+            Some(Standing::Active)
+        }
+        AccountEvent::Deactivated(_) => Some(Standing::Deactivated),
+        AccountEvent::Suspended(_) => Some(Standing::Suspended),
+        AccountEvent::UsernameChanged(_)
+        | AccountEvent::EmailVerificationRequested(_)
+        | AccountEvent::EmailVerified(_)
+        | AccountEvent::PasswordChanged(_)
+        | AccountEvent::PasswordResetRequested(_)
+        | AccountEvent::EmailChangeRequested(_)
+        | AccountEvent::EmailChanged(_)
+        | AccountEvent::SessionsEnded(_)
+        | AccountEvent::RoleGranted(_)
+        | AccountEvent::RoleRevoked(_)
+        | AccountEvent::ClaimAbandoned(_)
+        | AccountEvent::Erased(_) => None,
+    }
+}
+
 fn account(event: &AccountEvent, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
     let user = event.user().to_string();
-    let standing = |standing: Standing| Patch::default().set("standing", json!(standing));
     match event {
         AccountEvent::SignedUp(event) => {
             // Whoever has been erased since leaves nothing to show.
@@ -77,8 +92,6 @@ fn account(event: &AccountEvent, recorded: &Recorded, writes: &mut Writes) -> Re
                     joined: time(recorded),
                     position: position(recorded),
                     posts: 0,
-                    followers: 0,
-                    followings: 0,
                 })?;
             }
         }
@@ -90,10 +103,13 @@ fn account(event: &AccountEvent, recorded: &Recorded, writes: &mut Writes) -> Re
                 writes.patch::<Profile>(user, patch);
             }
         }
-        AccountEvent::Deactivated(_) => writes.patch::<Profile>(user, standing(Standing::Deactivated)),
-        AccountEvent::Suspended(_) => writes.patch::<Profile>(user, standing(Standing::Suspended)),
-        AccountEvent::Reactivated(_) | AccountEvent::Reinstated(_) => {
-            writes.patch::<Profile>(user, standing(Standing::Active));
+        AccountEvent::Deactivated(_)
+        | AccountEvent::Suspended(_)
+        | AccountEvent::Reactivated(_)
+        | AccountEvent::Reinstated(_) => {
+            if let Some(standing) = standing_after(event) {
+                writes.patch::<Profile>(user, Patch::default().set("standing", json!(standing)));
+            }
         }
         AccountEvent::Erased(_) => writes.delete::<Profile>(user),
         AccountEvent::EmailVerificationRequested(_)
@@ -135,11 +151,6 @@ fn profile(event: &ProfileEvent, writes: &mut Writes) {
     }
 }
 
-fn follows(writes: &mut Writes, follower: UserId, followee: UserId, by: i64) {
-    count(writes, followee, "followers", by);
-    count(writes, follower, "followings", by);
-}
-
 fn count(writes: &mut Writes, user: UserId, field: &'static str, by: i64) {
     writes.patch::<Profile>(user.to_string(), Patch::default().inc(field, by));
 }
@@ -147,9 +158,8 @@ fn count(writes: &mut Writes, user: UserId, field: &'static str, by: i64) {
 #[cfg(test)]
 mod tests {
     use events::{
-        Deactivated, Erased, FollowAccepted, FollowRequested, Followed, MediaId, Personal, PhotoChanged,
-        PhotoRemoved, PostDeleted, PostPublished, PostText, PrivacyChanged, ProfileDetails, ProfileEdited,
-        Reactivated, Unfollowed, UsernameChanged,
+        Deactivated, Erased, MediaId, Personal, PhotoChanged, PhotoRemoved, PostDeleted, PostPublished,
+        PostText, PrivacyChanged, ProfileDetails, ProfileEdited, Reactivated, UsernameChanged,
     };
     use uuid::Uuid;
     use views::ViewStoreExt;
@@ -184,31 +194,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn counts_are_those_of_what_is_there() {
-        let (follower, followee) = (BOB, ANN);
+    async fn posts_are_counted_while_they_are_there() {
         let text = Personal::Open(PostText::default());
         let published: Event = PostPublished { post: POST, author: ANN, images: vec![], text }.into();
-        let mut history = vec![
-            signed_up(ANN, "ann"),
-            signed_up(BOB, "bob"),
-            FollowRequested { follower, followee }.into(),
-            Unfollowed { follower, followee, only_requested: true }.into(),
-            FollowRequested { follower, followee }.into(),
-            FollowAccepted { follower, followee }.into(),
-            published.clone(),
-            published,
-        ];
-        let view = built(&Profiles, history.clone()).await;
-        let (ann, bob) = (of(&view, ANN).await.unwrap(), of(&view, BOB).await.unwrap());
-        assert_eq!((ann.followers, ann.followings, ann.posts), (1, 0, 2));
-        assert_eq!((bob.followers, bob.followings, bob.posts), (0, 1, 0));
-        history.push(Unfollowed { follower, followee, only_requested: false }.into());
-        history.push(Followed { follower: ANN, followee: BOB }.into());
+        let mut history = vec![signed_up(ANN, "ann"), published.clone(), published];
+        assert_eq!(of(&built(&Profiles, history.clone()).await, ANN).await.unwrap().posts, 2);
         history.push(PostDeleted { post: POST, author: ANN }.into());
-        let view = built(&Profiles, history).await;
-        let (ann, bob) = (of(&view, ANN).await.unwrap(), of(&view, BOB).await.unwrap());
-        assert_eq!((ann.followers, ann.followings, ann.posts), (0, 1, 1));
-        assert_eq!((bob.followers, bob.followings), (1, 0));
+        assert_eq!(of(&built(&Profiles, history).await, ANN).await.unwrap().posts, 1);
     }
 
     /// An account that was erased reads as erased from its first event on, and is not built at all.
@@ -220,7 +212,7 @@ mod tests {
         if let Event::Account(AccountEvent::SignedUp(event)) = &mut sealed {
             event.person = Personal::Erased;
         }
-        let followed = Followed { follower: ANN, followee: BOB };
-        assert_eq!(of(&built(&Profiles, [sealed, followed.into()]).await, BOB).await, None);
+        let deleted = PostDeleted { post: POST, author: BOB };
+        assert_eq!(of(&built(&Profiles, [sealed, deleted.into()]).await, BOB).await, None);
     }
 }

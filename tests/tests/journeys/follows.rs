@@ -1,10 +1,13 @@
-use serde_json::json;
+use events::Subject;
+use serde_json::{Value, json};
 use tests::chorus::Chorus;
-use tests::client::{Api, User};
+use tests::client::{Api, PASSWORD, User};
+use tests::model::{World, all_events};
 
 crate::journeys! {
     somebody_follows_and_follows_no_longer,
     followers_come_in_pages,
+    who_is_suspended_is_in_no_list_and_counted_nowhere,
 }
 
 async fn counts(api: &Api, user: &User) -> (u64, u64) {
@@ -57,4 +60,72 @@ async fn followers_come_in_pages(chorus: &Chorus) {
         assert_eq!(people.iter().map(|person| person["id"].clone()).collect::<Vec<_>>(), expected, "{list}");
     }
     assert_eq!(counts(&api, &ann).await, (5, 5));
+}
+
+pub(crate) async fn moderator(chorus: &Chorus) -> User {
+    let api = chorus.api();
+    let moderator = api.sign_up("moderator").await;
+    chorus.operate(&["grant", &moderator.username, "moderator"]).unwrap();
+    api.is_logged_out(&moderator).await;
+    api.log_in(&moderator, PASSWORD).await
+}
+
+pub(crate) async fn suspend(api: &Api, moderator: &User, user: &User) {
+    let path = format!("/v1/users/{}/suspension", user.id);
+    api.put_json_as(moderator, &path, &json!({ "reason": "Spam" })).await.expect(200);
+}
+
+/// Ids of one of somebody's lists, page by page and all at once, which must be as many as are counted.
+async fn list(api: &Api, user: &User, side: &str) -> Vec<String> {
+    let id = |value: &Value| value.as_str().unwrap().to_owned();
+    let people = api.all_pages(&format!("/v1/users/{}/{side}s?limit=2", user.id)).await;
+    let people: Vec<String> = people.iter().map(|person| id(&person["id"])).collect();
+    let ids = api.get(&format!("/v1/users/{}/{side}-ids", user.id)).await.expect(200).json();
+    let ids: Vec<String> = ids["ids"].as_array().unwrap().iter().map(id).collect();
+    assert_eq!(people, ids);
+    people
+}
+
+async fn who_is_suspended_is_in_no_list_and_counted_nowhere(chorus: &Chorus) {
+    let api = chorus.api();
+    let (ann, bob, cat) = (api.sign_up("ann").await, api.sign_up("bob").await, api.sign_up("cat").await);
+    for (who, whom) in [(&bob, &ann), (&cat, &ann), (&ann, &bob), (&ann, &cat)] {
+        api.follow(who, whom).await.expect(200);
+    }
+    let of_ann = async || {
+        let (followers, followings) =
+            (list(&api, &ann, "follower").await, list(&api, &ann, "following").await);
+        let counted = counts(&api, &ann).await;
+        assert_eq!(counted, (followers.len() as u64, followings.len() as u64));
+        (followers, followings)
+    };
+    let both = vec![cat.id.clone(), bob.id.clone()];
+    assert_eq!(of_ann().await, (both.clone(), both.clone()));
+    let moderator = moderator(chorus).await;
+    suspend(&api, &moderator, &bob).await;
+    assert_eq!(of_ann().await, (vec![cat.id.clone()], vec![cat.id.clone()]));
+    assert_eq!(list(&api, &bob, "follower").await, Vec::<String>::new());
+    api.delete_as(&moderator, &format!("/v1/users/{}/suspension", bob.id)).await.expect(200);
+    assert_eq!(of_ann().await, (both.clone(), both));
+    assert_eq!(list(&api, &bob, "follower").await, std::slice::from_ref(&ann.id));
+    suspend(&api, &moderator, &cat).await;
+    recount(chorus, &[&ann, &bob, &cat]).await;
+}
+
+/// Lists and counts of these people as a naive fold of what the log says of them has it.
+async fn recount(chorus: &Chorus, people: &[&User]) {
+    chorus.settle().await.unwrap();
+    let is_theirs = |id: String| people.iter().any(|user| user.id == id);
+    let mut events = all_events(&chorus.log().await.unwrap()).await.unwrap();
+    events.retain(|recorded| match recorded.envelope.subject {
+        Subject::Account(user) | Subject::Profile(user) => is_theirs(user.to_string()),
+        Subject::Follow(follower, followee) => {
+            is_theirs(follower.to_string()) && is_theirs(followee.to_string())
+        }
+        _ => false,
+    });
+    let expected = World::of_log(&events);
+    assert_eq!((expected.people.len(), expected.follows.len()), (3, 4));
+    let shown = World::of_views(&*chorus.views().await.unwrap(), &expected).await.unwrap();
+    assert_eq!((shown.people, shown.follows), (expected.people, expected.follows));
 }
