@@ -103,6 +103,12 @@ pub(crate) trait Bare: Send + Sync + 'static {
     /// In any order.
     async fn authors(&self, users: Vec<String>) -> Result<Vec<Author>>;
 
+    /// Who follows somebody, the newest first.
+    async fn followers(&self, user: &str, limit: i64) -> Result<Vec<String>>;
+
+    /// Whose usernames begin so.
+    async fn usernames(&self, beginning: &str, limit: i64) -> Result<Vec<Author>>;
+
     /// Which of these posts a user likes.
     async fn liked(&self, posts: &[Post], user: &str) -> Result<Vec<String>>;
 }
@@ -119,6 +125,8 @@ pub(crate) async fn serve(settings: Settings) -> Result<()> {
         .route("/posts/{post}/like/{user}/projected", put(like_and_project))
         .route("/posts/by/{user}", get(page))
         .route("/posts/{post}/by/{user}", get(one))
+        .route("/followers/{user}", get(followers))
+        .route("/usernames/{beginning}", get(usernames))
         .with_state(bare);
     axum::serve(TcpListener::bind(listen).await?, router).await?;
     Ok(())
@@ -175,6 +183,21 @@ async fn one(
     let posts = bare.post(&post).await?.into_iter().collect();
     let shown = show(&*bare, posts, &user).await?.pop();
     Ok(shown.map_or_else(|| StatusCode::NOT_FOUND.into_response(), |shown| Json(shown).into_response()))
+}
+
+async fn followers(
+    State(bare): State<Arc<dyn Bare>>,
+    Path(user): Path<String>,
+) -> Result<Json<Vec<Author>>, Failed> {
+    let followers = bare.followers(&user, 20).await?;
+    Ok(Json(bare.authors(followers).await?))
+}
+
+async fn usernames(
+    State(bare): State<Arc<dyn Bare>>,
+    Path(beginning): Path<String>,
+) -> Result<Json<Vec<Author>>, Failed> {
+    Ok(Json(bare.usernames(&beginning, 20).await?))
 }
 
 async fn show(bare: &dyn Bare, posts: Vec<Post>, user: &str) -> Result<Vec<Shown>> {

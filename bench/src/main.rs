@@ -3,6 +3,7 @@
 
 mod bare;
 mod column;
+mod graph;
 mod load;
 mod measures;
 mod table;
@@ -27,12 +28,20 @@ struct Arguments {
     engines: Vec<Engine>,
 
     /// What to measure
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Http, Part::Accounts, Part::CatchUp, Part::Scaling])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Http, Part::Accounts, Part::Photos, Part::CatchUp, Part::Scaling])]
     parts: Vec<Part>,
 
     /// Length of each round of load over HTTP, in seconds
     #[arg(long, default_value_t = 4)]
     seconds: u64,
+
+    /// People in the photo app's graph
+    #[arg(long, default_value_t = 20_000)]
+    people: usize,
+
+    /// Posts in the photo app's graph
+    #[arg(long, default_value_t = 200_000)]
+    posts: usize,
 
     /// Events to catch up over
     #[arg(long, default_value_t = 200_000)]
@@ -56,6 +65,8 @@ enum Part {
     Http,
     /// Log-ins, what others feel of them, and checks of tokens
     Accounts,
+    /// What the photo app asks for, on a graph in which a few are followed by half of everybody
+    Photos,
     /// Views that take in a long log
     CatchUp,
     /// What changes while the log grows
@@ -64,7 +75,7 @@ enum Part {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let Arguments { command, engines, parts, seconds, events, sizes } = Arguments::parse();
+    let Arguments { command, engines, parts, seconds, people, posts, events, sizes } = Arguments::parse();
     if let Some(Command::Bare(settings)) = command {
         return bare::serve(settings).await;
     }
@@ -81,6 +92,10 @@ async fn main() -> Result<()> {
         if parts.contains(&Part::Accounts) {
             let column = Column::start(engine).await?;
             measures::accounts(&column, Duration::from_secs(seconds), &mut findings).await?;
+        }
+        if parts.contains(&Part::Photos) {
+            let column = Column::start(engine).await?;
+            measures::photos(&column, (people, posts), Duration::from_secs(seconds), &mut findings).await?;
         }
         if parts.contains(&Part::CatchUp) {
             measures::catch_up(engine, events, &mut findings).await?;

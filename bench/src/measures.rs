@@ -4,12 +4,14 @@ mod accounts;
 mod catch_up;
 mod freshness;
 mod http_load;
+mod photos;
 mod scaling;
 
 pub(crate) use accounts::{accounts, tokens};
 pub(crate) use catch_up::catch_up;
 pub(crate) use freshness::freshness;
 pub(crate) use http_load::http_load;
+pub(crate) use photos::photos;
 pub(crate) use scaling::scaling;
 
 use crate::table::Ratio;

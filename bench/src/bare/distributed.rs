@@ -56,6 +56,7 @@ impl Distributed {
             ("posts", doc! { "author": 1, "position": -1, "_id": -1 }),
             ("likes", doc! { "post": 1, "position": -1, "_id": -1 }),
             ("likes", doc! { "user": 1, "position": -1, "_id": -1 }),
+            ("authors", doc! { "username": 1 }),
             ("follows", doc! { "followee": 1, "accepted": 1, "position": -1, "_id": -1 }),
             ("follows", doc! { "follower": 1, "accepted": 1, "position": -1, "_id": -1 }),
         ];
@@ -85,17 +86,37 @@ impl Distributed {
             .iter()
             .map(|post| Ok(keyed(serialize_to_document(post)?, &post.post)))
             .collect::<Result<_>>()?;
-        self.collection::<Document>("posts").insert_many(posts).await?;
+        self.insert("posts", posts).await?;
         let authors: Vec<Document> = authors
             .iter()
             .map(|author| Ok(keyed(serialize_to_document(author)?, &author.user)))
             .collect::<Result<_>>()?;
-        self.collection::<Document>("authors").insert_many(authors).await?;
+        self.insert("authors", authors).await?;
         let likes: Vec<Document> = likes
             .iter()
             .map(|(post, user)| doc! { "_id": format!("{post}.{user}"), "post": post, "user": user })
             .collect();
-        self.collection::<Document>("likes").insert_many(likes).await?;
+        self.insert("likes", likes).await
+    }
+
+    /// Fills the views with who follows whom.
+    pub(crate) async fn fill_follows(&self, follows: &[Write]) -> Result<()> {
+        let follows: Vec<RawDocumentBuf> = follows
+            .iter()
+            .filter_map(|write| statement("follows", write).transpose())
+            .collect::<Result<_>>()?;
+        let mut session = self.client.start_session().await?;
+        for some in follows.chunks(super::BATCH) {
+            commit(&mut session, &self.database, "follows", some).await?;
+        }
+        Ok(())
+    }
+
+    /// Nothing to insert is nothing to do; the driver takes it for a mistake.
+    async fn insert(&self, collection: &str, documents: Vec<Document>) -> Result<()> {
+        if !documents.is_empty() {
+            self.collection::<Document>(collection).insert_many(documents).await?;
+        }
         Ok(())
     }
 
@@ -258,6 +279,20 @@ impl Bare for Distributed {
 
     async fn authors(&self, users: Vec<String>) -> Result<Vec<Author>> {
         let found = self.collection("authors").find(doc! { "_id": { "$in": users } }).await?;
+        Ok(found.try_collect().await?)
+    }
+
+    async fn followers(&self, user: &str, limit: i64) -> Result<Vec<String>> {
+        let newest = doc! { "position": -1, "_id": -1 };
+        let filter = doc! { "followee": user, "accepted": true };
+        let found = self.collection::<Document>("follows").find(filter).sort(newest).limit(limit).await?;
+        let follows: Vec<Document> = found.try_collect().await?;
+        Ok(follows.iter().map(|follow| Ok(follow.get_str("follower")?.to_owned())).collect::<Result<_>>()?)
+    }
+
+    async fn usernames(&self, beginning: &str, limit: i64) -> Result<Vec<Author>> {
+        let range = doc! { "username": { "$gte": beginning, "$lt": format!("{beginning}{}", char::MAX) } };
+        let found = self.collection("authors").find(range).sort(doc! { "username": 1 }).limit(limit).await?;
         Ok(found.try_collect().await?)
     }
 

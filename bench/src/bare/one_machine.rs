@@ -27,7 +27,10 @@ const VIEWS: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS posts_newest ON posts (position DESC);
     CREATE INDEX IF NOT EXISTS posts_by_author ON posts (author, position DESC);
-    CREATE TABLE IF NOT EXISTS authors (user TEXT PRIMARY KEY, doc TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS authors (
+        user TEXT PRIMARY KEY, username TEXT NOT NULL, doc TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS authors_by_username ON authors (username);
     CREATE TABLE IF NOT EXISTS likes (
         post TEXT NOT NULL, user TEXT NOT NULL, liked INTEGER NOT NULL, position INTEGER NOT NULL,
         PRIMARY KEY (post, user)
@@ -145,9 +148,11 @@ impl OneMachine {
             ])?;
         }
         for author in authors {
-            transaction
-                .prepare_cached("INSERT INTO authors VALUES (?1, ?2)")?
-                .execute(params![author.user, serde_json::to_string(author)?])?;
+            transaction.prepare_cached("INSERT INTO authors VALUES (?1, ?2, ?3)")?.execute(params![
+                author.user,
+                author.username,
+                serde_json::to_string(author)?
+            ])?;
         }
         for (post, user) in likes {
             transaction
@@ -156,6 +161,12 @@ impl OneMachine {
         }
         transaction.commit()?;
         Ok(())
+    }
+
+    /// Fills the views with who follows whom.
+    pub(crate) fn fill_follows(folder: &Path, follows: &[Write]) -> Result<()> {
+        let mut connection = connect(&folder.join("bare-views.db"), "NORMAL", VIEWS)?;
+        commit(&mut connection, follows)
     }
 
     /// Writes what a catch-up comes to, batch after batch, and tells how long it took.
@@ -304,6 +315,30 @@ impl Bare for OneMachine {
             users.iter().map(|user| statement.query_row([user], |row| row.get(0)).optional()).collect()
         })?;
         Ok(docs.iter().flatten().map(|doc| serde_json::from_str(doc)).collect::<Result<_, _>>()?)
+    }
+
+    async fn followers(&self, user: &str, limit: i64) -> Result<Vec<String>> {
+        self.read_views(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT follower FROM follows WHERE followee = ?1 AND accepted = 1
+                     ORDER BY position DESC LIMIT ?2",
+                )?
+                .query_map(params![user, limit], |row| row.get(0))?
+                .collect()
+        })
+    }
+
+    async fn usernames(&self, beginning: &str, limit: i64) -> Result<Vec<Author>> {
+        let docs: Vec<String> = self.read_views(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT doc FROM authors WHERE username >= ?1 AND username < ?2 ORDER BY username LIMIT ?3",
+                )?
+                .query_map(params![beginning, format!("{beginning}{}", char::MAX), limit], |row| row.get(0))?
+                .collect()
+        })?;
+        Ok(docs.iter().map(|doc| serde_json::from_str(doc)).collect::<Result<_, _>>()?)
     }
 
     async fn liked(&self, posts: &[Post], user: &str) -> Result<Vec<String>> {

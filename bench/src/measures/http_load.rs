@@ -31,11 +31,11 @@ const ROUNDS: usize = 3;
 const LIKE_ROUNDS: usize = 2 * ROUNDS;
 
 /// One thing to load both servers with.
-struct Contest<'a> {
-    what: &'a str,
-    bound: Bound,
-    expected: StatusCode,
-    time: Duration,
+pub(super) struct Contest<'a> {
+    pub(super) what: &'a str,
+    pub(super) bound: Bound,
+    pub(super) expected: StatusCode,
+    pub(super) time: Duration,
 }
 
 /// Who asks, and for what.
@@ -195,7 +195,7 @@ impl Stage {
 }
 
 impl Contest<'_> {
-    async fn run<A, B>(
+    pub(super) async fn run<A, B>(
         &self,
         column: &Column,
         chorus_at: std::net::SocketAddr,
@@ -238,7 +238,7 @@ impl Contest<'_> {
     }
 }
 
-fn authorized(viewer: &User) -> Result<HeaderMap> {
+pub(super) fn authorized(viewer: &User) -> Result<HeaderMap> {
     let value = HeaderValue::try_from(format!("Bearer {}", viewer.token))?;
     Ok(HeaderMap::from_iter([(header::AUTHORIZATION, value)]))
 }

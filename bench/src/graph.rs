@@ -1,0 +1,168 @@
+//! People who follow each other as people do: a few are followed by half of everybody, most by hardly anyone.
+
+use std::collections::HashSet;
+
+use events::{
+    App, Event, Followed, Image, MediaId, NewPerson, Personal, PostId, PostPublished, PostText, SignedUp,
+    UserId,
+};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use uuid::Uuid;
+
+/// The share of everybody that follows the most famous.
+const MOST_FAMOUS: f64 = 0.8;
+/// How followers become fewer from rank to rank: `(1 + rank / FLAT) ^ -STEEP`. Of 20,000 people, four have more than 10,000
+/// followers, the middle has six, and there are about 480,000 follows.
+const FLAT: f64 = 8.0;
+const STEEP: f64 = 1.2;
+
+const FIRST: &[&str] = &[
+    "Ann", "Bo", "Carla", "Deniz", "Élodie", "Fatima", "Goran", "Hana", "Ines", "Jürgen", "Kofi", "Lena",
+    "Mia", "Noor", "Olga", "Paulo", "Quinn", "Rosa", "Søren", "Tomás", "Uma", "Vera", "Wei", "Zoë",
+];
+const LAST: &[&str] = &[
+    "Lee",
+    "Okafor",
+    "Nguyễn",
+    "Lindström",
+    "Kowalska",
+    "Straße",
+    "García",
+    "Ferrari",
+    "Yılmaz",
+    "Haddad",
+    "Ivanova",
+    "Moreau",
+    "Tanaka",
+    "Silva",
+    "Novák",
+    "Øster",
+];
+
+/// Draws the graph; the same again for the same seed.
+pub(crate) struct Graph {
+    rng: StdRng,
+    ids: u64,
+    /// The most famous first.
+    pub(crate) people: Vec<UserId>,
+    pub(crate) usernames: Vec<String>,
+    /// With their authors, in the order in which they were published.
+    pub(crate) posts: Vec<(PostId, UserId)>,
+}
+
+impl Graph {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            rng: StdRng::seed_from_u64(seed),
+            ids: 0,
+            people: Vec::new(),
+            usernames: Vec::new(),
+            posts: Vec::new(),
+        }
+    }
+
+    pub(crate) fn sign_up(&mut self, people: usize) -> Vec<Event> {
+        (0..people).filter_map(|n| self.person(n)).collect()
+    }
+
+    fn person(&mut self, n: usize) -> Option<Event> {
+        let user = UserId::new(self.id());
+        let first = *FIRST.choose(&mut self.rng)?;
+        let last = *LAST.choose(&mut self.rng)?;
+        let plain = |name: &str| name.chars().filter(char::is_ascii_alphabetic).collect::<String>();
+        let username = format!("{}.{}{n}", plain(first), plain(last)).to_lowercase();
+        let mut claim = || Uuid::from_u128(self.rng.random()).simple().to_string().parse().ok();
+        let (claimed, email) = (claim()?, claim()?);
+        self.people.push(user);
+        self.usernames.push(username.clone());
+        let person = NewPerson {
+            email: format!("{username}@example.org"),
+            username,
+            password_hash: String::new(),
+            firstname: first.to_owned(),
+            lastname: last.to_owned(),
+        };
+        let person = Personal::Open(person);
+        Some(SignedUp { user, username: claimed, email, app: App::Chorus, person }.into())
+    }
+
+    /// Everybody's followers, mixed, so that no one's come one after the other.
+    pub(crate) fn follow(&mut self) -> Vec<Event> {
+        let mut events: Vec<Event> = Vec::new();
+        for rank in 0..self.people.len() {
+            let followee = self.people[rank];
+            let followers: Vec<UserId> =
+                self.people.sample(&mut self.rng, followers(rank, self.people.len())).copied().collect();
+            let of_others = followers.into_iter().filter(|follower| *follower != followee);
+            events.extend(of_others.map(|follower| Event::from(Followed { follower, followee })));
+        }
+        rand::seq::SliceRandom::shuffle(&mut events[..], &mut self.rng);
+        events
+    }
+
+    /// Each of these follows so many, the famous more often than others.
+    pub(crate) fn follows_by(&mut self, followers: &[UserId], each: usize) -> Vec<Event> {
+        let mut follows = HashSet::new();
+        for &follower in followers {
+            for _ in 0..each {
+                // The smaller of two draws leans towards the famous.
+                let rank = self
+                    .rng
+                    .random_range(0..self.people.len())
+                    .min(self.rng.random_range(0..self.people.len()));
+                follows.insert((follower, self.people[rank]));
+            }
+        }
+        let mut follows: Vec<_> = follows.into_iter().collect();
+        follows.sort_unstable();
+        follows.into_iter().map(|(follower, followee)| Followed { follower, followee }.into()).collect()
+    }
+
+    pub(crate) fn publish(&mut self, posts: usize) -> Vec<Event> {
+        (0..posts).filter_map(|_| self.post()).collect()
+    }
+
+    fn post(&mut self) -> Option<Event> {
+        let author = *self.people.choose(&mut self.rng)?;
+        let (post, media) = (PostId::new(self.id()), MediaId::new(self.id()));
+        let text = Personal::Open(PostText { caption: Some("First light".into()), ..PostText::default() });
+        self.posts.push((post, author));
+        let images = vec![Image { media, width: 1080, height: 1350 }];
+        Some(PostPublished { post, author, images, text }.into())
+    }
+
+    /// Ids begin with the time, as those do that Chorus makes: here a millisecond after the one before.
+    fn id(&mut self) -> Uuid {
+        self.ids += 1;
+        Uuid::from_u128((u128::from(1_700_000_000_000 + self.ids) << 80) | (self.rng.random::<u128>() >> 48))
+    }
+}
+
+/// How many follow the one at this rank.
+fn followers(rank: usize, people: usize) -> usize {
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counts of people, far below where it matters"
+    )]
+    {
+        (MOST_FAMOUS * people as f64 * (1.0 + rank as f64 / FLAT).powf(-STEEP)) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::followers;
+
+    #[test]
+    fn a_few_are_famous_and_most_are_not() {
+        let of_all: Vec<usize> = (0..20_000).map(|rank| followers(rank, 20_000)).collect();
+        let famous = of_all.iter().filter(|&&followers| followers > 10_000).count();
+        let (middle, all): (usize, usize) = (of_all[10_000], of_all.iter().sum());
+        assert!((3..=9).contains(&famous) && (1..20).contains(&middle), "{famous} {middle}");
+        assert!((300_000..700_000).contains(&all), "{all}");
+    }
+}
