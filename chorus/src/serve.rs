@@ -48,25 +48,21 @@ pub struct Settings {
 
 impl Settings {
     /// Checks everything that can be checked without a server, and tells all problems at once.
-    fn secrets(&self) -> Result<(MasterKeys, SigningKeys)> {
+    fn check(&self) -> Result<(MasterKeys, SigningKeys, mail::Way)> {
         self.place.prepare().with_context(|| format!("making the folder {}", self.place.data.display()))?;
         let mut problems = Problems::default();
         self.http.check(&self.place, &mut problems);
         self.mail.check(&self.place, &mut problems);
-        if let Err(problem) = self.way_for_mail() {
-            problems.add(format!("CHORUS_MAIL: {problem}"));
-        }
+        let way = mail::Way::parse(&self.mail.url(&self.place), self.mail.from());
+        let way = way.map_err(|problem| problems.add(format!("CHORUS_MAIL: {problem}"))).ok();
         let make = || Secret::new(MasterKeys::generate().as_str());
         let parse = |text: &Secret| MasterKeys::parse(text.reveal());
         let master = self.log.master_keys().read(&self.place, make, parse, &mut problems);
         let signing =
             self.signing.keys().read(&self.place, SigningKeys::generate, SigningKeys::parse, &mut problems);
         problems.none_or()?;
-        master.zip(signing).context("a secret is missing")
-    }
-
-    fn way_for_mail(&self) -> Result<mail::Way, String> {
-        mail::Way::parse(&self.mail.url(&self.place), self.mail.from())
+        let ((master, signing), way) = master.zip(signing).zip(way).context("a setting is missing")?;
+        Ok((master, signing, way))
     }
 }
 
@@ -77,7 +73,7 @@ impl Settings {
 pub async fn run(settings: Settings) -> Result<()> {
     let tasks = Tasks::default();
     let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
-    let (master, signing) = settings.secrets()?;
+    let (master, signing, way) = settings.check()?;
     let address = settings.http.listen;
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
     let log_url = settings.log.place.url(&settings.place);
@@ -96,12 +92,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let media =
         media::open(&media_url).await.map_err(anyhow::Error::msg).context("opening the media store")?;
 
-    let mail = settings
-        .way_for_mail()
-        .map_err(anyhow::Error::msg)?
-        .open()
-        .await
-        .context("opening the way for mail")?;
+    let mail = way.open().await.context("opening the way for mail")?;
 
     let (board, keep_board) = ProgressBoard::follow(&**log.raw());
     tasks.spawn_until_stopping("progress board", keep_board);

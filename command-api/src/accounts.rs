@@ -368,23 +368,20 @@ async fn put_username(
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 
+/// Accounts for the tests of whatever is decided about accounts.
 #[cfg(test)]
-mod tests {
+pub(crate) mod testing {
     use uuid::Uuid;
 
     use super::*;
 
-    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+    pub(crate) const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
 
-    fn hash(n: u128) -> ClaimHash {
+    pub(crate) fn hash(n: u128) -> ClaimHash {
         Uuid::from_u128(n).simple().to_string().parse().unwrap()
     }
 
-    fn wish() -> SignedUp {
-        SignedUp { user: ANN, username: hash(1), email: hash(2), app: App::Chorus, person: Personal::Erased }
-    }
-
-    fn signed_up() -> Account {
+    pub(crate) fn signed_up() -> Account {
         Account {
             standing: Standing::Active,
             username: Some(hash(1)),
@@ -393,8 +390,18 @@ mod tests {
         }
     }
 
-    fn abandoned(claim: ClaimHash) -> Account {
+    pub(crate) fn abandoned(claim: ClaimHash) -> Account {
         Account { abandoned: [claim].into(), ..Account::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{ANN, abandoned, hash, signed_up};
+    use super::*;
+
+    fn wish() -> SignedUp {
+        SignedUp { user: ANN, username: hash(1), email: hash(2), app: App::Chorus, person: Personal::Erased }
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(crate) enum Repetition {
 
 impl Context {
     /// Of what nobody has asked for over HTTP.
-    pub(crate) fn of_operator(now: DateTime<Utc>) -> Self {
+    pub(crate) fn unasked(now: DateTime<Utc>) -> Self {
         let correlation = time_ordered_id(now);
         Self { actor: None, now, correlation, traceparent: None, key: None }
     }

@@ -276,14 +276,10 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
+    use crate::accounts::testing::{ANN, hash};
     use crate::accounts::{MailedLink, Standing};
 
-    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
     const REQUEST: Uuid = Uuid::from_u128(7);
-
-    fn hash(n: u128) -> ClaimHash {
-        Uuid::from_u128(n).simple().to_string().parse().unwrap()
-    }
 
     fn minutes(minutes: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes)

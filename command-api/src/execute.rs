@@ -41,6 +41,18 @@ pub(crate) enum Failure<R> {
     Log(LogError),
 }
 
+impl<R> Failure<R> {
+    /// What the decision refused; any other failure stays one, of whatever command this one is part of.
+    pub(crate) fn rejection<S>(self) -> Result<R, Failure<S>> {
+        match self {
+            Self::Rejected(rejection) => Ok(rejection),
+            Self::KeyReused => Err(Failure::KeyReused),
+            Self::Contended => Err(Failure::Contended),
+            Self::Log(error) => Err(Failure::Log(error)),
+        }
+    }
+}
+
 impl<R> From<LogError> for Failure<R> {
     fn from(error: LogError) -> Self {
         Self::Log(error)

@@ -3,6 +3,7 @@
 mod hashing;
 mod rules;
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -28,7 +29,7 @@ use uuid::Uuid;
 use crate::Commands;
 use crate::accounts::{Account, LinkRejected, Standing};
 use crate::context::Context;
-use crate::execute::{Done, Failure};
+use crate::execute::Done;
 use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 use crate::rejections::log_problem;
 use crate::text::{self, Fields};
@@ -145,14 +146,9 @@ impl Commands {
         let Some((user, _)) = self.owner_of(address).await? else { return Ok(()) };
         let request = MailedRequestId::new(context.new_id(self.log.keys(), "password reset"));
         let event = PasswordResetRequested { user, request, app };
-        let decide = |account: &Account| Ok::<_, std::convert::Infallible>(request_reset(account, &event));
-        match self.execute(context, Subject::Account(user), &[], decide).await {
-            Ok(_) => Ok(()),
-            Err(Failure::Rejected(never)) => match never {},
-            Err(Failure::KeyReused) => Err(Failure::<PasswordRejected>::KeyReused.into()),
-            Err(Failure::Contended) => Err(Failure::<PasswordRejected>::Contended.into()),
-            Err(Failure::Log(error)) => Err(log_problem(error)),
-        }
+        let decide = |account: &Account| Ok::<_, Infallible>(request_reset(account, &event));
+        self.execute(context, Subject::Account(user), &[], decide).await?;
+        Ok(())
     }
 
     /// Sets a new password by a mailed link; every session ends with it, and the link with them.

@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, SubsecRound, Utc};
 use events::{
-    Client, Event, EventLog, Freshness, Personal, Position, Recorded, SessionEndReason, SessionEnded,
-    SessionEvent, SessionId, SessionSeen, SessionStarted, SessionsEnded, Subject, UserId,
+    AccountEvent, Client, Event, EventLog, Freshness, Personal, Position, Recorded, SessionEndReason,
+    SessionEnded, SessionEvent, SessionId, SessionSeen, SessionStarted, SessionsEnded, Subject, UserId,
 };
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -130,7 +130,7 @@ impl Commands {
         if let Some(before) = before.filter(|before| before.session.simple().to_string() != signed_in.session)
         {
             let (user, id) = (UserId::new(before.user), SessionId::new(before.session));
-            let context = Context::of_operator(self.clock.now()).by(user);
+            let context = Context::unasked(self.clock.now()).by(user);
             if let Err(problem) = self.end_session(&context, user, id, SessionEndReason::LoggedOut).await {
                 tracing::debug!(%problem, "a session that a browser has lost goes on until it expires");
             }
@@ -200,7 +200,7 @@ impl Commands {
     pub(crate) async fn keep_notes_of_use(&self, mut notes: mpsc::Receiver<UsedSession>) {
         while let Some(UsedSession { user, session }) = notes.recv().await {
             let (user, session) = (UserId::new(user), SessionId::new(session));
-            let context = Context::of_operator(self.clock.now()).by(user);
+            let context = Context::unasked(self.clock.now()).by(user);
             let decide = |run: &Run| Ok::<_, std::convert::Infallible>(see(*run, user, session));
             if let Err(failure) = self.execute(&context, Subject::Session(user, session), &[], decide).await {
                 tracing::debug!(?failure, "that a session is in use is noted another time");
@@ -236,6 +236,12 @@ impl LogSessions {
     }
 }
 
+/// Which sessions an event on the account ends, if any.
+pub(crate) fn sweep(event: &AccountEvent, position: Position) -> Option<Sweep> {
+    let kept = event.ends_sessions_but()?;
+    Some(Sweep { position: position.0, kept: kept.map(SessionId::uuid) })
+}
+
 #[async_trait]
 impl SessionLookup for LogSessions {
     async fn running(&self, user: Uuid, session: Uuid) -> Result<Option<Running>, Problem> {
@@ -250,10 +256,7 @@ impl SessionLookup for LogSessions {
         for stored in self.log.read(Subject::Account(user), Position::START).await.map_err(log_problem)? {
             let Recorded { position, event, .. } = Recorded::sealed(stored).map_err(log_problem)?;
             let Event::Account(event) = event else { continue };
-            let sweep = event
-                .ends_sessions_but()
-                .map(|kept| Sweep { position: position.0, kept: kept.map(SessionId::uuid) });
-            if sweep.is_some_and(|sweep| sweep.ends(session.uuid(), began)) {
+            if sweep(&event, position).is_some_and(|sweep| sweep.ends(session.uuid(), began)) {
                 return Ok(None);
             }
         }

@@ -43,8 +43,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
         if !(1..=LIMIT).contains(&limit) {
             return Err(Problem::malformed("limit", format!("must be 1 to {LIMIT}")));
         }
-        let OriginalUri(uri) =
-            OriginalUri::from_request_parts(parts, state).await.map_err(|never| match never {})?;
+        let OriginalUri(uri) = OriginalUri::from_request_parts(parts, state).await?;
         Ok(Self { limit, cursor, uri })
     }
 }
