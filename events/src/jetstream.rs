@@ -2,7 +2,6 @@
 //! types stay in here.
 
 mod follow;
-mod heard;
 mod log;
 mod message;
 mod news;

@@ -11,8 +11,8 @@ use futures::future::try_join_all;
 use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc};
 
-use super::heard::Heard;
 use super::{Connection, JetStreamSettings, follow, message, news};
+use crate::recent::Recent;
 use crate::{
     AppendError, EventId, EventLog, Filter, Follow, Freshness, LogError, Message, Position, Progress, Stored,
     Subject,
@@ -35,7 +35,7 @@ pub struct JetStreamLog {
     name: String,
     announcer: mpsc::Sender<Progress>,
     news: broadcast::Sender<Progress>,
-    heard: Arc<Heard>,
+    recent: Arc<Recent>,
 }
 
 impl JetStreamLog {
@@ -52,11 +52,15 @@ impl JetStreamLog {
             .build(connection.client.clone());
         prepare_stream(&context, settings).await?;
         let stream = context.get_stream_no_info(&settings.name).await.map_err(LogError::unavailable)?;
-        let (name, heard) = (settings.name.clone(), Arc::default());
-        let news = broadcast::channel(NEWS_KEPT).0;
-        news::listen(&connection.client, &name, news.clone(), Arc::downgrade(&heard)).await?;
+        let (name, news) = (settings.name.clone(), broadcast::channel(NEWS_KEPT).0);
+        news::listen(&connection.client, &name, news.downgrade()).await?;
         let announcer = news::announcer(connection.client.clone(), &name);
-        Ok(Self { connection, context, stream, name, announcer, news, heard })
+        let head = Position(stream.get_info().await.map_err(LogError::unavailable)?.state.last_sequence);
+        let recent = Arc::new(Recent::after_head(head));
+        let source = follow::Source { connection: connection.clone(), stream: stream.clone() };
+        #[expect(clippy::disallowed_methods, reason = "it ends with the log and its followers")]
+        tokio::spawn(source.keep_recent(head, Arc::downgrade(&recent)));
+        Ok(Self { connection, context, stream, name, announcer, news, recent })
     }
 
     async fn publish(&self, headers: HeaderMap, message: &Message) -> Result<Position, PublishError> {
@@ -155,7 +159,7 @@ impl EventLog for JetStreamLog {
         for _ in 0..APPEND_ATTEMPTS {
             match self.publish(message::headers(&message.envelope, expected), message).await {
                 Ok(position) => {
-                    self.heard.of_event(position, message.envelope.subject.kind());
+                    self.recent.keep(Stored { position, message: message.clone() });
                     return Ok(position);
                 }
                 Err(error) if is_conflict(&error) => {
@@ -194,15 +198,14 @@ impl EventLog for JetStreamLog {
 
     fn follow(&self, filter: Filter, after: Position) -> Follow {
         let (sender, follow) = Follow::channel();
-        let source = follow::Source {
-            connection: self.connection.clone(),
-            stream: self.stream.clone(),
+        let follower = follow::Follower {
+            source: follow::Source { connection: self.connection.clone(), stream: self.stream.clone() },
+            recent: Arc::clone(&self.recent),
             subjects: filter_subjects(&self.name, &filter),
             filter,
-            heard: Arc::clone(&self.heard),
         };
         #[expect(clippy::disallowed_methods, reason = "it lives as long as its Follow, whoever holds it")]
-        tokio::spawn(source.deliver(after, sender));
+        tokio::spawn(follower.deliver(after, sender));
         follow
     }
 

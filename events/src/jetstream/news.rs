@@ -1,7 +1,6 @@
 //! News of progress, told outside the stream: nobody keeps it, and whoever misses some is told more a moment later.
 
 use std::collections::BTreeMap;
-use std::sync::Weak;
 use std::time::Duration;
 
 use async_nats::{Client, Subscriber};
@@ -9,7 +8,6 @@ use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc};
 
-use super::heard::Heard;
 use crate::{Kind, LogError, Position, Progress};
 
 /// News that may wait to be told; more is left out.
@@ -53,23 +51,21 @@ async fn announce(client: Client, subject: String, mut waiting: mpsc::Receiver<P
 pub(super) async fn listen(
     client: &Client,
     stream: &str,
-    news: broadcast::Sender<Progress>,
-    heard: Weak<Heard>,
+    news: broadcast::WeakSender<Progress>,
 ) -> Result<(), LogError> {
     let messages = client.subscribe(subject(stream)).await.map_err(LogError::unavailable)?;
     client.flush().await.map_err(LogError::unavailable)?;
     #[expect(clippy::disallowed_methods, reason = "it ends with the log")]
-    tokio::spawn(hear(messages, news, heard));
+    tokio::spawn(hear(messages, news));
     Ok(())
 }
 
-async fn hear(mut messages: Subscriber, news: broadcast::Sender<Progress>, heard: Weak<Heard>) {
+async fn hear(mut messages: Subscriber, news: broadcast::WeakSender<Progress>) {
     while let Some(message) = messages.next().await {
-        let Some(heard) = heard.upgrade() else { return };
         match serde_json::from_slice::<Vec<News>>(&message.payload) {
             Ok(told) => {
+                let Some(news) = news.upgrade() else { return };
                 for progress in told.into_iter().map(News::into_progress) {
-                    heard.of(progress.position);
                     // Nobody listening is no error.
                     let _ = news.send(progress);
                 }
