@@ -18,6 +18,7 @@ use crate::posts::PostRejected;
 use crate::profiles::ProfileRejected;
 use crate::roles::RoleRejected;
 use crate::sessions::SessionRejected;
+use crate::stories::StoryRejected;
 
 pub(crate) fn log_problem(error: LogError) -> Problem {
     match error {
@@ -169,6 +170,15 @@ impl From<FollowRejected> for Problem {
     }
 }
 
+impl From<StoryRejected> for Problem {
+    fn from(rejected: StoryRejected) -> Self {
+        match rejected {
+            StoryRejected::NotFound => Self::not_found("There is no such story"),
+            StoryRejected::NotYours => Self::forbidden("This story is somebody else's"),
+        }
+    }
+}
+
 impl From<ImageRejected> for Problem {
     fn from(rejected: ImageRejected) -> Self {
         match &rejected {
@@ -186,6 +196,7 @@ impl From<ImageRejected> for Problem {
                 ),
             ),
             ImageRejected::Busy => return Self::unavailable("Room for another image", rejected),
+            ImageRejected::NoPlaceholder(_) => return Self::internal(rejected),
         }
         .because(rejected)
     }
