@@ -6,6 +6,7 @@ mod accounts;
 mod answer;
 mod comments;
 mod documentation;
+mod feeds;
 mod follows;
 mod keys;
 mod likes;
@@ -18,6 +19,7 @@ mod profiles;
 mod search;
 mod sessions;
 mod tail;
+mod timelines;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ use views::{StoreError, ViewStore};
 use crate::sessions::ViewSessions;
 
 pub use keys::RemoteKeys;
+pub use timelines::{Timeline, TimelinePage};
 
 /// Everything a query needs. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -122,6 +125,7 @@ fn documented() -> OpenApiRouter<Queries> {
         .merge(mails::routes())
         .merge(profiles::routes())
         .merge(posts::routes())
+        .merge(feeds::routes())
         .merge(likes::routes())
         .merge(comments::routes())
         .merge(follows::routes())
