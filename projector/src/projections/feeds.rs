@@ -54,8 +54,8 @@ impl Projection for Feeds {
     }
 
     fn on_failure(&self) -> OnFailure {
-        // All that it reads of an event is ids: one that cannot be read is damage, and would be missing in every home.
-        OnFailure::Stop
+        // What is missing here is missing in `posts` and `follows` as well, and one damaged caption must not stop all homes.
+        OnFailure::Park
     }
 
     fn looks_at(&self, recorded: &Recorded) -> Option<(&'static View, String)> {
