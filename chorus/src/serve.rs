@@ -11,8 +11,8 @@ use projector::reactions::{mailboxes, mails, stories};
 use projector::{Projector, mail, projections};
 use query_api::Queries;
 use service::config::{
-    HttpSettings, LimitSettings, LogSettings, MailSettings, MediaSettings, PlaceSettings, Problems, Secret,
-    SigningSettings, TelemetrySettings, ViewSettings,
+    FeedSettings, HttpSettings, LimitSettings, LogSettings, MailSettings, MediaSettings, PlaceSettings,
+    Problems, Secret, SigningSettings, TelemetrySettings, ViewSettings,
 };
 use service::health::{self, check};
 use service::limits::{Limits, Ticks};
@@ -32,6 +32,8 @@ pub struct Settings {
     pub log: LogSettings,
     #[command(flatten)]
     pub views: ViewSettings,
+    #[command(flatten)]
+    pub feeds: FeedSettings,
     #[command(flatten)]
     pub media: MediaSettings,
     #[command(flatten)]
@@ -97,7 +99,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let (board, keep_board) = ProgressBoard::follow(&**log.raw());
     tasks.spawn_until_stopping("progress board", keep_board);
     let projector = Projector { log: log.clone(), store: Arc::clone(&store) };
-    let statuses = projector::run(&projector, projections::all(), &tasks);
+    let statuses = projector::run(&projector, projections::all(&settings.feeds), &tasks);
     let mailing = mails::run(
         mails::Parts {
             log: log.clone(),

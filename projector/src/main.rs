@@ -9,8 +9,8 @@ use events::{MasterKeys, ProgressBoard};
 use projector::reactions::{mailboxes, mails, stories};
 use projector::{Projector, mail, projections};
 use service::config::{
-    HttpSettings, LogSettings, MailSettings, PlaceSettings, Problems, Secret, TelemetrySettings,
-    ViewSettings, from_arguments,
+    FeedSettings, HttpSettings, LogSettings, MailSettings, PlaceSettings, Problems, Secret,
+    TelemetrySettings, ViewSettings, from_arguments,
 };
 use service::health::{self, check};
 use service::shutdown::Tasks;
@@ -32,6 +32,8 @@ struct Settings {
     log: LogSettings,
     #[command(flatten)]
     views: ViewSettings,
+    #[command(flatten)]
+    feeds: FeedSettings,
     #[command(flatten)]
     mail: MailSettings,
     #[command(flatten)]
@@ -77,7 +79,7 @@ async fn main() -> Result<()> {
     let (board, keep_board) = ProgressBoard::follow(&**log.raw());
     tasks.spawn_until_stopping("progress board", keep_board);
     let projector = Projector { log: log.clone(), store: Arc::clone(&store) };
-    let statuses = projector::run(&projector, projections::all(), &tasks);
+    let statuses = projector::run(&projector, projections::all(&settings.feeds), &tasks);
     if let Some(queue) = mail.feedback {
         mailboxes::run(log.clone(), clock::system(), queue, &tasks);
     }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod comments;
+mod feeds;
 mod follows;
 mod likes;
 mod mails;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 pub use accounts::Accounts;
 pub use comments::Comments;
+pub use feeds::Feeds;
 pub use follows::Follows;
 pub use likes::Likes;
 pub use mails::Mails;
@@ -28,13 +30,16 @@ pub use stories::Stories;
 pub use story_authors::StoryAuthors;
 pub use story_views::StoryViews;
 
+use service::config::FeedSettings;
+
 use crate::Projection;
 
-/// One for each view.
-pub fn all() -> Vec<Arc<dyn Projection>> {
+/// Every view is built by one of them.
+pub fn all(feeds: &FeedSettings) -> Vec<Arc<dyn Projection>> {
     vec![
         Arc::new(Accounts),
         Arc::new(Comments),
+        Arc::new(Feeds::new(feeds.fan_out_limit)),
         Arc::new(Follows),
         Arc::new(Likes),
         Arc::new(Mails),
@@ -65,11 +70,14 @@ pub(crate) mod testing;
 mod tests {
     use std::collections::BTreeSet;
 
+    use service::config::FeedSettings;
+
     #[test]
     fn every_view_has_exactly_one_projection() {
         let views: BTreeSet<&str> = views::ALL.iter().map(|view| view.name).collect();
-        let projections: Vec<&str> = super::all().iter().map(|projection| projection.name()).collect();
-        assert_eq!(projections.iter().copied().collect::<BTreeSet<_>>(), views);
-        assert_eq!(projections.len(), views.len());
+        let written: Vec<&str> =
+            super::all(&FeedSettings::default()).iter().flat_map(|projection| projection.views()).collect();
+        assert_eq!(written.iter().copied().collect::<BTreeSet<_>>(), views);
+        assert_eq!(written.len(), views.len());
     }
 }

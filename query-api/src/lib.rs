@@ -6,6 +6,7 @@ mod accounts;
 mod answer;
 mod comments;
 mod documentation;
+mod feeds;
 mod follows;
 mod keys;
 mod likes;
@@ -19,6 +20,7 @@ mod search;
 mod sessions;
 mod stories;
 mod tail;
+mod timelines;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -39,6 +41,7 @@ use views::{StoreError, ViewStore};
 use crate::sessions::ViewSessions;
 
 pub use keys::RemoteKeys;
+pub use timelines::{Timeline, TimelinePage};
 
 /// Everything a query needs. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -123,6 +126,7 @@ fn documented() -> OpenApiRouter<Queries> {
         .merge(mails::routes())
         .merge(profiles::routes())
         .merge(posts::routes())
+        .merge(feeds::routes())
         .merge(likes::routes())
         .merge(comments::routes())
         .merge(follows::routes())

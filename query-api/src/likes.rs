@@ -9,7 +9,7 @@ use service::problem::{Problem, Problems};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::likes::{BY_POST, Like, VIEW};
-use views::{Query, ViewStoreExt, profiles};
+use views::{Query, ViewStoreExt, posts, profiles};
 
 use crate::answer::{Conditions, QueryHeaders, answer};
 use crate::paging::{PageOf, PageParams, Paging};
@@ -32,7 +32,9 @@ async fn get_likes(
     paging: Paging,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
-    let caught_up = queries.catch_up(&conditions, &[VIEW.name, profiles::VIEW.name]).await;
+    let views = [VIEW.name, posts::VIEW.name, profiles::VIEW.name];
+    let caught_up = queries.catch_up(&conditions, &views).await;
+    queries.visible_post(post).await?;
     let query = Query::new(&VIEW, &BY_POST, vec![json!(post)], paging.limit).after(paging.after(&BY_POST)?);
     let found = queries.store.page_of::<Like>(query).await.map_err(store_problem)?;
     let people = queries.people(found.documents.iter().map(|like| like.user.clone())).await?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use service::extract::Query;
 use service::problem::Problem;
 use utoipa::{IntoParams, ToSchema};
-use views::{Cursor, Index};
+use views::{BadCursor, Cursor, Index};
 
 /// Items on a page, if the client does not say, and at most.
 const DEFAULT_LIMIT: usize = 20;
@@ -64,6 +64,12 @@ impl Paging {
             .map(parse)
             .transpose()
             .map_err(|bad| Problem::malformed("cursor", bad.to_string()))
+    }
+
+    /// The position below which a page begins, of a list in the order of positions; none for the first.
+    pub(crate) fn below(&self, index: &Index) -> Result<Option<i64>, Problem> {
+        let bad = || Problem::malformed("cursor", BadCursor.to_string());
+        self.after(index)?.map(|cursor| cursor.position().ok_or_else(bad)).transpose()
     }
 
     /// A page of these items, which are fewer than its limit where some may not be seen.

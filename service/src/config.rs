@@ -147,6 +147,27 @@ impl ViewSettings {
     }
 }
 
+/// How home feeds are kept.
+#[derive(Debug, Clone, Args)]
+pub struct FeedSettings {
+    /// A post is put into the homes of its author's followers unless these are more than so many: then it is merged in when
+    /// a home is read
+    #[arg(long, env = "CHORUS_FAN_OUT_LIMIT", value_name = "FOLLOWERS", default_value_t = FAN_OUT_LIMIT,
+          value_parser = clap::value_parser!(u32).range(..=FAN_OUT_LIMIT_MAX))]
+    pub fan_out_limit: u32,
+}
+
+/// What one post may write, if nothing else is said: some tenths of a second of the view store's time.
+const FAN_OUT_LIMIT: u32 = 10_000;
+/// So many documents still fit into one transaction of either store.
+const FAN_OUT_LIMIT_MAX: i64 = 100_000;
+
+impl Default for FeedSettings {
+    fn default() -> Self {
+        Self { fan_out_limit: FAN_OUT_LIMIT }
+    }
+}
+
 #[derive(Debug, Clone, Args)]
 pub struct MediaSettings {
     /// The media store: file:<folder>, or

@@ -164,6 +164,8 @@ impl Chorus {
             ("CHORUS_TRACE", "info,async_nats=warn"),
             ("CHORUS_RATE_LIMIT", "0"),
             ("CHORUS_LOGIN_RATE_LIMIT", "0"),
+            // So few that a journey meets authors on both sides of it.
+            ("CHORUS_FAN_OUT_LIMIT", "3"),
         ] {
             if !environment.iter().any(|(told, _)| told == name) {
                 environment.push((name.to_owned(), value.to_owned()));

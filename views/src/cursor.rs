@@ -28,6 +28,16 @@ pub struct BadCursor;
 struct Form(String, Value, String);
 
 impl Cursor {
+    /// The place behind whatever stands at this position or above it, in an index that descends by positions.
+    pub fn below(position: i64) -> Self {
+        Self { order: position.into(), key: String::new() }
+    }
+
+    /// The position it stands at, in an index by positions.
+    pub fn position(&self) -> Option<i64> {
+        self.order.as_i64()
+    }
+
     /// The text form, fit for a URL. It names its index, so that it cannot be used with another list.
     pub fn to_text(&self, index: &Index) -> impl fmt::Display + use<> {
         let form = Form(index.name.to_owned(), self.order.clone(), self.key.clone());

@@ -13,6 +13,7 @@ mod writes;
 
 pub mod accounts;
 pub mod comments;
+pub mod feeds;
 pub mod follows;
 pub mod likes;
 pub mod mails;
@@ -41,6 +42,9 @@ pub use writes::{Copy, FanOut, KeyPart, Patch, Write, Writes};
 pub const ALL: &[&View] = &[
     &accounts::VIEW,
     &comments::VIEW,
+    &feeds::AUTHORS,
+    &feeds::HOME,
+    &feeds::SOURCES,
     &follows::VIEW,
     &likes::VIEW,
     &mails::VIEW,

@@ -76,7 +76,7 @@ pub struct Plan {
 /// the contract in `tests/src/contracts/views.rs`.
 #[async_trait]
 pub trait ViewStore: std::fmt::Debug + Send + Sync + 'static {
-    /// The documents with these keys, in the order asked for.
+    /// The documents with these keys, in the order asked for, with everything that was committed before the call.
     async fn get_many(&self, view: &View, keys: &[String])
     -> Result<Vec<Option<StoredDocument>>, StoreError>;
 

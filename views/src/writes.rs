@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 
-use crate::{Document, Index, StoreError, View};
+use crate::{Document, Index, StoreError, StoredDocument, View};
 
 /// One change to one view. A commit takes them in order.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,9 +124,50 @@ pub struct Writes {
     list: Vec<Write>,
     /// Where in the list the latest write to a document stands.
     latest: HashMap<(&'static str, String), usize>,
+    /// Documents that the batch looks at, as the writes so far leave them.
+    seen: HashMap<(&'static str, String), Option<Map<String, Value>>>,
+    /// Documents that are written without being named, as far as is known.
+    weight: usize,
 }
 
 impl Writes {
+    /// Takes in what a document was before the batch, so that it can be looked at.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if it is no document.
+    pub fn see(
+        &mut self,
+        view: &'static View,
+        key: String,
+        document: Option<StoredDocument>,
+    ) -> Result<(), StoreError> {
+        let document = document.map(|document| document.read()).transpose()?;
+        self.seen.insert((view.name, key), document);
+        Ok(())
+    }
+
+    /// A document as the writes so far leave it.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if it is not of its type, or was not taken in before.
+    pub fn seen<T: Document>(&self, key: &str) -> Result<Option<T>, StoreError> {
+        let problem = |problem: String| StoreError::corrupt(format!("{key} of {}: {problem}", T::VIEW.name));
+        let seen = self.seen.get(&(T::VIEW.name, key.to_owned()));
+        let seen = seen.ok_or_else(|| problem("looked at without having been asked for".to_owned()))?;
+        let read = |document: &Map<String, Value>| serde_json::from_value(Value::Object(document.clone()));
+        seen.as_ref().map(read).transpose().map_err(|error| problem(error.to_string()))
+    }
+
+    /// Notes that a fan-out or a deletion writes about so many documents.
+    pub fn weigh(&mut self, documents: usize) {
+        self.weight += documents;
+    }
+
+    /// About how many documents are written by writes that do not name them.
+    pub fn weight(&self) -> usize {
+        self.weight
+    }
+
     pub fn put<T: Document>(&mut self, document: &T) -> Result<(), StoreError> {
         let key = document.key();
         let unfit = |problem: String| StoreError::corrupt(format!("{key} of {}: {problem}", T::VIEW.name));
@@ -140,11 +181,17 @@ impl Writes {
     }
 
     pub fn put_raw(&mut self, view: &'static View, key: String, document: Map<String, Value>) {
+        if let Some(seen) = self.seen.get_mut(&(view.name, key.clone())) {
+            *seen = Some(document.clone());
+        }
         self.replace(view, key.clone(), Write::Put { view, key, document });
     }
 
     pub fn patch<T: Document>(&mut self, key: impl Into<String>, patch: Patch) {
         let (view, key) = (T::VIEW, key.into());
+        if let Some(Some(seen)) = self.seen.get_mut(&(view.name, key.clone())) {
+            patch.clone().apply(seen);
+        }
         let latest = self.latest.get(&(view.name, key.clone())).map(|&place| &mut self.list[place]);
         match latest {
             Some(Write::Put { document, .. }) => patch.apply(document),
@@ -158,6 +205,9 @@ impl Writes {
 
     pub fn delete<T: Document>(&mut self, key: impl Into<String>) {
         let (view, key) = (T::VIEW, key.into());
+        if let Some(seen) = self.seen.get_mut(&(view.name, key.clone())) {
+            *seen = None;
+        }
         self.replace(view, key.clone(), Write::Delete { view, key });
     }
 
@@ -268,6 +318,24 @@ mod tests {
             writes.put(&thing("a", 1)).unwrap();
         });
         assert_eq!(list, [put("a", 1)]);
+    }
+
+    #[test]
+    fn a_document_that_is_looked_at_is_seen_as_the_writes_so_far_leave_it() {
+        let mut writes = Writes::default();
+        assert!(matches!(writes.seen::<Thing>("a"), Err(StoreError::Corrupt(_))), "nobody has looked");
+        let before = StoredDocument::json("a".into(), json!({ "name": "a", "n": 1 }).to_string());
+        writes.see(&THINGS, "a".into(), Some(before)).unwrap();
+        writes.see(&THINGS, "b".into(), None).unwrap();
+        let n = |writes: &Writes, key: &str| writes.seen::<Thing>(key).unwrap().map(|thing| thing.n);
+        assert_eq!((n(&writes, "a"), n(&writes, "b")), (Some(1), None));
+        writes.patch::<Thing>("a", Patch::default().inc("n", 2));
+        writes.put(&thing("b", 7)).unwrap();
+        // What is found by an index is not looked at, and takes nothing of this away.
+        writes.delete_where::<Thing>(&BY_COLOUR, vec![json!("red")]);
+        assert_eq!((n(&writes, "a"), n(&writes, "b")), (Some(3), Some(7)));
+        writes.delete::<Thing>("a");
+        assert_eq!(n(&writes, "a"), None);
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Posts, each with its counts.
 
-use events::{CommentEvent, Event, Kind, LikeEvent, PostEvent, PostId, PostPublished, PostText, Recorded};
-use views::posts::{Image, Post, VIEW};
+use events::{
+    AccountEvent, CommentEvent, Event, Kind, LikeEvent, PostEvent, PostId, PostPublished, PostText, Recorded,
+};
+use serde_json::json;
+use views::posts::{BY_AUTHOR, Image, Post, VIEW};
 use views::{Patch, StoreError, Writes};
 
 use super::{position, time};
@@ -16,7 +19,7 @@ impl Projection for Posts {
     }
 
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::Post, Kind::Like, Kind::Comment]
+        &[Kind::Account, Kind::Post, Kind::Like, Kind::Comment]
     }
 
     fn on_failure(&self) -> OnFailure {
@@ -38,6 +41,9 @@ impl Projection for Posts {
             Event::Like(LikeEvent::PostUnliked(event)) => count(writes, event.post, "likes", -1),
             Event::Comment(CommentEvent::Commented(event)) => count(writes, event.post, "comments", 1),
             Event::Comment(CommentEvent::CommentDeleted(event)) => count(writes, event.post, "comments", -1),
+            Event::Account(AccountEvent::Erased(event)) => {
+                writes.delete_where::<Post>(&BY_AUTHOR, vec![json!(event.user)]);
+            }
             Event::Account(_)
             | Event::Username(_)
             | Event::Email(_)
@@ -88,8 +94,8 @@ fn count(writes: &mut Writes, post: PostId, field: &'static str, by: i64) {
 #[cfg(test)]
 mod tests {
     use events::{
-        CaptionEdited, CommentDeleted, CommentId, Commented, MediaId, Personal, PostDeleted, PostLiked,
-        PostUnliked,
+        CaptionEdited, CommentDeleted, CommentId, Commented, Erased, MediaId, Personal, PostDeleted,
+        PostLiked, PostUnliked,
     };
     use uuid::Uuid;
     use views::ViewStoreExt;
@@ -164,7 +170,10 @@ mod tests {
     #[tokio::test]
     async fn what_an_erased_author_wrote_is_left_out() {
         let edited = CaptionEdited { post: POST, author: ANN, caption: Personal::Erased };
-        let built = built(&Posts, [published(Personal::Erased), edited.into(), liked()]).await;
-        assert_eq!(built.store.sizes().await.unwrap()["posts"].documents, 0);
+        let view = built(&Posts, [published(Personal::Erased), edited.into(), liked()]).await;
+        assert_eq!(view.store.sizes().await.unwrap()["posts"].documents, 0);
+        // Who was still there when it was published takes it along.
+        let view = built(&Posts, [published(text()), liked(), Erased { user: ANN }.into()]).await;
+        assert_eq!(view.store.sizes().await.unwrap()["posts"].documents, 0);
     }
 }

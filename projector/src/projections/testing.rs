@@ -10,7 +10,7 @@ use events::{
 use uuid::Uuid;
 use views::{Commit, SqliteViews, ViewStore, Writes};
 
-use crate::Projection;
+use crate::{Projection, seeing};
 
 pub(crate) const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
 pub(crate) const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
@@ -58,13 +58,13 @@ pub(crate) async fn built(projection: &dyn Projection, history: impl IntoIterato
     let history: Vec<Recorded> =
         history.into_iter().zip(1..).map(|(event, place)| recorded(event, place)).collect();
     for recorded in &history {
-        let mut writes = Writes::default();
+        let mut writes = seeing(projection, &*store, [recorded].into_iter()).await.unwrap();
         projection.project(recorded, &mut writes).unwrap();
         commit(&*store, projection.name(), writes, recorded.position.0 - 1, recorded.position.0).await;
     }
     let whole = tempfile::tempdir().unwrap();
     let at_once = SqliteViews::open(&whole.path().join("views.db"), views::ALL).await.unwrap();
-    let mut writes = Writes::default();
+    let mut writes = seeing(projection, &at_once, history.iter()).await.unwrap();
     for recorded in &history {
         projection.project(recorded, &mut writes).unwrap();
     }

@@ -13,6 +13,7 @@ mod bad_input;
 mod claims;
 mod comments;
 mod emails;
+mod feeds;
 mod follows;
 mod freshness;
 mod idempotency;
