@@ -28,6 +28,16 @@ pub struct BadCursor;
 struct Form(String, Value, String);
 
 impl Cursor {
+    /// The place of a document that a caller has put in its place itself.
+    pub fn at(order: i64, key: impl Into<String>) -> Self {
+        Self { order: order.into(), key: key.into() }
+    }
+
+    /// Its order value, where that is a number.
+    pub fn number(&self) -> Option<i64> {
+        self.order.as_i64()
+    }
+
     /// The text form, fit for a URL. It names its index, so that it cannot be used with another list.
     pub fn to_text(&self, index: &Index) -> impl fmt::Display + use<> {
         let form = Form(index.name.to_owned(), self.order.clone(), self.key.clone());

@@ -32,7 +32,7 @@ pub use open::{OpenError, open};
 pub use query::{Page, PageOf, Query};
 pub use schema::{Direction, Index, View};
 pub use store::{Commit, CommitError, Parked, Plan, StoreError, ViewSize, ViewStore, ViewStoreExt};
-pub use writes::{Copy, FanOut, KeyPart, Patch, Write, Writes};
+pub use writes::{Copy, FanOut, KeyPart, Patch, PatchEach, Write, Writes};
 
 /// Every view there is.
 pub const ALL: &[&View] = &[
