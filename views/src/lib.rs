@@ -12,12 +12,15 @@ mod store;
 mod writes;
 
 pub mod accounts;
+pub mod collections;
 pub mod comments;
 pub mod follows;
 pub mod likes;
 pub mod mails;
+pub mod notifications;
 pub mod posts;
 pub mod profiles;
+pub mod saves;
 pub mod search;
 pub mod sessions;
 
@@ -37,12 +40,15 @@ pub use writes::{Copy, FanOut, KeyPart, Patch, PatchEach, Write, Writes};
 /// Every view there is.
 pub const ALL: &[&View] = &[
     &accounts::VIEW,
+    &collections::VIEW,
     &comments::VIEW,
     &follows::VIEW,
     &likes::VIEW,
     &mails::VIEW,
+    &notifications::VIEW,
     &posts::VIEW,
     &profiles::VIEW,
+    &saves::VIEW,
     &search::VIEW,
     &sessions::VIEW,
 ];
