@@ -4,6 +4,7 @@
 
 mod accounts;
 mod answer;
+mod collections;
 mod comments;
 mod documentation;
 mod follows;
@@ -12,9 +13,11 @@ mod likes;
 mod links;
 mod mails;
 mod media;
+mod notifications;
 mod paging;
 mod posts;
 mod profiles;
+mod saves;
 mod search;
 mod sessions;
 mod tail;
@@ -125,6 +128,9 @@ fn documented() -> OpenApiRouter<Queries> {
         .merge(likes::routes())
         .merge(comments::routes())
         .merge(follows::routes())
+        .merge(notifications::routes())
+        .merge(saves::routes())
+        .merge(collections::routes())
         .merge(search::routes())
         .merge(media::routes())
         .merge(keys::routes())

@@ -13,6 +13,12 @@ use views::{Cursor, Index};
 const DEFAULT_LIMIT: usize = 20;
 const LIMIT: usize = 100;
 
+/// Looks at a list for one page where some of what is found may not be seen, so that pages stay full: a view that hides
+/// as it should needs one.
+pub(crate) const ROUNDS: usize = 5;
+/// What is counted is counted up to here: a list this long is never counted to its end for a number that nobody reads.
+pub(crate) const COUNT_LIMIT: usize = 10_000;
+
 /// Which page is asked for.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -37,7 +37,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
 /// A post.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PostPage {
-    id: String,
+    pub(crate) id: String,
     author: Person,
     /// Null where none was given.
     caption: Option<String>,
@@ -74,7 +74,11 @@ struct Image {
 
 impl Queries {
     /// Posts as they are shown, in their order, without those that may not be seen.
-    async fn show_posts(&self, posts: Vec<Post>, viewer: Option<Session>) -> Result<Vec<PostPage>, Problem> {
+    pub(crate) async fn show_posts(
+        &self,
+        posts: Vec<Post>,
+        viewer: Option<Session>,
+    ) -> Result<Vec<PostPage>, Problem> {
         let authors = self.people(posts.iter().map(|post| post.author.clone()));
         let (authors, liked) = futures::try_join!(authors, self.liked(&posts, viewer))?;
         let shown = posts.into_iter().filter_map(|post| {
