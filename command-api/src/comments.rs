@@ -45,6 +45,7 @@ struct There {
     comment: CommentId,
     author: UserId,
     post_author: UserId,
+    reply_to_author: Option<UserId>,
     is_reply: bool,
 }
 
@@ -61,6 +62,7 @@ impl Fold for Comments {
                 comment: event.comment,
                 author: event.author,
                 post_author: event.post_author,
+                reply_to_author: event.reply_to_author,
                 is_reply: event.reply_to.is_some(),
             }),
             Event::Comment(CommentEvent::CommentDeleted(event)) => {
@@ -124,8 +126,8 @@ fn delete(
 ) -> Result<Option<Event>, CommentRejected> {
     match state.find(comment) {
         Some(there) if there.author == who || there.post_author == who => {
-            let There { author, post_author, .. } = *there;
-            Ok(Some(CommentDeleted { post, comment, author, post_author }.into()))
+            let There { author, post_author, reply_to_author, .. } = *there;
+            Ok(Some(CommentDeleted { post, comment, author, post_author, reply_to_author }.into()))
         }
         Some(_) => Err(CommentRejected::NotYours),
         None if state.deleted.contains(&comment) => Ok(None),
@@ -220,7 +222,7 @@ mod tests {
     const SECOND: CommentId = CommentId::new(Uuid::from_u128(2));
 
     fn there(comment: CommentId, author: UserId, is_reply: bool) -> There {
-        There { comment, author, post_author: ANN, is_reply }
+        There { comment, author, post_author: ANN, reply_to_author: is_reply.then_some(CAT), is_reply }
     }
 
     fn state(there: &[There]) -> Comments {
@@ -268,8 +270,14 @@ mod tests {
 
     #[test]
     fn its_author_and_the_posts_author_delete_a_comment() {
-        let deleted = CommentDeleted { post: POST, comment: FIRST, author: BOB, post_author: ANN };
-        let with_comment = state(&[there(FIRST, BOB, false)]);
+        let deleted = CommentDeleted {
+            post: POST,
+            comment: FIRST,
+            author: BOB,
+            post_author: ANN,
+            reply_to_author: Some(CAT),
+        };
+        let with_comment = state(&[there(FIRST, BOB, true)]);
         for who in [ANN, BOB] {
             assert_eq!(delete(&with_comment, POST, FIRST, who), Ok(Some(deleted.clone().into())));
         }

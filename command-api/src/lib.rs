@@ -6,6 +6,7 @@
 
 mod accounts;
 mod claims;
+mod collections;
 mod comments;
 mod context;
 mod emails;
@@ -14,12 +15,14 @@ mod follows;
 mod histories;
 mod images;
 mod likes;
+mod notifications;
 mod passwords;
 mod posts;
 mod profiles;
 mod receipt;
 mod rejections;
 mod roles;
+mod saves;
 mod sessions;
 mod stories;
 mod tail;
@@ -163,6 +166,9 @@ fn documented() -> OpenApiRouter<Commands> {
         .merge(comments::routes())
         .merge(follows::routes())
         .merge(stories::routes())
+        .merge(notifications::routes())
+        .merge(saves::routes())
+        .merge(collections::routes())
 }
 
 #[derive(utoipa::OpenApi)]

@@ -7,6 +7,7 @@ use service::problem::{FieldProblem, Problem};
 
 use crate::accounts::LinkRejected;
 use crate::claims::ClaimRejected;
+use crate::collections::CollectionRejected;
 use crate::comments::CommentRejected;
 use crate::emails::EmailRejected;
 use crate::execute::Failure;
@@ -17,6 +18,7 @@ use crate::passwords::{PasswordRejected, PasswordsBusy};
 use crate::posts::PostRejected;
 use crate::profiles::ProfileRejected;
 use crate::roles::RoleRejected;
+use crate::saves::SaveRejected;
 use crate::sessions::SessionRejected;
 use crate::stories::StoryRejected;
 
@@ -179,6 +181,27 @@ impl From<StoryRejected> for Problem {
     }
 }
 
+impl From<SaveRejected> for Problem {
+    fn from(rejected: SaveRejected) -> Self {
+        match rejected {
+            SaveRejected::NoPost => no_post(),
+            SaveRejected::NoCollection => no_collection(),
+        }
+    }
+}
+
+impl From<CollectionRejected> for Problem {
+    fn from(rejected: CollectionRejected) -> Self {
+        match rejected {
+            CollectionRejected::NotFound => no_collection(),
+            CollectionRejected::TooMany => Self::conflict(
+                "too-many-collections",
+                format!("You have {} collections: delete one first", crate::collections::COLLECTIONS_LIMIT),
+            ),
+        }
+    }
+}
+
 impl From<ImageRejected> for Problem {
     fn from(rejected: ImageRejected) -> Self {
         match &rejected {
@@ -204,6 +227,11 @@ impl From<ImageRejected> for Problem {
 
 fn no_post() -> Problem {
     Problem::not_found("There is no such post")
+}
+
+/// Also somebody else's, of which nobody is told that it is there.
+fn no_collection() -> Problem {
+    Problem::not_found("There is no such collection")
 }
 
 fn no_user() -> Problem {

@@ -1,13 +1,16 @@
 //! The projections, each in the file of its feature.
 
 mod accounts;
+mod collections;
 mod comments;
 mod feeds;
 mod follows;
 mod likes;
 mod mails;
+mod notifications;
 mod posts;
 mod profiles;
+mod saves;
 mod search;
 mod sessions;
 mod stories;
@@ -17,13 +20,16 @@ mod story_views;
 use std::sync::Arc;
 
 pub use accounts::Accounts;
+pub use collections::Collections;
 pub use comments::Comments;
 pub use feeds::Feeds;
 pub use follows::Follows;
 pub use likes::Likes;
 pub use mails::Mails;
+pub use notifications::Notifications;
 pub use posts::Posts;
 pub use profiles::Profiles;
+pub use saves::Saves;
 pub use search::Search;
 pub use sessions::Sessions;
 pub use stories::Stories;
@@ -38,13 +44,16 @@ use crate::Projection;
 pub fn all(feeds: &FeedSettings) -> Vec<Arc<dyn Projection>> {
     vec![
         Arc::new(Accounts),
+        Arc::new(Collections),
         Arc::new(Comments),
         Arc::new(Feeds::new(feeds.fan_out_limit)),
         Arc::new(Follows),
         Arc::new(Likes),
         Arc::new(Mails),
+        Arc::new(Notifications),
         Arc::new(Posts),
         Arc::new(Profiles),
+        Arc::new(Saves),
         Arc::new(Search),
         Arc::new(Sessions),
         Arc::new(Stories),

@@ -231,8 +231,8 @@ impl Runner {
             match self.try_commit(&rest, expected, checkpoint).await {
                 Ok(taken) if taken == rest.len() => break,
                 Ok(taken) => {
-                    let taken = rest.drain(..taken);
-                    expected = taken.last().map_or(expected, |event| event.position().0);
+                    let last = rest.drain(..taken).next_back();
+                    expected = last.map_or(expected, |event| event.position().0);
                 }
                 Err(Refused::Fenced) => return Err(End::Fenced),
                 Err(Refused::Event(_)) => {

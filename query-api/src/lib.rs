@@ -4,6 +4,7 @@
 
 mod accounts;
 mod answer;
+mod collections;
 mod comments;
 mod documentation;
 mod feeds;
@@ -13,9 +14,11 @@ mod likes;
 mod links;
 mod mails;
 mod media;
+mod notifications;
 mod paging;
 mod posts;
 mod profiles;
+mod saves;
 mod search;
 mod sessions;
 mod stories;
@@ -131,6 +134,9 @@ fn documented() -> OpenApiRouter<Queries> {
         .merge(comments::routes())
         .merge(follows::routes())
         .merge(stories::routes())
+        .merge(notifications::routes())
+        .merge(saves::routes())
+        .merge(collections::routes())
         .merge(search::routes())
         .merge(media::routes())
         .merge(keys::routes())

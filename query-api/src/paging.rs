@@ -13,6 +13,12 @@ use views::{BadCursor, Cursor, Index};
 const DEFAULT_LIMIT: usize = 20;
 const LIMIT: usize = 100;
 
+/// Looks at a list for one page where some of what is found may not be seen, so that pages stay full: a view that hides
+/// as it should needs one.
+pub(crate) const ROUNDS: usize = 5;
+/// What is counted is counted up to here: a list this long is never counted to its end for a number that nobody reads.
+pub(crate) const COUNT_LIMIT: usize = 10_000;
+
 /// Which page is asked for.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -69,7 +75,7 @@ impl Paging {
     /// The position below which a page begins, of a list in the order of positions; none for the first.
     pub(crate) fn below(&self, index: &Index) -> Result<Option<i64>, Problem> {
         let bad = || Problem::malformed("cursor", BadCursor.to_string());
-        self.after(index)?.map(|cursor| cursor.position().ok_or_else(bad)).transpose()
+        self.after(index)?.map(|cursor| cursor.number().ok_or_else(bad)).transpose()
     }
 
     /// A page of these items, which are fewer than its limit where some may not be seen.

@@ -37,7 +37,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
 /// A post.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PostPage {
-    id: String,
+    pub(crate) id: String,
     author: Person,
     /// Null where none was given.
     caption: Option<String>,
@@ -142,7 +142,7 @@ impl Queries {
     /// # Errors
     /// 404 if there is none that may be seen.
     pub(crate) async fn visible_post(&self, post: PostId) -> Result<TimelinePage, Problem> {
-        let page = timelines::one(&*self.store, &post.to_string()).await.map_err(store_problem)?;
+        let page = timelines::visible(&*self.store, &[post.to_string()]).await.map_err(store_problem)?;
         if page.posts.is_empty() { Err(Problem::not_found("There is no such post")) } else { Ok(page) }
     }
 }

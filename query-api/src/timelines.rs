@@ -142,9 +142,9 @@ impl Timeline<'_> {
     }
 }
 
-/// One post with its author, if it may be seen.
-pub(crate) async fn one(store: &dyn ViewStore, post: &str) -> Result<TimelinePage, StoreError> {
-    let found: Option<Post> = store.get(post).await?;
+/// Those of these posts that are there and may be seen, in their order, with their authors.
+pub(crate) async fn visible(store: &dyn ViewStore, posts: &[String]) -> Result<TimelinePage, StoreError> {
+    let found: Vec<Post> = store.get_all::<Post>(posts).await?.into_iter().flatten().collect();
     let mut people = People::default();
     people.see(store, found.iter().map(|post| post.author.as_str())).await?;
     let seen = found.into_iter().filter(|post| people.may_be_seen(&post.author)).collect();

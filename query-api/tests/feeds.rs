@@ -317,7 +317,7 @@ impl Reading {
         self.below.is_some_and(|next| next > self.floor)
     }
 
-    async fn to_its_end(mut self, views: &Views) -> Vec<PostId> {
+    async fn read_to_the_end(mut self, views: &Views) -> Vec<PostId> {
         while self.turn(views).await {}
         self.posts
     }
@@ -333,7 +333,7 @@ async fn lists_are_exact(views: &Views, history: &mut History, what: &str) {
     }
     for list in lists {
         let limit = history.rng.random_range(1..8);
-        let read = Reading::new(list, limit, history.began).to_its_end(views).await;
+        let read = Reading::new(list, limit, history.began).read_to_the_end(views).await;
         assert_eq!(read, history.model.timeline(list), "{what}: {list:?} in pages of {limit}");
     }
 }
@@ -397,7 +397,7 @@ async fn a_view_that_lags_leaves_no_gap(views: &mut Views, history: &mut History
         views.take_in_by(place, &history.events[start..upto]).await;
     }
     let list = List::Home(history.one_of_all());
-    let read = Reading::new(list, 3, history.began).to_its_end(views).await;
+    let read = Reading::new(list, 3, history.began).read_to_the_end(views).await;
     assert_eq!(read, known.timeline(list), "{list:?} while a view lagged");
     views.take_in_by(lagging, &history.events[start + slowest..]).await;
     history.projected = history.events.len();
@@ -439,8 +439,10 @@ async fn feeds_are_exact_after_random_histories(
         let mut position = 0;
         for n in 0..histories / 2 {
             let seed = first_seed.wrapping_add(n);
-            // Shown with a failure.
-            println!("history {n} with a limit of {limit}: seed {seed}");
+            #[expect(clippy::print_stderr, reason = "shown with a failure")]
+            {
+                eprintln!("history {n} with a limit of {limit}: seed {seed}");
+            }
             position = live_through(seed, &mut views, &mut at_once, position).await;
         }
     }

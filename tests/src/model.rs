@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use events::{
-    AccountEvent, CommentEvent, Event, Filter, FollowEvent, LikeEvent, Position, PostEvent, ProfileEvent,
-    Recorded, SealedLog, SessionEvent, StoryEvent, StoryViewEvent,
+    AccountEvent, CommentEvent, CommentId, Event, Filter, FollowEvent, LikeEvent, Position, PostEvent,
+    PostId, ProfileEvent, Recorded, SealedLog, SessionEvent, StoryEvent, StoryId, StoryViewEvent, UserId,
 };
 use serde_json::{Value, json};
+use views::notifications::{Act, Kind};
 use views::{Document, Index, Query, ViewStore, ViewStoreExt};
 
 /// What can be seen.
@@ -18,6 +19,7 @@ pub struct World {
     pub posts: BTreeMap<String, Post>,
     /// Follower, followee.
     pub follows: BTreeSet<(String, String)>,
+    pub told: BTreeSet<Told>,
     /// Sessions that run, and whose they are.
     pub sessions: BTreeMap<String, String>,
     pub stories: BTreeMap<String, Story>,
@@ -29,6 +31,16 @@ pub struct Story {
     pub viewers: BTreeSet<String>,
     /// As they stand on the story.
     pub counted: i64,
+}
+
+/// That somebody is told what somebody else did.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Told {
+    pub owner: String,
+    pub kind: Kind,
+    pub actor: String,
+    pub post: Option<String>,
+    pub comment: Option<String>,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -108,37 +120,31 @@ impl World {
             }
             Event::Post(PostEvent::PostDeleted(event)) => {
                 self.posts.remove(&event.post.to_string()).expect("a deleted post");
+                self.told.retain(|told| told.post != Some(event.post.to_string()));
                 self.person(event.author).posts -= 1;
             }
             // What was decided while its post was deleted stands in the log and shows nowhere.
             Event::Like(LikeEvent::PostLiked(event)) => {
                 if let Some(post) = self.post(event.post) {
                     assert!(post.likes.insert(event.user.to_string()), "liked twice");
+                    self.tell(event.post_author, Kind::Like, event.user, Some(event.post), None);
                 }
             }
             Event::Like(LikeEvent::PostUnliked(event)) => {
                 if let Some(post) = self.post(event.post) {
                     assert!(post.likes.remove(&event.user.to_string()), "unliked without a like");
+                    let (actor, post) = (event.user.to_string(), Some(event.post.to_string()));
+                    self.told
+                        .retain(|told| told.kind != Kind::Like || told.actor != actor || told.post != post);
                 }
             }
-            Event::Comment(CommentEvent::Commented(event)) => {
-                let text = event.text.open().expect("an open text").clone();
-                if let Some(post) = self.post(event.post) {
-                    let twice =
-                        post.comments.insert(event.comment.to_string(), (event.author.to_string(), text));
-                    assert_eq!(twice, None, "commented twice");
-                }
-            }
-            Event::Comment(CommentEvent::CommentDeleted(event)) => {
-                if let Some(post) = self.post(event.post) {
-                    post.comments.remove(&event.comment.to_string()).expect("a deleted comment");
-                }
-            }
+            Event::Comment(event) => self.comment(event),
             Event::Follow(FollowEvent::Followed(event)) => {
                 let (follower, followee) = (event.follower, event.followee);
                 assert!(self.follows.insert((follower.to_string(), followee.to_string())), "followed twice");
                 self.person(follower).followings += 1;
                 self.person(followee).followers += 1;
+                self.tell(followee, Kind::Follow, follower, None, None);
             }
             Event::Follow(FollowEvent::Unfollowed(event)) => {
                 let (follower, followee) = (event.follower, event.followee);
@@ -148,6 +154,9 @@ impl World {
                 );
                 self.person(follower).followings -= 1;
                 self.person(followee).followers -= 1;
+                let (actor, owner) = (follower.to_string(), followee.to_string());
+                self.told
+                    .retain(|told| told.kind != Kind::Follow || told.actor != actor || told.owner != owner);
             }
             Event::Session(SessionEvent::SessionStarted(event)) => {
                 self.sessions.insert(event.session.to_string(), event.user.to_string());
@@ -187,15 +196,56 @@ impl World {
         }
     }
 
-    fn person(&mut self, user: events::UserId) -> &mut Person {
+    fn comment(&mut self, event: &CommentEvent) {
+        match event {
+            CommentEvent::Commented(event) => {
+                let text = event.text.open().expect("an open text").clone();
+                if let Some(post) = self.post(event.post) {
+                    let twice =
+                        post.comments.insert(event.comment.to_string(), (event.author.to_string(), text));
+                    assert_eq!(twice, None, "commented twice");
+                    let (author, post, comment) = (event.author, Some(event.post), Some(event.comment));
+                    if let Some(answered) = event.reply_to_author {
+                        self.tell(answered, Kind::Reply, author, post, comment);
+                    }
+                    if event.reply_to_author != Some(event.post_author) {
+                        self.tell(event.post_author, Kind::Comment, author, post, comment);
+                    }
+                }
+            }
+            CommentEvent::CommentDeleted(event) => {
+                if let Some(post) = self.post(event.post) {
+                    post.comments.remove(&event.comment.to_string()).expect("a deleted comment");
+                    self.told.retain(|told| told.comment != Some(event.comment.to_string()));
+                }
+            }
+        }
+    }
+
+    fn tell(
+        &mut self,
+        owner: UserId,
+        kind: Kind,
+        actor: UserId,
+        post: Option<PostId>,
+        comment: Option<CommentId>,
+    ) {
+        if owner != actor {
+            let (post, comment) = (post.map(|id| id.to_string()), comment.map(|id| id.to_string()));
+            let (owner, actor) = (owner.to_string(), actor.to_string());
+            assert!(self.told.insert(Told { owner, kind, actor, post, comment }), "told twice");
+        }
+    }
+
+    fn person(&mut self, user: UserId) -> &mut Person {
         self.people.get_mut(&user.to_string()).expect("somebody who has signed up")
     }
 
-    fn end(&mut self, story: events::StoryId) {
+    fn end(&mut self, story: StoryId) {
         self.stories.remove(&story.to_string()).expect("a story that ends once");
     }
 
-    fn post(&mut self, post: events::PostId) -> Option<&mut Post> {
+    fn post(&mut self, post: PostId) -> Option<&mut Post> {
         self.posts.get_mut(&post.to_string())
     }
 
@@ -235,6 +285,16 @@ impl World {
             let views = all::<views::story_views::StoryView>(store, index, vec![json!(story.story)]).await?;
             let viewers = views.into_iter().map(|view| view.viewer).collect();
             world.stories.insert(story.story, Story { author: story.author, viewers, counted: story.views });
+        }
+        for id in like.people.keys() {
+            let (index, role) = (&views::notifications::OF_OWNER, views::notifications::Role::Act);
+            for act in all::<Act>(store, index, vec![json!(id), json!(role)]).await? {
+                // What was done to a post that was deleted in the same instant is shown nowhere.
+                if act.post.as_ref().is_none_or(|post| world.posts.contains_key(post)) {
+                    let Act { owner, kind, actor, post, comment, .. } = act;
+                    world.told.insert(Told { owner, kind, actor, post, comment });
+                }
+            }
         }
         Ok(world)
     }

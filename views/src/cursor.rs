@@ -28,13 +28,18 @@ pub struct BadCursor;
 struct Form(String, Value, String);
 
 impl Cursor {
-    /// The place behind whatever stands at this position or above it, in an index that descends by positions.
-    pub fn below(position: i64) -> Self {
-        Self { order: position.into(), key: String::new() }
+    /// The place of a document that a caller has put in its place itself.
+    pub fn at(order: i64, key: impl Into<String>) -> Self {
+        Self { order: order.into(), key: key.into() }
     }
 
-    /// The position it stands at, in an index by positions.
-    pub fn position(&self) -> Option<i64> {
+    /// The place behind whatever stands at this position or above it, in an index that descends by positions.
+    pub fn below(position: i64) -> Self {
+        Self::at(position, "")
+    }
+
+    /// Its order value, where that is a number.
+    pub fn number(&self) -> Option<i64> {
         self.order.as_i64()
     }
 

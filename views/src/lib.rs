@@ -12,13 +12,16 @@ mod store;
 mod writes;
 
 pub mod accounts;
+pub mod collections;
 pub mod comments;
 pub mod feeds;
 pub mod follows;
 pub mod likes;
 pub mod mails;
+pub mod notifications;
 pub mod posts;
 pub mod profiles;
+pub mod saves;
 pub mod search;
 pub mod sessions;
 pub mod stories;
@@ -36,11 +39,12 @@ pub use open::{OpenError, open};
 pub use query::{Page, PageOf, Query};
 pub use schema::{Direction, Index, View};
 pub use store::{Commit, CommitError, Parked, Plan, StoreError, ViewSize, ViewStore, ViewStoreExt};
-pub use writes::{Copy, FanOut, KeyPart, Patch, Write, Writes};
+pub use writes::{Copy, FanOut, KeyPart, Patch, PatchEach, Write, Writes};
 
 /// Every view there is.
 pub const ALL: &[&View] = &[
     &accounts::VIEW,
+    &collections::VIEW,
     &comments::VIEW,
     &feeds::AUTHORS,
     &feeds::HOME,
@@ -48,8 +52,10 @@ pub const ALL: &[&View] = &[
     &follows::VIEW,
     &likes::VIEW,
     &mails::VIEW,
+    &notifications::VIEW,
     &posts::VIEW,
     &profiles::VIEW,
+    &saves::VIEW,
     &search::VIEW,
     &sessions::VIEW,
     &stories::VIEW,

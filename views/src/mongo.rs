@@ -84,6 +84,10 @@ impl ViewStore for MongoViews {
         self.find_page(query).await
     }
 
+    async fn count(&self, query: &Query) -> Result<u64, StoreError> {
+        self.count_found(query).await
+    }
+
     async fn plan(&self, query: &Query) -> Result<Plan, StoreError> {
         self.explain(query).await
     }

@@ -82,6 +82,9 @@ pub trait ViewStore: std::fmt::Debug + Send + Sync + 'static {
 
     async fn page(&self, query: &Query) -> Result<Page, StoreError>;
 
+    /// How many documents a query would find, counted in its index up to its limit and no further.
+    async fn count(&self, query: &Query) -> Result<u64, StoreError>;
+
     /// How the engine would run the query.
     async fn plan(&self, query: &Query) -> Result<Plan, StoreError>;
 

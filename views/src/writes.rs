@@ -30,6 +30,7 @@ pub enum Write {
         equals: Vec<Value>,
     },
     FanOut(FanOut),
+    PatchEach(PatchEach),
 }
 
 /// Changes of top-level fields.
@@ -101,6 +102,21 @@ pub struct FanOut {
     pub document: Map<String, Value>,
     /// Fields taken over from the document found.
     pub copies: Vec<Copy>,
+}
+
+/// Sets fields of the document that is named by a field of each document that an index finds: everything that somebody
+/// did is marked when they go away. A document that is not there stays away; one that is named twice is set once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PatchEach {
+    /// Where to look, by the equal fields of an index.
+    pub over: &'static View,
+    pub index: &'static Index,
+    pub equals: Vec<Value>,
+    /// Whose documents are changed.
+    pub into: &'static View,
+    /// The text field of a document found that is the key of the one to change; none: the one found itself.
+    pub key: Option<&'static str>,
+    pub set: Map<String, Value>,
 }
 
 /// A part of the key of a document that is fanned out.
@@ -197,7 +213,7 @@ impl Writes {
             Some(Write::Put { document, .. }) => patch.apply(document),
             Some(Write::Patch { patch: earlier, .. }) => earlier.merge(patch),
             Some(Write::Delete { .. }) => {}
-            Some(Write::DeleteWhere { .. } | Write::FanOut(_)) | None => {
+            Some(Write::DeleteWhere { .. } | Write::FanOut(_) | Write::PatchEach(_)) | None => {
                 self.replace(view, key.clone(), Write::Patch { view, key, patch });
             }
         }
@@ -217,6 +233,10 @@ impl Writes {
 
     pub fn fan_out(&mut self, fan_out: FanOut) {
         self.barrier(Write::FanOut(fan_out));
+    }
+
+    pub fn patch_each(&mut self, patch_each: PatchEach) {
+        self.barrier(Write::PatchEach(patch_each));
     }
 
     pub fn into_list(self) -> Vec<Write> {

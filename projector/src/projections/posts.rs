@@ -151,7 +151,8 @@ mod tests {
     async fn counts_are_those_of_what_is_there() {
         let unliked = PostUnliked { post: POST, user: BOB, post_author: ANN };
         let comment = CommentId::new(Uuid::from_u128(1));
-        let deleted = CommentDeleted { post: POST, comment, author: BOB, post_author: ANN };
+        let deleted =
+            CommentDeleted { post: POST, comment, author: BOB, post_author: ANN, reply_to_author: None };
         let history =
             [published(text()), liked(), unliked.into(), liked(), commented(1), commented(2), deleted.into()];
         let built = built(&Posts, history).await;

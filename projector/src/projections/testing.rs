@@ -77,6 +77,26 @@ pub(crate) async fn built(projection: &dyn Projection, history: impl IntoIterato
     Built { store, _folder: folder }
 }
 
+/// Projects a history in batches of this many events.
+pub(crate) async fn built_in_batches(projection: &dyn Projection, history: &[Event], batch: usize) -> Built {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn ViewStore> =
+        Arc::new(SqliteViews::open(&folder.path().join("views.db"), views::ALL).await.unwrap());
+    let history: Vec<Recorded> =
+        history.iter().zip(1..).map(|(event, place)| recorded(event.clone(), place)).collect();
+    let mut checkpoint = 0;
+    for events in history.chunks(batch) {
+        let mut writes = Writes::default();
+        for recorded in events {
+            projection.project(recorded, &mut writes).unwrap();
+        }
+        let passed = checkpoint + events.len() as u64;
+        commit(&*store, projection.name(), writes, checkpoint, passed).await;
+        checkpoint = passed;
+    }
+    Built { store, _folder: folder }
+}
+
 async fn commit(store: &dyn ViewStore, projection: &str, writes: Writes, expected: u64, checkpoint: u64) {
     let commit =
         Commit { projection, writes: Arc::new(writes.into_list()), parked: Vec::new(), expected, checkpoint };

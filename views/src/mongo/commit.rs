@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::TryStreamExt;
@@ -12,7 +13,7 @@ use super::errors::is_interrupted;
 use super::prepare::keys;
 use super::read::equal;
 use super::{CHECKPOINTS, MongoViews, PARKED};
-use crate::{Commit, CommitError, FanOut, KeyPart, Parked, Patch, StoreError, Write};
+use crate::{Commit, CommitError, FanOut, KeyPart, Parked, Patch, PatchEach, StoreError, Write};
 
 /// Attempts at a transaction that fails for a reason that passes, before the caller hears of it.
 const ATTEMPTS: u32 = 5;
@@ -101,6 +102,7 @@ impl MongoViews {
                     self.run(session, collection, command).await?;
                 }
                 Statements::FanOut(fan_out) => self.fan_out(session, fan_out).await?,
+                Statements::PatchEach(patch_each) => self.patch_each(session, patch_each).await?,
             }
         }
         Ok(())
@@ -162,6 +164,29 @@ impl MongoViews {
         drop(stream);
         self.run(session, into.name, Batch::Updates(puts)).await
     }
+
+    async fn patch_each(&self, session: &mut ClientSession, patch_each: &PatchEach) -> Result<(), Attempt> {
+        let PatchEach { over, index, equals, into, key, set } = patch_each;
+        let field = key.unwrap_or("_id");
+        let mut found = self
+            .collection(over.name)
+            .find(equal(index.equals, equals)?)
+            .projection(doc! { field: 1 })
+            .hint(mongodb::options::Hint::Keys(keys(index)))
+            .session(&mut *session)
+            .await?;
+        let mut named = BTreeSet::new();
+        let mut stream = found.stream(session);
+        while let Some(source) = stream.try_next().await? {
+            if let Some(RawBsonRef::String(key)) = source.get(field).map_err(corrupt)? {
+                named.insert(key.to_owned());
+            }
+        }
+        drop(stream);
+        let patch = Patch { set: set.clone(), ..Patch::default() };
+        let changes = named.iter().map(|key| change(key, &patch)).collect::<Result<_, _>>()?;
+        self.run(session, into.name, Batch::Updates(changes)).await
+    }
 }
 
 /// How an attempt at a transaction ended, if it was not committed for certain.
@@ -203,6 +228,7 @@ fn corrupt(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Attemp
 enum Statements<'a> {
     Command { collection: &'static str, command: Batch },
     FanOut(&'a FanOut),
+    PatchEach(&'a PatchEach),
 }
 
 enum Batch {
@@ -249,6 +275,10 @@ fn statements<'a>(
                 list.push(Statements::FanOut(fan_out));
                 open = list.len();
             }
+            Write::PatchEach(patch_each) => {
+                list.push(Statements::PatchEach(patch_each));
+                open = list.len();
+            }
         }
     }
     Ok(list)
@@ -272,7 +302,7 @@ fn add(
         {
             Some(of)
         }
-        Statements::Command { .. } | Statements::FanOut(_) => None,
+        Statements::Command { .. } | Statements::FanOut(_) | Statements::PatchEach(_) => None,
     });
     match fitting {
         Some(of) => of.push(statement),

@@ -7,7 +7,7 @@ use sqlite::rusqlite::{self, Connection, params_from_iter};
 
 use super::read::{self, SqlValue};
 use super::tables::{column, direction, index_name, indexed, table};
-use crate::{Commit, FanOut, Index, KeyPart, Parked, Patch, View, Write};
+use crate::{Commit, FanOut, Index, KeyPart, Parked, Patch, PatchEach, View, Write};
 
 /// A [`Commit`] that owns what it holds.
 pub(super) struct Batch {
@@ -53,6 +53,7 @@ impl Batch {
                 Write::Delete { view, key } => delete(connection, view, key)?,
                 Write::DeleteWhere { view, index, equals } => delete_where(connection, view, index, equals)?,
                 Write::FanOut(fan_out) => self::fan_out(connection, fan_out)?,
+                Write::PatchEach(patch_each) => self::patch_each(connection, patch_each)?,
             }
         }
         Ok(None)
@@ -104,18 +105,11 @@ fn json(document: &Map<String, Value>) -> String {
 fn change(connection: &Connection, view: &View, key: &str, patch: &Patch) -> rusqlite::Result<()> {
     let fields = indexed(view);
     let mut values: Vec<SqlValue> = vec![key.to_owned().into()];
+    let (mut changed, mut columns) = set(&fields, &patch.set, &mut values);
     let mut number = |value: SqlValue| {
         values.push(value);
         values.len()
     };
-    let (mut changed, mut columns) = ("json_set(doc".to_owned(), String::new());
-    for (name, value) in &patch.set {
-        // Through json(), so that a text stays a text, a list a list and a boolean a boolean.
-        let _ = write!(changed, ", '$.{name}', json(?{})", number(value.to_string().into()));
-        if fields.contains(&**name) {
-            let _ = write!(columns, ", {} = ?{}", column(name), number(value.into()));
-        }
-    }
     for (name, by) in &patch.inc {
         let by = number((&Value::from(*by)).into());
         let _ = write!(changed, ", '$.{name}', coalesce(doc ->> '$.{name}', 0) + ?{by}");
@@ -126,6 +120,41 @@ fn change(connection: &Connection, view: &View, key: &str, patch: &Patch) -> rus
     }
     connection
         .prepare_cached(&format!("UPDATE {} SET doc = {changed}){columns} WHERE key = ?1", table(view)))?
+        .execute(params_from_iter(values))?;
+    Ok(())
+}
+
+/// What an `UPDATE` sets: the document with these fields changed, but for the closing bracket; and the fields' columns.
+fn set(fields: &BTreeSet<&str>, set: &Map<String, Value>, values: &mut Vec<SqlValue>) -> (String, String) {
+    let mut number = |value: SqlValue| {
+        values.push(value);
+        values.len()
+    };
+    let (mut changed, mut columns) = ("json_set(doc".to_owned(), String::new());
+    for (name, value) in set {
+        // Through json(), so that a text stays a text, a list a list and a boolean a boolean.
+        let _ = write!(changed, ", '$.{name}', json(?{})", number(value.to_string().into()));
+        if fields.contains(&**name) {
+            let _ = write!(columns, ", {} = ?{}", column(name), number(value.into()));
+        }
+    }
+    (changed, columns)
+}
+
+fn patch_each(connection: &Connection, patch_each: &PatchEach) -> rusqlite::Result<()> {
+    let PatchEach { over, index, equals, into, key, set } = patch_each;
+    let mut values: Vec<SqlValue> = equals.iter().map(SqlValue::from).collect();
+    let (changed, columns) = self::set(&indexed(into), set, &mut values);
+    let key = key.map_or_else(|| "key".to_owned(), |field| format!("doc ->> '$.{field}'"));
+    connection
+        .prepare_cached(&format!(
+            "UPDATE {} SET doc = {changed}){columns}
+             WHERE key IN (SELECT {key} FROM {} INDEXED BY {} WHERE {})",
+            table(into),
+            table(over),
+            index_name(over, index),
+            read::equal(index),
+        ))?
         .execute(params_from_iter(values))?;
     Ok(())
 }
