@@ -119,6 +119,30 @@ impl Commands {
         }
     }
 
+    /// The event that this request itself has appended to a subject before, if it is a repeated one: what is costly to
+    /// make for an event need not be made again.
+    pub(crate) async fn event_before<R>(
+        &self,
+        context: &Context,
+        target: Subject,
+    ) -> Result<Option<(Event, Done)>, Failure<R>> {
+        if !context.is_repeatable() {
+            return Ok(None);
+        }
+        let (history, _) = self.history(target, true, true).await?;
+        for recorded in &*history.events {
+            match context.repeats(self.log.keys(), target, recorded.envelope.id) {
+                Repetition::Same => {
+                    let done = Done { position: recorded.position, kind: target.kind(), changed: false };
+                    return Ok(Some((recorded.event.clone(), done)));
+                }
+                Repetition::KeyReused => return Err(Failure::KeyReused),
+                Repetition::None => {}
+            }
+        }
+        Ok(None)
+    }
+
     async fn append(
         &self,
         context: &Context,

@@ -5,8 +5,8 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use events::{
-    CaptionEdited, Event, Image, MediaId, Personal, PostDeleted, PostEvent, PostId, PostPublished, PostText,
-    Recorded, Subject, UserId,
+    CaptionEdited, Event, Personal, PostDeleted, PostEvent, PostId, PostPublished, PostText, Recorded,
+    Subject, UserId,
 };
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
@@ -14,7 +14,6 @@ use service::extract::{Json, Path, too_large};
 use service::media::ImageVariant;
 use service::problem::{FieldProblem, Problem, Problems};
 use service::sessions::Session;
-use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -22,6 +21,7 @@ use utoipa_axum::routes;
 use crate::Commands;
 use crate::context::Context;
 use crate::execute::Fold;
+use crate::images::Picture;
 use crate::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
 use crate::text::{self, Fields};
 
@@ -235,16 +235,23 @@ impl Commands {
         new: NewPost,
     ) -> Result<(PostId, crate::execute::Done), Problem> {
         let post = PostId::new(context.new_id(self.log.keys(), "post"));
-        let NewPost { images: originals, alt, caption } = new;
-        let mut images: Vec<Image> = Vec::with_capacity(originals.len());
-        for (place, original) in originals.into_iter().enumerate() {
-            // What stands under a key never changes, so the picture is part of its id.
-            let label = format!("image {place} {:x?}", Sha256::digest(&original));
-            let media = MediaId::new(context.new_id(self.log.keys(), &label));
-            let stored = self.images.store(&*self.media, media, original, &ImageVariant::OF_POST).await;
-            images.push(stored.map_err(|problem| at(problem, place))?);
+        if let Some((_, done)) = self.event_before::<PostRejected>(context, Subject::Post(post)).await? {
+            return Ok((post, done));
         }
-        let text = Personal::Open(PostText { caption, alt, placeholders: Vec::new() });
+        let NewPost { images: originals, alt, caption } = new;
+        let mut made = Vec::with_capacity(originals.len());
+        for (place, original) in originals.into_iter().enumerate() {
+            let picture = self.images.make(original, ImageVariant::OF_POST).await;
+            made.push(picture.map_err(|problem| at(problem, place))?);
+        }
+        // Only when all of them are pictures is any of them stored.
+        let (mut images, mut placeholders) = (Vec::with_capacity(made.len()), Vec::with_capacity(made.len()));
+        for made in made {
+            let Picture { image, placeholder } = self.keep_picture(context, made).await?;
+            images.push(image);
+            placeholders.push(placeholder);
+        }
+        let text = Personal::Open(PostText { caption, alt, placeholders });
         let event = PostPublished { post, author, images, text };
         let done = self.execute(context, Subject::Post(post), &[], |state| publish(state, &event)).await?;
         Ok((post, done))

@@ -13,14 +13,13 @@ use service::extract::Json;
 use service::media::ImageVariant;
 use service::problem::{Problem, Problems};
 use service::sessions::Session;
-use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::Commands;
 use crate::context::Context;
-use crate::execute::Fold;
+use crate::execute::{Done, Failure, Fold};
 use crate::posts::IMAGE_LIMIT;
 use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 use crate::text::{self, Fields};
@@ -185,15 +184,42 @@ async fn put_photo(
 ) -> Result<Response, Problem> {
     let user = UserId::new(session.user);
     let context = context.by(user).saying([picture.as_ref()]);
-    // What stands under a key never changes, so the picture is part of its id.
-    let label = format!("photo {:x?}", Sha256::digest(&picture));
-    let media = MediaId::new(context.new_id(commands.log.keys(), &label));
-    let photo = commands.images.store(&*commands.media, media, picture, &[ImageVariant::Photo]).await?;
-    let subjects = (Subject::Profile(user), [Subject::Account(user)]);
-    let done = commands
-        .execute(&context, subjects.0, &subjects.1, |profile| change_photo(profile, user, photo))
-        .await?;
+    let (media, done) = commands.change_photo(&context, user, picture).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, Some(media.to_string())).await)
+}
+
+impl Commands {
+    /// A repeated request is answered with the photo that the first one has stored.
+    pub(crate) async fn change_photo(
+        &self,
+        context: &Context,
+        user: UserId,
+        picture: Bytes,
+    ) -> Result<(MediaId, Done), Problem> {
+        if let Some(before) = self.photo_before(context, user).await? {
+            return Ok(before);
+        }
+        let photo = self.store_picture(context, picture, ImageVariant::OF_PHOTO).await?.image;
+        let decide = |profile: &Profile| change_photo(profile, user, photo);
+        let done = self.execute(context, Subject::Profile(user), &[Subject::Account(user)], decide).await?;
+        match done.changed {
+            true => Ok((photo.media, done)),
+            // The same request was faster on another way.
+            false => Ok(self.photo_before(context, user).await?.unwrap_or((photo.media, done))),
+        }
+    }
+
+    async fn photo_before(
+        &self,
+        context: &Context,
+        user: UserId,
+    ) -> Result<Option<(MediaId, Done)>, Failure<ProfileRejected>> {
+        let before = self.event_before(context, Subject::Profile(user)).await?;
+        Ok(before.and_then(|(event, done)| match event {
+            Event::Profile(ProfileEvent::PhotoChanged(event)) => Some((event.photo.media, done)),
+            _ => None,
+        }))
+    }
 }
 
 /// Remove my photo

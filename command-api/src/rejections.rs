@@ -186,6 +186,7 @@ impl From<ImageRejected> for Problem {
                 ),
             ),
             ImageRejected::Busy => return Self::unavailable("Room for another image", rejected),
+            ImageRejected::NoPlaceholder(_) => return Self::internal(rejected),
         }
         .because(rejected)
     }

@@ -64,10 +64,14 @@ struct Image {
     height: u32,
     /// What it shows.
     alt: String,
+    /// What stands for it until it is there (<https://blurha.sh>); null of older posts.
+    blurhash: Option<String>,
     /// URL of the whole picture, fitted into 2048 × 2048.
     large: String,
     /// URL of the picture fitted into 1080 × 1350.
     feed: String,
+    /// URL of the picture cut to fill 1080 × 1350.
+    cover: String,
     /// URL of a square of 320.
     thumb: String,
 }
@@ -101,12 +105,14 @@ impl Queries {
     fn show_post(&self, post: Post, author: Person, viewer: Option<PostViewer>) -> PostPage {
         let Post { post: id, images, caption, edited, published, likes, comments, .. } = post;
         let image = |image: views::posts::Image| Image {
-            large: self.image_url(&image.media, ImageVariant::Large),
-            feed: self.image_url(&image.media, ImageVariant::Feed),
-            thumb: self.image_url(&image.media, ImageVariant::Thumb),
+            large: self.image_url(&image.media, ImageVariant::LARGE),
+            feed: self.image_url(&image.media, ImageVariant::FEED),
+            cover: self.image_url(&image.media, ImageVariant::COVER),
+            thumb: self.image_url(&image.media, ImageVariant::THUMB),
             width: image.width,
             height: image.height,
             alt: image.alt,
+            blurhash: image.placeholder,
         };
         let images = images.into_iter().map(image).collect();
         let published_at = DateTime::from_timestamp_millis(published).unwrap_or_default();

@@ -17,7 +17,7 @@ use futures::stream::BoxStream;
 use thiserror::Error;
 
 pub use file::FileMedia;
-pub use image::ImageVariant;
+pub use image::{Fit, ImageVariant, PictureFormat};
 pub use s3::{S3Media, S3Settings};
 
 /// The name of something in the store: segments of lower-case letters, digits, `-`, `_` and `.`, parted by slashes.

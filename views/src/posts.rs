@@ -37,6 +37,9 @@ pub struct Image {
     pub height: u32,
     /// What it shows; empty where nothing was said.
     pub alt: String,
+    /// Its `BlurHash`; none of older posts.
+    #[serde(default)]
+    pub placeholder: Option<String>,
 }
 
 impl Document for Post {

@@ -58,17 +58,18 @@ impl Projection for Posts {
 
 fn publish(event: &PostPublished, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
     // What an erased author has written is not shown.
-    let Some(PostText { caption, alt, .. }) = event.text.open() else { return Ok(()) };
-    let images = event.images.iter().zip(alt.iter().map(Some).chain(std::iter::repeat(None)));
+    let Some(PostText { caption, alt, placeholders }) = event.text.open() else { return Ok(()) };
     writes.put(&Post {
         post: event.post.to_string(),
         author: event.author.to_string(),
-        images: images
-            .map(|(image, alt)| Image {
+        images: (0..)
+            .zip(&event.images)
+            .map(|(place, image)| Image {
                 media: image.media.to_string(),
                 width: image.width,
                 height: image.height,
-                alt: alt.cloned().unwrap_or_default(),
+                alt: alt.get(place).cloned().unwrap_or_default(),
+                placeholder: placeholders.get(place).cloned(),
             })
             .collect(),
         caption: caption.clone(),
@@ -105,7 +106,7 @@ mod tests {
         Personal::Open(PostText {
             caption: Some("Dawn".into()),
             alt: vec!["A lake".into()],
-            ..PostText::default()
+            placeholders: vec!["L1".into(), "L2".into()],
         })
     }
 
@@ -135,8 +136,9 @@ mod tests {
         let post: Post = built.store.get(&POST.to_string()).await.unwrap().unwrap();
         assert_eq!((post.caption.as_deref(), post.edited), (Some("Dusk"), true));
         assert_eq!((post.position, post.published), (1, (START + 1) * 1000));
-        let alts: Vec<&str> = post.images.iter().map(|image| image.alt.as_str()).collect();
-        assert_eq!(alts, ["A lake", ""]);
+        let said = |image: &Image| (image.alt.clone(), image.placeholder.clone());
+        let said: Vec<_> = post.images.iter().map(said).collect();
+        assert_eq!(said, [("A lake".into(), Some("L1".into())), (String::new(), Some("L2".into()))]);
     }
 
     #[tokio::test]
