@@ -7,7 +7,9 @@
 mod accounts;
 mod claims;
 mod comments;
+pub mod compat;
 mod context;
+mod departures;
 mod emails;
 mod execute;
 mod follows;
@@ -136,6 +138,13 @@ impl Commands {
 pub fn routes(commands: Commands) -> (Router, OpenApi) {
     let (router, api) = documented().split_for_parts();
     (router.with_state(commands), api)
+}
+
+impl Commands {
+    /// Tells who is logged in.
+    pub fn authenticator(&self) -> &Arc<Authenticator> {
+        &self.authenticator
+    }
 }
 
 /// The public keys, for read sides that are processes of their own.

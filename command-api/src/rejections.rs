@@ -8,6 +8,7 @@ use service::problem::{FieldProblem, Problem};
 use crate::accounts::LinkRejected;
 use crate::claims::ClaimRejected;
 use crate::comments::CommentRejected;
+use crate::departures::DepartureRejected;
 use crate::emails::EmailRejected;
 use crate::execute::Failure;
 use crate::follows::FollowRejected;
@@ -103,6 +104,15 @@ impl From<RoleRejected> for Problem {
             RoleRejected::Oneself => {
                 Self::conflict("oneself", "You cannot do this to yourself: another admin can")
             }
+        }
+    }
+}
+
+impl From<DepartureRejected> for Problem {
+    fn from(rejected: DepartureRejected) -> Self {
+        match rejected {
+            DepartureRejected::NoAccount => no_account(),
+            DepartureRejected::Suspended => Self::forbidden("This account is suspended"),
         }
     }
 }

@@ -82,7 +82,7 @@ async fn main() -> Result<()> {
         mailboxes::run(log.clone(), clock::system(), queue, &tasks);
     }
     let (mailer, clock) = (mail.mailer, clock::system());
-    let urls = mails::AppUrls::of(&settings.mail, &settings.http.public_url());
+    let urls = mails::AppUrls::of(&settings.mail, &settings.http.apps, &settings.http.public_url());
     let mailing = mails::run(mails::Parts { log, store, board, mailer, clock, urls }, &tasks);
 
     let checks = vec![
@@ -99,7 +99,7 @@ async fn main() -> Result<()> {
     )?;
     http::run(
         listener,
-        http::finish(health::routes(checks, metrics), &settings.http),
+        http::finish(health::routes(checks, metrics), &settings.http, None),
         &settings.http,
         &tasks,
     )
