@@ -5,6 +5,7 @@ mod follow;
 mod heard;
 mod log;
 mod message;
+mod news;
 mod vault;
 
 use std::sync::atomic::{AtomicU64, Ordering};
