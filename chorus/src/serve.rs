@@ -8,7 +8,7 @@ use clap::Args;
 use command_api::Commands;
 use command_api::compat::{self, LocalReadSide};
 use events::{MasterKeys, ProgressBoard};
-use projector::reactions::{mailboxes, mails};
+use projector::reactions::{mailboxes, mails, stories};
 use projector::{Projector, mail, projections};
 use query_api::Queries;
 use service::config::{
@@ -113,6 +113,8 @@ pub async fn run(settings: Settings) -> Result<()> {
     if let Some(queue) = mail.feedback {
         mailboxes::run(log.clone(), clock::system(), queue, &tasks);
     }
+    let parts = stories::Parts { log: log.clone(), store: Arc::clone(&store), clock: clock::system() };
+    let ending_stories = stories::run(parts, &tasks);
     let keys = FixedKeys(Arc::new(VerifyingKeys::of(signing.public())));
     let browsers = Arc::new(settings.signing.browsers(&settings.http));
     let commands = Commands::new(command_api::Parts {
@@ -145,6 +147,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         ("media", queries.check_media()),
         ("projections", check(move || std::future::ready(statuses.ready()))),
         ("mails", check(move || std::future::ready(mailing.ready()))),
+        ("stories", check(move || std::future::ready(ending_stories.ready()))),
     ];
     let authenticator = Arc::clone(commands.authenticator());
     let (query_routes, _) = query_api::routes(queries);

@@ -23,6 +23,7 @@ mod receipt;
 mod rejections;
 mod roles;
 mod sessions;
+mod stories;
 mod tail;
 mod text;
 
@@ -170,6 +171,7 @@ fn documented() -> OpenApiRouter<Commands> {
         .merge(likes::routes())
         .merge(comments::routes())
         .merge(follows::routes())
+        .merge(stories::routes())
 }
 
 #[derive(utoipa::OpenApi)]

@@ -141,13 +141,7 @@ impl<S: Send + Sync> FromRequest<S> for NewPost {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let mut form = Multipart::from_request(request, state).await.map_err(|_| {
-            Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "not-multipart",
-                "The body must be multipart/form-data",
-            )
-        })?;
+        let mut form = form(request, state).await?;
         let mut new = Self::default();
         let mut fields = Fields::default();
         while let Some(field) = form.next_field().await.map_err(|e| unreadable(&e))? {
@@ -191,6 +185,17 @@ impl<S: Send + Sync> FromRequest<S> for NewPost {
         }
         Ok(new)
     }
+}
+
+/// The form that a request sends.
+pub(crate) async fn form<S: Send + Sync>(request: Request, state: &S) -> Result<Multipart, Problem> {
+    Multipart::from_request(request, state).await.map_err(|_| {
+        Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "not-multipart",
+            "The body must be multipart/form-data",
+        )
+    })
 }
 
 pub(crate) async fn image(mut field: Field<'_>, place: &str) -> Result<Bytes, Problem> {
@@ -243,7 +248,7 @@ impl Commands {
         let mut made = Vec::with_capacity(originals.len());
         for (place, original) in originals.into_iter().enumerate() {
             let picture = self.images.make(original, ImageVariant::OF_POST).await;
-            made.push(picture.map_err(|problem| at(problem, place))?);
+            made.push(picture.map_err(|problem| at(problem, format!("image[{place}]")))?);
         }
         // Only when all of them are pictures is any of them stored.
         let (mut images, mut placeholders) = (Vec::with_capacity(made.len()), Vec::with_capacity(made.len()));
@@ -286,12 +291,12 @@ impl Commands {
     }
 }
 
-/// The problem with a picture, with the place of the picture.
-fn at(problem: Problem, place: usize) -> Problem {
+/// The problem with a picture, with the field that the picture came in.
+pub(crate) fn at(problem: Problem, field: impl Into<String>) -> Problem {
     if problem.status != StatusCode::UNPROCESSABLE_ENTITY {
         return problem;
     }
-    let field = FieldProblem::new(format!("image[{place}]"), problem.detail.clone());
+    let field = FieldProblem::new(field, problem.detail.clone());
     Problem { fields: vec![field], ..problem }
 }
 

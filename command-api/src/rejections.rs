@@ -19,6 +19,7 @@ use crate::posts::PostRejected;
 use crate::profiles::ProfileRejected;
 use crate::roles::RoleRejected;
 use crate::sessions::SessionRejected;
+use crate::stories::StoryRejected;
 
 pub(crate) fn log_problem(error: LogError) -> Problem {
     match error {
@@ -175,6 +176,15 @@ impl From<FollowRejected> for Problem {
         match rejected {
             FollowRejected::Oneself => Self::conflict("follows-oneself", "You cannot follow yourself"),
             FollowRejected::NoUser => no_user(),
+        }
+    }
+}
+
+impl From<StoryRejected> for Problem {
+    fn from(rejected: StoryRejected) -> Self {
+        match rejected {
+            StoryRejected::NotFound => Self::not_found("There is no such story"),
+            StoryRejected::NotYours => Self::forbidden("This story is somebody else's"),
         }
     }
 }

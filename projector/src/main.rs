@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Parser;
 use events::{MasterKeys, ProgressBoard};
-use projector::reactions::{mailboxes, mails};
+use projector::reactions::{mailboxes, mails, stories};
 use projector::{Projector, mail, projections};
 use service::config::{
     HttpSettings, LogSettings, MailSettings, PlaceSettings, Problems, Secret, TelemetrySettings,
@@ -81,6 +81,8 @@ async fn main() -> Result<()> {
     if let Some(queue) = mail.feedback {
         mailboxes::run(log.clone(), clock::system(), queue, &tasks);
     }
+    let parts = stories::Parts { log: log.clone(), store: Arc::clone(&store), clock: clock::system() };
+    let ending_stories = stories::run(parts, &tasks);
     let (mailer, clock) = (mail.mailer, clock::system());
     let urls = mails::AppUrls::of(&settings.mail, &settings.http.apps, &settings.http.public_url());
     let mailing = mails::run(mails::Parts { log, store, board, mailer, clock, urls }, &tasks);
@@ -88,6 +90,7 @@ async fn main() -> Result<()> {
     let checks = vec![
         ("projections", check(move || std::future::ready(statuses.ready()))),
         ("mails", check(move || std::future::ready(mailing.ready()))),
+        ("stories", check(move || std::future::ready(ending_stories.ready()))),
     ];
     let address = listener.local_addr()?;
     let (log, views, mail) =

@@ -9,6 +9,9 @@ mod posts;
 mod profiles;
 mod search;
 mod sessions;
+mod stories;
+mod story_authors;
+mod story_views;
 
 use std::sync::Arc;
 
@@ -21,6 +24,9 @@ pub use posts::Posts;
 pub use profiles::Profiles;
 pub use search::Search;
 pub use sessions::Sessions;
+pub use stories::Stories;
+pub use story_authors::StoryAuthors;
+pub use story_views::StoryViews;
 
 use crate::Projection;
 
@@ -36,6 +42,9 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(Profiles),
         Arc::new(Search),
         Arc::new(Sessions),
+        Arc::new(Stories),
+        Arc::new(StoryAuthors),
+        Arc::new(StoryViews),
     ]
 }
 

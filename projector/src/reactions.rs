@@ -3,3 +3,4 @@
 
 pub mod mailboxes;
 pub mod mails;
+pub mod stories;

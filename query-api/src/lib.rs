@@ -18,6 +18,7 @@ mod posts;
 mod profiles;
 mod search;
 mod sessions;
+mod stories;
 mod tail;
 
 use std::ops::Deref;
@@ -148,6 +149,7 @@ fn documented() -> OpenApiRouter<Queries> {
         .merge(likes::routes())
         .merge(comments::routes())
         .merge(follows::routes())
+        .merge(stories::routes())
         .merge(search::routes())
         .merge(media::routes())
         .merge(keys::routes())

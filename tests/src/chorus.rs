@@ -16,6 +16,8 @@ use crate::client::{Api, User, client};
 use crate::inbox::{ReceivedMail, outbox, taken_by_ses};
 use crate::servers::{CaddyServer, MongoServer, MotoServer, NatsServer, SENDER, ServerProcess, free_port};
 
+/// Reactions that tell how far they have come: mails, and the ends of stories.
+const REACTIONS: usize = 2;
 /// How long a system may take to take in what it has been told.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 /// How long something may take that comes about by itself.
@@ -312,8 +314,9 @@ impl Chorus {
         Ok(mails)
     }
 
-    /// Waits until every projection has passed the head of the log and every mail is sent or given up, what became of
-    /// the mails included: that comes into the log behind what they are a consequence of, and leads to nothing more.
+    /// Waits until every projection has passed the head of the log, every mail is sent or given up and every story has
+    /// ended whose day is over, what became of them included: that comes into the log behind what they are a consequence
+    /// of, and leads to nothing more.
     pub async fn settle(&self) -> Result<()> {
         let log = self.raw_log().await?;
         self.pass(log.head().await?.0).await?;
@@ -330,8 +333,7 @@ impl Chorus {
             let text = client.get(format!("http://127.0.0.1:{port}/metrics")).send().await?.text().await?;
             let passed = passed(&text);
             let behind: Vec<_> = passed.iter().filter(|(_, position)| **position < head).collect();
-            // One for each view, and the mails.
-            if passed.len() == views::ALL.len() + 1 && behind.is_empty() {
+            if passed.len() == views::ALL.len() + REACTIONS && behind.is_empty() {
                 return Ok(());
             }
             if start.elapsed() > SETTLE_LIMIT {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 use events::{
     AccountEvent, CommentEvent, Event, Filter, FollowEvent, LikeEvent, Position, PostEvent, ProfileEvent,
-    Recorded, SealedLog, SessionEvent,
+    Recorded, SealedLog, SessionEvent, StoryEvent, StoryViewEvent,
 };
 use serde_json::{Value, json};
 use views::{Document, Index, Query, ViewStore, ViewStoreExt};
@@ -20,6 +20,15 @@ pub struct World {
     pub follows: BTreeSet<(String, String)>,
     /// Sessions that run, and whose they are.
     pub sessions: BTreeMap<String, String>,
+    pub stories: BTreeMap<String, Story>,
+}
+
+#[derive(Debug, Default, PartialEq)]
+pub struct Story {
+    pub author: String,
+    pub viewers: BTreeSet<String>,
+    /// As they stand on the story.
+    pub counted: i64,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -153,11 +162,21 @@ impl World {
                     self.sessions.retain(|session, of| *of != user || Some(session) == kept.as_ref());
                 }
             }
+            Event::Story(StoryEvent::StoryPublished(event)) => {
+                let story = Story { author: event.author.to_string(), ..Story::default() };
+                self.stories.insert(event.story.to_string(), story);
+            }
+            Event::Story(StoryEvent::StoryDeleted(event)) => self.end(event.story),
+            Event::Story(StoryEvent::StoryExpired(event)) => self.end(event.story),
+            Event::StoryView(StoryViewEvent::StoryViewed(event)) => {
+                if let Some(story) = self.stories.get_mut(&event.story.to_string()) {
+                    assert!(story.viewers.insert(event.viewer.to_string()), "viewed twice");
+                    story.counted += 1;
+                }
+            }
             Event::Session(SessionEvent::SessionSeen(_))
             | Event::Profile(_)
             | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
             | Event::Notifications(_)
             | Event::Save(_)
             | Event::Collection(_)
@@ -170,6 +189,10 @@ impl World {
 
     fn person(&mut self, user: events::UserId) -> &mut Person {
         self.people.get_mut(&user.to_string()).expect("somebody who has signed up")
+    }
+
+    fn end(&mut self, story: events::StoryId) {
+        self.stories.remove(&story.to_string()).expect("a story that ends once");
     }
 
     fn post(&mut self, post: events::PostId) -> Option<&mut Post> {
@@ -206,6 +229,12 @@ impl World {
             }
             shown.counted = (post.likes, post.comments);
             world.posts.insert(id, shown);
+        }
+        for story in all::<views::stories::Story>(store, &views::stories::NEWEST, Vec::new()).await? {
+            let index = &views::story_views::BY_STORY;
+            let views = all::<views::story_views::StoryView>(store, index, vec![json!(story.story)]).await?;
+            let viewers = views.into_iter().map(|view| view.viewer).collect();
+            world.stories.insert(story.story, Story { author: story.author, viewers, counted: story.views });
         }
         Ok(world)
     }

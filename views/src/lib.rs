@@ -20,6 +20,9 @@ pub mod posts;
 pub mod profiles;
 pub mod search;
 pub mod sessions;
+pub mod stories;
+pub mod story_authors;
+pub mod story_views;
 
 mod mongo;
 mod sqlite;
@@ -45,4 +48,7 @@ pub const ALL: &[&View] = &[
     &profiles::VIEW,
     &search::VIEW,
     &sessions::VIEW,
+    &stories::VIEW,
+    &story_authors::VIEW,
+    &story_views::VIEW,
 ];

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta};
 use events::{
-    App, Envelope, Event, EventId, NewPerson, Personal, Position, PostId, Recorded, SignedUp, UserId,
+    App, Envelope, Event, EventId, Image, MediaId, NewPerson, Personal, Position, PostId, Recorded, SignedUp,
+    StoryId, StoryPublished, StoryText, StoryViewed, UserId,
 };
 use uuid::Uuid;
 use views::{Commit, SqliteViews, ViewStore, Writes};
@@ -14,6 +15,8 @@ use crate::Projection;
 pub(crate) const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
 pub(crate) const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
 pub(crate) const POST: PostId = PostId::new(Uuid::from_u128(0x90));
+/// A story of [`ANN`]'s.
+pub(crate) const STORY: StoryId = StoryId::new(Uuid::from_u128(0x57));
 
 /// Begins at this time; event after event is a second later.
 pub(crate) const START: i64 = 1_800_000_000;
@@ -29,6 +32,16 @@ pub(crate) fn signed_up(user: UserId, username: &str) -> Event {
     };
     SignedUp { user, username: claim(1), email: claim(2), app: App::Chorus, person: Personal::Open(person) }
         .into()
+}
+
+pub(crate) fn story_published(story: StoryId) -> Event {
+    let image = Image { media: MediaId::new(Uuid::from_u128(7)), width: 1080, height: 1920 };
+    let text = StoryText { alt: "A lake".into(), placeholder: String::new() };
+    StoryPublished { author: ANN, story, image, text: Personal::Open(text) }.into()
+}
+
+pub(crate) fn story_viewed(viewer: UserId) -> Event {
+    StoryViewed { story: STORY, viewer, author: ANN }.into()
 }
 
 /// A view as a history of events leaves it.

@@ -28,6 +28,7 @@ mod profiles;
 mod roles;
 mod search;
 mod sessions;
+mod stories;
 mod strangers;
 mod tokens;
 

@@ -26,8 +26,10 @@ async fn belongings(api: &Api, ann: &User) -> Vec<(&'static str, String)> {
         .nth(1)
         .unwrap()
         .to_owned();
+    let story = api.publish_story(ann).await;
     vec![
         ("post", post),
+        ("story", story),
         ("comment", comment),
         ("session", session),
         ("user", ann.id.clone()),
