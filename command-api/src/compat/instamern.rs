@@ -5,6 +5,7 @@ mod passwords;
 mod people;
 mod posts;
 mod rules;
+mod stories;
 mod user;
 
 use axum::Router;
@@ -29,6 +30,7 @@ pub(super) fn routes() -> Router<Desk> {
     let uploads = Router::new()
         .route("/instamern/users/upload", post(people::upload_photo))
         .route("/instamern/posts/upload", post(posts::upload))
+        .route("/instamern/stories/upload", post(stories::upload))
         .layer(DefaultBodyLimit::max(IMAGE_LIMIT + FORM_MARGIN));
     Router::new()
         .route("/instamern/users/signup", post(accounts::sign_up))

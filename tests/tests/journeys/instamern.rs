@@ -6,6 +6,7 @@ mod errors;
 mod people;
 mod posts;
 mod spelling;
+mod stories;
 
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, RequestBuilder};

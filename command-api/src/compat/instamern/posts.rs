@@ -1,5 +1,6 @@
 //! Posts, their likes and their comments.
 
+use axum::body::HttpBody;
 use axum::extract::{FromRequest, Multipart, Request, State};
 use bytes::Bytes;
 use events::{CommentId, PostId, UserId};
@@ -32,8 +33,8 @@ impl Upload {
     /// The picture is in this field. What is no form has none.
     pub(super) async fn read(request: Request, field: &str) -> Result<Self, Refusal> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        if !kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("multipart/form-data"))
-        {
+        let is_form = |kind: &str| kind.trim_start().to_ascii_lowercase().starts_with("multipart/form-data");
+        if !kind.is_some_and(is_form) || request.body().is_end_stream() {
             return Ok(Self::default());
         }
         let no_form = |_| Refusal::new(StatusCode::BAD_REQUEST, "The form cannot be read.");

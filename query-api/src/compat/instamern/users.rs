@@ -8,11 +8,12 @@ use serde_json::json;
 use service::compat::{Caller, PathText, Refusal, Success};
 use service::media::ImageVariant;
 use service::problem::Problem;
+use service::sessions::Session;
 use views::accounts::{self, Account};
 use views::follows::{self, FOLLOWERS, FOLLOWINGS, Follow};
 use views::posts::{self, Post};
 use views::profiles::{BY_USERNAME, Profile, Standing, VIEW};
-use views::{Index, Query, ViewStoreExt};
+use views::{Index, Query, ViewStoreExt, stories};
 
 use super::posts::ProfilePost;
 use super::stories::UserStory;
@@ -26,7 +27,8 @@ const DRAWN: usize = 5;
 const POSTS_LIMIT: usize = 5000;
 
 /// The views that a profile is shown from.
-const VIEWS: [&str; 4] = [VIEW.name, follows::VIEW.name, posts::VIEW.name, accounts::VIEW.name];
+const VIEWS: [&str; 5] =
+    [VIEW.name, follows::VIEW.name, posts::VIEW.name, stories::VIEW.name, accounts::VIEW.name];
 
 /// Somebody in a list.
 #[derive(Debug, Serialize)]
@@ -91,7 +93,7 @@ struct Users<T> {
 }
 
 impl Queries {
-    fn listed(&self, profile: &Profile) -> Listed {
+    fn listed(&self, profile: &Profile, stories: Vec<UserStory>) -> Listed {
         let Profile { user, username, firstname, lastname, bio, photo, .. } = profile.clone();
         Listed {
             key: user,
@@ -102,12 +104,22 @@ impl Queries {
             bio,
             photo: photo.map(|photo| self.image_url(&photo.media, ImageVariant::PHOTO)),
             notifications: Vec::new(),
-            stories: Vec::new(),
+            stories,
         }
     }
 
-    fn found(&self, profile: &Profile) -> Found {
-        Found { id: profile.user.clone(), listed: self.listed(profile) }
+    fn found(&self, profile: &Profile, stories: Vec<UserStory>) -> Found {
+        Found { id: profile.user.clone(), listed: self.listed(profile, stories) }
+    }
+
+    /// Each of these people, as `shape` has them, with their stories.
+    async fn with_stories<T>(
+        &self,
+        people: &[Profile],
+        shape: impl Fn(&Profile, Vec<UserStory>) -> T,
+    ) -> Result<Vec<T>, Problem> {
+        let stories = self.stories_of_each(people.iter().map(|profile| profile.user.clone()), None).await?;
+        Ok(people.iter().zip(stories).map(|(profile, stories)| shape(profile, stories)).collect())
     }
 
     async fn followed(
@@ -129,20 +141,22 @@ impl Queries {
         self.posts_of_profile(found).await
     }
 
-    async fn whole(&self, profile: &Profile) -> Result<Whole, Problem> {
+    async fn whole(&self, profile: &Profile, viewer: Option<Session>) -> Result<Whole, Problem> {
         let user = &profile.user;
         // What the profile counts none of is not looked for.
         let none_or = |count: i64, index, other| match count {
             0 => std::future::ready(Ok(Vec::new())).boxed(),
             _ => self.followed(index, user, other).boxed(),
         };
-        let (followers, followings, posts) = futures::try_join!(
+        let (followers, followings, posts, stories) = futures::try_join!(
             none_or(profile.followers, &FOLLOWERS, |follow: Follow| follow.follower),
             none_or(profile.followings, &FOLLOWINGS, |follow: Follow| follow.followee),
             self.profile_posts(user),
+            self.stories_of_each(std::iter::once(user.clone()), viewer),
         )?;
         let active = profile.standing == Standing::Active;
-        Ok(Whole { found: self.found(profile), followers, followings, posts, active })
+        let stories = stories.into_iter().flatten().collect();
+        Ok(Whole { found: self.found(profile, stories), followers, followings, posts, active })
     }
 
     async fn answer_user(&self, conditions: &Conditions, profile: Option<Profile>) -> Answer {
@@ -151,7 +165,7 @@ impl Queries {
             return Err(Refusal::not_found("That user is no longer active."));
         }
         let caught_up = self.catch_up(conditions, &VIEWS).await;
-        let user = self.whole(&profile).await?;
+        let user = self.whole(&profile, None).await?;
         Ok(answer(conditions, caught_up, &Success::of(OneUser { user }))?)
     }
 }
@@ -198,7 +212,8 @@ pub(super) async fn current(
         let behind = "the views have not taken in the account yet";
         return Err(Problem::unavailable("Your account", behind).into());
     };
-    let mut user = queries.whole(&profile).await?;
+    let session = Session { user: caller.user, session: caller.session, expires: caller.expires };
+    let mut user = queries.whole(&profile, Some(session)).await?;
     user.found.listed.email = Some(account.email);
     Ok(answer(&conditions, caught_up, &Success::of(OneUser { user }))?)
 }
@@ -206,7 +221,7 @@ pub(super) async fn current(
 pub(super) async fn drawn(State(queries): State<Queries>, conditions: Conditions) -> Answer {
     let caught_up = queries.catch_up(&conditions, &[VIEW.name]).await;
     let found: Vec<Profile> = Vec::new();
-    let users: Vec<Listed> = found.iter().take(DRAWN).map(|profile| queries.listed(profile)).collect();
+    let users = queries.with_stories(&found, |profile, stories| queries.listed(profile, stories)).await?;
     let count = users.len();
     Ok(answer(&conditions, caught_up, &Success::of(Users { users }).counting(count))?)
 }
@@ -218,7 +233,7 @@ pub(super) async fn search(
 ) -> Answer {
     let caught_up = queries.catch_up(&conditions, &[VIEW.name]).await;
     let found = queries.called_like(&text).await?;
-    let users: Vec<Found> = found.iter().map(|profile| queries.found(profile)).collect();
+    let users = queries.with_stories(&found, |profile, stories| queries.found(profile, stories)).await?;
     let count = users.len();
     Ok(answer(&conditions, caught_up, &Success::of(Users { users }).counting(count))?)
 }

@@ -14,7 +14,7 @@ crate::journeys! {
 }
 
 /// Every route, with something of somebody else's in its path. Logging out is left out: it would end the walk.
-const ROUTES: [(&str, &str); 27] = [
+const ROUTES: [(&str, &str); 28] = [
     ("GET", "/users"),
     ("GET", "/users/id/{user}"),
     ("GET", "/users/username/{username}"),
@@ -37,6 +37,7 @@ const ROUTES: [(&str, &str); 27] = [
     ("DELETE", "/users/deactivate"),
     ("DELETE", "/users/delete"),
     ("POST", "/posts/upload"),
+    ("POST", "/stories/upload"),
     ("POST", "/posts/comments/{post}"),
     ("DELETE", "/posts/comments/{post}"),
     ("POST", "/posts/update/{post}"),
@@ -81,6 +82,7 @@ fn for_members() -> Vec<(Method, String)> {
         (Method::DELETE, "/users/deactivate"),
         (Method::DELETE, "/users/delete"),
         (Method::POST, "/posts/upload"),
+        (Method::POST, "/stories/upload"),
         (Method::POST, "/posts/like/{id}"),
         (Method::POST, "/posts/comments/{id}"),
         (Method::DELETE, "/posts/comments/{id}"),
