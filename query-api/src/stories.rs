@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use axum::extract::State;
 use axum::response::Response;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use events::{StoryId, UserId};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
@@ -39,6 +39,9 @@ const FOLLOWINGS_LIMIT: usize = 10_000;
 const GROUPS_LIMIT: usize = 500;
 /// Stories of one author in a group; of more, the newest.
 const STORIES_LIMIT: usize = 100;
+/// By how much the clocks of the machines that publish may differ: the last story to be appended need not be the last
+/// to end.
+const CLOCKS_APART: TimeDelta = TimeDelta::hours(1);
 /// Documents asked for in one read.
 const AT_ONCE: usize = 1000;
 /// Authors whose stories are read at the same time.
@@ -266,7 +269,7 @@ impl Queries {
                 break;
             }
         }
-        let now = self.clock.now().timestamp_millis();
+        let now = (self.clock.now() - CLOCKS_APART).timestamp_millis();
         let mut authors: Vec<StoryAuthor> = self.all_there(&ids).await?;
         authors.retain(|author| now < author.until);
         authors.sort_by_key(|author| (author.author != viewer, Reverse(author.position)));

@@ -10,7 +10,7 @@ pub const VIEW: View = View { name: "story_authors", indexes: &[] };
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoryAuthor {
     pub author: String,
-    /// None of their stories is shown from here on. Milliseconds since 1970.
+    /// When the day of the newest is over. Milliseconds since 1970.
     pub until: i64,
     /// Of the event that published the newest, also if it has been deleted since.
     pub position: i64,
