@@ -1,8 +1,11 @@
 //! People, as the app shows them.
 
+use std::collections::HashSet;
+
 use axum::extract::State;
 use events::{UserId, fold_name};
 use futures::{FutureExt, TryFutureExt};
+use rand::seq::IteratorRandom;
 use serde::Serialize;
 use serde_json::json;
 use service::compat::{Caller, PathText, Refusal, Success};
@@ -21,8 +24,9 @@ use super::{Answer, IDS_LIMIT};
 use crate::answer::{Conditions, answer};
 use crate::{Queries, store_problem};
 
-/// People drawn at random.
+/// People drawn at random; and posts whose authors the lot is drawn among.
 const DRAWN: usize = 5;
+const DRAWN_AMONG: usize = 100;
 /// Posts in one profile at most, the newest.
 const POSTS_LIMIT: usize = 5000;
 
@@ -159,6 +163,17 @@ impl Queries {
         Ok(Whole { found: self.found(profile, stories), followers, followings, posts, active })
     }
 
+    /// Some of those who have published lately and are active.
+    async fn drawn_by_lot(&self) -> Result<Vec<Profile>, Problem> {
+        let query = Query::new(&posts::VIEW, &posts::NEWEST, Vec::new(), DRAWN_AMONG);
+        let newest = self.store.page_of::<Post>(query).await.map_err(store_problem)?.documents;
+        let authors: HashSet<String> = newest.into_iter().map(|post| post.author).collect();
+        let authors: Vec<String> = authors.into_iter().collect();
+        let found = self.store.get_all::<Profile>(&authors).await.map_err(store_problem)?;
+        let active = found.into_iter().flatten().filter(|profile| profile.standing == Standing::Active);
+        Ok(active.sample(&mut rand::rng(), DRAWN))
+    }
+
     async fn answer_user(&self, conditions: &Conditions, profile: Option<Profile>) -> Answer {
         let profile = profile.ok_or_else(|| Refusal::not_found("User not found."))?;
         if profile.standing != Standing::Active {
@@ -219,8 +234,8 @@ pub(super) async fn current(
 }
 
 pub(super) async fn drawn(State(queries): State<Queries>, conditions: Conditions) -> Answer {
-    let caught_up = queries.catch_up(&conditions, &[VIEW.name]).await;
-    let found: Vec<Profile> = Vec::new();
+    let caught_up = queries.catch_up(&conditions, &[VIEW.name, posts::VIEW.name]).await;
+    let found = queries.drawn_by_lot().await?;
     let users = queries.with_stories(&found, |profile, stories| queries.listed(profile, stories)).await?;
     let count = users.len();
     Ok(answer(&conditions, caught_up, &Success::of(Users { users }).counting(count))?)

@@ -11,6 +11,7 @@ crate::journeys! {
     a_photo_is_cut_to_a_square_and_goes_again,
     others_see_neither_address_nor_notifications,
     people_are_found_by_their_names,
+    some_who_are_active_are_drawn_each_once,
 }
 
 async fn somebody_follows_and_unfollows(chorus: &Chorus) {
@@ -155,6 +156,24 @@ async fn others_see_neither_address_nor_notifications(chorus: &Chorus) {
     for id in ["x", "0".repeat(32).as_str(), "%00", "507f1f77bcf86cd799439011"] {
         fails(&app.get(&format!("/users/id/{id}")).await, 404, "User not found.");
     }
+}
+
+async fn some_who_are_active_are_drawn_each_once(chorus: &Chorus) {
+    let app = App::of(chorus);
+    for _ in 0..6 {
+        let member = app.sign_up("ann").await;
+        app.publish(&member, "Dawn").await;
+    }
+    let drawn = app.get("/users/").await.expect(200).json();
+    assert_eq!(drawn["results"], 5);
+    let mut ids: Vec<String> =
+        drawn["data"]["users"].as_array().unwrap().iter().map(|user| text(&user["_id"])).collect();
+    for user in drawn["data"]["users"].as_array().unwrap() {
+        assert!(!names(user).contains(&"id") && !names(user).contains(&"email"), "{user}");
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 5);
 }
 
 async fn people_are_found_by_their_names(chorus: &Chorus) {
