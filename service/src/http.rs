@@ -525,21 +525,18 @@ mod tests {
                 )
         };
         let settings = HttpSettings::defaults();
-        let patience = Patience {
-            request: Duration::from_millis(50),
-            body_pause: Duration::from_millis(10),
-            ..Patience::default()
-        };
-        let app = surround(with_strays(routes(), None), &settings, patience, Ticks::monotonic());
-        for (method, uri, body, status, kind) in [
-            ("GET", "/instamern/panic", Body::empty(), 500, "error"),
-            ("GET", "/instamern/late", Body::empty(), 503, "fail"),
-            ("GET", "/instamern/nothing", Body::empty(), 404, "fail"),
-            ("PUT", "/instamern/late", Body::empty(), 404, "fail"),
-            ("POST", "/InstaMERN/read", Body::from(vec![0; BODY_LIMIT + 1]), 413, "fail"),
-            ("POST", "/instamern/read", never(), 408, "fail"),
+        let with = |patience| surround(with_strays(routes(), None), &settings, patience, Ticks::monotonic());
+        let patient = with(Patience { body_pause: Duration::from_millis(10), ..Patience::default() });
+        let impatient = with(Patience { request: Duration::ZERO, ..Patience::default() });
+        for (app, method, uri, body, status, kind) in [
+            (&patient, "GET", "/instamern/panic", Body::empty(), 500, "error"),
+            (&impatient, "GET", "/instamern/late", Body::empty(), 503, "fail"),
+            (&patient, "GET", "/instamern/nothing", Body::empty(), 404, "fail"),
+            (&patient, "PUT", "/instamern/late", Body::empty(), 404, "fail"),
+            (&patient, "POST", "/instamern/read", Body::from(vec![0; BODY_LIMIT + 1]), 413, "fail"),
+            (&patient, "POST", "/instamern/read", never(), 408, "fail"),
         ] {
-            let (answered, told, headers) = ask(&app, method, uri, body).await;
+            let (answered, told, headers) = ask(app, method, uri, body).await;
             assert_eq!((answered, told.as_str()), (status, kind), "{method} {uri}");
             assert_eq!(headers.contains_key(header::RETRY_AFTER), status == 503, "{uri}");
         }
