@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Args;
 use command_api::Commands;
+use command_api::compat::{self, LocalReadSide};
 use events::{MasterKeys, ProgressBoard};
 use projector::reactions::{mailboxes, mails, stories};
 use projector::{Projector, mail, projections};
@@ -107,7 +108,7 @@ pub async fn run(settings: Settings) -> Result<()> {
             board: board.clone(),
             mailer: mail.mailer,
             clock: clock::system(),
-            urls: mails::AppUrls::of(&settings.mail, &settings.http.public_url()),
+            urls: mails::AppUrls::of(&settings.mail, &settings.http.apps, &settings.http.public_url()),
         },
         &tasks,
     );
@@ -150,9 +151,15 @@ pub async fn run(settings: Settings) -> Result<()> {
         ("mails", check(move || std::future::ready(mailing.ready()))),
         ("stories", check(move || std::future::ready(ending_stories.ready()))),
     ];
-    let (command_routes, _) = command_api::routes(commands);
+    let authenticator = Arc::clone(commands.authenticator());
     let (query_routes, _) = query_api::routes(queries);
-    let routes = command_routes.merge(query_routes).merge(health::routes(checks, metrics));
+    let app_routes = compat::routes(compat::Desk {
+        commands: commands.clone(),
+        read_side: Arc::new(LocalReadSide(query_routes.clone())),
+        public_url: settings.http.public_url().into(),
+    });
+    let (command_routes, _) = command_api::routes(commands);
+    let routes = command_routes.merge(app_routes).merge(query_routes).merge(health::routes(checks, metrics));
     let address = listener.local_addr()?;
     writeln!(
         std::io::stdout(),
@@ -165,6 +172,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         without_password(&settings.mail.url(&settings.place)),
         settings.http.public_url(),
     )?;
-    http::run(listener, http::finish(routes, &settings.http), &settings.http, &tasks).await?;
+    http::run(listener, http::finish(routes, &settings.http, Some(authenticator)), &settings.http, &tasks)
+        .await?;
     Ok(())
 }

@@ -181,8 +181,18 @@ impl Commands {
 
     /// Whose a username or an address is; none if it is nobody's, or still being signed up.
     pub(crate) async fn owner_of(&self, login: &str) -> Result<Option<(UserId, Account)>, Problem> {
-        let hash = self.log.keys().claim_hash(login);
         let kind = if login.contains('@') { ClaimKind::Email } else { ClaimKind::Username };
+        self.owner(kind, login).await
+    }
+
+    /// Who has a username in this very spelling.
+    pub(crate) async fn user_called(&self, username: &str) -> Result<Option<(UserId, Account)>, Problem> {
+        let owner = self.owner(ClaimKind::Username, username).await?;
+        Ok(owner.filter(|(_, account)| account.username() == username))
+    }
+
+    async fn owner(&self, kind: ClaimKind, text: &str) -> Result<Option<(UserId, Account)>, Problem> {
+        let hash = self.log.keys().claim_hash(text);
         let claim: Claim = self.look_at(kind.subject(hash)).await.map_err(log_problem)?;
         let Some((user, _)) = claim.holder else { return Ok(None) };
         let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;

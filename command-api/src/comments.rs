@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use crate::Commands;
 use crate::context::Context;
-use crate::execute::Fold;
+use crate::execute::{Done, Failure, Fold};
 use crate::posts::Post;
 use crate::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
 use crate::text::{self, Fields};
@@ -135,6 +135,38 @@ fn delete(
     }
 }
 
+// ----------------------------------------------------------------- commands
+
+impl Commands {
+    pub(crate) async fn comment(
+        &self,
+        context: &Context,
+        post: PostId,
+        author: UserId,
+        reply_to: Option<CommentId>,
+        text: String,
+    ) -> Result<(CommentId, Done), Failure<CommentRejected>> {
+        let id = CommentId::new(context.new_id(self.log.keys(), "comment"));
+        let wish = Wish { post, comment: id, author, reply_to, text };
+        let mut others = vec![Subject::Post(post)];
+        others.extend(reply_to.map(|parent| Subject::Comment(post, parent)));
+        let decide = |state: &Comments| comment(state, &wish);
+        let done = self.execute(context, Subject::Comment(post, id), &others, decide).await?;
+        Ok((id, done))
+    }
+
+    pub(crate) async fn delete_comment(
+        &self,
+        context: &Context,
+        post: PostId,
+        id: CommentId,
+        who: UserId,
+    ) -> Result<Done, Failure<CommentRejected>> {
+        let decide = |state: &Comments| delete(state, post, id, who);
+        self.execute(context, Subject::Comment(post, id), &[], decide).await
+    }
+}
+
 // ------------------------------------------------------------------- routes
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
@@ -171,12 +203,7 @@ async fn post_comment(
     let author = UserId::new(session.user);
     let parent = new.reply_to.map(|parent| parent.to_string());
     let context = context.by(author).saying([text.as_bytes(), parent.as_deref().unwrap_or("").as_bytes()]);
-    let id = CommentId::new(context.new_id(commands.log.keys(), "comment"));
-    let wish = Wish { post, comment: id, author, reply_to: new.reply_to, text };
-    let mut others = vec![Subject::Post(post)];
-    others.extend(new.reply_to.map(|parent| Subject::Comment(post, parent)));
-    let decide = |state: &Comments| comment(state, &wish);
-    let done = commands.execute(&context, Subject::Comment(post, id), &others, decide).await?;
+    let (id, done) = commands.comment(&context, post, author, new.reply_to, text).await?;
     let mut response = commands.receipt(prefer, done, StatusCode::CREATED, Some(id.to_string())).await;
     if let Ok(place) = HeaderValue::try_from(format!("/v1/posts/{post}/comments/{id}")) {
         response.headers_mut().insert(header::LOCATION, place);
@@ -203,8 +230,7 @@ async fn delete_comment(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let who = UserId::new(session.user);
-    let decide = |state: &Comments| delete(state, post, id, who);
-    let done = commands.execute(&context.by(who), Subject::Comment(post, id), &[], decide).await?;
+    let done = commands.delete_comment(&context.by(who), post, id, who).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 

@@ -8,7 +8,9 @@ mod accounts;
 mod claims;
 mod collections;
 mod comments;
+pub mod compat;
 mod context;
+mod departures;
 mod emails;
 mod execute;
 mod follows;
@@ -140,6 +142,13 @@ impl Commands {
 pub fn routes(commands: Commands) -> (Router, OpenApi) {
     let (router, api) = documented().split_for_parts();
     (router.with_state(commands), api)
+}
+
+impl Commands {
+    /// Tells who is logged in.
+    pub fn authenticator(&self) -> &Arc<Authenticator> {
+        &self.authenticator
+    }
 }
 
 /// The public keys, for read sides that are processes of their own.

@@ -5,7 +5,7 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use events::{
-    CaptionEdited, Event, Personal, PostDeleted, PostEvent, PostId, PostPublished, PostText, Recorded,
+    CaptionEdited, Event, Image, Personal, PostDeleted, PostEvent, PostId, PostPublished, PostText, Recorded,
     Subject, UserId,
 };
 use http::{HeaderValue, StatusCode, header};
@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 
 use crate::Commands;
 use crate::context::Context;
-use crate::execute::Fold;
+use crate::execute::{Done, Failure, Fold};
 use crate::images::Picture;
 use crate::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
 use crate::text::{self, Fields};
@@ -131,10 +131,10 @@ struct PostForm {
 
 /// An upload whose fields have been checked.
 #[derive(Default)]
-struct NewPost {
-    images: Vec<Bytes>,
-    alt: Vec<String>,
-    caption: Option<String>,
+pub(crate) struct NewPost {
+    pub(crate) images: Vec<Bytes>,
+    pub(crate) alt: Vec<String>,
+    pub(crate) caption: Option<String>,
 }
 
 impl<S: Send + Sync> FromRequest<S> for NewPost {
@@ -233,15 +233,16 @@ pub(crate) fn unreadable(error: &MultipartError) -> Problem {
 }
 
 impl Commands {
-    async fn publish(
+    pub(crate) async fn publish(
         &self,
         context: &Context,
         author: UserId,
         new: NewPost,
-    ) -> Result<(PostId, crate::execute::Done), Problem> {
+    ) -> Result<(PostId, Vec<Image>, Done), Problem> {
         let post = PostId::new(context.new_id(self.log.keys(), "post"));
-        if let Some((_, done)) = self.event_before::<PostRejected>(context, Subject::Post(post)).await? {
-            return Ok((post, done));
+        let before = self.event_before::<PostRejected>(context, Subject::Post(post)).await?;
+        if let Some((Event::Post(PostEvent::PostPublished(event)), done)) = before {
+            return Ok((post, event.images, done));
         }
         let NewPost { images: originals, alt, caption } = new;
         let mut made = Vec::with_capacity(originals.len());
@@ -259,7 +260,34 @@ impl Commands {
         let text = Personal::Open(PostText { caption, alt, placeholders });
         let event = PostPublished { post, author, images, text };
         let done = self.execute(context, Subject::Post(post), &[], |state| publish(state, &event)).await?;
-        Ok((post, done))
+        Ok((post, event.images, done))
+    }
+}
+
+impl Commands {
+    /// Edits a caption, if `accept` takes the wish; it is asked only by who may edit the post.
+    pub(crate) async fn edit_caption<R: From<PostRejected>>(
+        &self,
+        context: &Context,
+        post: PostId,
+        editor: UserId,
+        accept: impl Fn() -> Result<String, R>,
+    ) -> Result<Done, Failure<R>> {
+        let decide = |state: &Post| {
+            edit_caption(state, post, editor, "")?;
+            Ok(edit_caption(state, post, editor, &accept()?)?)
+        };
+        self.execute(context, Subject::Post(post), &[], decide).await
+    }
+
+    pub(crate) async fn delete_post(
+        &self,
+        context: &Context,
+        post: PostId,
+        who: UserId,
+    ) -> Result<Done, Failure<PostRejected>> {
+        let decide = |state: &Post| delete(state, post, who);
+        self.execute(context, Subject::Post(post), &[], decide).await
     }
 }
 
@@ -291,7 +319,7 @@ async fn post_post(
     let said =
         new.images.iter().map(AsRef::as_ref).chain([caption]).chain(new.alt.iter().map(String::as_bytes));
     let context = context.by(author).saying(said);
-    let (post, done) = commands.publish(&context, author, new).await?;
+    let (post, _, done) = commands.publish(&context, author, new).await?;
     let mut response = commands.receipt(prefer, done, StatusCode::CREATED, Some(post.to_string())).await;
     if let Ok(place) = HeaderValue::try_from(format!("/v1/posts/{post}")) {
         response.headers_mut().insert(header::LOCATION, place);
@@ -325,8 +353,8 @@ async fn patch_post(
     fields.finish()?;
     let editor = UserId::new(session.user);
     let context = context.by(editor).saying([caption.as_bytes()]);
-    let decide = |state: &Post| edit_caption(state, post, editor, &caption);
-    let done = commands.execute(&context, Subject::Post(post), &[], decide).await?;
+    let accept = || Ok::<_, PostRejected>(caption.clone());
+    let done = commands.edit_caption(&context, post, editor, accept).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 
@@ -344,8 +372,7 @@ async fn delete_post(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let who = UserId::new(session.user);
-    let decide = |state: &Post| delete(state, post, who);
-    let done = commands.execute(&context.by(who), Subject::Post(post), &[], decide).await?;
+    let done = commands.delete_post(&context.by(who), post, who).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 

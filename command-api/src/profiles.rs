@@ -4,8 +4,8 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::Response;
 use events::{
-    AccountEvent, Event, Image, MediaId, Personal, PhotoChanged, PhotoRemoved, ProfileDetails, ProfileEdited,
-    ProfileEvent, Recorded, Subject, UserId,
+    AccountEvent, Event, Image, LogError, MediaId, Personal, PhotoChanged, PhotoRemoved, ProfileDetails,
+    ProfileEdited, ProfileEvent, Recorded, Subject, UserId,
 };
 use http::StatusCode;
 use serde::Deserialize;
@@ -80,10 +80,10 @@ impl Fold for Profile {
 
 /// What is to be different; the rest stays.
 #[derive(Clone, Default)]
-struct Edit {
-    firstname: Option<String>,
-    lastname: Option<String>,
-    bio: Option<String>,
+pub(crate) struct Edit {
+    pub(crate) firstname: Option<String>,
+    pub(crate) lastname: Option<String>,
+    pub(crate) bio: Option<String>,
 }
 
 fn edit(profile: &Profile, user: UserId, wish: &Edit) -> Result<Option<Event>, ProfileRejected> {
@@ -160,9 +160,7 @@ async fn patch_profile(
     let said =
         [&wish.firstname, &wish.lastname, &wish.bio].map(|part| part.as_deref().unwrap_or("\0").as_bytes());
     let context = context.by(user).saying(said);
-    let subjects = (Subject::Profile(user), [Subject::Account(user)]);
-    let done =
-        commands.execute(&context, subjects.0, &subjects.1, |profile| edit(profile, user, &wish)).await?;
+    let done = commands.edit_profile(&context, user, &wish).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 
@@ -189,6 +187,33 @@ async fn put_photo(
 }
 
 impl Commands {
+    pub(crate) async fn edit_profile(
+        &self,
+        context: &Context,
+        user: UserId,
+        wish: &Edit,
+    ) -> Result<Done, Failure<ProfileRejected>> {
+        let decide = |profile: &Profile| edit(profile, user, wish);
+        self.execute(context, Subject::Profile(user), &[Subject::Account(user)], decide).await
+    }
+
+    pub(crate) async fn remove_photo(
+        &self,
+        context: &Context,
+        user: UserId,
+    ) -> Result<Done, Failure<ProfileRejected>> {
+        let decide = |profile: &Profile| Ok(remove_photo(profile, user));
+        self.execute(context, Subject::Profile(user), &[], decide).await
+    }
+
+    /// How somebody shows themselves, by the log.
+    pub(crate) async fn shown(&self, user: UserId) -> Result<(ProfileDetails, Option<Image>), LogError> {
+        let (account, profile): (Profile, Profile) =
+            (self.look_at(Subject::Account(user)).await?, self.look_at(Subject::Profile(user)).await?);
+        let edited = profile.details != ProfileDetails::default();
+        Ok((if edited { profile.details } else { account.details }, profile.photo))
+    }
+
     /// A repeated request is answered with the photo that the first one has stored.
     pub(crate) async fn change_photo(
         &self,
@@ -235,8 +260,7 @@ async fn delete_photo(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let user = UserId::new(session.user);
-    let decide = |profile: &Profile| Ok::<_, ProfileRejected>(remove_photo(profile, user));
-    let done = commands.execute(&context.by(user), Subject::Profile(user), &[], decide).await?;
+    let done = commands.remove_photo(&context.by(user), user).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 

@@ -9,6 +9,7 @@ use crate::accounts::LinkRejected;
 use crate::claims::ClaimRejected;
 use crate::collections::CollectionRejected;
 use crate::comments::CommentRejected;
+use crate::departures::DepartureRejected;
 use crate::emails::EmailRejected;
 use crate::execute::Failure;
 use crate::follows::FollowRejected;
@@ -106,6 +107,15 @@ impl From<RoleRejected> for Problem {
             RoleRejected::Oneself => {
                 Self::conflict("oneself", "You cannot do this to yourself: another admin can")
             }
+        }
+    }
+}
+
+impl From<DepartureRejected> for Problem {
+    fn from(rejected: DepartureRejected) -> Self {
+        match rejected {
+            DepartureRejected::NoAccount => no_account(),
+            DepartureRejected::Suspended => Self::forbidden("This account is suspended"),
         }
     }
 }

@@ -168,17 +168,35 @@ impl Commands {
         login: &str,
         password: String,
         note: ClientNote,
-    ) -> Result<(SignedIn, Done), Problem> {
+    ) -> Result<(SignedIn, Vec<Done>), Problem> {
         let owner = self.owner_of(login).await?;
+        self.log_in_as(context, owner, password, note).await
+    }
+
+    /// Lets somebody in who knows the password; an account that its owner had put to rest is active again.
+    pub(crate) async fn log_in_as(
+        &self,
+        context: &Context,
+        owner: Option<(UserId, Account)>,
+        password: String,
+        note: ClientNote,
+    ) -> Result<(SignedIn, Vec<Done>), Problem> {
         let hashed = owner.as_ref().and_then(|(_, account)| account.password_hash.clone());
         // Checked also where there is no account, so that the time it takes tells nothing.
         let matches = self.passwords.matches(password.clone(), hashed.clone()).await?;
         let_in(owner.as_ref().map(|(_, account)| account), matches)?;
-        let (user, _) = owner.ok_or(SessionRejected::WrongLogin)?;
+        let (user, account) = owner.ok_or(SessionRejected::WrongLogin)?;
+        let context = context.clone().by(user);
         if let Some(hashed) = hashed.filter(|hashed| Passwords::is_weak(hashed)) {
-            self.strengthen(&context.clone().by(user), user, &hashed, password).await;
+            self.strengthen(&context, user, &hashed, password).await;
         }
-        self.start_session(&context.clone().by(user), user, note).await
+        let mut all_done = Vec::new();
+        if account.standing == Standing::Deactivated {
+            all_done.push(self.reactivate(&context, user).await?);
+        }
+        let (signed_in, done) = self.start_session(&context, user, note).await?;
+        all_done.push(done);
+        Ok((signed_in, all_done))
     }
 
     /// Ends all sessions of somebody but one.
@@ -208,7 +226,7 @@ impl Commands {
         }
     }
 
-    async fn end_session(
+    pub(crate) async fn end_session(
         &self,
         context: &Context,
         user: UserId,
@@ -281,8 +299,8 @@ pub(crate) struct SignedIn {
     /// Id of the session.
     session: String,
     /// To be sent with every request: `Authorization: Bearer <token>`.
-    token: String,
-    expires: DateTime<Utc>,
+    pub(crate) token: String,
+    pub(crate) expires: DateTime<Utc>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -313,8 +331,8 @@ async fn post_session(
     commands.limits.check(Attempt::LogIn { account: &login, from })?;
     let context = context.saying([login.as_bytes(), password.as_bytes()]);
     let note = ClientNote::of(&headers, from);
-    let (signed_in, done) = commands.log_in(&context, &login, password, note).await?;
-    commands.signed_in(prefer, &headers, signed_in, &[done]).await
+    let (signed_in, all_done) = commands.log_in(&context, &login, password, note).await?;
+    commands.signed_in(prefer, &headers, signed_in, &all_done).await
 }
 
 /// Log out

@@ -86,7 +86,7 @@ async fn main() -> Result<()> {
     let parts = stories::Parts { log: log.clone(), store: Arc::clone(&store), clock: clock::system() };
     let ending_stories = stories::run(parts, &tasks);
     let (mailer, clock) = (mail.mailer, clock::system());
-    let urls = mails::AppUrls::of(&settings.mail, &settings.http.public_url());
+    let urls = mails::AppUrls::of(&settings.mail, &settings.http.apps, &settings.http.public_url());
     let mailing = mails::run(mails::Parts { log, store, board, mailer, clock, urls }, &tasks);
 
     let checks = vec![
@@ -104,7 +104,7 @@ async fn main() -> Result<()> {
     )?;
     http::run(
         listener,
-        http::finish(health::routes(checks, metrics), &settings.http),
+        http::finish(health::routes(checks, metrics), &settings.http, None),
         &settings.http,
         &tasks,
     )

@@ -6,6 +6,7 @@ mod accounts;
 mod answer;
 mod collections;
 mod comments;
+mod compat;
 mod documentation;
 mod feeds;
 mod follows;
@@ -41,6 +42,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use views::{StoreError, ViewStore};
 
+use crate::likes::LikerLists;
 use crate::sessions::ViewSessions;
 
 pub use keys::RemoteKeys;
@@ -60,6 +62,7 @@ pub struct Inner {
     sessions: Arc<ViewSessions>,
     authenticator: Arc<Authenticator>,
     clock: Arc<dyn Clock>,
+    liker_lists: LikerLists,
     /// What links and media URLs begin with.
     public_url: String,
 }
@@ -107,14 +110,34 @@ impl Queries {
             notes: notes_of_use,
         });
         let authenticator = Arc::new(authenticator);
-        Self(Arc::new(Inner { log, store, board, media, keys, sessions, authenticator, clock, public_url }))
+        let liker_lists = LikerLists::default();
+        Self(Arc::new(Inner {
+            log,
+            store,
+            board,
+            media,
+            keys,
+            sessions,
+            authenticator,
+            clock,
+            liker_lists,
+            public_url,
+        }))
+    }
+}
+
+impl Queries {
+    /// Tells who is logged in.
+    pub fn authenticator(&self) -> &Arc<Authenticator> {
+        &self.authenticator
     }
 }
 
 /// The routes of the read side, and what OpenAPI says of them.
 pub fn routes(queries: Queries) -> (Router, OpenApi) {
     let (router, api) = documented().split_for_parts();
-    (router.merge(documentation::routes()).merge(links::routes()).with_state(queries), api)
+    let router = router.merge(documentation::routes()).merge(links::routes()).merge(compat::routes());
+    (router.with_state(queries), api)
 }
 
 /// What OpenAPI says of the routes, without anything behind them.

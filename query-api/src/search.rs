@@ -65,6 +65,22 @@ impl Queries {
     }
 }
 
+impl Queries {
+    /// Everybody who is active and has a word in their username that begins so.
+    pub(crate) async fn called_like(&self, text: &str) -> Result<Vec<Profile>, Problem> {
+        let folded = fold(text.trim());
+        if folded.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<String> = self.candidates(&[&folded]).await?.into_iter().collect();
+        let found = self.store.get_all::<Profile>(&ids).await.map_err(store_problem)?;
+        let shown = found.into_iter().flatten().filter(|profile| {
+            profile.standing == Standing::Active && fold(&profile.username).contains(&folded)
+        });
+        Ok(shown.collect())
+    }
+}
+
 /// Find people by their names
 #[utoipa::path(
     get, path = "/v1/users", tag = "search", params(SearchParams, QueryHeaders),

@@ -278,7 +278,7 @@ impl Queries {
     }
 
     /// An author's newest stories, the oldest first.
-    async fn newest_of(&self, author: String) -> Result<Vec<Story>, Problem> {
+    pub(crate) async fn newest_of(&self, author: String) -> Result<Vec<Story>, Problem> {
         let query = Query::new(&VIEW, &BY_AUTHOR, vec![json!(author)], STORIES_LIMIT);
         let mut stories = self.store.page_of::<Story>(query).await.map_err(store_problem)?.documents;
         stories.reverse();

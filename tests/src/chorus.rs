@@ -144,7 +144,8 @@ impl Chorus {
         };
         let mail = [("CHORUS_MAIL", ses.mail_url()), ("CHORUS_MAIL_FROM", SENDER.to_owned())];
         chorus.start(Service::Projector, projector, environment(&mail)).await?;
-        chorus.start(Service::CommandApi, command, environment(&[])).await?;
+        let read_side = [("CHORUS_QUERY_URL", format!("http://127.0.0.1:{query}"))];
+        chorus.start(Service::CommandApi, command, environment(&read_side)).await?;
         chorus.start(Service::QueryApi, query, environment(&[("CHORUS_JWKS_URL", jwks)])).await?;
         (chorus.proxy, chorus.nats, chorus.mongo) = (Some(proxy), Some(nats), Some(mongo));
         (chorus.s3, chorus.ses) = (Some(s3), Some(ses));

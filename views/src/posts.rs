@@ -26,6 +26,9 @@ pub struct Post {
     /// Of the event that published it: the order of feeds.
     pub position: i64,
     pub likes: i64,
+    /// Position of the event that its likes were counted at last; 0 before the first.
+    #[serde(default)]
+    pub liked: i64,
     pub comments: i64,
 }
 

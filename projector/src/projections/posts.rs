@@ -37,8 +37,8 @@ impl Projection for Posts {
             }
             Event::Post(PostEvent::PostDeleted(event)) => writes.delete::<Post>(event.post.to_string()),
             // A like or comment that was decided while its post was deleted finds no post to count it on.
-            Event::Like(LikeEvent::PostLiked(event)) => count(writes, event.post, "likes", 1),
-            Event::Like(LikeEvent::PostUnliked(event)) => count(writes, event.post, "likes", -1),
+            Event::Like(LikeEvent::PostLiked(event)) => count_like(writes, event.post, 1, recorded),
+            Event::Like(LikeEvent::PostUnliked(event)) => count_like(writes, event.post, -1, recorded),
             Event::Comment(CommentEvent::Commented(event)) => count(writes, event.post, "comments", 1),
             Event::Comment(CommentEvent::CommentDeleted(event)) => count(writes, event.post, "comments", -1),
             Event::Account(AccountEvent::Erased(event)) => {
@@ -83,8 +83,14 @@ fn publish(event: &PostPublished, recorded: &Recorded, writes: &mut Writes) -> R
         published: time(recorded),
         position: position(recorded),
         likes: 0,
+        liked: 0,
         comments: 0,
     })
+}
+
+fn count_like(writes: &mut Writes, post: PostId, by: i64, recorded: &Recorded) {
+    let patch = Patch::default().inc("likes", by).set("liked", position(recorded));
+    writes.patch::<Post>(post.to_string(), patch);
 }
 
 fn count(writes: &mut Writes, post: PostId, field: &'static str, by: i64) {

@@ -55,6 +55,11 @@ impl ImageVariant {
         self.file_name
     }
 
+    /// Where this variant of a picture is given out, without a token; `base` is what all URLs begin with.
+    pub fn url(self, base: &str, picture: &str) -> String {
+        format!("{base}/media/images/{picture}/{}", self.file_name)
+    }
+
     /// `images/<picture>/<file name>`; none if the text is no id of a picture.
     pub fn key(self, picture: &str) -> Option<MediaKey> {
         MediaKey::parse(&format!("images/{picture}/{}", self.file_name))

@@ -18,6 +18,7 @@ mod follows;
 mod freshness;
 mod idempotency;
 mod injection;
+mod instamern;
 mod likes;
 mod mails;
 mod media;

@@ -3,7 +3,7 @@
 use askama::Template;
 use chrono::{DateTime, Utc};
 use events::{App, MailTemplate};
-use service::config::MailSettings;
+use service::config::{AppSettings, MailSettings};
 
 /// Longest name or device that a mail repeats, in characters.
 const REPEATED_LIMIT: usize = 120;
@@ -17,12 +17,12 @@ pub struct AppUrls {
 }
 
 impl AppUrls {
-    pub fn of(settings: &MailSettings, public_url: &str) -> Self {
+    pub fn of(settings: &MailSettings, apps: &AppSettings, public_url: &str) -> Self {
         let whole = |url: &str| url.trim_end_matches('/').to_owned();
         Self {
             chorus: settings.app_url(public_url),
-            instamern: whole(&settings.instamern_url),
-            spotifymern: whole(&settings.spotifymern_url),
+            instamern: whole(&apps.instamern_url),
+            spotifymern: whole(&apps.spotifymern_url),
         }
     }
 
