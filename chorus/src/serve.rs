@@ -1,6 +1,7 @@
 //! All of Chorus in one process: write side, projections and read side on one port.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -8,7 +9,7 @@ use clap::Args;
 use command_api::Commands;
 use command_api::compat::{self, LocalReadSide};
 use events::{MasterKeys, ProgressBoard};
-use projector::reactions::{mailboxes, mails, stories};
+use projector::reactions::{self, mailboxes, mails, stories};
 use projector::{Projector, mail, projections};
 use query_api::Queries;
 use service::config::{
@@ -67,6 +68,23 @@ impl Settings {
         let ((master, signing), way) = master.zip(signing).zip(way).context("a setting is missing")?;
         Ok((master, signing, way))
     }
+
+    /// Says where it listens, and what it uses.
+    fn tell(&self, address: SocketAddr) -> std::io::Result<()> {
+        let [log, views, media, mail] = [
+            self.log.place.url(&self.place),
+            self.views.url(&self.place),
+            self.media.url(&self.place),
+            self.mail.url(&self.place),
+        ]
+        .map(|url| without_password(&url));
+        let (version, scheme) = (env!("CARGO_PKG_VERSION"), self.http.scheme());
+        writeln!(
+            std::io::stdout(),
+            "Chorus {version} is listening on {scheme}://{address}\n  log    {log}\n  views  {views}\n  media  {media}\n  mail   {mail}\n  docs   {}/docs",
+            self.http.public_url(),
+        )
+    }
 }
 
 /// Serves until the process is asked to end.
@@ -117,6 +135,15 @@ pub async fn run(settings: Settings) -> Result<()> {
     }
     let parts = stories::Parts { log: log.clone(), store: Arc::clone(&store), clock: clock::system() };
     let ending_stories = stories::run(parts, &tasks);
+    let cleaning = reactions::media::run(
+        reactions::media::Parts {
+            log: Arc::clone(log.raw()),
+            store: Arc::clone(&store),
+            media: Arc::clone(&media),
+            clock: clock::system(),
+        },
+        &tasks,
+    );
     let keys = FixedKeys(Arc::new(VerifyingKeys::of(signing.public())));
     let browsers = Arc::new(settings.signing.browsers(&settings.http));
     let commands = Commands::new(command_api::Parts {
@@ -150,6 +177,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         ("projections", check(move || std::future::ready(statuses.ready()))),
         ("mails", check(move || std::future::ready(mailing.ready()))),
         ("stories", check(move || std::future::ready(ending_stories.ready()))),
+        ("media clean-up", check(move || std::future::ready(cleaning.ready()))),
     ];
     let authenticator = Arc::clone(commands.authenticator());
     let (query_routes, _) = query_api::routes(queries);
@@ -160,18 +188,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     });
     let (command_routes, _) = command_api::routes(commands);
     let routes = command_routes.merge(app_routes).merge(query_routes).merge(health::routes(checks, metrics));
-    let address = listener.local_addr()?;
-    writeln!(
-        std::io::stdout(),
-        "Chorus {} is listening on {}://{address}\n  log    {}\n  views  {}\n  media  {}\n  mail   {}\n  docs   {}/docs",
-        env!("CARGO_PKG_VERSION"),
-        settings.http.scheme(),
-        without_password(&log_url),
-        without_password(&views_url),
-        without_password(&media_url),
-        without_password(&settings.mail.url(&settings.place)),
-        settings.http.public_url(),
-    )?;
+    settings.tell(listener.local_addr()?)?;
     http::run(listener, http::finish(routes, &settings.http, Some(authenticator)), &settings.http, &tasks)
         .await?;
     Ok(())

@@ -12,8 +12,9 @@ use image::imageops::FilterType;
 use image::metadata::Orientation;
 use image::{
     DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat, ImageReader,
-    Limits, RgbaImage,
+    Limits, RgbImage, RgbaImage,
 };
+use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
 use service::media::{Fit, ImageVariant, PictureFormat};
 use service::problem::Problem;
 use thiserror::Error;
@@ -170,9 +171,10 @@ fn decode(original: &[u8]) -> Result<DynamicImage, ImageRejected> {
     }
     // A picture whose note on its orientation is broken is shown as it is.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let profile = decoder.icc_profile().unwrap_or(None);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(rejected)?;
     picture.apply_orientation(orientation);
-    Ok(on_white(picture))
+    Ok(in_srgb(on_white(picture), profile.as_deref()).into())
 }
 
 fn rejected(error: ImageError) -> ImageRejected {
@@ -183,14 +185,30 @@ fn rejected(error: ImageError) -> ImageRejected {
 }
 
 /// What can be seen through is laid on white, since JPEG cannot say it; eight bits a colour are kept.
-fn on_white(picture: DynamicImage) -> DynamicImage {
+fn on_white(picture: DynamicImage) -> RgbImage {
     if !picture.color().has_alpha() {
-        return picture.to_rgb8().into();
+        return picture.into_rgb8();
     }
     let picture = picture.to_rgba8();
     let mut white = RgbaImage::from_pixel(picture.width(), picture.height(), image::Rgba([255; 4]));
     image::imageops::overlay(&mut white, &picture, 0, 0);
-    DynamicImage::from(white).to_rgb8().into()
+    DynamicImage::from(white).into_rgb8()
+}
+
+/// The colours that the picture's profile means, in sRGB: what is stored has no profile, and is taken for that. A
+/// profile that cannot be read, or is of other colours than red, green and blue, is passed over.
+fn in_srgb(picture: RgbImage, profile: Option<&[u8]>) -> RgbImage {
+    let profile = profile.and_then(|profile| ColorProfile::new_from_slice(profile).ok());
+    let Some(profile) = profile.filter(|profile| profile.color_space == DataColorSpace::Rgb) else {
+        return picture;
+    };
+    let (srgb, options) = (ColorProfile::new_srgb(), TransformOptions::default());
+    let mut converted = RgbImage::new(picture.width(), picture.height());
+    let conversion = profile.create_transform_8bit(Layout::Rgb, &srgb, Layout::Rgb, options);
+    match conversion.and_then(|conversion| conversion.transform(&picture, &mut converted)) {
+        Ok(()) => converted,
+        Err(_) => picture,
+    }
 }
 
 fn resize(picture: &DynamicImage, variant: ImageVariant) -> DynamicImage {
@@ -219,8 +237,11 @@ fn encode(picture: &DynamicImage, variant: ImageVariant) -> Result<Bytes, ImageE
 }
 
 #[cfg(test)]
+mod metadata;
+
+#[cfg(test)]
 mod tests {
-    use image::{GenericImageView, Rgb, RgbImage, Rgba};
+    use image::{GenericImageView, Rgb, Rgba};
     use proptest::prelude::*;
 
     use super::*;
@@ -351,7 +372,7 @@ mod tests {
         }
     }
 
-    fn crc32(bytes: &[u8]) -> u32 {
+    pub(super) fn crc32(bytes: &[u8]) -> u32 {
         !bytes.iter().fold(!0, |crc, &byte| {
             (0..8).fold(
                 crc ^ u32::from(byte),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use events::{AccountEvent, Event, EventLog, LinkPurpose, MasterKeys, Position, SealedLog, Subject};
+use service::media::MediaStore;
 use tempfile::TempDir;
 use views::ViewStore;
 
@@ -16,8 +17,8 @@ use crate::client::{Api, User, client};
 use crate::inbox::{ReceivedMail, outbox, taken_by_ses};
 use crate::servers::{CaddyServer, MongoServer, MotoServer, NatsServer, SENDER, ServerProcess, free_port};
 
-/// Reactions that tell how far they have come: mails, and the ends of stories.
-const REACTIONS: usize = 2;
+/// Reactions that tell how far they have come: mails, the ends of stories, and media.
+const REACTIONS: usize = 3;
 /// How long a system may take to take in what it has been told.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 /// How long something may take that comes about by itself.
@@ -234,8 +235,9 @@ impl Chorus {
         let writer = self.services.get(&Service::Chorus).or(self.services.get(&Service::CommandApi));
         let environment = writer.context("nothing writes here")?.environment.clone();
         let output = Command::new(binary("chorus")?).args(arguments).envs(environment).output()?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8(output.stdout)?)
+        let (printed, complained) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+        ensure!(output.status.success(), "{printed}{complained}");
+        Ok(printed)
     }
 
     /// The token of the link that somebody was mailed last for a purpose.
@@ -299,6 +301,15 @@ impl Chorus {
     /// The views, opened beside the services that use them.
     pub async fn views(&self) -> Result<Arc<dyn ViewStore>> {
         Ok(views::open(&self.views_url).await?)
+    }
+
+    /// The media store, opened beside the services that use it.
+    pub async fn media(&self) -> Result<Arc<dyn MediaStore>> {
+        let url = match &self.s3 {
+            Some(s3) => s3.media_url("media"),
+            None => format!("file:{}", self.folder.path().join("data/media").display()),
+        };
+        service::media::open(&url).await.map_err(anyhow::Error::msg)
     }
 
     /// The folder that everything of this system lies in.
