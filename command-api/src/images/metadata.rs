@@ -62,7 +62,7 @@ fn icc() -> Vec<u8> {
 
 fn encode(picture: &RgbImage, mut encoder: impl ImageEncoder, orientation: u16) {
     encoder.set_icc_profile(icc()).unwrap();
-    encoder.set_exif_metadata(exif(orientation, orientation % 2 == 0)).unwrap();
+    encoder.set_exif_metadata(exif(orientation, orientation.is_multiple_of(2))).unwrap();
     encoder.write_image(picture, picture.width(), picture.height(), ExtendedColorType::Rgb8).unwrap();
 }
 
@@ -80,7 +80,7 @@ fn jpeg(orientation: u16) -> Vec<u8> {
     [&plain[..2], &xmp, &photoshop, &segment(0xfe, b""), &plain[2..], SECRET].concat()
 }
 
-fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+fn chunk(name: &[u8], content: &[u8]) -> Vec<u8> {
     let body = [name, content].concat();
     let crc = super::tests::crc32(&body).to_be_bytes();
     [&u32::try_from(content.len()).unwrap().to_be_bytes()[..], &body, &crc].concat()
@@ -142,7 +142,7 @@ fn gif() -> Vec<u8> {
     made
 }
 
-fn riff(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+fn riff(name: &[u8], content: &[u8]) -> Vec<u8> {
     let length = u32::try_from(content.len()).unwrap().to_le_bytes();
     let padding = if content.len() % 2 == 1 { &[0][..] } else { &[] };
     [name, &length[..], content, padding].concat()
