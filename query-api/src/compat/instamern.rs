@@ -1,5 +1,6 @@
 //! What the InstaMERN app asks the read side for. Nobody needs a token but for oneself, and none is looked at.
 
+mod notifications;
 mod posts;
 mod stories;
 mod users;

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod errors;
+mod notifications;
 mod people;
 mod posts;
 mod spelling;

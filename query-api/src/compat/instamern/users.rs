@@ -16,8 +16,9 @@ use views::accounts::{self, Account};
 use views::follows::{self, FOLLOWERS, FOLLOWINGS, Follow};
 use views::posts::{self, Post};
 use views::profiles::{BY_USERNAME, Profile, Standing, VIEW};
-use views::{Index, Query, ViewStoreExt, stories};
+use views::{Index, Query, ViewStoreExt, notifications, stories};
 
+use super::notifications::Notification;
 use super::posts::ProfilePost;
 use super::stories::UserStory;
 use super::{Answer, IDS_LIMIT};
@@ -33,6 +34,8 @@ const POSTS_LIMIT: usize = 5000;
 /// The views that a profile is shown from.
 const VIEWS: [&str; 5] =
     [VIEW.name, follows::VIEW.name, posts::VIEW.name, stories::VIEW.name, accounts::VIEW.name];
+/// What is shown to oneself alone besides.
+const OWN_VIEWS: [&str; 1] = [notifications::VIEW.name];
 
 /// Somebody in a list.
 #[derive(Debug, Serialize)]
@@ -70,20 +73,6 @@ struct Whole {
     followings: Vec<String>,
     posts: Vec<ProfilePost>,
     active: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct Notification {
-    #[serde(rename = "_id")]
-    key: String,
-    id: String,
-    #[serde(rename = "notifiedBy")]
-    notified_by: String,
-    #[serde(rename = "notifiedTo")]
-    notified_to: String,
-    #[serde(rename = "notification")]
-    text: &'static str,
-    new: bool,
 }
 
 #[derive(Serialize)]
@@ -216,7 +205,7 @@ pub(super) async fn current(
     caller: Caller,
     conditions: Conditions,
 ) -> Answer {
-    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    let caught_up = queries.catch_up(&conditions, &[&VIEWS[..], &OWN_VIEWS[..]].concat()).await;
     let id = UserId::new(caller.user).to_string();
     let found = futures::try_join!(
         queries.store.get::<Account>(&id).map_err(store_problem),
@@ -228,8 +217,12 @@ pub(super) async fn current(
         return Err(Problem::unavailable("Your account", behind).into());
     };
     let session = Session { user: caller.user, session: caller.session, expires: caller.expires };
-    let mut user = queries.whole(&profile, Some(session)).await?;
+    let (mut user, notifications) = futures::try_join!(
+        queries.whole(&profile, Some(session)),
+        queries.told_singly(UserId::new(caller.user))
+    )?;
     user.found.listed.email = Some(account.email);
+    user.found.listed.notifications = notifications;
     Ok(answer(&conditions, caught_up, &Success::of(OneUser { user }))?)
 }
 
