@@ -2,5 +2,6 @@
 
 pub mod demo;
 pub mod grant;
+pub mod media;
 pub mod openapi;
 pub mod serve;

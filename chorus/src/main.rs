@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use chorus::{demo, grant, openapi, serve};
+use chorus::{demo, grant, media, openapi, serve};
 use clap::{Parser, Subcommand};
 use service::config::from_arguments;
 
@@ -24,6 +24,9 @@ enum Command {
     Serve(Box<serve::Settings>),
     /// Give somebody a role, or take it away; the server may be running
     Grant(Box<grant::Settings>),
+    /// Look after the media store
+    #[command(subcommand)]
+    Media(media::Command),
     /// Fill a running server with a small believable world
     Demo(demo::Settings),
     /// Print the description of the HTTP API (OpenAPI 3.1)
@@ -35,6 +38,7 @@ fn main() -> anyhow::Result<()> {
     match from_arguments::<Arguments>().command {
         Command::Serve(settings) => runtime.block_on(serve::run(*settings)),
         Command::Grant(settings) => runtime.block_on(grant::run(*settings)),
+        Command::Media(command) => runtime.block_on(media::run(command)),
         Command::Demo(settings) => runtime.block_on(demo::run(settings)),
         Command::Openapi => Ok(std::io::stdout().write_all(openapi::text()?.as_bytes())?),
     }

@@ -1,18 +1,20 @@
 //! All of Chorus in one process: write side, projections and read side on one port.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use command_api::Commands;
+use command_api::compat::{self, LocalReadSide};
 use events::{MasterKeys, ProgressBoard};
-use projector::reactions::{mailboxes, mails};
+use projector::reactions::{self, mailboxes, mails, stories};
 use projector::{Projector, mail, projections};
 use query_api::Queries;
 use service::config::{
-    HttpSettings, LimitSettings, LogSettings, MailSettings, MediaSettings, PlaceSettings, Problems, Secret,
-    SigningSettings, TelemetrySettings, ViewSettings,
+    FeedSettings, HttpSettings, LimitSettings, LogSettings, MailSettings, MediaSettings, PlaceSettings,
+    Problems, Secret, SigningSettings, TelemetrySettings, ViewSettings,
 };
 use service::health::{self, check};
 use service::limits::{Limits, Ticks};
@@ -33,6 +35,8 @@ pub struct Settings {
     #[command(flatten)]
     pub views: ViewSettings,
     #[command(flatten)]
+    pub feeds: FeedSettings,
+    #[command(flatten)]
     pub media: MediaSettings,
     #[command(flatten)]
     pub mail: MailSettings,
@@ -48,25 +52,38 @@ pub struct Settings {
 
 impl Settings {
     /// Checks everything that can be checked without a server, and tells all problems at once.
-    fn secrets(&self) -> Result<(MasterKeys, SigningKeys)> {
+    fn check(&self) -> Result<(MasterKeys, SigningKeys, mail::Way)> {
         self.place.prepare().with_context(|| format!("making the folder {}", self.place.data.display()))?;
         let mut problems = Problems::default();
         self.http.check(&self.place, &mut problems);
         self.mail.check(&self.place, &mut problems);
-        if let Err(problem) = self.way_for_mail() {
-            problems.add(format!("CHORUS_MAIL: {problem}"));
-        }
+        let way = mail::Way::parse(&self.mail.url(&self.place), self.mail.from());
+        let way = way.map_err(|problem| problems.add(format!("CHORUS_MAIL: {problem}"))).ok();
         let make = || Secret::new(MasterKeys::generate().as_str());
         let parse = |text: &Secret| MasterKeys::parse(text.reveal());
         let master = self.log.master_keys().read(&self.place, make, parse, &mut problems);
         let signing =
             self.signing.keys().read(&self.place, SigningKeys::generate, SigningKeys::parse, &mut problems);
         problems.none_or()?;
-        master.zip(signing).context("a secret is missing")
+        let ((master, signing), way) = master.zip(signing).zip(way).context("a setting is missing")?;
+        Ok((master, signing, way))
     }
 
-    fn way_for_mail(&self) -> Result<mail::Way, String> {
-        mail::Way::parse(&self.mail.url(&self.place), self.mail.from())
+    /// Says where it listens, and what it uses.
+    fn tell(&self, address: SocketAddr) -> std::io::Result<()> {
+        let [log, views, media, mail] = [
+            self.log.place.url(&self.place),
+            self.views.url(&self.place),
+            self.media.url(&self.place),
+            self.mail.url(&self.place),
+        ]
+        .map(|url| without_password(&url));
+        let (version, scheme) = (env!("CARGO_PKG_VERSION"), self.http.scheme());
+        writeln!(
+            std::io::stdout(),
+            "Chorus {version} is listening on {scheme}://{address}\n  log    {log}\n  views  {views}\n  media  {media}\n  mail   {mail}\n  docs   {}/docs",
+            self.http.public_url(),
+        )
     }
 }
 
@@ -77,7 +94,7 @@ impl Settings {
 pub async fn run(settings: Settings) -> Result<()> {
     let tasks = Tasks::default();
     let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
-    let (master, signing) = settings.secrets()?;
+    let (master, signing, way) = settings.check()?;
     let address = settings.http.listen;
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
     let log_url = settings.log.place.url(&settings.place);
@@ -96,17 +113,12 @@ pub async fn run(settings: Settings) -> Result<()> {
     let media =
         media::open(&media_url).await.map_err(anyhow::Error::msg).context("opening the media store")?;
 
-    let mail = settings
-        .way_for_mail()
-        .map_err(anyhow::Error::msg)?
-        .open()
-        .await
-        .context("opening the way for mail")?;
+    let mail = way.open().await.context("opening the way for mail")?;
 
     let (board, keep_board) = ProgressBoard::follow(&**log.raw());
     tasks.spawn_until_stopping("progress board", keep_board);
     let projector = Projector { log: log.clone(), store: Arc::clone(&store) };
-    let statuses = projector::run(&projector, projections::all(), &tasks);
+    let statuses = projector::run(&projector, projections::all(&settings.feeds), &tasks);
     let mailing = mails::run(
         mails::Parts {
             log: log.clone(),
@@ -114,13 +126,24 @@ pub async fn run(settings: Settings) -> Result<()> {
             board: board.clone(),
             mailer: mail.mailer,
             clock: clock::system(),
-            urls: mails::AppUrls::of(&settings.mail, &settings.http.public_url()),
+            urls: mails::AppUrls::of(&settings.mail, &settings.http.apps, &settings.http.public_url()),
         },
         &tasks,
     );
     if let Some(queue) = mail.feedback {
         mailboxes::run(log.clone(), clock::system(), queue, &tasks);
     }
+    let parts = stories::Parts { log: log.clone(), store: Arc::clone(&store), clock: clock::system() };
+    let ending_stories = stories::run(parts, &tasks);
+    let cleaning = reactions::media::run(
+        reactions::media::Parts {
+            log: Arc::clone(log.raw()),
+            store: Arc::clone(&store),
+            media: Arc::clone(&media),
+            clock: clock::system(),
+        },
+        &tasks,
+    );
     let keys = FixedKeys(Arc::new(VerifyingKeys::of(signing.public())));
     let browsers = Arc::new(settings.signing.browsers(&settings.http));
     let commands = Commands::new(command_api::Parts {
@@ -153,22 +176,20 @@ pub async fn run(settings: Settings) -> Result<()> {
         ("media", queries.check_media()),
         ("projections", check(move || std::future::ready(statuses.ready()))),
         ("mails", check(move || std::future::ready(mailing.ready()))),
+        ("stories", check(move || std::future::ready(ending_stories.ready()))),
+        ("media clean-up", check(move || std::future::ready(cleaning.ready()))),
     ];
-    let (command_routes, _) = command_api::routes(commands);
+    let authenticator = Arc::clone(commands.authenticator());
     let (query_routes, _) = query_api::routes(queries);
-    let routes = command_routes.merge(query_routes).merge(health::routes(checks, metrics));
-    let address = listener.local_addr()?;
-    writeln!(
-        std::io::stdout(),
-        "Chorus {} is listening on {}://{address}\n  log    {}\n  views  {}\n  media  {}\n  mail   {}\n  docs   {}/docs",
-        env!("CARGO_PKG_VERSION"),
-        settings.http.scheme(),
-        without_password(&log_url),
-        without_password(&views_url),
-        without_password(&media_url),
-        without_password(&settings.mail.url(&settings.place)),
-        settings.http.public_url(),
-    )?;
-    http::run(listener, http::finish(routes, &settings.http), &settings.http, &tasks).await?;
+    let app_routes = compat::routes(compat::Desk {
+        commands: commands.clone(),
+        read_side: Arc::new(LocalReadSide(query_routes.clone())),
+        public_url: settings.http.public_url().into(),
+    });
+    let (command_routes, _) = command_api::routes(commands);
+    let routes = command_routes.merge(app_routes).merge(query_routes).merge(health::routes(checks, metrics));
+    settings.tell(listener.local_addr()?)?;
+    http::run(listener, http::finish(routes, &settings.http, Some(authenticator)), &settings.http, &tasks)
+        .await?;
     Ok(())
 }

@@ -114,6 +114,16 @@ impl Account {
         [username, email, firstname, lastname, full_name]
     }
 
+    /// The username as its owner spells it.
+    pub(crate) fn username(&self) -> &str {
+        &self.words.username
+    }
+
+    /// The address as its owner spells it.
+    pub(crate) fn address(&self) -> &str {
+        &self.words.email
+    }
+
     pub(crate) fn uses(&self, claim: ClaimHash) -> bool {
         self.exists() && (self.username == Some(claim) || self.email == Some(claim))
     }
@@ -223,7 +233,7 @@ fn change_username(account: &Account, wish: &UsernameChanged) -> Result<Option<E
 // ----------------------------------------------------------------- commands
 
 impl Commands {
-    async fn sign_up(&self, context: &Context, wish: SignUp) -> Result<(UserId, Done), Problem> {
+    pub(crate) async fn sign_up(&self, context: &Context, wish: SignUp) -> Result<(UserId, Done), Problem> {
         let keys = self.log.keys();
         let (username, email) = (keys.claim_hash(&wish.username), keys.claim_hash(&wish.email));
         let user = UserId::new(context.new_id(keys, &format!("user {username}")));
@@ -233,9 +243,9 @@ impl Commands {
             self.release(context, ClaimKind::Username, username, user).await;
             return Err(failure.into());
         }
-        let SignUp { username: spelling, email: address, firstname, lastname, .. } = wish;
+        let SignUp { username: spelling, email: address, firstname, lastname, app, .. } = wish;
         let person = NewPerson { username: spelling, email: address, password_hash, firstname, lastname };
-        let event = SignedUp { user, username, email, app: App::Chorus, person: Personal::Open(person) };
+        let event = SignedUp { user, username, email, app, person: Personal::Open(person) };
         let by_user = context.clone().by(user);
         let signed_up =
             self.execute(&by_user, Subject::Account(user), &[], |account| sign_up(account, &event)).await;
@@ -246,7 +256,16 @@ impl Commands {
         Ok((user, signed_up?))
     }
 
-    async fn rename(&self, context: &Context, user: UserId, spelling: String) -> Result<Done, Problem> {
+    pub(crate) async fn account(&self, user: UserId) -> Result<Account, Problem> {
+        self.look_at(Subject::Account(user)).await.map_err(log_problem)
+    }
+
+    pub(crate) async fn rename(
+        &self,
+        context: &Context,
+        user: UserId,
+        spelling: String,
+    ) -> Result<Done, Problem> {
         let username = self.log.keys().claim_hash(&spelling);
         let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
         let old = account.username;
@@ -288,12 +307,14 @@ struct NewAccount {
 }
 
 /// A sign-up whose fields have been checked.
-struct SignUp {
-    username: String,
-    email: String,
-    password: String,
-    firstname: String,
-    lastname: String,
+#[derive(Clone)]
+pub(crate) struct SignUp {
+    pub(crate) username: String,
+    pub(crate) email: String,
+    pub(crate) password: String,
+    pub(crate) firstname: String,
+    pub(crate) lastname: String,
+    pub(crate) app: App,
 }
 
 impl NewAccount {
@@ -307,6 +328,7 @@ impl NewAccount {
             password: fields.take("password", passwords::check(&self.password, &own)),
             firstname: fields.take("firstname", text::line(&self.firstname, text::NAME_LIMIT)),
             lastname: fields.take("lastname", text::line(&self.lastname, text::NAME_LIMIT)),
+            app: App::Chorus,
         };
         fields.finish()?;
         Ok(wish)
@@ -368,23 +390,20 @@ async fn put_username(
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 
+/// Accounts for the tests of whatever is decided about accounts.
 #[cfg(test)]
-mod tests {
+pub(crate) mod testing {
     use uuid::Uuid;
 
     use super::*;
 
-    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+    pub(crate) const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
 
-    fn hash(n: u128) -> ClaimHash {
+    pub(crate) fn hash(n: u128) -> ClaimHash {
         Uuid::from_u128(n).simple().to_string().parse().unwrap()
     }
 
-    fn wish() -> SignedUp {
-        SignedUp { user: ANN, username: hash(1), email: hash(2), app: App::Chorus, person: Personal::Erased }
-    }
-
-    fn signed_up() -> Account {
+    pub(crate) fn signed_up() -> Account {
         Account {
             standing: Standing::Active,
             username: Some(hash(1)),
@@ -393,8 +412,18 @@ mod tests {
         }
     }
 
-    fn abandoned(claim: ClaimHash) -> Account {
+    pub(crate) fn abandoned(claim: ClaimHash) -> Account {
         Account { abandoned: [claim].into(), ..Account::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{ANN, abandoned, hash, signed_up};
+    use super::*;
+
+    fn wish() -> SignedUp {
+        SignedUp { user: ANN, username: hash(1), email: hash(2), app: App::Chorus, person: Personal::Erased }
     }
 
     #[test]

@@ -153,13 +153,8 @@ impl Commands {
         for _ in 0..CLAIM_ATTEMPTS {
             let claimed =
                 self.execute(context, subject, &[], |state| claim(state, kind, hash, user, given_up)).await;
-            let HeldBy(holder, since) = match claimed {
-                Ok(_) => return Ok(()),
-                Err(Failure::Rejected(held)) => held,
-                Err(Failure::KeyReused) => return Err(Failure::KeyReused),
-                Err(Failure::Contended) => return Err(Failure::Contended),
-                Err(Failure::Log(error)) => return Err(Failure::Log(error)),
-            };
+            let Err(failure) = claimed else { return Ok(()) };
+            let HeldBy(holder, since) = failure.rejection()?;
             let uses_it = self.look_at::<Account>(Subject::Account(holder)).await?.uses(hash);
             if uses_it || context.now - since < CLAIM_HOLDS {
                 return Err(Failure::Rejected(kind.taken()));
@@ -167,10 +162,10 @@ impl Commands {
             let account = Subject::Account(holder);
             match self.execute(context, account, &[], |state| abandon_claim(state, holder, hash)).await {
                 Ok(_) => given_up = Some(holder),
-                Err(Failure::Rejected(HolderUsesIt)) => return Err(Failure::Rejected(kind.taken())),
-                Err(Failure::KeyReused) => return Err(Failure::KeyReused),
-                Err(Failure::Contended) => return Err(Failure::Contended),
-                Err(Failure::Log(error)) => return Err(Failure::Log(error)),
+                Err(failure) => {
+                    let HolderUsesIt = failure.rejection()?;
+                    return Err(Failure::Rejected(kind.taken()));
+                }
             }
         }
         Err(Failure::Contended)
@@ -186,8 +181,18 @@ impl Commands {
 
     /// Whose a username or an address is; none if it is nobody's, or still being signed up.
     pub(crate) async fn owner_of(&self, login: &str) -> Result<Option<(UserId, Account)>, Problem> {
-        let hash = self.log.keys().claim_hash(login);
         let kind = if login.contains('@') { ClaimKind::Email } else { ClaimKind::Username };
+        self.owner(kind, login).await
+    }
+
+    /// Who has a username in this very spelling.
+    pub(crate) async fn user_called(&self, username: &str) -> Result<Option<(UserId, Account)>, Problem> {
+        let owner = self.owner(ClaimKind::Username, username).await?;
+        Ok(owner.filter(|(_, account)| account.username() == username))
+    }
+
+    async fn owner(&self, kind: ClaimKind, text: &str) -> Result<Option<(UserId, Account)>, Problem> {
+        let hash = self.log.keys().claim_hash(text);
         let claim: Claim = self.look_at(kind.subject(hash)).await.map_err(log_problem)?;
         let Some((user, _)) = claim.holder else { return Ok(None) };
         let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
@@ -200,27 +205,9 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::accounts::Standing;
+    use crate::accounts::testing::{ANN, abandoned, hash, signed_up};
 
-    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
     const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
-
-    fn hash(n: u128) -> ClaimHash {
-        Uuid::from_u128(n).simple().to_string().parse().unwrap()
-    }
-
-    fn signed_up() -> Account {
-        Account {
-            standing: Standing::Active,
-            username: Some(hash(1)),
-            email: Some(hash(2)),
-            ..Account::default()
-        }
-    }
-
-    fn abandoned(claim: ClaimHash) -> Account {
-        Account { abandoned: [claim].into(), ..Account::default() }
-    }
 
     #[test]
     fn a_claim_is_taken_if_it_is_free_or_given_up() {

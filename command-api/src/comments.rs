@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use crate::Commands;
 use crate::context::Context;
-use crate::execute::Fold;
+use crate::execute::{Done, Failure, Fold};
 use crate::posts::Post;
 use crate::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
 use crate::text::{self, Fields};
@@ -45,6 +45,7 @@ struct There {
     comment: CommentId,
     author: UserId,
     post_author: UserId,
+    reply_to_author: Option<UserId>,
     is_reply: bool,
 }
 
@@ -61,6 +62,7 @@ impl Fold for Comments {
                 comment: event.comment,
                 author: event.author,
                 post_author: event.post_author,
+                reply_to_author: event.reply_to_author,
                 is_reply: event.reply_to.is_some(),
             }),
             Event::Comment(CommentEvent::CommentDeleted(event)) => {
@@ -124,12 +126,44 @@ fn delete(
 ) -> Result<Option<Event>, CommentRejected> {
     match state.find(comment) {
         Some(there) if there.author == who || there.post_author == who => {
-            let There { author, post_author, .. } = *there;
-            Ok(Some(CommentDeleted { post, comment, author, post_author }.into()))
+            let There { author, post_author, reply_to_author, .. } = *there;
+            Ok(Some(CommentDeleted { post, comment, author, post_author, reply_to_author }.into()))
         }
         Some(_) => Err(CommentRejected::NotYours),
         None if state.deleted.contains(&comment) => Ok(None),
         None => Err(CommentRejected::NotFound),
+    }
+}
+
+// ----------------------------------------------------------------- commands
+
+impl Commands {
+    pub(crate) async fn comment(
+        &self,
+        context: &Context,
+        post: PostId,
+        author: UserId,
+        reply_to: Option<CommentId>,
+        text: String,
+    ) -> Result<(CommentId, Done), Failure<CommentRejected>> {
+        let id = CommentId::new(context.new_id(self.log.keys(), "comment"));
+        let wish = Wish { post, comment: id, author, reply_to, text };
+        let mut others = vec![Subject::Post(post)];
+        others.extend(reply_to.map(|parent| Subject::Comment(post, parent)));
+        let decide = |state: &Comments| comment(state, &wish);
+        let done = self.execute(context, Subject::Comment(post, id), &others, decide).await?;
+        Ok((id, done))
+    }
+
+    pub(crate) async fn delete_comment(
+        &self,
+        context: &Context,
+        post: PostId,
+        id: CommentId,
+        who: UserId,
+    ) -> Result<Done, Failure<CommentRejected>> {
+        let decide = |state: &Comments| delete(state, post, id, who);
+        self.execute(context, Subject::Comment(post, id), &[], decide).await
     }
 }
 
@@ -169,12 +203,7 @@ async fn post_comment(
     let author = UserId::new(session.user);
     let parent = new.reply_to.map(|parent| parent.to_string());
     let context = context.by(author).saying([text.as_bytes(), parent.as_deref().unwrap_or("").as_bytes()]);
-    let id = CommentId::new(context.new_id(commands.log.keys(), "comment"));
-    let wish = Wish { post, comment: id, author, reply_to: new.reply_to, text };
-    let mut others = vec![Subject::Post(post)];
-    others.extend(new.reply_to.map(|parent| Subject::Comment(post, parent)));
-    let decide = |state: &Comments| comment(state, &wish);
-    let done = commands.execute(&context, Subject::Comment(post, id), &others, decide).await?;
+    let (id, done) = commands.comment(&context, post, author, new.reply_to, text).await?;
     let mut response = commands.receipt(prefer, done, StatusCode::CREATED, Some(id.to_string())).await;
     if let Ok(place) = HeaderValue::try_from(format!("/v1/posts/{post}/comments/{id}")) {
         response.headers_mut().insert(header::LOCATION, place);
@@ -201,8 +230,7 @@ async fn delete_comment(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let who = UserId::new(session.user);
-    let decide = |state: &Comments| delete(state, post, id, who);
-    let done = commands.execute(&context.by(who), Subject::Comment(post, id), &[], decide).await?;
+    let done = commands.delete_comment(&context.by(who), post, id, who).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 
@@ -220,7 +248,7 @@ mod tests {
     const SECOND: CommentId = CommentId::new(Uuid::from_u128(2));
 
     fn there(comment: CommentId, author: UserId, is_reply: bool) -> There {
-        There { comment, author, post_author: ANN, is_reply }
+        There { comment, author, post_author: ANN, reply_to_author: is_reply.then_some(CAT), is_reply }
     }
 
     fn state(there: &[There]) -> Comments {
@@ -268,8 +296,14 @@ mod tests {
 
     #[test]
     fn its_author_and_the_posts_author_delete_a_comment() {
-        let deleted = CommentDeleted { post: POST, comment: FIRST, author: BOB, post_author: ANN };
-        let with_comment = state(&[there(FIRST, BOB, false)]);
+        let deleted = CommentDeleted {
+            post: POST,
+            comment: FIRST,
+            author: BOB,
+            post_author: ANN,
+            reply_to_author: Some(CAT),
+        };
+        let with_comment = state(&[there(FIRST, BOB, true)]);
         for who in [ANN, BOB] {
             assert_eq!(delete(&with_comment, POST, FIRST, who), Ok(Some(deleted.clone().into())));
         }

@@ -1,6 +1,6 @@
 //! Who wishes something, when, and under which key: all that a command needs and a decision must not fetch itself.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef, FromRequestParts};
 use chrono::{DateTime, Utc};
 use events::{EventId, KeyRing, Subject, UserId, time_ordered_id};
 use http::HeaderMap;
@@ -48,7 +48,7 @@ pub(crate) enum Repetition {
 
 impl Context {
     /// Of what nobody has asked for over HTTP.
-    pub(crate) fn of_operator(now: DateTime<Utc>) -> Self {
+    pub(crate) fn unasked(now: DateTime<Utc>) -> Self {
         let correlation = time_ordered_id(now);
         Self { actor: None, now, correlation, traceparent: None, key: None }
     }
@@ -56,6 +56,12 @@ impl Context {
     #[must_use]
     pub(crate) fn by(self, actor: UserId) -> Self {
         Self { actor: Some(actor), ..self }
+    }
+
+    /// Of somebody who knows no keys: every request of theirs is a wish of its own.
+    #[must_use]
+    pub(crate) fn unrepeatable(self) -> Self {
+        Self { key: None, ..self }
     }
 
     /// Says what the command says, so that a key cannot be used again for something else.
@@ -129,11 +135,15 @@ impl Context {
     }
 }
 
-impl FromRequestParts<Commands> for Context {
+impl<S: Send + Sync> FromRequestParts<S> for Context
+where
+    Commands: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, commands: &Commands) -> Result<Self, Problem> {
-        let RequestContext { id, traceparent } = RequestContext::from_request_parts(parts, commands).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let commands = Commands::from_ref(state);
+        let RequestContext { id, traceparent } = RequestContext::from_request_parts(parts, state).await?;
         let route = format!("{} {}", parts.method, parts.uri.path());
         let key = idempotency_key(&parts.headers)?.map(|text| Key { text, route, content: [0; 32] });
         Ok(Self { actor: None, now: commands.clock.now(), correlation: id, traceparent, key })

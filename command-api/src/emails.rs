@@ -76,6 +76,17 @@ fn request_change(account: &Account, wish: &EmailChangeRequested) -> Result<Opti
     Ok(Some(wish.clone().into()))
 }
 
+/// Without a link: for apps that know none. Whoever reads the mail of the address has not agreed yet.
+fn take(account: &Account, wish: &EmailChanged) -> Result<Option<Event>, EmailRejected> {
+    if !account.exists() {
+        return Err(EmailRejected::NoAccount);
+    }
+    if account.abandoned.contains(&wish.email) && account.email != Some(wish.email) {
+        return Err(EmailRejected::Claim(ClaimRejected::Lost));
+    }
+    Ok(Some(wish.clone().into()))
+}
+
 /// The address that a link's owner agrees to take.
 fn wanted(
     account: &Account,
@@ -157,16 +168,44 @@ impl Commands {
         let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
         let new = wanted(&account, context.now, is_token_of)?.email;
         let context = context.clone().by(user);
-        self.claim(&context, ClaimKind::Email, new, user).await?;
         let decide = |account: &Account| change(account, user, context.now, is_token_of);
-        let changed = self.execute(&context, Subject::Account(user), &[], decide).await;
+        self.change_claimed_email(&context, user, (account.email, new), decide).await
+    }
+
+    /// Takes a new address at once, unconfirmed.
+    pub(crate) async fn take_email(
+        &self,
+        context: &Context,
+        session: Session,
+        address: String,
+        app: App,
+    ) -> Result<Done, Problem> {
+        let user = UserId::new(session.user);
+        let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
+        let email = self.log.keys().claim_hash(&address);
+        let kept = Some(SessionId::new(session.session));
+        let event =
+            EmailChanged { user, email, address: Personal::Open(address), verified: false, kept, app };
+        let decide = |account: &Account| take(account, &event);
+        self.change_claimed_email(context, user, (account.email, email), decide).await
+    }
+
+    async fn change_claimed_email(
+        &self,
+        context: &Context,
+        user: UserId,
+        (old, new): (Option<ClaimHash>, ClaimHash),
+        decide: impl Fn(&Account) -> Result<Option<Event>, EmailRejected>,
+    ) -> Result<Done, Problem> {
+        self.claim(context, ClaimKind::Email, new, user).await?;
+        let changed = self.execute(context, Subject::Account(user), &[], decide).await;
         let free: Option<ClaimHash> = match &changed {
-            Ok(_) => account.email.filter(|old| *old != new),
-            Err(Failure::Rejected(_)) => Some(new),
+            Ok(_) => old.filter(|old| *old != new),
+            Err(Failure::Rejected(_)) => Some(new).filter(|new| old != Some(*new)),
             Err(_) => None,
         };
         if let Some(free) = free {
-            self.release(&context, ClaimKind::Email, free, user).await;
+            self.release(context, ClaimKind::Email, free, user).await;
         }
         Ok(changed?)
     }
@@ -276,14 +315,10 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
+    use crate::accounts::testing::{ANN, hash};
     use crate::accounts::{MailedLink, Standing};
 
-    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
     const REQUEST: Uuid = Uuid::from_u128(7);
-
-    fn hash(n: u128) -> ClaimHash {
-        Uuid::from_u128(n).simple().to_string().parse().unwrap()
-    }
 
     fn minutes(minutes: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes)

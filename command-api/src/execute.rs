@@ -41,6 +41,18 @@ pub(crate) enum Failure<R> {
     Log(LogError),
 }
 
+impl<R> Failure<R> {
+    /// What the decision refused; any other failure stays one, of whatever command this one is part of.
+    pub(crate) fn rejection<S>(self) -> Result<R, Failure<S>> {
+        match self {
+            Self::Rejected(rejection) => Ok(rejection),
+            Self::KeyReused => Err(Failure::KeyReused),
+            Self::Contended => Err(Failure::Contended),
+            Self::Log(error) => Err(Failure::Log(error)),
+        }
+    }
+}
+
 impl<R> From<LogError> for Failure<R> {
     fn from(error: LogError) -> Self {
         Self::Log(error)
@@ -105,6 +117,30 @@ impl Commands {
                 Err(AppendError::Log(error)) => return Err(error.into()),
             }
         }
+    }
+
+    /// The event that this request itself has appended to a subject before, if it is a repeated one: what is costly to
+    /// make for an event need not be made again.
+    pub(crate) async fn event_before<R>(
+        &self,
+        context: &Context,
+        target: Subject,
+    ) -> Result<Option<(Event, Done)>, Failure<R>> {
+        if !context.is_repeatable() {
+            return Ok(None);
+        }
+        let (history, _) = self.history(target, true, true).await?;
+        for recorded in &*history.events {
+            match context.repeats(self.log.keys(), target, recorded.envelope.id) {
+                Repetition::Same => {
+                    let done = Done { position: recorded.position, kind: target.kind(), changed: false };
+                    return Ok(Some((recorded.event.clone(), done)));
+                }
+                Repetition::KeyReused => return Err(Failure::KeyReused),
+                Repetition::None => {}
+            }
+        }
+        Ok(None)
     }
 
     async fn append(

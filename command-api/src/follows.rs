@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use crate::Commands;
 use crate::accounts::{Account, Standing};
 use crate::context::Context;
-use crate::execute::Fold;
+use crate::execute::{Done, Failure, Fold};
 use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 
 // ---------------------------------------------------------------- decisions
@@ -93,6 +93,31 @@ fn unfollow(state: &Follow, follower: UserId, followee: UserId) -> Option<Event>
     }
 }
 
+// ----------------------------------------------------------------- commands
+
+impl Commands {
+    pub(crate) async fn follow(
+        &self,
+        context: &Context,
+        follower: UserId,
+        followee: UserId,
+    ) -> Result<Done, Failure<FollowRejected>> {
+        let decide = |state: &Follow| follow(state, follower, followee);
+        let others = [Subject::Account(followee), Subject::Profile(followee)];
+        self.execute(context, Subject::Follow(follower, followee), &others, decide).await
+    }
+
+    pub(crate) async fn unfollow(
+        &self,
+        context: &Context,
+        follower: UserId,
+        followee: UserId,
+    ) -> Result<Done, Failure<FollowRejected>> {
+        let decide = |state: &Follow| Ok(unfollow(state, follower, followee));
+        self.execute(context, Subject::Follow(follower, followee), &[], decide).await
+    }
+}
+
 // ------------------------------------------------------------------- routes
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
@@ -115,10 +140,7 @@ async fn put_follow(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let follower = UserId::new(session.user);
-    let decide = |state: &Follow| follow(state, follower, followee);
-    let subjects =
-        (Subject::Follow(follower, followee), [Subject::Account(followee), Subject::Profile(followee)]);
-    let done = commands.execute(&context.by(follower), subjects.0, &subjects.1, decide).await?;
+    let done = commands.follow(&context.by(follower), follower, followee).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 
@@ -136,9 +158,7 @@ async fn delete_follow(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let follower = UserId::new(session.user);
-    let decide = |state: &Follow| Ok::<_, FollowRejected>(unfollow(state, follower, followee));
-    let done =
-        commands.execute(&context.by(follower), Subject::Follow(follower, followee), &[], decide).await?;
+    let done = commands.unfollow(&context.by(follower), follower, followee).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 

@@ -1,23 +1,27 @@
 //! Pictures that people send: decoded within limits, turned upright, stripped of everything but their pixels, brought
 //! to the sizes they are shown in, stored. The work is done in a bounded pool beside the threads that answer requests.
+//! A picture is stored before the event that claims it is appended; what no event claims is collected by a reaction.
 
 use std::io::Cursor;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use events::{Image, MediaId};
+use events::{Image, MediaId, time_ordered_id};
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
 use image::metadata::Orientation;
 use image::{
     DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat, ImageReader,
-    Limits, RgbaImage,
+    Limits, RgbImage, RgbaImage,
 };
-use service::media::{ImageVariant, MediaStore};
+use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
+use service::media::{Fit, ImageVariant, PictureFormat};
 use service::problem::Problem;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
+use crate::Commands;
+use crate::context::Context;
 use crate::rejections::media_problem;
 
 /// Largest picture that is taken, in megapixels: what cameras make, with room to spare.
@@ -30,6 +34,10 @@ const DECODER_MEMORY: u64 = 256 * 1024 * 1024;
 const WAITING: usize = 32;
 /// JPEG quality: hard to tell from the original, a fraction of its size.
 const QUALITY: u8 = 85;
+/// Longest side in pixels of what a placeholder is computed from: it keeps a few waves, and none is shorter.
+const PLACEHOLDER_SIDE: u32 = 32;
+/// Waves that a placeholder keeps along the longer and the shorter side: about 30 characters.
+const PLACEHOLDER_WAVES: (u32, u32) = (4, 3);
 
 #[derive(Debug, Error)]
 pub(crate) enum ImageRejected {
@@ -39,10 +47,29 @@ pub(crate) enum ImageRejected {
     TooManyPixels,
     #[error("too many images are being worked on at once")]
     Busy,
+    #[error("no placeholder can be made of it")]
+    NoPlaceholder(#[source] blurhash::Error),
 }
 
 /// One encoded variant.
 type File = (ImageVariant, Bytes);
+
+/// A picture that is ready to be stored.
+#[derive(Debug)]
+pub(crate) struct Made {
+    width: u32,
+    height: u32,
+    placeholder: String,
+    files: Vec<File>,
+}
+
+/// A picture that is stored, for the event that claims it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Picture {
+    pub(crate) image: Image,
+    /// Its `BlurHash`.
+    pub(crate) placeholder: String,
+}
 
 #[derive(Debug)]
 pub(crate) struct Workshop {
@@ -59,14 +86,12 @@ impl Default for Workshop {
 }
 
 impl Workshop {
-    /// Makes the variants of a picture and stores them all under its id. Nothing is stored of what is no picture.
-    pub(crate) async fn store(
+    /// Makes the variants of a picture. Nothing is stored yet.
+    pub(crate) async fn make(
         &self,
-        store: &dyn MediaStore,
-        media: MediaId,
         original: Bytes,
         variants: &'static [ImageVariant],
-    ) -> Result<Image, Problem> {
+    ) -> Result<Made, Problem> {
         let _queued = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| ImageRejected::Busy)?;
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(Problem::internal)?;
         let made = tokio::task::spawn_blocking(move || {
@@ -75,19 +100,40 @@ impl Workshop {
             drop(place);
             made
         });
-        let (width, height, files) = made.await.map_err(Problem::internal)??;
+        Ok(made.await.map_err(Problem::internal)??)
+    }
+}
+
+impl Commands {
+    /// Makes the variants of a picture and stores them under a new id. Nothing is stored of what is no picture.
+    pub(crate) async fn store_picture(
+        &self,
+        context: &Context,
+        original: Bytes,
+        variants: &'static [ImageVariant],
+    ) -> Result<Picture, Problem> {
+        let made = self.images.make(original, variants).await?;
+        self.keep_picture(context, made).await
+    }
+
+    /// Stores a picture under a new id. The id is never used again, not even by the same request when it is repeated:
+    /// so what stands under a key never changes, and what is old and not claimed never will be.
+    pub(crate) async fn keep_picture(&self, context: &Context, made: Made) -> Result<Picture, Problem> {
+        let Made { width, height, placeholder, files } = made;
+        let media = MediaId::new(time_ordered_id(context.now));
         for (variant, content) in files {
             let key =
                 variant.key(&media.to_string()).ok_or_else(|| Problem::internal("an id that is no key"))?;
-            store.put(&key, content).await.map_err(media_problem)?;
+            self.media.put(&key, content).await.map_err(media_problem)?;
         }
-        Ok(Image { media, width, height })
+        Ok(Picture { image: Image { media, width, height }, placeholder })
     }
 }
 
 /// The variants, and the size of the first.
-fn make(original: &[u8], variants: &[ImageVariant]) -> Result<(u32, u32, Vec<File>), ImageRejected> {
+fn make(original: &[u8], variants: &[ImageVariant]) -> Result<Made, ImageRejected> {
     let picture = decode(original)?;
+    let placeholder = placeholder(&picture)?;
     let mut size = None;
     let mut files = Vec::with_capacity(variants.len());
     for &variant in variants {
@@ -96,7 +142,17 @@ fn make(original: &[u8], variants: &[ImageVariant]) -> Result<(u32, u32, Vec<Fil
         files.push((variant, encode(&sized, variant).map_err(ImageRejected::NoImage)?));
     }
     let (width, height) = size.unwrap_or_default();
-    Ok((width, height, files))
+    Ok(Made { width, height, placeholder, files })
+}
+
+/// The picture's `BlurHash`: a few waves of colour, to be shown until the picture is there.
+fn placeholder(picture: &DynamicImage) -> Result<String, ImageRejected> {
+    let small = picture.thumbnail(PLACEHOLDER_SIDE, PLACEHOLDER_SIDE).to_rgba8();
+    let (longer, shorter) = PLACEHOLDER_WAVES;
+    let (across, down) =
+        if picture.width() >= picture.height() { (longer, shorter) } else { (shorter, longer) };
+    blurhash::encode(across, down, small.width(), small.height(), &small)
+        .map_err(ImageRejected::NoPlaceholder)
 }
 
 /// The pixels, upright. The size that the file claims is looked at before memory is taken for it.
@@ -115,9 +171,10 @@ fn decode(original: &[u8]) -> Result<DynamicImage, ImageRejected> {
     }
     // A picture whose note on its orientation is broken is shown as it is.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let profile = decoder.icc_profile().unwrap_or(None);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(rejected)?;
     picture.apply_orientation(orientation);
-    Ok(on_white(picture))
+    Ok(in_srgb(on_white(picture), profile.as_deref()).into())
 }
 
 fn rejected(error: ImageError) -> ImageRejected {
@@ -128,35 +185,45 @@ fn rejected(error: ImageError) -> ImageRejected {
 }
 
 /// What can be seen through is laid on white, since JPEG cannot say it; eight bits a colour are kept.
-fn on_white(picture: DynamicImage) -> DynamicImage {
+fn on_white(picture: DynamicImage) -> RgbImage {
     if !picture.color().has_alpha() {
-        return picture.to_rgb8().into();
+        return picture.into_rgb8();
     }
     let picture = picture.to_rgba8();
     let mut white = RgbaImage::from_pixel(picture.width(), picture.height(), image::Rgba([255; 4]));
     image::imageops::overlay(&mut white, &picture, 0, 0);
-    DynamicImage::from(white).to_rgb8().into()
+    DynamicImage::from(white).into_rgb8()
+}
+
+/// The colours that the picture's profile means, in sRGB: what is stored has no profile, and is taken for that. A
+/// profile that cannot be read, or is of other colours than red, green and blue, is passed over.
+fn in_srgb(picture: RgbImage, profile: Option<&[u8]>) -> RgbImage {
+    let profile = profile.and_then(|profile| ColorProfile::new_from_slice(profile).ok());
+    let Some(profile) = profile.filter(|profile| profile.color_space == DataColorSpace::Rgb) else {
+        return picture;
+    };
+    let (srgb, options) = (ColorProfile::new_srgb(), TransformOptions::default());
+    let mut converted = RgbImage::new(picture.width(), picture.height());
+    let conversion = profile.create_transform_8bit(Layout::Rgb, &srgb, Layout::Rgb, options);
+    match conversion.and_then(|conversion| conversion.transform(&picture, &mut converted)) {
+        Ok(()) => converted,
+        Err(_) => picture,
+    }
 }
 
 fn resize(picture: &DynamicImage, variant: ImageVariant) -> DynamicImage {
-    let fitted = |width: u32, height: u32| {
-        if picture.width() <= width && picture.height() <= height {
-            picture.clone()
-        } else {
-            picture.resize(width, height, FilterType::Lanczos3)
-        }
-    };
-    match variant {
-        ImageVariant::Large => fitted(2048, 2048),
-        ImageVariant::Feed => fitted(1080, 1350),
-        ImageVariant::Thumb | ImageVariant::Photo => picture.resize_to_fill(320, 320, FilterType::Lanczos3),
+    let ImageVariant { width, height, .. } = variant;
+    match variant.fit {
+        Fit::Contain if picture.width() <= width && picture.height() <= height => picture.clone(),
+        Fit::Contain => picture.resize(width, height, FilterType::Lanczos3),
+        Fit::Cover => picture.resize_to_fill(width, height, FilterType::Lanczos3),
     }
 }
 
 fn encode(picture: &DynamicImage, variant: ImageVariant) -> Result<Bytes, ImageError> {
     let mut content = Vec::new();
-    match variant {
-        ImageVariant::Large | ImageVariant::Feed | ImageVariant::Thumb => {
+    match variant.format {
+        PictureFormat::Jpeg => {
             JpegEncoder::new_with_quality(&mut content, QUALITY).write_image(
                 picture.as_bytes(),
                 picture.width(),
@@ -164,14 +231,17 @@ fn encode(picture: &DynamicImage, variant: ImageVariant) -> Result<Bytes, ImageE
                 ExtendedColorType::Rgb8,
             )?;
         }
-        ImageVariant::Photo => picture.write_to(&mut Cursor::new(&mut content), ImageFormat::Png)?,
+        PictureFormat::Png => picture.write_to(&mut Cursor::new(&mut content), ImageFormat::Png)?,
     }
     Ok(content.into())
 }
 
 #[cfg(test)]
+mod metadata;
+
+#[cfg(test)]
 mod tests {
-    use image::{GenericImageView, Rgb, RgbImage, Rgba};
+    use image::{GenericImageView, Rgb, Rgba};
     use proptest::prelude::*;
 
     use super::*;
@@ -211,19 +281,19 @@ mod tests {
 
     #[test]
     fn every_variant_has_its_size_and_none_is_enlarged() {
-        let (width, height, files) =
-            make(&encoded(&two_colours(3000, 1500), ImageFormat::Png), &ImageVariant::OF_POST).unwrap();
+        let Made { width, height, files, .. } =
+            make(&encoded(&two_colours(3000, 1500), ImageFormat::Png), ImageVariant::OF_POST).unwrap();
         let sizes: Vec<(u32, u32)> = files.iter().map(|file| decoded(file).dimensions()).collect();
         assert_eq!(
             ((width, height), sizes.as_slice()),
-            ((2048, 1024), &[(2048, 1024), (1080, 540), (320, 320)][..])
+            ((2048, 1024), &[(2048, 1024), (1080, 540), (1080, 1350), (320, 320)][..])
         );
-        let (width, height, files) =
-            make(&encoded(&two_colours(40, 20), ImageFormat::Png), &ImageVariant::OF_POST).unwrap();
+        let Made { width, height, files, .. } =
+            make(&encoded(&two_colours(40, 20), ImageFormat::Png), ImageVariant::OF_POST).unwrap();
         assert_eq!((width, height), (40, 20));
         assert_eq!(decoded(&files[1]).dimensions(), (40, 20));
-        let (.., files) =
-            make(&encoded(&two_colours(400, 300), ImageFormat::WebP), &[ImageVariant::Photo]).unwrap();
+        let Made { files, .. } =
+            make(&encoded(&two_colours(400, 300), ImageFormat::WebP), ImageVariant::OF_PHOTO).unwrap();
         assert_eq!(image::guess_format(&files[0].1).unwrap(), ImageFormat::Png);
         assert_eq!(decoded(&files[0]).dimensions(), (320, 320));
     }
@@ -233,7 +303,7 @@ mod tests {
         // 6: to be turned a quarter clockwise, so what was left is now above.
         let sent = with_exif(&two_colours(64, 32), 6);
         assert!(sent.windows(3).any(|window| window == b"GPS"));
-        let (width, height, files) = make(&sent, &ImageVariant::OF_POST).unwrap();
+        let Made { width, height, files, .. } = make(&sent, ImageVariant::OF_POST).unwrap();
         assert_eq!((width, height), (32, 64));
         let picture = decoded(&files[0]).to_rgb8();
         let (above, below) = (picture.get_pixel(16, 8), picture.get_pixel(16, 56));
@@ -246,9 +316,25 @@ mod tests {
     }
 
     #[test]
+    fn a_placeholder_says_roughly_what_the_picture_shows() {
+        for (width, height, waves) in [(640, 320, "L"), (8, 4, "L"), (1, 1, "L"), (1, 200, "T")] {
+            let sent = encoded(&two_colours(width, height), ImageFormat::Png);
+            let placeholder = make(&sent, ImageVariant::OF_POST).unwrap().placeholder;
+            // The first character says how many waves there are, and so how long it is: 4 + 2 x 12.
+            assert_eq!((placeholder.len(), &placeholder[..1]), (28, waves), "{placeholder}");
+        }
+        let placeholder = make(&encoded(&two_colours(640, 320), ImageFormat::Png), &[]).unwrap().placeholder;
+        let shown = blurhash::decode(&placeholder, 20, 10, 1.0).unwrap();
+        let pixel = |x: usize| &shown[(5 * 20 + x) * 4..][..3];
+        assert!(pixel(2)[0] > 150 && pixel(2)[2] < 100, "{:?}", pixel(2));
+        assert!(pixel(17)[2] > 150 && pixel(17)[0] < 100, "{:?}", pixel(17));
+    }
+
+    #[test]
     fn what_can_be_seen_through_is_laid_on_white() {
         let clear = RgbaImage::from_pixel(8, 8, Rgba([0, 0, 0, 0]));
-        let (.., files) = make(&encoded(&clear.into(), ImageFormat::Png), &[ImageVariant::Large]).unwrap();
+        let Made { files, .. } =
+            make(&encoded(&clear.into(), ImageFormat::Png), &[ImageVariant::LARGE]).unwrap();
         assert!(decoded(&files[0]).to_rgb8().pixels().all(|pixel| pixel.0.iter().all(|&part| part > 250)));
     }
 
@@ -264,7 +350,7 @@ mod tests {
             b"\x89PNG\r\n\x1a\n",
             cut,
         ] {
-            let refused = make(bytes, &ImageVariant::OF_POST);
+            let refused = make(bytes, ImageVariant::OF_POST);
             assert!(matches!(refused, Err(ImageRejected::NoImage(_))), "{bytes:?}");
         }
     }
@@ -281,12 +367,12 @@ mod tests {
             png
         };
         for (width, height) in [(u32::MAX >> 1, 1), (60_000, 60_000), (10_000, 10_000)] {
-            let refused = make(&claim(width, height), &ImageVariant::OF_POST);
+            let refused = make(&claim(width, height), ImageVariant::OF_POST);
             assert!(matches!(refused, Err(ImageRejected::TooManyPixels)), "{width} × {height}: {refused:?}");
         }
     }
 
-    fn crc32(bytes: &[u8]) -> u32 {
+    pub(super) fn crc32(bytes: &[u8]) -> u32 {
         !bytes.iter().fold(!0, |crc, &byte| {
             (0..8).fold(
                 crc ^ u32::from(byte),
@@ -310,7 +396,7 @@ mod tests {
                     && width.max(height) <= SIDE_LIMIT
             }
             Err(ImageRejected::NoImage(_) | ImageRejected::TooManyPixels) => true,
-            Err(ImageRejected::Busy) => false,
+            Err(ImageRejected::Busy | ImageRejected::NoPlaceholder(_)) => false,
         }
     }
 

@@ -6,21 +6,27 @@
 
 mod accounts;
 mod claims;
+mod collections;
 mod comments;
+pub mod compat;
 mod context;
+mod departures;
 mod emails;
 mod execute;
 mod follows;
 mod histories;
 mod images;
 mod likes;
+mod notifications;
 mod passwords;
 mod posts;
 mod profiles;
 mod receipt;
 mod rejections;
 mod roles;
+mod saves;
 mod sessions;
+mod stories;
 mod tail;
 mod text;
 
@@ -138,6 +144,13 @@ pub fn routes(commands: Commands) -> (Router, OpenApi) {
     (router.with_state(commands), api)
 }
 
+impl Commands {
+    /// Tells who is logged in.
+    pub fn authenticator(&self) -> &Arc<Authenticator> {
+        &self.authenticator
+    }
+}
+
 /// The public keys, for read sides that are processes of their own.
 pub fn key_routes(commands: &Commands) -> Router {
     let keys = commands.signing.public().clone();
@@ -161,6 +174,10 @@ fn documented() -> OpenApiRouter<Commands> {
         .merge(likes::routes())
         .merge(comments::routes())
         .merge(follows::routes())
+        .merge(stories::routes())
+        .merge(notifications::routes())
+        .merge(saves::routes())
+        .merge(collections::routes())
 }
 
 #[derive(utoipa::OpenApi)]

@@ -1,5 +1,7 @@
 //! Liking a post, and liking it no longer.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use axum::extract::State;
 use axum::response::Response;
 use events::{Event, LikeEvent, PostId, PostLiked, PostUnliked, Recorded, Subject, UserId};
@@ -12,7 +14,7 @@ use utoipa_axum::routes;
 
 use crate::Commands;
 use crate::context::Context;
-use crate::execute::Fold;
+use crate::execute::{Done, Failure, Fold};
 use crate::posts::Post;
 use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 
@@ -63,6 +65,33 @@ fn like(state: &Like, post: PostId, user: UserId) -> Result<Option<Event>, LikeR
 /// Also of a post that is gone: what is wished is so already, or becomes so.
 fn unlike(state: &Like, post: PostId, user: UserId) -> Option<Event> {
     state.liked.map(|post_author| PostUnliked { post, user, post_author }.into())
+}
+
+/// What somebody wishes who has one button for both.
+fn toggle(state: &Like, post: PostId, user: UserId) -> Result<Option<Event>, LikeRejected> {
+    state.post.author().ok_or(LikeRejected::NoPost)?;
+    if state.liked.is_some() { Ok(unlike(state, post, user)) } else { like(state, post, user) }
+}
+
+// ----------------------------------------------------------------- commands
+
+impl Commands {
+    /// Likes a post, or likes it no longer if it was liked. Answers which of them it came to.
+    pub(crate) async fn toggle_like(
+        &self,
+        context: &Context,
+        post: PostId,
+        user: UserId,
+    ) -> Result<(bool, Done), Failure<LikeRejected>> {
+        // Of the last time that it was decided, which is the one that counts.
+        let likes = AtomicBool::new(false);
+        let decide = |state: &Like| {
+            likes.store(state.liked.is_none(), Ordering::Relaxed);
+            toggle(state, post, user)
+        };
+        let done = self.execute(context, Subject::Like(post, user), &[Subject::Post(post)], decide).await?;
+        Ok((likes.load(Ordering::Relaxed), done))
+    }
 }
 
 // ------------------------------------------------------------------- routes

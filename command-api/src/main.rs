@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Parser;
 use command_api::Commands;
+use command_api::compat::{self, RemoteReadSide};
 use events::{MasterKeys, ProgressBoard};
 use service::config::{
     HttpSettings, LimitSettings, LogSettings, MediaSettings, PlaceSettings, Problems, Secret,
@@ -39,6 +40,9 @@ struct Settings {
     limits: LimitSettings,
     #[command(flatten)]
     signing: SigningSettings,
+    /// Where the read side is: the web apps' log-in shows what only that knows
+    #[arg(long, env = "CHORUS_QUERY_URL", value_name = "URL", default_value = "http://127.0.0.1:8082")]
+    query_url: String,
     #[command(flatten)]
     telemetry: TelemetrySettings,
 }
@@ -91,8 +95,14 @@ async fn main() -> Result<()> {
 
     let checks = vec![("log", commands.check_log()), ("media", commands.check_media())];
     let keys = command_api::key_routes(&commands);
+    let authenticator = Arc::clone(commands.authenticator());
+    let apps = compat::routes(compat::Desk {
+        commands: commands.clone(),
+        read_side: Arc::new(RemoteReadSide::new(&settings.query_url)?),
+        public_url: settings.http.public_url().into(),
+    });
     let (routes, _) = command_api::routes(commands);
-    let routes = routes.merge(keys).merge(health::routes(checks, metrics));
+    let routes = routes.merge(apps).merge(keys).merge(health::routes(checks, metrics));
     let address = listener.local_addr()?;
     let (log, media) = (without_password(&log_url), without_password(&media_url));
     let scheme = settings.http.scheme();
@@ -100,6 +110,7 @@ async fn main() -> Result<()> {
         std::io::stdout(),
         "command-api is listening on {scheme}://{address}\n  log    {log}\n  media  {media}"
     )?;
-    http::run(listener, http::finish(routes, &settings.http), &settings.http, &tasks).await?;
+    http::run(listener, http::finish(routes, &settings.http, Some(authenticator)), &settings.http, &tasks)
+        .await?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod hashing;
 mod rules;
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -28,7 +29,7 @@ use uuid::Uuid;
 use crate::Commands;
 use crate::accounts::{Account, LinkRejected, Standing};
 use crate::context::Context;
-use crate::execute::{Done, Failure};
+use crate::execute::Done;
 use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 use crate::rejections::log_problem;
 use crate::text::{self, Fields};
@@ -135,34 +136,30 @@ impl Commands {
         }
     }
 
-    /// Asks for the mail with a link, if the address is somebody's.
+    /// Asks for the mail with a link, if the address is somebody's who may have one. Answers whether it is.
     pub(crate) async fn request_password_reset(
         &self,
         context: &Context,
         address: &str,
         app: App,
-    ) -> Result<(), Problem> {
-        let Some((user, _)) = self.owner_of(address).await? else { return Ok(()) };
+    ) -> Result<bool, Problem> {
+        let Some((user, _)) = self.owner_of(address).await? else { return Ok(false) };
         let request = MailedRequestId::new(context.new_id(self.log.keys(), "password reset"));
         let event = PasswordResetRequested { user, request, app };
-        let decide = |account: &Account| Ok::<_, std::convert::Infallible>(request_reset(account, &event));
-        match self.execute(context, Subject::Account(user), &[], decide).await {
-            Ok(_) => Ok(()),
-            Err(Failure::Rejected(never)) => match never {},
-            Err(Failure::KeyReused) => Err(Failure::<PasswordRejected>::KeyReused.into()),
-            Err(Failure::Contended) => Err(Failure::<PasswordRejected>::Contended.into()),
-            Err(Failure::Log(error)) => Err(log_problem(error)),
-        }
+        let decide = |account: &Account| Ok::<_, Infallible>(request_reset(account, &event));
+        Ok(self.execute(context, Subject::Account(user), &[], decide).await?.changed)
     }
 
-    /// Sets a new password by a mailed link; every session ends with it, and the link with them.
-    pub(crate) async fn reset_password(
+    /// Sets a new password by a mailed link; every session ends with it, and the link with them. What may be chosen,
+    /// `accept` tells, once there is a link.
+    pub(crate) async fn reset_password<E: From<Problem>>(
         &self,
         context: &Context,
         token: &str,
-        password: String,
-    ) -> Result<(UserId, Done), Problem> {
-        let token = MailedToken::parse(token).ok_or(LinkRejected)?;
+        accept: impl FnOnce(&Account) -> Result<String, E>,
+    ) -> Result<(UserId, Done), E> {
+        let no_link = || Problem::from(LinkRejected);
+        let token = MailedToken::parse(token).ok_or_else(no_link)?;
         let user = token.user;
         let keys = self.log.keys();
         let is_token_of = |request: Uuid| keys.is_mailed_token(&token, LinkPurpose::ResetPassword, request);
@@ -170,15 +167,18 @@ impl Commands {
         // Before the password is looked at and hashed: whoever has no link learns nothing and costs nothing. One
         // that this very request has used up is told from others below.
         if !context.is_repeatable() {
-            account.reset.as_ref().filter(|link| link.opens(context.now, is_token_of)).ok_or(LinkRejected)?;
+            let open = account.reset.as_ref().filter(|link| link.opens(context.now, is_token_of));
+            open.ok_or_else(no_link)?;
         }
-        let password = check(&password, &account.own_words()).map_err(bad_password)?;
+        let password = accept(&account)?;
         let hash = Personal::Open(self.passwords.hash(password).await?);
         let reason = PasswordChangeReason::Reset;
         let event = PasswordChanged { user, password_hash: hash, reason, kept: None };
         let context = context.clone().by(user);
         let decide = |account: &Account| reset(account, context.now, is_token_of, &event);
-        Ok((user, self.execute(&context, Subject::Account(user), &[], decide).await?))
+        let done =
+            self.execute(&context, Subject::Account(user), &[], decide).await.map_err(Problem::from)?;
+        Ok((user, done))
     }
 }
 
@@ -259,7 +259,7 @@ async fn post_password_reset(
     commands.limits.check(Attempt::Mail { account: &email, from })?;
     let outcome = commands.request_password_reset(&context, &email, App::Chorus).await;
     tokio::time::sleep_until(answer_at).await;
-    outcome.map(|()| StatusCode::ACCEPTED)
+    outcome.map(|_is_somebodys| StatusCode::ACCEPTED)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -287,7 +287,8 @@ async fn put_password_reset(
 ) -> Result<Response, Problem> {
     let context = context.saying([password.as_bytes()]);
     commands.limits.check(Attempt::LogIn { account: &token, from })?;
-    let (_, done) = commands.reset_password(&context, &token, password).await?;
+    let accept = |account: &Account| check(&password, &account.own_words()).map_err(bad_password);
+    let (_, done) = commands.reset_password(&context, &token, accept).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 

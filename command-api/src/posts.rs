@@ -5,8 +5,8 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use events::{
-    CaptionEdited, Event, Image, MediaId, Personal, PostDeleted, PostEvent, PostId, PostPublished, PostText,
-    Recorded, Subject, UserId,
+    CaptionEdited, Event, Image, Personal, PostDeleted, PostEvent, PostId, PostPublished, PostText, Recorded,
+    Subject, UserId,
 };
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
@@ -14,14 +14,14 @@ use service::extract::{Json, Path, too_large};
 use service::media::ImageVariant;
 use service::problem::{FieldProblem, Problem, Problems};
 use service::sessions::Session;
-use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::Commands;
 use crate::context::Context;
-use crate::execute::Fold;
+use crate::execute::{Done, Failure, Fold};
+use crate::images::Picture;
 use crate::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
 use crate::text::{self, Fields};
 
@@ -131,23 +131,17 @@ struct PostForm {
 
 /// An upload whose fields have been checked.
 #[derive(Default)]
-struct NewPost {
-    images: Vec<Bytes>,
-    alt: Vec<String>,
-    caption: Option<String>,
+pub(crate) struct NewPost {
+    pub(crate) images: Vec<Bytes>,
+    pub(crate) alt: Vec<String>,
+    pub(crate) caption: Option<String>,
 }
 
 impl<S: Send + Sync> FromRequest<S> for NewPost {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let mut form = Multipart::from_request(request, state).await.map_err(|_| {
-            Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "not-multipart",
-                "The body must be multipart/form-data",
-            )
-        })?;
+        let mut form = form(request, state).await?;
         let mut new = Self::default();
         let mut fields = Fields::default();
         while let Some(field) = form.next_field().await.map_err(|e| unreadable(&e))? {
@@ -193,7 +187,18 @@ impl<S: Send + Sync> FromRequest<S> for NewPost {
     }
 }
 
-async fn image(mut field: Field<'_>, place: &str) -> Result<Bytes, Problem> {
+/// The form that a request sends.
+pub(crate) async fn form<S: Send + Sync>(request: Request, state: &S) -> Result<Multipart, Problem> {
+    Multipart::from_request(request, state).await.map_err(|_| {
+        Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "not-multipart",
+            "The body must be multipart/form-data",
+        )
+    })
+}
+
+pub(crate) async fn image(mut field: Field<'_>, place: &str) -> Result<Bytes, Problem> {
     let mut content = Vec::new();
     while let Some(chunk) = field.chunk().await.map_err(|e| unreadable(&e))? {
         if content.len() + chunk.len() > IMAGE_LIMIT {
@@ -208,7 +213,7 @@ async fn image(mut field: Field<'_>, place: &str) -> Result<Bytes, Problem> {
 }
 
 /// A text field; longer than any that is taken, it is cut off and then refused by its length.
-async fn words(mut field: Field<'_>, place: &str) -> Result<String, Problem> {
+pub(crate) async fn words(mut field: Field<'_>, place: &str) -> Result<String, Problem> {
     const LIMIT: usize = 64 * 1024;
     let mut content = Vec::new();
     while let Some(chunk) = field.chunk().await.map_err(|e| unreadable(&e))? {
@@ -220,7 +225,7 @@ async fn words(mut field: Field<'_>, place: &str) -> Result<String, Problem> {
     String::from_utf8(content).map_err(|_| Problem::malformed(place, "must be text in UTF-8"))
 }
 
-fn unreadable(error: &MultipartError) -> Problem {
+pub(crate) fn unreadable(error: &MultipartError) -> Problem {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
         return too_large();
     }
@@ -228,35 +233,70 @@ fn unreadable(error: &MultipartError) -> Problem {
 }
 
 impl Commands {
-    async fn publish(
+    pub(crate) async fn publish(
         &self,
         context: &Context,
         author: UserId,
         new: NewPost,
-    ) -> Result<(PostId, crate::execute::Done), Problem> {
+    ) -> Result<(PostId, Vec<Image>, Done), Problem> {
         let post = PostId::new(context.new_id(self.log.keys(), "post"));
-        let NewPost { images: originals, alt, caption } = new;
-        let mut images: Vec<Image> = Vec::with_capacity(originals.len());
-        for (place, original) in originals.into_iter().enumerate() {
-            // What stands under a key never changes, so the picture is part of its id.
-            let label = format!("image {place} {:x?}", Sha256::digest(&original));
-            let media = MediaId::new(context.new_id(self.log.keys(), &label));
-            let stored = self.images.store(&*self.media, media, original, &ImageVariant::OF_POST).await;
-            images.push(stored.map_err(|problem| at(problem, place))?);
+        let before = self.event_before::<PostRejected>(context, Subject::Post(post)).await?;
+        if let Some((Event::Post(PostEvent::PostPublished(event)), done)) = before {
+            return Ok((post, event.images, done));
         }
-        let text = Personal::Open(PostText { caption, alt, placeholders: Vec::new() });
+        let NewPost { images: originals, alt, caption } = new;
+        let mut made = Vec::with_capacity(originals.len());
+        for (place, original) in originals.into_iter().enumerate() {
+            let picture = self.images.make(original, ImageVariant::OF_POST).await;
+            made.push(picture.map_err(|problem| at(problem, format!("image[{place}]")))?);
+        }
+        // Only when all of them are pictures is any of them stored.
+        let (mut images, mut placeholders) = (Vec::with_capacity(made.len()), Vec::with_capacity(made.len()));
+        for made in made {
+            let Picture { image, placeholder } = self.keep_picture(context, made).await?;
+            images.push(image);
+            placeholders.push(placeholder);
+        }
+        let text = Personal::Open(PostText { caption, alt, placeholders });
         let event = PostPublished { post, author, images, text };
         let done = self.execute(context, Subject::Post(post), &[], |state| publish(state, &event)).await?;
-        Ok((post, done))
+        Ok((post, event.images, done))
     }
 }
 
-/// The problem with a picture, with the place of the picture.
-fn at(problem: Problem, place: usize) -> Problem {
+impl Commands {
+    /// Edits a caption, if `accept` takes the wish; it is asked only by who may edit the post.
+    pub(crate) async fn edit_caption<R: From<PostRejected>>(
+        &self,
+        context: &Context,
+        post: PostId,
+        editor: UserId,
+        accept: impl Fn() -> Result<String, R>,
+    ) -> Result<Done, Failure<R>> {
+        let decide = |state: &Post| {
+            edit_caption(state, post, editor, "")?;
+            Ok(edit_caption(state, post, editor, &accept()?)?)
+        };
+        self.execute(context, Subject::Post(post), &[], decide).await
+    }
+
+    pub(crate) async fn delete_post(
+        &self,
+        context: &Context,
+        post: PostId,
+        who: UserId,
+    ) -> Result<Done, Failure<PostRejected>> {
+        let decide = |state: &Post| delete(state, post, who);
+        self.execute(context, Subject::Post(post), &[], decide).await
+    }
+}
+
+/// The problem with a picture, with the field that the picture came in.
+pub(crate) fn at(problem: Problem, field: impl Into<String>) -> Problem {
     if problem.status != StatusCode::UNPROCESSABLE_ENTITY {
         return problem;
     }
-    let field = FieldProblem::new(format!("image[{place}]"), problem.detail.clone());
+    let field = FieldProblem::new(field, problem.detail.clone());
     Problem { fields: vec![field], ..problem }
 }
 
@@ -279,7 +319,7 @@ async fn post_post(
     let said =
         new.images.iter().map(AsRef::as_ref).chain([caption]).chain(new.alt.iter().map(String::as_bytes));
     let context = context.by(author).saying(said);
-    let (post, done) = commands.publish(&context, author, new).await?;
+    let (post, _, done) = commands.publish(&context, author, new).await?;
     let mut response = commands.receipt(prefer, done, StatusCode::CREATED, Some(post.to_string())).await;
     if let Ok(place) = HeaderValue::try_from(format!("/v1/posts/{post}")) {
         response.headers_mut().insert(header::LOCATION, place);
@@ -313,8 +353,8 @@ async fn patch_post(
     fields.finish()?;
     let editor = UserId::new(session.user);
     let context = context.by(editor).saying([caption.as_bytes()]);
-    let decide = |state: &Post| edit_caption(state, post, editor, &caption);
-    let done = commands.execute(&context, Subject::Post(post), &[], decide).await?;
+    let accept = || Ok::<_, PostRejected>(caption.clone());
+    let done = commands.edit_caption(&context, post, editor, accept).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 
@@ -332,8 +372,7 @@ async fn delete_post(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let who = UserId::new(session.user);
-    let decide = |state: &Post| delete(state, post, who);
-    let done = commands.execute(&context.by(who), Subject::Post(post), &[], decide).await?;
+    let done = commands.delete_post(&context.by(who), post, who).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 

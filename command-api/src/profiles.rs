@@ -4,8 +4,8 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::Response;
 use events::{
-    AccountEvent, Event, Image, MediaId, Personal, PhotoChanged, PhotoRemoved, ProfileDetails, ProfileEdited,
-    ProfileEvent, Recorded, Subject, UserId,
+    AccountEvent, Event, Image, LogError, MediaId, Personal, PhotoChanged, PhotoRemoved, ProfileDetails,
+    ProfileEdited, ProfileEvent, Recorded, Subject, UserId,
 };
 use http::StatusCode;
 use serde::Deserialize;
@@ -13,14 +13,13 @@ use service::extract::Json;
 use service::media::ImageVariant;
 use service::problem::{Problem, Problems};
 use service::sessions::Session;
-use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::Commands;
 use crate::context::Context;
-use crate::execute::Fold;
+use crate::execute::{Done, Failure, Fold};
 use crate::posts::IMAGE_LIMIT;
 use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 use crate::text::{self, Fields};
@@ -81,10 +80,10 @@ impl Fold for Profile {
 
 /// What is to be different; the rest stays.
 #[derive(Clone, Default)]
-struct Edit {
-    firstname: Option<String>,
-    lastname: Option<String>,
-    bio: Option<String>,
+pub(crate) struct Edit {
+    pub(crate) firstname: Option<String>,
+    pub(crate) lastname: Option<String>,
+    pub(crate) bio: Option<String>,
 }
 
 fn edit(profile: &Profile, user: UserId, wish: &Edit) -> Result<Option<Event>, ProfileRejected> {
@@ -161,9 +160,7 @@ async fn patch_profile(
     let said =
         [&wish.firstname, &wish.lastname, &wish.bio].map(|part| part.as_deref().unwrap_or("\0").as_bytes());
     let context = context.by(user).saying(said);
-    let subjects = (Subject::Profile(user), [Subject::Account(user)]);
-    let done =
-        commands.execute(&context, subjects.0, &subjects.1, |profile| edit(profile, user, &wish)).await?;
+    let done = commands.edit_profile(&context, user, &wish).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 
@@ -185,15 +182,69 @@ async fn put_photo(
 ) -> Result<Response, Problem> {
     let user = UserId::new(session.user);
     let context = context.by(user).saying([picture.as_ref()]);
-    // What stands under a key never changes, so the picture is part of its id.
-    let label = format!("photo {:x?}", Sha256::digest(&picture));
-    let media = MediaId::new(context.new_id(commands.log.keys(), &label));
-    let photo = commands.images.store(&*commands.media, media, picture, &[ImageVariant::Photo]).await?;
-    let subjects = (Subject::Profile(user), [Subject::Account(user)]);
-    let done = commands
-        .execute(&context, subjects.0, &subjects.1, |profile| change_photo(profile, user, photo))
-        .await?;
+    let (media, done) = commands.change_photo(&context, user, picture).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, Some(media.to_string())).await)
+}
+
+impl Commands {
+    pub(crate) async fn edit_profile(
+        &self,
+        context: &Context,
+        user: UserId,
+        wish: &Edit,
+    ) -> Result<Done, Failure<ProfileRejected>> {
+        let decide = |profile: &Profile| edit(profile, user, wish);
+        self.execute(context, Subject::Profile(user), &[Subject::Account(user)], decide).await
+    }
+
+    pub(crate) async fn remove_photo(
+        &self,
+        context: &Context,
+        user: UserId,
+    ) -> Result<Done, Failure<ProfileRejected>> {
+        let decide = |profile: &Profile| Ok(remove_photo(profile, user));
+        self.execute(context, Subject::Profile(user), &[], decide).await
+    }
+
+    /// How somebody shows themselves, by the log.
+    pub(crate) async fn shown(&self, user: UserId) -> Result<(ProfileDetails, Option<Image>), LogError> {
+        let (account, profile): (Profile, Profile) =
+            (self.look_at(Subject::Account(user)).await?, self.look_at(Subject::Profile(user)).await?);
+        let edited = profile.details != ProfileDetails::default();
+        Ok((if edited { profile.details } else { account.details }, profile.photo))
+    }
+
+    /// A repeated request is answered with the photo that the first one has stored.
+    pub(crate) async fn change_photo(
+        &self,
+        context: &Context,
+        user: UserId,
+        picture: Bytes,
+    ) -> Result<(MediaId, Done), Problem> {
+        if let Some(before) = self.photo_before(context, user).await? {
+            return Ok(before);
+        }
+        let photo = self.store_picture(context, picture, ImageVariant::OF_PHOTO).await?.image;
+        let decide = |profile: &Profile| change_photo(profile, user, photo);
+        let done = self.execute(context, Subject::Profile(user), &[Subject::Account(user)], decide).await?;
+        match done.changed {
+            true => Ok((photo.media, done)),
+            // The same request was faster on another way.
+            false => Ok(self.photo_before(context, user).await?.unwrap_or((photo.media, done))),
+        }
+    }
+
+    async fn photo_before(
+        &self,
+        context: &Context,
+        user: UserId,
+    ) -> Result<Option<(MediaId, Done)>, Failure<ProfileRejected>> {
+        let before = self.event_before(context, Subject::Profile(user)).await?;
+        Ok(before.and_then(|(event, done)| match event {
+            Event::Profile(ProfileEvent::PhotoChanged(event)) => Some((event.photo.media, done)),
+            _ => None,
+        }))
+    }
 }
 
 /// Remove my photo
@@ -209,8 +260,7 @@ async fn delete_photo(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let user = UserId::new(session.user);
-    let decide = |profile: &Profile| Ok::<_, ProfileRejected>(remove_photo(profile, user));
-    let done = commands.execute(&context.by(user), Subject::Profile(user), &[], decide).await?;
+    let done = commands.remove_photo(&context.by(user), user).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 

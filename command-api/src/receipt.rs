@@ -90,6 +90,9 @@ impl<S: Sync> FromRequestParts<S> for Prefer {
 }
 
 impl Prefer {
+    /// What clients prefer who do not know the header.
+    pub(crate) const TO_WAIT: Self = Self { respond_async: false };
+
     /// Preferences that are not known, or cannot be read, are none.
     fn of(headers: &HeaderMap) -> Self {
         let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());

@@ -7,7 +7,9 @@ use service::problem::{FieldProblem, Problem};
 
 use crate::accounts::LinkRejected;
 use crate::claims::ClaimRejected;
+use crate::collections::CollectionRejected;
 use crate::comments::CommentRejected;
+use crate::departures::DepartureRejected;
 use crate::emails::EmailRejected;
 use crate::execute::Failure;
 use crate::follows::FollowRejected;
@@ -17,7 +19,9 @@ use crate::passwords::{PasswordRejected, PasswordsBusy};
 use crate::posts::PostRejected;
 use crate::profiles::ProfileRejected;
 use crate::roles::RoleRejected;
+use crate::saves::SaveRejected;
 use crate::sessions::SessionRejected;
+use crate::stories::StoryRejected;
 
 pub(crate) fn log_problem(error: LogError) -> Problem {
     match error {
@@ -107,6 +111,15 @@ impl From<RoleRejected> for Problem {
     }
 }
 
+impl From<DepartureRejected> for Problem {
+    fn from(rejected: DepartureRejected) -> Self {
+        match rejected {
+            DepartureRejected::NoAccount => no_account(),
+            DepartureRejected::Suspended => Self::forbidden("This account is suspended"),
+        }
+    }
+}
+
 impl From<SessionRejected> for Problem {
     fn from(rejected: SessionRejected) -> Self {
         match rejected {
@@ -169,6 +182,36 @@ impl From<FollowRejected> for Problem {
     }
 }
 
+impl From<StoryRejected> for Problem {
+    fn from(rejected: StoryRejected) -> Self {
+        match rejected {
+            StoryRejected::NotFound => Self::not_found("There is no such story"),
+            StoryRejected::NotYours => Self::forbidden("This story is somebody else's"),
+        }
+    }
+}
+
+impl From<SaveRejected> for Problem {
+    fn from(rejected: SaveRejected) -> Self {
+        match rejected {
+            SaveRejected::NoPost => no_post(),
+            SaveRejected::NoCollection => no_collection(),
+        }
+    }
+}
+
+impl From<CollectionRejected> for Problem {
+    fn from(rejected: CollectionRejected) -> Self {
+        match rejected {
+            CollectionRejected::NotFound => no_collection(),
+            CollectionRejected::TooMany => Self::conflict(
+                "too-many-collections",
+                format!("You have {} collections: delete one first", crate::collections::COLLECTIONS_LIMIT),
+            ),
+        }
+    }
+}
+
 impl From<ImageRejected> for Problem {
     fn from(rejected: ImageRejected) -> Self {
         match &rejected {
@@ -186,6 +229,7 @@ impl From<ImageRejected> for Problem {
                 ),
             ),
             ImageRejected::Busy => return Self::unavailable("Room for another image", rejected),
+            ImageRejected::NoPlaceholder(_) => return Self::internal(rejected),
         }
         .because(rejected)
     }
@@ -193,6 +237,11 @@ impl From<ImageRejected> for Problem {
 
 fn no_post() -> Problem {
     Problem::not_found("There is no such post")
+}
+
+/// Also somebody else's, of which nobody is told that it is there.
+fn no_collection() -> Problem {
+    Problem::not_found("There is no such collection")
 }
 
 fn no_user() -> Problem {

@@ -60,13 +60,15 @@ impl Authority {
     }
 }
 
-fn grant(account: &Account, by: &Authority, user: UserId, role: Role) -> Result<Option<Event>, RoleRejected> {
+fn may_grant(account: &Account, by: &Authority) -> Result<(), RoleRejected> {
     if !by.has(Role::Admin) {
         return Err(RoleRejected::NotAllowed);
     }
-    if !account.exists() {
-        return Err(RoleRejected::NoUser);
-    }
+    if account.exists() { Ok(()) } else { Err(RoleRejected::NoUser) }
+}
+
+fn grant(account: &Account, by: &Authority, user: UserId, role: Role) -> Result<Option<Event>, RoleRejected> {
+    may_grant(account, by)?;
     Ok((!account.roles.contains(&role)).then(|| RoleGranted { user, role }.into()))
 }
 
@@ -76,12 +78,7 @@ fn revoke(
     user: UserId,
     role: Role,
 ) -> Result<Option<Event>, RoleRejected> {
-    if !by.has(Role::Admin) {
-        return Err(RoleRejected::NotAllowed);
-    }
-    if !account.exists() {
-        return Err(RoleRejected::NoUser);
-    }
+    may_grant(account, by)?;
     if by.is(user) {
         return Err(RoleRejected::Oneself);
     }
@@ -122,25 +119,18 @@ impl Commands {
         Ok(Authority::Person { user, roles: account.roles })
     }
 
-    pub(crate) async fn grant_role(
+    async fn set_role(
         &self,
         context: &Context,
         by: &Authority,
         user: UserId,
         role: Role,
+        granted: bool,
     ) -> Result<Done, Problem> {
-        let decide = |account: &Account| grant(account, by, user, role);
-        Ok(self.execute(context, Subject::Account(user), &[], decide).await?)
-    }
-
-    pub(crate) async fn revoke_role(
-        &self,
-        context: &Context,
-        by: &Authority,
-        user: UserId,
-        role: Role,
-    ) -> Result<Done, Problem> {
-        let decide = |account: &Account| revoke(account, by, user, role);
+        let decide = |account: &Account| match granted {
+            true => grant(account, by, user, role),
+            false => revoke(account, by, user, role),
+        };
         Ok(self.execute(context, Subject::Account(user), &[], decide).await?)
     }
 
@@ -156,12 +146,8 @@ impl Commands {
         granted: bool,
     ) -> Result<Option<bool>, Problem> {
         let Some((user, _)) = self.owner_of(login).await? else { return Ok(None) };
-        let context = Context::of_operator(self.clock.now());
-        let done = if granted {
-            self.grant_role(&context, &Authority::Operator, user, role).await?
-        } else {
-            self.revoke_role(&context, &Authority::Operator, user, role).await?
-        };
+        let context = Context::unasked(self.clock.now());
+        let done = self.set_role(&context, &Authority::Operator, user, role, granted).await?;
         Ok(Some(done.changed))
     }
 }
@@ -195,7 +181,7 @@ async fn put_role(
 ) -> Result<Response, Problem> {
     let actor = UserId::new(session.user);
     let by = commands.authority(actor).await?;
-    let done = commands.grant_role(&context.by(actor), &by, user, role).await?;
+    let done = commands.set_role(&context.by(actor), &by, user, role, true).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 
@@ -220,7 +206,7 @@ async fn delete_role(
 ) -> Result<Response, Problem> {
     let actor = UserId::new(session.user);
     let by = commands.authority(actor).await?;
-    let done = commands.revoke_role(&context.by(actor), &by, user, role).await?;
+    let done = commands.set_role(&context.by(actor), &by, user, role, false).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 

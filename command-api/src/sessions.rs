@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, SubsecRound, Utc};
 use events::{
-    Client, Event, EventLog, Freshness, Personal, Position, Recorded, SessionEndReason, SessionEnded,
-    SessionEvent, SessionId, SessionSeen, SessionStarted, SessionsEnded, Subject, UserId,
+    AccountEvent, Client, Event, EventLog, Freshness, Personal, Position, Recorded, SessionEndReason,
+    SessionEnded, SessionEvent, SessionId, SessionSeen, SessionStarted, SessionsEnded, Subject, UserId,
 };
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -130,7 +130,7 @@ impl Commands {
         if let Some(before) = before.filter(|before| before.session.simple().to_string() != signed_in.session)
         {
             let (user, id) = (UserId::new(before.user), SessionId::new(before.session));
-            let context = Context::of_operator(self.clock.now()).by(user);
+            let context = Context::unasked(self.clock.now()).by(user);
             if let Err(problem) = self.end_session(&context, user, id, SessionEndReason::LoggedOut).await {
                 tracing::debug!(%problem, "a session that a browser has lost goes on until it expires");
             }
@@ -168,17 +168,35 @@ impl Commands {
         login: &str,
         password: String,
         note: ClientNote,
-    ) -> Result<(SignedIn, Done), Problem> {
+    ) -> Result<(SignedIn, Vec<Done>), Problem> {
         let owner = self.owner_of(login).await?;
+        self.log_in_as(context, owner, password, note).await
+    }
+
+    /// Lets somebody in who knows the password; an account that its owner had put to rest is active again.
+    pub(crate) async fn log_in_as(
+        &self,
+        context: &Context,
+        owner: Option<(UserId, Account)>,
+        password: String,
+        note: ClientNote,
+    ) -> Result<(SignedIn, Vec<Done>), Problem> {
         let hashed = owner.as_ref().and_then(|(_, account)| account.password_hash.clone());
         // Checked also where there is no account, so that the time it takes tells nothing.
         let matches = self.passwords.matches(password.clone(), hashed.clone()).await?;
         let_in(owner.as_ref().map(|(_, account)| account), matches)?;
-        let (user, _) = owner.ok_or(SessionRejected::WrongLogin)?;
+        let (user, account) = owner.ok_or(SessionRejected::WrongLogin)?;
+        let context = context.clone().by(user);
         if let Some(hashed) = hashed.filter(|hashed| Passwords::is_weak(hashed)) {
-            self.strengthen(&context.clone().by(user), user, &hashed, password).await;
+            self.strengthen(&context, user, &hashed, password).await;
         }
-        self.start_session(&context.clone().by(user), user, note).await
+        let mut all_done = Vec::new();
+        if account.standing == Standing::Deactivated {
+            all_done.push(self.reactivate(&context, user).await?);
+        }
+        let (signed_in, done) = self.start_session(&context, user, note).await?;
+        all_done.push(done);
+        Ok((signed_in, all_done))
     }
 
     /// Ends all sessions of somebody but one.
@@ -200,7 +218,7 @@ impl Commands {
     pub(crate) async fn keep_notes_of_use(&self, mut notes: mpsc::Receiver<UsedSession>) {
         while let Some(UsedSession { user, session }) = notes.recv().await {
             let (user, session) = (UserId::new(user), SessionId::new(session));
-            let context = Context::of_operator(self.clock.now()).by(user);
+            let context = Context::unasked(self.clock.now()).by(user);
             let decide = |run: &Run| Ok::<_, std::convert::Infallible>(see(*run, user, session));
             if let Err(failure) = self.execute(&context, Subject::Session(user, session), &[], decide).await {
                 tracing::debug!(?failure, "that a session is in use is noted another time");
@@ -208,7 +226,7 @@ impl Commands {
         }
     }
 
-    async fn end_session(
+    pub(crate) async fn end_session(
         &self,
         context: &Context,
         user: UserId,
@@ -236,6 +254,12 @@ impl LogSessions {
     }
 }
 
+/// Which sessions an event on the account ends, if any.
+pub(crate) fn sweep(event: &AccountEvent, position: Position) -> Option<Sweep> {
+    let kept = event.ends_sessions_but()?;
+    Some(Sweep { position: position.0, kept: kept.map(SessionId::uuid) })
+}
+
 #[async_trait]
 impl SessionLookup for LogSessions {
     async fn running(&self, user: Uuid, session: Uuid) -> Result<Option<Running>, Problem> {
@@ -250,10 +274,7 @@ impl SessionLookup for LogSessions {
         for stored in self.log.read(Subject::Account(user), Position::START).await.map_err(log_problem)? {
             let Recorded { position, event, .. } = Recorded::sealed(stored).map_err(log_problem)?;
             let Event::Account(event) = event else { continue };
-            let sweep = event
-                .ends_sessions_but()
-                .map(|kept| Sweep { position: position.0, kept: kept.map(SessionId::uuid) });
-            if sweep.is_some_and(|sweep| sweep.ends(session.uuid(), began)) {
+            if sweep(&event, position).is_some_and(|sweep| sweep.ends(session.uuid(), began)) {
                 return Ok(None);
             }
         }
@@ -278,8 +299,8 @@ pub(crate) struct SignedIn {
     /// Id of the session.
     session: String,
     /// To be sent with every request: `Authorization: Bearer <token>`.
-    token: String,
-    expires: DateTime<Utc>,
+    pub(crate) token: String,
+    pub(crate) expires: DateTime<Utc>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -310,8 +331,8 @@ async fn post_session(
     commands.limits.check(Attempt::LogIn { account: &login, from })?;
     let context = context.saying([login.as_bytes(), password.as_bytes()]);
     let note = ClientNote::of(&headers, from);
-    let (signed_in, done) = commands.log_in(&context, &login, password, note).await?;
-    commands.signed_in(prefer, &headers, signed_in, &[done]).await
+    let (signed_in, all_done) = commands.log_in(&context, &login, password, note).await?;
+    commands.signed_in(prefer, &headers, signed_in, &all_done).await
 }
 
 /// Log out

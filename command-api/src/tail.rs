@@ -3,14 +3,14 @@
 
 use std::sync::{Arc, PoisonError};
 
-use events::{AccountEvent, Event, Filter, Kind, LogError, Position, Recorded, SessionEvent, SessionId};
+use events::{AccountEvent, Event, Filter, Kind, LogError, Position, Recorded, SessionEvent};
 use service::health::{Check, check};
-use service::sessions::Sweep;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 
 use crate::Commands;
 use crate::histories;
+use crate::sessions::sweep;
 
 /// Events taken at once.
 const BATCH: usize = 500;
@@ -85,8 +85,7 @@ impl Commands {
         match &recorded.event {
             Event::Session(SessionEvent::SessionEnded(event)) => self.authenticator.end(event.session.uuid()),
             Event::Account(event) => {
-                if let Some(kept) = event.ends_sessions_but() {
-                    let sweep = Sweep { position: recorded.position.0, kept: kept.map(SessionId::uuid) };
+                if let Some(sweep) = sweep(event, recorded.position) {
                     self.authenticator.end_all(event.user().uuid(), sweep);
                 }
                 if let AccountEvent::Erased(event) = event {

@@ -10,6 +10,7 @@ pub(crate) const BIO_LIMIT: usize = 500;
 pub(crate) const CAPTION_LIMIT: usize = 2200;
 pub(crate) const ALT_LIMIT: usize = 500;
 pub(crate) const COMMENT_LIMIT: usize = 1000;
+pub(crate) const COLLECTION_LIMIT: usize = 100;
 pub(crate) const PASSWORD: std::ops::RangeInclusive<usize> = 8..=128;
 /// Longest address that mail can be sent to (RFC 5321), and its part before the `@`.
 const EMAIL_LIMIT: usize = 254;
@@ -61,6 +62,11 @@ pub(crate) fn line(text: &str, limit: usize) -> Checked {
     free(text, limit)
 }
 
+/// One line, not empty.
+pub(crate) fn required_line(text: &str, limit: usize) -> Checked {
+    line(text, limit).and_then(not_empty)
+}
+
 /// Several lines.
 pub(crate) fn free(text: &str, limit: usize) -> Checked {
     let text = text.trim();
@@ -75,8 +81,11 @@ pub(crate) fn free(text: &str, limit: usize) -> Checked {
 
 /// Several lines, not empty.
 pub(crate) fn required(text: &str, limit: usize) -> Checked {
-    free(text, limit)
-        .and_then(|text| if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text) })
+    free(text, limit).and_then(not_empty)
+}
+
+fn not_empty(text: String) -> Checked {
+    if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text) }
 }
 
 /// Control characters but for line ends and tabs, and those that turn the direction of what follows. Joiners stay:

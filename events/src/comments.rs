@@ -8,7 +8,7 @@ event_enum! {
     /// `comment.<post>.<comment>`: words under a post.
     CommentEvent in Comment {
         Commented = "comment.commented.v2",
-        CommentDeleted = "comment.deleted.v1",
+        CommentDeleted = "comment.deleted.v2",
     }
 }
 
@@ -33,6 +33,9 @@ pub struct CommentDeleted {
     pub comment: CommentId,
     pub author: UserId,
     pub post_author: UserId,
+    /// Who wrote the comment that this one answered; not told before version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to_author: Option<UserId>,
 }
 
 impl CommentEvent {

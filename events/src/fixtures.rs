@@ -132,7 +132,7 @@ fn samples() -> Vec<Event> {
             text: text("Lovely"),
         }
         .into(),
-        CommentDeleted { post, comment, author: bob, post_author: ann }.into(),
+        CommentDeleted { post, comment, author: bob, post_author: ann, reply_to_author: Some(ann) }.into(),
         PostLiked { post, user: bob, post_author: ann }.into(),
         PostUnliked { post, user: bob, post_author: ann }.into(),
         Followed { follower: bob, followee: ann }.into(),
@@ -153,7 +153,7 @@ fn samples() -> Vec<Event> {
         StoryExpired { author: ann, story }.into(),
         StoryViewed { story, viewer: bob, author: ann }.into(),
         NotificationsRead { user: ann, up_to: Position(7) }.into(),
-        PostSaved { user: bob, post, collection: Some(collection) }.into(),
+        PostSaved { user: bob, post, post_author: ann, collection: Some(collection) }.into(),
         PostUnsaved { user: bob, post }.into(),
         CollectionCreated { user: bob, collection, name: text("Lakes") }.into(),
         CollectionRenamed { user: bob, collection, name: text("Mountains") }.into(),

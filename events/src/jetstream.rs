@@ -2,9 +2,9 @@
 //! types stay in here.
 
 mod follow;
-mod heard;
 mod log;
 mod message;
+mod news;
 mod vault;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -17,6 +17,7 @@ mod open;
 mod outside_input;
 mod personal;
 mod progress;
+mod recent;
 mod sealed_log;
 mod subject;
 mod upcast;

@@ -13,7 +13,8 @@ event_enum! {
 }
 
 event_enum! {
-    /// `collection.<user>.<collection>`: where somebody keeps saved posts together.
+    /// `collection.<user>`: the collections in which somebody keeps saved posts together. One subject for all of them,
+    /// since how many there may be is decided over all.
     CollectionEvent in Collection {
         CollectionCreated = "collection.created.v1",
         CollectionRenamed = "collection.renamed.v1",
@@ -25,6 +26,7 @@ event_enum! {
 pub struct PostSaved {
     pub user: UserId,
     pub post: PostId,
+    pub post_author: UserId,
     /// None: saved, but in no collection.
     pub collection: Option<CollectionId>,
 }
@@ -74,9 +76,9 @@ impl SaveEvent {
 impl CollectionEvent {
     pub const fn subject(&self) -> Subject {
         match self {
-            Self::CollectionCreated(event) => Subject::Collection(event.user, event.collection),
-            Self::CollectionRenamed(event) => Subject::Collection(event.user, event.collection),
-            Self::CollectionDeleted(event) => Subject::Collection(event.user, event.collection),
+            Self::CollectionCreated(event) => Subject::Collection(event.user),
+            Self::CollectionRenamed(event) => Subject::Collection(event.user),
+            Self::CollectionDeleted(event) => Subject::Collection(event.user),
         }
     }
 

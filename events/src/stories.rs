@@ -1,3 +1,4 @@
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::event::event_enum;
@@ -19,6 +20,9 @@ event_enum! {
         StoryViewed = "storyview.viewed.v1",
     }
 }
+
+/// How long a story is shown, from the time of the event that published it. Then its [`StoryExpired`] is due.
+pub const STORY_LIFETIME: TimeDelta = TimeDelta::hours(24);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoryPublished {

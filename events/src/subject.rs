@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::{ClaimHash, CollectionId, CommentId, EventId, MailTemplate, PostId, SessionId, StoryId, UserId};
+use crate::{ClaimHash, CommentId, EventId, MailTemplate, PostId, SessionId, StoryId, UserId};
 
 /// What an event is about, and the unit of consistency: writers of one subject take turns, writers of different
 /// subjects never wait for each other. Its text form is one NATS subject: tokens parted by dots, nothing personal.
@@ -35,8 +35,8 @@ pub enum Subject {
     Notifications(UserId),
     /// `save.<user>.<post>`
     Save(UserId, PostId),
-    /// `collection.<user>.<collection>`
-    Collection(UserId, CollectionId),
+    /// `collection.<user>`: all collections of somebody
+    Collection(UserId),
     /// `mail.<event>.<template>`: the mail that an event leads to
     Mail(EventId, MailTemplate),
     /// `mailbox.<keyed hash>`: whether an address takes mail
@@ -140,9 +140,10 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.kind();
         match self {
-            Self::Account(user) | Self::Profile(user) | Self::Notifications(user) => {
-                write!(f, "{kind}.{user}")
-            }
+            Self::Account(user)
+            | Self::Profile(user)
+            | Self::Notifications(user)
+            | Self::Collection(user) => write!(f, "{kind}.{user}"),
             Self::Username(hash) | Self::Email(hash) | Self::Mailbox(hash) => write!(f, "{kind}.{hash}"),
             Self::Session(user, session) => write!(f, "{kind}.{user}.{session}"),
             Self::Post(post) => write!(f, "{kind}.{post}"),
@@ -152,7 +153,6 @@ impl fmt::Display for Subject {
             Self::Story(user, story) => write!(f, "{kind}.{user}.{story}"),
             Self::StoryView(story, viewer) => write!(f, "{kind}.{story}.{viewer}"),
             Self::Save(user, post) => write!(f, "{kind}.{user}.{post}"),
-            Self::Collection(user, collection) => write!(f, "{kind}.{user}.{collection}"),
             Self::Mail(event, template) => write!(f, "{kind}.{event}.{template}"),
         }
     }
@@ -184,7 +184,7 @@ impl FromStr for Subject {
             Kind::StoryView => two(&mut tokens).map(|(story, viewer)| Self::StoryView(story, viewer)),
             Kind::Notifications => token(&mut tokens).map(Self::Notifications),
             Kind::Save => two(&mut tokens).map(|(user, post)| Self::Save(user, post)),
-            Kind::Collection => two(&mut tokens).map(|(user, collection)| Self::Collection(user, collection)),
+            Kind::Collection => token(&mut tokens).map(Self::Collection),
             Kind::Mail => two(&mut tokens).map(|(event, template)| Self::Mail(event, template)),
             Kind::Mailbox => token(&mut tokens).map(Self::Mailbox),
         };
@@ -228,7 +228,7 @@ mod tests {
             Subject::StoryView(StoryId::new(id(10)), other),
             Subject::Notifications(user),
             Subject::Save(user, post),
-            Subject::Collection(user, CollectionId::new(id(11))),
+            Subject::Collection(user),
             Subject::Mail(EventId::new(id(6)), MailTemplate::Welcome),
             Subject::Mailbox(ClaimHash([9; 16])),
         ];

@@ -49,6 +49,8 @@ const STEPS: &[Step] = &[
     // Before there were placeholders in what is sealed, and the author of the comment that a reply answers.
     Step { from: "post.published.v1", to: "post.published.v2", body: |old| old },
     Step { from: "comment.commented.v1", to: "comment.commented.v2", body: |old| old },
+    // Before a deletion said whom the comment had answered, who was told of it.
+    Step { from: "comment.deleted.v1", to: "comment.deleted.v2", body: |old| old },
 ];
 
 /// The body with fields that it did not have.

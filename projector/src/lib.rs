@@ -16,30 +16,21 @@ mod status;
 pub use runner::{Projector, run};
 pub use status::{ProjectionState, Statuses};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use events::{Kind, Recorded};
-use views::{StoreError, ViewStore, Writes};
+use views::{StoreError, View, ViewStore, Writes};
 
-/// The beginning of a batch: what its projection must see of its own view.
-pub async fn begin<'a>(
-    projection: &dyn Projection,
-    store: &dyn ViewStore,
-    events: impl Iterator<Item = &'a Recorded>,
-) -> Result<Writes, StoreError> {
-    let keys: BTreeSet<String> = events.flat_map(|recorded| projection.looks_at(recorded)).collect();
-    let view = views::ALL.iter().find(|view| view.name == projection.name());
-    let Some(view) = view.filter(|_| !keys.is_empty()) else { return Ok(Writes::default()) };
-    let keys: Vec<String> = keys.into_iter().collect();
-    let found = store.get_many(view, &keys).await?;
-    Writes::having_seen(view, keys.into_iter().zip(found))
-}
-
-/// Builds the view of its name. It can always be rebuilt, so it looks at nothing but the events, and at documents that
-/// it has made of events before: no clock, no other view.
+/// Builds the view of its name, or several that must agree. It can always be rebuilt, so it looks at nothing but the events
+/// and its own documents: no clock, no other view.
 pub trait Projection: Send + Sync + 'static {
     /// The view's name, and the checkpoint's.
     fn name(&self) -> &'static str;
+
+    /// The names of the views that it writes, and nobody else.
+    fn views(&self) -> Vec<&'static str> {
+        vec![self.name()]
+    }
 
     /// The kinds of events it takes.
     fn kinds(&self) -> &'static [Kind];
@@ -47,8 +38,9 @@ pub trait Projection: Send + Sync + 'static {
     /// What to do with an event that cannot be taken in.
     fn on_failure(&self) -> OnFailure;
 
-    /// The keys of documents of its own view that it must see to take in an event; nearly none needs any.
-    fn looks_at(&self, _recorded: &Recorded) -> Vec<String> {
+    /// The documents of its own views that it must see to project an event; nearly none needs any. What it finds is what
+    /// its own commits have left: a worker that has been fenced off may see less, but cannot commit.
+    fn looks_at(&self, _: &Recorded) -> Vec<(&'static View, String)> {
         Vec::new()
     }
 
@@ -57,6 +49,28 @@ pub trait Projection: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Corrupt`] for a document that cannot be written.
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError>;
+}
+
+/// Writes that have seen what a projection looks at to project these events.
+///
+/// # Errors
+/// If the store does not answer, or holds what cannot be read.
+pub async fn seeing<'a>(
+    projection: &dyn Projection,
+    store: &dyn ViewStore,
+    events: impl Iterator<Item = &'a Recorded>,
+) -> Result<Writes, StoreError> {
+    let mut keys: BTreeMap<&'static str, (&'static View, BTreeSet<String>)> = BTreeMap::new();
+    for (view, key) in events.flat_map(|recorded| projection.looks_at(recorded)) {
+        keys.entry(view.name).or_insert_with(|| (view, BTreeSet::new())).1.insert(key);
+    }
+    let mut writes = Writes::default();
+    for (view, keys) in keys.into_values() {
+        let keys: Vec<String> = keys.into_iter().collect();
+        let found = store.get_many(view, &keys).await?;
+        keys.into_iter().zip(found).try_for_each(|(key, found)| writes.see(view, key, found))?;
+    }
+    Ok(writes)
 }
 
 /// What becomes of a projection when an event cannot be taken in, attempt after attempt.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Parser;
 use events::{MasterKeys, ProgressBoard};
-use projector::reactions::{mailboxes, mails};
+use projector::reactions::{mailboxes, mails, media, stories};
 use projector::{Projector, mail, projections};
 use service::config::{
-    HttpSettings, LogSettings, MailSettings, PlaceSettings, Problems, Secret, TelemetrySettings,
-    ViewSettings, from_arguments,
+    FeedSettings, HttpSettings, LogSettings, MailSettings, MediaSettings, PlaceSettings, Problems, Secret,
+    TelemetrySettings, ViewSettings, from_arguments,
 };
 use service::health::{self, check};
 use service::shutdown::Tasks;
@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Builds the views of Chorus from its log, and sends its mail; listens only to tell how it is doing
+/// Builds the views of Chorus from its log, sends its mail, cleans up its media; listens only to tell how it is doing
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Settings {
@@ -32,6 +32,10 @@ struct Settings {
     log: LogSettings,
     #[command(flatten)]
     views: ViewSettings,
+    #[command(flatten)]
+    feeds: FeedSettings,
+    #[command(flatten)]
+    media: MediaSettings,
     #[command(flatten)]
     mail: MailSettings,
     #[command(flatten)]
@@ -51,6 +55,7 @@ async fn main() -> Result<()> {
     let mut problems = Problems::default();
     settings.http.check(&settings.place, &mut problems);
     settings.mail.check(&settings.place, &mut problems);
+    let media_url = settings.media.url(&settings.place);
     let mail_url = settings.mail.url(&settings.place);
     let way = mail::Way::parse(&mail_url, settings.mail.from());
     let way = way.map_err(|problem| problems.add(format!("CHORUS_MAIL: {problem}"))).ok();
@@ -74,32 +79,49 @@ async fn main() -> Result<()> {
         .await
         .context("opening the view store")?;
     let mail = way.open().await.context("opening the way for mail")?;
+    let pictures = service::media::open(&media_url)
+        .await
+        .map_err(anyhow::Error::msg)
+        .context("opening the media store")?;
     let (board, keep_board) = ProgressBoard::follow(&**log.raw());
     tasks.spawn_until_stopping("progress board", keep_board);
     let projector = Projector { log: log.clone(), store: Arc::clone(&store) };
-    let statuses = projector::run(&projector, projections::all(), &tasks);
+    let statuses = projector::run(&projector, projections::all(&settings.feeds), &tasks);
     if let Some(queue) = mail.feedback {
         mailboxes::run(log.clone(), clock::system(), queue, &tasks);
     }
+    let parts = stories::Parts { log: log.clone(), store: Arc::clone(&store), clock: clock::system() };
+    let ending_stories = stories::run(parts, &tasks);
+    let cleaning = media::run(
+        media::Parts {
+            log: Arc::clone(log.raw()),
+            store: Arc::clone(&store),
+            media: pictures,
+            clock: clock::system(),
+        },
+        &tasks,
+    );
     let (mailer, clock) = (mail.mailer, clock::system());
-    let urls = mails::AppUrls::of(&settings.mail, &settings.http.public_url());
+    let urls = mails::AppUrls::of(&settings.mail, &settings.http.apps, &settings.http.public_url());
     let mailing = mails::run(mails::Parts { log, store, board, mailer, clock, urls }, &tasks);
 
     let checks = vec![
         ("projections", check(move || std::future::ready(statuses.ready()))),
         ("mails", check(move || std::future::ready(mailing.ready()))),
+        ("stories", check(move || std::future::ready(ending_stories.ready()))),
+        ("media", check(move || std::future::ready(cleaning.ready()))),
     ];
     let address = listener.local_addr()?;
-    let (log, views, mail) =
-        (without_password(&log_url), without_password(&views_url), without_password(&mail_url));
+    let [log, views, media, mail] =
+        [&log_url, &views_url, &media_url, &mail_url].map(|url| without_password(url));
     let scheme = settings.http.scheme();
     writeln!(
         std::io::stdout(),
-        "projector is running; it tells how at {scheme}://{address}/readyz\n  log    {log}\n  views  {views}\n  mail   {mail}"
+        "projector is running; it tells how at {scheme}://{address}/readyz\n  log    {log}\n  views  {views}\n  media  {media}\n  mail   {mail}"
     )?;
     http::run(
         listener,
-        http::finish(health::routes(checks, metrics), &settings.http),
+        http::finish(health::routes(checks, metrics), &settings.http, None),
         &settings.http,
         &tasks,
     )

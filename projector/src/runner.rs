@@ -13,10 +13,13 @@ use tokio::time::Instant;
 use views::{Parked, StoreError, ViewStore, Writes};
 
 use crate::checkpoint::{Checkpoint, NotMoved, Pause};
-use crate::{OnFailure, Projection, ProjectionState, Statuses};
+use crate::{OnFailure, Projection, ProjectionState, Statuses, seeing};
 
 /// Events committed together at most.
 const BATCH: usize = 500;
+/// Once so many documents are written for some events of a batch by fan-outs and the like, these are committed before
+/// the rest, so that no transaction grows beyond this and what a single event writes.
+const COMMIT_WEIGHT: usize = 10_000;
 /// Attempts at an event that the store refuses, before it counts as one that cannot be taken in.
 const ATTEMPTS: u32 = 3;
 /// How often a projection says how far it has come, also when nothing happens: news may be lost.
@@ -222,10 +225,21 @@ impl Runner {
             Event::Read(recorded) => Some(recorded.envelope.time),
             Event::Unreadable(_) => None,
         });
-        match self.try_commit(&events, expected, checkpoint).await {
-            Ok(()) => {}
-            Err(Refused::Fenced) => return Err(End::Fenced),
-            Err(Refused::Event(_)) => self.commit_one_by_one(events, expected, checkpoint).await?,
+        let mut expected = expected;
+        let mut rest = events;
+        loop {
+            match self.try_commit(&rest, expected, checkpoint).await {
+                Ok(taken) if taken == rest.len() => break,
+                Ok(taken) => {
+                    let last = rest.drain(..taken).next_back();
+                    expected = last.map_or(expected, |event| event.position().0);
+                }
+                Err(Refused::Fenced) => return Err(End::Fenced),
+                Err(Refused::Event(_)) => {
+                    self.commit_one_by_one(rest, expected, checkpoint).await?;
+                    break;
+                }
+            }
         }
         let name = self.projection.name();
         if let Some(newest) = newest {
@@ -250,7 +264,7 @@ impl Runner {
             let mut event = event;
             loop {
                 match self.try_commit(std::slice::from_ref(&event), expected, checkpoint).await {
-                    Ok(()) => break,
+                    Ok(_) => break,
                     Err(Refused::Fenced) => return Err(End::Fenced),
                     Err(Refused::Event(_)) if attempt + 1 < ATTEMPTS => attempt += 1,
                     Err(Refused::Event(error)) => {
@@ -274,11 +288,17 @@ impl Runner {
         Ok(())
     }
 
-    /// Commits events as one transaction, waiting out an outage of the store.
-    async fn try_commit(&self, events: &[Event], expected: u64, checkpoint: u64) -> Result<(), Refused> {
-        let mut writes = self.begin(events).await?;
+    /// Commits events as one transaction, waiting out an outage of the store: all of them, or the first of them if they
+    /// write too much together. Answers how many.
+    async fn try_commit(&self, events: &[Event], expected: u64, checkpoint: u64) -> Result<usize, Refused> {
+        let mut writes = self.see(events).await?;
         let mut parked = Vec::new();
+        let mut taken = 0;
         for event in events {
+            if writes.weight() >= COMMIT_WEIGHT {
+                break;
+            }
+            taken += 1;
             match event {
                 Event::Read(recorded) => {
                     let projected = self.projection.project(recorded, &mut writes);
@@ -299,29 +319,29 @@ impl Runner {
             }
         }
         let writes = Arc::new(writes.into_list());
-        match self.checkpoint().commit(&writes, &parked, expected, checkpoint).await {
-            Ok(()) => Ok(()),
+        // Up to the last one taken; behind the last of all the log may hold more that is not for this projection.
+        let reached = if taken < events.len() { events[taken - 1].position().0 } else { checkpoint };
+        match self.checkpoint().commit(&writes, &parked, expected, reached).await {
+            Ok(()) => Ok(taken),
             Err(NotMoved::Fenced) => Err(Refused::Fenced),
             Err(NotMoved::Corrupt(error)) => Err(Refused::Event(with_causes(&error))),
         }
     }
 
-    /// Sees what the projection must see, waiting out an outage of the store. If another worker has changed it since, the
-    /// commit is fenced off.
-    async fn begin(&self, events: &[Event]) -> Result<Writes, Refused> {
-        let read = || {
-            events.iter().filter_map(|event| match event {
-                Event::Read(recorded) => Some(recorded),
-                Event::Unreadable(_) => None,
-            })
-        };
+    /// Writes that have seen what the projection looks at, waiting out an outage of the store.
+    async fn see(&self, events: &[Event]) -> Result<Writes, Refused> {
         let mut pause = Pause::default();
         loop {
-            match crate::begin(&*self.projection, &*self.projector.store, read()).await {
+            let read = events.iter().filter_map(|event| match event {
+                Event::Read(recorded) => Some(recorded),
+                Event::Unreadable(_) => None,
+            });
+            match seeing(&*self.projection, &*self.projector.store, read).await {
+                Ok(writes) => return Ok(writes),
                 Err(error @ StoreError::Unavailable(_)) => {
                     pause.wait_out(self.projection.name(), &error).await;
                 }
-                outcome => return outcome.map_err(|error| Refused::Event(with_causes(&error))),
+                Err(error @ StoreError::Corrupt(_)) => return Err(Refused::Event(with_causes(&error))),
             }
         }
     }

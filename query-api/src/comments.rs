@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::comments::{BY_POST, Comment, VIEW};
-use views::{Query, ViewStoreExt, profiles};
+use views::{Query, ViewStoreExt, posts, profiles};
 
 use crate::answer::{Conditions, QueryHeaders, answer};
 use crate::paging::{PageOf, PageParams, Paging};
@@ -46,7 +46,9 @@ async fn get_comments(
     paging: Paging,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
-    let caught_up = queries.catch_up(&conditions, &[VIEW.name, profiles::VIEW.name]).await;
+    let views = [VIEW.name, posts::VIEW.name, profiles::VIEW.name];
+    let caught_up = queries.catch_up(&conditions, &views).await;
+    queries.visible_post(post).await?;
     let query = Query::new(&VIEW, &BY_POST, vec![json!(post)], paging.limit).after(paging.after(&BY_POST)?);
     let found = queries.store.page_of::<Comment>(query).await.map_err(store_problem)?;
     let authors = queries.people(found.documents.iter().map(|comment| comment.author.clone())).await?;

@@ -93,14 +93,17 @@ impl Queries {
         Ok(paging.page(shown, found.next.as_ref(), index))
     }
 
-    /// The newest ids of one of somebody's lists: as many as they are counted, up to 5,000.
+    /// The newest ids of one of somebody's lists: as many as they are counted, up to 5,000. Whether that somebody is there is
+    /// for the caller to know.
     pub(crate) async fn newest_ids(&self, side: Side, user: &str) -> Result<Vec<String>, Problem> {
-        let query = side.query(user, IDS_LIMIT);
-        let (is_there, found) = futures::try_join!(self.has_circle(user), self.follows(query))?;
-        if !is_there {
-            return Ok(Vec::new());
-        }
+        let found = self.follows(side.query(user, IDS_LIMIT)).await?;
         Ok(found.documents.into_iter().map(|follow| side.other(follow)).collect())
+    }
+
+    async fn shown_ids(&self, side: Side, user: UserId) -> Result<UserIds, Problem> {
+        let user = user.to_string();
+        let (is_there, ids) = futures::try_join!(self.has_circle(&user), self.newest_ids(side, &user))?;
+        Ok(UserIds { ids: if is_there { ids } else { Vec::new() } })
     }
 }
 
@@ -150,8 +153,8 @@ async fn get_follower_ids(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &[VIEW.name]).await;
-    let ids = queries.newest_ids(Side::Followers, &user.to_string()).await?;
-    answer(&conditions, caught_up, &UserIds { ids })
+    let ids = queries.shown_ids(Side::Followers, user).await?;
+    answer(&conditions, caught_up, &ids)
 }
 
 /// The ids of those whom somebody follows, the newest first
@@ -166,6 +169,6 @@ async fn get_following_ids(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &[VIEW.name]).await;
-    let ids = queries.newest_ids(Side::Followings, &user.to_string()).await?;
-    answer(&conditions, caught_up, &UserIds { ids })
+    let ids = queries.shown_ids(Side::Followings, user).await?;
+    answer(&conditions, caught_up, &ids)
 }

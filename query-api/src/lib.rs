@@ -4,21 +4,28 @@
 
 mod accounts;
 mod answer;
+mod collections;
 mod comments;
+mod compat;
 mod discovery;
 mod documentation;
+mod feeds;
 mod follows;
 mod keys;
 mod likes;
 mod links;
 mod mails;
 mod media;
+mod notifications;
 mod paging;
 mod posts;
 mod profiles;
+mod saves;
 mod search;
 mod sessions;
+mod stories;
 mod tail;
+mod timelines;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -36,9 +43,11 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use views::{StoreError, ViewStore};
 
+use crate::likes::LikerLists;
 use crate::sessions::ViewSessions;
 
 pub use keys::RemoteKeys;
+pub use timelines::{Timeline, TimelinePage};
 
 /// Everything a query needs. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -54,6 +63,7 @@ pub struct Inner {
     sessions: Arc<ViewSessions>,
     authenticator: Arc<Authenticator>,
     clock: Arc<dyn Clock>,
+    liker_lists: LikerLists,
     /// What links and media URLs begin with.
     public_url: String,
 }
@@ -101,14 +111,34 @@ impl Queries {
             notes: notes_of_use,
         });
         let authenticator = Arc::new(authenticator);
-        Self(Arc::new(Inner { log, store, board, media, keys, sessions, authenticator, clock, public_url }))
+        let liker_lists = LikerLists::default();
+        Self(Arc::new(Inner {
+            log,
+            store,
+            board,
+            media,
+            keys,
+            sessions,
+            authenticator,
+            clock,
+            liker_lists,
+            public_url,
+        }))
+    }
+}
+
+impl Queries {
+    /// Tells who is logged in.
+    pub fn authenticator(&self) -> &Arc<Authenticator> {
+        &self.authenticator
     }
 }
 
 /// The routes of the read side, and what OpenAPI says of them.
 pub fn routes(queries: Queries) -> (Router, OpenApi) {
     let (router, api) = documented().split_for_parts();
-    (router.merge(documentation::routes()).merge(links::routes()).with_state(queries), api)
+    let router = router.merge(documentation::routes()).merge(links::routes()).merge(compat::routes());
+    (router.with_state(queries), api)
 }
 
 /// What OpenAPI says of the routes, without anything behind them.
@@ -123,9 +153,14 @@ fn documented() -> OpenApiRouter<Queries> {
         .merge(mails::routes())
         .merge(profiles::routes())
         .merge(posts::routes())
+        .merge(feeds::routes())
         .merge(likes::routes())
         .merge(comments::routes())
         .merge(follows::routes())
+        .merge(stories::routes())
+        .merge(notifications::routes())
+        .merge(saves::routes())
+        .merge(collections::routes())
         .merge(search::routes())
         .merge(discovery::routes())
         .merge(media::routes())

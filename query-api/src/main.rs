@@ -96,6 +96,7 @@ async fn main() -> Result<()> {
     queries.follow_log(&tasks).await.context("following the event log")?;
 
     let checks = vec![("views", queries.check_views()), ("media", queries.check_media())];
+    let authenticator = Arc::clone(queries.authenticator());
     let (routes, _) = query_api::routes(queries);
     let routes = routes.merge(health::routes(checks, metrics));
     let address = listener.local_addr()?;
@@ -105,6 +106,7 @@ async fn main() -> Result<()> {
         std::io::stdout(),
         "query-api is listening on {scheme}://{address}\n  log    {log}\n  views  {views}\n  media  {media}"
     )?;
-    http::run(listener, http::finish(routes, &settings.http), &settings.http, &tasks).await?;
+    http::run(listener, http::finish(routes, &settings.http, Some(authenticator)), &settings.http, &tasks)
+        .await?;
     Ok(())
 }

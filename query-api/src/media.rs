@@ -26,7 +26,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
 
 impl Queries {
     pub(crate) fn image_url(&self, picture: &str, variant: ImageVariant) -> String {
-        format!("{}/media/images/{picture}/{}", self.public_url, variant.file_name())
+        variant.url(&self.public_url, picture)
     }
 }
 

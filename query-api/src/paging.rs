@@ -7,11 +7,17 @@ use serde::{Deserialize, Serialize};
 use service::extract::Query;
 use service::problem::Problem;
 use utoipa::{IntoParams, ToSchema};
-use views::{Cursor, Index};
+use views::{BadCursor, Cursor, Index};
 
 /// Items on a page, if the client does not say, and at most.
 const DEFAULT_LIMIT: usize = 20;
 const LIMIT: usize = 100;
+
+/// Looks at a list for one page where some of what is found may not be seen, so that pages stay full: a view that hides
+/// as it should needs one.
+pub(crate) const ROUNDS: usize = 5;
+/// What is counted is counted up to here: a list this long is never counted to its end for a number that nobody reads.
+pub(crate) const COUNT_LIMIT: usize = 10_000;
 
 /// Which page is asked for.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -43,8 +49,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
         if !(1..=LIMIT).contains(&limit) {
             return Err(Problem::malformed("limit", format!("must be 1 to {LIMIT}")));
         }
-        let OriginalUri(uri) =
-            OriginalUri::from_request_parts(parts, state).await.map_err(|never| match never {})?;
+        let OriginalUri(uri) = OriginalUri::from_request_parts(parts, state).await?;
         Ok(Self { limit, cursor, uri })
     }
 }
@@ -65,6 +70,12 @@ impl Paging {
             .map(parse)
             .transpose()
             .map_err(|bad| Problem::malformed("cursor", bad.to_string()))
+    }
+
+    /// The position below which a page begins, of a list in the order of positions; none for the first.
+    pub(crate) fn below(&self, index: &Index) -> Result<Option<i64>, Problem> {
+        let bad = || Problem::malformed("cursor", BadCursor.to_string());
+        self.after(index)?.map(|cursor| cursor.number().ok_or_else(bad)).transpose()
     }
 
     /// A page of these items, which are fewer than its limit where some may not be seen.

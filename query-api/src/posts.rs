@@ -7,7 +7,6 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use events::{PostId, UserId};
 use serde::Serialize;
-use serde_json::json;
 use service::extract::Path;
 use service::media::ImageVariant;
 use service::problem::{Problem, Problems};
@@ -16,12 +15,13 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::likes::{self, Like};
-use views::posts::{BY_AUTHOR, NEWEST, Post, VIEW};
-use views::{Query, ViewStoreExt, profiles};
+use views::posts::{Post, VIEW};
+use views::{Cursor, ViewStoreExt, profiles};
 
 use crate::answer::{Conditions, QueryHeaders, answer};
 use crate::paging::{PageOf, PageParams, Paging};
 use crate::profiles::Person;
+use crate::timelines::{self, Timeline, TimelinePage};
 use crate::{Queries, store_problem};
 
 /// The views that a page of posts is made of.
@@ -37,7 +37,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
 /// A post.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PostPage {
-    id: String,
+    pub(crate) id: String,
     author: Person,
     /// Null where none was given.
     caption: Option<String>,
@@ -64,21 +64,29 @@ struct Image {
     height: u32,
     /// What it shows.
     alt: String,
+    /// What stands for it until it is there (<https://blurha.sh>); null of older posts.
+    blurhash: Option<String>,
     /// URL of the whole picture, fitted into 2048 × 2048.
     large: String,
     /// URL of the picture fitted into 1080 × 1350.
     feed: String,
+    /// URL of the picture cut to fill 1080 × 1350.
+    cover: String,
     /// URL of a square of 320.
     thumb: String,
 }
 
 impl Queries {
-    /// Posts as they are shown, in their order, without those that may not be seen.
-    async fn show_posts(&self, posts: Vec<Post>, viewer: Option<Session>) -> Result<Vec<PostPage>, Problem> {
-        let authors = self.people(posts.iter().map(|post| post.author.clone()));
-        let (authors, liked) = futures::try_join!(authors, self.liked(&posts, viewer))?;
+    /// Posts that may be seen, as they are shown, in their order.
+    pub(crate) async fn show_posts(
+        &self,
+        page: TimelinePage,
+        viewer: Option<Session>,
+    ) -> Result<Vec<PostPage>, Problem> {
+        let TimelinePage { posts, authors, next: _ } = page;
+        let liked = self.liked(&posts, viewer).await?;
         let shown = posts.into_iter().filter_map(|post| {
-            let author = authors.get(&post.author)?.clone();
+            let author = self.person(authors.get(&post.author)?.clone());
             let viewer = liked.as_ref().map(|liked| PostViewer { liked: liked.contains(&post.post) });
             Some(self.show_post(post, author, viewer))
         });
@@ -101,30 +109,41 @@ impl Queries {
     fn show_post(&self, post: Post, author: Person, viewer: Option<PostViewer>) -> PostPage {
         let Post { post: id, images, caption, edited, published, likes, comments, .. } = post;
         let image = |image: views::posts::Image| Image {
-            large: self.image_url(&image.media, ImageVariant::Large),
-            feed: self.image_url(&image.media, ImageVariant::Feed),
-            thumb: self.image_url(&image.media, ImageVariant::Thumb),
+            large: self.image_url(&image.media, ImageVariant::LARGE),
+            feed: self.image_url(&image.media, ImageVariant::FEED),
+            cover: self.image_url(&image.media, ImageVariant::COVER),
+            thumb: self.image_url(&image.media, ImageVariant::THUMB),
             width: image.width,
             height: image.height,
             alt: image.alt,
+            blurhash: image.placeholder,
         };
         let images = images.into_iter().map(image).collect();
         let published_at = DateTime::from_timestamp_millis(published).unwrap_or_default();
         PostPage { id, author, caption, edited, images, published_at, likes, comments, viewer }
     }
 
-    async fn posts_page(
+    pub(crate) async fn posts_page(
         &self,
-        query: Query,
+        timeline: &Timeline<'_>,
         paging: &Paging,
         viewer: Option<Session>,
     ) -> Result<PageOf<PostPage>, Problem> {
-        let index = query.index;
-        let query = query.after(paging.after(index)?);
-        let views::PageOf { documents, next } =
-            self.store.page_of::<Post>(query).await.map_err(store_problem)?;
-        let items = self.show_posts(documents, viewer).await?;
+        let index = timeline.index();
+        let below = paging.below(index)?;
+        let page = timeline.page(&*self.store, below, paging.limit).await.map_err(store_problem)?;
+        let next = page.next.map(Cursor::below);
+        let items = self.show_posts(page, viewer).await?;
         Ok(paging.page(items, next.as_ref(), index))
+    }
+
+    /// A post with its author.
+    ///
+    /// # Errors
+    /// 404 if there is none that may be seen.
+    pub(crate) async fn visible_post(&self, post: PostId) -> Result<TimelinePage, Problem> {
+        let page = timelines::visible(&*self.store, &[post.to_string()]).await.map_err(store_problem)?;
+        if page.posts.is_empty() { Err(Problem::not_found("There is no such post")) } else { Ok(page) }
     }
 }
 
@@ -140,8 +159,7 @@ async fn get_posts(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let query = Query::new(&VIEW, &NEWEST, Vec::new(), paging.limit);
-    answer(&conditions, caught_up, &queries.posts_page(query, &paging, viewer).await?)
+    answer(&conditions, caught_up, &queries.posts_page(&Timeline::Newest, &paging, viewer).await?)
 }
 
 /// One post
@@ -157,8 +175,8 @@ async fn get_post(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let found: Option<Post> = queries.store.get(&post.to_string()).await.map_err(store_problem)?;
-    let shown = queries.show_posts(found.into_iter().collect(), viewer).await?.pop();
+    let found = queries.visible_post(post).await?;
+    let shown = queries.show_posts(found, viewer).await?.pop();
     let shown = shown.ok_or_else(|| Problem::not_found("There is no such post"))?;
     answer(&conditions, caught_up, &shown)
 }
@@ -177,6 +195,6 @@ async fn get_posts_of_user(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let query = Query::new(&VIEW, &BY_AUTHOR, vec![json!(user)], paging.limit);
-    answer(&conditions, caught_up, &queries.posts_page(query, &paging, viewer).await?)
+    let user = user.to_string();
+    answer(&conditions, caught_up, &queries.posts_page(&Timeline::Of(&user), &paging, viewer).await?)
 }

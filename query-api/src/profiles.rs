@@ -79,7 +79,7 @@ impl Queries {
 
     pub(crate) fn person(&self, profile: Profile) -> Person {
         let Profile { user: id, username, firstname, lastname, photo, .. } = profile;
-        let photo = photo.map(|photo| self.image_url(&photo.media, ImageVariant::Photo));
+        let photo = photo.map(|photo| self.image_url(&photo.media, ImageVariant::PHOTO));
         Person { id, username, firstname, lastname, photo }
     }
 

@@ -2,6 +2,7 @@
 //! beside it; all that is wrong with them is told at once. `.env.example` explains every one.
 //! What production refuses, a group refuses in its own `check`, with the place that tells what the process is run for.
 
+mod apps;
 mod arguments;
 mod http;
 mod mail;
@@ -15,6 +16,7 @@ use clap::{Args, ValueEnum};
 
 use crate::browsers::{Browsers, SameSite};
 
+pub use apps::AppSettings;
 pub use arguments::from_arguments;
 pub use http::{HttpSettings, LimitSettings};
 pub use mail::MailSettings;
@@ -144,6 +146,27 @@ pub struct ViewSettings {
 impl ViewSettings {
     pub fn url(&self, place: &PlaceSettings) -> String {
         self.views.clone().unwrap_or_else(|| place.local("sqlite", "views.db"))
+    }
+}
+
+/// How home feeds are kept.
+#[derive(Debug, Clone, Args)]
+pub struct FeedSettings {
+    /// A post is put into the homes of its author's followers unless these are more than so many: then it is merged in when
+    /// a home is read
+    #[arg(long, env = "CHORUS_FAN_OUT_LIMIT", value_name = "FOLLOWERS", default_value_t = FAN_OUT_LIMIT,
+          value_parser = clap::value_parser!(u32).range(..=FAN_OUT_LIMIT_MAX))]
+    pub fan_out_limit: u32,
+}
+
+/// What one post may write, if nothing else is said: some tenths of a second of the view store's time.
+const FAN_OUT_LIMIT: u32 = 10_000;
+/// So many documents still fit into one transaction of either store.
+const FAN_OUT_LIMIT_MAX: i64 = 100_000;
+
+impl Default for FeedSettings {
+    fn default() -> Self {
+        Self { fan_out_limit: FAN_OUT_LIMIT }
     }
 }
 

@@ -13,12 +13,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, MatchedPath, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, MatchedPath, OriginalUri, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use tokio::net::TcpListener;
+use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
@@ -29,10 +31,12 @@ use uuid::Uuid;
 use self::incoming::Patience;
 use self::server::ConnectionLimits;
 use self::tls::Tls;
+use crate::compat::{App, Caller, Origins, preflight_status, reword};
 use crate::config::HttpSettings;
 use crate::health;
 use crate::limits::{AddressLimit, RATE_LIMIT, RATE_LIMIT_POLICY, Ticks};
 use crate::problem::Problem;
+use crate::sessions::Authenticator;
 use crate::shutdown::{Tasks, asked_to_end};
 
 /// How long the handling of one request may take, uploads included.
@@ -74,9 +78,82 @@ impl<S: Sync> FromRequestParts<S> for RequestContext {
     }
 }
 
-/// Puts everything around the routes that they have in common.
-pub fn finish(routes: Router, settings: &HttpSettings) -> Router {
+/// Puts everything around the routes that they have in common. The authenticator tells who is logged in, where that
+/// makes a difference to what is not there.
+pub fn finish(routes: Router, settings: &HttpSettings, authenticator: Option<Arc<Authenticator>>) -> Router {
+    let routes = with_strays(routes, authenticator);
     surround(routes, settings, Patience::default(), Ticks::monotonic())
+}
+
+/// With an answer to whatever meets no route. The apps' paths come in several spellings; those that are not as the
+/// routes spell them end up here, and go round once more.
+fn with_strays(routes: Router, authenticator: Option<Arc<Authenticator>>) -> Router {
+    let nothing = move |request| nothing_there(request, authenticator.clone());
+    let strict = routes.clone().fallback(nothing.clone());
+    let strict = strict.method_not_allowed_fallback({
+        let nothing = nothing.clone();
+        move |request| not_possible(request, nothing.clone())
+    });
+    let stray = move |request: Request, otherwise: Otherwise| {
+        let (strict, nothing) = (strict.clone(), nothing.clone());
+        async move {
+            let spelled = App::of(request.uri().path()).and_then(|app| app.respell(request.uri()));
+            match (spelled, otherwise) {
+                (Some(spelled), _) => {
+                    let answer = strict.oneshot(under(spelled, request)).await;
+                    answer.unwrap_or_else(|never| match never {})
+                }
+                (None, Otherwise::Nothing) => nothing(request).await,
+                (None, Otherwise::NotPossible) => not_possible(request, nothing).await,
+            }
+        }
+    };
+    let not_so = stray.clone();
+    routes
+        .fallback(move |request| stray(request, Otherwise::Nothing))
+        .method_not_allowed_fallback(move |request| not_so(request, Otherwise::NotPossible))
+}
+
+/// What is said of a request that no spelling helps.
+#[derive(Debug, Clone, Copy)]
+enum Otherwise {
+    Nothing,
+    NotPossible,
+}
+
+/// The request under another address.
+fn under(uri: Uri, mut request: Request) -> Request {
+    *request.uri_mut() = uri;
+    // The route that is met now is another one.
+    request.extensions_mut().remove::<MatchedPath>();
+    request
+}
+
+/// The apps know no difference between a path that is not there and one that takes other methods.
+async fn not_possible<F: Future<Output = Response>>(
+    request: Request,
+    nothing: impl FnOnce(Request) -> F,
+) -> Response {
+    if App::of(request.uri().path()).is_some() {
+        return nothing(request).await;
+    }
+    let detail = format!("{} is not possible at {}", request.method(), request.uri().path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail).into_response()
+}
+
+async fn nothing_there(request: Request, authenticator: Option<Arc<Authenticator>>) -> Response {
+    let (method, path) = (request.method(), request.uri().path());
+    let Some(app) = App::of(path) else {
+        return Problem::not_found(format!("There is nothing at {method} {path}")).into_response();
+    };
+    if let Some(authenticator) = authenticator.filter(|_| app.is_guarded(path))
+        && let Err(refusal) = Caller::of(app, &authenticator, request.headers()).await
+    {
+        return refusal.into_response();
+    }
+    let asked = request.extensions().get::<OriginalUri>().map_or(request.uri(), |OriginalUri(uri)| uri);
+    let asked = asked.path_and_query().map_or("", PathAndQuery::as_str);
+    Problem::not_found(format!("Unsupported URL: {asked}")).into_response()
 }
 
 /// What the layers know.
@@ -96,13 +173,6 @@ fn surround(routes: Router, settings: &HttpSettings, patience: Patience, ticks: 
         patience,
     });
     routes
-        .fallback(async |request: Request| {
-            Problem::not_found(format!("There is nothing at {} {}", request.method(), request.uri().path()))
-        })
-        .method_not_allowed_fallback(async |request: Request| {
-            let detail = format!("{} is not possible at {}", request.method(), request.uri().path());
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
-        })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(
@@ -127,9 +197,9 @@ impl Predicate for JsonOrText {
 }
 
 fn cors(settings: &HttpSettings) -> CorsLayer {
-    let origins = settings.allowed_origins().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    let origins = Origins::new(settings.allowed_origins(), &settings.apps);
     CorsLayer::new()
-        .allow_origin(AllowOrigin::list(origins))
+        .allow_origin(AllowOrigin::predicate(move |origin, request| origins.allow(origin, request)))
         .allow_credentials(true)
         .allow_methods([Method::GET, Method::HEAD, Method::PUT, Method::PATCH, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
@@ -147,7 +217,16 @@ fn cors(settings: &HttpSettings) -> CorsLayer {
 }
 
 /// Lets a request in if its client has not made too many, and tells how many more it may make.
-async fn admit(State(surroundings): State<Arc<Surroundings>>, mut request: Request, next: Next) -> Response {
+async fn admit(State(surroundings): State<Arc<Surroundings>>, request: Request, next: Next) -> Response {
+    let app = App::of(request.uri().path());
+    let response = admit_within_limits(&surroundings, request, next).await;
+    match app {
+        None => response,
+        Some(_) => reword(response),
+    }
+}
+
+async fn admit_within_limits(surroundings: &Surroundings, mut request: Request, next: Next) -> Response {
     let address = ClientAddress::of(&request, surroundings.trusted_hops);
     request.extensions_mut().insert(address);
     let patience = surroundings.patience;
@@ -183,6 +262,9 @@ async fn observe(
     let id = HeaderValue::from_str(id).ok();
     request.extensions_mut().insert(context);
     let mut response = next.run(request).instrument(span.clone()).await;
+    if method == Method::OPTIONS {
+        preflight_status(&mut response);
+    }
     let status = response.status();
     span.record("status", status.as_u16());
     headers::secure(response.headers_mut(), surroundings.by_tls);
@@ -269,7 +351,7 @@ mod tests {
     fn app() -> Router {
         let allowed_origins = vec!["https://app.example".into()];
         let settings = HttpSettings { allowed_origins, ..HttpSettings::defaults() };
-        finish(routes(), &settings)
+        finish(routes(), &settings, None)
     }
 
     async fn ask(request: http::request::Builder, body: impl Into<Body>) -> Response {
@@ -359,7 +441,7 @@ mod tests {
             trusted_hops: 1,
             ..HttpSettings::defaults()
         };
-        surround(routes(), &settings, Patience::default(), watch.ticks())
+        surround(with_strays(routes(), None), &settings, Patience::default(), watch.ticks())
     }
 
     async fn ask_from(app: &Router, from: &str, method: &str, uri: &str) -> Response {
@@ -396,7 +478,7 @@ mod tests {
         for (from, method, uri) in
             [("2.2.2.2", "GET", "/fine"), ("1.1.1.1", "GET", "/livez"), ("1.1.1.1", "OPTIONS", "/fine")]
         {
-            assert_eq!(ask_from(&app, from, method, uri).await.status(), StatusCode::OK, "{from} {uri}");
+            assert!(ask_from(&app, from, method, uri).await.status().is_success(), "{from} {uri}");
         }
         watch.pass(Duration::from_secs(30));
         assert_eq!(ask_from(&app, "1.1.1.1", "GET", "/fine").await.status(), StatusCode::OK);
@@ -408,11 +490,63 @@ mod tests {
         for (url, told) in [("https://a.example", true), ("http://a.example", false)] {
             let settings = HttpSettings { public_url: Some(url.to_owned()), ..HttpSettings::defaults() };
             let request = Request::get("/missing").body(Body::empty()).unwrap();
-            let answer = finish(routes(), &settings).oneshot(request).await.unwrap();
+            let answer = finish(routes(), &settings, None).oneshot(request).await.unwrap();
             let header = answer.headers().get(header::STRICT_TRANSPORT_SECURITY);
             assert_eq!(header.is_some_and(|v| v == "max-age=15552000; includeSubDomains"), told, "{url}");
             assert!(answer.headers().get("ratelimit").is_none(), "there is no limit");
         }
+    }
+
+    /// What stands before the routes speaks as the app does whose route it is.
+    #[tokio::test]
+    async fn an_app_is_refused_in_its_own_words_whatever_refuses_it() {
+        const ORIGIN: &str = "https://instamern.netlify.app";
+        let ask = async |app: &Router, method: &str, uri: &str, body: Body| {
+            let request = Request::builder().method(method).uri(uri).header(header::ORIGIN, ORIGIN);
+            let answer = app.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+            assert_eq!(answer.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], ORIGIN, "{uri}");
+            assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/json; charset=utf-8", "{uri}");
+            let (parts, body) = answer.into_parts();
+            let told: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
+            assert!(told["message"].as_str().is_some_and(|message| !message.is_empty()), "{told}");
+            (parts.status.as_u16(), told["status"].as_str().unwrap().to_owned(), parts.headers)
+        };
+        let never = || Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        let routes = || {
+            Router::new()
+                .route("/instamern/panic", get(async || -> &'static str { panic!("on purpose") }))
+                .route("/instamern/late", get(async || std::future::pending::<()>().await))
+                .route("/instamern/large", post(async |body: axum::body::Bytes| body.len().to_string()))
+                .route(
+                    "/instamern/read",
+                    post(async |request: Request| {
+                        crate::extract::body(request, &()).await.map(|body| body.len().to_string())
+                    }),
+                )
+        };
+        let settings = HttpSettings::defaults();
+        let with = |patience| surround(with_strays(routes(), None), &settings, patience, Ticks::monotonic());
+        let patient = with(Patience { body_pause: Duration::from_millis(10), ..Patience::default() });
+        let impatient = with(Patience { request: Duration::ZERO, ..Patience::default() });
+        for (app, method, uri, body, status, kind) in [
+            (&patient, "GET", "/instamern/panic", Body::empty(), 500, "error"),
+            (&impatient, "GET", "/instamern/late", Body::empty(), 503, "fail"),
+            (&patient, "GET", "/instamern/nothing", Body::empty(), 404, "fail"),
+            (&patient, "PUT", "/instamern/late", Body::empty(), 404, "fail"),
+            (&patient, "POST", "/instamern/read", Body::from(vec![0; BODY_LIMIT + 1]), 413, "fail"),
+            (&patient, "POST", "/instamern/read", never(), 408, "fail"),
+        ] {
+            let (answered, told, headers) = ask(app, method, uri, body).await;
+            assert_eq!((answered, told.as_str()), (status, kind), "{method} {uri}");
+            assert_eq!(headers.contains_key(header::RETRY_AFTER), status == 503, "{uri}");
+        }
+        let watch = Stopwatch::default();
+        let limited = HttpSettings { rate_limit: 1, ..HttpSettings::defaults() };
+        let app = surround(with_strays(routes(), None), &limited, Patience::default(), watch.ticks());
+        assert_eq!(ask(&app, "GET", "/instamern/nothing", Body::empty()).await.0, 404);
+        let (status, told, headers) = ask(&app, "GET", "/instamern/nothing", Body::empty()).await;
+        assert_eq!((status, told.as_str()), (429, "fail"));
+        assert_eq!(headers[header::RETRY_AFTER], "60");
     }
 
     #[tokio::test]

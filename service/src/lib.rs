@@ -1,11 +1,12 @@
 //! What every process of Chorus needs, a closed list: configuration, the clock, telemetry, start and shutdown,
-//! tokens, sessions and the browsers that keep them, HTTP errors and extractors, security layers and limits, the media
-//! store, the way to Amazon's services. Nothing here knows the domain: ids are plain UUIDs, and what an event or a view
+//! tokens, sessions and the browsers that keep them, HTTP errors and extractors, security layers and limits, the manner
+//! of speaking of the web apps that came before Chorus, the media store, the way to Amazon's services. Nothing here knows the domain: ids are plain UUIDs, and what an event or a view
 //! is, nobody has heard of.
 
 pub mod aws;
 pub mod browsers;
 pub mod clock;
+pub mod compat;
 pub mod config;
 pub mod extract;
 pub mod health;

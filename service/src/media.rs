@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use thiserror::Error;
 
 pub use file::FileMedia;
-pub use image::ImageVariant;
+pub use image::{Fit, ImageVariant, PictureFormat};
 pub use s3::{S3Media, S3Settings};
 
 /// The name of something in the store: segments of lower-case letters, digits, `-`, `_` and `.`, parted by slashes.
@@ -115,6 +116,17 @@ impl fmt::Debug for MediaObject {
     }
 }
 
+/// Something in the store, as a list tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key; no key at all where somebody else has put it there.
+    pub name: String,
+    pub modified: DateTime<Utc>,
+}
+
+/// What is in the store, page after page for as long as it is asked.
+pub type Listing = BoxStream<'static, Result<Listed, MediaError>>;
+
 #[async_trait]
 pub trait MediaStore: fmt::Debug + Send + Sync + 'static {
     /// Stores the whole of it before it answers. Storing again under the same key replaces it.
@@ -125,6 +137,13 @@ pub trait MediaStore: fmt::Debug + Send + Sync + 'static {
 
     /// Deleting what is not there is no error.
     async fn delete(&self, key: &MediaKey) -> Result<(), MediaError>;
+
+    /// Deletes everything below a key, with whatever a crash has left half-written there. Nothing there is no error.
+    async fn delete_below(&self, folder: &MediaKey) -> Result<(), MediaError>;
+
+    /// Everything in the store, each once, with what lies in one folder together. What is put or deleted meanwhile may
+    /// be told or not.
+    fn list(&self) -> Listing;
 
     /// An address at which the store itself gives it out for so long, if it can be reached by browsers.
     async fn link(&self, key: &MediaKey, valid: Duration) -> Result<Option<String>, MediaError>;

@@ -2,6 +2,7 @@
 //! the cause is logged once, here, and never sent.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
@@ -122,6 +123,13 @@ impl Problem {
     }
 }
 
+/// What cannot be refused leads to no problem.
+impl From<Infallible> for Problem {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
 /// Rounded up, so that whoever waits so long has waited long enough.
 pub(crate) fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
@@ -129,6 +137,10 @@ pub(crate) fn whole_seconds(duration: Duration) -> u64 {
 
 /// When to try again after an outage.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// What a problem document on its way out says to people, for whoever puts it into other words.
+#[derive(Debug, Clone)]
+pub(crate) struct Told(pub(crate) String);
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
@@ -143,6 +155,7 @@ impl IntoResponse for Problem {
         } else {
             tracing::debug!(%status, code, detail, cause, "request refused");
         }
+        let told = Told(detail.clone());
         let document = ProblemDocument {
             kind: format!("urn:chorus:problem:{code}"),
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
@@ -151,6 +164,7 @@ impl IntoResponse for Problem {
             errors: fields,
         };
         let mut response = (status, axum::Json(document)).into_response();
+        response.extensions_mut().insert(told);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(after) = retry_after {

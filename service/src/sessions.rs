@@ -152,14 +152,18 @@ impl Authenticator {
     /// # Errors
     /// 401 for a token that is not good; whatever the look-up gives if it fails.
     pub async fn authenticate(&self, token: &str) -> Result<Session, Problem> {
+        self.check(token).await.map_err(Problem::from)
+    }
+
+    async fn check(&self, token: &str) -> Result<Session, NotLoggedIn> {
         let now = self.parts.clock.now();
-        let claimed = claimed_session(token).ok_or_else(|| refused(TokenError::Invalid))?;
+        let claimed = claimed_session(token).ok_or(TokenError::Invalid)?;
         let hash: [u8; 32] = Sha256::digest(token).into();
         match self.known.get(&claimed) {
-            Some(Known::Ended) => return Err(ended()),
+            Some(Known::Ended) => return Err(NotLoggedIn::Ended),
             Some(Known::Good { token, session, running }) if token == hash => {
                 if session.expires <= now {
-                    return Err(refused(TokenError::Expired));
+                    return Err(NotLoggedIn::Expired);
                 }
                 if now - running.seen > NOTE_USE_EVERY {
                     self.note_use(token, session, running, now);
@@ -169,13 +173,14 @@ impl Authenticator {
             Some(Known::Good { .. }) | None => {}
         }
         let Claims { sub, sid, exp, .. } = self.verify(token, now).await?;
-        let expires = DateTime::from_timestamp_secs(exp).ok_or_else(|| refused(TokenError::Invalid))?;
+        let expires = DateTime::from_timestamp_secs(exp).ok_or(TokenError::Invalid)?;
         let session = Session { user: sub, session: sid, expires };
-        let running = self.parts.lookup.running(sub, sid).await?.ok_or_else(ended)?;
+        let running = self.parts.lookup.running(sub, sid).await.map_err(NotLoggedIn::Unknown)?;
+        let running = running.ok_or(NotLoggedIn::Ended)?;
         let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
         let swept = self.sweeps.get(&sub).is_some_and(|sweep| sweep.ends(sid, running.began));
         if swept || matches!(self.known.get(&sid), Some(Known::Ended)) {
-            return Err(ended());
+            return Err(NotLoggedIn::Ended);
         }
         self.known.insert(sid, Known::Good { token: hash, session, running });
         Ok(session)
@@ -195,13 +200,12 @@ impl Authenticator {
         }
     }
 
-    async fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, Problem> {
+    async fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, TokenError> {
         let keys = &self.parts.keys;
         match keys.keys().verify(token, now) {
             Err(TokenError::UnknownKey) if keys.refresh().await => keys.keys().verify(token, now),
             outcome => outcome,
         }
-        .map_err(refused)
     }
 
     /// To be called as soon as it is heard that a session has ended.
@@ -225,18 +229,40 @@ impl Authenticator {
     }
 }
 
-fn refused(error: TokenError) -> Problem {
-    match error {
-        TokenError::Expired => Problem::unauthenticated("Your session has expired: log in again"),
-        TokenError::Invalid | TokenError::UnknownKey => {
-            Problem::unauthenticated("This token is not valid: log in")
-        }
-    }
-    .because(error)
+/// Why a request is nobody's.
+#[derive(Debug)]
+pub enum NotLoggedIn {
+    /// It comes without a token, or with something else in its place.
+    NoToken,
+    BadToken(TokenError),
+    Expired,
+    /// The session is over, or its account gone.
+    Ended,
+    /// It could not be found out.
+    Unknown(Problem),
 }
 
-fn ended() -> Problem {
-    Problem::unauthenticated("Your session has ended: log in again")
+impl From<TokenError> for NotLoggedIn {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Expired => Self::Expired,
+            TokenError::Invalid | TokenError::UnknownKey => Self::BadToken(error),
+        }
+    }
+}
+
+impl From<NotLoggedIn> for Problem {
+    fn from(reason: NotLoggedIn) -> Self {
+        match reason {
+            NotLoggedIn::NoToken => Self::unauthenticated("Log in and send your token"),
+            NotLoggedIn::BadToken(error) => {
+                Self::unauthenticated("This token is not valid: log in").because(error)
+            }
+            NotLoggedIn::Expired => Self::unauthenticated("Your session has expired: log in again"),
+            NotLoggedIn::Ended => Self::unauthenticated("Your session has ended: log in again"),
+            NotLoggedIn::Unknown(problem) => problem,
+        }
+    }
 }
 
 /// The token of an `Authorization: Bearer` header; none without such a header, an error for any other scheme.
@@ -266,6 +292,15 @@ impl Authenticator {
         Ok(Some(session))
     }
 
+    /// Who makes a request by its `Authorization` header alone, and the token there.
+    pub(crate) async fn of_bearer<'a>(
+        &self,
+        headers: &'a HeaderMap,
+    ) -> Result<(Session, &'a str), NotLoggedIn> {
+        let token = bearer(headers).ok().flatten().ok_or(NotLoggedIn::NoToken)?;
+        Ok((self.check(token).await?, token))
+    }
+
     /// The session that a browser has in its cookie, if it is still good.
     pub async fn of_cookie(&self, headers: &HeaderMap) -> Option<Session> {
         self.authenticate(session_cookie(headers).ok().flatten()?).await.ok()
@@ -284,7 +319,7 @@ where
 
     async fn from_request_parts(parts: &mut request::Parts, state: &S) -> Result<Self, Problem> {
         let session = Arc::<Authenticator>::from_ref(state).of_request(parts).await?;
-        session.ok_or_else(|| Problem::unauthenticated("Log in and send your token"))
+        session.ok_or_else(|| NotLoggedIn::NoToken.into())
     }
 }
 

@@ -38,7 +38,8 @@ def png() -> bytes:
 
 def world() -> dict[str, list[str]]:
     """A few people with posts and comments: what stands for each parameter of a path."""
-    there: dict[str, list[str]] = {name: [] for name in ["user", "username", "post", "comment", "picture"]}
+    kinds = ["user", "username", "post", "comment", "picture", "story", "collection"]
+    there: dict[str, list[str]] = {name: [] for name in kinds}
     there["file"] = ["feed.jpg"]
     there["role"] = ["artist", "moderator", "admin"]
     for _ in range(3):
@@ -46,6 +47,12 @@ def world() -> dict[str, list[str]]:
         headers = {"Authorization": f"Bearer {person['token']}"}
         there["user"].append(person["user"])
         there["username"].append(person["username"])
+        told = requests.post(f"{URL}/v1/stories", headers=headers, files={"image": io.BytesIO(png())}, timeout=30)
+        told.raise_for_status()
+        there["story"].append(told.json()["id"])
+        made = requests.post(f"{URL}/v1/me/collections", headers=headers, json={"name": "Lakes"}, timeout=30)
+        made.raise_for_status()
+        there["collection"].append(made.json()["id"])
         for caption in ["Dawn", ""]:
             sent = requests.post(f"{URL}/v1/posts", headers=headers, files={"image": io.BytesIO(png())},
                                  data={"caption": caption}, timeout=30)

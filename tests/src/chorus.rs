@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use events::{AccountEvent, Event, EventLog, LinkPurpose, MasterKeys, Position, SealedLog, Subject};
+use service::media::MediaStore;
 use tempfile::TempDir;
 use views::ViewStore;
 
@@ -16,6 +17,8 @@ use crate::client::{Api, User, client};
 use crate::inbox::{ReceivedMail, outbox, taken_by_ses};
 use crate::servers::{CaddyServer, MongoServer, MotoServer, NatsServer, SENDER, ServerProcess, free_port};
 
+/// Reactions that tell how far they have come: mails, the ends of stories, and media.
+const REACTIONS: usize = 3;
 /// How long a system may take to take in what it has been told.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 /// How long something may take that comes about by itself.
@@ -142,7 +145,8 @@ impl Chorus {
         };
         let mail = [("CHORUS_MAIL", ses.mail_url()), ("CHORUS_MAIL_FROM", SENDER.to_owned())];
         chorus.start(Service::Projector, projector, environment(&mail)).await?;
-        chorus.start(Service::CommandApi, command, environment(&[])).await?;
+        let read_side = [("CHORUS_QUERY_URL", format!("http://127.0.0.1:{query}"))];
+        chorus.start(Service::CommandApi, command, environment(&read_side)).await?;
         chorus.start(Service::QueryApi, query, environment(&[("CHORUS_JWKS_URL", jwks)])).await?;
         (chorus.proxy, chorus.nats, chorus.mongo) = (Some(proxy), Some(nats), Some(mongo));
         (chorus.s3, chorus.ses) = (Some(s3), Some(ses));
@@ -162,6 +166,8 @@ impl Chorus {
             ("CHORUS_TRACE", "info,async_nats=warn"),
             ("CHORUS_RATE_LIMIT", "0"),
             ("CHORUS_LOGIN_RATE_LIMIT", "0"),
+            // So few that a journey meets authors on both sides of it.
+            ("CHORUS_FAN_OUT_LIMIT", "3"),
         ] {
             if !environment.iter().any(|(told, _)| told == name) {
                 environment.push((name.to_owned(), value.to_owned()));
@@ -229,8 +235,9 @@ impl Chorus {
         let writer = self.services.get(&Service::Chorus).or(self.services.get(&Service::CommandApi));
         let environment = writer.context("nothing writes here")?.environment.clone();
         let output = Command::new(binary("chorus")?).args(arguments).envs(environment).output()?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8(output.stdout)?)
+        let (printed, complained) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+        ensure!(output.status.success(), "{printed}{complained}");
+        Ok(printed)
     }
 
     /// The token of the link that somebody was mailed last for a purpose.
@@ -296,6 +303,15 @@ impl Chorus {
         Ok(views::open(&self.views_url).await?)
     }
 
+    /// The media store, opened beside the services that use it.
+    pub async fn media(&self) -> Result<Arc<dyn MediaStore>> {
+        let url = match &self.s3 {
+            Some(s3) => s3.media_url("media"),
+            None => format!("file:{}", self.folder.path().join("data/media").display()),
+        };
+        service::media::open(&url).await.map_err(anyhow::Error::msg)
+    }
+
     /// The folder that everything of this system lies in.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -311,8 +327,9 @@ impl Chorus {
         Ok(mails)
     }
 
-    /// Waits until every projection has passed the head of the log and every mail is sent or given up, what became of
-    /// the mails included: that comes into the log behind what they are a consequence of, and leads to nothing more.
+    /// Waits until every projection has passed the head of the log, every mail is sent or given up and every story has
+    /// ended whose day is over, what became of them included: that comes into the log behind what they are a consequence
+    /// of, and leads to nothing more.
     pub async fn settle(&self) -> Result<()> {
         let log = self.raw_log().await?;
         self.pass(log.head().await?.0).await?;
@@ -329,8 +346,7 @@ impl Chorus {
             let text = client.get(format!("http://127.0.0.1:{port}/metrics")).send().await?.text().await?;
             let passed = passed(&text);
             let behind: Vec<_> = passed.iter().filter(|(_, position)| **position < head).collect();
-            // One for each view, and the mails.
-            if passed.len() == views::ALL.len() + 1 && behind.is_empty() {
+            if passed.len() == projections() + REACTIONS && behind.is_empty() {
                 return Ok(());
             }
             if start.elapsed() > SETTLE_LIMIT {
@@ -339,6 +355,12 @@ impl Chorus {
             tokio::time::sleep(POLL).await;
         }
     }
+}
+
+/// How many projections there are: each builds the view of its name, but for the one that builds all those of home feeds.
+fn projections() -> usize {
+    let of_feeds = [&views::feeds::AUTHORS, &views::feeds::HOME, &views::feeds::SOURCES];
+    views::ALL.len() - of_feeds.len() + 1
 }
 
 /// Asks until the answer is the one waited for.

@@ -206,6 +206,15 @@ impl Api {
         self.send(self.request(Method::POST, "/v1/posts").bearer_auth(&user.token).multipart(form)).await
     }
 
+    pub async fn publish_story(&self, user: &User) -> String {
+        let image = Part::bytes(png(40, 30)).file_name("a.png");
+        self.publish_story_form(user, Form::new().part("image", image)).await.expect(201).id()
+    }
+
+    pub async fn publish_story_form(&self, user: &User, form: Form) -> Answer {
+        self.send(self.request(Method::POST, "/v1/stories").bearer_auth(&user.token).multipart(form)).await
+    }
+
     pub async fn comment(&self, user: &User, post: &str, text: &str) -> String {
         self.post_as(user, &format!("/v1/posts/{post}/comments"), &json!({ "text": text }))
             .await

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use events::{
-    AccountEvent, CommentEvent, Event, Filter, FollowEvent, LikeEvent, Position, PostEvent, ProfileEvent,
-    Recorded, SealedLog, SessionEvent, Subject,
+    AccountEvent, CommentEvent, CommentId, Event, Filter, FollowEvent, LikeEvent, Position, PostEvent,
+    PostId, ProfileEvent, Recorded, SealedLog, SessionEvent, StoryEvent, StoryId, StoryViewEvent, Subject,
+    UserId,
 };
 use serde_json::{Value, json};
 use views::follows::{Circle, FOLLOWERS, FOLLOWINGS, Follow};
+use views::notifications::{Act, Kind};
 use views::{Document, Index, Query, ViewStore, ViewStoreExt};
 
 /// What can be seen.
@@ -19,8 +21,28 @@ pub struct World {
     pub posts: BTreeMap<String, Post>,
     /// Follower, followee: both are there, active or not.
     pub follows: BTreeSet<(String, String)>,
+    pub told: BTreeSet<Told>,
     /// Sessions that run, and whose they are.
     pub sessions: BTreeMap<String, String>,
+    pub stories: BTreeMap<String, Story>,
+}
+
+#[derive(Debug, Default, PartialEq)]
+pub struct Story {
+    pub author: String,
+    pub viewers: BTreeSet<String>,
+    /// As they stand on the story.
+    pub counted: i64,
+}
+
+/// That somebody is told what somebody else did.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Told {
+    pub owner: String,
+    pub kind: Kind,
+    pub actor: String,
+    pub post: Option<String>,
+    pub comment: Option<String>,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -114,32 +136,25 @@ impl World {
             }
             Event::Post(PostEvent::PostDeleted(event)) => {
                 self.posts.remove(&event.post.to_string()).expect("a deleted post");
+                self.told.retain(|told| told.post != Some(event.post.to_string()));
                 self.person(event.author).posts -= 1;
             }
             // What was decided while its post was deleted stands in the log and shows nowhere.
             Event::Like(LikeEvent::PostLiked(event)) => {
                 if let Some(post) = self.post(event.post) {
                     assert!(post.likes.insert(event.user.to_string()), "liked twice");
+                    self.tell(event.post_author, Kind::Like, event.user, Some(event.post), None);
                 }
             }
             Event::Like(LikeEvent::PostUnliked(event)) => {
                 if let Some(post) = self.post(event.post) {
                     assert!(post.likes.remove(&event.user.to_string()), "unliked without a like");
+                    let (actor, post) = (event.user.to_string(), Some(event.post.to_string()));
+                    self.told
+                        .retain(|told| told.kind != Kind::Like || told.actor != actor || told.post != post);
                 }
             }
-            Event::Comment(CommentEvent::Commented(event)) => {
-                let text = event.text.open().expect("an open text").clone();
-                if let Some(post) = self.post(event.post) {
-                    let twice =
-                        post.comments.insert(event.comment.to_string(), (event.author.to_string(), text));
-                    assert_eq!(twice, None, "commented twice");
-                }
-            }
-            Event::Comment(CommentEvent::CommentDeleted(event)) => {
-                if let Some(post) = self.post(event.post) {
-                    post.comments.remove(&event.comment.to_string()).expect("a deleted comment");
-                }
-            }
+            Event::Comment(event) => self.comment(event),
             Event::Follow(event) => self.follow(event),
             Event::Session(SessionEvent::SessionStarted(event)) => {
                 self.sessions.insert(event.session.to_string(), event.user.to_string());
@@ -155,10 +170,20 @@ impl World {
                     self.sessions.retain(|session, of| *of != user || Some(session) == kept.as_ref());
                 }
             }
+            Event::Story(StoryEvent::StoryPublished(event)) => {
+                let story = Story { author: event.author.to_string(), ..Story::default() };
+                self.stories.insert(event.story.to_string(), story);
+            }
+            Event::Story(StoryEvent::StoryDeleted(event)) => self.end(event.story),
+            Event::Story(StoryEvent::StoryExpired(event)) => self.end(event.story),
+            Event::StoryView(StoryViewEvent::StoryViewed(event)) => {
+                if let Some(story) = self.stories.get_mut(&event.story.to_string()) {
+                    assert!(story.viewers.insert(event.viewer.to_string()), "viewed twice");
+                    story.counted += 1;
+                }
+            }
             Event::Session(SessionEvent::SessionSeen(_))
             | Event::Profile(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
             | Event::Notifications(_)
             | Event::Save(_)
             | Event::Collection(_)
@@ -171,14 +196,20 @@ impl World {
 
     /// What was decided while one of them was erased shows nowhere.
     fn follow(&mut self, event: &FollowEvent) {
-        let Subject::Follow(follower, followee) = event.subject() else { return };
-        let (follower, followee) = (follower.to_string(), followee.to_string());
+        let Subject::Follow(of, whom) = event.subject() else { return };
+        let (follower, followee) = (of.to_string(), whom.to_string());
         let both = self.people.contains_key(&follower) && self.people.contains_key(&followee);
         match event {
             FollowEvent::Followed(_) | FollowEvent::FollowAccepted(_) if both => {
                 assert!(self.follows.insert((follower, followee)), "followed twice");
+                if matches!(event, FollowEvent::Followed(_)) {
+                    self.tell(whom, Kind::Follow, of, None, None);
+                }
             }
             FollowEvent::Unfollowed(event) if !event.only_requested => {
+                self.told.retain(|told| {
+                    told.kind != Kind::Follow || told.actor != follower || told.owner != followee
+                });
                 assert_eq!(self.follows.remove(&(follower, followee)), both, "no follow to end");
             }
             _ => {}
@@ -197,16 +228,62 @@ impl World {
                 let gone = event.user.to_string();
                 self.people.remove(&gone);
                 self.follows.retain(|(follower, followee)| *follower != gone && *followee != gone);
+                self.told.retain(|told| told.actor != gone && told.owner != gone);
             }
             _ => {}
         }
     }
 
-    fn person(&mut self, user: events::UserId) -> &mut Person {
+    fn comment(&mut self, event: &CommentEvent) {
+        match event {
+            CommentEvent::Commented(event) => {
+                let text = event.text.open().expect("an open text").clone();
+                if let Some(post) = self.post(event.post) {
+                    let twice =
+                        post.comments.insert(event.comment.to_string(), (event.author.to_string(), text));
+                    assert_eq!(twice, None, "commented twice");
+                    let (author, post, comment) = (event.author, Some(event.post), Some(event.comment));
+                    if let Some(answered) = event.reply_to_author {
+                        self.tell(answered, Kind::Reply, author, post, comment);
+                    }
+                    if event.reply_to_author != Some(event.post_author) {
+                        self.tell(event.post_author, Kind::Comment, author, post, comment);
+                    }
+                }
+            }
+            CommentEvent::CommentDeleted(event) => {
+                if let Some(post) = self.post(event.post) {
+                    post.comments.remove(&event.comment.to_string()).expect("a deleted comment");
+                    self.told.retain(|told| told.comment != Some(event.comment.to_string()));
+                }
+            }
+        }
+    }
+
+    fn tell(
+        &mut self,
+        owner: UserId,
+        kind: Kind,
+        actor: UserId,
+        post: Option<PostId>,
+        comment: Option<CommentId>,
+    ) {
+        if owner != actor {
+            let (post, comment) = (post.map(|id| id.to_string()), comment.map(|id| id.to_string()));
+            let (owner, actor) = (owner.to_string(), actor.to_string());
+            assert!(self.told.insert(Told { owner, kind, actor, post, comment }), "told twice");
+        }
+    }
+
+    fn person(&mut self, user: UserId) -> &mut Person {
         self.people.get_mut(&user.to_string()).expect("somebody who has signed up")
     }
 
-    fn post(&mut self, post: events::PostId) -> Option<&mut Post> {
+    fn end(&mut self, story: StoryId) {
+        self.stories.remove(&story.to_string()).expect("a story that ends once");
+    }
+
+    fn post(&mut self, post: PostId) -> Option<&mut Post> {
         self.posts.get_mut(&post.to_string())
     }
 
@@ -239,6 +316,22 @@ impl World {
             }
             shown.counted = (post.likes, post.comments);
             world.posts.insert(id, shown);
+        }
+        for story in all::<views::stories::Story>(store, &views::stories::NEWEST, Vec::new()).await? {
+            let index = &views::story_views::BY_STORY;
+            let views = all::<views::story_views::StoryView>(store, index, vec![json!(story.story)]).await?;
+            let viewers = views.into_iter().map(|view| view.viewer).collect();
+            world.stories.insert(story.story, Story { author: story.author, viewers, counted: story.views });
+        }
+        for id in like.people.keys() {
+            let (index, role) = (&views::notifications::OF_OWNER, views::notifications::Role::Act);
+            for act in all::<Act>(store, index, vec![json!(id), json!(role)]).await? {
+                // What was done to a post that was deleted in the same instant is shown nowhere.
+                if act.post.as_ref().is_none_or(|post| world.posts.contains_key(post)) {
+                    let Act { owner, kind, actor, post, comment, .. } = act;
+                    world.told.insert(Told { owner, kind, actor, post, comment });
+                }
+            }
         }
         Ok(world)
     }

@@ -25,7 +25,7 @@ fn printed(output: &Output) -> String {
 #[test]
 fn help_tells_every_command_and_every_setting() {
     let help = printed(&chorus(&["--help"], &[]));
-    for command in ["serve", "demo", "openapi"] {
+    for command in ["serve", "demo", "media", "openapi"] {
         assert!(help.contains(command), "{help}");
     }
     assert_eq!(printed(&chorus(&[], &[])), help, "without a command it says what there is");
@@ -52,6 +52,7 @@ fn settings_of(help: &str) -> Vec<String> {
 fn the_example_of_settings_is_complete() {
     let mut known: Vec<String> = settings_of(&printed(&chorus(&["serve", "--help"], &[])));
     known.extend(settings_of(&printed(&chorus(&["demo", "--help"], &[]))));
+    known.extend(settings_of(&printed(&chorus(&["media", "audit", "--help"], &[]))));
     for service in ["command-api", "projector", "query-api"] {
         let help = Command::new(binary(service).unwrap()).arg("--help").output().unwrap();
         known.extend(settings_of(&printed(&help)));

@@ -33,6 +33,21 @@ impl Cursor {
         Self { order: Value::String(order.into()), key: String::new() }
     }
 
+    /// The place of a document that a caller has put in its place itself.
+    pub fn at(order: i64, key: impl Into<String>) -> Self {
+        Self { order: order.into(), key: key.into() }
+    }
+
+    /// The place behind whatever stands at this position or above it, in an index that descends by positions.
+    pub fn below(position: i64) -> Self {
+        Self::at(position, "")
+    }
+
+    /// Its order value, where that is a number.
+    pub fn number(&self) -> Option<i64> {
+        self.order.as_i64()
+    }
+
     /// The text form, fit for a URL. It names its index, so that it cannot be used with another list.
     pub fn to_text(&self, index: &Index) -> impl fmt::Display + use<> {
         let form = Form(index.name.to_owned(), self.order.clone(), self.key.clone());

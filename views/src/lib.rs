@@ -12,14 +12,21 @@ mod store;
 mod writes;
 
 pub mod accounts;
+pub mod collections;
 pub mod comments;
+pub mod feeds;
 pub mod follows;
 pub mod likes;
 pub mod mails;
+pub mod notifications;
 pub mod posts;
 pub mod profiles;
+pub mod saves;
 pub mod search;
 pub mod sessions;
+pub mod stories;
+pub mod story_authors;
+pub mod story_views;
 
 mod mongo;
 mod sqlite;
@@ -37,12 +44,21 @@ pub use writes::{Copy, FanOut, KeyPart, Patch, PatchEach, Write, Writes};
 /// Every view there is.
 pub const ALL: &[&View] = &[
     &accounts::VIEW,
+    &collections::VIEW,
     &comments::VIEW,
+    &feeds::AUTHORS,
+    &feeds::HOME,
+    &feeds::SOURCES,
     &follows::VIEW,
     &likes::VIEW,
     &mails::VIEW,
+    &notifications::VIEW,
     &posts::VIEW,
     &profiles::VIEW,
+    &saves::VIEW,
     &search::VIEW,
     &sessions::VIEW,
+    &stories::VIEW,
+    &story_authors::VIEW,
+    &story_views::VIEW,
 ];

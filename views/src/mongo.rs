@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mongodb::bson::{self, Bson, RawDocumentBuf, doc};
-use mongodb::options::ClientOptions;
+use mongodb::options::{ClientOptions, ReadPreference};
 use mongodb::{Client, Collection, Database};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -54,6 +54,8 @@ impl MongoViews {
         options.app_name.get_or_insert_with(|| "chorus".to_owned());
         options.server_selection_timeout.get_or_insert(SERVER_SELECTION);
         options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
+        // Another member may be behind: what was committed would not be read, and projections build on it.
+        options.selection_criteria = Some(ReadPreference::Primary.into());
         let name = options.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
         let client = Client::with_options(options).map_err(StoreError::corrupt)?;
         let database = client.database(&name);
@@ -80,6 +82,10 @@ impl ViewStore for MongoViews {
 
     async fn page(&self, query: &Query) -> Result<Page, StoreError> {
         self.find_page(query).await
+    }
+
+    async fn count(&self, query: &Query) -> Result<u64, StoreError> {
+        self.count_found(query).await
     }
 
     async fn plan(&self, query: &Query) -> Result<Plan, StoreError> {

@@ -26,6 +26,9 @@ pub struct Post {
     /// Of the event that published it: the order of feeds.
     pub position: i64,
     pub likes: i64,
+    /// Position of the event that its likes were counted at last; 0 before the first.
+    #[serde(default)]
+    pub liked: i64,
     pub comments: i64,
 }
 
@@ -37,6 +40,9 @@ pub struct Image {
     pub height: u32,
     /// What it shows; empty where nothing was said.
     pub alt: String,
+    /// Its `BlurHash`; none of older posts.
+    #[serde(default)]
+    pub placeholder: Option<String>,
 }
 
 impl Document for Post {

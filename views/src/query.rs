@@ -11,6 +11,8 @@ pub struct Query {
     pub equals: Vec<Value>,
     /// Only documents whose order field is text that begins so.
     pub prefix: Option<String>,
+    /// Only documents whose order field is a number above this one.
+    pub above: Option<i64>,
     /// Begins behind this place.
     pub after: Option<Cursor>,
     /// Documents at most; at least 1.
@@ -21,7 +23,7 @@ impl Query {
     pub fn new(view: &'static View, index: &'static Index, equals: Vec<Value>, limit: usize) -> Self {
         debug_assert_eq!(equals.len(), index.equals.len(), "{}", index.name);
         debug_assert!(view.indexes.contains(&index), "{} is no index of {}", index.name, view.name);
-        Self { view, index, equals, prefix: None, after: None, limit }
+        Self { view, index, equals, prefix: None, above: None, after: None, limit }
     }
 
     #[must_use]
@@ -32,6 +34,11 @@ impl Query {
     #[must_use]
     pub fn with_prefix(self, prefix: impl Into<String>) -> Self {
         Self { prefix: Some(prefix.into()), ..self }
+    }
+
+    #[must_use]
+    pub fn above(self, number: i64) -> Self {
+        Self { above: Some(number), ..self }
     }
 }
 

@@ -1,4 +1,5 @@
-/// A kind of read-model document. Each is written by the projection of the same name and by nothing else.
+/// A kind of read-model document. Each is written by one projection and by nothing else: that of the same name, or one
+/// that writes several views together.
 #[derive(Debug, PartialEq, Eq)]
 pub struct View {
     pub name: &'static str,

@@ -48,6 +48,10 @@ impl ViewStore for SqliteViews {
         Ok(self.database.read(|connection| read::page(connection, query))?)
     }
 
+    async fn count(&self, query: &Query) -> Result<u64, StoreError> {
+        Ok(self.database.read(|connection| read::count(connection, query))?)
+    }
+
     async fn plan(&self, query: &Query) -> Result<Plan, StoreError> {
         Ok(self.database.read(|connection| read::plan(connection, query))?)
     }

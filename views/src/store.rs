@@ -76,11 +76,14 @@ pub struct Plan {
 /// the contract in `tests/src/contracts/views.rs`.
 #[async_trait]
 pub trait ViewStore: std::fmt::Debug + Send + Sync + 'static {
-    /// The documents with these keys, in the order asked for.
+    /// The documents with these keys, in the order asked for, with everything that was committed before the call.
     async fn get_many(&self, view: &View, keys: &[String])
     -> Result<Vec<Option<StoredDocument>>, StoreError>;
 
     async fn page(&self, query: &Query) -> Result<Page, StoreError>;
+
+    /// How many documents a query would find, counted in its index up to its limit and no further.
+    async fn count(&self, query: &Query) -> Result<u64, StoreError>;
 
     /// How the engine would run the query.
     async fn plan(&self, query: &Query) -> Result<Plan, StoreError>;

@@ -104,18 +104,19 @@ pub struct FanOut {
     pub copies: Vec<Copy>,
 }
 
-/// For each document that an index finds in one view, changes a document of the same or another view, if it is there:
-/// everybody who follows somebody that leaves follows one less. A document is changed once, however often it is found.
+/// Changes the document that is named by a field of each document that an index finds: everything that somebody did is
+/// marked when they go away, and whoever followed them follows one less. A document that is not there stays away; one that
+/// is named twice is changed once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PatchEach {
     /// Where to look, by the equal fields of an index.
     pub over: &'static View,
     pub index: &'static Index,
     pub equals: Vec<Value>,
-    /// What to change where.
-    pub view: &'static View,
-    /// The parts of the key of the document to change, joined by dots.
-    pub key: Vec<KeyPart>,
+    /// Whose documents are changed.
+    pub into: &'static View,
+    /// The text field of a document found that is the key of the one to change; none: the one found itself.
+    pub key: Option<&'static str>,
     pub patch: Patch,
 }
 
@@ -140,37 +141,48 @@ pub struct Writes {
     list: Vec<Write>,
     /// Where in the list the latest write to a document stands.
     latest: HashMap<(&'static str, String), usize>,
-    /// Documents that were looked at before the batch, as the writes up to here leave them.
+    /// Documents that the batch looks at, as the writes so far leave them.
     seen: HashMap<(&'static str, String), Option<Map<String, Value>>>,
+    /// Documents that are written without being named, as far as is known.
+    weight: usize,
 }
 
 impl Writes {
-    /// Begins with what documents of a view are before the batch.
+    /// Takes in what a document was before the batch, so that it can be looked at.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] for one that is no object.
-    pub fn having_seen(
+    /// [`StoreError::Corrupt`] if it is no document.
+    pub fn see(
+        &mut self,
         view: &'static View,
-        found: impl IntoIterator<Item = (String, Option<StoredDocument>)>,
-    ) -> Result<Self, StoreError> {
-        let read = |(key, found): (String, Option<StoredDocument>)| {
-            let document = found.map(|document| document.read()).transpose()?;
-            Ok(((view.name, key), document))
-        };
-        Ok(Self { seen: found.into_iter().map(read).collect::<Result<_, StoreError>>()?, ..Self::default() })
+        key: String,
+        document: Option<StoredDocument>,
+    ) -> Result<(), StoreError> {
+        let document = document.map(|document| document.read()).transpose()?;
+        self.seen.insert((view.name, key), document);
+        Ok(())
     }
 
-    /// A document that was looked at before the batch, with what the batch has changed in it by its key so far: a write to
-    /// all that an index finds does not show.
+    /// A document as the writes so far leave it.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if nobody asked to see it, or if it is of another type.
-    pub fn see<T: Document>(&self, key: &str) -> Result<Option<T>, StoreError> {
-        let Some(seen) = self.seen.get(&(T::VIEW.name, key.to_owned())) else {
-            return Err(StoreError::corrupt(format!("{key} of {} was not looked at", T::VIEW.name)));
-        };
-        let document = seen.as_ref().map(|document| T::deserialize(Value::Object(document.clone())));
-        document.transpose().map_err(StoreError::corrupt)
+    /// [`StoreError::Corrupt`] if it is not of its type, or was not taken in before.
+    pub fn seen<T: Document>(&self, key: &str) -> Result<Option<T>, StoreError> {
+        let problem = |problem: String| StoreError::corrupt(format!("{key} of {}: {problem}", T::VIEW.name));
+        let seen = self.seen.get(&(T::VIEW.name, key.to_owned()));
+        let seen = seen.ok_or_else(|| problem("looked at without having been asked for".to_owned()))?;
+        let read = |document: &Map<String, Value>| serde_json::from_value(Value::Object(document.clone()));
+        seen.as_ref().map(read).transpose().map_err(|error| problem(error.to_string()))
+    }
+
+    /// Notes that a fan-out or a deletion writes about so many documents.
+    pub fn weigh(&mut self, documents: usize) {
+        self.weight += documents;
+    }
+
+    /// About how many documents are written by writes that do not name them.
+    pub fn weight(&self) -> usize {
+        self.weight
     }
 
     pub fn put<T: Document>(&mut self, document: &T) -> Result<(), StoreError> {
@@ -330,19 +342,21 @@ mod tests {
     }
 
     #[test]
-    fn what_was_looked_at_is_seen_as_the_batch_leaves_it() {
-        let body = |n: i64| Some(StoredDocument::json("a".into(), format!("{{\"name\":\"a\",\"n\":{n}}}")));
-        let seen = [("a".to_owned(), body(1)), ("b".to_owned(), None)];
-        let mut writes = Writes::having_seen(&THINGS, seen).unwrap();
-        let n = |writes: &Writes, key| writes.see::<Thing>(key).unwrap().map(|thing| thing.n);
+    fn a_document_that_is_looked_at_is_seen_as_the_writes_so_far_leave_it() {
+        let mut writes = Writes::default();
+        assert!(matches!(writes.seen::<Thing>("a"), Err(StoreError::Corrupt(_))), "nobody has looked");
+        let before = StoredDocument::json("a".into(), json!({ "name": "a", "n": 1 }).to_string());
+        writes.see(&THINGS, "a".into(), Some(before)).unwrap();
+        writes.see(&THINGS, "b".into(), None).unwrap();
+        let n = |writes: &Writes, key: &str| writes.seen::<Thing>(key).unwrap().map(|thing| thing.n);
         assert_eq!((n(&writes, "a"), n(&writes, "b")), (Some(1), None));
         writes.patch::<Thing>("a", Patch::default().inc("n", 2));
-        writes.patch::<Thing>("b", Patch::default().inc("n", 2));
-        assert_eq!((n(&writes, "a"), n(&writes, "b")), (Some(3), None));
+        writes.put(&thing("b", 7)).unwrap();
+        // What is found by an index is not looked at, and takes nothing of this away.
+        writes.delete_where::<Thing>(&BY_COLOUR, vec![json!("red")]);
+        assert_eq!((n(&writes, "a"), n(&writes, "b")), (Some(3), Some(7)));
         writes.delete::<Thing>("a");
-        writes.put(&thing("b", 5)).unwrap();
-        assert_eq!((n(&writes, "a"), n(&writes, "b")), (None, Some(5)));
-        assert!(matches!(writes.see::<Thing>("c"), Err(StoreError::Corrupt(_))));
+        assert_eq!(n(&writes, "a"), None);
     }
 
     #[test]

@@ -1,17 +1,18 @@
-use std::sync::Arc;
+//! Following the stream. One consumer takes everything that is new for all followers of a process, which find it in
+//! memory; a follower that is far behind has a consumer of its own until it has caught up.
+
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use futures::StreamExt;
-use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::sync::mpsc;
 
-use super::Connection;
-use super::heard::Heard;
-use super::message;
+use super::{Connection, message};
 use crate::log::Followed;
-use crate::{Filter, LogError, Position};
+use crate::recent::{self, Recent};
+use crate::{Filter, LogError, Position, Stored};
 
 /// Messages asked for ahead.
 const PULL_BATCH: usize = 1000;
@@ -21,179 +22,219 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
 /// The server drops a consumer that nobody has pulled from for so long.
 const ABANDONED_AFTER: Duration = Duration::from_mins(1);
-/// How often a follower that hears nothing asks where the log ends.
-const HEAD_POLL: Duration = Duration::from_millis(250);
-/// How often a follower that hears nothing for it, of a log that goes on, asks the server whether there is nothing.
-const PASS_INTERVAL: Duration = Duration::from_millis(20);
+/// How long a follower that catches up hears nothing before it asks the server whether there is nothing for it.
+const SILENCE: Duration = Duration::from_millis(20);
+/// Events taken from memory in one go.
+const CHUNK: usize = 1000;
 /// Pause before a consumer is made anew after an error, growing from the first to the second.
 const RECREATE_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// Where a follower gets its events from. Its consumer lives in the server's memory and may be lost at any time;
-/// the position is ours, and a new consumer goes on from there.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+type Sender = mpsc::Sender<Result<Followed, LogError>>;
+
+/// Where events come from. Consumers live in the server's memory and may be lost at any time; the position is ours, and
+/// a new consumer goes on from there.
+#[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) connection: Connection,
     pub(super) stream: Stream<()>,
-    pub(super) subjects: Vec<String>,
-    pub(super) filter: Filter,
-    pub(super) heard: Arc<Heard>,
-}
-
-type Sender = mpsc::Sender<Result<Followed, LogError>>;
-
-/// Why one consumer came to its end.
-enum End {
-    /// Nobody listens any more, or an error that no retry mends has been told.
-    Done,
-    Lost(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Source {
-    pub(super) async fn deliver(self, after: Position, sender: Sender) {
-        let mut reached = after;
-        let mut pause = RECREATE_PAUSE.0;
-        loop {
-            let before = reached;
-            let end = tokio::select! {
-                () = sender.closed() => End::Done,
-                // A server that has been started anew knows no consumer; waiting for its silence would take longer.
-                () = self.connection.replaced() => End::Lost("the connection was made anew".into()),
-                end = self.consume(&mut reached, &sender) => end,
-            };
-            match end {
-                End::Done => return,
-                End::Lost(cause) => {
-                    if reached > before {
-                        pause = RECREATE_PAUSE.0;
-                    }
-                    tracing::info!(error = &*cause, position = reached.0, "following anew");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(RECREATE_PAUSE.1);
-                }
+    /// Keeps what is new, of every kind, in memory, until nobody needs it any more.
+    pub(super) async fn keep_recent(self, after: Position, recent: Weak<Recent>) {
+        let Some(mut complete) = recent.upgrade().map(|recent| recent.complete()) else { return };
+        let dropped = async { while complete.changed().await.is_ok() {} };
+        let keep = async {
+            let (mut reached, mut retry) = (after, Retry::default());
+            loop {
+                let before = reached;
+                let cause = tokio::select! {
+                    () = self.connection.replaced() => "the connection was made anew".into(),
+                    cause = self.try_keep_recent(&mut reached, &recent) => cause,
+                };
+                retry.wait(cause, before, reached).await;
             }
+        };
+        tokio::select! {
+            () = dropped => {}
+            () = keep => {}
         }
     }
 
-    /// Follows with one consumer until it fails.
-    async fn consume(&self, reached: &mut Position, sender: &Sender) -> End {
-        match self.try_consume(reached, sender).await {
-            Ok(end) => end,
-            Err(cause) => End::Lost(cause),
+    async fn try_keep_recent(&self, reached: &mut Position, recent: &Weak<Recent>) -> Cause {
+        let keep = async {
+            let mut deliveries = self.deliveries(Vec::new(), *reached).await?;
+            loop {
+                let (position, stored) = deliveries.next().await?;
+                let recent = recent.upgrade().ok_or("nobody follows")?;
+                // What cannot be read here may not be for any follower, or is told those that it is for.
+                if let Ok(stored) = stored {
+                    recent.keep(stored);
+                }
+                recent.found(position);
+                *reached = position;
+            }
+        };
+        let kept: Result<std::convert::Infallible, Cause> = keep.await;
+        match kept {
+            Err(cause) => cause,
         }
     }
 
-    async fn try_consume(
-        &self,
-        reached: &mut Position,
-        sender: &Sender,
-    ) -> Result<End, Box<dyn std::error::Error + Send + Sync>> {
-        let consumer = self.stream.create_consumer(self.consumer_config(*reached)).await?;
-        let mut messages = consumer
+    /// A consumer of everything on these subjects, or on all if there are none, after a position.
+    async fn deliveries(&self, subjects: Vec<String>, after: Position) -> Result<Deliveries, Cause> {
+        let config = pull::Config {
+            description: Some("chorus follower".to_owned()),
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after.0 + 1 },
+            ack_policy: AckPolicy::None,
+            filter_subjects: subjects,
+            inactive_threshold: ABANDONED_AFTER,
+            memory_storage: true,
+            num_replicas: 1,
+            ..pull::Config::default()
+        };
+        let messages = self
+            .stream
+            .create_consumer(config)
+            .await?
             .stream()
             .max_messages_per_batch(PULL_BATCH)
             .heartbeat(HEARTBEAT)
             .expires(PULL_EXPIRES)
             .messages()
             .await?;
-        let mut delivered = 0;
-        let mut head = self.heard.head();
-        let mut next_ask = Instant::now();
+        Ok(Deliveries { messages, delivered: 0 })
+    }
+}
+
+/// What one consumer delivers, in order and without gaps.
+struct Deliveries {
+    messages: pull::Stream,
+    delivered: u64,
+}
+
+impl Deliveries {
+    /// The next event and where it stands. An error inside is the event's own: it cannot be read.
+    async fn next(&mut self) -> Result<(Position, Result<Stored, LogError>), Cause> {
+        let message = self.messages.next().await.ok_or("the consumer ended")??;
+        let info = message.info()?;
+        let (number, position) = (info.consumer_sequence, info.stream_sequence);
+        if number != self.delivered + 1 {
+            return Err(format!("message {number} came after message {}", self.delivered).into());
+        }
+        self.delivered = number;
+        let headers = message.message.headers.unwrap_or_default();
+        Ok((Position(position), message::stored(position, &headers, message.message.payload)))
+    }
+}
+
+/// When a consumer is made anew.
+struct Retry {
+    pause: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { pause: RECREATE_PAUSE.0 }
+    }
+}
+
+impl Retry {
+    async fn wait(&mut self, cause: Cause, before: Position, reached: Position) {
+        if reached > before {
+            self.pause = RECREATE_PAUSE.0;
+        }
+        tracing::info!(error = &*cause, position = reached.0, "following anew");
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(RECREATE_PAUSE.1);
+    }
+}
+
+/// One follower.
+pub(super) struct Follower {
+    pub(super) source: Source,
+    pub(super) recent: Arc<Recent>,
+    pub(super) subjects: Vec<String>,
+    pub(super) filter: Filter,
+}
+
+/// Nobody listens any more, or the last word has been said.
+struct Over;
+
+impl Follower {
+    pub(super) async fn deliver(self, after: Position, sender: Sender) {
+        tokio::select! {
+            () = sender.closed() => {}
+            Over = self.follow(after, &sender) => {}
+        }
+    }
+
+    async fn follow(&self, after: Position, sender: &Sender) -> Over {
+        let mut complete = self.recent.complete();
+        let (mut reached, mut retry) = (after, Retry::default());
         loop {
-            let next = tokio::select! {
-                biased;
-                next = messages.next() => next,
-                passed = self.idle(&mut head, *reached, &mut next_ask) => {
-                    *reached = passed?;
-                    if sender.send(Ok(Followed::Passed(*reached))).await.is_err() {
-                        return Ok(End::Done);
-                    }
-                    continue;
+            if let Some((events, passed)) = self.recent.after(&self.filter, reached, CHUNK) {
+                if !recent::tell(sender, events, passed).await {
+                    return Over;
                 }
-            };
-            let message = next.ok_or("the consumer ended")??;
-            let info = message.info()?;
-            if info.consumer_sequence != delivered + 1 {
-                return Err(
-                    format!("message {} came after message {delivered}", info.consumer_sequence).into()
-                );
+                reached = passed;
+                continue;
             }
-            delivered = info.consumer_sequence;
-            let position = info.stream_sequence;
-            let headers = message.message.headers.unwrap_or_default();
-            let stored = match message::stored(position, &headers, message.message.payload) {
-                Ok(stored) => stored,
-                Err(error) => {
-                    let _ = sender.send(Err(error)).await;
-                    return Ok(End::Done);
-                }
+            // What is held in memory always goes on from what is complete, so that nothing is missed in between.
+            if complete.wait_for(|complete| *complete > reached).await.is_err() {
+                return Over;
+            }
+            if self.recent.goes_on_after(reached) {
+                continue;
+            }
+            let before = reached;
+            let caught_up = tokio::select! {
+                // A server that has been started anew knows no consumer; waiting for its silence would take longer.
+                () = self.source.connection.replaced() => Err("the connection was made anew".into()),
+                caught_up = self.catch_up(&mut reached, sender) => caught_up,
             };
-            *reached = stored.position;
-            self.heard.of_event(*reached, stored.message.envelope.subject.kind());
-            if sender.send(Ok(Followed::Event(stored))).await.is_err() {
-                return Ok(End::Done);
+            match caught_up {
+                Ok(Some(Over)) => return Over,
+                Ok(None) => retry = Retry::default(),
+                Err(cause) => retry.wait(cause, before, reached).await,
             }
         }
     }
 
-    fn consumer_config(&self, after: Position) -> pull::Config {
-        pull::Config {
-            description: Some("chorus follower".to_owned()),
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after.0 + 1 },
-            ack_policy: AckPolicy::None,
-            filter_subjects: self.subjects.clone(),
-            inactive_threshold: ABANDONED_AFTER,
-            memory_storage: true,
-            num_replicas: 1,
-            ..pull::Config::default()
-        }
-    }
-
-    /// Ends once the log is known to have passed `reached` with nothing for this follower: answers how far. Mostly other
-    /// followers of this process know; the server is asked where they do not.
-    async fn idle(
-        &self,
-        head: &mut watch::Receiver<Position>,
-        reached: Position,
-        next_ask: &mut Instant,
-    ) -> Result<Position, Box<dyn std::error::Error + Send + Sync>> {
+    /// Follows with a consumer of its own until what comes next is held in memory, or there is nothing more.
+    async fn catch_up(&self, reached: &mut Position, sender: &Sender) -> Result<Option<Over>, Cause> {
+        let mut deliveries = self.source.deliveries(self.subjects.clone(), *reached).await?;
+        let complete = self.recent.complete();
         loop {
-            let news = tokio::time::timeout(HEAD_POLL, head.wait_for(|head| *head > reached)).await;
-            let until = match news.map(|head| head.map(|head| *head)) {
-                Ok(head) => head?,
-                Err(_elapsed) => {
-                    self.heard.of(Position(self.stream.get_info().await?.state.last_sequence));
-                    continue;
+            let known = *complete.borrow();
+            if *reached >= known || self.recent.goes_on_after(*reached) {
+                return Ok(None);
+            }
+            let Ok(next) = tokio::time::timeout(SILENCE, deliveries.next()).await else {
+                if !self.anything_after(*reached).await? {
+                    *reached = known;
+                    let told = sender.send(Ok(Followed::Passed(known))).await;
+                    return Ok(told.is_err().then_some(Over));
                 }
+                continue;
             };
-            let passed = self.heard.nothing_for(&self.filter, reached);
-            if passed > reached {
-                return Ok(passed);
+            let (position, stored) = next?;
+            let unreadable = stored.is_err();
+            let told = sender.send(stored.map(Followed::Event)).await;
+            if unreadable || told.is_err() {
+                return Ok(Some(Over));
             }
-            tokio::select! {
-                biased;
-                () = tokio::time::sleep_until(*next_ask) => {}
-                // What is new may be what others know.
-                changed = head.changed() => {
-                    changed?;
-                    continue;
-                }
-            }
-            *next_ask = Instant::now() + PASS_INTERVAL;
-            if !self.anything_after(reached).await? {
-                return Ok(until);
-            }
-            // It is on its way, and wakes the follower itself. Until then, not too fast.
-            tokio::time::sleep(PASS_INTERVAL).await;
+            *reached = position;
         }
     }
 
     /// Whether the stream holds anything for this follower after a position. The leader is asked for the message
     /// itself: what a consumer counts as pending lags behind what has been stored.
-    async fn anything_after(
-        &self,
-        position: Position,
-    ) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
+    async fn anything_after(&self, position: Position) -> Result<bool, Cause> {
         for subject in &self.subjects {
-            let next = self.stream.raw_message_builder().sequence(position.0 + 1).next_by_subject(subject);
+            let stream = &self.source.stream;
+            let next = stream.raw_message_builder().sequence(position.0 + 1).next_by_subject(subject);
             match next.send().await {
                 Ok(_) => return Ok(true),
                 Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => {}

@@ -6,17 +6,16 @@ use async_nats::jetstream::stream::{
 };
 use async_nats::jetstream::{self, Context, ErrorCode};
 use async_trait::async_trait;
+use futures::TryFutureExt;
 use futures::future::try_join_all;
-use futures::{StreamExt, TryFutureExt};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 
-use super::heard::Heard;
-use super::{Connection, JetStreamSettings, follow, message};
+use super::{Connection, JetStreamSettings, follow, message, news};
+use crate::recent::Recent;
 use crate::{
-    AppendError, EventId, EventLog, Filter, Follow, Freshness, Kind, LogError, Message, Position, Progress,
-    Stored, Subject,
+    AppendError, EventId, EventLog, Filter, Follow, Freshness, LogError, Message, Position, Progress, Stored,
+    Subject,
 };
 
 /// How often an append is sent again while its outcome is unknown.
@@ -34,8 +33,9 @@ pub struct JetStreamLog {
     context: Context,
     stream: Stream<()>,
     name: String,
+    announcer: mpsc::Sender<Progress>,
     news: broadcast::Sender<Progress>,
-    heard: Arc<Heard>,
+    recent: Arc<Recent>,
 }
 
 impl JetStreamLog {
@@ -52,44 +52,15 @@ impl JetStreamLog {
             .build(connection.client.clone());
         prepare_stream(&context, settings).await?;
         let stream = context.get_stream_no_info(&settings.name).await.map_err(LogError::unavailable)?;
-        let log = Self {
-            connection,
-            context,
-            stream,
-            name: settings.name.clone(),
-            news: broadcast::channel(NEWS_KEPT).0,
-            heard: Arc::default(),
-        };
-        log.listen_for_news().await?;
-        Ok(log)
-    }
-
-    async fn listen_for_news(&self) -> Result<(), LogError> {
-        let client = &self.connection.client;
-        let mut messages = client
-            .subscribe(format!("{}.*", news_prefix(&self.name)))
-            .await
-            .map_err(LogError::unavailable)?;
-        client.flush().await.map_err(LogError::unavailable)?;
-        let (news, heard) = (self.news.clone(), Arc::downgrade(&self.heard));
-        #[expect(clippy::disallowed_methods, reason = "it ends with the log")]
-        tokio::spawn(async move {
-            while let Some(message) = messages.next().await {
-                let Some(heard) = heard.upgrade() else { return };
-                match serde_json::from_slice::<News>(&message.payload) {
-                    Ok(told) => {
-                        let progress = told.into_progress();
-                        heard.of(progress.position);
-                        // Nobody listening is no error.
-                        let _ = news.send(progress);
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, subject = %message.subject, "news that cannot be read");
-                    }
-                }
-            }
-        });
-        Ok(())
+        let (name, news) = (settings.name.clone(), broadcast::channel(NEWS_KEPT).0);
+        news::listen(&connection.client, &name, news.downgrade()).await?;
+        let announcer = news::announcer(connection.client.clone(), &name);
+        let head = Position(stream.get_info().await.map_err(LogError::unavailable)?.state.last_sequence);
+        let recent = Arc::new(Recent::after_head(head));
+        let source = follow::Source { connection: connection.clone(), stream: stream.clone() };
+        #[expect(clippy::disallowed_methods, reason = "it ends with the log and its followers")]
+        tokio::spawn(source.keep_recent(head, Arc::downgrade(&recent)));
+        Ok(Self { connection, context, stream, name, announcer, news, recent })
     }
 
     async fn publish(&self, headers: HeaderMap, message: &Message) -> Result<Position, PublishError> {
@@ -188,7 +159,7 @@ impl EventLog for JetStreamLog {
         for _ in 0..APPEND_ATTEMPTS {
             match self.publish(message::headers(&message.envelope, expected), message).await {
                 Ok(position) => {
-                    self.heard.of_event(position, message.envelope.subject.kind());
+                    self.recent.keep(Stored { position, message: message.clone() });
                     return Ok(position);
                 }
                 Err(error) if is_conflict(&error) => {
@@ -227,15 +198,14 @@ impl EventLog for JetStreamLog {
 
     fn follow(&self, filter: Filter, after: Position) -> Follow {
         let (sender, follow) = Follow::channel();
-        let source = follow::Source {
-            connection: self.connection.clone(),
-            stream: self.stream.clone(),
+        let follower = follow::Follower {
+            source: follow::Source { connection: self.connection.clone(), stream: self.stream.clone() },
+            recent: Arc::clone(&self.recent),
             subjects: filter_subjects(&self.name, &filter),
             filter,
-            heard: Arc::clone(&self.heard),
         };
         #[expect(clippy::disallowed_methods, reason = "it lives as long as its Follow, whoever holds it")]
-        tokio::spawn(source.deliver(after, sender));
+        tokio::spawn(follower.deliver(after, sender));
         follow
     }
 
@@ -246,17 +216,8 @@ impl EventLog for JetStreamLog {
     }
 
     fn announce(&self, progress: Progress) {
-        let client = self.connection.client.clone();
-        let subject = format!("{}.{}", news_prefix(&self.name), progress.projection);
-        let told = serde_json::to_vec(&News::from(progress));
-        #[expect(clippy::disallowed_methods, reason = "one message, fire and forget")]
-        tokio::spawn(async move {
-            match told {
-                // A connection that is down loses it; the next news says more.
-                Ok(told) => drop(client.publish(subject, told.into()).await),
-                Err(error) => tracing::error!(%error, "news that cannot be written"),
-            }
-        });
+        // Where too much waits already, the next news says more.
+        let _ = self.announcer.try_send(progress);
     }
 
     fn progress(&self) -> broadcast::Receiver<Progress> {
@@ -264,36 +225,8 @@ impl EventLog for JetStreamLog {
     }
 }
 
-/// [`Progress`] as it is told.
-#[derive(Serialize, Deserialize)]
-struct News {
-    projection: String,
-    kinds: Vec<String>,
-    position: u64,
-}
-
-impl From<Progress> for News {
-    fn from(Progress { projection, kinds, position }: Progress) -> Self {
-        let kinds = kinds.into_iter().map(|kind| kind.as_str().to_owned()).collect();
-        Self { projection, kinds, position: position.0 }
-    }
-}
-
-impl News {
-    fn into_progress(self) -> Progress {
-        // A kind that this program does not know is none that it waits for.
-        let kinds: Vec<Kind> = self.kinds.iter().filter_map(|kind| kind.parse().ok()).collect();
-        Progress { projection: self.projection, kinds, position: Position(self.position) }
-    }
-}
-
 fn stream_subject(name: &str, subject: Subject) -> String {
     format!("{name}.{subject}")
-}
-
-/// Outside the stream's own subjects: news is not kept.
-fn news_prefix(name: &str) -> String {
-    format!("{name}-progress")
 }
 
 fn filter_subjects(name: &str, filter: &Filter) -> Vec<String> {

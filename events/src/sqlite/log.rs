@@ -1,7 +1,6 @@
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +13,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use uuid::Uuid;
 
 use crate::log::Followed;
+use crate::recent::{self, Recent};
 use crate::{
     AppendError, Envelope, EventId, EventLog, Filter, Follow, Freshness, Kind, LogError, Message, Position,
     Progress, Stored, Subject, UserId,
@@ -48,8 +48,6 @@ const COLUMNS: &str =
 
 /// Events read in one go by a follower.
 const FOLLOW_CHUNK: usize = 1000;
-/// Events kept in memory for followers that are not far behind.
-const RECENT_KEPT: usize = 4096;
 /// How soon a follower sees what another process (an operator's command) has appended. What this process appends,
 /// it sees at once.
 const FOREIGN_APPEND_POLL: Duration = Duration::from_millis(50);
@@ -122,7 +120,7 @@ impl EventLog for SqliteLog {
         let reader = Follower {
             database: Arc::clone(&self.database),
             recent: Arc::clone(&self.recent),
-            complete: self.recent.complete.subscribe(),
+            complete: self.recent.complete(),
             filter,
         };
         #[expect(clippy::disallowed_methods, reason = "it lives as long as its Follow, whoever holds it")]
@@ -231,68 +229,6 @@ fn unreadable(column: usize, cause: impl Into<Box<dyn std::error::Error + Send +
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, cause.into())
 }
 
-/// The newest events that this process has appended, so that its many followers need not each read them from the file.
-#[derive(Debug)]
-struct Recent {
-    events: Mutex<BTreeMap<Position, Stored>>,
-    /// Up to here nothing is missing: what followers have to wait for. Commands are answered in any order, so the event
-    /// before one that is kept may still be on its way; or another process has appended it, and a follower finds it in
-    /// the file.
-    complete: watch::Sender<Position>,
-}
-
-impl Recent {
-    fn after_head(head: Position) -> Self {
-        Self { events: Mutex::default(), complete: watch::channel(head).0 }
-    }
-
-    fn keep(&self, stored: Stored) {
-        let mut events = self.events();
-        events.insert(stored.position, stored);
-        if events.len() > RECENT_KEPT {
-            events.pop_first();
-        }
-        self.tell(&events, Position::START);
-    }
-
-    /// A follower has found all up to this position in the file.
-    fn found(&self, position: Position) {
-        self.tell(&self.events(), position);
-    }
-
-    fn tell(&self, events: &BTreeMap<Position, Stored>, found: Position) {
-        self.complete.send_if_modified(|complete| {
-            let before = *complete;
-            *complete = before.max(found);
-            while events.contains_key(&complete.next()) {
-                *complete = complete.next();
-            }
-            *complete > before
-        });
-    }
-
-    /// What follows a position without a gap, as [`read_chunk`] would read it; nothing if the next event is not here.
-    fn after(&self, filter: &Filter, after: Position) -> Option<(Vec<Stored>, Position)> {
-        let kept = self.events();
-        let mut passed = after;
-        let mut events = Vec::new();
-        for (position, stored) in kept.range(after.next()..).take(FOLLOW_CHUNK) {
-            if *position != passed.next() {
-                break;
-            }
-            passed = *position;
-            if filter.takes(stored.message.envelope.subject.kind()) {
-                events.push(stored.clone());
-            }
-        }
-        (passed > after).then_some((events, passed))
-    }
-
-    fn events(&self) -> MutexGuard<'_, BTreeMap<Position, Stored>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 struct Follower {
     database: Arc<Database>,
     recent: Arc<Recent>,
@@ -303,7 +239,7 @@ struct Follower {
 impl Follower {
     /// The next events that pass the filter, and the position up to which all were looked at.
     async fn chunk(&self, after: Position, in_file: bool) -> Result<(Vec<Stored>, Position), sqlite::Error> {
-        if let Some(chunk) = self.recent.after(&self.filter, after) {
+        if let Some(chunk) = self.recent.after(&self.filter, after, FOLLOW_CHUNK) {
             return Ok(chunk);
         }
         if !in_file && *self.complete.borrow() <= after {
@@ -335,12 +271,8 @@ impl Follower {
                 }
             };
             if passed > reached {
-                let last_is_event = events.last().is_some_and(|event| event.position == passed);
-                let told = events.into_iter().map(Followed::Event);
-                for item in told.chain((!last_is_event).then_some(Followed::Passed(passed))) {
-                    if sender.send(Ok(item)).await.is_err() {
-                        return;
-                    }
+                if !recent::tell(&sender, events, passed).await {
+                    return;
                 }
                 reached = passed;
                 continue;

@@ -95,7 +95,8 @@ mod tests {
     #[tokio::test]
     async fn comments_stand_under_their_post_in_order_until_they_are_deleted() {
         let comment = CommentId::new(Uuid::from_u128(2));
-        let deleted = CommentDeleted { post: POST, comment, author: BOB, post_author: ANN };
+        let deleted =
+            CommentDeleted { post: POST, comment, author: BOB, post_author: ANN, reply_to_author: None };
         let history = [
             commented(POST, 3),
             commented(POST, 2),

@@ -6,7 +6,7 @@ use events::{AccountEvent, Event, FollowEvent, Kind, Recorded, UserId};
 use serde_json::json;
 use views::follows::{Circle, FOLLOWERS, FOLLOWINGS, Follow, VIEW, key};
 use views::profiles::Standing;
-use views::{Index, KeyPart, Patch, PatchEach, StoreError, Writes};
+use views::{Index, Patch, PatchEach, StoreError, View, Writes};
 
 use super::profiles::standing_after;
 use super::{position, time};
@@ -28,13 +28,13 @@ impl Projection for Follows {
         OnFailure::Park
     }
 
-    fn looks_at(&self, recorded: &Recorded) -> Vec<String> {
+    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         match &recorded.event {
             Event::Follow(event) => {
                 let (follower, followee) = both(event);
-                vec![key(&follower, &followee), follower, followee]
+                [key(&follower, &followee), follower, followee].map(|key| (&VIEW, key)).to_vec()
             }
-            Event::Account(event) => vec![event.user().to_string()],
+            Event::Account(event) => vec![(&VIEW, event.user().to_string())],
             Event::Username(_)
             | Event::Email(_)
             | Event::Session(_)
@@ -88,11 +88,12 @@ fn both(event: &FollowEvent) -> (String, String) {
 fn follow(event: &FollowEvent, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
     let (follower, followee) = both(event);
     // Nobody follows whom somebody erases at the same time.
-    let (Some(of), Some(whom)) = (writes.see::<Circle>(&follower)?, writes.see::<Circle>(&followee)?) else {
+    let (Some(of), Some(whom)) = (writes.seen::<Circle>(&follower)?, writes.seen::<Circle>(&followee)?)
+    else {
         return Ok(());
     };
     let key = key(&follower, &followee);
-    let before = writes.see::<Follow>(&key)?.map(|follow| follow.accepted);
+    let before = writes.seen::<Follow>(&key)?.map(|follow| follow.accepted);
     let after = match event {
         FollowEvent::Followed(_) | FollowEvent::FollowAccepted(_) => Some(true),
         FollowEvent::FollowRequested(_) => Some(before == Some(true)),
@@ -131,7 +132,9 @@ fn account(event: &AccountEvent, writes: &mut Writes) -> Result<(), StoreError> 
         (_, Some(standing)) => standing == Standing::Active,
         (_, None) => return Ok(()),
     };
-    if writes.see::<Circle>(&user)?.is_some_and(|circle| circle.active != active) {
+    let before = writes.seen::<Circle>(&user)?;
+    if let Some(circle) = before.filter(|circle| circle.active != active) {
+        weigh(writes, &circle);
         for side in SIDES {
             side.show_to_others(&user, active, writes);
         }
@@ -146,6 +149,11 @@ fn account(event: &AccountEvent, writes: &mut Writes) -> Result<(), StoreError> 
         writes.delete::<Circle>(user);
     }
     Ok(())
+}
+
+/// About so many documents change with somebody's standing: each follow, and a count on its other side.
+fn weigh(writes: &mut Writes, circle: &Circle) {
+    writes.weigh(usize::try_from(2 * (circle.followers + circle.followings)).unwrap_or(0));
 }
 
 /// Somebody's follows, in one direction: as the follower, or as the followee.
@@ -177,21 +185,20 @@ impl Side {
     /// Puts somebody into the others' lists and counts, or takes them out.
     fn show_to_others(&self, user: &str, active: bool, writes: &mut Writes) {
         each_kind(|accepted, other_active| {
-            let each = |key: Vec<KeyPart>, patch| PatchEach {
+            let each = |key, patch| PatchEach {
                 over: &VIEW,
                 index: self.index,
                 equals: vec![json!(user), accepted.into(), other_active.into()],
-                view: &VIEW,
+                into: &VIEW,
                 key,
                 patch,
             };
             if accepted {
                 let by = if active { 1 } else { -1 };
                 let count = Patch::default().inc(self.count, by);
-                writes.patch_each(each(vec![KeyPart::Field(self.other)], count));
+                writes.patch_each(each(Some(self.other), count));
             }
-            let key = vec![KeyPart::Field("follower"), KeyPart::Field("followee")];
-            writes.patch_each(each(key, Patch::default().set(self.own_activity, active)));
+            writes.patch_each(each(None, Patch::default().set(self.own_activity, active)));
         });
     }
 }

@@ -1,7 +1,10 @@
 //! Posts, each with its counts.
 
-use events::{CommentEvent, Event, Kind, LikeEvent, PostEvent, PostId, PostPublished, PostText, Recorded};
-use views::posts::{Image, Post, VIEW};
+use events::{
+    AccountEvent, CommentEvent, Event, Kind, LikeEvent, PostEvent, PostId, PostPublished, PostText, Recorded,
+};
+use serde_json::json;
+use views::posts::{BY_AUTHOR, Image, Post, VIEW};
 use views::{Patch, StoreError, Writes};
 
 use super::{position, time};
@@ -16,7 +19,7 @@ impl Projection for Posts {
     }
 
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::Post, Kind::Like, Kind::Comment]
+        &[Kind::Account, Kind::Post, Kind::Like, Kind::Comment]
     }
 
     fn on_failure(&self) -> OnFailure {
@@ -34,10 +37,13 @@ impl Projection for Posts {
             }
             Event::Post(PostEvent::PostDeleted(event)) => writes.delete::<Post>(event.post.to_string()),
             // A like or comment that was decided while its post was deleted finds no post to count it on.
-            Event::Like(LikeEvent::PostLiked(event)) => count(writes, event.post, "likes", 1),
-            Event::Like(LikeEvent::PostUnliked(event)) => count(writes, event.post, "likes", -1),
+            Event::Like(LikeEvent::PostLiked(event)) => count_like(writes, event.post, 1, recorded),
+            Event::Like(LikeEvent::PostUnliked(event)) => count_like(writes, event.post, -1, recorded),
             Event::Comment(CommentEvent::Commented(event)) => count(writes, event.post, "comments", 1),
             Event::Comment(CommentEvent::CommentDeleted(event)) => count(writes, event.post, "comments", -1),
+            Event::Account(AccountEvent::Erased(event)) => {
+                writes.delete_where::<Post>(&BY_AUTHOR, vec![json!(event.user)]);
+            }
             Event::Account(_)
             | Event::Username(_)
             | Event::Email(_)
@@ -58,17 +64,18 @@ impl Projection for Posts {
 
 fn publish(event: &PostPublished, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
     // What an erased author has written is not shown.
-    let Some(PostText { caption, alt, .. }) = event.text.open() else { return Ok(()) };
-    let images = event.images.iter().zip(alt.iter().map(Some).chain(std::iter::repeat(None)));
+    let Some(PostText { caption, alt, placeholders }) = event.text.open() else { return Ok(()) };
     writes.put(&Post {
         post: event.post.to_string(),
         author: event.author.to_string(),
-        images: images
-            .map(|(image, alt)| Image {
+        images: (0..)
+            .zip(&event.images)
+            .map(|(place, image)| Image {
                 media: image.media.to_string(),
                 width: image.width,
                 height: image.height,
-                alt: alt.cloned().unwrap_or_default(),
+                alt: alt.get(place).cloned().unwrap_or_default(),
+                placeholder: placeholders.get(place).cloned(),
             })
             .collect(),
         caption: caption.clone(),
@@ -76,8 +83,14 @@ fn publish(event: &PostPublished, recorded: &Recorded, writes: &mut Writes) -> R
         published: time(recorded),
         position: position(recorded),
         likes: 0,
+        liked: 0,
         comments: 0,
     })
+}
+
+fn count_like(writes: &mut Writes, post: PostId, by: i64, recorded: &Recorded) {
+    let patch = Patch::default().inc("likes", by).set("liked", position(recorded));
+    writes.patch::<Post>(post.to_string(), patch);
 }
 
 fn count(writes: &mut Writes, post: PostId, field: &'static str, by: i64) {
@@ -87,8 +100,8 @@ fn count(writes: &mut Writes, post: PostId, field: &'static str, by: i64) {
 #[cfg(test)]
 mod tests {
     use events::{
-        CaptionEdited, CommentDeleted, CommentId, Commented, MediaId, Personal, PostDeleted, PostLiked,
-        PostUnliked,
+        CaptionEdited, CommentDeleted, CommentId, Commented, Erased, MediaId, Personal, PostDeleted,
+        PostLiked, PostUnliked,
     };
     use uuid::Uuid;
     use views::ViewStoreExt;
@@ -105,7 +118,7 @@ mod tests {
         Personal::Open(PostText {
             caption: Some("Dawn".into()),
             alt: vec!["A lake".into()],
-            ..PostText::default()
+            placeholders: vec!["L1".into(), "L2".into()],
         })
     }
 
@@ -135,15 +148,17 @@ mod tests {
         let post: Post = built.store.get(&POST.to_string()).await.unwrap().unwrap();
         assert_eq!((post.caption.as_deref(), post.edited), (Some("Dusk"), true));
         assert_eq!((post.position, post.published), (1, (START + 1) * 1000));
-        let alts: Vec<&str> = post.images.iter().map(|image| image.alt.as_str()).collect();
-        assert_eq!(alts, ["A lake", ""]);
+        let said = |image: &Image| (image.alt.clone(), image.placeholder.clone());
+        let said: Vec<_> = post.images.iter().map(said).collect();
+        assert_eq!(said, [("A lake".into(), Some("L1".into())), (String::new(), Some("L2".into()))]);
     }
 
     #[tokio::test]
     async fn counts_are_those_of_what_is_there() {
         let unliked = PostUnliked { post: POST, user: BOB, post_author: ANN };
         let comment = CommentId::new(Uuid::from_u128(1));
-        let deleted = CommentDeleted { post: POST, comment, author: BOB, post_author: ANN };
+        let deleted =
+            CommentDeleted { post: POST, comment, author: BOB, post_author: ANN, reply_to_author: None };
         let history =
             [published(text()), liked(), unliked.into(), liked(), commented(1), commented(2), deleted.into()];
         let built = built(&Posts, history).await;
@@ -162,7 +177,10 @@ mod tests {
     #[tokio::test]
     async fn what_an_erased_author_wrote_is_left_out() {
         let edited = CaptionEdited { post: POST, author: ANN, caption: Personal::Erased };
-        let built = built(&Posts, [published(Personal::Erased), edited.into(), liked()]).await;
-        assert_eq!(built.store.sizes().await.unwrap()["posts"].documents, 0);
+        let view = built(&Posts, [published(Personal::Erased), edited.into(), liked()]).await;
+        assert_eq!(view.store.sizes().await.unwrap()["posts"].documents, 0);
+        // Who was still there when it was published takes it along.
+        let view = built(&Posts, [published(text()), liked(), Erased { user: ANN }.into()]).await;
+        assert_eq!(view.store.sizes().await.unwrap()["posts"].documents, 0);
     }
 }

@@ -139,7 +139,8 @@ fn profile(event: &ProfileEvent, writes: &mut Writes) {
         }
         ProfileEvent::PhotoChanged(event) => {
             let events::Image { media, width, height } = event.photo;
-            let photo = Image { media: media.to_string(), width, height, alt: String::new() };
+            let photo =
+                Image { media: media.to_string(), width, height, alt: String::new(), placeholder: None };
             writes.patch::<Profile>(event.user.to_string(), Patch::default().set("photo", json!(photo)));
         }
         ProfileEvent::PhotoRemoved(event) => {

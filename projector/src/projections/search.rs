@@ -5,7 +5,7 @@ use events::{AccountEvent, Event, Kind, ProfileEvent, Recorded, UserId};
 use serde_json::json;
 use views::profiles::Standing;
 use views::search::{BY_SOURCE, List, Source, Term, VIEW, lot, terms_of_name, terms_of_username};
-use views::{Document, KeyPart, Patch, PatchEach, StoreError, Writes};
+use views::{Document, Patch, PatchEach, StoreError, View, Writes};
 
 use super::profiles::standing_after;
 use crate::{OnFailure, Projection};
@@ -26,11 +26,11 @@ impl Projection for Search {
         OnFailure::Park
     }
 
-    fn looks_at(&self, recorded: &Recorded) -> Vec<String> {
+    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         match &recorded.event {
             // Names can be changed by who is not active, and must not make them be found.
-            Event::Account(AccountEvent::UsernameChanged(event)) => vec![lot_of(event.user).key()],
-            Event::Profile(ProfileEvent::ProfileEdited(event)) => vec![lot_of(event.user).key()],
+            Event::Account(AccountEvent::UsernameChanged(event)) => vec![(&VIEW, lot_of(event.user).key())],
+            Event::Profile(ProfileEvent::ProfileEdited(event)) => vec![(&VIEW, lot_of(event.user).key())],
             Event::Account(_)
             | Event::Profile(_)
             | Event::Username(_)
@@ -133,14 +133,13 @@ fn stand(writes: &mut Writes, user: UserId, active: bool) {
     let patch = Patch::default().set("active", active);
     // By its key too, so that the rest of the batch sees it.
     writes.patch::<Term>(lot_of(user).key(), patch.clone());
-    let key = ["user", "source", "list", "term"].map(KeyPart::Field).to_vec();
     for source in Source::ALL {
         writes.patch_each(PatchEach {
             over: &VIEW,
             index: &BY_SOURCE,
             equals: vec![json!(user), json!(source)],
-            view: &VIEW,
-            key: key.clone(),
+            into: &VIEW,
+            key: None,
             patch: patch.clone(),
         });
     }
@@ -153,7 +152,7 @@ fn replace(
     source: Source,
     terms: Vec<(List, String)>,
 ) -> Result<(), StoreError> {
-    let Some(Term { active, .. }) = writes.see(&lot_of(user).key())? else { return Ok(()) };
+    let Some(Term { active, .. }) = writes.seen(&lot_of(user).key())? else { return Ok(()) };
     writes.delete_where::<Term>(&BY_SOURCE, vec![json!(user), json!(source)]);
     put(writes, user, source, terms, active)
 }

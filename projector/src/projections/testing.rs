@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta};
 use events::{
-    App, Envelope, Event, EventId, NewPerson, Personal, Position, PostId, Recorded, SignedUp, UserId,
+    App, Envelope, Event, EventId, Image, MediaId, NewPerson, Personal, Position, PostId, Recorded, SignedUp,
+    StoryId, StoryPublished, StoryText, StoryViewed, UserId,
 };
 use uuid::Uuid;
 use views::{Commit, SqliteViews, ViewStore, Writes};
 
-use crate::Projection;
+use crate::{Projection, seeing};
 
 pub(crate) const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
 pub(crate) const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
 pub(crate) const POST: PostId = PostId::new(Uuid::from_u128(0x90));
+/// A story of [`ANN`]'s.
+pub(crate) const STORY: StoryId = StoryId::new(Uuid::from_u128(0x57));
 
 /// Begins at this time; event after event is a second later.
 pub(crate) const START: i64 = 1_800_000_000;
@@ -31,6 +34,16 @@ pub(crate) fn signed_up(user: UserId, username: &str) -> Event {
         .into()
 }
 
+pub(crate) fn story_published(story: StoryId) -> Event {
+    let image = Image { media: MediaId::new(Uuid::from_u128(7)), width: 1080, height: 1920 };
+    let text = StoryText { alt: "A lake".into(), placeholder: String::new() };
+    StoryPublished { author: ANN, story, image, text: Personal::Open(text) }.into()
+}
+
+pub(crate) fn story_viewed(viewer: UserId) -> Event {
+    StoryViewed { story: STORY, viewer, author: ANN }.into()
+}
+
 /// A view as a history of events leaves it.
 pub(crate) struct Built {
     pub(crate) store: Arc<dyn ViewStore>,
@@ -45,13 +58,13 @@ pub(crate) async fn built(projection: &dyn Projection, history: impl IntoIterato
     let history: Vec<Recorded> =
         history.into_iter().zip(1..).map(|(event, place)| recorded(event, place)).collect();
     for recorded in &history {
-        let mut writes = crate::begin(projection, &*store, std::iter::once(recorded)).await.unwrap();
+        let mut writes = seeing(projection, &*store, [recorded].into_iter()).await.unwrap();
         projection.project(recorded, &mut writes).unwrap();
         commit(&*store, projection.name(), writes, recorded.position.0 - 1, recorded.position.0).await;
     }
     let whole = tempfile::tempdir().unwrap();
     let at_once = SqliteViews::open(&whole.path().join("views.db"), views::ALL).await.unwrap();
-    let mut writes = crate::begin(projection, &at_once, history.iter()).await.unwrap();
+    let mut writes = seeing(projection, &at_once, history.iter()).await.unwrap();
     for recorded in &history {
         projection.project(recorded, &mut writes).unwrap();
     }
@@ -61,6 +74,26 @@ pub(crate) async fn built(projection: &dyn Projection, history: impl IntoIterato
         sizes.into_iter().map(|(name, size)| (name, size.documents)).collect::<Vec<_>>()
     };
     assert_eq!(documents(one_by_one), documents(at_once));
+    Built { store, _folder: folder }
+}
+
+/// Projects a history in batches of this many events.
+pub(crate) async fn built_in_batches(projection: &dyn Projection, history: &[Event], batch: usize) -> Built {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn ViewStore> =
+        Arc::new(SqliteViews::open(&folder.path().join("views.db"), views::ALL).await.unwrap());
+    let history: Vec<Recorded> =
+        history.iter().zip(1..).map(|(event, place)| recorded(event.clone(), place)).collect();
+    let mut checkpoint = 0;
+    for events in history.chunks(batch) {
+        let mut writes = Writes::default();
+        for recorded in events {
+            projection.project(recorded, &mut writes).unwrap();
+        }
+        let passed = checkpoint + events.len() as u64;
+        commit(&*store, projection.name(), writes, checkpoint, passed).await;
+        checkpoint = passed;
+    }
     Built { store, _folder: folder }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{PlaceSettings, Problems};
+use super::{AppSettings, PlaceSettings, Problems};
 use crate::http::Certificate;
 
 #[derive(Debug, Clone, Args)]
@@ -21,6 +21,9 @@ pub struct HttpSettings {
     /// Web pages that may call the API from a browser: their origins, separated by commas
     #[arg(long, env = "CHORUS_ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
     pub(crate) allowed_origins: Vec<String>,
+
+    #[command(flatten)]
+    pub apps: AppSettings,
 
     /// Certificate chain in PEM: with it Chorus speaks TLS itself. Read again when it changes, or on SIGHUP
     #[arg(long, env = "CHORUS_TLS_CERTIFICATE_FILE", value_name = "FILE")]
@@ -101,6 +104,7 @@ impl HttpSettings {
                 ));
             }
         }
+        self.apps.check(place, problems);
         match (&self.tls_certificate_file, &self.tls_key_file) {
             (Some(certificate), Some(key)) => {
                 if let Err(problem) = Certificate::read(certificate, key) {
@@ -122,6 +126,7 @@ impl HttpSettings {
             allowed_origins: Vec::new(),
             tls_certificate_file: None,
             tls_key_file: None,
+            apps: AppSettings::defaults(),
             trusted_hops: 0,
             rate_limit: 0,
         }

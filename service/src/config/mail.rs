@@ -1,5 +1,6 @@
 use clap::Args;
 
+use super::apps::check_app_url;
 use super::{PlaceSettings, Problems};
 
 /// How mail goes out, and where the links in it lead.
@@ -19,24 +20,6 @@ pub struct MailSettings {
     /// What the links in mails begin with: the app that opens them [default: the public URL]
     #[arg(long, env = "CHORUS_APP_URL", value_name = "URL")]
     pub app_url: Option<String>,
-
-    /// The same for people who came through /instamern
-    #[arg(
-        long,
-        env = "CHORUS_INSTAMERN_URL",
-        value_name = "URL",
-        default_value = "https://instamern.netlify.app"
-    )]
-    pub instamern_url: String,
-
-    /// The same for people who came through /spotifymern
-    #[arg(
-        long,
-        env = "CHORUS_SPOTIFYMERN_URL",
-        value_name = "URL",
-        default_value = "https://spotifymern.vercel.app"
-    )]
-    pub spotifymern_url: String,
 }
 
 /// Whom mail in the outbox is from, if nobody says: it goes nowhere.
@@ -74,19 +57,7 @@ impl MailSettings {
         } else if self.given_from().is_none() {
             problems.add("CHORUS_MAIL_FROM: mail that is sent needs an address that it is from");
         }
-        for (variable, url) in [
-            ("CHORUS_APP_URL", self.app_url.as_deref().unwrap_or_default()),
-            ("CHORUS_INSTAMERN_URL", &self.instamern_url),
-            ("CHORUS_SPOTIFYMERN_URL", &self.spotifymern_url),
-        ] {
-            if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
-                problems.add(format!("{variable}: `{url}` does not begin with http:// or https://"));
-            } else if place.in_production() && url.starts_with("http://") {
-                problems.add(format!(
-                    "{variable}: `{url}` is not https://: in production what links carry does not go over plain HTTP"
-                ));
-            }
-        }
+        check_app_url("CHORUS_APP_URL", self.app_url.as_deref().unwrap_or_default(), place, problems);
     }
 }
 
@@ -100,8 +71,6 @@ mod tests {
             mail: mail.map(str::to_owned),
             mail_from: from.map(str::to_owned),
             app_url: app_url.map(str::to_owned),
-            instamern_url: "https://i.example".into(),
-            spotifymern_url: "https://s.example".into(),
         };
         let mut problems = Problems::default();
         settings.check(&PlaceSettings { env, data: "data".into() }, &mut problems);

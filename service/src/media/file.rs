@@ -4,12 +4,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::sync::mpsc;
 use tokio_util::io::ReaderStream;
 
-use super::{MediaError, MediaKey, MediaObject, MediaStore, Part};
+use super::{Listed, Listing, MediaError, MediaKey, MediaObject, MediaStore, Part};
+
+/// Names read ahead of whoever asks for a list.
+const READ_AHEAD: usize = 1000;
 
 /// The media store in a folder.
 #[derive(Debug)]
@@ -66,12 +71,65 @@ impl MediaStore for FileMedia {
         }
     }
 
+    async fn delete_below(&self, folder: &MediaKey) -> Result<(), MediaError> {
+        match fs::remove_dir_all(self.path(folder)).await {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
+            outcome => outcome.map_err(MediaError::unavailable),
+        }
+    }
+
+    fn list(&self) -> Listing {
+        let (sender, mut listed) = mpsc::channel(READ_AHEAD);
+        let folder = self.folder.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = tell(&folder, String::new(), &sender) {
+                // Nobody hears it who does not listen any more.
+                let _ = sender.blocking_send(Err(MediaError::unavailable(error)));
+            }
+        });
+        futures::stream::poll_fn(move |context| listed.poll_recv(context)).boxed()
+    }
+
     async fn link(&self, _: &MediaKey, _: Duration) -> Result<Option<String>, MediaError> {
         Ok(None)
     }
 
     async fn check(&self) -> Result<(), MediaError> {
         fs::metadata(&self.folder).await.map(drop).map_err(MediaError::unavailable)
+    }
+}
+
+/// Tells what lies in a folder and below it, until nobody listens any more.
+fn tell(
+    folder: &Path,
+    prefix: String,
+    listed: &mpsc::Sender<Result<Listed, MediaError>>,
+) -> std::io::Result<()> {
+    let Some(entries) = if_there(std::fs::read_dir(folder))? else { return Ok(()) };
+    for entry in entries {
+        let entry = entry?;
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let Some(info) = if_there(entry.metadata())? else { continue };
+        if info.is_dir() {
+            tell(&entry.path(), format!("{name}/"), listed)?;
+        } else {
+            let modified: DateTime<Utc> = info.modified()?.into();
+            if listed.blocking_send(Ok(Listed { name, modified })).is_err() {
+                return Ok(());
+            }
+        }
+        if listed.is_closed() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// None of what has been deleted meanwhile.
+fn if_there<T>(found: std::io::Result<T>) -> std::io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
     }
 }
 

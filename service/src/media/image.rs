@@ -1,33 +1,67 @@
 use super::MediaKey;
 
-/// The sizes in which a picture is kept. Each is one file under a key that follows from the picture's id.
+/// One size in which a picture is kept: one file under a key that follows from the picture's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ImageVariant {
-    /// Of a post: the whole picture, fitted into 2048 × 2048, never enlarged. JPEG.
-    Large,
-    /// Of a post: fitted into 1080 × 1350. JPEG.
-    Feed,
-    /// Of a post: a square of 320, what is beyond it cut off. JPEG.
-    Thumb,
-    /// Of a person: a square of 320, what is beyond it cut off. PNG.
-    Photo,
+pub struct ImageVariant {
+    /// Its ending says the format.
+    file_name: &'static str,
+    pub width: u32,
+    pub height: u32,
+    pub fit: Fit,
+    pub format: PictureFormat,
+}
+
+/// How a picture is brought into its box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fit {
+    /// The whole of it, with no side longer than the box's; never enlarged.
+    Contain,
+    /// The box is filled, and what is beyond it cut off; a small picture is enlarged.
+    Cover,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PictureFormat {
+    Jpeg,
+    Png,
 }
 
 impl ImageVariant {
-    /// The variants of a post's picture.
-    pub const OF_POST: [Self; 3] = [Self::Large, Self::Feed, Self::Thumb];
+    /// The whole picture.
+    pub const LARGE: Self = Self::jpeg("large.jpg", 2048, 2048, Fit::Contain);
+    /// The whole picture, as a phone shows it in a feed.
+    pub const FEED: Self = Self::jpeg("feed.jpg", 1080, 1350, Fit::Contain);
+    /// For an app whose posts all have one shape.
+    pub const COVER: Self = Self::jpeg("cover.jpg", 1080, 1350, Fit::Cover);
+    pub const THUMB: Self = Self::jpeg("thumb.jpg", 320, 320, Fit::Cover);
+    /// The whole picture, on a phone's whole screen.
+    pub const STORY: Self = Self::jpeg("story.jpg", 1080, 1920, Fit::Contain);
+    /// Of a person.
+    pub const PHOTO: Self =
+        Self { file_name: "photo.png", width: 320, height: 320, fit: Fit::Cover, format: PictureFormat::Png };
+
+    /// The variants of a post's picture. The first says the size that its event tells.
+    pub const OF_POST: &[Self] = &[Self::LARGE, Self::FEED, Self::COVER, Self::THUMB];
+    /// The variants of a story's picture.
+    pub const OF_STORY: &[Self] = &[Self::STORY, Self::THUMB];
+    /// The variants of a person's photo.
+    pub const OF_PHOTO: &[Self] = &[Self::PHOTO];
+
+    const fn jpeg(file_name: &'static str, width: u32, height: u32, fit: Fit) -> Self {
+        Self { file_name, width, height, fit, format: PictureFormat::Jpeg }
+    }
 
     pub const fn file_name(self) -> &'static str {
-        match self {
-            Self::Large => "large.jpg",
-            Self::Feed => "feed.jpg",
-            Self::Thumb => "thumb.jpg",
-            Self::Photo => "photo.png",
-        }
+        self.file_name
+    }
+
+    /// Where this variant of a picture is given out, without a token; `base` is what all URLs begin with.
+    pub fn url(self, base: &str, picture: &str) -> String {
+        format!("{base}/media/images/{picture}/{}", self.file_name)
     }
 
     /// `images/<picture>/<file name>`; none if the text is no id of a picture.
     pub fn key(self, picture: &str) -> Option<MediaKey> {
-        MediaKey::parse(&format!("images/{picture}/{}", self.file_name()))
+        MediaKey::parse(&format!("images/{picture}/{}", self.file_name))
     }
 }

@@ -8,10 +8,11 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
-use futures::StreamExt;
+use chrono::DateTime;
+use futures::{StreamExt, TryStreamExt};
 use tokio_util::io::ReaderStream;
 
-use super::{MediaError, MediaKey, MediaObject, MediaStore, Part};
+use super::{Listed, Listing, MediaError, MediaKey, MediaObject, MediaStore, Part};
 use crate::aws;
 use crate::telemetry::with_causes;
 
@@ -160,6 +161,21 @@ impl MediaStore for S3Media {
         request.send().await.map(drop).map_err(MediaError::unavailable)
     }
 
+    async fn delete_below(&self, folder: &MediaKey) -> Result<(), MediaError> {
+        let mut below = self.named(format!("{}/", self.name(folder)));
+        while let Some(Listed { name, .. }) = below.try_next().await? {
+            let request = self.client.delete_object().bucket(&self.bucket).key(name);
+            request.send().await.map_err(MediaError::unavailable)?;
+        }
+        Ok(())
+    }
+
+    fn list(&self) -> Listing {
+        let begin = self.prefix.len();
+        let named = self.named(self.prefix.clone());
+        named.map_ok(move |listed| Listed { name: listed.name[begin..].to_owned(), ..listed }).boxed()
+    }
+
     async fn link(&self, key: &MediaKey, valid: Duration) -> Result<Option<String>, MediaError> {
         let Some(public) = &self.public else { return Ok(None) };
         let valid = PresigningConfig::expires_in(valid).map_err(MediaError::unavailable)?;
@@ -188,6 +204,32 @@ impl S3Media {
                 ),
             }
         }
+    }
+
+    /// Everything whose whole name begins like this, with its whole name.
+    fn named(&self, prefix: String) -> Listing {
+        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(&prefix);
+        let pages = request.into_paginator().send();
+        let pages = futures::stream::unfold(pages, async |mut pages| Some((pages.next().await?, pages)));
+        let listed = move |object: aws_sdk_s3::types::Object| {
+            let name = object.key.filter(|name| name.starts_with(&prefix))?;
+            let modified = object.last_modified?;
+            let modified = DateTime::from_timestamp(modified.secs(), modified.subsec_nanos())?;
+            Some(Listed { name, modified })
+        };
+        let of_page = move |page: Vec<aws_sdk_s3::types::Object>| {
+            // An answer that leaves out what was asked for is none.
+            let all: Option<Vec<Listed>> = page.into_iter().map(&listed).collect();
+            all.ok_or_else(|| MediaError::unavailable("an object was listed without its name or time"))
+        };
+        pages
+            .map(move |page| match page {
+                Ok(page) => of_page(page.contents.unwrap_or_default()),
+                Err(error) => Err(MediaError::unavailable(error)),
+            })
+            .map_ok(|page| futures::stream::iter(page.into_iter().map(Ok)))
+            .try_flatten()
+            .boxed()
     }
 
     async fn size(&self, key: &MediaKey) -> Result<u64, MediaError> {

@@ -308,6 +308,26 @@ pub async fn news_of_progress_reaches_every_listener(log: &dyn EventLog) {
     for listener in [&mut one, &mut two] {
         assert_eq!(timeout(LIMIT, listener.recv()).await.unwrap().unwrap(), told);
     }
+    // Of much that is told at once, the newest of each projection is heard; what it has overtaken may be left out.
+    let last = Position(142);
+    let projections = ["likes", "posts", "follows"];
+    for position in 43..=last.0 {
+        for projection in projections {
+            log.announce(Progress {
+                projection: projection.into(),
+                position: Position(position),
+                ..told.clone()
+            });
+        }
+    }
+    let heard = async {
+        let mut newest = HashMap::new();
+        while projections.iter().any(|projection| newest.get(*projection) != Some(&last)) {
+            let Progress { projection, position, .. } = one.recv().await.unwrap();
+            newest.insert(projection, position);
+        }
+    };
+    timeout(LIMIT, heard).await.expect("the newest of every projection");
 }
 
 /// What older programs have written, kept under `tests/fixtures`: it must open, read the same, and take more.

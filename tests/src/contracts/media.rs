@@ -1,8 +1,11 @@
 //! The contract of [`MediaStore`].
 
+use std::collections::BTreeSet;
+
 use bytes::{Bytes, BytesMut};
+use chrono::{TimeDelta, Utc};
 use futures::TryStreamExt;
-use service::media::{MediaError, MediaKey, MediaObject, MediaStore, Part};
+use service::media::{Listed, MediaError, MediaKey, MediaObject, MediaStore, Part};
 
 fn key(name: &str) -> MediaKey {
     MediaKey::parse(&format!("contract/{:016x}/{name}", rand::random::<u64>())).unwrap()
@@ -63,6 +66,52 @@ pub async fn a_part_is_got_alone(store: &dyn MediaStore) {
     assert!(matches!(beyond, Err(MediaError::BeyondEnd(100))), "{beyond:?}");
 }
 
+/// More than an S3 tells in one answer.
+pub async fn everything_is_listed_once_with_its_time(store: &dyn MediaStore, now: chrono::DateTime<Utc>) {
+    const MORE_THAN_A_PAGE: usize = 1001;
+    let folder = key("list");
+    let keys: BTreeSet<MediaKey> = (0..MORE_THAN_A_PAGE)
+        .map(|n| MediaKey::parse(&format!("{folder}/{}/{n:04}.jpg", n / 100)).unwrap())
+        .collect();
+    for key in &keys {
+        store.put(key, content(1)).await.unwrap();
+    }
+    let listed: Vec<Listed> = store.list().try_collect().await.unwrap();
+    let mine: Vec<&Listed> = listed.iter().filter(|one| one.name.starts_with(folder.as_str())).collect();
+    assert_eq!(mine.len(), keys.len());
+    assert_eq!(mine.iter().filter_map(|one| MediaKey::parse(&one.name)).collect::<BTreeSet<_>>(), keys);
+    for one in &mine {
+        // A store tells whole seconds, and a slow disk takes its time.
+        assert!((now - one.modified).abs() < TimeDelta::minutes(5), "{one:?} at {now}");
+    }
+    let folders: Vec<&str> =
+        mine.iter().filter_map(|one| one.name.rsplit_once('/')).map(|two| two.0).collect();
+    let together = folders.chunk_by(|a, b| a == b).count();
+    assert_eq!(together, folders.iter().collect::<BTreeSet<_>>().len(), "a folder's files lie together");
+}
+
+pub async fn what_lies_below_a_key_is_deleted_and_nothing_else(store: &dyn MediaStore) {
+    let folder = key("a");
+    let under = |name: &str| MediaKey::parse(&format!("{folder}{name}")).unwrap();
+    let (below, beside) =
+        ([under("/1.jpg"), under("/2.jpg"), under("/b/3.jpg")], [under(".jpg"), under("b/1.jpg")]);
+    for key in below.iter().chain(&beside) {
+        store.put(key, content(3)).await.unwrap();
+    }
+    for _ in 0..2 {
+        store.delete_below(&folder).await.unwrap();
+        for key in &below {
+            assert!(store.get(key, None).await.unwrap().is_none(), "{key}");
+        }
+    }
+    for key in &beside {
+        assert!(store.get(key, None).await.unwrap().is_some(), "{key}");
+    }
+    let listed: Vec<Listed> = store.list().try_collect().await.unwrap();
+    let left = listed.iter().filter(|one| one.name.starts_with(folder.as_str())).count();
+    assert_eq!(left, beside.len());
+}
+
 /// Out of reach, every call says so.
 pub async fn an_outage_is_told(store: &dyn MediaStore) {
     let key = key("a.jpg");
@@ -70,5 +119,7 @@ pub async fn an_outage_is_told(store: &dyn MediaStore) {
     assert!(unavailable(store.put(&key, content(10)).await));
     assert!(unavailable(store.get(&key, None).await.map(drop)));
     assert!(unavailable(store.delete(&key).await));
+    assert!(unavailable(store.delete_below(&key).await));
+    assert!(unavailable(store.list().try_collect::<Vec<Listed>>().await.map(drop)));
     assert!(unavailable(store.check().await));
 }

@@ -450,61 +450,106 @@ pub async fn a_fan_out_puts_a_document_for_each_one_found(store: &dyn ViewStore)
     assert_eq!(found[1..], expected[1..]);
 }
 
-pub async fn a_patch_of_each_one_found_changes_it_once(store: &dyn ViewStore) {
-    let (projection, author, other) = (fresh("p"), fresh("a"), fresh("a"));
-    let mut books: Vec<Book> = (0..1500).map(|n| book(&fresh("b"), &author, n)).collect();
-    let foreign = book(&fresh("foreign"), &other, 1);
-    commit(store, &projection, 1, |writes| {
-        books.iter().chain([&foreign]).for_each(|book| writes.put(book).unwrap());
-    })
-    .await;
-
-    // In the same view: what is changed is what is looked at, and the order that the index goes by.
-    let later = |patch| PatchEach {
-        over: &BOOKS,
-        index: &BY_AUTHOR,
-        equals: vec![author.clone().into()],
-        view: &BOOKS,
-        key: vec![KeyPart::Field("title")],
-        patch,
-    };
-    commit(store, &projection, 2, |writes| {
-        writes.patch_each(later(Patch::default().inc("year", 1).inc("copies", 2).set("note", "seen")));
-        writes.patch::<Book>(&books[0].title, Patch::default().inc("copies", 1));
-    })
-    .await;
-    for book in &mut books {
-        (book.year, book.copies, book.note) = (book.year + 1, 3, Some("seen".into()));
-    }
-    books[0].copies += 1;
-    books.sort_by(|a, b| (b.year, &b.title).cmp(&(a.year, &a.title)));
-    assert_eq!(all_pages::<Book>(store, of_author(&author, 400)).await, books);
-    assert_eq!(get(store, &foreign.title).await, Some(foreign));
-
-    // In another one: found often, changed once; and what is not there is not made.
-    let reader = |reader: &str| OnShelf {
-        reader: reader.into(),
-        title: author.clone(),
-        year: 1,
+pub async fn each_document_that_is_named_is_patched_once(store: &dyn ViewStore) {
+    let (projection, author, other, reader) = (fresh("p"), fresh("a"), fresh("a"), fresh("r"));
+    let books: Vec<Book> =
+        (0..1200).map(|n| book(&fresh("b"), if n < 1100 { &author } else { &other }, n)).collect();
+    let shelf = |title: &str, of: &str| OnShelf {
+        reader: reader.clone(),
+        title: title.to_owned(),
+        year: i64::try_from(of.len()).unwrap(),
         in_print: true,
         parts: None,
     };
-    let (there, bystander) = (reader("there"), reader("bystander"));
-    let on_shelf = |reader: &str| PatchEach {
-        view: &SHELVES,
-        key: vec![KeyPart::Text(reader.into()), KeyPart::Field("author")],
-        ..later(Patch::default().inc("year", 7).set("in_print", false))
+    commit(store, &projection, 1, |writes| books.iter().for_each(|book| writes.put(book).unwrap())).await;
+    let in_print = |of: &str| vec![json!(of), json!(true)];
+    let patch = |key, equals, patch| PatchEach {
+        over: &BOOKS,
+        index: &OF_AUTHOR_IN_PRINT,
+        equals,
+        into: &BOOKS,
+        key,
+        patch,
     };
-    commit(store, &projection, 3, |writes| {
-        writes.put(&there).unwrap();
-        writes.put(&bystander).unwrap();
-        writes.patch_each(on_shelf("there"));
-        writes.patch_each(on_shelf("nobody"));
+
+    // The documents found, fields of the very index they are found by among what changes; not what comes later.
+    let late = book(&fresh("late"), &author, 5000);
+    commit(store, &projection, 2, |writes| {
+        writes.patch_each(patch(
+            None,
+            in_print(&author),
+            Patch::default().set("in_print", false).set("note", "a \"b\"").inc("copies", 2),
+        ));
+        writes.put(&late).unwrap();
     })
     .await;
-    let keys = [there.key(), bystander.key(), reader("nobody").key()];
-    let changed = OnShelf { year: 8, in_print: false, ..there };
-    assert_eq!(store.get_all::<OnShelf>(&keys).await.unwrap(), [Some(changed), Some(bystander), None]);
+    let found = all_pages::<Book>(store, of_author(&author, 500)).await;
+    assert_eq!(found.iter().filter(|book| book.in_print).collect::<Vec<_>>(), [&late]);
+    let changed = |book: &&Book| book.note.as_deref() == Some("a \"b\"") && book.copies == 3;
+    assert_eq!(found.iter().filter(changed).count(), 550);
+    let query = Query::new(&BOOKS, &OF_AUTHOR_IN_PRINT, in_print(&other), 100);
+    assert_eq!(all_pages::<Book>(store, query).await.len(), 50, "somebody else's");
+
+    // Another document that many name, and one that is not there.
+    let series = book(&fresh("series"), &fresh("x"), 1);
+    let mut parts: Vec<Book> = (0..3).map(|n| book(&fresh("part"), &author, 6000 + 2 * n)).collect();
+    for part in &mut parts {
+        part.note = Some(series.title.clone());
+    }
+    parts[2].note = Some(fresh("missing"));
+    commit(store, &projection, 3, |writes| {
+        writes.delete::<Book>(&late.title);
+        writes.put(&series).unwrap();
+        for part in &parts {
+            writes.put(part).unwrap();
+        }
+        writes.patch_each(patch(Some("note"), in_print(&author), Patch::default().inc("copies", 8)));
+        writes.patch::<Book>(&series.title, Patch::default().inc("copies", 1));
+    })
+    .await;
+    assert_eq!(get(store, &series.title).await, Some(Book { copies: 10, ..series }));
+    assert_eq!(get(store, parts[2].note.as_deref().unwrap()).await, None);
+    assert_eq!(get(store, &parts[0].title).await.as_ref(), Some(&parts[0]), "those that name are left alone");
+
+    // Documents of another view.
+    let (mine, theirs) = (shelf(&books[0].title, "x"), shelf(&fresh("theirs"), "x"));
+    commit(store, &projection, 4, |writes| {
+        writes.put(&mine).unwrap();
+        writes.put(&theirs).unwrap();
+        let mut named = book(&fresh("named"), &author, 7000);
+        named.note = Some(mine.key());
+        writes.put(&named).unwrap();
+        let into_shelves = PatchEach {
+            into: &SHELVES,
+            ..patch(Some("note"), in_print(&author), Patch::default().set("year", 77))
+        };
+        writes.patch_each(into_shelves);
+    })
+    .await;
+    let on_shelf = Query::new(&SHELVES, &ON_SHELF, vec![json!(reader)], 10);
+    assert_eq!(all_pages::<OnShelf>(store, on_shelf).await, [OnShelf { year: 77, ..mine }, theirs]);
+}
+
+pub async fn documents_are_counted_as_they_would_be_found(store: &dyn ViewStore) {
+    let (projection, author) = (fresh("p"), fresh("a"));
+    let books: Vec<Book> = (0..150).map(|n| book(&fresh("b"), &author, n)).collect();
+    commit(store, &projection, 1, |writes| books.iter().for_each(|book| writes.put(book).unwrap())).await;
+    let count = async |query: Query| store.count(&query).await.unwrap();
+    assert_eq!(count(of_author(&author, 1000)).await, 150);
+    assert_eq!(count(of_author(&author, 100)).await, 100, "up to the limit");
+    assert_eq!(count(of_author(&fresh("nobody"), 100)).await, 0);
+    let in_print = Query::new(&BOOKS, &OF_AUTHOR_IN_PRINT, vec![json!(author), json!(true)], 1000);
+    assert_eq!(count(in_print).await, 75);
+    // Above a number, and below a place.
+    for above in [-1, 0, 99, 148, 149, i64::MAX] {
+        let query = of_author(&author, 1000).above(above);
+        let expected = books.iter().filter(|book| book.year > above).count();
+        assert_eq!(count(query.clone()).await, expected as u64, "{above}");
+        assert_eq!(all_pages::<Book>(store, Query { limit: 7, ..query }).await.len(), expected, "{above}");
+    }
+    let below = of_author(&author, 1000).after(Some(Cursor::at(50, "")));
+    assert_eq!(count(below.clone().above(39)).await, 10);
+    assert_eq!(count(below).await, 50);
 }
 
 pub async fn every_query_uses_its_index(store: &dyn ViewStore, views: &[&'static View], filled: bool) {
@@ -517,7 +562,7 @@ pub async fn every_query_uses_its_index(store: &dyn ViewStore, views: &[&'static
                 Some(Cursor::parse(&cursor_text(index, json!(5)), index).unwrap()),
                 Some(Cursor::parse(&cursor_text(index, json!("m")), index).unwrap()),
             ];
-            for query in [plain.clone(), plain.with_prefix("a")] {
+            for query in [plain.clone(), plain.clone().above(3), plain.with_prefix("a")] {
                 for after in cursors.clone() {
                     let query = query.clone().after(after);
                     let plan = store.plan(&query).await.unwrap();

@@ -1,9 +1,13 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rand::RngExt;
 use tokio::net::TcpStream;
 
 /// How long a server may take until it listens.
@@ -12,9 +16,21 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
 
-/// A port that nothing listens on now.
+/// Ports that no system gives to a connection on its way out: one of those could be taken again before a server listens
+/// there, or while it is started anew.
+const PORTS: Range<u16> = 12_000..32_000;
+/// Ports that are tried.
+const PORTS_TRIED: usize = 1000;
+
+/// A port that nobody listens on and that this process has given to nobody else lately.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    /// How many have been given, from a random one on: tests of another process begin elsewhere.
+    static GIVEN: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::rng().random_range(PORTS)));
+    let (first, count) = (PORTS.start, PORTS.end - PORTS.start);
+    (0..PORTS_TRIED)
+        .map(|_| first + GIVEN.fetch_add(1, Ordering::Relaxed) % count)
+        .find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
+        .context("no free port")
 }
 
 /// A server process. A shell stands between it and the test and holds a pipe from it: when the test process ends,

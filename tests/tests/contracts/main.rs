@@ -52,7 +52,8 @@ async fn keeps_the_contract_of_the_view_store(store: &Arc<dyn ViewStore>, twin: 
     contract::a_prefix_finds_what_begins_with_it(&**store).await;
     contract::pages_stay_exact_while_documents_come_and_go(store).await;
     contract::a_fan_out_puts_a_document_for_each_one_found(&**store).await;
-    contract::a_patch_of_each_one_found_changes_it_once(&**store).await;
+    contract::each_document_that_is_named_is_patched_once(&**store).await;
+    contract::documents_are_counted_as_they_would_be_found(&**store).await;
     contract::every_query_uses_its_index(&**store, contract::VIEWS, false).await;
     contract::what_is_parked_is_kept_with_its_reason(&**store).await;
     contract::sizes_are_told(&**store).await;

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use service::clock::{Clock, SystemClock};
 use service::media::{FileMedia, MediaKey, MediaStore, open};
 use tests::contracts::media as contract;
 use tests::servers::MotoServer;
@@ -8,6 +9,8 @@ async fn keeps_the_contract(store: &dyn MediaStore) {
     contract::what_is_put_is_got_whole(store).await;
     contract::what_is_put_again_replaces_and_what_is_deleted_is_gone(store).await;
     contract::a_part_is_got_alone(store).await;
+    contract::everything_is_listed_once_with_its_time(store, SystemClock.now()).await;
+    contract::what_lies_below_a_key_is_deleted_and_nothing_else(store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

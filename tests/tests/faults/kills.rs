@@ -4,15 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use events::{Event, Recorded, Subject};
+use chrono::TimeDelta;
+use events::{
+    Draft, Event, EventId, Image, MediaId, Personal, Position, Recorded, STORY_LIFETIME, SealedLog, StoryId,
+    StoryPublished, StoryText, Subject, time_ordered_id,
+};
 use futures::future::join_all;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use service::clock::{Clock, SystemClock};
 use tests::chorus::{Chorus, Service};
 use tests::client::{Api, User};
 use tests::model::{World, all_events};
+use uuid::Uuid;
 
 const KILLS: usize = 12;
 const WORKERS: usize = 8;
@@ -44,12 +50,16 @@ enum Expected {
     Follow { follower: String, followee: String },
     Comment { id: String },
     Post { id: String },
+    View { story: String, viewer: String },
 }
 
 struct Load {
     api: Api,
     users: Vec<User>,
     posts: Vec<String>,
+    /// Each with its author.
+    stories: Vec<(String, String)>,
+    log: SealedLog,
     stop: AtomicBool,
     keys: AtomicU64,
 }
@@ -74,14 +84,15 @@ impl Load {
     }
 
     async fn act(&self) -> Option<Acknowledged> {
-        let (user, other, post, what) = {
+        let (user, other, post, (author, story), what) = {
             let mut rng = rand::rng();
             let user = self.users.choose(&mut rng)?;
             (
                 user,
                 self.users.choose(&mut rng)?,
                 self.posts.choose(&mut rng)?.clone(),
-                rng.random_range(0..10),
+                self.stories.choose(&mut rng)?.clone(),
+                rng.random_range(0..12),
             )
         };
         let with_token = |method, path: &str| self.api.request(method, path).bearer_auth(&user.token);
@@ -105,6 +116,15 @@ impl Load {
                 let id = receipt["id"].as_str().unwrap().to_owned();
                 (receipt, Expected::Post { id })
             }
+            8 => {
+                let view = format!("/v1/users/{author}/stories/{story}/view");
+                let receipt = self.insist(|| with_token(Method::PUT, &view)).await?;
+                (receipt, Expected::View { story, viewer: user.id.clone() })
+            }
+            9 => {
+                self.publish_what_is_over(user).await;
+                return None;
+            }
             _ => {
                 let body = json!({ "text": "under fire" });
                 let receipt = self.insist(|| with_token(Method::POST, &comments).json(&body)).await?;
@@ -114,6 +134,28 @@ impl Load {
         };
         let (position, changed) = (receipt["position"].as_u64().unwrap(), receipt["changed"] == true);
         Some(Acknowledged { position, changed, about })
+    }
+
+    /// A story whose day is over already, so that it ends under fire.
+    async fn publish_what_is_over(&self, author: &User) {
+        let id = || Uuid::from_u128(rand::random());
+        let time = SystemClock.now() - STORY_LIFETIME - TimeDelta::minutes(1);
+        let event = StoryPublished {
+            author: author.id.parse().unwrap(),
+            story: StoryId::new(id()),
+            image: Image { media: MediaId::new(id()), width: 1, height: 1 },
+            text: Personal::Open(StoryText::default()),
+        };
+        let draft = Draft {
+            id: EventId::new(time_ordered_id(time)),
+            time,
+            actor: None,
+            correlation: id(),
+            causation: None,
+            traceparent: None,
+            event: event.into(),
+        };
+        self.log.append(draft, Position::START).await.unwrap();
     }
 
     async fn work(&self) -> Vec<Acknowledged> {
@@ -132,7 +174,12 @@ async fn kill_under_load(mut chorus: Chorus, victims: &[Service]) {
     for user in &users {
         posts.push(api.publish(user, "before").await);
     }
-    let load = Load { api, users, posts, stop: AtomicBool::new(false), keys: AtomicU64::new(0) };
+    let mut stories = Vec::new();
+    for user in &users {
+        stories.push((user.id.clone(), api.publish_story(user).await));
+    }
+    let (log, stop, keys) = (chorus.log().await.unwrap(), AtomicBool::new(false), AtomicU64::new(0));
+    let load = Load { api, users, posts, stories, log, stop, keys };
     let kill = async {
         for _ in 0..KILLS {
             let (pause, victim) = {
@@ -156,6 +203,7 @@ async fn kill_under_load(mut chorus: Chorus, victims: &[Service]) {
     let store = chorus.views().await.unwrap();
     let shown = World::of_views(&*store, &expected).await.unwrap();
     assert_eq!(shown, expected, "the views differ from a fold of the log");
+    assert_what_is_over_has_ended(&events, &expected);
     for view in views::ALL {
         assert_eq!(store.parked(view.name, 10).await.unwrap(), [], "{} has set events aside", view.name);
     }
@@ -186,11 +234,34 @@ fn assert_acknowledged_stands(events: &[Recorded], acknowledged: &[Acknowledged]
             }
             (Subject::Comment(_, c), Expected::Comment { id }) => c.to_string() == *id,
             (Subject::Post(p), Expected::Post { id }) => p.to_string() == *id,
+            (Subject::StoryView(s, v), Expected::View { story, viewer: who }) => {
+                s.to_string() == *story && v.to_string() == *who
+            }
             _ => false,
         };
         assert!(fits, "at {position} stands {}", recorded.envelope.subject);
         assert!(!is_new || changed.insert(*position), "two commands were told that they made {position}");
     }
+}
+
+/// Stories end once (the fold says so), and those that are left are the ones that were published with time to go.
+fn assert_what_is_over_has_ended(events: &[Recorded], world: &World) {
+    let (mut ended, mut left) = (0, BTreeSet::new());
+    for recorded in events {
+        match &recorded.event {
+            Event::Story(events::StoryEvent::StoryPublished(event)) => {
+                left.insert(event.story.to_string());
+            }
+            Event::Story(events::StoryEvent::StoryExpired(event)) => {
+                ended += 1;
+                left.remove(&event.story.to_string());
+            }
+            _ => {}
+        }
+    }
+    assert!(ended > 0, "nothing ended under fire");
+    assert_eq!(left.into_iter().collect::<Vec<_>>(), world.stories.keys().cloned().collect::<Vec<_>>());
+    assert_eq!(world.stories.len(), world.people.len());
 }
 
 /// Positions without gaps, no event twice, toggles that alternate.

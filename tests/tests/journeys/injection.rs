@@ -290,8 +290,9 @@ async fn a_body_that_is_too_large_is_refused_on_every_route(chorus: &Chorus) {
     for (route, body) in routes_with_json(&api).await {
         let user = user_for(&api, &route).await;
         let mut body = body;
-        let place = texts(&body).into_iter().next().unwrap();
-        *body.pointer_mut(&place).unwrap() = json!("x".repeat(service::http::BODY_LIMIT));
+        // Not every body has a text.
+        let first = body.as_object_mut().and_then(|fields| fields.values_mut().next()).unwrap();
+        *first = json!("x".repeat(service::http::BODY_LIMIT));
         send(&api, &route, user.as_ref(), body.to_string()).await.problem(413, "too-large");
         // Space counts too.
         let blown_up = format!("{{{}}}", " ".repeat(service::http::BODY_LIMIT));

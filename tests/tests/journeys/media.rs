@@ -31,7 +31,9 @@ async fn a_picture_is_given_out_in_its_sizes_to_any_page(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let image = published(&api, &ann, jpeg(2400, 1200)).await;
-    for (size, width, height) in [("large", 2048, 1024), ("feed", 1080, 540), ("thumb", 320, 320)] {
+    for (size, width, height) in
+        [("large", 2048, 1024), ("feed", 1080, 540), ("cover", 1080, 1350), ("thumb", 320, 320)]
+    {
         let url = image[size].as_str().unwrap();
         assert!(url.starts_with(chorus.url()), "{url}");
         let answer = api.get(url).await.expect(200);
@@ -76,7 +78,7 @@ async fn a_picture_keeps_nothing_of_where_it_was_taken(chorus: &Chorus) {
     let comment = segment(0xfe, b"taken at home by Ann");
     let sent = [&plain[..2], &exif, &comment, &plain[2..]].concat();
     let image = published(&api, &ann, sent).await;
-    for size in ["large", "feed", "thumb"] {
+    for size in ["large", "feed", "cover", "thumb"] {
         let kept = api.get(image[size].as_str().unwrap()).await.expect(200).body;
         for trace in [&b"48.8584"[..], b"taken at home", b"Exif"] {
             assert!(!kept.windows(trace.len()).any(|window| window == trace), "{size}");

@@ -52,6 +52,9 @@ const TABLE: &[(&str, &str, [u16; 5])] = &[
     ("DELETE", "/v1/posts/{post}", [401, 403, 403, 403, 403]),
     ("PATCH", "/v1/posts/{post}", [401, 403, 403, 403, 403]),
     ("PUT", "/v1/posts/{post}/like", [401, 200, 200, 200, 200]),
+    ("DELETE", "/v1/users/{user}/stories/{story}", [401, 403, 403, 403, 403]),
+    ("GET", "/v1/users/{user}/stories/{story}/viewers", [401, 403, 403, 403, 403]),
+    ("PUT", "/v1/users/{user}/stories/{story}/view", [401, 200, 200, 200, 200]),
 ];
 
 async fn each_route_takes_the_roles_it_is_for(chorus: &Chorus) {
@@ -67,8 +70,12 @@ async fn each_route_takes_the_roles_it_is_for(chorus: &Chorus) {
         for (actor, status) in actors.iter().zip(statuses) {
             // Somebody new each time, so that what was done before does not count.
             let somebody = api.sign_up("somebody").await;
-            let post = api.publish(&somebody, "a lake").await;
-            let path = path.replace("{user}", &somebody.id).replace("{post}", &post);
+            let mut path = path.replace("{user}", &somebody.id);
+            if path.contains("{post}") {
+                path = path.replace("{post}", &api.publish(&somebody, "a lake").await);
+            } else if path.contains("{story}") {
+                path = path.replace("{story}", &api.publish_story(&somebody).await);
+            }
             let mut request = api.request(Method::from_bytes(method.as_bytes()).unwrap(), &path);
             if let Some(actor) = actor {
                 request = request.bearer_auth(&actor.token);

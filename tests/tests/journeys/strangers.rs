@@ -15,6 +15,8 @@ crate::journeys! {
 async fn belongings(api: &Api, ann: &User) -> Vec<(&'static str, String)> {
     let post = api.publish(ann, "Dawn").await;
     let comment = api.comment(ann, &post, "Mine").await;
+    let collection =
+        api.post_as(ann, "/v1/me/collections", &json!({ "name": "Lakes" })).await.expect(201).id();
     let login = json!({ "login": ann.username, "password": tests::client::PASSWORD });
     let session =
         api.post("/v1/sessions", &login).await.expect(201).json()["session"].as_str().unwrap().to_owned();
@@ -26,9 +28,12 @@ async fn belongings(api: &Api, ann: &User) -> Vec<(&'static str, String)> {
         .nth(1)
         .unwrap()
         .to_owned();
+    let story = api.publish_story(ann).await;
     vec![
         ("post", post),
+        ("story", story),
         ("comment", comment),
+        ("collection", collection),
         ("session", session),
         ("user", ann.id.clone()),
         ("username", ann.username.clone()),

@@ -152,38 +152,40 @@ impl MongoViews {
                 let value = source.get(copy.from).map_err(corrupt)?.map_or(Ok(Value::Null), json)?;
                 fields.insert(copy.to.to_owned(), value);
             }
-            puts.push(put(&key_of_found(key, &source)?, &fields)?);
+            let parts = key
+                .iter()
+                .map(|part| match part {
+                    KeyPart::Text(text) => Ok(text.clone()),
+                    KeyPart::Field(name) => source.get_str(*name).map(str::to_owned).map_err(corrupt),
+                })
+                .collect::<Result<Vec<_>, Attempt>>()?;
+            puts.push(put(&parts.join("."), &fields)?);
         }
         drop(stream);
         self.run(session, into.name, Batch::Updates(puts)).await
     }
 
     async fn patch_each(&self, session: &mut ClientSession, patch_each: &PatchEach) -> Result<(), Attempt> {
-        let PatchEach { over, index, equals, view, key, patch } = patch_each;
+        let PatchEach { over, index, equals, into, key, patch } = patch_each;
+        let field = key.unwrap_or("_id");
         let mut found = self
             .collection(over.name)
             .find(equal(index.equals, equals)?)
+            .projection(doc! { field: 1 })
             .hint(mongodb::options::Hint::Keys(keys(index)))
             .session(&mut *session)
             .await?;
-        let mut targets = BTreeSet::new();
+        let mut named = BTreeSet::new();
         let mut stream = found.stream(session);
         while let Some(source) = stream.try_next().await? {
-            targets.insert(key_of_found(key, &source)?);
+            if let Some(RawBsonRef::String(key)) = source.get(field).map_err(corrupt)? {
+                named.insert(key.to_owned());
+            }
         }
         drop(stream);
-        let changes = targets.iter().map(|key| change(key, patch)).collect::<Result<_, _>>()?;
-        self.run(session, view.name, Batch::Updates(changes)).await
+        let changes = named.iter().map(|key| change(key, patch)).collect::<Result<_, _>>()?;
+        self.run(session, into.name, Batch::Updates(changes)).await
     }
-}
-
-/// The key that is made of the fields of a document found.
-fn key_of_found(parts: &[KeyPart], found: &RawDocument) -> Result<String, Attempt> {
-    let parts = parts.iter().map(|part| match part {
-        KeyPart::Text(text) => Ok(text.as_str()),
-        KeyPart::Field(name) => found.get_str(*name).map_err(corrupt),
-    });
-    Ok(parts.collect::<Result<Vec<_>, Attempt>>()?.join("."))
 }
 
 /// How an attempt at a transaction ended, if it was not committed for certain.

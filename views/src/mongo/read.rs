@@ -63,6 +63,19 @@ impl MongoViews {
         Ok(Page::of(found, query.limit))
     }
 
+    /// By an aggregation and not the `count` command, which may count twice on a sharded cluster.
+    pub(super) async fn count_found(&self, query: &Query) -> Result<u64, StoreError> {
+        let Find { filter, hint, .. } = find(query)?;
+        let counted = self
+            .collection(query.view.name)
+            .count_documents(filter)
+            .hint(Hint::Keys(hint))
+            .limit(u64::try_from(query.limit).unwrap_or(u64::MAX))
+            .max_time(READ_LIMIT)
+            .await?;
+        Ok(counted)
+    }
+
     pub(super) async fn explain(&self, query: &Query) -> Result<Plan, StoreError> {
         let Find { filter, sort, hint, limit } = find(query)?;
         let find =
@@ -135,12 +148,15 @@ struct Find {
 
 /// One document more than the page may hold, to know whether there is a next one.
 fn find(query: &Query) -> Result<Find, StoreError> {
-    let Query { index, equals, prefix, after, limit, .. } = query;
+    let Query { index, equals, prefix, above, after, limit, .. } = query;
     let mut filter = equal(index.equals, equals)?;
     let mut range = Document::new();
     if let Some(prefix) = prefix {
         let (from, to) = prefix_bounds(prefix);
         range.extend(doc! { "$gte": from, "$lt": to });
+    }
+    if let Some(above) = above {
+        range.insert("$gt", *above);
     }
     if let Some(after) = after {
         let (within, beyond) = match index.direction {

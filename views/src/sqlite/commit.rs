@@ -53,7 +53,7 @@ impl Batch {
                 Write::Delete { view, key } => delete(connection, view, key)?,
                 Write::DeleteWhere { view, index, equals } => delete_where(connection, view, index, equals)?,
                 Write::FanOut(fan_out) => self::fan_out(connection, fan_out)?,
-                Write::PatchEach(patch_each) => change_each(connection, patch_each)?,
+                Write::PatchEach(patch_each) => self::patch_each(connection, patch_each)?,
             }
         }
         Ok(None)
@@ -109,38 +109,6 @@ fn change(connection: &Connection, view: &View, key: &str, patch: &Patch) -> rus
     Ok(())
 }
 
-fn change_each(connection: &Connection, patch_each: &PatchEach) -> rusqlite::Result<()> {
-    let PatchEach { over, index, equals, view, key, patch } = patch_each;
-    let mut values: Vec<SqlValue> = equals.iter().map(SqlValue::from).collect();
-    let key = key_of_found(key, &mut values);
-    let update = update(view, patch, &mut values);
-    // The list of keys is made before the first of them is changed.
-    connection
-        .prepare_cached(&format!(
-            "{update} WHERE key IN (SELECT {key} FROM {} INDEXED BY {} WHERE {})",
-            table(over),
-            index_name(over, index),
-            read::equal(index),
-        ))?
-        .execute(params_from_iter(values))?;
-    Ok(())
-}
-
-/// The key that is made of the fields of a document found.
-fn key_of_found(parts: &[KeyPart], values: &mut Vec<SqlValue>) -> String {
-    let parts: Vec<String> = parts
-        .iter()
-        .map(|part| match part {
-            KeyPart::Text(text) => {
-                values.push(text.clone().into());
-                format!("?{}", values.len())
-            }
-            KeyPart::Field(name) => format!("(doc ->> '$.{name}')"),
-        })
-        .collect();
-    parts.join(" || '.' || ")
-}
-
 /// The statement that changes documents, up to the condition which.
 fn update(view: &View, patch: &Patch, values: &mut Vec<SqlValue>) -> String {
     let fields = indexed(view);
@@ -165,6 +133,23 @@ fn update(view: &View, patch: &Patch, values: &mut Vec<SqlValue>) -> String {
         }
     }
     format!("UPDATE {} SET doc = {changed}){columns}", table(view))
+}
+
+fn patch_each(connection: &Connection, patch_each: &PatchEach) -> rusqlite::Result<()> {
+    let PatchEach { over, index, equals, into, key, patch } = patch_each;
+    let mut values: Vec<SqlValue> = equals.iter().map(SqlValue::from).collect();
+    let update = update(into, patch, &mut values);
+    let key = key.map_or_else(|| "key".to_owned(), |field| format!("doc ->> '$.{field}'"));
+    // The list of keys is made before the first document is changed.
+    connection
+        .prepare_cached(&format!(
+            "{update} WHERE key IN (SELECT {key} FROM {} INDEXED BY {} WHERE {})",
+            table(over),
+            index_name(over, index),
+            read::equal(index),
+        ))?
+        .execute(params_from_iter(values))?;
+    Ok(())
 }
 
 fn delete(connection: &Connection, view: &View, key: &str) -> rusqlite::Result<()> {
@@ -192,11 +177,17 @@ fn delete_where(
 fn fan_out(connection: &Connection, fan_out: &FanOut) -> rusqlite::Result<()> {
     let FanOut { over, index, equals, limit, into, key, document, copies } = fan_out;
     let mut values: Vec<SqlValue> = equals.iter().map(SqlValue::from).collect();
-    let key = key_of_found(key, &mut values);
     let mut number = |value: SqlValue| {
         values.push(value);
         format!("?{}", values.len())
     };
+    let parts: Vec<String> = key
+        .iter()
+        .map(|part| match part {
+            KeyPart::Text(text) => number(text.clone().into()),
+            KeyPart::Field(name) => format!("(doc ->> '$.{name}')"),
+        })
+        .collect();
     let same = number(json(document).into());
     // `->` and json() keep the JSON type of what is copied.
     let copied = copies
@@ -221,7 +212,7 @@ fn fan_out(connection: &Connection, fan_out: &FanOut) -> rusqlite::Result<()> {
              ORDER BY {order} {direction}, key {direction} LIMIT {limit}
              {}",
             insert(into, &fields),
-            key,
+            parts.join(" || '.' || "),
             columns.join(", "),
             table(over),
             index_name(over, index),

@@ -35,6 +35,15 @@ pub(super) fn page(connection: &Connection, query: &Query) -> rusqlite::Result<P
     Ok(Page::of(found, query.limit))
 }
 
+pub(super) fn count(connection: &Connection, query: &Query) -> rusqlite::Result<u64> {
+    // Without `doc` among what is selected, the index alone answers.
+    let Conditions { sql, values } = conditions(query);
+    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+    connection
+        .prepare_cached(&format!("SELECT count(*) FROM (SELECT 1 {sql} LIMIT {limit})"))?
+        .query_row(params_from_iter(values), |row| row.get(0))
+}
+
 pub(super) fn plan(connection: &Connection, query: &Query) -> rusqlite::Result<Plan> {
     let Select { sql, values } = select(query);
     let steps: Vec<String> = connection
@@ -62,15 +71,30 @@ struct Select {
 
 /// One document more than the page may hold, to know whether there is a next one.
 fn select(query: &Query) -> Select {
-    let Query { view, index, equals, prefix, after, limit } = query;
+    let Conditions { sql, mut values } = conditions(query);
+    let order = column(query.index.order);
+    values.push(SqlValue(types::Value::Integer(
+        i64::try_from(query.limit).unwrap_or(i64::MAX).saturating_add(1),
+    )));
+    let (limit, direction) = (values.len(), direction(query.index));
+    let sql = format!(
+        "SELECT key, doc, {order} {sql} ORDER BY {order} {direction}, key {direction} LIMIT ?{limit}"
+    );
+    Select { sql, values }
+}
+
+/// Where a query looks and for what, beginning with `FROM`.
+struct Conditions {
+    sql: String,
+    values: Vec<SqlValue>,
+}
+
+fn conditions(query: &Query) -> Conditions {
+    let Query { view, index, equals, prefix, above, after, limit: _ } = query;
     let order = column(index.order);
     let mut values: Vec<SqlValue> = equals.iter().map(SqlValue::from).collect();
-    let mut sql = format!(
-        "SELECT key, doc, {order} FROM {} INDEXED BY {} WHERE {}",
-        table(view),
-        index_name(view, index),
-        equal(index)
-    );
+    let mut sql =
+        format!("FROM {} INDEXED BY {} WHERE {}", table(view), index_name(view, index), equal(index));
     let mut number = |value: SqlValue| {
         values.push(value);
         values.len()
@@ -79,6 +103,10 @@ fn select(query: &Query) -> Select {
         let (from, to) = prefix_bounds(prefix);
         let (from, to) = (number(from.into()), number(to.into()));
         let _ = write!(sql, " AND {order} >= ?{from} AND {order} < ?{to}");
+    }
+    if let Some(above) = above {
+        let above = number((&Value::from(*above)).into());
+        let _ = write!(sql, " AND {order} > ?{above}");
     }
     if let Some(after) = after {
         let beyond = match index.direction {
@@ -92,11 +120,7 @@ fn select(query: &Query) -> Select {
             " AND {order} {beyond}= ?{place} AND ({order} {beyond} ?{place} OR key {beyond} ?{key})"
         );
     }
-    let limit =
-        number(SqlValue(types::Value::Integer(i64::try_from(*limit).unwrap_or(i64::MAX).saturating_add(1))));
-    let direction = direction(index);
-    let _ = write!(sql, " ORDER BY {order} {direction}, key {direction} LIMIT ?{limit}");
-    Select { sql, values }
+    Conditions { sql, values }
 }
 
 /// The condition that the first parameters equal the equal fields of an index.

@@ -273,19 +273,12 @@ impl Mails {
                 tracing::warn!(%event, %template, code, "a mail was refused and is parked");
                 self.give_up(wish, entry, MailGivenUpReason::Refused, &detail).await
             }
-            Err(MailError { failure: Failure::Unavailable, code, detail }) => {
+            Err(MailError { failure: failure @ (Failure::Unavailable | Failure::Unknown), code, detail }) => {
                 turn.shut();
                 count("chorus_mails_failed_total");
-                tracing::warn!(%event, %template, code, attempt = entry.attempts, "a mail failed; it is tried again");
-                let error = Personal::Open(detail);
-                let failed = MailFailed { event, template, user, attempt: entry.attempts, error };
-                self.record(wish, failed.into(), entry.expected).await.map(|_| Next::LookAgain)
-            }
-            Err(MailError { failure: Failure::Unknown, code, detail }) => {
-                turn.shut();
-                count("chorus_mails_failed_total");
-                tracing::warn!(%event, %template, code, "nobody knows whether a mail was sent");
-                if template.link_lifetime().is_none() {
+                tracing::warn!(%event, %template, code, ?failure, attempt = entry.attempts, "a mail failed");
+                // One that may have been sent is sent again only if whoever gets none can go no further.
+                if failure == Failure::Unknown && template.link_lifetime().is_none() {
                     return self.give_up(wish, entry, MailGivenUpReason::Unknown, &detail).await;
                 }
                 let error = Personal::Open(detail);

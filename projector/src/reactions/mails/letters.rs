@@ -3,7 +3,7 @@
 use askama::Template;
 use chrono::{DateTime, Utc};
 use events::{App, MailTemplate};
-use service::config::MailSettings;
+use service::config::{AppSettings, MailSettings};
 
 /// Longest name or device that a mail repeats, in characters.
 const REPEATED_LIMIT: usize = 120;
@@ -17,12 +17,12 @@ pub struct AppUrls {
 }
 
 impl AppUrls {
-    pub fn of(settings: &MailSettings, public_url: &str) -> Self {
+    pub fn of(settings: &MailSettings, apps: &AppSettings, public_url: &str) -> Self {
         let whole = |url: &str| url.trim_end_matches('/').to_owned();
         Self {
             chorus: settings.app_url(public_url),
-            instamern: whole(&settings.instamern_url),
-            spotifymern: whole(&settings.spotifymern_url),
+            instamern: whole(&apps.instamern_url),
+            spotifymern: whole(&apps.spotifymern_url),
         }
     }
 
@@ -80,9 +80,8 @@ struct Button {
     url: String,
 }
 
-#[derive(Template)]
-#[template(path = "mail.html")]
-struct Html<'a> {
+/// What the templates are filled in with.
+struct Content<'a> {
     from: &'a str,
     heading: &'a str,
     greeting: &'a str,
@@ -94,16 +93,15 @@ struct Html<'a> {
 }
 
 #[derive(Template)]
+#[template(path = "mail.html")]
+struct Html<'a> {
+    mail: &'a Content<'a>,
+}
+
+#[derive(Template)]
 #[template(path = "mail.txt")]
 struct Text<'a> {
-    from: &'a str,
-    heading: &'a str,
-    greeting: &'a str,
-    paragraphs: &'a [String],
-    button: Option<&'a Button>,
-    validity: Option<&'a str>,
-    why: &'a str,
-    not_you: &'a str,
+    mail: &'a Content<'a>,
 }
 
 /// The words of one mail.
@@ -140,10 +138,17 @@ impl Letter<'_> {
                 if minutes < 120 { format!("{minutes} minutes") } else { format!("{} hours", minutes / 60) };
             format!("The link works once, and for {length}: until {until}.")
         });
-        let (heading, button, validity) = (subject.as_str(), button.as_ref(), validity.as_deref());
-        let (greeting, paragraphs, why) = (greeting.as_str(), paragraphs.as_slice(), why.as_str());
-        let html = Html { from, heading, greeting, paragraphs, button, validity, why, not_you }.render()?;
-        let text = Text { from, heading, greeting, paragraphs, button, validity, why, not_you }.render()?;
+        let mail = &Content {
+            from,
+            heading: &subject,
+            greeting: &greeting,
+            paragraphs: &paragraphs,
+            button: button.as_ref(),
+            validity: validity.as_deref(),
+            why: &why,
+            not_you,
+        };
+        let (html, text) = (Html { mail }.render()?, Text { mail }.render()?);
         Ok(Written { subject, html, text })
     }
 

@@ -1,0 +1,80 @@
+//! The media store, as whoever runs the deployment looks after it.
+
+use std::io::Write;
+
+use anyhow::{Context, Result, bail};
+use chrono::TimeDelta;
+use clap::{Args, Subcommand};
+use events::Position;
+use indicatif::{ProgressBar, ProgressStyle};
+use projector::reactions::media::{Audit, audit};
+use service::clock::{Clock, SystemClock};
+use service::config::{LogUrlSettings, MediaSettings, PlaceSettings};
+use service::media;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Compare the media store with the log: nothing referenced may be missing, nothing stored unreferenced
+    ///
+    /// Reads both and changes neither; the server may be running. Ends with exit code 1, and a list, if something is
+    /// wrong. What is unreferenced and older than a day, the server collects by itself.
+    Audit(AuditSettings),
+}
+
+/// Takes the same settings as the server whose media it looks at.
+#[derive(Debug, Args)]
+pub struct AuditSettings {
+    /// Minutes for which a file may be unreferenced, since its upload may be under way
+    #[arg(long, value_name = "MINUTES", default_value_t = 10)]
+    grace: u32,
+
+    #[command(flatten)]
+    place: PlaceSettings,
+    #[command(flatten)]
+    log: LogUrlSettings,
+    #[command(flatten)]
+    media: MediaSettings,
+}
+
+/// # Errors
+/// If something is wrong with the media, or they cannot be looked at.
+pub async fn run(command: Command) -> Result<()> {
+    let Command::Audit(AuditSettings { grace, place, log, media }) = command;
+    let credentials = log.nats_credentials_file.clone();
+    let events::Opened { log, .. } =
+        events::open(&log.url(&place), credentials).await.context("opening the event log")?;
+    let media = media::open(&media.url(&place))
+        .await
+        .map_err(anyhow::Error::msg)
+        .context("opening the media store")?;
+    let style = ProgressStyle::with_template("{bar:30} {human_pos} of {human_len} events ({eta})")?;
+    let bar = ProgressBar::no_length().with_style(style);
+    let told = |passed: Position, head: Position| {
+        bar.set_length(head.0);
+        bar.set_position(passed.0);
+    };
+    let times = (SystemClock.now(), TimeDelta::minutes(grace.into()));
+    let audited = audit(&*log, &*media, times, &told).await;
+    bar.finish_and_clear();
+    report(&audited.context("the audit came to no end")?)
+}
+
+fn report(audit: &Audit) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    for missing in &audit.missing {
+        writeln!(out, "missing       {}  (of {})", missing.key, missing.referenced_by)?;
+    }
+    for name in &audit.unreferenced {
+        writeln!(out, "unreferenced  {name}")?;
+    }
+    writeln!(
+        out,
+        "{} pictures are referenced, {} files are stored, {} of them unreferenced but too young to say more",
+        audit.pictures, audit.files, audit.young
+    )?;
+    if !audit.is_clean() {
+        bail!("{} files are missing, {} are unreferenced", audit.missing.len(), audit.unreferenced.len());
+    }
+    writeln!(out, "nothing is missing, nothing is unreferenced")?;
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! Signing up, logging in and out, another address, going for a while or for good.
+
+use axum::extract::State;
+use events::{App, SessionEndReason, SessionId, UserId};
+use http::{HeaderMap, StatusCode, header};
+use serde_json::Value;
+use service::compat::{Caller, Fields, Refusal, Success, forget_cookie};
+use service::http::ClientAddress;
+use service::limits::Attempt;
+use service::problem::Problem;
+use service::sessions::Session;
+
+use super::super::Desk;
+use super::user::{Held, newcomer};
+use super::{Answer, rules};
+use crate::accounts::{SignUp, Standing};
+use crate::context::Context;
+use crate::sessions::ClientNote;
+use crate::text;
+
+const TAKEN: (StatusCode, StatusCode, &str) =
+    (StatusCode::CONFLICT, StatusCode::CONFLICT, "This user already exists.");
+
+/// A username or an address that somebody else has.
+pub(super) fn taken(problem: Problem) -> Refusal {
+    Refusal::rename(problem, &[TAKEN])
+}
+
+/// A proof of the present password that failed, in these words.
+pub(super) fn wrong_password(words: &'static str) -> impl FnOnce(Problem) -> Refusal {
+    move |problem| {
+        let renamed = (StatusCode::UNPROCESSABLE_ENTITY, StatusCode::UNAUTHORIZED, words);
+        Refusal::rename(problem, &[renamed])
+    }
+}
+
+fn wanted(fields: &Fields) -> Result<SignUp, Refusal> {
+    let mut messages = rules::Messages::default();
+    let wish = SignUp {
+        firstname: messages.take(rules::firstname(fields)),
+        lastname: messages.take(rules::lastname(fields)),
+        username: messages.take(rules::username(fields)),
+        email: messages.take(rules::email(fields)),
+        password: messages.take(rules::password(fields)),
+        app: App::Instamern,
+    };
+    messages.take(rules::confirmation(fields));
+    messages.finish()?;
+    Ok(wish)
+}
+
+pub(super) async fn sign_up(
+    State(desk): State<Desk>,
+    context: Context,
+    from: ClientAddress,
+    headers: HeaderMap,
+    fields: Fields,
+) -> Answer {
+    let wish = wanted(&fields)?;
+    desk.commands.limits.check(Attempt::SignUp { from })?;
+    let context = context.unrepeatable();
+    let shown = wish.clone();
+    let (user, signed_up) = desk.commands.sign_up(&context, wish).await.map_err(taken)?;
+    let note = ClientNote::of(&headers, from);
+    let (signed_in, started) = desk.commands.start_session(&context.by(user), user, note).await?;
+    let held = Held { user, token: signed_in.token, expires: signed_in.expires, renewed: false };
+    let said = Success::saying("You've signed up successfully. Welcome to InstaMERN!");
+    let newcomer = newcomer(user, &shown);
+    desk.answer_user(StatusCode::CREATED, &held, &[signed_up, started], said, newcomer).await
+}
+
+pub(super) async fn log_in(
+    State(desk): State<Desk>,
+    context: Context,
+    from: ClientAddress,
+    headers: HeaderMap,
+    fields: Fields,
+) -> Answer {
+    let incomplete = || Refusal::forbidden("Please type your username and password.");
+    let (username, password) =
+        fields.filled("username").zip(fields.filled("password")).ok_or_else(incomplete)?;
+    desk.commands.limits.check(Attempt::LogIn { account: &username, from })?;
+    let owner = desk.commands.user_called(username.trim()).await?;
+    let unknown = || Refusal::not_found("User not found. You can signup with that user.");
+    let (user, account) = owner.ok_or_else(unknown)?;
+    let said = format!("Welcome back {}!", account.username());
+    let note = ClientNote::of(&headers, from);
+    let wrong = (StatusCode::UNAUTHORIZED, StatusCode::UNAUTHORIZED, "Password doesn't match.");
+    let owner = Some((user, account));
+    let let_in = desk.commands.log_in_as(&context.unrepeatable(), owner, password, note).await;
+    let (signed_in, all_done) = let_in.map_err(|problem| Refusal::rename(problem, &[wrong]))?;
+    let held = Held { user, token: signed_in.token, expires: signed_in.expires, renewed: false };
+    desk.answer_session(held, &all_done, Success::saying(said)).await
+}
+
+pub(super) async fn log_out(State(desk): State<Desk>, caller: Caller, context: Context) -> Answer {
+    let (user, session) = (UserId::new(caller.user), SessionId::new(caller.session));
+    let context = context.unrepeatable().by(user);
+    let done = desk.commands.end_session(&context, user, session, SessionEndReason::LoggedOut).await?;
+    let said = Success::saying("You're logged out successfully.").with(Value::Null);
+    let mut answer = desk.answer(StatusCode::OK, &[done], said).await;
+    answer.headers_mut().insert(header::SET_COOKIE, forget_cookie());
+    Ok(answer)
+}
+
+pub(super) async fn change_email(
+    State(desk): State<Desk>,
+    caller: Caller,
+    context: Context,
+    from: ClientAddress,
+    fields: Fields,
+) -> Answer {
+    let user = UserId::new(caller.user);
+    let unconfirmed = || Refusal::forbidden("Please confirm your current password.");
+    let current = fields.filled("currentPassword").ok_or_else(unconfirmed)?;
+    let wrong = wrong_password("Your current password doesn't match.");
+    let (account, _) = desk.commands.confirm_password(user, from, current).await.map_err(wrong)?;
+    let missing = || Refusal::forbidden("Please set your new email address.");
+    let email = fields.filled("email").ok_or_else(missing)?;
+    let email = text::email(&email).map_err(|_| Refusal::forbidden("Please type a valid email address."))?;
+    if email == account.address() {
+        return Err(Refusal::forbidden("That email address is already the same as the existing one."));
+    }
+    desk.commands.limits.check(Attempt::Mail { account: &email, from })?;
+    let session = Session { user: caller.user, session: caller.session, expires: caller.expires };
+    let context = context.unrepeatable().by(user);
+    let done = desk.commands.take_email(&context, session, email, App::Instamern).await.map_err(taken)?;
+    let held = Held { user, token: caller.token, expires: caller.expires, renewed: true };
+    let said = Success::saying("Your email address has been changed successfully.");
+    desk.answer_session(held, &[done], said).await
+}
+
+pub(super) async fn deactivate(
+    State(desk): State<Desk>,
+    caller: Caller,
+    context: Context,
+    from: ClientAddress,
+    fields: Fields,
+) -> Answer {
+    let user = UserId::new(caller.user);
+    if desk.commands.account(user).await?.standing == Standing::Deactivated {
+        return Err(Refusal::forbidden("Your account is already inactive."));
+    }
+    let current = current_password(&fields)?;
+    let wrong = wrong_password("Password doesn't match.");
+    desk.commands.confirm_password(user, from, current).await.map_err(wrong)?;
+    let context = context.unrepeatable().by(user);
+    let done = desk.commands.deactivate(&context, user).await.map_err(Problem::from)?;
+    let said = "Your account has been deactivated successfully. To activate again, please login.";
+    let mut answer = desk.answer(StatusCode::OK, &[done], Success::saying(said)).await;
+    answer.headers_mut().insert(header::SET_COOKIE, forget_cookie());
+    Ok(answer)
+}
+
+pub(super) async fn erase(
+    State(desk): State<Desk>,
+    caller: Caller,
+    context: Context,
+    from: ClientAddress,
+    fields: Fields,
+) -> Answer {
+    let user = UserId::new(caller.user);
+    let current = current_password(&fields)?;
+    let wrong = wrong_password("Password doesn't match.");
+    desk.commands.confirm_password(user, from, current).await.map_err(wrong)?;
+    let done = desk.commands.erase(&context.unrepeatable().by(user), user).await?;
+    let mut answer = desk.answer_nothing(&[done]).await;
+    answer.headers_mut().insert(header::SET_COOKIE, forget_cookie());
+    Ok(answer)
+}
+
+fn current_password(fields: &Fields) -> Result<String, Refusal> {
+    fields.filled("currentPassword").ok_or_else(|| Refusal::forbidden("Please confirm your password."))
+}

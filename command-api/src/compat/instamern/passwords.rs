@@ -1,0 +1,91 @@
+//! A password that was forgotten, or is to be another one.
+
+use axum::extract::State;
+use events::{App, SessionId, UserId};
+use http::{HeaderMap, StatusCode};
+use service::compat::{Caller, Fields, PathText, Refusal, Success};
+use service::http::ClientAddress;
+use service::limits::Attempt;
+
+use super::super::Desk;
+use super::accounts::wrong_password;
+use super::user::Held;
+use super::{Answer, rules};
+use crate::context::Context;
+use crate::sessions::ClientNote;
+use crate::text;
+
+const CHANGED: &str = "Your password has been updated successfully.";
+
+/// Unlike on `/v1`, whoever asks is told whether the address is somebody's.
+pub(super) async fn forgot(
+    State(desk): State<Desk>,
+    context: Context,
+    from: ClientAddress,
+    fields: Fields,
+) -> Answer {
+    let missing = || Refusal::forbidden("Please type your email address to reset your password.");
+    let email = fields.filled("email").ok_or_else(missing)?;
+    let email = text::email(&email).map_err(|_| Refusal::forbidden("Please type a valid email address."))?;
+    desk.commands.limits.check(Attempt::Mail { account: &email, from })?;
+    let context = context.unrepeatable();
+    if !desk.commands.request_password_reset(&context, &email, App::Instamern).await? {
+        return Err(Refusal::not_found("User not found with that email."));
+    }
+    let said = "The password reset link has been sent to your email address.";
+    Ok(desk.answer(StatusCode::OK, &[], Success::saying(said)).await)
+}
+
+pub(super) async fn reset(
+    State(desk): State<Desk>,
+    PathText(token): PathText,
+    context: Context,
+    from: ClientAddress,
+    headers: HeaderMap,
+    fields: Fields,
+) -> Answer {
+    desk.commands.limits.check(Attempt::LogIn { account: &token, from })?;
+    let context = context.unrepeatable();
+    let changed = desk.commands.reset_password(&context, &token, |_| rules::new_password(&fields)).await;
+    let (user, done) = changed.map_err(|refusal| match refusal {
+        Refusal::Problem(problem) => {
+            let broken = "The password reset link has expired or has broken. Please try again later.";
+            Refusal::rename(problem, &[(StatusCode::NOT_FOUND, StatusCode::NOT_FOUND, broken)])
+        }
+        said @ Refusal::Said(..) => said,
+    })?;
+    let note = ClientNote::of(&headers, from);
+    let (signed_in, started) = desk.commands.start_session(&context.by(user), user, note).await?;
+    let held = Held { user, token: signed_in.token, expires: signed_in.expires, renewed: true };
+    desk.answer_session(held, &[done, started], Success::saying(CHANGED)).await
+}
+
+/// The session goes on with the token it has.
+pub(super) async fn change(
+    State(desk): State<Desk>,
+    caller: Caller,
+    context: Context,
+    from: ClientAddress,
+    fields: Fields,
+) -> Answer {
+    let user = UserId::new(caller.user);
+    let unconfirmed = || Refusal::forbidden("Please confirm your current password.");
+    let current = fields.filled("currentPassword").ok_or_else(unconfirmed)?;
+    if !fields.says("password") {
+        return Err(Refusal::forbidden("Please set your new password."));
+    }
+    let wrong = wrong_password("Your current password doesn't match.");
+    let (_, checked) = desk.commands.confirm_password(user, from, current.clone()).await.map_err(wrong)?;
+    if fields.text("password").as_ref() == Some(&current) {
+        let same = "Your new password cannot be the same as your previous password.";
+        return Err(Refusal::conflict(same));
+    }
+    let password = rules::new_password(&fields)?;
+    let context = context.unrepeatable().by(user);
+    let kept = Some(SessionId::new(caller.session));
+    let wrong = wrong_password("Your current password doesn't match.");
+    let changed = desk.commands.change_password(&context, user, &checked, password, kept).await;
+    let done = changed.map_err(wrong)?;
+    let held = Held { user, token: caller.token, expires: caller.expires, renewed: true };
+    desk.answer_session(held, &[done], Success::saying(CHANGED)).await
+}

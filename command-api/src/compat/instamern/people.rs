@@ -1,0 +1,125 @@
+//! How somebody shows themselves, and whom they follow.
+
+use axum::extract::{Request, State};
+use events::UserId;
+use http::StatusCode;
+use serde_json::{Value, json};
+use service::compat::{Caller, Fields, PathText, Refusal, Success};
+use service::media::ImageVariant;
+use service::problem::Problem;
+
+use super::super::Desk;
+use super::accounts::taken;
+use super::posts::{Upload, not_stored};
+use super::{Answer, rules};
+use crate::context::Context;
+use crate::profiles::Edit;
+
+/// Fields that have routes of their own, or none.
+const ELSEWHERE: [&str; 5] = ["email", "password", "passwordConfirm", "photo", "active"];
+
+pub(super) async fn update(
+    State(desk): State<Desk>,
+    caller: Caller,
+    context: Context,
+    fields: Fields,
+) -> Answer {
+    if ELSEWHERE.iter().any(|field| fields.says(field)) {
+        return Err(Refusal::forbidden("You cannot update these fields."));
+    }
+    let mut messages = rules::Messages::default();
+    let mut sent = |field, rule: fn(&Fields) -> Result<String, String>| {
+        fields.has(field).then(|| messages.take(rule(&fields)))
+    };
+    let (firstname, lastname) = (sent("firstname", rules::firstname), sent("lastname", rules::lastname));
+    let (username, bio) = (sent("username", rules::username), sent("bio", rules::bio));
+    messages.finish()?;
+    let user = UserId::new(caller.user);
+    let context = context.unrepeatable().by(user);
+    let mut all_done = Vec::new();
+    // First, since it alone may fail for what others have done.
+    if let Some(username) = username
+        && desk.commands.account(user).await?.username() != username
+    {
+        all_done.push(desk.commands.rename(&context, user, username).await.map_err(taken)?);
+    }
+    let wish = Edit { firstname, lastname, bio };
+    all_done.push(desk.commands.edit_profile(&context, user, &wish).await.map_err(Problem::from)?);
+    let said = Success::saying("Your profile has been updated successfully.");
+    Ok(desk.answer(StatusCode::OK, &all_done, said).await)
+}
+
+pub(super) async fn upload_photo(
+    State(desk): State<Desk>,
+    caller: Caller,
+    context: Context,
+    request: Request,
+) -> Answer {
+    let upload = Upload::read(request, "photo").await?;
+    let missing = || Refusal::forbidden("No photo found to upload.");
+    let picture = upload.picture.ok_or_else(missing)?;
+    let user = UserId::new(caller.user);
+    let context = context.unrepeatable().by(user);
+    let stored = desk.commands.change_photo(&context, user, picture).await;
+    let (media, done) = stored.map_err(not_stored("Couldn't uploaded photo"))?;
+    let url = ImageVariant::PHOTO.url(&desk.public_url, &media.to_string());
+    let said = Success::saying("Profile photo has been updated successfully.").with(json!({ "url": url }));
+    Ok(desk.answer(StatusCode::OK, &[done], said).await)
+}
+
+pub(super) async fn remove_photo(State(desk): State<Desk>, caller: Caller, context: Context) -> Answer {
+    let user = UserId::new(caller.user);
+    let context = context.unrepeatable().by(user);
+    let done = desk.commands.remove_photo(&context, user).await.map_err(Problem::from)?;
+    let said = match done.changed {
+        true => "Your profile picture has been removed successfully.",
+        false => "No profile picture found. Nothing to delete.",
+    };
+    Ok(desk.answer(StatusCode::OK, &[done], Success::saying(said).with(Value::Null)).await)
+}
+
+/// The one whom a path names by their username.
+async fn named(desk: &Desk, username: &str) -> Result<UserId, Refusal> {
+    let found = desk.commands.user_called(username).await?;
+    found.map(|(user, _)| user).ok_or_else(|| Refusal::not_found("User not found."))
+}
+
+fn refused(problem: Problem) -> Refusal {
+    Refusal::rename(
+        problem,
+        &[
+            (StatusCode::CONFLICT, StatusCode::FORBIDDEN, "You cannot follow yourself."),
+            (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND, "User not found."),
+        ],
+    )
+}
+
+pub(super) async fn follow(
+    State(desk): State<Desk>,
+    caller: Caller,
+    PathText(username): PathText,
+    context: Context,
+) -> Answer {
+    let (follower, followee) = (UserId::new(caller.user), named(&desk, &username).await?);
+    let context = context.unrepeatable().by(follower);
+    let followed = desk.commands.follow(&context, follower, followee).await;
+    let done = followed.map_err(|failure| refused(failure.into()))?;
+    let said = Success::saying(format!("Now, you are following {username}"));
+    Ok(desk.answer(StatusCode::OK, &[done], said).await)
+}
+
+pub(super) async fn unfollow(
+    State(desk): State<Desk>,
+    caller: Caller,
+    PathText(username): PathText,
+    context: Context,
+) -> Answer {
+    let (follower, followee) = (UserId::new(caller.user), named(&desk, &username).await?);
+    if follower == followee {
+        return Err(Refusal::forbidden("You cannot follow yourself."));
+    }
+    let context = context.unrepeatable().by(follower);
+    let done = desk.commands.unfollow(&context, follower, followee).await.map_err(Problem::from)?;
+    let said = Success::saying(format!("Now, you aren't following {username}"));
+    Ok(desk.answer(StatusCode::OK, &[done], said).await)
+}

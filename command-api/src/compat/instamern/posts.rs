@@ -1,0 +1,234 @@
+//! Posts, their likes and their comments.
+
+use axum::body::HttpBody;
+use axum::extract::{FromRequest, Multipart, Request, State};
+use bytes::Bytes;
+use events::{CommentId, PostId, UserId};
+use http::{StatusCode, header};
+use serde_json::{Value, json};
+use service::compat::{Caller, Fields, PathText, Refusal, Success, time};
+use service::media::ImageVariant;
+use service::problem::Problem;
+
+use super::super::{Desk, ReadSideError};
+use super::{Answer, rules};
+use crate::context::Context;
+use crate::posts::{NewPost, PostRejected, image, unreadable, words};
+
+/// What may not be changed of a post, and what is said of it.
+const FIXED: [(&str, &str); 3] = [
+    ("photo", "You cannot change the post photo."),
+    ("postedBy", "You cannot change post owner."),
+    ("postedAt", "You cannot change post's date."),
+];
+
+/// A form with one picture.
+#[derive(Debug, Default)]
+pub(super) struct Upload {
+    pub(super) picture: Option<Bytes>,
+    caption: Option<String>,
+}
+
+impl Upload {
+    /// The picture is in this field. What is no form has none.
+    pub(super) async fn read(request: Request, field: &str) -> Result<Self, Refusal> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let is_form = |kind: &str| kind.trim_start().to_ascii_lowercase().starts_with("multipart/form-data");
+        if !kind.is_some_and(is_form) || request.body().is_end_stream() {
+            return Ok(Self::default());
+        }
+        let no_form = |_| Refusal::new(StatusCode::BAD_REQUEST, "The form cannot be read.");
+        let mut form = Multipart::from_request(request, &()).await.map_err(no_form)?;
+        let mut upload = Self::default();
+        while let Some(part) = form.next_field().await.map_err(|error| unreadable(&error))? {
+            let name = part.name().unwrap_or_default().to_owned();
+            let is_file = part.file_name().is_some();
+            if is_file && name == field && upload.picture.is_none() {
+                upload.picture = Some(image(part, field).await?).filter(|picture| !picture.is_empty());
+            } else if is_file {
+                return Err(Refusal::new(StatusCode::BAD_REQUEST, "Unexpected field"));
+            } else if name == "caption" && upload.caption.is_none() {
+                upload.caption = Some(words(part, "caption").await?);
+            }
+        }
+        Ok(upload)
+    }
+}
+
+/// What keeps a picture from being stored, in the app's words.
+pub(super) fn not_stored(said: &'static str) -> impl FnOnce(Problem) -> Refusal {
+    move |problem| {
+        let outage = (StatusCode::SERVICE_UNAVAILABLE, StatusCode::UNPROCESSABLE_ENTITY, said);
+        Refusal::rename(problem, &[outage])
+    }
+}
+
+pub(super) async fn upload(
+    State(desk): State<Desk>,
+    caller: Caller,
+    context: Context,
+    request: Request,
+) -> Answer {
+    let Upload { picture, caption } = Upload::read(request, "post").await?;
+    let picture = picture.ok_or_else(|| Refusal::forbidden("No post photo found to upload."))?;
+    let caption = caption.map(|caption| rules::caption(&caption)).transpose()?;
+    let author = UserId::new(caller.user);
+    let context = context.unrepeatable().by(author);
+    let new = NewPost { images: vec![picture], alt: Vec::new(), caption: caption.clone() };
+    let published = desk.commands.publish(&context, author, new).await;
+    let (post, images, done) = published.map_err(not_stored("Post couldn't uploaded."))?;
+    let photo =
+        images.first().map(|image| ImageVariant::COVER.url(&desk.public_url, &image.media.to_string()));
+    let mut shown = json!({
+        "_id": post, "id": post, "photo": photo, "postedBy": author, "likes": [], "postedAt": time(context.now),
+    });
+    if let Some(caption) = caption {
+        shown["caption"] = caption.into();
+    }
+    let said = Success::saying("Your post has been uploaded successfully.").with(json!({ "post": shown }));
+    Ok(desk.answer(StatusCode::CREATED, &[done], said).await)
+}
+
+/// The post that a path names, of which the app says this where there is none.
+fn named(id: &str, missing: &'static str) -> Result<PostId, Refusal> {
+    id.parse().map_err(|_| Refusal::not_found(missing))
+}
+
+fn missing(said: &'static str) -> impl FnOnce(Problem) -> Refusal {
+    move |problem| Refusal::rename(problem, &[(StatusCode::NOT_FOUND, StatusCode::NOT_FOUND, said)])
+}
+
+pub(super) async fn like(
+    State(desk): State<Desk>,
+    caller: Caller,
+    PathText(id): PathText,
+    context: Context,
+) -> Answer {
+    const MISSING: &str = "Not found posts to like.";
+    let (post, user) = (named(&id, MISSING)?, UserId::new(caller.user));
+    let toggled = desk.commands.toggle_like(&context.unrepeatable().by(user), post, user).await;
+    let (likes, done) = toggled.map_err(|failure| missing(MISSING)(failure.into()))?;
+    let said = Success::saying(if likes { "Liked!" } else { "Unliked." });
+    Ok(desk.answer(StatusCode::OK, &[done], said).await)
+}
+
+pub(super) async fn comment(
+    State(desk): State<Desk>,
+    caller: Caller,
+    PathText(id): PathText,
+    context: Context,
+    fields: Fields,
+) -> Answer {
+    const MISSING: &str = "Not found any posts to comment.";
+    let text = rules::comment(&fields)?;
+    let (post, author) = (named(&id, MISSING)?, UserId::new(caller.user));
+    let commented = desk.commands.comment(&context.unrepeatable().by(author), post, author, None, text).await;
+    let (_, done) = commented.map_err(|failure| missing(MISSING)(failure.into()))?;
+    Ok(desk.answer(StatusCode::CREATED, &[done], Success::saying("Commented!")).await)
+}
+
+/// The app's comments have no ids: the caller's first one under the post goes.
+pub(super) async fn delete_comment(
+    State(desk): State<Desk>,
+    caller: Caller,
+    PathText(id): PathText,
+    context: Context,
+) -> Answer {
+    const MISSING: &str = "Not found any posts to delete.";
+    let (post, author) = (named(&id, MISSING)?, UserId::new(caller.user));
+    let found = first_comment(&desk, &caller, post).await?;
+    let comment = found.ok_or_else(|| Refusal::not_found(MISSING))?;
+    let context = context.unrepeatable().by(author);
+    let deleted = desk.commands.delete_comment(&context, post, comment, author).await;
+    let done = deleted.map_err(|failure| missing(MISSING)(failure.into()))?;
+    Ok(desk.answer_nothing(&[done]).await)
+}
+
+async fn first_comment(desk: &Desk, caller: &Caller, post: PostId) -> Result<Option<CommentId>, Refusal> {
+    let author = UserId::new(caller.user).to_string();
+    let mut next = Some(format!("/v1/posts/{post}/comments?limit=100"));
+    while let Some(path) = next {
+        let page = match desk.read_side.get(&path, &caller.token, events::Position::START).await {
+            Ok(page) => page,
+            Err(ReadSideError::Refused(StatusCode::NOT_FOUND)) => return Ok(None),
+            Err(error) => return Err(Problem::unavailable("The list of comments", error).into()),
+        };
+        let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if let Some(own) = items.iter().find(|comment| comment["author"]["id"] == author) {
+            let id = own["id"].as_str().unwrap_or_default();
+            return id.parse().map(Some).map_err(|error| Problem::internal(error).into());
+        }
+        next = page["next"].as_str().map(str::to_owned);
+    }
+    Ok(None)
+}
+
+/// Why a caption stays as it is.
+enum Unedited {
+    Post(PostRejected),
+    Caption(Refusal),
+}
+
+impl From<PostRejected> for Unedited {
+    fn from(rejected: PostRejected) -> Self {
+        Self::Post(rejected)
+    }
+}
+
+pub(super) async fn update(
+    State(desk): State<Desk>,
+    caller: Caller,
+    PathText(id): PathText,
+    context: Context,
+    fields: Fields,
+) -> Answer {
+    const MISSING: &str = "Not faound post to update.";
+    if let Some((_, said)) = FIXED.iter().find(|(field, _)| fields.says(field)) {
+        return Err(Refusal::forbidden(*said));
+    }
+    let (post, editor) = (named(&id, MISSING)?, UserId::new(caller.user));
+    let accept = || {
+        let unset = || Refusal::forbidden("Please set a new caption for the post.");
+        let wish = fields.filled("caption").ok_or_else(unset).map_err(Unedited::Caption)?;
+        rules::caption(&wish).map_err(Unedited::Caption)
+    };
+    let context = context.unrepeatable().by(editor);
+    let edited = desk.commands.edit_caption(&context, post, editor, accept).await;
+    let done = edited.map_err(|failure| match failure.rejection::<PostRejected>() {
+        Ok(Unedited::Caption(refusal)) => refusal,
+        Ok(Unedited::Post(PostRejected::NotYours)) => {
+            Refusal::forbidden("You cannot update some else's post.")
+        }
+        Ok(Unedited::Post(PostRejected::NotFound)) => Refusal::not_found(MISSING),
+        Err(failure) => Refusal::Problem(failure.into()),
+    })?;
+    let said = Success::saying("Your post has been updated successfully.").with(Value::Null);
+    Ok(desk.answer(StatusCode::OK, &[done], said).await)
+}
+
+pub(super) async fn delete(
+    State(desk): State<Desk>,
+    caller: Caller,
+    PathText(id): PathText,
+    context: Context,
+) -> Answer {
+    const MISSING: &str = "Not found post to delete.";
+    let (post, who) = (named(&id, MISSING)?, UserId::new(caller.user));
+    let context = context.unrepeatable().by(who);
+    let deleted = desk.commands.delete_post(&context, post, who).await;
+    let done = deleted.map_err(|failure| {
+        let foreign = "You cannot delete someone else's post.";
+        Refusal::rename(
+            failure.into(),
+            &[
+                (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND, MISSING),
+                (StatusCode::FORBIDDEN, StatusCode::FORBIDDEN, foreign),
+            ],
+        )
+    })?;
+    // What was deleted before is not there.
+    if !done.changed {
+        return Err(Refusal::not_found(MISSING));
+    }
+    Ok(desk.answer_nothing(&[done]).await)
+}

@@ -1,0 +1,211 @@
+//! What the app takes for a field, and what it says of one that it does not take. Rules that are no matter of taste (an
+//! address, characters that nobody sees) are those of `/v1`.
+
+use std::ops::RangeInclusive;
+
+use service::compat::{Fields, Refusal};
+
+use crate::text;
+
+/// Lengths in characters.
+const NAME: RangeInclusive<usize> = 2..=16;
+const USERNAME: RangeInclusive<usize> = 3..=12;
+const PASSWORD: RangeInclusive<usize> = 8..=24;
+const CAPTION_LIMIT: usize = 256;
+
+type Checked = Result<String, String>;
+
+/// Gathers what is wrong with the fields of a request, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Messages(Vec<String>);
+
+impl Messages {
+    /// The value, or an empty one in its place if it cannot be taken: then [`finish`](Self::finish) fails.
+    pub(super) fn take(&mut self, checked: Checked) -> String {
+        checked.unwrap_or_else(|message| {
+            self.0.push(message);
+            String::new()
+        })
+    }
+
+    pub(super) fn finish(self) -> Result<(), Refusal> {
+        if self.0.is_empty() { Ok(()) } else { Err(Refusal::forbidden(self.0.join(" "))) }
+    }
+}
+
+/// What was sent as a field: a text, if anything.
+fn given(fields: &Fields, field: &str, label: &str) -> Checked {
+    match fields.text(field) {
+        None if fields.says(field) => Err(format!("{label} must be a text.")),
+        text => Ok(text.unwrap_or_default()),
+    }
+}
+
+/// A text within these lengths, none of whose characters hide.
+fn required(fields: &Fields, field: &str, label: &str, lengths: &RangeInclusive<usize>) -> Checked {
+    let text = given(fields, field, label)?;
+    let (text, length) = (text.trim(), text.trim().chars().count());
+    let (shortest, longest) = (lengths.start(), lengths.end());
+    match length {
+        0 => Err(format!("{label} is required.")),
+        _ if length < *shortest => Err(format!("{label} cannot be shorter than {shortest} characters.")),
+        _ if length > *longest => Err(format!("{label} cannot be longer than {longest} characters.")),
+        _ => text::line(text, *longest).map_err(|problem| format!("{label} {problem}.")),
+    }
+}
+
+pub(super) fn firstname(fields: &Fields) -> Checked {
+    required(fields, "firstname", "Firstname", &NAME)
+}
+
+pub(super) fn lastname(fields: &Fields) -> Checked {
+    required(fields, "lastname", "Lastname", &NAME)
+}
+
+pub(super) fn username(fields: &Fields) -> Checked {
+    required(fields, "username", "@username", &USERNAME)
+}
+
+pub(super) fn bio(fields: &Fields) -> Checked {
+    let text = given(fields, "bio", "Bio")?;
+    text::free(&text, text::BIO_LIMIT).map_err(|problem| format!("Bio {problem}."))
+}
+
+pub(super) fn email(fields: &Fields) -> Checked {
+    let text = given(fields, "email", "Email address")?;
+    if text.trim().is_empty() {
+        return Err("Email address is required.".to_owned());
+    }
+    text::email(&text).map_err(|_| "Invalid email address.".to_owned())
+}
+
+/// Spaces count, and stay.
+pub(super) fn password(fields: &Fields) -> Checked {
+    let text = given(fields, "password", "Password")?;
+    let (shortest, longest) = (PASSWORD.start(), PASSWORD.end());
+    match text.chars().count() {
+        0 => Err("Password is required.".to_owned()),
+        length if length < *shortest => {
+            Err(format!("Password cannot be shorter than {shortest} characters."))
+        }
+        length if length > *longest => Err(format!("Password cannot be longer than {longest} characters.")),
+        _ => Ok(text),
+    }
+}
+
+/// The password, once more.
+pub(super) fn confirmation(fields: &Fields) -> Checked {
+    match fields.filled("passwordConfirm") {
+        None if fields.says("passwordConfirm") => Err("Password doesn't match.".to_owned()),
+        None => Err("Please confirm your password.".to_owned()),
+        Some(again) if fields.text("password").as_ref() == Some(&again) => Ok(again),
+        Some(_) => Err("Password doesn't match.".to_owned()),
+    }
+}
+
+/// A password that somebody chooses, typed twice.
+pub(super) fn new_password(fields: &Fields) -> Result<String, Refusal> {
+    let mut messages = Messages::default();
+    let chosen = messages.take(password(fields));
+    messages.take(confirmation(fields));
+    messages.finish()?;
+    Ok(chosen)
+}
+
+pub(super) fn caption(text: &str) -> Result<String, Refusal> {
+    if text.trim().chars().count() > CAPTION_LIMIT {
+        return Err(Refusal::forbidden("The caption text must be 256 characters the most."));
+    }
+    text::free(text, CAPTION_LIMIT)
+        .map_err(|problem| Refusal::forbidden(format!("The caption text {problem}.")))
+}
+
+pub(super) fn comment(fields: &Fields) -> Result<String, Refusal> {
+    let text = fields.text("comment").unwrap_or_default();
+    if text.trim().is_empty() {
+        return Err(Refusal::forbidden("Comment cannot be blank."));
+    }
+    text::required(&text, text::COMMENT_LIMIT)
+        .map_err(|problem| Refusal::forbidden(format!("Comment {problem}.")))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::extract::FromRequest;
+    use futures::FutureExt;
+    use http::Request;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn fields(body: &Value) -> Fields {
+        let request = Request::post("/").header("content-type", "application/json");
+        let request = request.body(axum::body::Body::from(body.to_string())).unwrap();
+        Fields::from_request(request, &()).now_or_never().unwrap().unwrap()
+    }
+
+    fn said(rule: fn(&Fields) -> Checked, body: &Value) -> String {
+        rule(&fields(body)).unwrap_or_else(|message| format!("! {message}"))
+    }
+
+    #[test]
+    fn names_are_told_what_they_lack() {
+        let long = "x".repeat(17);
+        for (value, expected) in [
+            (json!(null), "! Firstname is required."),
+            (json!(" "), "! Firstname is required."),
+            (json!("A"), "! Firstname cannot be shorter than 2 characters."),
+            (json!(long), "! Firstname cannot be longer than 16 characters."),
+            (json!({ "a": 1 }), "! Firstname must be a text."),
+            (json!(["a"]), "! Firstname must be a text."),
+            (json!("  Ann "), "Ann"),
+            (json!("x".repeat(16)), "xxxxxxxxxxxxxxxx"),
+            (json!(77), "77"),
+        ] {
+            assert_eq!(said(firstname, &json!({ "firstname": value })), expected);
+        }
+        assert_eq!(said(lastname, &json!({})), "! Lastname is required.");
+        assert_eq!(
+            said(username, &json!({ "username": "ab" })),
+            "! @username cannot be shorter than 3 characters."
+        );
+        assert_eq!(
+            said(username, &json!({ "username": "x".repeat(13) })),
+            "! @username cannot be longer than 12 characters."
+        );
+        assert!(said(username, &json!({ "username": "ann\u{202e}lee" })).starts_with("! @username "));
+    }
+
+    #[test]
+    fn addresses_and_passwords_are_told_what_they_lack() {
+        assert_eq!(said(email, &json!({})), "! Email address is required.");
+        assert_eq!(said(email, &json!({ "email": "ann" })), "! Invalid email address.");
+        assert_eq!(said(email, &json!({ "email": " a@b.org " })), "a@b.org");
+        for (value, expected) in [
+            (json!(""), "! Password is required."),
+            (json!("1234567"), "! Password cannot be shorter than 8 characters."),
+            (json!("x".repeat(25)), "! Password cannot be longer than 24 characters."),
+            (json!(" 234567 "), " 234567 "),
+        ] {
+            assert_eq!(said(password, &json!({ "password": value })), expected);
+        }
+        let again = |again: Value| said(confirmation, &json!({ "password": "a", "passwordConfirm": again }));
+        assert_eq!(again(json!("")), "! Please confirm your password.");
+        assert_eq!(again(json!("b")), "! Password doesn't match.");
+        assert_eq!(again(json!(["a"])), "! Password doesn't match.");
+        assert_eq!(again(json!("a")), "a");
+    }
+
+    #[test]
+    fn captions_and_comments_have_their_lengths() {
+        assert!(caption(&"x".repeat(257)).is_err());
+        assert_eq!(caption(&format!(" {} ", "x".repeat(256))).unwrap().len(), 256);
+        assert_eq!(caption("").unwrap(), "");
+        for body in
+            [json!({}), json!({ "comment": "" }), json!({ "comment": " \n" }), json!({ "comment": {} })]
+        {
+            assert!(comment(&fields(&body)).is_err(), "{body}");
+        }
+        assert_eq!(comment(&fields(&json!({ "comment": " <3 " }))).unwrap(), "&lt;3");
+    }
+}

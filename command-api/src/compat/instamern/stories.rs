@@ -1,0 +1,33 @@
+//! Stories.
+
+use axum::extract::{Request, State};
+use events::UserId;
+use http::StatusCode;
+use serde_json::json;
+use service::compat::{Caller, Refusal, Success};
+use service::media::ImageVariant;
+
+use super::super::Desk;
+use super::Answer;
+use super::posts::{Upload, not_stored};
+use crate::context::Context;
+use crate::stories::NewStory;
+
+pub(super) async fn upload(
+    State(desk): State<Desk>,
+    caller: Caller,
+    context: Context,
+    request: Request,
+) -> Answer {
+    let upload = Upload::read(request, "story").await?;
+    let image = upload.picture.ok_or_else(|| Refusal::forbidden("Couldn't any story to share."))?;
+    let author = UserId::new(caller.user);
+    let context = context.unrepeatable().by(author);
+    let new = NewStory { image, alt: String::new() };
+    let published = desk.commands.publish_story(&context, author, new).await;
+    let (story, done) = published.map_err(not_stored("Couldn't storied."))?;
+    let photo = ImageVariant::STORY.url(&desk.public_url, &story.image.media.to_string());
+    let story = json!({ "_id": story.story, "photo": photo, "storiedBy": author });
+    let said = Success::saying("Story has been uploaded.").with(json!({ "story": story }));
+    Ok(desk.answer(StatusCode::CREATED, &[done], said).await)
+}

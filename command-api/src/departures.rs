@@ -1,0 +1,122 @@
+//! Going for a while, and for good: an account put to rest by its owner and woken again, or erased.
+
+use events::{Deactivated, Erased, Event, Reactivated, Subject, UserId};
+use service::problem::Problem;
+
+use crate::Commands;
+use crate::accounts::{Account, Standing};
+use crate::claims::ClaimKind;
+use crate::context::Context;
+use crate::execute::{Done, Failure};
+use crate::rejections::log_problem;
+
+// ---------------------------------------------------------------- decisions
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DepartureRejected {
+    NoAccount,
+    /// Only a moderator ends it.
+    Suspended,
+}
+
+fn deactivate(account: &Account, user: UserId) -> Result<Option<Event>, DepartureRejected> {
+    match account.standing {
+        Standing::Active => Ok(Some(Deactivated { user }.into())),
+        Standing::Deactivated => Ok(None),
+        Standing::Suspended => Err(DepartureRejected::Suspended),
+        Standing::None | Standing::Erased => Err(DepartureRejected::NoAccount),
+    }
+}
+
+fn reactivate(account: &Account, user: UserId) -> Result<Option<Event>, DepartureRejected> {
+    match account.standing {
+        Standing::Deactivated => Ok(Some(Reactivated { user }.into())),
+        Standing::Active => Ok(None),
+        Standing::Suspended => Err(DepartureRejected::Suspended),
+        Standing::None | Standing::Erased => Err(DepartureRejected::NoAccount),
+    }
+}
+
+fn erase(account: &Account, user: UserId) -> Result<Option<Event>, DepartureRejected> {
+    match account.standing {
+        Standing::Active | Standing::Deactivated | Standing::Suspended => Ok(Some(Erased { user }.into())),
+        Standing::Erased => Ok(None),
+        Standing::None => Err(DepartureRejected::NoAccount),
+    }
+}
+
+// ----------------------------------------------------------------- commands
+
+impl Commands {
+    pub(crate) async fn deactivate(
+        &self,
+        context: &Context,
+        user: UserId,
+    ) -> Result<Done, Failure<DepartureRejected>> {
+        let decide = |account: &Account| deactivate(account, user);
+        self.execute(context, Subject::Account(user), &[], decide).await
+    }
+
+    pub(crate) async fn reactivate(
+        &self,
+        context: &Context,
+        user: UserId,
+    ) -> Result<Done, Failure<DepartureRejected>> {
+        let decide = |account: &Account| reactivate(account, user);
+        self.execute(context, Subject::Account(user), &[], decide).await
+    }
+
+    /// Erases somebody: what they held is free again, and nothing of theirs can be read any more.
+    pub(crate) async fn erase(&self, context: &Context, user: UserId) -> Result<Done, Problem> {
+        let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
+        let decide = |account: &Account| erase(account, user);
+        let done = self.execute(context, Subject::Account(user), &[], decide).await?;
+        for (kind, held) in [(ClaimKind::Username, account.username), (ClaimKind::Email, account.email)] {
+            if let Some(claim) = held {
+                self.release(context, kind, claim, user).await;
+            }
+        }
+        // Last: whoever follows the log up to here could still read what stands before.
+        let destroyed = self.log.keys().destroy(user).await;
+        destroyed.map_err(|error| Problem::unavailable("The key vault", error))?;
+        Ok(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::testing::{ANN, signed_up};
+
+    fn standing(standing: Standing) -> Account {
+        Account { standing, ..signed_up() }
+    }
+
+    #[test]
+    fn who_is_active_goes_and_comes_back_and_twice_is_as_once() {
+        assert_eq!(deactivate(&standing(Standing::Active), ANN), Ok(Some(Deactivated { user: ANN }.into())));
+        assert_eq!(deactivate(&standing(Standing::Deactivated), ANN), Ok(None));
+        assert_eq!(
+            reactivate(&standing(Standing::Deactivated), ANN),
+            Ok(Some(Reactivated { user: ANN }.into()))
+        );
+        assert_eq!(reactivate(&standing(Standing::Active), ANN), Ok(None));
+    }
+
+    #[test]
+    fn who_is_suspended_neither_goes_nor_comes_back_by_themselves() {
+        let suspended = standing(Standing::Suspended);
+        assert_eq!(deactivate(&suspended, ANN), Err(DepartureRejected::Suspended));
+        assert_eq!(reactivate(&suspended, ANN), Err(DepartureRejected::Suspended));
+    }
+
+    #[test]
+    fn everybody_who_is_there_is_erased_once() {
+        for from in [Standing::Active, Standing::Deactivated, Standing::Suspended] {
+            assert_eq!(erase(&standing(from), ANN), Ok(Some(Erased { user: ANN }.into())));
+        }
+        assert_eq!(erase(&standing(Standing::Erased), ANN), Ok(None));
+        assert_eq!(erase(&Account::default(), ANN), Err(DepartureRejected::NoAccount));
+        assert_eq!(deactivate(&standing(Standing::Erased), ANN), Err(DepartureRejected::NoAccount));
+    }
+}

@@ -1,0 +1,335 @@
+//! What people are told of that others did. Likes are the hottest of all events: each leads to two writes that need no
+//! look at anything, and one to the same post replaces the other's head before it reaches the store.
+
+use events::{
+    AccountEvent, CommentEvent, Event, FollowEvent, Kind, LikeEvent, NotificationsEvent, PostDeleted,
+    PostEvent, PostId, Recorded, UserId,
+};
+use serde_json::json;
+use views::notifications::{
+    self as view, Act, BY_ACTOR, Head, Mark, OF_GROUP, OF_OWNER, Role, UNDER_POST, VIEW, Voice, voice_in,
+};
+use views::{Copy, FanOut, KeyPart, Patch, PatchEach, StoreError, Writes};
+
+use super::{position, time};
+use crate::{OnFailure, Projection};
+
+#[derive(Debug, Clone, Copy)]
+pub struct Notifications;
+
+impl Projection for Notifications {
+    fn name(&self) -> &'static str {
+        VIEW.name
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::Like, Kind::Comment, Kind::Follow, Kind::Post, Kind::Account, Kind::Notifications]
+    }
+
+    fn on_failure(&self) -> OnFailure {
+        OnFailure::Park
+    }
+
+    fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+        match &recorded.event {
+            Event::Like(LikeEvent::PostLiked(event)) => {
+                News::of_like(event.post, event.user, event.post_author).tell(recorded, writes)?;
+            }
+            Event::Like(LikeEvent::PostUnliked(event)) => {
+                News::of_like(event.post, event.user, event.post_author).take_back(writes);
+            }
+            Event::Comment(CommentEvent::Commented(event)) => {
+                // What an erased author has written is not shown.
+                if event.text.open().is_some() {
+                    let said = Said { post: event.post, comment: event.comment, author: event.author };
+                    for news in said.news(event.post_author, event.reply_to_author) {
+                        news.tell(recorded, writes)?;
+                    }
+                }
+            }
+            Event::Comment(CommentEvent::CommentDeleted(event)) => {
+                let said = Said { post: event.post, comment: event.comment, author: event.author };
+                for news in said.news(event.post_author, event.reply_to_author) {
+                    news.take_back(writes);
+                }
+            }
+            Event::Follow(event) => follow(event, recorded, writes)?,
+            Event::Post(PostEvent::PostDeleted(event)) => forget_post(event, writes),
+            Event::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_)) => {}
+            Event::Account(event) => account(event, writes),
+            Event::Notifications(NotificationsEvent::NotificationsRead(event)) => {
+                let position = i64::try_from(event.up_to.0).unwrap_or(i64::MAX);
+                writes.put(&Mark { owner: event.user.to_string(), role: Role::Mark, position })?;
+            }
+            Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// That somebody did something, to be told to one person.
+struct News {
+    owner: String,
+    actor: String,
+    kind: view::Kind,
+    /// The key of the act.
+    act: String,
+    group: String,
+    post: Option<String>,
+    /// Of what may be said more than once in its group.
+    comment: Option<String>,
+}
+
+/// Words under a post.
+struct Said {
+    post: PostId,
+    comment: events::CommentId,
+    author: UserId,
+}
+
+impl News {
+    fn of_like(post: PostId, user: UserId, post_author: UserId) -> Self {
+        let (post, actor) = (post.to_string(), user.to_string());
+        let group = view::likes_of(&post);
+        Self {
+            owner: post_author.to_string(),
+            kind: view::Kind::Like,
+            act: voice_in(&group, &actor),
+            actor,
+            group,
+            post: Some(post),
+            comment: None,
+        }
+    }
+
+    fn of_follow(kind: view::Kind, group: String, follower: UserId, followee: UserId) -> Self {
+        let actor = follower.to_string();
+        let act = voice_in(&group, &actor);
+        Self { owner: followee.to_string(), actor, kind, act, group, post: None, comment: None }
+    }
+
+    /// Nobody is told what they did themselves.
+    fn tell(self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+        if self.owner == self.actor {
+            return Ok(());
+        }
+        let (at, position) = (time(recorded), position(recorded));
+        let under_post = self.under_post();
+        let Self { owner, actor, kind, act, group, post, comment } = self;
+        if comment.is_some() {
+            writes.put(&Voice {
+                owner: owner.clone(),
+                role: Role::Voice,
+                actor: actor.clone(),
+                comment: comment.clone(),
+                group: group.clone(),
+                under_post: under_post.clone(),
+                at,
+                position,
+            })?;
+        }
+        writes.put(&Act {
+            act,
+            owner: owner.clone(),
+            role: Role::Act,
+            kind,
+            group: if comment.is_some() { voice_in(&group, &actor) } else { group.clone() },
+            head: view::head_of(&group),
+            actor,
+            post: post.clone(),
+            comment,
+            under_post: under_post.clone(),
+            at,
+            position,
+        })?;
+        writes.put(&Head { group, owner, role: Role::Head, kind, post, under_post, position })
+    }
+
+    /// As if it had never been told. Which act is the group's newest now, whoever asks finds out.
+    fn take_back(self, writes: &mut Writes) {
+        if self.owner == self.actor {
+            return;
+        }
+        writes.patch::<Head>(view::head_of(&self.group), unsettled());
+        writes.delete::<Act>(self.act.clone());
+        if self.comment.is_some() {
+            self.find_newest_voice(writes);
+        }
+    }
+
+    /// What is left of what somebody said in a group: their newest there, if any.
+    fn find_newest_voice(self, writes: &mut Writes) {
+        let under_post = self.under_post();
+        let Self { owner, actor, group, .. } = self;
+        let voice = voice_in(&group, &actor);
+        writes.delete::<Voice>(voice.clone());
+        for (of, role) in [(Role::Act, Role::Voice), (Role::ActAway, Role::VoiceAway)] {
+            let same = json!({
+                "owner": owner, "role": role, "actor": actor, "group": group, "under_post": under_post,
+            });
+            writes.fan_out(FanOut {
+                over: &VIEW,
+                index: &OF_GROUP,
+                equals: vec![json!(voice), json!(of)],
+                limit: Some(1),
+                into: &VIEW,
+                key: vec![KeyPart::Text(voice.clone())],
+                document: same.as_object().cloned().unwrap_or_default(),
+                copies: ["comment", "at", "position"].map(|field| Copy { from: field, to: field }).into(),
+            });
+        }
+    }
+
+    fn under_post(&self) -> Option<String> {
+        self.post.clone().filter(|_| self.comment.is_some())
+    }
+}
+
+impl Said {
+    /// The author of the comment that is answered is told of a reply, the post's author of a comment; nobody of both.
+    fn news(&self, post_author: UserId, reply_to_author: Option<UserId>) -> Vec<News> {
+        let (post, comment) = (self.post.to_string(), self.comment.to_string());
+        let news = |owner: UserId, kind, act, group| News {
+            owner: owner.to_string(),
+            actor: self.author.to_string(),
+            kind,
+            act,
+            group,
+            post: Some(post.clone()),
+            comment: Some(comment.clone()),
+        };
+        let mut told = Vec::new();
+        if let Some(answered) = reply_to_author {
+            let group = view::replies_to(&answered.to_string(), &post);
+            told.push(news(answered, view::Kind::Reply, format!("reply.{comment}"), group));
+        }
+        if reply_to_author != Some(post_author) {
+            let group = view::comments_under(&post);
+            told.push(news(post_author, view::Kind::Comment, format!("comment.{comment}"), group));
+        }
+        told
+    }
+}
+
+fn follow(event: &FollowEvent, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+    let of = |kind, follower: UserId, followee: UserId| {
+        let owner = followee.to_string();
+        let group =
+            if kind == view::Kind::Follow { view::followers_of(&owner) } else { view::requests_to(&owner) };
+        News::of_follow(kind, group, follower, followee)
+    };
+    match event {
+        FollowEvent::Followed(event) => {
+            of(view::Kind::Follow, event.follower, event.followee).tell(recorded, writes)?;
+        }
+        FollowEvent::FollowRequested(event) => {
+            of(view::Kind::FollowRequest, event.follower, event.followee).tell(recorded, writes)?;
+        }
+        // The request is answered, by whoever was told of it.
+        FollowEvent::FollowAccepted(event) => {
+            of(view::Kind::FollowRequest, event.follower, event.followee).take_back(writes);
+        }
+        FollowEvent::Unfollowed(event) => {
+            let kind = if event.only_requested { view::Kind::FollowRequest } else { view::Kind::Follow };
+            of(kind, event.follower, event.followee).take_back(writes);
+        }
+    }
+    Ok(())
+}
+
+fn forget_post(event: &PostDeleted, writes: &mut Writes) {
+    let likes = view::likes_of(&event.post.to_string());
+    writes.delete::<Head>(view::head_of(&likes));
+    for role in [Role::Act, Role::ActAway] {
+        writes.delete_where::<Act>(&OF_GROUP, vec![json!(likes), json!(role)]);
+    }
+    writes.delete_where::<Act>(&UNDER_POST, vec![json!(event.post)]);
+}
+
+fn account(event: &AccountEvent, writes: &mut Writes) {
+    match event {
+        AccountEvent::Deactivated(event) => go(event.user, writes),
+        AccountEvent::Suspended(event) => go(event.user, writes),
+        AccountEvent::Reactivated(event) => come_back(event.user, writes),
+        AccountEvent::Reinstated(event) => come_back(event.user, writes),
+        AccountEvent::Erased(event) => forget_person(event.user, writes),
+        AccountEvent::SignedUp(_)
+        | AccountEvent::UsernameChanged(_)
+        | AccountEvent::EmailVerificationRequested(_)
+        | AccountEvent::EmailVerified(_)
+        | AccountEvent::SessionsEnded(_)
+        | AccountEvent::PasswordChanged(_)
+        | AccountEvent::PasswordResetRequested(_)
+        | AccountEvent::EmailChangeRequested(_)
+        | AccountEvent::EmailChanged(_)
+        | AccountEvent::RoleGranted(_)
+        | AccountEvent::RoleRevoked(_)
+        | AccountEvent::ClaimAbandoned(_) => {}
+    }
+}
+
+/// What somebody did is neither counted nor shown while they are away.
+fn go(user: UserId, writes: &mut Writes) {
+    unsettle_groups_of(user, Role::Act, writes);
+    for (from, to) in [(Role::Act, Role::ActAway), (Role::Voice, Role::VoiceAway)] {
+        change_role(user, from, to, writes);
+    }
+}
+
+fn come_back(user: UserId, writes: &mut Writes) {
+    unsettle_groups_of(user, Role::ActAway, writes);
+    for (from, to) in [(Role::ActAway, Role::Act), (Role::VoiceAway, Role::Voice)] {
+        change_role(user, from, to, writes);
+    }
+}
+
+fn forget_person(user: UserId, writes: &mut Writes) {
+    for role in [Role::Act, Role::ActAway] {
+        unsettle_groups_of(user, role, writes);
+    }
+    for role in [Role::Act, Role::ActAway, Role::Voice, Role::VoiceAway] {
+        writes.delete_where::<Act>(&BY_ACTOR, vec![json!(user), json!(role)]);
+        writes.delete_where::<Act>(&OF_OWNER, vec![json!(user), json!(role)]);
+    }
+    for role in [Role::Head, Role::HeadUnsettled, Role::Mark] {
+        writes.delete_where::<Head>(&OF_OWNER, vec![json!(user), json!(role)]);
+    }
+}
+
+fn unsettle_groups_of(user: UserId, role: Role, writes: &mut Writes) {
+    writes.patch_each(PatchEach {
+        over: &VIEW,
+        index: &BY_ACTOR,
+        equals: vec![json!(user), json!(role)],
+        into: &VIEW,
+        key: Some("head"),
+        patch: unsettled(),
+    });
+}
+
+fn change_role(user: UserId, from: Role, to: Role, writes: &mut Writes) {
+    writes.patch_each(PatchEach {
+        over: &VIEW,
+        index: &BY_ACTOR,
+        equals: vec![json!(user), json!(from)],
+        into: &VIEW,
+        key: None,
+        patch: Patch::default().set("role", json!(to)),
+    });
+}
+
+fn unsettled() -> Patch {
+    Patch::default().set("role", json!(Role::HeadUnsettled))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! Which posts people keep for themselves.
+
+use events::{AccountEvent, CollectionEvent, Event, Kind, PostEvent, Recorded, SaveEvent, UserId};
+use serde_json::{Value, json};
+use views::saves::{BY_AUTHOR, IN_COLLECTION, OF_POST, OF_USER, Save, VIEW, key};
+use views::{Index, Patch, PatchEach, StoreError, Writes};
+
+use super::{position, time};
+use crate::{OnFailure, Projection};
+
+#[derive(Debug, Clone, Copy)]
+pub struct Saves;
+
+impl Projection for Saves {
+    fn name(&self) -> &'static str {
+        VIEW.name
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::Save, Kind::Collection, Kind::Post, Kind::Account]
+    }
+
+    fn on_failure(&self) -> OnFailure {
+        OnFailure::Park
+    }
+
+    fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+        match &recorded.event {
+            Event::Save(SaveEvent::PostSaved(event)) => {
+                writes.put(&Save {
+                    user: event.user.to_string(),
+                    post: event.post.to_string(),
+                    author: event.post_author.to_string(),
+                    collection: event.collection.map(|collection| collection.to_string()),
+                    shown: true,
+                    saved: time(recorded),
+                    position: position(recorded),
+                })?;
+            }
+            Event::Save(SaveEvent::PostUnsaved(event)) => {
+                writes.delete::<Save>(key(&event.user.to_string(), &event.post.to_string()));
+            }
+            Event::Collection(CollectionEvent::CollectionDeleted(event)) => {
+                for shown in [true, false] {
+                    let of = vec![json!(event.user), json!(event.collection), json!(shown)];
+                    set_each(writes, &IN_COLLECTION, of, "collection", Value::Null);
+                }
+            }
+            Event::Collection(
+                CollectionEvent::CollectionCreated(_) | CollectionEvent::CollectionRenamed(_),
+            )
+            | Event::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_)) => {}
+            Event::Post(PostEvent::PostDeleted(event)) => {
+                writes.delete_where::<Save>(&OF_POST, vec![json!(event.post)]);
+            }
+            Event::Account(event) => account(event, writes),
+            Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn account(event: &AccountEvent, writes: &mut Writes) {
+    let show = |writes: &mut Writes, author: UserId, shown: bool| {
+        set_each(writes, &BY_AUTHOR, vec![json!(author)], "shown", json!(shown));
+    };
+    match event {
+        AccountEvent::Deactivated(event) => show(writes, event.user, false),
+        AccountEvent::Suspended(event) => show(writes, event.user, false),
+        AccountEvent::Reactivated(event) => show(writes, event.user, true),
+        AccountEvent::Reinstated(event) => show(writes, event.user, true),
+        AccountEvent::Erased(event) => {
+            writes.delete_where::<Save>(&BY_AUTHOR, vec![json!(event.user)]);
+            for shown in [true, false] {
+                writes.delete_where::<Save>(&OF_USER, vec![json!(event.user), json!(shown)]);
+            }
+        }
+        AccountEvent::SignedUp(_)
+        | AccountEvent::UsernameChanged(_)
+        | AccountEvent::EmailVerificationRequested(_)
+        | AccountEvent::EmailVerified(_)
+        | AccountEvent::SessionsEnded(_)
+        | AccountEvent::PasswordChanged(_)
+        | AccountEvent::PasswordResetRequested(_)
+        | AccountEvent::EmailChangeRequested(_)
+        | AccountEvent::EmailChanged(_)
+        | AccountEvent::RoleGranted(_)
+        | AccountEvent::RoleRevoked(_)
+        | AccountEvent::ClaimAbandoned(_) => {}
+    }
+}
+
+fn set_each(
+    writes: &mut Writes,
+    index: &'static Index,
+    equals: Vec<Value>,
+    field: &'static str,
+    value: Value,
+) {
+    let patch = Patch::default().set(field, value);
+    writes.patch_each(PatchEach { over: &VIEW, index, equals, into: &VIEW, key: None, patch });
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{
+        CollectionDeleted, CollectionId, Deactivated, Erased, PostDeleted, PostId, PostSaved, PostUnsaved,
+        Reactivated,
+    };
+    use uuid::Uuid;
+    use views::{Query, ViewStoreExt};
+
+    use super::*;
+    use crate::projections::testing::{ANN, BOB, Built, POST, built};
+
+    const OTHER_POST: PostId = PostId::new(Uuid::from_u128(0x91));
+    const LAKES: CollectionId = CollectionId::new(Uuid::from_u128(0xc7));
+
+    fn saved(post: PostId, collection: Option<CollectionId>) -> Event {
+        PostSaved { user: BOB, post, post_author: ANN, collection }.into()
+    }
+
+    async fn all_of(built: &Built) -> Vec<String> {
+        let query = Query::new(&VIEW, &OF_USER, vec![json!(BOB), json!(true)], 10);
+        let page = built.store.page_of::<Save>(query).await.unwrap();
+        page.documents.into_iter().map(|save| save.post).collect()
+    }
+
+    async fn in_lakes(built: &Built) -> u64 {
+        let query = Query::new(&VIEW, &IN_COLLECTION, vec![json!(BOB), json!(LAKES), json!(true)], 10);
+        built.store.count(&query).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_saved_is_there_once_and_in_one_collection_until_it_is_not() {
+        let mut history = vec![saved(POST, None), saved(OTHER_POST, Some(LAKES)), saved(POST, Some(LAKES))];
+        let view = built(&Saves, history.clone()).await;
+        assert_eq!(all_of(&view).await, [POST.to_string(), OTHER_POST.to_string()]);
+        assert_eq!(in_lakes(&view).await, 2);
+        history.push(PostUnsaved { user: BOB, post: POST }.into());
+        let view = built(&Saves, history.clone()).await;
+        assert_eq!((all_of(&view).await, in_lakes(&view).await), (vec![OTHER_POST.to_string()], 1));
+        history.push(CollectionDeleted { user: BOB, collection: LAKES }.into());
+        let view = built(&Saves, history).await;
+        assert_eq!((all_of(&view).await, in_lakes(&view).await), (vec![OTHER_POST.to_string()], 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_saved_goes_with_its_post_and_rests_with_the_posts_author() {
+        let mut history = vec![saved(POST, Some(LAKES)), saved(OTHER_POST, Some(LAKES))];
+        history.push(PostDeleted { post: POST, author: ANN }.into());
+        history.push(Deactivated { user: ANN }.into());
+        let view = built(&Saves, history.clone()).await;
+        assert_eq!((all_of(&view).await, in_lakes(&view).await), (vec![], 0));
+        history.push(Reactivated { user: ANN }.into());
+        let view = built(&Saves, history.clone()).await;
+        assert_eq!((all_of(&view).await, in_lakes(&view).await), (vec![OTHER_POST.to_string()], 1));
+        for user in [ANN, BOB] {
+            let gone = built(&Saves, history.clone().into_iter().chain([Erased { user }.into()])).await;
+            assert_eq!(gone.store.sizes().await.unwrap()["saves"].documents, 0);
+        }
+    }
+}

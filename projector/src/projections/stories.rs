@@ -1,0 +1,111 @@
+//! Stories, each with its count of viewers.
+
+use events::{Event, Kind, Recorded, STORY_LIFETIME, StoryEvent, StoryPublished, StoryText, StoryViewEvent};
+use views::stories::{Story, VIEW};
+use views::{Patch, StoreError, Writes};
+
+use super::{position, time};
+use crate::{OnFailure, Projection};
+
+#[derive(Debug, Clone, Copy)]
+pub struct Stories;
+
+impl Projection for Stories {
+    fn name(&self) -> &'static str {
+        VIEW.name
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::Story, Kind::StoryView]
+    }
+
+    fn on_failure(&self) -> OnFailure {
+        OnFailure::Park
+    }
+
+    fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+        match &recorded.event {
+            Event::Story(StoryEvent::StoryPublished(event)) => publish(event, recorded, writes)?,
+            Event::Story(StoryEvent::StoryDeleted(event)) => writes.delete::<Story>(event.story.to_string()),
+            Event::Story(StoryEvent::StoryExpired(event)) => writes.delete::<Story>(event.story.to_string()),
+            // What was viewed while its story ended finds no story to count it on.
+            Event::StoryView(StoryViewEvent::StoryViewed(event)) => {
+                writes.patch::<Story>(event.story.to_string(), Patch::default().inc("views", 1));
+            }
+            Event::Account(_)
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Post(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn publish(event: &StoryPublished, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+    // What an erased author has shown is shown no more.
+    let Some(StoryText { alt, placeholder }) = event.text.open().cloned() else { return Ok(()) };
+    writes.put(&Story {
+        story: event.story.to_string(),
+        author: event.author.to_string(),
+        media: event.image.media.to_string(),
+        width: event.image.width,
+        height: event.image.height,
+        alt,
+        placeholder,
+        published: time(recorded),
+        until: time(recorded) + STORY_LIFETIME.num_milliseconds(),
+        position: position(recorded),
+        views: 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{Personal, StoryDeleted, StoryExpired};
+    use views::ViewStoreExt;
+
+    use super::*;
+    use crate::projections::testing::{ANN, BOB, Built, START, STORY, built, story_published, story_viewed};
+
+    async fn of(built: &Built) -> Option<Story> {
+        built.store.get(&STORY.to_string()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_story_stands_for_a_day_with_the_number_of_its_viewers() {
+        let viewed_by_a_third = story_viewed(events::UserId::new(uuid::Uuid::from_u128(0xc)));
+        let built = built(&Stories, [story_published(STORY), story_viewed(BOB), viewed_by_a_third]).await;
+        let story = of(&built).await.unwrap();
+        assert_eq!((story.author, story.alt.as_str(), story.views), (ANN.to_string(), "A lake", 2));
+        let published = (START + 1) * 1000;
+        assert_eq!((story.published, story.until), (published, published + 24 * 3600 * 1000));
+    }
+
+    /// One was viewed in the same instant, and that was appended after its end.
+    #[tokio::test]
+    async fn a_story_that_is_deleted_or_has_expired_leaves_nothing() {
+        let (author, story) = (ANN, STORY);
+        let ends: [Event; 2] = [StoryDeleted { author, story }.into(), StoryExpired { author, story }.into()];
+        for end in ends {
+            let built = built(&Stories, [story_published(STORY), end, story_viewed(BOB)]).await;
+            assert_eq!(built.store.sizes().await.unwrap()["stories"].documents, 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_erased_author_showed_is_left_out() {
+        let Event::Story(StoryEvent::StoryPublished(published)) = story_published(STORY) else { panic!() };
+        let erased = StoryPublished { text: Personal::Erased, ..published };
+        assert_eq!(of(&built(&Stories, [erased.into(), story_viewed(BOB)]).await).await, None);
+    }
+}

@@ -1,0 +1,155 @@
+//! Compares the media store with the log: nothing that is referenced may be missing, nothing stored unreferenced. May run
+//! beside a system at work: what looks wrong is looked at again before it is told.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use events::{EventLog, Kind, MediaId, Position, Subject};
+use futures::TryStreamExt;
+use service::media::{ImageVariant, MediaError, MediaKey, MediaStore, Part};
+
+use super::claims::{Claims, LookedFor, of_log};
+use super::{MediaFailed, picture_of};
+
+/// What an audit has found.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// Pictures that the log claims.
+    pub pictures: usize,
+    /// Files in the store.
+    pub files: usize,
+    pub missing: Vec<Missing>,
+    /// Names of files that nothing references.
+    pub unreferenced: Vec<String>,
+    /// Files that nothing references yet, too young to say more: they may be of uploads under way.
+    pub young: usize,
+}
+
+/// A file that is referenced, and not there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Missing {
+    pub key: MediaKey,
+    pub referenced_by: Subject,
+}
+
+impl Audit {
+    pub fn is_clean(&self) -> bool {
+        self.missing.is_empty() && self.unreferenced.is_empty()
+    }
+}
+
+/// Looks through the whole store and the whole log. `told` hears which position of how many it has come to.
+///
+/// # Errors
+/// If the log or the media store is away, or the log cannot be read.
+pub async fn audit(
+    log: &dyn EventLog,
+    media: &dyn MediaStore,
+    (now, grace): (DateTime<Utc>, TimeDelta),
+    told: &(dyn Fn(Position, Position) + Sync),
+) -> Result<Audit, MediaFailed> {
+    let mut stored: BTreeMap<String, DateTime<Utc>> = BTreeMap::new();
+    let mut listed = media.list();
+    while let Some(one) = listed.try_next().await? {
+        stored.insert(one.name, one.modified);
+    }
+    let head = log.head().await?;
+    let claims = of_log(log, head, LookedFor::Everything, &|passed| told(passed, head)).await?;
+    let claims = claims.ok_or(MediaFailed::Closed)?;
+    let files = stored.len();
+    let mut absent = Vec::new();
+    for (key, referenced_by) in expected(&claims) {
+        if stored.remove(key.as_str()).is_none() {
+            absent.push(Missing { key, referenced_by });
+        }
+    }
+    let (young, old): (Vec<_>, Vec<_>) =
+        stored.into_iter().partition(|(_, modified)| now - *modified < grace);
+    let old: Vec<String> = old.into_iter().map(|(name, _)| name).collect();
+    Ok(Audit {
+        pictures: claims.pictures().count(),
+        files,
+        missing: still_missing(log, media, absent).await?,
+        unreferenced: still_unreferenced(media, old).await?,
+        young: young.len(),
+    })
+}
+
+/// Every file that is referenced.
+fn expected(claims: &Claims) -> impl Iterator<Item = (MediaKey, Subject)> {
+    claims.pictures().flat_map(|(picture, subject)| {
+        let keys = variants(subject).iter().filter_map(move |variant| variant.key(&picture.to_string()));
+        keys.map(move |key| (key, subject))
+    })
+}
+
+/// The sizes in which the pictures of a subject are kept.
+fn variants(subject: Subject) -> &'static [ImageVariant] {
+    match subject.kind() {
+        Kind::Post => ImageVariant::OF_POST,
+        Kind::Profile => ImageVariant::OF_PHOTO,
+        Kind::Story => ImageVariant::OF_STORY,
+        Kind::Account
+        | Kind::Username
+        | Kind::Email
+        | Kind::Session
+        | Kind::Comment
+        | Kind::Like
+        | Kind::Follow
+        | Kind::StoryView
+        | Kind::Notifications
+        | Kind::Save
+        | Kind::Collection
+        | Kind::Mail
+        | Kind::Mailbox => &[],
+    }
+}
+
+/// Of what the list did not have: without what was stored after it was made, or let go since.
+async fn still_missing(
+    log: &dyn EventLog,
+    media: &dyn MediaStore,
+    absent: Vec<Missing>,
+) -> Result<Vec<Missing>, MediaFailed> {
+    let mut missing = Vec::new();
+    for one in absent {
+        if !is_there(media, &one.key).await? {
+            missing.push(one);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(missing);
+    }
+    let pictures: HashSet<MediaId> = missing.iter().filter_map(|one| picture_of(one.key.as_str())).collect();
+    let head = log.head().await?;
+    let claims = of_log(log, head, LookedFor::These(pictures), &|_| ()).await?.ok_or(MediaFailed::Closed)?;
+    let held: HashMap<MediaId, Subject> = claims.pictures().collect();
+    missing.retain(|one| picture_of(one.key.as_str()).is_some_and(|picture| held.contains_key(&picture)));
+    missing.sort();
+    Ok(missing)
+}
+
+/// Without what has been deleted since.
+async fn still_unreferenced(media: &dyn MediaStore, names: Vec<String>) -> Result<Vec<String>, MediaFailed> {
+    let mut unreferenced = Vec::new();
+    for name in names {
+        let gone = match MediaKey::parse(&name) {
+            Some(key) => !is_there(media, &key).await?,
+            // Nothing of ours, so nothing of ours deletes it.
+            None => false,
+        };
+        if !gone {
+            unreferenced.push(name);
+        }
+    }
+    Ok(unreferenced)
+}
+
+async fn is_there(media: &dyn MediaStore, key: &MediaKey) -> Result<bool, MediaFailed> {
+    match media.get(key, Some(Part::From(0, Some(0)))).await {
+        Ok(found) => Ok(found.is_some()),
+        // Empty, but there.
+        Err(MediaError::BeyondEnd(_)) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}

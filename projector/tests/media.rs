@@ -1,0 +1,344 @@
+//! The media reaction on a real log, view store and media store: what goes, what stays, whatever fails in between.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use events::{
+    Draft, Erased, Event, EventId, Freshness, Image, MasterKeys, MediaId, Personal, PhotoChanged,
+    PhotoRemoved, PostDeleted, PostId, PostPublished, PostText, SealedLog, StoryDeleted, StoryExpired,
+    StoryId, StoryPublished, StoryText, UserId, open_sealed,
+};
+use futures::TryStreamExt;
+use projector::reactions::media::{self, Collected, SAFE_AGE, audit, collect};
+use projector::{ProjectionState, Statuses};
+use service::clock::{self, Clock, SystemClock};
+use service::media::{FileMedia, ImageVariant, Listing, MediaError, MediaKey, MediaObject, MediaStore, Part};
+use service::shutdown::Tasks;
+use tests::cable::Cable;
+use tests::servers::MotoServer;
+use uuid::Uuid;
+use views::{SqliteViews, ViewStore};
+
+/// How long a state is waited for.
+const LIMIT: Duration = Duration::from_mins(1);
+const POLL: Duration = Duration::from_millis(10);
+
+const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
+
+fn now() -> DateTime<Utc> {
+    SystemClock.now()
+}
+
+fn any_id() -> Uuid {
+    Uuid::from_u128(rand::random())
+}
+
+struct World {
+    log: SealedLog,
+    media: Arc<dyn MediaStore>,
+    folder: tempfile::TempDir,
+}
+
+struct Worker {
+    tasks: Tasks,
+    store: Arc<dyn ViewStore>,
+    statuses: Statuses,
+}
+
+impl Worker {
+    async fn stop(self) {
+        assert!(self.tasks.stop().await, "a task did not end");
+    }
+
+    /// Waits until the reaction has passed an event for good.
+    async fn passes(&self, position: u64) {
+        until("the checkpoint passes", async || {
+            (self.store.checkpoint(media::NAME).await.unwrap() >= position).then_some(())
+        })
+        .await;
+    }
+}
+
+async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+    let start = tokio::time::Instant::now();
+    loop {
+        if let Some(found) = ask().await {
+            return found;
+        }
+        assert!(start.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let media = Arc::new(FileMedia::open(&folder.path().join("media")).unwrap());
+        Self::with(folder, media).await
+    }
+
+    async fn with(folder: tempfile::TempDir, media: Arc<dyn MediaStore>) -> Self {
+        let keys = MasterKeys::parse(&MasterKeys::generate()).unwrap();
+        let setting = format!("sqlite:{}", folder.path().join("events.db").display());
+        Self { log: open_sealed(&setting, None, &keys).await.unwrap(), media, folder }
+    }
+
+    async fn worker(&self, views: &str) -> Worker {
+        let views = self.folder.path().join(views);
+        let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&views, views::ALL).await.unwrap());
+        let tasks = Tasks::default();
+        let parts = media::Parts {
+            log: Arc::clone(self.log.raw()),
+            store: Arc::clone(&store),
+            media: Arc::clone(&self.media),
+            clock: clock::system(),
+        };
+        let statuses = media::run(parts, &tasks);
+        Worker { tasks, store, statuses }
+    }
+
+    async fn append(&self, event: impl Into<Event>) -> u64 {
+        let event = event.into();
+        let subject = event.subject();
+        let last = self.log.last(&[subject], Freshness::Latest).await.unwrap().pop().flatten();
+        let draft = Draft {
+            id: EventId::new(any_id()),
+            time: now(),
+            actor: None,
+            correlation: any_id(),
+            causation: None,
+            traceparent: None,
+            event,
+        };
+        self.log.append(draft, last.map(|last| last.position).unwrap_or_default()).await.unwrap().0
+    }
+
+    /// Files of a picture, as an upload stores them.
+    async fn upload(&self, variants: &[ImageVariant]) -> Image {
+        let media = MediaId::new(any_id());
+        for variant in variants {
+            self.media
+                .put(&variant.key(&media.to_string()).unwrap(), Bytes::from_static(b"x"))
+                .await
+                .unwrap();
+        }
+        Image { media, width: 1, height: 1 }
+    }
+
+    async fn post(&self, author: UserId, pictures: usize) -> (PostId, Vec<Image>) {
+        let mut images = Vec::new();
+        for _ in 0..pictures {
+            images.push(self.upload(ImageVariant::OF_POST).await);
+        }
+        let post = PostId::new(any_id());
+        let text = Personal::Open(PostText::default());
+        self.append(PostPublished { post, author, images: images.clone(), text }).await;
+        (post, images)
+    }
+
+    async fn photo(&self, user: UserId) -> Image {
+        let photo = self.upload(ImageVariant::OF_PHOTO).await;
+        self.append(PhotoChanged { user, photo }).await;
+        photo
+    }
+
+    async fn story(&self, author: UserId) -> (StoryId, Image) {
+        let (story, image) = (StoryId::new(any_id()), self.upload(ImageVariant::OF_STORY).await);
+        let text = Personal::Open(StoryText::default());
+        self.append(StoryPublished { author, story, image, text }).await;
+        (story, image)
+    }
+
+    /// The pictures of which anything is stored.
+    async fn stored(&self) -> BTreeSet<MediaId> {
+        let all: Vec<service::media::Listed> = self.media.list().try_collect().await.unwrap();
+        all.iter().map(|one| one.name.split('/').nth(1).unwrap().parse().unwrap()).collect()
+    }
+
+    /// Nothing is missing, nothing unreferenced.
+    async fn is_clean(&self) {
+        let audited = audit(&**self.log.raw(), &*self.media, (now(), TimeDelta::zero()), &|_, _| ()).await;
+        let audited = audited.unwrap();
+        assert!(audited.is_clean(), "{audited:?}");
+    }
+}
+
+fn media_of(images: &[Image]) -> BTreeSet<MediaId> {
+    images.iter().map(|image| image.media).collect()
+}
+
+#[tokio::test]
+async fn what_is_deleted_replaced_or_expired_loses_its_files_and_the_rest_keeps_them() {
+    let world = World::new().await;
+    let worker = world.worker("views.db").await;
+    let (gone, _) = world.post(ANN, 3).await;
+    let (_, kept) = world.post(ANN, 2).await;
+    let _old_photo = world.photo(ANN).await;
+    let photo = world.photo(ANN).await;
+    let _removed = world.photo(BOB).await;
+    let (deleted, _) = world.story(ANN).await;
+    let (expired, _) = world.story(ANN).await;
+    let (_, story) = world.story(BOB).await;
+    world.append(PostDeleted { post: gone, author: ANN }).await;
+    world.append(PhotoRemoved { user: BOB }).await;
+    world.append(StoryDeleted { author: ANN, story: deleted }).await;
+    let last = world.append(StoryExpired { author: ANN, story: expired }).await;
+    worker.passes(last).await;
+    let left = media_of(&[&kept[..], &[photo, story]].concat());
+    assert_eq!(world.stored().await, left);
+    world.is_clean().await;
+    worker.statuses.ready().unwrap();
+    worker.stop().await;
+
+    // With a view store that has forgotten all it goes through the log again, and takes nothing that is held.
+    let worker = world.worker("empty.db").await;
+    worker.passes(last).await;
+    assert_eq!(world.stored().await, left);
+    assert_eq!(worker.store.parked(media::NAME, 10).await.unwrap(), []);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn of_an_erased_person_nothing_is_left_and_of_others_everything() {
+    let world = World::new().await;
+    let _hers = (world.post(ANN, 2).await, world.photo(ANN).await, world.story(ANN).await);
+    let ((_, mut his), photo) = (world.post(BOB, 2).await, world.photo(BOB).await);
+    his.push(photo);
+    let erased = world.append(Erased { user: ANN }).await;
+    let worker = world.worker("views.db").await;
+    worker.passes(erased).await;
+    assert_eq!(world.stored().await, media_of(&his));
+    world.is_clean().await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_no_event_claims_is_collected_when_it_is_old_enough() {
+    let world = World::new().await;
+    let (_, claimed) = world.post(ANN, 2).await;
+    let photo = world.photo(ANN).await;
+    let (deleted, images) = world.post(BOB, 1).await;
+    world.append(PostDeleted { post: deleted, author: BOB }).await;
+    let unclaimed = world.upload(ImageVariant::OF_POST).await;
+    // A crash in the middle of a file.
+    let cut_off = world.folder.path().join(format!("media/images/{}", EventId::new(any_id())));
+    std::fs::create_dir_all(&cut_off).unwrap();
+    std::fs::write(cut_off.join(".part-x"), "x").unwrap();
+
+    let young = collect(&**world.log.raw(), &*world.media, now()).await.unwrap();
+    assert_eq!(young, Collected::default());
+    let later = now() + SAFE_AGE + TimeDelta::minutes(1);
+    let Collected { looked_at, deleted } = collect(&**world.log.raw(), &*world.media, later).await.unwrap();
+    let half: MediaId = cut_off.file_name().unwrap().to_str().unwrap().parse().unwrap();
+    assert_eq!(looked_at, 6);
+    assert_eq!(
+        deleted.into_iter().collect::<BTreeSet<_>>(),
+        BTreeSet::from([images[0].media, unclaimed.media, half])
+    );
+    assert_eq!(world.stored().await, media_of(&[&claimed[..], &[photo]].concat()));
+    world.is_clean().await;
+}
+
+#[tokio::test]
+async fn an_outage_of_the_media_store_is_waited_out() {
+    let server = MotoServer::start().await.unwrap();
+    let cable = Cable::to(server.port()).await.unwrap();
+    let by_cable =
+        server.media_url("media").replace(&server.endpoint(), &format!("http://127.0.0.1:{}", cable.port()));
+    let media = service::media::open(&by_cable).await.unwrap();
+    let world = World::with(tempfile::tempdir().unwrap(), media).await;
+    let (post, _) = world.post(ANN, 1).await;
+    let (_, kept) = world.post(BOB, 1).await;
+    let worker = world.worker("views.db").await;
+    worker.passes(2).await;
+    cable.cut();
+    let deleted = world.append(PostDeleted { post, author: ANN }).await;
+    // Something that needs no store does not pass it either.
+    let last = world.append(PhotoRemoved { user: BOB }).await;
+    until("it waits", async || {
+        let state = worker.statuses.all()[media::NAME].clone();
+        (state == ProjectionState::Following(2)).then_some(())
+    })
+    .await;
+    cable.mend();
+    worker.passes(last).await;
+    assert!(last > deleted);
+    assert_eq!(world.stored().await, media_of(&kept));
+    assert_eq!(worker.store.parked(media::NAME, 10).await.unwrap(), []);
+    worker.stop().await;
+}
+
+/// A store that keeps one folder whatever it is told, as one with wrong permissions does.
+#[derive(Debug)]
+struct Stubborn {
+    store: FileMedia,
+    keeps: std::sync::Mutex<Option<MediaKey>>,
+}
+
+#[async_trait]
+impl MediaStore for Stubborn {
+    async fn put(&self, key: &MediaKey, content: Bytes) -> Result<(), MediaError> {
+        self.store.put(key, content).await
+    }
+
+    async fn get(&self, key: &MediaKey, part: Option<Part>) -> Result<Option<MediaObject>, MediaError> {
+        self.store.get(key, part).await
+    }
+
+    async fn delete(&self, key: &MediaKey) -> Result<(), MediaError> {
+        self.store.delete(key).await
+    }
+
+    async fn delete_below(&self, folder: &MediaKey) -> Result<(), MediaError> {
+        if self.keeps.lock().unwrap().as_ref() == Some(folder) {
+            return Err(MediaError::Unavailable("access denied".into()));
+        }
+        self.store.delete_below(folder).await
+    }
+
+    fn list(&self) -> Listing {
+        self.store.list()
+    }
+
+    async fn link(&self, key: &MediaKey, valid: Duration) -> Result<Option<String>, MediaError> {
+        self.store.link(key, valid).await
+    }
+
+    async fn check(&self) -> Result<(), MediaError> {
+        self.store.check().await
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_deleted_is_set_aside_shown_and_collected_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FileMedia::open(&folder.path().join("media")).unwrap();
+    let stubborn = Arc::new(Stubborn { store, keeps: std::sync::Mutex::default() });
+    let world = World::with(folder, Arc::<Stubborn>::clone(&stubborn)).await;
+    let (kept, images) = world.post(ANN, 1).await;
+    let (other, _) = world.post(ANN, 1).await;
+    *stubborn.keeps.lock().unwrap() = MediaKey::parse(&format!("images/{}", images[0].media));
+    let position = world.append(PostDeleted { post: kept, author: ANN }).await;
+    let last = world.append(PostDeleted { post: other, author: ANN }).await;
+    let worker = world.worker("views.db").await;
+    worker.passes(last).await;
+    assert_eq!(world.stored().await, media_of(&images));
+    let parked = worker.store.parked(media::NAME, 10).await.unwrap();
+    let [parked] = parked.as_slice() else { panic!("{parked:?}") };
+    assert_eq!((parked.position, parked.event_type.as_str()), (position, "post.deleted.v1"));
+    assert!(parked.error.contains("access denied"), "{parked:?}");
+    worker.statuses.ready().unwrap();
+    worker.stop().await;
+
+    *stubborn.keeps.lock().unwrap() = None;
+    let later = now() + SAFE_AGE + TimeDelta::minutes(1);
+    collect(&**world.log.raw(), &*world.media, later).await.unwrap();
+    assert_eq!(world.stored().await, BTreeSet::new());
+}

@@ -1,0 +1,200 @@
+//! The feed, one post, and the posts of a profile.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use axum::extract::State;
+use events::PostId;
+use futures::StreamExt;
+use serde::{Serialize, Serializer};
+use serde_json::json;
+use service::compat::{Fields, PathText, Refusal, Success};
+use service::media::ImageVariant;
+use service::problem::Problem;
+use views::comments::Comment;
+use views::likes;
+use views::posts::{NEWEST, Post, VIEW};
+use views::profiles::{self, Profile, Standing};
+use views::{Query, ViewStoreExt, comments};
+
+use super::{Answer, moment};
+use crate::answer::{Conditions, answer};
+use crate::{Queries, store_problem};
+
+/// Posts in the feed, if the client does not say, and at most.
+const FEED: usize = 15;
+const FEED_LIMIT: i64 = 100;
+/// Comments under one post at most, the oldest.
+const COMMENTS_LIMIT: usize = 5000;
+/// Lists of likes that are read at once for one answer.
+const AT_ONCE: usize = 16;
+const MISSING: &str = "The post no longer active.";
+
+/// The views that posts are shown from.
+const VIEWS: [&str; 3] = [VIEW.name, profiles::VIEW.name, likes::VIEW.name];
+
+/// What every list of posts tells of one.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(rename = "_id")]
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caption: Option<String>,
+    /// None of a post without any picture, which no client can make.
+    photo: Option<String>,
+    #[serde(rename = "postedBy")]
+    posted_by: String,
+    #[serde(serialize_with = "ids")]
+    likes: Arc<[String]>,
+    #[serde(rename = "postedAt")]
+    posted_at: String,
+}
+
+fn ids<S: Serializer>(ids: &Arc<[String]>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(ids.iter())
+}
+
+/// In the feed, with the numbers of likes and comments.
+#[derive(Debug, Serialize)]
+struct FeedPost {
+    #[serde(flatten)]
+    shown: Shown,
+    like: i64,
+    comment: i64,
+}
+
+/// In a profile.
+#[derive(Debug, Serialize)]
+pub(super) struct ProfilePost {
+    id: String,
+    #[serde(flatten)]
+    shown: Shown,
+}
+
+/// On a page of its own.
+#[derive(Debug, Serialize)]
+struct OnePost {
+    #[serde(flatten)]
+    post: ProfilePost,
+    comments: Vec<PostComment>,
+}
+
+#[derive(Debug, Serialize)]
+struct PostComment {
+    comment: String,
+    #[serde(rename = "commentedBy")]
+    commented_by: String,
+    #[serde(rename = "commentedPost")]
+    commented_post: String,
+}
+
+#[derive(Serialize)]
+struct Posts<T> {
+    posts: Vec<T>,
+}
+
+#[derive(Serialize)]
+struct OneOf<T> {
+    post: T,
+}
+
+impl Queries {
+    async fn show(&self, post: Post) -> Result<Shown, Problem> {
+        let likes = self.likers(&post).await?;
+        let Post { post: key, author, images, caption, published, .. } = post;
+        let photo = images.first().map(|image| self.image_url(&image.media, ImageVariant::COVER));
+        Ok(Shown { key, caption, photo, posted_by: author, likes, posted_at: moment(published) })
+    }
+
+    /// The posts in their order, each as `shape` has it.
+    async fn shown_posts<T>(
+        &self,
+        posts: Vec<Post>,
+        shape: impl Fn(Shown, i64, i64) -> T,
+    ) -> Result<Vec<T>, Problem> {
+        let shown = futures::stream::iter(posts).map(async |post: Post| {
+            let (likes, comments) = (post.likes, post.comments);
+            Ok::<_, Problem>((self.show(post).await?, likes, comments))
+        });
+        let mut shown = shown.buffered(AT_ONCE);
+        let mut shaped = Vec::new();
+        while let Some(next) = shown.next().await {
+            let (post, likes, comments) = next?;
+            shaped.push(shape(post, likes, comments));
+        }
+        Ok(shaped)
+    }
+
+    pub(super) async fn posts_of_profile(&self, posts: Vec<Post>) -> Result<Vec<ProfilePost>, Problem> {
+        self.shown_posts(posts, |shown, _, _| ProfilePost { id: shown.key.clone(), shown }).await
+    }
+
+    /// Those of these people whose posts and comments are shown: also of who has put their account to rest.
+    async fn heard(&self, ids: impl Iterator<Item = &String>) -> Result<HashSet<String>, Problem> {
+        let ids: HashSet<String> = ids.cloned().collect();
+        let ids: Vec<String> = ids.into_iter().collect();
+        let found = self.store.get_all::<Profile>(&ids).await.map_err(store_problem)?;
+        let shown = found.into_iter().flatten().filter(|profile| profile.standing != Standing::Suspended);
+        Ok(shown.map(|profile| profile.user).collect())
+    }
+
+    /// So many of the newest posts that are shown.
+    async fn feed(&self, limit: usize) -> Result<Vec<Post>, Problem> {
+        let mut posts: Vec<Post> = Vec::with_capacity(limit);
+        let mut after = None;
+        loop {
+            let query = Query::new(&VIEW, &NEWEST, Vec::new(), limit).after(after.take());
+            let page = self.store.page_of::<Post>(query).await.map_err(store_problem)?;
+            let heard = self.heard(page.documents.iter().map(|post| &post.author)).await?;
+            posts.extend(page.documents.into_iter().filter(|post| heard.contains(&post.author)));
+            if posts.len() >= limit || page.next.is_none() {
+                posts.truncate(limit);
+                return Ok(posts);
+            }
+            after = page.next;
+        }
+    }
+}
+
+pub(super) async fn newest(State(queries): State<Queries>, conditions: Conditions, fields: Fields) -> Answer {
+    let limit = fields.whole_number("limit").filter(|limit| *limit > 0).map(|limit| limit.min(FEED_LIMIT));
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(FEED);
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    let posts = queries.feed(limit).await?;
+    let posts = queries.shown_posts(posts, |shown, like, comment| FeedPost { shown, like, comment }).await?;
+    let count = posts.len();
+    Ok(answer(&conditions, caught_up, &Success::of(Posts { posts }).counting(count))?)
+}
+
+pub(super) async fn one(
+    State(queries): State<Queries>,
+    PathText(id): PathText,
+    conditions: Conditions,
+) -> Answer {
+    let missing = || Refusal::not_found(MISSING);
+    let id: PostId = id.parse().map_err(|_| missing())?;
+    let caught_up = queries.catch_up(&conditions, &[&VIEWS[..], &[comments::VIEW.name]].concat()).await;
+    let found: Option<Post> = queries.store.get(&id.to_string()).await.map_err(store_problem)?;
+    let post = found.ok_or_else(missing)?;
+    let (author, has_comments) = (post.author.clone(), post.comments > 0);
+    let comments = async {
+        if !has_comments {
+            return Ok(Vec::new());
+        }
+        let query = Query::new(&comments::VIEW, &comments::BY_POST, vec![json!(id)], COMMENTS_LIMIT);
+        Ok(queries.store.page_of::<Comment>(query).await.map_err(store_problem)?.documents)
+    };
+    let shown = queries.posts_of_profile(vec![post]);
+    let (mut shown, comments) = futures::try_join!(shown, comments)?;
+    let authors = comments.iter().map(|comment| &comment.author).chain([&author]);
+    let heard = queries.heard(authors).await?;
+    let post = shown.pop().filter(|_| heard.contains(&author)).ok_or_else(missing)?;
+    let comments = comments.into_iter().filter(|comment| heard.contains(&comment.author));
+    let comments = comments.map(|Comment { text, author, post, .. }| PostComment {
+        comment: text,
+        commented_by: author,
+        commented_post: post,
+    });
+    let post = OnePost { post, comments: comments.collect() };
+    Ok(answer(&conditions, caught_up, &Success::of(OneOf { post }))?)
+}

@@ -1,0 +1,115 @@
+//! Stories, together by who shows them.
+
+use axum::extract::State;
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+use service::compat::Success;
+use service::media::ImageVariant;
+use service::problem::Problem;
+use service::sessions::Session;
+use views::stories::{NEWEST, Story, VIEW};
+use views::{Query, ViewStoreExt, follows, profiles};
+
+use super::Answer;
+use crate::answer::{Conditions, answer};
+use crate::stories::by_author;
+use crate::{Queries, store_problem};
+
+/// Stories in an answer at most, the newest; and how many are read at once.
+const STORIES_LIMIT: usize = 5000;
+const AT_ONCE: usize = 1000;
+/// People whose stories are read at the same time.
+const PEOPLE_AT_ONCE: usize = 16;
+
+/// Somebody's stories, the oldest first.
+#[derive(Debug, Serialize)]
+struct Group {
+    #[serde(rename = "_id")]
+    author: String,
+    stories: Vec<GroupedStory>,
+}
+
+#[derive(Debug, Serialize)]
+struct GroupedStory {
+    photo: String,
+    #[serde(rename = "storyId")]
+    story_id: String,
+}
+
+/// In what is told of its author.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct UserStory {
+    #[serde(rename = "_id")]
+    key: String,
+    photo: String,
+    #[serde(rename = "storiedBy")]
+    storied_by: String,
+}
+
+#[derive(Serialize)]
+struct Groups {
+    stories: Vec<Group>,
+}
+
+impl Queries {
+    fn story_url(&self, story: &Story) -> String {
+        self.image_url(&story.media, ImageVariant::STORY)
+    }
+
+    /// Everybody's who shows theirs to everybody, the oldest first.
+    async fn all_stories(&self) -> Result<Vec<Group>, Problem> {
+        let mut stories: Vec<Story> = Vec::new();
+        let mut after = None;
+        loop {
+            let query = Query::new(&VIEW, &NEWEST, Vec::new(), AT_ONCE).after(after);
+            let page = self.store.page_of::<Story>(query).await.map_err(store_problem)?;
+            stories.extend(page.documents);
+            after = page.next;
+            if after.is_none() || stories.len() >= STORIES_LIMIT {
+                break;
+            }
+        }
+        stories.reverse();
+        let groups = by_author(self.visible_stories(stories, None).await?);
+        let group = |(author, stories): (crate::profiles::Person, Vec<Story>)| Group {
+            author: author.id,
+            stories: stories
+                .into_iter()
+                .map(|story| GroupedStory { photo: self.story_url(&story), story_id: story.story })
+                .collect(),
+        };
+        Ok(groups.into_iter().map(group).collect())
+    }
+
+    /// The stories of each of these people that a viewer may see, the oldest first.
+    pub(super) async fn stories_of_each(
+        &self,
+        people: impl Iterator<Item = String>,
+        viewer: Option<Session>,
+    ) -> Result<Vec<Vec<UserStory>>, Problem> {
+        let people: Vec<String> = people.collect();
+        let found: Vec<Vec<Story>> = stream::iter(people)
+            .map(|author| self.newest_of(author))
+            .buffered(PEOPLE_AT_ONCE)
+            .try_collect()
+            .await?;
+        let shown = found.into_iter().map(async |stories| {
+            let visible = self.visible_stories(stories, viewer).await?;
+            let shown = visible.into_iter().map(|(_, story)| UserStory {
+                photo: self.story_url(&story),
+                key: story.story,
+                storied_by: story.author,
+            });
+            Ok::<_, Problem>(shown.collect())
+        });
+        futures::future::try_join_all(shown).await
+    }
+}
+
+pub(super) async fn all(State(queries): State<Queries>, conditions: Conditions) -> Answer {
+    let views = [VIEW.name, profiles::VIEW.name, follows::VIEW.name];
+    let caught_up = queries.catch_up(&conditions, &views).await;
+    let stories = queries.all_stories().await?;
+    let count = stories.len();
+    Ok(answer(&conditions, caught_up, &Success::of(Groups { stories }).counting(count))?)
+}

@@ -1,0 +1,218 @@
+//! People, as the app shows them.
+
+use axum::extract::State;
+use events::{UserId, fold_name};
+use futures::TryFutureExt;
+use serde::Serialize;
+use serde_json::json;
+use service::compat::{Caller, PathText, Refusal, Success};
+use service::media::ImageVariant;
+use service::problem::Problem;
+use service::sessions::Session;
+use views::accounts::{self, Account};
+use views::follows;
+use views::posts::{self, Post};
+use views::profiles::{BY_USERNAME, Profile, Standing, VIEW};
+use views::search::VIEW as NAMES;
+use views::{Query, ViewStoreExt, notifications, stories};
+
+use super::Answer;
+use super::notifications::Notification;
+use super::posts::ProfilePost;
+use super::stories::UserStory;
+use crate::answer::{Conditions, answer};
+use crate::follows::Side;
+use crate::{Queries, store_problem};
+
+/// People drawn at random.
+const DRAWN: usize = 5;
+/// Posts in one profile at most, the newest.
+const POSTS_LIMIT: usize = 5000;
+
+/// The views that a profile is shown from.
+const VIEWS: [&str; 5] =
+    [VIEW.name, follows::VIEW.name, posts::VIEW.name, stories::VIEW.name, accounts::VIEW.name];
+/// What is shown to oneself alone besides.
+const OWN_VIEWS: [&str; 1] = [notifications::VIEW.name];
+
+/// Somebody in a list.
+#[derive(Debug, Serialize)]
+struct Listed {
+    #[serde(rename = "_id")]
+    key: String,
+    firstname: String,
+    lastname: String,
+    username: String,
+    /// For its owner only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+    bio: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    photo: Option<String>,
+    /// For their owner only; for others an empty list.
+    notifications: Vec<Notification>,
+    stories: Vec<UserStory>,
+}
+
+/// Somebody in a list whose items are looked up by their id.
+#[derive(Debug, Serialize)]
+struct Found {
+    id: String,
+    #[serde(flatten)]
+    listed: Listed,
+}
+
+/// Somebody with all that the app shows of them.
+#[derive(Debug, Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    found: Found,
+    followers: Vec<String>,
+    followings: Vec<String>,
+    posts: Vec<ProfilePost>,
+    active: bool,
+}
+
+#[derive(Serialize)]
+struct OneUser {
+    user: Whole,
+}
+
+#[derive(Serialize)]
+struct Users<T> {
+    users: Vec<T>,
+}
+
+impl Queries {
+    fn listed(&self, profile: &Profile, stories: Vec<UserStory>) -> Listed {
+        let Profile { user, username, firstname, lastname, bio, photo, .. } = profile.clone();
+        Listed {
+            key: user,
+            firstname,
+            lastname,
+            username,
+            email: None,
+            bio,
+            photo: photo.map(|photo| self.image_url(&photo.media, ImageVariant::PHOTO)),
+            notifications: Vec::new(),
+            stories,
+        }
+    }
+
+    fn found(&self, profile: &Profile, stories: Vec<UserStory>) -> Found {
+        Found { id: profile.user.clone(), listed: self.listed(profile, stories) }
+    }
+
+    /// Each of these people, as `shape` has them, with their stories.
+    async fn with_stories<T>(
+        &self,
+        people: &[Profile],
+        shape: impl Fn(&Profile, Vec<UserStory>) -> T,
+    ) -> Result<Vec<T>, Problem> {
+        let stories = self.stories_of_each(people.iter().map(|profile| profile.user.clone()), None).await?;
+        Ok(people.iter().zip(stories).map(|(profile, stories)| shape(profile, stories)).collect())
+    }
+
+    /// The oldest first.
+    async fn profile_posts(&self, user: &str) -> Result<Vec<ProfilePost>, Problem> {
+        let query = Query::new(&posts::VIEW, &posts::BY_AUTHOR, vec![json!(user)], POSTS_LIMIT);
+        let mut found = self.store.page_of::<Post>(query).await.map_err(store_problem)?.documents;
+        found.reverse();
+        self.posts_of_profile(found).await
+    }
+
+    async fn whole(&self, profile: &Profile, viewer: Option<Session>) -> Result<Whole, Problem> {
+        let user = &profile.user;
+        let (followers, followings, posts, stories) = futures::try_join!(
+            self.newest_ids(Side::Followers, user),
+            self.newest_ids(Side::Followings, user),
+            self.profile_posts(user),
+            self.stories_of_each(std::iter::once(user.clone()), viewer),
+        )?;
+        let active = profile.standing == Standing::Active;
+        let stories = stories.into_iter().flatten().collect();
+        Ok(Whole { found: self.found(profile, stories), followers, followings, posts, active })
+    }
+
+    async fn answer_user(&self, conditions: &Conditions, profile: Option<Profile>) -> Answer {
+        let profile = profile.ok_or_else(|| Refusal::not_found("User not found."))?;
+        if profile.standing != Standing::Active {
+            return Err(Refusal::not_found("That user is no longer active."));
+        }
+        let caught_up = self.catch_up(conditions, &VIEWS).await;
+        let user = self.whole(&profile, None).await?;
+        Ok(answer(conditions, caught_up, &Success::of(OneUser { user }))?)
+    }
+}
+
+pub(super) async fn by_id(
+    State(queries): State<Queries>,
+    PathText(id): PathText,
+    conditions: Conditions,
+) -> Answer {
+    queries.catch_up(&conditions, &VIEWS).await;
+    let found = match id.parse::<UserId>() {
+        Ok(id) => queries.store.get(&id.to_string()).await.map_err(store_problem)?,
+        Err(_) => None,
+    };
+    queries.answer_user(&conditions, found).await
+}
+
+pub(super) async fn by_username(
+    State(queries): State<Queries>,
+    PathText(username): PathText,
+    conditions: Conditions,
+) -> Answer {
+    queries.catch_up(&conditions, &VIEWS).await;
+    let query = Query::new(&VIEW, &BY_USERNAME, vec![json!(fold_name(&username))], 1);
+    let page = queries.store.page_of::<Profile>(query).await.map_err(store_problem)?;
+    // Letter case matters to the app.
+    let found = page.documents.into_iter().find(|profile| profile.username == username);
+    queries.answer_user(&conditions, found).await
+}
+
+pub(super) async fn current(
+    State(queries): State<Queries>,
+    caller: Caller,
+    conditions: Conditions,
+) -> Answer {
+    let caught_up = queries.catch_up(&conditions, &[&VIEWS[..], &OWN_VIEWS[..]].concat()).await;
+    let id = UserId::new(caller.user).to_string();
+    let found = futures::try_join!(
+        queries.store.get::<Account>(&id).map_err(store_problem),
+        queries.store.get::<Profile>(&id).map_err(store_problem),
+    )?;
+    // A session that is good belongs to an account; the views may be a moment behind.
+    let (Some(account), Some(profile)) = found else {
+        let behind = "the views have not taken in the account yet";
+        return Err(Problem::unavailable("Your account", behind).into());
+    };
+    let session = Session { user: caller.user, session: caller.session, expires: caller.expires };
+    let (mut user, notifications) = futures::try_join!(
+        queries.whole(&profile, Some(session)),
+        queries.told_singly(UserId::new(caller.user))
+    )?;
+    user.found.listed.email = Some(account.email);
+    user.found.listed.notifications = notifications;
+    Ok(answer(&conditions, caught_up, &Success::of(OneUser { user }))?)
+}
+
+pub(super) async fn drawn(State(queries): State<Queries>, conditions: Conditions) -> Answer {
+    let caught_up = queries.catch_up(&conditions, &[VIEW.name, NAMES.name]).await;
+    let found = queries.draw_people(DRAWN).await?;
+    let users = queries.with_stories(&found, |profile, stories| queries.listed(profile, stories)).await?;
+    let count = users.len();
+    Ok(answer(&conditions, caught_up, &Success::of(Users { users }).counting(count))?)
+}
+
+pub(super) async fn search(
+    State(queries): State<Queries>,
+    PathText(text): PathText,
+    conditions: Conditions,
+) -> Answer {
+    let caught_up = queries.catch_up(&conditions, &[VIEW.name, NAMES.name]).await;
+    let (found, _complete) = queries.people_by_username_part(&text).await?;
+    let users = queries.with_stories(&found, |profile, stories| queries.found(profile, stories)).await?;
+    let count = users.len();
+    Ok(answer(&conditions, caught_up, &Success::of(Users { users }).counting(count))?)
+}

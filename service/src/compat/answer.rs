@@ -1,0 +1,179 @@
+//! The apps' answers: `{status, message?, token?, results?, data?}`. The pages look at `status` and show `message`.
+
+use std::borrow::Cow;
+
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, SecondsFormat, Utc};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+use crate::problem::Problem;
+
+/// An answer to a request that came to something.
+#[derive(Debug, Serialize)]
+pub struct Success<T> {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<Cow<'static, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    /// How many things `data` holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    results: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<T>,
+}
+
+impl Success<()> {
+    pub fn saying(message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status: "success", message: Some(message.into()), token: None, results: None, data: None }
+    }
+}
+
+impl<T> Success<T> {
+    pub fn of(data: T) -> Self {
+        Self { status: "success", message: None, token: None, results: None, data: Some(data) }
+    }
+
+    #[must_use]
+    pub fn counting(self, results: usize) -> Self {
+        Self { results: Some(results), ..self }
+    }
+
+    #[must_use]
+    pub fn token(self, token: String) -> Self {
+        Self { token: Some(token), ..self }
+    }
+
+    #[must_use]
+    pub fn with<D>(self, data: D) -> Success<D> {
+        let Self { status, message, token, results, .. } = self;
+        Success { status, message, token, results, data: Some(data) }
+    }
+}
+
+#[derive(Serialize)]
+struct Failure<'a> {
+    status: &'static str,
+    message: &'a str,
+}
+
+/// What people are to read must be a `fail`: the pages show nothing of an `error`.
+pub(super) fn failure(status: StatusCode, message: &str) -> Response {
+    let kind = if status == StatusCode::INTERNAL_SERVER_ERROR { "error" } else { "fail" };
+    (status, axum::Json(Failure { status: kind, message })).into_response()
+}
+
+/// Why a request came to nothing.
+#[derive(Debug)]
+pub enum Refusal {
+    /// In the app's own words.
+    Said(StatusCode, Cow<'static, str>),
+    /// For a reason that is everybody's; what it says is put into the app's shape on its way out.
+    Problem(Problem),
+}
+
+impl Refusal {
+    pub fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Said(status, message.into())
+    }
+
+    /// 403, which is what the apps take for a field that is missing or wrong.
+    pub fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
+    pub fn unauthorized(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, message)
+    }
+
+    pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    pub fn conflict(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::CONFLICT, message)
+    }
+
+    /// What a problem with one of these statuses is called in the app; other problems stay what they are.
+    pub fn rename(problem: Problem, names: &[(StatusCode, StatusCode, &'static str)]) -> Self {
+        let name = names.iter().find(|(status, ..)| *status == problem.status);
+        name.map_or(Self::Problem(problem), |&(_, status, message)| Self::new(status, message))
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Said(status, message) => {
+                tracing::debug!(%status, %message, "request refused");
+                failure(status, &message)
+            }
+            Self::Problem(problem) => problem.into_response(),
+        }
+    }
+}
+
+/// As the apps write times: UTC with milliseconds.
+pub fn time(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// The cookie that the apps are given and that nobody reads.
+///
+/// # Errors
+/// If the token has no place in a header.
+pub fn cookie(token: &str, expires: DateTime<Utc>) -> Result<HeaderValue, Problem> {
+    let expires = expires.format("%a, %d %b %Y %H:%M:%S GMT");
+    let cookie = format!("jsonwebtoken={token}; Path=/; Expires={expires}; HttpOnly; Secure; SameSite=None");
+    let mut value = HeaderValue::try_from(cookie).map_err(Problem::internal)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+pub const fn forget_cookie() -> HeaderValue {
+    HeaderValue::from_static("jsonwebtoken=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_says_what_it_has_and_nothing_more() {
+        let json = |answer: &dyn erased::Json| answer.json();
+        assert_eq!(json(&Success::saying("Done.")), r#"{"status":"success","message":"Done."}"#);
+        let nothing = Success::saying("Done.").with(serde_json::Value::Null);
+        assert_eq!(json(&nothing), r#"{"status":"success","message":"Done.","data":null}"#);
+        let list = Success::of([1, 2]).counting(2).token("t".into());
+        assert_eq!(json(&list), r#"{"status":"success","token":"t","results":2,"data":[1,2]}"#);
+    }
+
+    mod erased {
+        pub(super) trait Json {
+            fn json(&self) -> String;
+        }
+
+        impl<T: serde::Serialize> Json for T {
+            fn json(&self) -> String {
+                serde_json::to_string(self).unwrap()
+            }
+        }
+    }
+
+    #[test]
+    fn cookies_and_times_are_written_as_the_apps_know_them() {
+        let moment = DateTime::from_timestamp_millis(1_795_296_350_569).unwrap();
+        assert_eq!(time(moment), "2026-11-21T21:25:50.569Z");
+        assert_eq!(
+            cookie("t", moment).unwrap().to_str().unwrap(),
+            "jsonwebtoken=t; Path=/; Expires=Sat, 21 Nov 2026 21:25:50 GMT; HttpOnly; Secure; SameSite=None"
+        );
+    }
+}

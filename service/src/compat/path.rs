@@ -1,0 +1,113 @@
+//! How the apps spell their paths: literals in any letter case, with or without a slash at the end, and what somebody
+//! typed as it was typed. No path is answered with a redirect, since a preflight may not be redirected.
+
+use std::convert::Infallible;
+
+use axum::extract::{FromRequestParts, MatchedPath};
+use http::Uri;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use percent_encoding::percent_decode_str;
+
+use super::App;
+
+impl App {
+    /// The address as the routes spell it; none if it is spelled so, or is none of theirs.
+    pub(crate) fn respell(&self, uri: &Uri) -> Option<Uri> {
+        let path = uri.path();
+        let below = path.get(self.prefix.len()..)?.trim_end_matches('/');
+        let spelled = if below.is_empty() {
+            self.prefix.to_owned()
+        } else {
+            let spelled = self.paths.iter().find_map(|pattern| fit(pattern, below))?;
+            format!("{}{spelled}", self.prefix)
+        };
+        if spelled == path {
+            return None;
+        }
+        let whole = match uri.query() {
+            Some(query) => format!("{spelled}?{query}"),
+            None => spelled,
+        };
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = Some(PathAndQuery::try_from(whole).ok()?);
+        Uri::from_parts(parts).ok()
+    }
+}
+
+/// The path with its literal parts spelled as in the pattern, if it fits that.
+fn fit(pattern: &str, path: &str) -> Option<String> {
+    let mut spelled = String::with_capacity(path.len());
+    let mut rest = path;
+    for part in pattern.split('/').skip(1) {
+        rest = rest.strip_prefix('/')?;
+        let end = if part.starts_with("{*") { rest.len() } else { rest.find('/').unwrap_or(rest.len()) };
+        let (given, behind) = rest.split_at(end);
+        let fits = if part.starts_with('{') { !given.is_empty() } else { part.eq_ignore_ascii_case(given) };
+        if !fits {
+            return None;
+        }
+        spelled.push('/');
+        spelled.push_str(if part.starts_with('{') { given } else { part });
+        rest = behind;
+    }
+    rest.is_empty().then_some(spelled)
+}
+
+/// The variable part at the end of a path, as somebody may have typed it: a `%` that escapes nothing stands for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathText(pub String);
+
+impl<S: Sync> FromRequestParts<S> for PathText {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let pattern = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        let begin = pattern.find('{').unwrap_or(pattern.len());
+        let raw = parts.uri.path().get(begin..).unwrap_or_default().trim_end_matches('/');
+        Ok(Self(percent_decode_str(raw).decode_utf8_lossy().into_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::compat::INSTAMERN;
+
+    fn respelled(uri: &str) -> Option<String> {
+        INSTAMERN.respell(&uri.parse().unwrap()).map(|uri| uri.to_string())
+    }
+
+    #[test]
+    fn literals_come_in_any_letter_case_and_what_was_typed_stays() {
+        for (given, expected) in [
+            ("/instamern/users/", Some("/instamern/users")),
+            ("/InstaMERN/Users/USERNAME/AnnLee", Some("/instamern/users/username/AnnLee")),
+            ("/instamern/posts/ABC/", Some("/instamern/posts/ABC")),
+            ("/instamern/POSTS/UPLOAD", Some("/instamern/posts/upload")),
+            ("/instamern/users/Search/a/B%/", Some("/instamern/users/search/a/B%")),
+            ("/instamern/stories/?a=B", Some("/instamern/stories?a=B")),
+            ("/INSTAMERN/", Some("/instamern")),
+            ("/instamern/posts", None),
+            ("/instamern/posts/a/b", None),
+            ("/instamern/users/search/", None),
+            ("/instamern/nothing/", None),
+        ] {
+            assert_eq!(respelled(given).as_deref(), expected, "{given}");
+        }
+    }
+
+    proptest! {
+        /// Else a request could go round for ever.
+        #[test]
+        fn what_is_respelled_needs_no_respelling(path in "(/(users|Posts|search|like|[ -~&&[^?# ]]{0,4})){0,5}") {
+            if let Ok(uri) = format!("/instamern{path}").parse::<Uri>()
+                && let Some(respelled) = INSTAMERN.respell(&uri)
+            {
+                prop_assert_eq!(INSTAMERN.respell(&respelled), None);
+            }
+        }
+    }
+}

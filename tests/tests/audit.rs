@@ -1,0 +1,71 @@
+//! `chorus media audit` on both columns, each a system of its own: after people have come and gone it finds nothing, and
+//! it finds what was done to the store by hand.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use reqwest::Method;
+use reqwest::multipart::{Form, Part};
+use service::media::{Listed, MediaKey};
+use tests::chorus::Chorus;
+use tests::client::{Api, User, png};
+
+const AUDIT: [&str; 4] = ["media", "audit", "--grace", "0"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_finds_what_is_wrong_and_nothing_else_on_one_machine() {
+    the_audit_finds_what_is_wrong_and_nothing_else(&Chorus::one_machine().await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_finds_what_is_wrong_and_nothing_else_beyond_one_machine() {
+    the_audit_finds_what_is_wrong_and_nothing_else(&Chorus::distributed().await.unwrap()).await;
+}
+
+async fn change_photo(api: &Api, user: &User, side: u32) {
+    let request = api.request(Method::PUT, "/v1/me/photo").bearer_auth(&user.token);
+    let request = request.header("content-type", "application/octet-stream").body(png(side, side));
+    api.send(request).await.expect(200);
+}
+
+async fn the_audit_finds_what_is_wrong_and_nothing_else(chorus: &Chorus) {
+    let api = chorus.api();
+    let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
+    let kept = api.publish(&ann, "Dawn").await;
+    let two = Form::new().part("image", Part::bytes(png(30, 40))).part("image", Part::bytes(png(40, 30)));
+    let gone = api.publish_form(&ann, two).await.expect(201).id();
+    change_photo(&api, &ann, 50).await;
+    change_photo(&api, &ann, 60).await;
+    change_photo(&api, &bob, 70).await;
+    // One picture of two is none: nothing of such a post is stored.
+    let half = Form::new().part("image", Part::bytes(png(9, 9))).part("image", Part::bytes(&b"hello"[..]));
+    api.publish_form(&bob, half).await.problem(422, "not-an-image");
+    let picture = api.post_page(&gone).await["images"][1]["feed"].as_str().unwrap().to_owned();
+    api.get(&picture).await.expect(200);
+    api.delete_as(&ann, &format!("/v1/posts/{gone}")).await.expect(200);
+    api.delete_as(&bob, "/v1/me/photo").await.expect(200);
+    chorus.settle().await.unwrap();
+    api.get(&picture).await.problem(404, "not-found");
+    let told = chorus.operate(&AUDIT).unwrap();
+    assert!(told.contains("2 pictures are referenced, 5 files are stored"), "{told}");
+    assert!(told.contains("nothing is missing, nothing is unreferenced"), "{told}");
+
+    let store = chorus.media().await.unwrap();
+    let url = api.post_page(&kept).await["images"][0]["thumb"].as_str().unwrap().to_owned();
+    let lost = MediaKey::parse(url.split("/media/").nth(1).unwrap()).unwrap();
+    store.delete(&lost).await.unwrap();
+    for extra in [&format!("images/{}/feed.jpg", "0".repeat(32)), "notes.txt"] {
+        store.put(&MediaKey::parse(extra).unwrap(), Bytes::from_static(b"x")).await.unwrap();
+    }
+    let told = chorus.operate(&AUDIT).unwrap_err().to_string();
+    assert!(told.contains(&format!("missing       {lost}  (of post.{kept})")), "{told}");
+    assert!(told.contains(&format!("unreferenced  images/{}/feed.jpg\n", "0".repeat(32))), "{told}");
+    assert!(told.contains("unreferenced  notes.txt\n"), "{told}");
+    assert!(told.contains("1 files are missing, 2 are unreferenced"), "{told}");
+    // What has just been put there may be an upload under way; what is missing is missing.
+    let told = chorus.operate(&["media", "audit"]).unwrap_err().to_string();
+    assert!(told.contains("1 files are missing, 0 are unreferenced"), "{told}");
+    let all: Vec<Listed> = store.list().try_collect().await.unwrap();
+    assert_eq!(all.len(), 6, "an audit changes nothing: {all:?}");
+}

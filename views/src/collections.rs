@@ -1,0 +1,29 @@
+//! Collections that people keep saved posts in.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Direction, Document, Index, View};
+
+pub const VIEW: View = View { name: "collections", indexes: &[&OF_USER] };
+
+/// Those of one user, the newest first.
+pub const OF_USER: Index =
+    Index { name: "of_user", equals: &["user"], order: "position", direction: Direction::Descending };
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collection {
+    pub collection: String,
+    pub user: String,
+    pub name: String,
+    /// Milliseconds since 1970.
+    pub created: i64,
+    pub position: i64,
+}
+
+impl Document for Collection {
+    const VIEW: &'static View = &VIEW;
+
+    fn key(&self) -> String {
+        self.collection.clone()
+    }
+}

@@ -1,0 +1,33 @@
+//! Who has viewed which story, as long as the story is there.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Direction, Document, Index, View};
+
+pub const VIEW: View = View { name: "story_views", indexes: &[&BY_STORY] };
+
+/// Who has viewed one story, the latest first.
+pub const BY_STORY: Index =
+    Index { name: "by_story", equals: &["story"], order: "position", direction: Direction::Descending };
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoryView {
+    pub story: String,
+    pub viewer: String,
+    /// Milliseconds since 1970.
+    pub viewed: i64,
+    pub position: i64,
+}
+
+/// The key of a viewer's view of a story.
+pub fn key(story: &str, viewer: &str) -> String {
+    format!("{story}.{viewer}")
+}
+
+impl Document for StoryView {
+    const VIEW: &'static View = &VIEW;
+
+    fn key(&self) -> String {
+        key(&self.story, &self.viewer)
+    }
+}
