@@ -1,6 +1,7 @@
 //! The projections, each in the file of its feature.
 
 mod accounts;
+mod captions;
 mod collections;
 mod comments;
 mod feeds;
@@ -20,6 +21,7 @@ mod story_views;
 use std::sync::Arc;
 
 pub use accounts::Accounts;
+pub use captions::Captions;
 pub use collections::Collections;
 pub use comments::Comments;
 pub use feeds::Feeds;
@@ -44,6 +46,7 @@ use crate::Projection;
 pub fn all(feeds: &FeedSettings) -> Vec<Arc<dyn Projection>> {
     vec![
         Arc::new(Accounts),
+        Arc::new(Captions),
         Arc::new(Collections),
         Arc::new(Comments),
         Arc::new(Feeds::new(feeds.fan_out_limit)),

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use events::PostId;
+use events::{CommentId, PostId};
 use serde::Serialize;
 use serde_json::json;
 use service::extract::Path;
@@ -11,7 +11,7 @@ use service::problem::{Problem, Problems};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use views::comments::{BY_POST, Comment, VIEW};
+use views::comments::{BY_PARENT, BY_POST, Comment, VIEW};
 use views::{Query, ViewStoreExt, posts, profiles};
 
 use crate::answer::{Conditions, QueryHeaders, answer};
@@ -19,8 +19,11 @@ use crate::paging::{PageOf, PageParams, Paging};
 use crate::profiles::Person;
 use crate::{Queries, store_problem};
 
+/// The views that a page of comments is made of.
+const VIEWS: [&str; 3] = [VIEW.name, posts::VIEW.name, profiles::VIEW.name];
+
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
-    OpenApiRouter::new().routes(routes!(get_comments))
+    OpenApiRouter::new().routes(routes!(get_comments)).routes(routes!(get_replies))
 }
 
 /// A comment.
@@ -46,16 +49,48 @@ async fn get_comments(
     paging: Paging,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
-    let views = [VIEW.name, posts::VIEW.name, profiles::VIEW.name];
-    let caught_up = queries.catch_up(&conditions, &views).await;
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
     queries.visible_post(post).await?;
-    let query = Query::new(&VIEW, &BY_POST, vec![json!(post)], paging.limit).after(paging.after(&BY_POST)?);
-    let found = queries.store.page_of::<Comment>(query).await.map_err(store_problem)?;
-    let authors = queries.people(found.documents.iter().map(|comment| comment.author.clone())).await?;
-    let shown = found.documents.into_iter().filter_map(|comment| {
-        let Comment { comment: id, author, reply_to, text, commented, .. } = comment;
-        let commented_at = DateTime::from_timestamp_millis(commented).unwrap_or_default();
-        Some(CommentPage { id, author: authors.get(&author)?.clone(), text, reply_to, commented_at })
-    });
-    answer(&conditions, caught_up, &paging.page(shown.collect(), found.next.as_ref(), &BY_POST))
+    let query = Query::new(&VIEW, &BY_POST, vec![json!(post)], paging.limit);
+    answer(&conditions, caught_up, &queries.comments_page(query, &paging).await?)
+}
+
+/// The replies to a comment, the oldest first
+#[utoipa::path(
+    get, path = "/v1/posts/{post}/comments/{comment}/replies", tag = "comments",
+    params(
+        ("post" = String, Path, pattern = "^[0-9a-f]{32}$"), ("comment" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        PageParams, QueryHeaders
+    ),
+    responses((status = 200, body = PageOf<CommentPage>), (status = 304), Problems)
+)]
+async fn get_replies(
+    State(queries): State<Queries>,
+    Path((post, comment)): Path<(PostId, CommentId)>,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    queries.visible_post(post).await?;
+    let query = Query::new(&VIEW, &BY_PARENT, vec![json!(comment)], paging.limit);
+    let parent: Option<Comment> = queries.store.get(&comment.to_string()).await.map_err(store_problem)?;
+    if parent.is_none_or(|parent| parent.post != post.to_string()) {
+        return Err(Problem::not_found("There is no such comment"));
+    }
+    answer(&conditions, caught_up, &queries.comments_page(query, &paging).await?)
+}
+
+impl Queries {
+    async fn comments_page(&self, query: Query, paging: &Paging) -> Result<PageOf<CommentPage>, Problem> {
+        let index = query.index;
+        let query = query.after(paging.after(index)?);
+        let found = self.store.page_of::<Comment>(query).await.map_err(store_problem)?;
+        let authors = self.people(found.documents.iter().map(|comment| comment.author.clone())).await?;
+        let shown = found.documents.into_iter().filter_map(|comment| {
+            let Comment { comment: id, author, reply_to, text, commented, .. } = comment;
+            let commented_at = DateTime::from_timestamp_millis(commented).unwrap_or_default();
+            Some(CommentPage { id, author: authors.get(&author)?.clone(), text, reply_to, commented_at })
+        });
+        Ok(paging.page(shown.collect(), found.next.as_ref(), index))
+    }
 }

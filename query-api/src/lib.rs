@@ -4,6 +4,7 @@
 
 mod accounts;
 mod answer;
+mod captions;
 mod collections;
 mod comments;
 mod compat;
@@ -156,6 +157,7 @@ fn documented() -> OpenApiRouter<Queries> {
         .merge(feeds::routes())
         .merge(likes::routes())
         .merge(comments::routes())
+        .merge(captions::routes())
         .merge(follows::routes())
         .merge(stories::routes())
         .merge(notifications::routes())

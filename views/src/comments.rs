@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, View};
 
-pub const VIEW: View = View { name: "comments", indexes: &[&BY_POST, &BY_AUTHOR] };
+pub const VIEW: View = View { name: "comments", indexes: &[&BY_POST, &BY_AUTHOR, &BY_PARENT] };
 
 /// Those under one post, the oldest first.
 pub const BY_POST: Index =
@@ -12,6 +12,10 @@ pub const BY_POST: Index =
 /// Those of one author, the newest first.
 pub const BY_AUTHOR: Index =
     Index { name: "by_author", equals: &["author"], order: "position", direction: Direction::Descending };
+
+/// The replies to one comment, the oldest first.
+pub const BY_PARENT: Index =
+    Index { name: "by_parent", equals: &["reply_to"], order: "position", direction: Direction::Ascending };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comment {

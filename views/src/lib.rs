@@ -12,6 +12,7 @@ mod store;
 mod writes;
 
 pub mod accounts;
+pub mod captions;
 pub mod collections;
 pub mod comments;
 pub mod feeds;
@@ -44,6 +45,7 @@ pub use writes::{Copy, FanOut, KeyPart, Patch, PatchEach, Write, Writes};
 /// Every view there is.
 pub const ALL: &[&View] = &[
     &accounts::VIEW,
+    &captions::VIEW,
     &collections::VIEW,
     &comments::VIEW,
     &feeds::AUTHORS,

@@ -23,3 +23,50 @@ async fn sqlite_finds_the_views_of_chorus_by_their_indexes() {
     let store = SqliteViews::open(&folder.path().join("views.db"), views::ALL).await.unwrap();
     contract::every_query_uses_its_index(&store, views::ALL, true).await;
 }
+
+/// A view store of an older program, whose view had fewer indexes, is opened with what it holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_is_new_finds_what_was_there_before() {
+    use serde_json::json;
+    use views::comments::{BY_AUTHOR, BY_PARENT, BY_POST, Comment};
+    use views::{Commit, Document, Query, View, ViewStoreExt, Writes};
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(transparent)]
+    struct Before(Comment);
+
+    impl Document for Before {
+        const VIEW: &'static View = &View { name: "comments", indexes: &[&BY_POST, &BY_AUTHOR] };
+
+        fn key(&self) -> String {
+            self.0.key()
+        }
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("views.db");
+    let old = SqliteViews::open(&path, &[Before::VIEW]).await.unwrap();
+    let comment = |id: &str, reply_to: Option<&str>, position| Comment {
+        comment: id.to_owned(),
+        post: "p".to_owned(),
+        author: "a".to_owned(),
+        reply_to: reply_to.map(str::to_owned),
+        text: String::new(),
+        commented: 0,
+        position,
+    };
+    let mut writes = Writes::default();
+    for one in [comment("1", None, 1), comment("2", Some("1"), 2), comment("3", Some("x"), 3)] {
+        writes.put(&Before(one)).unwrap();
+    }
+    let writes = Arc::new(writes.into_list());
+    let commit = Commit { projection: "comments", writes, parked: Vec::new(), expected: 0, checkpoint: 3 };
+    old.commit(commit).await.unwrap();
+    drop(old);
+    for _ in 0..2 {
+        let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&path, views::ALL).await.unwrap());
+        let query = Query::new(&views::comments::VIEW, &BY_PARENT, vec![json!("1")], 10);
+        let found = store.page_of::<Comment>(query).await.unwrap().documents;
+        assert_eq!(found, [comment("2", Some("1"), 2)]);
+    }
+}

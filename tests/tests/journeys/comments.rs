@@ -4,6 +4,7 @@ use tests::chorus::Chorus;
 crate::journeys! {
     a_conversation_stands_under_a_post,
     who_may_delete_a_comment,
+    replies_stand_below_their_comment_and_outlive_it,
 }
 
 async fn a_conversation_stands_under_a_post(chorus: &Chorus) {
@@ -50,4 +51,35 @@ async fn who_may_delete_a_comment(chorus: &Chorus) {
     api.delete_as(&bob, &of_comment(&"0".repeat(32))).await.problem(404, "not-found");
     assert_eq!(api.post_page(&post).await["comments"], 0);
     assert_eq!(api.all_pages(&format!("/v1/posts/{post}/comments")).await.len(), 0);
+}
+
+async fn replies_stand_below_their_comment_and_outlive_it(chorus: &Chorus) {
+    let api = chorus.api();
+    let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
+    let post = api.publish(&ann, "Dawn").await;
+    let path = format!("/v1/posts/{post}/comments");
+    let (first, second) = (api.comment(&bob, &post, "first").await, api.comment(&bob, &post, "second").await);
+    let reply = async |parent: &str, text: &str| {
+        let said = json!({ "text": text, "reply_to": parent });
+        api.post_as(&ann, &path, &said).await.expect(201).id()
+    };
+    for n in 0..5 {
+        reply(&first, &n.to_string()).await;
+        reply(&second, "other").await;
+    }
+    let texts = |comments: &[Value]| comments.iter().map(|one| one["text"].clone()).collect::<Vec<_>>();
+    let replies = api.all_pages(&format!("{path}/{first}/replies?limit=2")).await;
+    assert_eq!(texts(&replies), (0..5).map(|n| json!(n.to_string())).collect::<Vec<_>>());
+    assert!(replies.iter().all(|reply| reply["reply_to"] == json!(first)), "{replies:?}");
+
+    // What somebody else has said is not the author's to delete.
+    api.delete_as(&bob, &format!("{path}/{first}")).await.expect(200);
+    api.get(&format!("{path}/{first}/replies")).await.problem(404, "not-found");
+    let listed = api.all_pages(&path).await;
+    assert_eq!((listed.len(), &api.post_page(&post).await["comments"]), (11, &json!(11)));
+    let late = json!({ "text": "late", "reply_to": first });
+    api.post_as(&ann, &path, &late).await.problem(404, "not-found");
+    // A comment of another post is none of this one.
+    let other = api.publish(&ann, "Dusk").await;
+    api.get(&format!("/v1/posts/{other}/comments/{second}/replies")).await.problem(404, "not-found");
 }

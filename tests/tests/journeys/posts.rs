@@ -5,6 +5,7 @@ use tests::client::{Api, png};
 
 crate::journeys! {
     a_post_is_published_edited_and_deleted,
+    every_caption_of_a_post_can_be_read,
     a_post_has_up_to_ten_pictures_in_order,
     nobody_changes_the_post_of_somebody_else,
     somebodys_posts_come_in_pages_the_newest_first,
@@ -40,6 +41,25 @@ async fn a_post_is_published_edited_and_deleted(chorus: &Chorus) {
     assert_eq!(api.delete_as(&ann, &path).await.expect(200).json()["changed"], false);
     api.patch_as(&ann, &path, &json!({ "caption": "x" })).await.problem(404, "not-found");
     api.like(&ann, &post).await.problem(404, "not-found");
+}
+
+async fn every_caption_of_a_post_can_be_read(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let (post, path) = {
+        let post = api.publish(&ann, "Dawn").await;
+        (post.clone(), format!("/v1/posts/{post}"))
+    };
+    for caption in ["Dusk", "Dusk", "Night"] {
+        api.patch_as(&ann, &path, &json!({ "caption": caption })).await.expect(200);
+    }
+    let captions = api.all_pages(&format!("{path}/captions?limit=2")).await;
+    let written: Vec<&str> = captions.iter().map(|caption| caption["caption"].as_str().unwrap()).collect();
+    assert_eq!(written, ["Night", "Dusk", "Dawn"], "what changes nothing is no edit");
+    assert!(captions.iter().all(|caption| caption["written_at"].is_string()), "{captions:?}");
+    assert_eq!(api.post_page(&post).await["caption"], "Night");
+    api.delete_as(&ann, &path).await.expect(200);
+    api.get(&format!("{path}/captions")).await.problem(404, "not-found");
 }
 
 async fn a_post_has_up_to_ten_pictures_in_order(chorus: &Chorus) {

@@ -29,6 +29,7 @@ pub(super) fn create(connection: &Connection, view: &View) -> rusqlite::Result<(
         "CREATE TABLE IF NOT EXISTS {table} ({}) STRICT, WITHOUT ROWID",
         columns.join(", ")
     ))?;
+    add_columns(connection, view)?;
     for index in view.indexes {
         let direction = direction(index);
         let fields: Vec<String> = sort_fields(index)
@@ -43,6 +44,22 @@ pub(super) fn create(connection: &Connection, view: &View) -> rusqlite::Result<(
             index_name(view, index),
             fields.join(", ")
         ))?;
+    }
+    Ok(())
+}
+
+/// An index that a newer program declares may name a field that the table has no column for yet.
+fn add_columns(connection: &Connection, view: &View) -> rusqlite::Result<()> {
+    let table = table(view);
+    let mut statement = connection.prepare(&format!("SELECT name FROM pragma_table_info('{table}')"))?;
+    let there: BTreeSet<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for name in indexed(view) {
+        let column = column(name);
+        if !there.contains(&column) {
+            connection.execute_batch(&format!(
+                "ALTER TABLE {table} ADD COLUMN {column} ANY; UPDATE {table} SET {column} = doc ->> '$.{name}'"
+            ))?;
+        }
     }
     Ok(())
 }
