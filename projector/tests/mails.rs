@@ -23,12 +23,12 @@ use service::shutdown::Tasks;
 use tests::cable::Cable;
 use tests::inbox::{ReceivedMail, outbox, taken_by_ses};
 use tests::servers::{MotoServer, SENDER};
+use tests::waiting::found;
 use uuid::Uuid;
 use views::{SqliteViews, ViewStore};
 
 /// How long a state is waited for: longer than an unanswered mail takes.
 const LIMIT: Duration = Duration::from_mins(1);
-const POLL: Duration = Duration::from_millis(10);
 
 const ANN: UserId = user(0xa);
 
@@ -149,7 +149,7 @@ impl World {
 
     /// The ledger of a mail, once it has come to its end.
     async fn settled(&self, cause: &Recorded, template: MailTemplate) -> Vec<MailEvent> {
-        until(&format!("{template} is settled"), async || {
+        found(LIMIT, &format!("{template} is settled"), async || {
             let ledger = self.ledger(cause, template).await;
             let end = matches!(ledger.last(), Some(MailEvent::MailSent(_) | MailEvent::MailGivenUp(_)));
             end.then_some(ledger)
@@ -172,18 +172,6 @@ impl World {
     fn outbox(&self) -> Vec<ReceivedMail> {
         outbox(&self.outbox_folder()).unwrap()
     }
-}
-
-async fn until<T>(what: &str, found: impl AsyncFn() -> Option<T>) -> T {
-    let search = async {
-        loop {
-            match found().await {
-                Some(found) => return found,
-                None => tokio::time::sleep(POLL).await,
-            }
-        }
-    };
-    tokio::time::timeout(LIMIT, search).await.unwrap_or_else(|_| panic!("not within {LIMIT:?}: {what}"))
 }
 
 fn signed_up(user: UserId, email: &str, claim: ClaimHash) -> SignedUp {
@@ -237,7 +225,7 @@ async fn each_mail_is_sent_once_also_with_a_view_store_that_has_forgotten_all() 
     world.sent(&changed, MailTemplate::PasswordChanged).await;
     // Read from the beginning, the sign-up was met before that.
     let position = changed.position.0;
-    until("the checkpoint passes", async || {
+    found(LIMIT, "the checkpoint passes", async || {
         (worker.store.checkpoint(mails::NAME).await.unwrap() >= position).then_some(())
     })
     .await;
@@ -290,7 +278,7 @@ async fn what_comes_too_late_is_given_up_and_who_is_erased_gets_nothing() {
     {
         assert_eq!(world.given_up(cause, template).await, MailGivenUpReason::TooLate);
     }
-    until("the erasure is passed", async || {
+    found(LIMIT, "the erasure is passed", async || {
         (worker.store.checkpoint(mails::NAME).await.unwrap() >= erased.position.0).then_some(())
     })
     .await;
@@ -333,7 +321,7 @@ async fn a_new_device_is_told_and_one_known_before_is_not() {
         causes.push(world.append(session(n, &device)).await);
     }
     world.sent(&causes[2], MailTemplate::NewDevice).await;
-    until("the last session is passed", async || {
+    found(LIMIT, "the last session is passed", async || {
         (worker.store.checkpoint(mails::NAME).await.unwrap() >= causes[2].position.0).then_some(())
     })
     .await;
@@ -357,7 +345,7 @@ async fn an_outage_of_the_mail_service_is_waited_out_and_holds_nothing_else_up()
     moto.kill().unwrap();
     let worker = world.worker_by(&moto.mail_url()).await;
     let first = world.sign_up(ANN, "ann@example.org").await;
-    until("it is tried", async || {
+    found(LIMIT, "it is tried", async || {
         let ledger = world.ledger(&first, MailTemplate::EmailVerification).await;
         ledger.iter().any(|entry| matches!(entry, MailEvent::MailFailed(_))).then_some(())
     })
@@ -392,7 +380,7 @@ async fn a_mail_service_that_lets_nobody_in_is_an_outage() {
     let missing = world.folder.path().join("credentials");
     let url = format!("ses://us-east-1?endpoint=http://127.0.0.1:1&credentials_file={}", missing.display());
     let worker = world.worker_by(&url).await;
-    let failed = until("it has failed", async || {
+    let failed = found(LIMIT, "it has failed", async || {
         let ledger = world.ledger(&changed, MailTemplate::PasswordChanged).await;
         (ledger.len() >= 2).then_some(ledger)
     })
@@ -416,7 +404,7 @@ async fn when_the_answer_is_lost_a_notice_is_not_sent_twice_and_a_link_is_sent_a
     let changed = world.append(password_changed()).await;
     assert_eq!(world.given_up(&changed, MailTemplate::PasswordChanged).await, MailGivenUpReason::Unknown);
     let reset = world.append(reset_requested()).await;
-    until("it is tried", async || {
+    found(LIMIT, "it is tried", async || {
         let ledger = world.ledger(&reset, MailTemplate::PasswordReset).await;
         ledger.iter().any(|entry| matches!(entry, MailEvent::MailFailed(_))).then_some(())
     })
@@ -488,7 +476,7 @@ async fn bounces_and_complaints_come_in_from_the_queue_as_events() {
         moto.put_on_queue(&queue, &bounce("full@example.org", "Transient")).await.unwrap();
     }
     // What nobody can read stays, for the queue's own rules.
-    until("the notices are taken off", async || {
+    found(LIMIT, "the notices are taken off", async || {
         (moto.length_of_queue(&queue).await.unwrap() == 1).then_some(())
     })
     .await;

@@ -22,12 +22,12 @@ use service::media::{FileMedia, ImageVariant, Listing, MediaError, MediaKey, Med
 use service::shutdown::Tasks;
 use tests::cable::Cable;
 use tests::servers::MotoServer;
+use tests::waiting::found;
 use uuid::Uuid;
 use views::{SqliteViews, ViewStore};
 
 /// How long a state is waited for.
 const LIMIT: Duration = Duration::from_mins(1);
-const POLL: Duration = Duration::from_millis(10);
 
 const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
 const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
@@ -59,21 +59,10 @@ impl Worker {
 
     /// Waits until the reaction has passed an event for good.
     async fn passes(&self, position: u64) {
-        until("the checkpoint passes", async || {
+        found(LIMIT, "the checkpoint passes", async || {
             (self.store.checkpoint(media::NAME).await.unwrap() >= position).then_some(())
         })
         .await;
-    }
-}
-
-async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
-    let start = tokio::time::Instant::now();
-    loop {
-        if let Some(found) = ask().await {
-            return found;
-        }
-        assert!(start.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
-        tokio::time::sleep(POLL).await;
     }
 }
 
@@ -262,7 +251,7 @@ async fn an_outage_of_the_media_store_is_waited_out() {
     let deleted = world.append(PostDeleted { post, author: ANN }).await;
     // Something that needs no store does not pass it either.
     let last = world.append(PhotoRemoved { user: BOB }).await;
-    until("it waits", async || {
+    found(LIMIT, "it waits", async || {
         let state = worker.statuses.all()[media::NAME].clone();
         (state == ProjectionState::Following(2)).then_some(())
     })

@@ -16,12 +16,12 @@ use projector::reactions::stories;
 use projector::{ProjectionState, Projector, Statuses};
 use service::clock::{Clock, SystemClock};
 use service::shutdown::Tasks;
+use tests::waiting::found;
 use uuid::Uuid;
 use views::{SqliteViews, ViewStore, ViewStoreExt};
 
 /// How long a state is waited for: many times what the reaction takes between two looks at the clock.
 const LIMIT: Duration = Duration::from_mins(1);
-const POLL: Duration = Duration::from_millis(10);
 
 const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
 
@@ -66,7 +66,7 @@ impl Worker {
     /// Waits until it has passed the head of the log, and every story before that has ended or has time left.
     async fn settled(&self, world: &World) {
         let head = world.log.raw().head().await.unwrap().0;
-        until("the reaction has passed the head", async || match self.statuses.all()[stories::NAME] {
+        found(LIMIT, "the reaction has passed the head", async || match self.statuses.all()[stories::NAME] {
             ProjectionState::Following(passed) => (passed >= head).then_some(()),
             ProjectionState::Starting => None,
             ref other => panic!("{other:?}"),
@@ -124,7 +124,7 @@ impl World {
     }
 
     async fn ended(&self, story: StoryId) {
-        until("the story ends", async || (self.history(story).await.len() > 1).then_some(())).await;
+        found(LIMIT, "the story ends", async || (self.history(story).await.len() > 1).then_some(())).await;
         assert_eq!(self.history(story).await, EXPIRED);
     }
 }
@@ -132,18 +132,6 @@ impl World {
 const PUBLISHED: [&str; 1] = ["story.published.v1"];
 const EXPIRED: [&str; 2] = ["story.published.v1", "story.expired.v1"];
 const DELETED: [&str; 2] = ["story.published.v1", "story.deleted.v1"];
-
-async fn until<T>(what: &str, found: impl AsyncFn() -> Option<T>) -> T {
-    let search = async {
-        loop {
-            match found().await {
-                Some(found) => return found,
-                None => tokio::time::sleep(POLL).await,
-            }
-        }
-    };
-    tokio::time::timeout(LIMIT, search).await.unwrap_or_else(|_| panic!("not within {LIMIT:?}: {what}"))
-}
 
 #[tokio::test]
 async fn a_story_ends_when_its_day_is_over_and_not_before() {
@@ -163,7 +151,7 @@ async fn a_story_ends_when_its_day_is_over_and_not_before() {
     world.ended(late).await;
     let events = world.log.read(Subject::Story(ANN, late), Position::START).await.unwrap();
     assert_eq!(events[1].envelope.causation, Some(events[0].envelope.id));
-    until("the views are empty", async || {
+    found(LIMIT, "the views are empty", async || {
         (worker.store.sizes().await.unwrap()["stories"].documents == 0).then_some(())
     })
     .await;
@@ -226,7 +214,7 @@ async fn several_workers_and_one_that_has_forgotten_all_end_each_story_once() {
 
     // A view that is built anew comes to the same.
     let head = world.log.raw().head().await.unwrap();
-    until("the view is built anew", async || {
+    found(LIMIT, "the view is built anew", async || {
         (forgetful.store.checkpoint("stories").await.unwrap() >= head.0).then_some(())
     })
     .await;
@@ -249,7 +237,7 @@ async fn the_checkpoint_waits_for_the_oldest_story_that_has_not_ended() {
     let (_, second) = world.publish().await;
     world.clock.by(TimeDelta::hours(12));
     world.ended(first).await;
-    let moved = until("the checkpoint moves", async || {
+    let moved = found(LIMIT, "the checkpoint moves", async || {
         let checkpoint = worker.store.checkpoint(stories::NAME).await.unwrap();
         (checkpoint > 0).then_some(checkpoint)
     })

@@ -21,8 +21,6 @@ use crate::servers::{CaddyServer, MongoServer, MotoServer, NatsServer, SENDER, S
 const REACTIONS: usize = 3;
 /// How long a system may take to take in what it has been told.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
-/// How long something may take that comes about by itself.
-const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(10);
 
 /// A part of Chorus that is a process of its own.
@@ -361,14 +359,6 @@ impl Chorus {
 fn projections() -> usize {
     let of_feeds = [&views::feeds::AUTHORS, &views::feeds::HOME, &views::feeds::SOURCES];
     views::ALL.len() - of_feeds.len() + 1
-}
-
-/// Asks until the answer is the one waited for.
-pub async fn until(what: &str, ask: impl AsyncFn() -> bool) {
-    let start = Instant::now();
-    while !ask().await {
-        assert!(start.elapsed() < RECOVERY_LIMIT, "not within {RECOVERY_LIMIT:?}: {what}");
-    }
 }
 
 fn owned<'a>(settings: &'a [(&str, &str)]) -> impl Iterator<Item = (String, String)> + 'a {

@@ -19,3 +19,4 @@ pub mod model;
 pub mod raw;
 pub mod routes;
 pub mod servers;
+pub mod waiting;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,22 +12,10 @@ use serde_json::json;
 use service::tokens::SigningKeys;
 use tests::chorus::{Chorus, Service};
 use tests::client::{Api, PASSWORD, User};
+use tests::waiting::found;
 
 /// How long something may take that is bound to come.
 const LIMIT: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(20);
-
-/// Asks again until the answer is as wished.
-async fn until<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(answer) = ask().await {
-            return answer;
-        }
-        assert!(start.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
-        tokio::time::sleep(POLL).await;
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_asks_too_often_is_refused_and_let_in_again_and_nobody_else_notices() {
@@ -55,7 +43,7 @@ async fn whoever_asks_too_often_is_refused_and_let_in_again_and_nobody_else_noti
     assert!((1..=12).contains(&wait), "{wait}");
     ask("1.1.1.1", "/readyz").await.expect(200);
     ask("2.2.2.2", "/v1/posts").await.expect(200);
-    let back = until("let in again", async || {
+    let back = found(LIMIT, "let in again", async || {
         let answer = ask("1.1.1.1", "/v1/posts").await;
         (answer.status != 429).then_some(answer)
     })
@@ -175,13 +163,15 @@ async fn with_a_certificate_chorus_speaks_tls_and_takes_a_new_one_when_told() {
     // Half of a change cannot be used, and is told.
     std::fs::write(&key, "no key").unwrap();
     chorus.signal(Service::Chorus, "HUP").unwrap();
-    until("told", async || chorus.printed(Service::Chorus).contains("the old one goes on").then_some(()))
-        .await;
+    found(LIMIT, "told", async || {
+        chorus.printed(Service::Chorus).contains("the old one goes on").then_some(())
+    })
+    .await;
     Api::of(chorus.url().to_owned(), Some(&certificate)).get("/v1/posts").await.expect(200);
 
     certify(folder.path());
     chorus.signal(Service::Chorus, "HUP").unwrap();
-    let shown = until("the new certificate", async || {
+    let shown = found(LIMIT, "the new certificate", async || {
         let new = Api::of(chorus.url().to_owned(), Some(&certificate));
         new.try_send(new.request(Method::GET, "/v1/posts")).await.ok()
     })

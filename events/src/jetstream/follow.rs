@@ -1,6 +1,7 @@
 //! Following the stream. One consumer takes everything that is new for all followers of a process, which find it in
 //! memory; a follower that is far behind has a consumer of its own until it has caught up.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -49,9 +50,9 @@ impl Source {
             let (mut reached, mut retry) = (after, Retry::default());
             loop {
                 let before = reached;
-                let cause = tokio::select! {
-                    () = self.connection.replaced() => "the connection was made anew".into(),
-                    cause = self.try_keep_recent(&mut reached, &recent) => cause,
+                let Err(cause) = tokio::select! {
+                    () = self.connection.replaced() => Err("the connection was made anew".into()),
+                    lost = self.try_keep_recent(&mut reached, &recent) => lost,
                 };
                 retry.wait(cause, before, reached).await;
             }
@@ -62,23 +63,21 @@ impl Source {
         }
     }
 
-    async fn try_keep_recent(&self, reached: &mut Position, recent: &Weak<Recent>) -> Cause {
-        let keep = async {
-            let mut deliveries = self.deliveries(Vec::new(), *reached).await?;
-            loop {
-                let (position, stored) = deliveries.next().await?;
-                let recent = recent.upgrade().ok_or("nobody follows")?;
-                // What cannot be read here may not be for any follower, or is told those that it is for.
-                if let Ok(stored) = stored {
-                    recent.keep(stored);
-                }
-                recent.found(position);
-                *reached = position;
+    async fn try_keep_recent(
+        &self,
+        reached: &mut Position,
+        recent: &Weak<Recent>,
+    ) -> Result<Infallible, Cause> {
+        let mut deliveries = self.deliveries(Vec::new(), *reached).await?;
+        loop {
+            let (position, stored) = deliveries.next().await?;
+            let recent = recent.upgrade().ok_or("nobody follows")?;
+            // What cannot be read here may not be for any follower, or is told those that it is for.
+            if let Ok(stored) = stored {
+                recent.keep(stored);
             }
-        };
-        let kept: Result<std::convert::Infallible, Cause> = keep.await;
-        match kept {
-            Err(cause) => cause,
+            recent.found(position);
+            *reached = position;
         }
     }
 

@@ -1,9 +1,10 @@
 use reqwest::Method;
 use serde_json::json;
 use sqlite::rusqlite::Connection;
-use tests::chorus::{Chorus, Service, until};
+use tests::chorus::{Chorus, Service};
 use tests::client::{Answer, Api, User};
 use tests::model::{World, all_events};
+use tests::waiting::until;
 
 fn assert_unavailable(answer: &Answer) {
     answer.problem(503, "unavailable");

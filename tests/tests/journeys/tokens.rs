@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use service::clock::{Clock, SystemClock};
 use service::config::Secret;
 use service::tokens::{Claims, SigningKeys};
-use tests::chorus::{Chorus, until};
+use tests::chorus::Chorus;
 use tests::client::{Api, PASSWORD, User};
 use tests::routes::{self, Access};
+use tests::waiting::until;
 use uuid::Uuid;
 
 crate::journeys! {

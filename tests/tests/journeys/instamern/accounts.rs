@@ -1,7 +1,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::chorus::{Chorus, until};
+use tests::chorus::Chorus;
 use tests::client::{Answer, fresh};
+use tests::waiting::until;
 
 use super::{App, Member, PASSWORD, fails, member, names, newcomer, picture, says, text};
 
