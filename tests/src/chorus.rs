@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use events::{AccountEvent, Event, EventLog, LinkPurpose, MasterKeys, Position, SealedLog, Subject};
 use service::media::MediaStore;
-use tempfile::TempDir;
 use views::ViewStore;
 
 use crate::client::{Api, User, client};
+use crate::folder::Folder;
 use crate::inbox::{ReceivedMail, outbox, taken_by_ses};
 use crate::servers::{CaddyServer, MongoServer, MotoServer, NatsServer, SENDER, ServerProcess, free_port};
 
@@ -54,7 +54,7 @@ pub struct Chorus {
     pub mongo: Option<MongoServer>,
     pub s3: Option<MotoServer>,
     pub ses: Option<MotoServer>,
-    folder: TempDir,
+    folder: Folder,
     url: String,
     log_url: String,
     views_url: String,
@@ -75,7 +75,7 @@ impl Chorus {
 
     /// The same, with these settings.
     pub async fn one_machine_with(settings: &[(&str, &str)]) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        let folder = Folder::new()?;
         let port = free_port()?;
         let by_tls = settings.iter().any(|(name, _)| *name == "CHORUS_TLS_CERTIFICATE_FILE");
         let url = format!("{}://127.0.0.1:{port}", if by_tls { "https" } else { "http" });
@@ -105,7 +105,7 @@ impl Chorus {
 
     /// The same, with these settings for each of them.
     pub async fn distributed_with(settings: &[(&str, &str)]) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        let folder = Folder::new()?;
         let (nats, mongo, s3, ses) = tokio::try_join!(
             NatsServer::start(),
             MongoServer::start(),

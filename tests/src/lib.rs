@@ -14,6 +14,7 @@ pub mod cable;
 pub mod chorus;
 pub mod client;
 pub mod contracts;
+pub mod folder;
 pub mod inbox;
 pub mod model;
 pub mod raw;

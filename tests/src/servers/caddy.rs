@@ -1,10 +1,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use tempfile::TempDir;
 
 use super::fetched;
 use super::process::{ServerProcess, free_port};
+use crate::folder::Folder;
 
 /// The proxy with the configuration that is shipped: ends TLS, tells reading from writing.
 #[derive(Debug)]
@@ -12,12 +12,12 @@ pub struct CaddyServer {
     // Stopped before its folder goes.
     _process: ServerProcess,
     port: u16,
-    folder: TempDir,
+    folder: Folder,
 }
 
 impl CaddyServer {
     pub async fn start(command_api: &str, query_api: &str) -> Result<Self> {
-        let (folder, port, http_port) = (tempfile::tempdir()?, free_port()?, free_port()?);
+        let (folder, port, http_port) = (Folder::new()?, free_port()?, free_port()?);
         let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/Caddyfile");
         let arguments =
             ["run", "--config", &config.display().to_string(), "--adapter", "caddyfile"].map(str::to_owned);

@@ -5,10 +5,10 @@ use anyhow::{Context, Result};
 use mongodb::bson::doc;
 use mongodb::options::ClientOptions;
 use mongodb::{Client, bson::Document};
-use tempfile::TempDir;
 
 use super::fetched;
 use super::process::{ServerProcess, free_port};
+use crate::folder::Folder;
 
 /// Cache of the storage engine in GB: small, since several run at once beside the tests.
 const CACHE_GB: &str = "0.5";
@@ -19,12 +19,12 @@ pub struct MongoServer {
     // Stopped before its folder goes.
     process: ServerProcess,
     port: u16,
-    folder: TempDir,
+    folder: Folder,
 }
 
 impl MongoServer {
     pub async fn start() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        let folder = Folder::new()?;
         std::fs::create_dir(folder.path().join("db"))?;
         let port = free_port()?;
         let process = Self::spawn(&folder, port)?;
@@ -36,7 +36,7 @@ impl MongoServer {
         Ok(server)
     }
 
-    fn spawn(folder: &TempDir, port: u16) -> Result<ServerProcess> {
+    fn spawn(folder: &Folder, port: u16) -> Result<ServerProcess> {
         let db = folder.path().join("db").display().to_string();
         let port = port.to_string();
         let arguments = [

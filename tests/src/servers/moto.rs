@@ -4,11 +4,11 @@ use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use super::fetched;
 use super::process::{ServerProcess, free_port};
 use crate::client::client;
+use crate::folder::Folder;
 
 /// Whom mails are from in tests.
 pub const SENDER: &str = "no-reply@chorus.example";
@@ -20,12 +20,12 @@ pub struct MotoServer {
     // Stopped before its folder goes.
     process: ServerProcess,
     port: u16,
-    folder: TempDir,
+    folder: Folder,
 }
 
 impl MotoServer {
     pub async fn start() -> Result<Self> {
-        let (folder, port) = (tempfile::tempdir()?, free_port()?);
+        let (folder, port) = (Folder::new()?, free_port()?);
         let credentials = "[default]\naws_access_key_id = test\naws_secret_access_key = test\n";
         std::fs::write(folder.path().join("credentials"), credentials)?;
         let mut server = Self { process: Self::spawn(&folder, port)?, port, folder };
@@ -33,7 +33,7 @@ impl MotoServer {
         Ok(server)
     }
 
-    fn spawn(folder: &TempDir, port: u16) -> Result<ServerProcess> {
+    fn spawn(folder: &Folder, port: u16) -> Result<ServerProcess> {
         let program = fetched("moto", "moto/complete")?.with_file_name("bin").join("python");
         let script =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/moto_server.py").display().to_string();

@@ -2,10 +2,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use tempfile::TempDir;
 
 use super::fetched;
 use super::process::{ServerProcess, free_port};
+use crate::folder::Folder;
 
 /// A nats-server with JetStream that syncs every write, as it is shipped.
 #[derive(Debug)]
@@ -13,12 +13,12 @@ pub struct NatsServer {
     // Stopped before its folder goes.
     process: ServerProcess,
     port: u16,
-    folder: TempDir,
+    folder: Folder,
 }
 
 impl NatsServer {
     pub async fn start() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        let folder = Folder::new()?;
         let port = free_port()?;
         let config = format!(
             "listen: 127.0.0.1:{port}\njetstream {{ store_dir: {}, sync_interval: always }}\n",
@@ -31,7 +31,7 @@ impl NatsServer {
         Ok(server)
     }
 
-    fn spawn(folder: &TempDir) -> Result<ServerProcess> {
+    fn spawn(folder: &Folder) -> Result<ServerProcess> {
         let arguments = ["--config".to_owned(), folder.path().join("nats.conf").display().to_string()];
         ServerProcess::start(&program()?, &arguments, &[], &folder.path().join("nats.log"))
     }

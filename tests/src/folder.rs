@@ -1,0 +1,50 @@
+//! Folders of tests.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+/// A temporary folder that goes with its owner, and with the test process in whatever way that ends: what stands in a
+/// static is never dropped, and a system of servers fills hundreds of megabytes. A shell holds a pipe from the process;
+/// when it closes, the shell removes the folder.
+#[derive(Debug)]
+pub struct Folder {
+    folder: TempDir,
+    guard: Child,
+}
+
+/// Again and again for some seconds, since a server that is being killed may still write.
+const GUARD: &str = r#"
+    read -r _
+    for attempt in 1 2 3 4 5 6 7 8 9 10; do
+        rm -rf "$1" 2>/dev/null && exit
+        sleep 1
+    done
+"#;
+
+impl Folder {
+    /// # Errors
+    /// If there is no place for a folder, or no shell.
+    pub fn new() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut guard = Command::new("sh");
+        guard.args(["-c", GUARD, "sh"]).arg(folder.path());
+        guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let guard = guard.spawn().context("starting the guard of a folder")?;
+        Ok(Self { folder, guard })
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // It removes what the folder's own drop would; either may come first.
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+    }
+}
