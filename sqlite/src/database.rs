@@ -12,9 +12,13 @@ use crate::writer::Writer;
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Page cache of one connection, in KiB (SQLite takes a negative number as KiB).
 const CACHE_KIB: i64 = -8192;
-/// Pages (of 4 KiB) in the write-ahead log before they are moved into the file: four times SQLite's default, since a
-/// page that is written again and again then moves once.
+/// That of the writer of a file that can be built again: one event changes pages all over it.
+const WIDE_CACHE_KIB: i64 = -65536;
+/// Pages (of 4 KiB) in the write-ahead log before the writer moves them into the file: four times SQLite's default, since
+/// a page that is written again and again then moves once.
 const CHECKPOINT_PAGES: i64 = 4000;
+/// The same where a thread of its own moves them long before.
+const LATE_CHECKPOINT_PAGES: i64 = 16_000;
 /// Prepared statements kept by one connection: more than any adapter has.
 const STATEMENTS_KEPT: usize = 256;
 /// Reading connections kept open for the next reader; more are opened when needed and closed after use.
@@ -60,7 +64,7 @@ impl File {
         self.durability == Durability::Rebuildable
     }
 
-    fn connect(&self) -> Result<Connection, rusqlite::Error> {
+    pub(crate) fn connect(&self) -> Result<Connection, rusqlite::Error> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -79,7 +83,9 @@ impl File {
             },
         )?;
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        let late = self.can_be_built_again();
+        let pages = if late { LATE_CHECKPOINT_PAGES } else { CHECKPOINT_PAGES };
+        connection.pragma_update(None, "wal_autocheckpoint", pages)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         Ok(connection)
     }
@@ -100,6 +106,10 @@ impl Database {
         let file = Arc::new(File { path: path.to_owned(), durability });
         let mut connection = file.connect().map_err(|e| Error::from_sqlite(&file.name(), e))?;
         migrate(&file, &mut connection, schema)?;
+        if file.can_be_built_again() {
+            let widened = connection.pragma_update(None, "cache_size", WIDE_CACHE_KIB);
+            widened.map_err(|e| Error::from_sqlite(&file.name(), e))?;
+        }
         let writer = Writer::start(Arc::clone(&file), connection)?;
         Ok(Self { file, idle: Mutex::new(Vec::new()), writer })
     }

@@ -2,6 +2,7 @@
 //! brought to its schema, how it is read from many tasks at once, and the one writer that commits waiting
 //! work together. No SQL of either room stands here.
 
+mod checkpointer;
 mod database;
 mod error;
 mod writer;

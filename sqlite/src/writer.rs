@@ -6,6 +6,7 @@ use rustix::thread::gettid;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
+use crate::checkpointer::Checkpointer;
 use crate::database::File;
 
 /// Work that may wait for the writer; a caller beyond it waits before it is queued.
@@ -27,6 +28,7 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn start(file: Arc<File>, connection: Connection) -> Result<Self, Error> {
         let (queue, waiting) = mpsc::channel(QUEUE);
+        let checkpointer = file.can_be_built_again().then(|| Checkpointer::start(&file)).transpose()?;
         let owned = Arc::clone(&file);
         std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
@@ -34,7 +36,7 @@ impl Writer {
                 if owned.can_be_built_again() {
                     stand_back();
                 }
-                write_groups(&owned, &connection, waiting);
+                write_groups(&owned, &connection, waiting, checkpointer);
             })
             .map_err(|e| Error::unavailable(&file.name(), e))?;
         Ok(Self { file, queue })
@@ -98,7 +100,12 @@ fn stand_back() {
     }
 }
 
-fn write_groups(file: &File, connection: &Connection, mut waiting: mpsc::Receiver<Box<dyn Work>>) {
+fn write_groups(
+    file: &File,
+    connection: &Connection,
+    mut waiting: mpsc::Receiver<Box<dyn Work>>,
+    mut checkpointer: Option<Checkpointer>,
+) {
     let mut group = Vec::with_capacity(GROUP);
     while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
         match commit(file, connection, &mut group) {
@@ -112,6 +119,9 @@ fn write_groups(file: &File, connection: &Connection, mut waiting: mpsc::Receive
                 }
             }
             outcome => answer(file, group.drain(..), outcome),
+        }
+        if let Some(checkpointer) = &mut checkpointer {
+            checkpointer.changed(connection.total_changes());
         }
     }
 }
