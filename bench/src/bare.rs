@@ -3,6 +3,7 @@
 
 mod distributed;
 mod one_machine;
+mod photos;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ use tokio::net::TcpListener;
 
 pub(crate) use distributed::Distributed;
 pub(crate) use one_machine::OneMachine;
+use photos::Photos;
+pub(crate) use photos::{Comment, Entry, Filling, Follow, Like, Merged, entries};
 
 /// Writes that views take in together at most, as many as the projector does.
 const BATCH: usize = 500;
@@ -93,8 +96,8 @@ pub(crate) trait Bare: Send + Sync + 'static {
     /// One read of the subject's last event, and one append on condition that it is still the last.
     async fn like(&self, post: &str, user: &str) -> Result<u64>;
 
-    /// Has a like taken into the views, with others that wait and without being waited for.
-    async fn project(&self, post: String, user: String, position: u64) -> Result<()>;
+    /// Has a like taken into the views, with others that wait; waits for it itself if it is to be seen.
+    async fn project(&self, post: String, user: String, position: u64, seen: bool) -> Result<()>;
 
     async fn newest(&self, limit: i64) -> Result<Vec<Post>>;
 
@@ -103,31 +106,25 @@ pub(crate) trait Bare: Send + Sync + 'static {
     /// In any order.
     async fn authors(&self, users: Vec<String>) -> Result<Vec<Author>>;
 
-    /// Who follows somebody, the newest first.
-    async fn followers(&self, user: &str, limit: i64) -> Result<Vec<String>>;
-
-    /// Whose usernames begin so.
-    async fn usernames(&self, beginning: &str, limit: i64) -> Result<Vec<Author>>;
-
     /// Which of these posts a user likes.
     async fn liked(&self, posts: &[Post], user: &str) -> Result<Vec<String>>;
 }
 
 pub(crate) async fn serve(settings: Settings) -> Result<()> {
     let Settings { listen, folder, nats, mongo } = settings;
-    let bare: Arc<dyn Bare> = match (folder, nats.zip(mongo)) {
+    let bare: Arc<dyn Photos> = match (folder, nats.zip(mongo)) {
         (Some(folder), _) => Arc::new(OneMachine::open(&folder)?),
         (None, Some((nats, mongo))) => Arc::new(Distributed::open(&nats, &mongo).await?),
         (None, None) => anyhow::bail!("--folder, or --nats and --mongo"),
     };
-    let router = Router::new()
+    let router = Router::<Arc<dyn Bare>>::new()
         .route("/posts/{post}/like/{user}", put(like))
         .route("/posts/{post}/like/{user}/projected", put(like_and_project))
+        .route("/posts/{post}/like/{user}/seen", put(like_and_see).post(act_and_see))
         .route("/posts/by/{user}", get(page))
         .route("/posts/{post}/by/{user}", get(one))
-        .route("/followers/{user}", get(followers))
-        .route("/usernames/{beginning}", get(usernames))
-        .with_state(bare);
+        .with_state(Arc::clone(&bare) as Arc<dyn Bare>)
+        .merge(photos::router(bare));
     axum::serve(TcpListener::bind(listen).await?, router).await?;
     Ok(())
 }
@@ -164,8 +161,25 @@ async fn like_and_project(
     Path((post, user)): Path<(String, String)>,
 ) -> Result<(StatusCode, Json<Receipt>), Failed> {
     let position = bare.like(&post, &user).await?;
-    bare.project(post, user, position).await?;
+    bare.project(post, user, position, false).await?;
     Ok((StatusCode::ACCEPTED, Json(Receipt { position })))
+}
+
+async fn like_and_see(
+    State(bare): State<Arc<dyn Bare>>,
+    Path((post, user)): Path<(String, String)>,
+) -> Result<Json<Receipt>, Failed> {
+    let position = bare.like(&post, &user).await?;
+    bare.project(post, user, position, true).await?;
+    Ok(Json(Receipt { position }))
+}
+
+/// What stands for another act that costs as much.
+async fn act_and_see(
+    bare: State<Arc<dyn Bare>>,
+    path: Path<(String, String)>,
+) -> Result<(StatusCode, Json<Receipt>), Failed> {
+    Ok((StatusCode::CREATED, like_and_see(bare, path).await?))
 }
 
 async fn page(
@@ -183,21 +197,6 @@ async fn one(
     let posts = bare.post(&post).await?.into_iter().collect();
     let shown = show(&*bare, posts, &user).await?.pop();
     Ok(shown.map_or_else(|| StatusCode::NOT_FOUND.into_response(), |shown| Json(shown).into_response()))
-}
-
-async fn followers(
-    State(bare): State<Arc<dyn Bare>>,
-    Path(user): Path<String>,
-) -> Result<Json<Vec<Author>>, Failed> {
-    let followers = bare.followers(&user, 20).await?;
-    Ok(Json(bare.authors(followers).await?))
-}
-
-async fn usernames(
-    State(bare): State<Arc<dyn Bare>>,
-    Path(beginning): Path<String>,
-) -> Result<Json<Vec<Author>>, Failed> {
-    Ok(Json(bare.usernames(&beginning, 20).await?))
 }
 
 async fn show(bare: &dyn Bare, posts: Vec<Post>, user: &str) -> Result<Vec<Shown>> {

@@ -9,6 +9,10 @@ use tests::servers::{ServerProcess, free_port};
 
 use crate::bare;
 
+/// An account with more followers is merged into their feeds on read: the default, which is too many for tests.
+pub(crate) const FAN_OUT_LIMIT: usize = 10_000;
+const SETTINGS: [(&str, &str); 1] = [("CHORUS_FAN_OUT_LIMIT", "10000")];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Engine {
     /// `chorus serve` with SQLite and files
@@ -27,8 +31,8 @@ impl Engine {
 
     pub(crate) async fn start(self) -> Result<Chorus> {
         match self {
-            Self::OneMachine => Chorus::one_machine().await,
-            Self::Distributed => Chorus::distributed().await,
+            Self::OneMachine => Chorus::one_machine_with(&SETTINGS).await,
+            Self::Distributed => Chorus::distributed_with(&SETTINGS).await,
         }
     }
 
@@ -95,5 +99,13 @@ impl Column {
         };
         let nats = format!("nats://127.0.0.1:{}", nats.port());
         bare::Distributed::open(&nats, &mongo.url("bare")).await.map(Some)
+    }
+
+    /// Fills the views of the bare server.
+    pub(crate) async fn fill_bare(&self, filling: &bare::Filling) -> Result<()> {
+        match self.bare_distributed().await? {
+            None => bare::OneMachine::fill(self.chorus.folder(), filling),
+            Some(bare) => bare.fill(filling).await,
+        }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use events::{
-    App, Event, Followed, Image, MediaId, NewPerson, Personal, PostId, PostPublished, PostText, SignedUp,
-    UserId,
+    App, CommentId, Commented, Event, Followed, Image, MediaId, NewPerson, Personal, PostId, PostLiked,
+    PostPublished, PostText, SignedUp, UserId,
 };
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -13,6 +13,8 @@ use uuid::Uuid;
 
 /// The share of everybody that follows the most famous.
 const MOST_FAMOUS: f64 = 0.8;
+/// So many are famous.
+pub(crate) const FAMOUS: usize = 10;
 /// How followers become fewer from rank to rank: `(1 + rank / FLAT) ^ -STEEP`. Of 20,000 people, four have more than 10,000
 /// followers, the middle has six, and there are about 480,000 follows.
 const FLAT: f64 = 8.0;
@@ -50,6 +52,8 @@ pub(crate) struct Graph {
     pub(crate) usernames: Vec<String>,
     /// With their authors, in the order in which they were published.
     pub(crate) posts: Vec<(PostId, UserId)>,
+    /// Those of them that people still look at, with likes and comments: the newest.
+    pub(crate) looked_at: Vec<(PostId, UserId)>,
 }
 
 impl Graph {
@@ -60,6 +64,7 @@ impl Graph {
             people: Vec::new(),
             usernames: Vec::new(),
             posts: Vec::new(),
+            looked_at: Vec::new(),
         }
     }
 
@@ -102,10 +107,15 @@ impl Graph {
         events
     }
 
-    /// Each of these follows so many, the famous more often than others.
+    /// Each of these follows so many and, as the others do, most of the ten who are followed most.
     pub(crate) fn follows_by(&mut self, followers: &[UserId], each: usize) -> Vec<Event> {
         let mut follows = HashSet::new();
         for &follower in followers {
+            for (rank, &famous) in self.people.iter().enumerate().take(FAMOUS) {
+                if self.rng.random_range(0..self.people.len()) < self::followers(rank, self.people.len()) {
+                    follows.insert((follower, famous));
+                }
+            }
             for _ in 0..each {
                 // The smaller of two draws leans towards the famous.
                 let rank = self
@@ -131,6 +141,31 @@ impl Graph {
         self.posts.push((post, author));
         let images = vec![Image { media, width: 1080, height: 1350 }];
         Some(PostPublished { post, author, images, text }.into())
+    }
+
+    /// So many of the graph.
+    pub(crate) fn some(&mut self, count: usize) -> Vec<UserId> {
+        self.people.sample(&mut self.rng, count).copied().collect()
+    }
+
+    /// Likes and comments under the newest posts, so many of each on average.
+    pub(crate) fn look_at(&mut self, newest: usize, likes: usize, comments: usize) -> Vec<Event> {
+        self.looked_at = self.posts[self.posts.len().saturating_sub(newest)..].to_vec();
+        let mut events: Vec<Event> = Vec::new();
+        for (post, post_author) in self.looked_at.clone() {
+            let many = self.rng.random_range(0..=2 * likes);
+            let likers = self.some(many);
+            events.extend(likers.into_iter().map(|user| Event::from(PostLiked { post, user, post_author })));
+            let many = self.rng.random_range(0..=2 * comments);
+            for author in self.some(many) {
+                let (comment, text) = (CommentId::new(self.id()), Personal::Open("What a light!".to_owned()));
+                let (reply_to, reply_to_author) = (None, None);
+                events.push(
+                    Commented { post, comment, author, post_author, reply_to, reply_to_author, text }.into(),
+                );
+            }
+        }
+        events
     }
 
     /// Ids begin with the time, as those do that Chorus makes: here a millisecond after the one before.

@@ -1,6 +1,7 @@
 //! What was measured, as Markdown.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
@@ -15,6 +16,35 @@ pub(crate) struct Ratio {
     pub(crate) bare: String,
     pub(crate) value: f64,
     pub(crate) bound: Bound,
+    pub(crate) goal: Option<Goal>,
+}
+
+/// What is wanted of Chorus by itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Goal {
+    pub(crate) per_second: f64,
+    pub(crate) p99: Option<Duration>,
+    pub(crate) reached: bool,
+}
+
+impl Goal {
+    /// Whether it was reached is told once it is measured.
+    pub(crate) const fn of(per_second: f64, p99: Option<Duration>) -> Self {
+        Self { per_second, p99, reached: false }
+    }
+
+    pub(crate) fn tried(self, measured: &Measured) -> Self {
+        let Self { per_second, p99, .. } = self;
+        let in_time = p99
+            .is_none_or(|limit| u128::from(measured.latencies.value_at_quantile(0.99)) <= limit.as_micros());
+        Self { reached: measured.per_second >= per_second && in_time, ..self }
+    }
+
+    fn text(self) -> String {
+        let Self { per_second, p99, reached } = self;
+        let p99 = p99.map(|p99| format!(", p99 ≤ {} ms", p99.as_millis())).unwrap_or_default();
+        format!("{}{p99}{}", rate(per_second), if reached { "" } else { " **missed**" })
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -39,9 +69,10 @@ impl Bound {
 pub(crate) fn ratios(ratios: &[Ratio]) -> String {
     let mut table =
         "| what | engine | Chorus | bare | ratio | wanted |\n|---|---|---|---|---|---|\n".to_owned();
-    for Ratio { what, engine, chorus, bare, value, bound } in ratios {
+    for Ratio { what, engine, chorus, bare, value, bound, goal } in ratios {
+        let goal = goal.map(|goal| format!("; {}", goal.text())).unwrap_or_default();
         let bound = bound.text(*value);
-        let _ = writeln!(table, "| {what} | {engine} | {chorus} | {bare} | {value:.2} | {bound} |");
+        let _ = writeln!(table, "| {what} | {engine} | {chorus} | {bare} | {value:.2} | {bound}{goal} |");
     }
     table
 }

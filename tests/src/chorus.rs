@@ -19,7 +19,7 @@ use crate::servers::{CaddyServer, MongoServer, MotoServer, NatsServer, SENDER, S
 
 /// Reactions that tell how far they have come: mails, the ends of stories, and media.
 const REACTIONS: usize = 3;
-/// How long a system may take to take in what it has been told.
+/// How long a system may take in nothing while there is something to be taken in.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 
@@ -339,7 +339,7 @@ impl Chorus {
             if self.services.contains_key(&Service::Chorus) { Service::Chorus } else { Service::Projector };
         let port = self.port(service).context("nothing projects here")?;
         let client = client().build()?;
-        let start = Instant::now();
+        let (mut known, mut since) = (BTreeMap::new(), Instant::now());
         loop {
             let text = client.get(format!("http://127.0.0.1:{port}/metrics")).send().await?.text().await?;
             let passed = passed(&text);
@@ -347,8 +347,11 @@ impl Chorus {
             if passed.len() == projections() + REACTIONS && behind.is_empty() {
                 return Ok(());
             }
-            if start.elapsed() > SETTLE_LIMIT {
+            if since.elapsed() > SETTLE_LIMIT {
                 bail!("these have not reached {head}: {behind:?} of {passed:?}\n{}", self.printed(service));
+            }
+            if passed != known {
+                (known, since) = (passed, Instant::now());
             }
             tokio::time::sleep(POLL).await;
         }

@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use mongodb::bson::{Document, RawDocumentBuf, doc, rawdoc, serialize_to_document};
 use mongodb::options::{ReadConcern, WriteConcern};
 use mongodb::{Client, ClientSession, Collection, Database, IndexModel};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{Author, Bare, Post, Write};
@@ -21,9 +21,9 @@ const STREAM: &str = "bare";
 pub(crate) struct Distributed {
     jetstream: Context,
     stream: Stream,
-    client: Client,
-    database: Database,
-    projected: mpsc::Sender<Write>,
+    pub(super) client: Client,
+    pub(super) database: Database,
+    projected: mpsc::Sender<(Write, Option<oneshot::Sender<()>>)>,
 }
 
 impl Distributed {
@@ -56,68 +56,14 @@ impl Distributed {
             ("posts", doc! { "author": 1, "position": -1, "_id": -1 }),
             ("likes", doc! { "post": 1, "position": -1, "_id": -1 }),
             ("likes", doc! { "user": 1, "position": -1, "_id": -1 }),
-            ("authors", doc! { "username": 1 }),
             ("follows", doc! { "followee": 1, "accepted": 1, "position": -1, "_id": -1 }),
             ("follows", doc! { "follower": 1, "accepted": 1, "position": -1, "_id": -1 }),
         ];
-        for (collection, keys) in indexes {
-            let model = IndexModel::builder().keys(keys).build();
-            database.collection::<Document>(collection).create_index(model).await?;
-        }
-        Ok(())
+        index(database, &indexes).await
     }
 
-    fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {
+    pub(super) fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {
         self.database.collection(name)
-    }
-
-    /// Fills the views with what is to be read.
-    pub(crate) async fn fill(
-        &self,
-        posts: &[Post],
-        authors: &[Author],
-        likes: &[(String, String)],
-    ) -> Result<()> {
-        let keyed = |mut document: Document, key: &str| {
-            document.insert("_id", key);
-            document
-        };
-        let posts: Vec<Document> = posts
-            .iter()
-            .map(|post| Ok(keyed(serialize_to_document(post)?, &post.post)))
-            .collect::<Result<_>>()?;
-        self.insert("posts", posts).await?;
-        let authors: Vec<Document> = authors
-            .iter()
-            .map(|author| Ok(keyed(serialize_to_document(author)?, &author.user)))
-            .collect::<Result<_>>()?;
-        self.insert("authors", authors).await?;
-        let likes: Vec<Document> = likes
-            .iter()
-            .map(|(post, user)| doc! { "_id": format!("{post}.{user}"), "post": post, "user": user })
-            .collect();
-        self.insert("likes", likes).await
-    }
-
-    /// Fills the views with who follows whom.
-    pub(crate) async fn fill_follows(&self, follows: &[Write]) -> Result<()> {
-        let follows: Vec<RawDocumentBuf> = follows
-            .iter()
-            .filter_map(|write| statement("follows", write).transpose())
-            .collect::<Result<_>>()?;
-        let mut session = self.client.start_session().await?;
-        for some in follows.chunks(super::BATCH) {
-            commit(&mut session, &self.database, "follows", some).await?;
-        }
-        Ok(())
-    }
-
-    /// Nothing to insert is nothing to do; the driver takes it for a mistake.
-    async fn insert(&self, collection: &str, documents: Vec<Document>) -> Result<()> {
-        if !documents.is_empty() {
-            self.collection::<Document>(collection).insert_many(documents).await?;
-        }
-        Ok(())
     }
 
     /// Writes what a catch-up comes to in batches: posts with their counts, likes, and follows, each by a loop of its own.
@@ -166,12 +112,26 @@ impl Distributed {
     }
 }
 
+pub(super) async fn index(database: &Database, indexes: &[(&str, Document)]) -> Result<()> {
+    for (collection, keys) in indexes {
+        let model = IndexModel::builder().keys(keys.clone()).build();
+        database.collection::<Document>(collection).create_index(model).await?;
+    }
+    Ok(())
+}
+
 /// Takes likes into both views, as many as wait.
-async fn project(mut session: ClientSession, database: Database, mut waiting: mpsc::Receiver<Write>) {
+async fn project(
+    mut session: ClientSession,
+    database: Database,
+    mut waiting: mpsc::Receiver<(Write, Option<oneshot::Sender<()>>)>,
+) {
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, super::BATCH).await > 0 {
+        let (writes, seen): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+        let mut failed = false;
         for view in ["likes", "posts"] {
-            let statements = batch.iter().filter_map(|write| statement(view, write).transpose());
+            let statements = writes.iter().filter_map(|write| statement(view, write).transpose());
             let done = match statements.collect::<Result<Vec<_>>>() {
                 Ok(statements) => commit(&mut session, &database, view, &statements).await,
                 Err(error) => Err(error),
@@ -181,9 +141,15 @@ async fn project(mut session: ClientSession, database: Database, mut waiting: mp
                 {
                     eprintln!("{error:#}");
                 }
+                failed = true;
             }
         }
-        batch.clear();
+        if !failed {
+            // Whoever has stopped waiting needs no answer.
+            for seen in seen.into_iter().flatten() {
+                let _ = seen.send(());
+            }
+        }
     }
 }
 
@@ -262,9 +228,15 @@ impl Bare for Distributed {
         Ok(acknowledged.await?.sequence)
     }
 
-    async fn project(&self, post: String, user: String, position: u64) -> Result<()> {
+    async fn project(&self, post: String, user: String, position: u64, seen: bool) -> Result<()> {
         let position = i64::try_from(position)?;
-        Ok(self.projected.send(Write::Like { post, user, liked: position, position }).await?)
+        let (told, done) = oneshot::channel();
+        let like = Write::Like { post, user, liked: position, position };
+        self.projected.send((like, seen.then_some(told))).await?;
+        if seen {
+            done.await?;
+        }
+        Ok(())
     }
 
     async fn newest(&self, limit: i64) -> Result<Vec<Post>> {
@@ -279,20 +251,6 @@ impl Bare for Distributed {
 
     async fn authors(&self, users: Vec<String>) -> Result<Vec<Author>> {
         let found = self.collection("authors").find(doc! { "_id": { "$in": users } }).await?;
-        Ok(found.try_collect().await?)
-    }
-
-    async fn followers(&self, user: &str, limit: i64) -> Result<Vec<String>> {
-        let newest = doc! { "position": -1, "_id": -1 };
-        let filter = doc! { "followee": user, "accepted": true };
-        let found = self.collection::<Document>("follows").find(filter).sort(newest).limit(limit).await?;
-        let follows: Vec<Document> = found.try_collect().await?;
-        Ok(follows.iter().map(|follow| Ok(follow.get_str("follower")?.to_owned())).collect::<Result<_>>()?)
-    }
-
-    async fn usernames(&self, beginning: &str, limit: i64) -> Result<Vec<Author>> {
-        let range = doc! { "username": { "$gte": beginning, "$lt": format!("{beginning}{}", char::MAX) } };
-        let found = self.collection("authors").find(range).sort(doc! { "username": 1 }).limit(limit).await?;
         Ok(found.try_collect().await?)
     }
 

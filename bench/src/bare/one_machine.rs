@@ -18,7 +18,7 @@ const LOG: &str = "
     ) STRICT;
     CREATE INDEX IF NOT EXISTS events_by_subject ON events (subject);
 ";
-const VIEWS: &str = "
+pub(super) const VIEWS: &str = "
     CREATE TABLE IF NOT EXISTS checkpoint (position INTEGER NOT NULL) STRICT;
     INSERT INTO checkpoint SELECT 0 WHERE NOT EXISTS (SELECT * FROM checkpoint);
     CREATE TABLE IF NOT EXISTS posts (
@@ -47,7 +47,7 @@ const VIEWS: &str = "
 /// Appends committed together at most.
 const GROUP: usize = 256;
 
-fn connect(file: &Path, synchronous: &str, schema: &str) -> Result<Connection> {
+pub(super) fn connect(file: &Path, synchronous: &str, schema: &str) -> Result<Connection> {
     let connection = connect_reader(file)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", synchronous)?;
@@ -77,7 +77,7 @@ pub(crate) struct OneMachine {
     log: std::path::PathBuf,
     views: std::path::PathBuf,
     appends: mpsc::Sender<Append>,
-    projected: mpsc::Sender<Write>,
+    projected: mpsc::Sender<(Write, Option<oneshot::Sender<()>>)>,
 }
 
 impl OneMachine {
@@ -96,14 +96,18 @@ impl OneMachine {
             }
         });
         let mut connection = connect(&views, "NORMAL", VIEWS)?;
-        let (projected, mut waiting) = mpsc::channel(1 << 20);
+        let (projected, mut waiting) = mpsc::channel::<(Write, Option<oneshot::Sender<()>>)>(1 << 20);
         thread::spawn(move || {
             let mut batch = Vec::new();
             while waiting.blocking_recv_many(&mut batch, super::BATCH) > 0 {
-                if let Err(error) = commit(&mut connection, &batch) {
-                    told(&error);
+                let (writes, seen): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+                match commit(&mut connection, &writes) {
+                    // Whoever has stopped waiting needs no answer.
+                    Ok(()) => seen.into_iter().flatten().for_each(|seen| {
+                        let _ = seen.send(());
+                    }),
+                    Err(error) => told(&error),
                 }
-                batch.clear();
             }
         });
         let readers = || Mutex::new(Vec::new());
@@ -125,48 +129,8 @@ impl OneMachine {
         Ok(outcome?)
     }
 
-    fn read_views<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+    pub(super) fn read_views<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         Self::read(&self.view_readers, &self.views, read)
-    }
-
-    /// Fills the views with what is to be read.
-    pub(crate) fn fill(
-        folder: &Path,
-        posts: &[Post],
-        authors: &[Author],
-        likes: &[(String, String)],
-    ) -> Result<()> {
-        let mut connection = connect(&folder.join("bare-views.db"), "NORMAL", VIEWS)?;
-        let transaction = connection.transaction()?;
-        for post in posts {
-            transaction.prepare_cached("INSERT INTO posts VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
-                post.post,
-                post.author,
-                post.position,
-                post.likes,
-                serde_json::to_string(post)?
-            ])?;
-        }
-        for author in authors {
-            transaction.prepare_cached("INSERT INTO authors VALUES (?1, ?2, ?3)")?.execute(params![
-                author.user,
-                author.username,
-                serde_json::to_string(author)?
-            ])?;
-        }
-        for (post, user) in likes {
-            transaction
-                .prepare_cached("INSERT INTO likes VALUES (?1, ?2, 0, 0)")?
-                .execute(params![post, user])?;
-        }
-        transaction.commit()?;
-        Ok(())
-    }
-
-    /// Fills the views with who follows whom.
-    pub(crate) fn fill_follows(folder: &Path, follows: &[Write]) -> Result<()> {
-        let mut connection = connect(&folder.join("bare-views.db"), "NORMAL", VIEWS)?;
-        commit(&mut connection, follows)
     }
 
     /// Writes what a catch-up comes to, batch after batch, and tells how long it took.
@@ -284,9 +248,15 @@ impl Bare for OneMachine {
         Ok(u64::try_from(outcome.await??.context("somebody else was faster")?)?)
     }
 
-    async fn project(&self, post: String, user: String, position: u64) -> Result<()> {
+    async fn project(&self, post: String, user: String, position: u64, seen: bool) -> Result<()> {
         let position = i64::try_from(position)?;
-        Ok(self.projected.send(Write::Like { post, user, liked: position, position }).await?)
+        let (told, done) = oneshot::channel();
+        let like = Write::Like { post, user, liked: position, position };
+        self.projected.send((like, seen.then_some(told))).await?;
+        if seen {
+            done.await?;
+        }
+        Ok(())
     }
 
     async fn newest(&self, limit: i64) -> Result<Vec<Post>> {
@@ -315,30 +285,6 @@ impl Bare for OneMachine {
             users.iter().map(|user| statement.query_row([user], |row| row.get(0)).optional()).collect()
         })?;
         Ok(docs.iter().flatten().map(|doc| serde_json::from_str(doc)).collect::<Result<_, _>>()?)
-    }
-
-    async fn followers(&self, user: &str, limit: i64) -> Result<Vec<String>> {
-        self.read_views(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT follower FROM follows WHERE followee = ?1 AND accepted = 1
-                     ORDER BY position DESC LIMIT ?2",
-                )?
-                .query_map(params![user, limit], |row| row.get(0))?
-                .collect()
-        })
-    }
-
-    async fn usernames(&self, beginning: &str, limit: i64) -> Result<Vec<Author>> {
-        let docs: Vec<String> = self.read_views(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT doc FROM authors WHERE username >= ?1 AND username < ?2 ORDER BY username LIMIT ?3",
-                )?
-                .query_map(params![beginning, format!("{beginning}{}", char::MAX), limit], |row| row.get(0))?
-                .collect()
-        })?;
-        Ok(docs.iter().map(|doc| serde_json::from_str(doc)).collect::<Result<_, _>>()?)
     }
 
     async fn liked(&self, posts: &[Post], user: &str) -> Result<Vec<String>> {

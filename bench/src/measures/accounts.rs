@@ -83,6 +83,7 @@ async fn log_ins(column: &Column, user: &User, time: Duration, findings: &mut Fi
         bare: rate(bare),
         value: chorus.per_second / bare,
         bound: Bound::AtLeast(0.9),
+        goal: None,
     });
     Ok(())
 }
@@ -209,6 +210,7 @@ async fn others(
         bare: shown(&alone),
         value,
         bound: Bound::AtMost(3.0),
+        goal: None,
     });
     Ok(())
 }
@@ -277,6 +279,7 @@ pub(crate) async fn tokens(findings: &mut Findings) -> Result<()> {
             bare: table::nanos(bare),
             value: taken.as_secs_f64() / bare.as_secs_f64(),
             bound: Bound::AtMost(1.5),
+            goal: None,
         });
     }
     Ok(())

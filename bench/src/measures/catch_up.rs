@@ -94,6 +94,7 @@ pub(crate) async fn catch_up(engine: Engine, length: usize, findings: &mut Findi
         bare: rate(bare),
         value: chorus / bare,
         bound: Bound::AtLeast(0.5),
+        goal: None,
     });
     Ok(())
 }

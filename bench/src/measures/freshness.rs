@@ -79,6 +79,7 @@ pub(crate) async fn freshness(column: &Column, findings: &mut Findings) -> Resul
         ),
         value: ratio,
         bound: Bound::AtMost(3.0),
+        goal: None,
     });
     Ok(())
 }

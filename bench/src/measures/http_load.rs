@@ -18,7 +18,7 @@ use super::{Findings, progress};
 use crate::bare;
 use crate::column::{Column, Engine};
 use crate::load::{Asked, Connection, Measured, load};
-use crate::table::{Bound, Ratio, latency, mebibytes, median, rate};
+use crate::table::{Bound, Goal, Ratio, latency, mebibytes, median, rate};
 use crate::world::{self, World};
 
 const CONNECTIONS: usize = 64;
@@ -34,6 +34,7 @@ const LIKE_ROUNDS: usize = 2 * ROUNDS;
 pub(super) struct Contest<'a> {
     pub(super) what: &'a str,
     pub(super) bound: Bound,
+    pub(super) goal: Option<Goal>,
     pub(super) expected: StatusCode,
     pub(super) time: Duration,
 }
@@ -92,6 +93,7 @@ impl Stage {
         let contest = Contest {
             what: "page of 20 posts with authors and viewer flags",
             bound: Bound::AtLeast(0.6),
+            goal: None,
             expected: StatusCode::OK,
             time,
         };
@@ -142,6 +144,7 @@ impl Stage {
         let contest = Contest {
             what: "like with `Prefer: respond-async`",
             bound: Bound::AtLeast(0.6),
+            goal: None,
             expected: StatusCode::ACCEPTED,
             time,
         };
@@ -233,6 +236,7 @@ impl Contest<'_> {
             bare: shown(&bare),
             value: chorus.per_second / bare.per_second,
             bound: self.bound,
+            goal: self.goal.map(|goal| goal.tried(&chorus)),
         });
         Ok(())
     }
@@ -305,15 +309,17 @@ async fn fill_bare(column: &Column, viewers: &[User]) -> Result<()> {
     let liked = try_join_all(viewers.iter().map(|viewer| async {
         let keys: Vec<String> = posts.iter().map(|post| views::likes::key(&post.post, &viewer.id)).collect();
         let found = store.get_all::<Like>(&keys).await?;
-        anyhow::Ok(found.into_iter().flatten().map(|like| (like.post, like.user)).collect::<Vec<_>>())
+        let likes = found.into_iter().flatten();
+        anyhow::Ok(
+            likes
+                .map(|Like { post, user, position, .. }| bare::Like { post, user, position })
+                .collect::<Vec<_>>(),
+        )
     }));
     let likes = liked.await?.concat();
     let posts: Vec<bare::Post> = posts
         .into_iter()
         .map(|post| Ok(serde_json::from_value(serde_json::to_value(post)?)?))
         .collect::<Result<_>>()?;
-    match column.bare_distributed().await? {
-        None => bare::OneMachine::fill(column.chorus.folder(), &posts, &authors, &likes),
-        Some(bare) => bare.fill(&posts, &authors, &likes).await,
-    }
+    column.fill_bare(&bare::Filling { posts, authors, likes, ..bare::Filling::default() }).await
 }
