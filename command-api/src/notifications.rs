@@ -5,6 +5,7 @@ use axum::response::Response;
 use events::{Event, NotificationsEvent, NotificationsRead, Position, Recorded, Subject, UserId};
 use http::StatusCode;
 use serde::Deserialize;
+use serde_json::Number;
 use service::extract::Json;
 use service::problem::{Problem, Problems};
 use service::sessions::Session;
@@ -70,7 +71,7 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
 struct HaveRead {
     /// The position of the newest notification that was seen: that one and all before it are read.
     #[schema(value_type = i64, minimum = 0, maximum = 9_007_199_254_740_991_i64, example = 4711)]
-    up_to: u64,
+    up_to: Number,
 }
 
 /// Mark notifications as read
@@ -87,9 +88,8 @@ async fn put_read(
     prefer: Prefer,
     Json(HaveRead { up_to }): Json<HaveRead>,
 ) -> Result<Response, Problem> {
-    if up_to > POSITION_LIMIT {
-        return Err(Problem::malformed("up_to", format!("must be 0 to {POSITION_LIMIT}")));
-    }
+    let bad = || Problem::malformed("up_to", format!("must be a whole number from 0 to {POSITION_LIMIT}"));
+    let up_to = whole(&up_to).filter(|up_to| *up_to <= POSITION_LIMIT).ok_or_else(bad)?;
     let user = UserId::new(session.user);
     let context = context.by(user).saying([&up_to.to_be_bytes()[..]]);
     let end = commands.log.raw().head().await.map_err(log_problem)?;
@@ -98,8 +98,16 @@ async fn put_read(
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 
+/// A whole number: `7.0` is one, too, in JSON.
+fn whole(number: &Number) -> Option<u64> {
+    let written_out =
+        || number.as_f64().filter(|number| number.fract() == 0.0).map(|number| format!("{number:.0}"));
+    number.as_u64().or_else(|| written_out()?.parse().ok())
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use uuid::Uuid;
 
     use super::*;
@@ -113,6 +121,17 @@ mod tests {
 
     fn up_to(position: u64) -> Event {
         NotificationsRead { user: ANN, up_to: Position(position) }.into()
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_point() {
+        let read = |value: serde_json::Value| value.as_number().and_then(whole);
+        assert_eq!(read(json!(7)), Some(7));
+        assert_eq!(read(json!(7.0)), Some(7));
+        assert_eq!(read(json!(0.0)), Some(0));
+        for other in [json!(7.5), json!(-1), json!(-1.0), json!(1e300), json!("7")] {
+            assert_eq!(read(other.clone()), None, "{other}");
+        }
     }
 
     #[test]

@@ -34,10 +34,14 @@ async fn the_first_session_goes_from_sign_up_to_feed() {
     let (printed, errors) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{printed}\n{errors}");
-    // The post among the newest, without a viewer, and by itself and in a home with one who likes it.
-    assert_eq!(printed.matches(r#""caption":"First light over the harbour""#).count(), 3, "{printed}");
+    // The post among the newest, without a viewer, and by itself, in a home and among what is saved with one who likes it.
+    assert_eq!(printed.matches(r#""caption":"First light over the harbour""#).count(), 4, "{printed}");
     assert_eq!(printed.matches(r#""likes":1,"comments":1"#).count(), 3, "{printed}");
-    assert_eq!(printed.matches(r#""viewer":{"liked":true}"#).count(), 2, "{printed}");
+    assert_eq!(printed.matches(r#""likes":2,"comments":1"#).count(), 1, "{printed}");
+    assert_eq!(printed.matches(r#""viewer":{"liked":true}"#).count(), 3, "{printed}");
+    for kind in ["like", "follow"] {
+        assert_eq!(printed.matches(&format!(r#""kind":"{kind}""#)).count(), 1, "{printed}");
+    }
     assert_eq!(printed.matches(r#""viewed":true,"stories":[{"id":"#).count(), 1, "{printed}");
     assert_eq!(printed.matches(r#""text":"So early!""#).count(), 1, "{printed}");
     assert_eq!(
