@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use rustix::process::setpriority_process;
@@ -11,6 +12,11 @@ use crate::database::File;
 
 /// Rows changed until the write-ahead log is moved again: some thousand pages of 4 KiB.
 const ROWS: u64 = 1000;
+/// Pages in the write-ahead log from which on it is begun anew, for which the writer waits a moment: while writes never
+/// pause, a log is never moved to its very end, and grows.
+const PAGES: i64 = 16_000;
+/// How long that may wait for readers, and with it the writer; it is tried again.
+const RESTART_WAIT: Duration = Duration::from_millis(100);
 /// As that of the writer of such a file.
 const NICENESS: i32 = 5;
 
@@ -26,7 +32,11 @@ pub(crate) struct Checkpointer {
 impl Checkpointer {
     pub(crate) fn start(file: &Arc<File>) -> Result<Self, Error> {
         let (wake, woken) = sync_channel(1);
-        let connection = file.connect().map_err(|e| Error::from_sqlite(&file.name(), e))?;
+        let connection = file.connect().and_then(|connection| {
+            connection.busy_timeout(RESTART_WAIT)?;
+            Ok(connection)
+        });
+        let connection = connection.map_err(|e| Error::from_sqlite(&file.name(), e))?;
         let spawned = thread::Builder::new().name("sqlite-checkpointer".to_owned());
         spawned
             .spawn(move || checkpoint(&connection, &woken))
@@ -49,12 +59,19 @@ fn checkpoint(connection: &Connection, woken: &Receiver<()>) {
         tracing::debug!(%error, "the checkpoints of what can be built again keep their priority");
     }
     while woken.recv().is_ok() {
-        // Passive: it moves what it may without waiting for anybody, and nobody waits for it.
-        let moved = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        if let Err(error) = moved {
+        if let Err(error) = move_log(connection) {
             tracing::warn!(error = &error as &dyn std::error::Error, "the write-ahead log was not moved");
         }
     }
+}
+
+/// Moves what it may without waiting for anybody; then little is left to be waited for if the log is to begin anew.
+fn move_log(connection: &Connection) -> rusqlite::Result<()> {
+    let log: i64 = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1))?;
+    if log >= PAGES {
+        connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ const WIDE_CACHE_KIB: i64 = -65536;
 /// a page that is written again and again then moves once.
 const CHECKPOINT_PAGES: i64 = 4000;
 /// The same where a thread of its own moves them long before.
-const LATE_CHECKPOINT_PAGES: i64 = 16_000;
+const LATE_CHECKPOINT_PAGES: i64 = 64_000;
 /// Prepared statements kept by one connection: more than any adapter has.
 const STATEMENTS_KEPT: usize = 256;
 /// Reading connections kept open for the next reader; more are opened when needed and closed after use.
