@@ -19,6 +19,8 @@ use clap::Args;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use views::profiles::Profile;
 
 pub(crate) use distributed::Distributed;
 pub(crate) use one_machine::OneMachine;
@@ -74,6 +76,12 @@ pub(crate) struct Author {
     pub(crate) lastname: String,
 }
 
+impl From<Profile> for Author {
+    fn from(Profile { user, username, firstname, lastname, .. }: Profile) -> Self {
+        Self { user, username, firstname, lastname }
+    }
+}
+
 /// What is answered.
 #[derive(Debug, Serialize)]
 pub(crate) struct Shown {
@@ -88,6 +96,33 @@ pub(crate) enum Write {
     Post(Post),
     Like { post: String, user: String, liked: i64, position: i64 },
     Follow { follower: String, followee: String, since: i64, position: i64 },
+}
+
+/// A like on its way into the views, and whom to tell once it is there.
+type Projected = (Write, Option<oneshot::Sender<()>>);
+
+/// Hands a like to whoever keeps the views; waits for it if it is to be seen.
+async fn hand_over(
+    to: &mpsc::Sender<Projected>,
+    (post, user): (String, String),
+    position: u64,
+    seen: bool,
+) -> Result<()> {
+    let position = i64::try_from(position)?;
+    let (told, done) = oneshot::channel();
+    let like = Write::Like { post, user, liked: position, position };
+    to.send((like, seen.then_some(told))).await?;
+    if seen {
+        done.await?;
+    }
+    Ok(())
+}
+
+fn tell_that_seen(waiting: Vec<Option<oneshot::Sender<()>>>) {
+    for waiting in waiting.into_iter().flatten() {
+        // Whoever has stopped waiting needs no answer.
+        let _ = waiting.send(());
+    }
 }
 
 /// The reads and writes that both engines do.

@@ -12,6 +12,7 @@ use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
@@ -69,6 +70,14 @@ impl Connection {
         let status = answer.status();
         Ok((status, answer.into_body().collect().await?.to_bytes()))
     }
+}
+
+/// One page of JSON.
+pub(crate) async fn get_json(address: SocketAddr, path: String, headers: HeaderMap) -> Result<Value> {
+    let asked = Asked { method: http::Method::GET, path, headers, body: Bytes::new() };
+    let (status, body) = Connection::open(address).await?.send(asked).await?;
+    ensure!(status == StatusCode::OK, "{status}: {}", String::from_utf8_lossy(&body));
+    Ok(serde_json::from_slice(&body)?)
 }
 
 /// What a server did under load.

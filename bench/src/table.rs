@@ -16,7 +16,8 @@ pub(crate) struct Ratio {
     pub(crate) bare: String,
     pub(crate) value: f64,
     pub(crate) bound: Bound,
-    pub(crate) goal: Option<Goal>,
+    /// What is wanted of Chorus by itself, and whether it is reached.
+    pub(crate) goal: Option<String>,
 }
 
 /// What is wanted of Chorus by itself.
@@ -24,24 +25,14 @@ pub(crate) struct Ratio {
 pub(crate) struct Goal {
     pub(crate) per_second: f64,
     pub(crate) p99: Option<Duration>,
-    pub(crate) reached: bool,
 }
 
 impl Goal {
-    /// Whether it was reached is told once it is measured.
-    pub(crate) const fn of(per_second: f64, p99: Option<Duration>) -> Self {
-        Self { per_second, p99, reached: false }
-    }
-
-    pub(crate) fn tried(self, measured: &Measured) -> Self {
-        let Self { per_second, p99, .. } = self;
+    pub(crate) fn text(self, measured: &Measured) -> String {
+        let Self { per_second, p99 } = self;
         let in_time = p99
             .is_none_or(|limit| u128::from(measured.latencies.value_at_quantile(0.99)) <= limit.as_micros());
-        Self { reached: measured.per_second >= per_second && in_time, ..self }
-    }
-
-    fn text(self) -> String {
-        let Self { per_second, p99, reached } = self;
+        let reached = measured.per_second >= per_second && in_time;
         let p99 = p99.map(|p99| format!(", p99 ≤ {} ms", p99.as_millis())).unwrap_or_default();
         format!("{}{p99}{}", rate(per_second), if reached { "" } else { " **missed**" })
     }
@@ -70,7 +61,7 @@ pub(crate) fn ratios(ratios: &[Ratio]) -> String {
     let mut table =
         "| what | engine | Chorus | bare | ratio | wanted |\n|---|---|---|---|---|---|\n".to_owned();
     for Ratio { what, engine, chorus, bare, value, bound, goal } in ratios {
-        let goal = goal.map(|goal| format!("; {}", goal.text())).unwrap_or_default();
+        let goal = goal.as_ref().map(|goal| format!("; {goal}")).unwrap_or_default();
         let bound = bound.text(*value);
         let _ = writeln!(table, "| {what} | {engine} | {chorus} | {bare} | {value:.2} | {bound}{goal} |");
     }

@@ -21,6 +21,7 @@ use views::{Query, StoreError, ViewStore, ViewStoreExt};
 
 use crate::answer::{Conditions, QueryHeaders, answer};
 use crate::follows::Side;
+use crate::paging::limit_within;
 use crate::profiles::Person;
 use crate::{Queries, store_problem};
 
@@ -52,12 +53,7 @@ struct LimitParams {
 
 impl LimitParams {
     fn limit(&self) -> Result<usize, Problem> {
-        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
-        if (1..=LIMIT).contains(&limit) {
-            Ok(limit)
-        } else {
-            Err(Problem::malformed("limit", format!("must be 1 to {LIMIT}")))
-        }
+        limit_within(self.limit, DEFAULT_LIMIT, LIMIT)
     }
 }
 
@@ -92,8 +88,9 @@ impl Queries {
 
     /// Ids of whom those follow that somebody follows, with how many do: most first, and without that somebody.
     async fn friends_of_friends(&self, user: &str) -> Result<Vec<(String, usize)>, Problem> {
-        let friends = self.some_followings(user.to_owned(), FRIENDS).await?;
-        let asked = stream::iter(friends).map(|friend| self.some_followings(friend, NAMED_BY_EACH));
+        let friends = self.newest_ids(Side::Followings, user, FRIENDS).await?;
+        let asked = stream::iter(friends)
+            .map(async |friend: String| self.newest_ids(Side::Followings, &friend, NAMED_BY_EACH).await);
         let named: Vec<Vec<String>> = asked.buffer_unordered(IN_FLIGHT).try_collect().await?;
         let mut in_common: HashMap<String, usize> = HashMap::new();
         for id in named.into_iter().flatten().filter(|id| id != user) {
@@ -127,12 +124,6 @@ impl Queries {
         }
         found.truncate(limit);
         Ok(found)
-    }
-
-    async fn some_followings(&self, user: String, limit: usize) -> Result<Vec<String>, Problem> {
-        let query = Side::Followings.query(&user, limit);
-        let page = self.store.page_of::<Follow>(query).await.map_err(store_problem)?;
-        Ok(page.documents.into_iter().map(|follow| Side::Followings.other(follow)).collect())
     }
 }
 

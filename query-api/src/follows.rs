@@ -19,7 +19,7 @@ use crate::profiles::Person;
 use crate::{Queries, store_problem};
 
 /// Ids in an answer that is ids and nothing else, at most.
-const IDS_LIMIT: usize = 5000;
+pub(crate) const IDS_LIMIT: usize = 5000;
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new()
@@ -93,16 +93,22 @@ impl Queries {
         Ok(paging.page(shown, found.next.as_ref(), index))
     }
 
-    /// The newest ids of one of somebody's lists: as many as they are counted, up to 5,000. Whether that somebody is there is
-    /// for the caller to know.
-    pub(crate) async fn newest_ids(&self, side: Side, user: &str) -> Result<Vec<String>, Problem> {
-        let found = self.follows(side.query(user, IDS_LIMIT)).await?;
+    /// The newest ids of one of somebody's lists: as many as they are counted, up to a limit. Whether that somebody is there
+    /// is for the caller to know.
+    pub(crate) async fn newest_ids(
+        &self,
+        side: Side,
+        user: &str,
+        limit: usize,
+    ) -> Result<Vec<String>, Problem> {
+        let found = self.follows(side.query(user, limit)).await?;
         Ok(found.documents.into_iter().map(|follow| side.other(follow)).collect())
     }
 
     async fn shown_ids(&self, side: Side, user: UserId) -> Result<UserIds, Problem> {
         let user = user.to_string();
-        let (is_there, ids) = futures::try_join!(self.has_circle(&user), self.newest_ids(side, &user))?;
+        let (is_there, ids) =
+            futures::try_join!(self.has_circle(&user), self.newest_ids(side, &user, IDS_LIMIT))?;
         Ok(UserIds { ids: if is_there { ids } else { Vec::new() } })
     }
 }

@@ -45,13 +45,17 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Query(PageParams { limit, cursor }) = Query::from_request_parts(parts, state).await?;
-        let limit = limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=LIMIT).contains(&limit) {
-            return Err(Problem::malformed("limit", format!("must be 1 to {LIMIT}")));
-        }
+        let limit = limit_within(limit, DEFAULT_LIMIT, LIMIT)?;
         let OriginalUri(uri) = OriginalUri::from_request_parts(parts, state).await?;
         Ok(Self { limit, cursor, uri })
     }
+}
+
+/// How many items are asked for.
+pub(crate) fn limit_within(asked: Option<usize>, default: usize, most: usize) -> Result<usize, Problem> {
+    let limit = asked.unwrap_or(default);
+    let bad = || Problem::malformed("limit", format!("must be 1 to {most}"));
+    (1..=most).contains(&limit).then_some(limit).ok_or_else(bad)
 }
 
 /// A page of a list.

@@ -1,6 +1,6 @@
 //! People, as they show themselves.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use axum::extract::State;
 use axum::response::Response;
@@ -69,12 +69,15 @@ impl Queries {
         &self,
         ids: impl Iterator<Item = String>,
     ) -> Result<HashMap<String, Person>, Problem> {
-        let mut ids: Vec<String> = ids.collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let found = self.store.get_all::<Profile>(&ids).await.map_err(store_problem)?;
-        let seen = found.into_iter().flatten().filter(|profile| profile.standing == Standing::Active);
+        let seen = self.active_people(ids.collect()).await?.into_iter();
         Ok(seen.map(|profile| (profile.user.clone(), self.person(profile))).collect())
+    }
+
+    /// Active people with these ids, as far as there are any.
+    pub(crate) async fn active_people(&self, ids: BTreeSet<String>) -> Result<Vec<Profile>, Problem> {
+        let ids: Vec<String> = ids.into_iter().collect();
+        let found = self.store.get_all::<Profile>(&ids).await.map_err(store_problem)?;
+        Ok(found.into_iter().flatten().filter(|profile| profile.standing == Standing::Active).collect())
     }
 
     pub(crate) fn person(&self, profile: Profile) -> Person {

@@ -15,11 +15,12 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::follows::{self, Circle};
-use views::profiles::{self, BY_USERNAME, Profile, Standing};
+use views::profiles::{self, BY_USERNAME, Profile};
 use views::search::{List, Term, VIEW, fold, folded_words};
 use views::{PageOf, Query, ViewStoreExt};
 
 use crate::answer::{Conditions, QueryHeaders, answer};
+use crate::paging::limit_within;
 use crate::profiles::Person;
 use crate::{Queries, store_problem};
 
@@ -75,13 +76,6 @@ struct FoundByPart {
 impl Queries {
     async fn terms(&self, query: Query) -> Result<PageOf<Term>, Problem> {
         self.store.page_of(query).await.map_err(store_problem)
-    }
-
-    /// Active people with these ids, as far as there are any.
-    pub(crate) async fn active_people(&self, ids: BTreeSet<String>) -> Result<Vec<Profile>, Problem> {
-        let ids: Vec<String> = ids.into_iter().collect();
-        let found = self.store.get_all::<Profile>(&ids).await.map_err(store_problem)?;
-        Ok(found.into_iter().flatten().filter(|profile| profile.standing == Standing::Active).collect())
     }
 
     /// Everybody with this part in their username, in any letter case, by username; and whether that is all. What is searched
@@ -203,10 +197,7 @@ async fn search_users(
     QueryString(SearchParams { q, limit }): QueryString<SearchParams>,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
-    let limit = limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=LIMIT).contains(&limit) {
-        return Err(Problem::malformed("limit", format!("must be 1 to {LIMIT}")));
-    }
+    let limit = limit_within(limit, DEFAULT_LIMIT, LIMIT)?;
     check("q", &q)?;
     let views = [VIEW.name, profiles::VIEW.name, follows::VIEW.name];
     let caught_up = queries.catch_up(&conditions, &views).await;
@@ -239,6 +230,8 @@ async fn search_usernames(
 
 #[cfg(test)]
 mod tests {
+    use views::profiles::Standing;
+
     use super::*;
 
     fn closeness(searched: &str) -> Option<Closeness> {

@@ -4,11 +4,10 @@ use std::thread;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use rustix::process::setpriority_process;
-use rustix::thread::gettid;
 
 use crate::Error;
 use crate::database::File;
+use crate::writer::stand_back;
 
 /// Rows changed until the write-ahead log is moved again: some thousand pages of 4 KiB.
 const ROWS: u64 = 1000;
@@ -17,8 +16,6 @@ const ROWS: u64 = 1000;
 const PAGES: i64 = 16_000;
 /// How long that may wait for readers, and with it the writer; it is tried again.
 const RESTART_WAIT: Duration = Duration::from_millis(100);
-/// As that of the writer of such a file.
-const NICENESS: i32 = 5;
 
 /// The thread that moves what the write-ahead log holds into the file, beside the writer: whoever waits for a commit does not
 /// wait for thousands of pages. The writer does it by itself only if the log has become several times as long.
@@ -55,9 +52,7 @@ impl Checkpointer {
 }
 
 fn checkpoint(connection: &Connection, woken: &Receiver<()>) {
-    if let Err(error) = setpriority_process(Some(gettid()), NICENESS) {
-        tracing::debug!(%error, "the checkpoints of what can be built again keep their priority");
-    }
+    stand_back();
     while woken.recv().is_ok() {
         if let Err(error) = move_log(connection) {
             tracing::warn!(error = &error as &dyn std::error::Error, "the write-ahead log was not moved");

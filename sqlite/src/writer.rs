@@ -14,7 +14,7 @@ const QUEUE: usize = 1024;
 /// Work committed together at most: bounds how long the first of a group waits for the last.
 const GROUP: usize = 512;
 
-/// Of the writer of a file that can be built again: about a third of what any other thread gets.
+/// Of the threads that write a file that can be built again: about a third of what any other thread gets.
 const NICENESS: i32 = 5;
 
 /// The one thread that writes. It takes all work that waits, does it in one transaction and commits once, so
@@ -94,9 +94,9 @@ where
 
 /// Where the machine is short of processors, what can be built again waits for what is being acknowledged; the longer it
 /// waits, the more it does in one transaction.
-fn stand_back() {
+pub(crate) fn stand_back() {
     if let Err(error) = setpriority_process(Some(gettid()), NICENESS) {
-        tracing::debug!(%error, "the writer of what can be built again keeps its priority");
+        tracing::debug!(%error, "a thread that writes what can be built again keeps its priority");
     }
 }
 

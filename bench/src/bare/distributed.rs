@@ -10,10 +10,10 @@ use futures::TryStreamExt;
 use mongodb::bson::{Document, RawDocumentBuf, doc, rawdoc, serialize_to_document};
 use mongodb::options::{ReadConcern, WriteConcern};
 use mongodb::{Client, ClientSession, Collection, Database, IndexModel};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::{Author, Bare, Post, Write};
+use super::{Author, Bare, Post, Projected, Write, hand_over, tell_that_seen};
 
 const STREAM: &str = "bare";
 
@@ -23,7 +23,7 @@ pub(crate) struct Distributed {
     stream: Stream,
     pub(super) client: Client,
     pub(super) database: Database,
-    projected: mpsc::Sender<(Write, Option<oneshot::Sender<()>>)>,
+    projected: mpsc::Sender<Projected>,
 }
 
 impl Distributed {
@@ -121,11 +121,7 @@ pub(super) async fn index(database: &Database, indexes: &[(&str, Document)]) -> 
 }
 
 /// Takes likes into both views, as many as wait.
-async fn project(
-    mut session: ClientSession,
-    database: Database,
-    mut waiting: mpsc::Receiver<(Write, Option<oneshot::Sender<()>>)>,
-) {
+async fn project(mut session: ClientSession, database: Database, mut waiting: mpsc::Receiver<Projected>) {
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, super::BATCH).await > 0 {
         let (writes, seen): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
@@ -145,10 +141,7 @@ async fn project(
             }
         }
         if !failed {
-            // Whoever has stopped waiting needs no answer.
-            for seen in seen.into_iter().flatten() {
-                let _ = seen.send(());
-            }
+            tell_that_seen(seen);
         }
     }
 }
@@ -229,14 +222,7 @@ impl Bare for Distributed {
     }
 
     async fn project(&self, post: String, user: String, position: u64, seen: bool) -> Result<()> {
-        let position = i64::try_from(position)?;
-        let (told, done) = oneshot::channel();
-        let like = Write::Like { post, user, liked: position, position };
-        self.projected.send((like, seen.then_some(told))).await?;
-        if seen {
-            done.await?;
-        }
-        Ok(())
+        hand_over(&self.projected, (post, user), position, seen).await
     }
 
     async fn newest(&self, limit: i64) -> Result<Vec<Post>> {

@@ -9,7 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Author, Bare, Post, Write};
+use super::{Author, Bare, Post, Projected, Write, hand_over, tell_that_seen};
 
 const LOG: &str = "
     CREATE TABLE IF NOT EXISTS events (
@@ -77,7 +77,7 @@ pub(crate) struct OneMachine {
     log: std::path::PathBuf,
     views: std::path::PathBuf,
     appends: mpsc::Sender<Append>,
-    projected: mpsc::Sender<(Write, Option<oneshot::Sender<()>>)>,
+    projected: mpsc::Sender<Projected>,
 }
 
 impl OneMachine {
@@ -96,16 +96,13 @@ impl OneMachine {
             }
         });
         let mut connection = connect(&views, "NORMAL", VIEWS)?;
-        let (projected, mut waiting) = mpsc::channel::<(Write, Option<oneshot::Sender<()>>)>(1 << 20);
+        let (projected, mut waiting) = mpsc::channel::<Projected>(1 << 20);
         thread::spawn(move || {
             let mut batch = Vec::new();
             while waiting.blocking_recv_many(&mut batch, super::BATCH) > 0 {
                 let (writes, seen): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
                 match commit(&mut connection, &writes) {
-                    // Whoever has stopped waiting needs no answer.
-                    Ok(()) => seen.into_iter().flatten().for_each(|seen| {
-                        let _ = seen.send(());
-                    }),
+                    Ok(()) => tell_that_seen(seen),
                     Err(error) => told(&error),
                 }
             }
@@ -249,14 +246,7 @@ impl Bare for OneMachine {
     }
 
     async fn project(&self, post: String, user: String, position: u64, seen: bool) -> Result<()> {
-        let position = i64::try_from(position)?;
-        let (told, done) = oneshot::channel();
-        let like = Write::Like { post, user, liked: position, position };
-        self.projected.send((like, seen.then_some(told))).await?;
-        if seen {
-            done.await?;
-        }
-        Ok(())
+        hand_over(&self.projected, (post, user), position, seen).await
     }
 
     async fn newest(&self, limit: i64) -> Result<Vec<Post>> {

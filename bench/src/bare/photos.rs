@@ -25,7 +25,7 @@ const FEED: i64 = 15;
 /// Ids in one list of the app at most.
 const IDS: i64 = 5000;
 
-/// What is to be read, beside what [`Bare`] knows.
+/// What is to be read.
 #[derive(Debug, Default)]
 pub(crate) struct Filling {
     pub(crate) posts: Vec<Post>,

@@ -17,7 +17,7 @@ use views::{Query, ViewStoreExt};
 use super::{Findings, progress};
 use crate::bare;
 use crate::column::{Column, Engine};
-use crate::load::{Asked, Connection, Measured, load};
+use crate::load::{Asked, Measured, get_json, load};
 use crate::table::{Bound, Goal, Ratio, latency, mebibytes, median, rate};
 use crate::world::{self, World};
 
@@ -236,7 +236,7 @@ impl Contest<'_> {
             bare: shown(&bare),
             value: chorus.per_second / bare.per_second,
             bound: self.bound,
-            goal: self.goal.map(|goal| goal.tried(&chorus)),
+            goal: self.goal.map(|goal| goal.text(&chorus)),
         });
         Ok(())
     }
@@ -249,15 +249,9 @@ pub(super) fn authorized(viewer: &User) -> Result<HeaderMap> {
 
 /// Both servers show the same posts, liked the same: otherwise nothing would be compared.
 async fn check_pages(column: &Column, viewer: &User, headers: &HeaderMap) -> Result<()> {
-    let get = async |address, path: String, headers: HeaderMap| -> Result<serde_json::Value> {
-        let asked = Asked { method: Method::GET, path, headers, body: Bytes::new() };
-        let (status, body) = Connection::open(address).await?.send(asked).await?;
-        ensure!(status == StatusCode::OK, "{status}");
-        Ok(serde_json::from_slice(&body)?)
-    };
     let reader = column.address(column.engine.reader())?;
-    let chorus = get(reader, "/v1/posts?limit=20".to_owned(), headers.clone()).await?;
-    let bare = get(column.bare, format!("/posts/by/{}", viewer.id), HeaderMap::new()).await?;
+    let chorus = get_json(reader, "/v1/posts?limit=20".to_owned(), headers.clone()).await?;
+    let bare = get_json(column.bare, format!("/posts/by/{}", viewer.id), HeaderMap::new()).await?;
     let of_chorus: Vec<_> = chorus["items"]
         .as_array()
         .context("items")?
@@ -296,16 +290,7 @@ async fn fill_bare(column: &Column, viewers: &[User]) -> Result<()> {
         authors
     };
     let profiles = store.get_all::<Profile>(&authors).await?;
-    let authors: Vec<bare::Author> = profiles
-        .into_iter()
-        .flatten()
-        .map(|Profile { user, username, firstname, lastname, .. }| bare::Author {
-            user,
-            username,
-            firstname,
-            lastname,
-        })
-        .collect();
+    let authors = profiles.into_iter().flatten().map(bare::Author::from).collect();
     let liked = try_join_all(viewers.iter().map(|viewer| async {
         let keys: Vec<String> = posts.iter().map(|post| views::likes::key(&post.post, &viewer.id)).collect();
         let found = store.get_all::<Like>(&keys).await?;

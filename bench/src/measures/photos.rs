@@ -1,25 +1,26 @@
 //! What the photo app's pages ask for, and what people do there, on a graph of people as it grows among people.
 
-use std::collections::{HashMap, HashSet};
+mod filling;
+
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use events::{CommentEvent, Event, FollowEvent, Followed, LikeEvent, UserId};
+use events::{Followed, UserId};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use serde_json::Value;
 use tests::client::{Api, User};
-use views::ViewStoreExt;
-use views::profiles::Profile;
 
+use self::filling::{filling, people_as_shown};
 use super::http_load::{Contest, authorized};
 use super::{Findings, progress};
-use crate::bare::{self, Author, Comment, Entry, Filling, Follow, Like, Merged};
+use crate::bare;
 use crate::column::{Column, FAN_OUT_LIMIT};
 use crate::graph::{FAMOUS, Graph};
-use crate::load::{Asked, Connection};
+use crate::load::{Asked, get_json};
 use crate::table::{Bound, Goal, Ratio, micros};
 use crate::world;
 
@@ -35,12 +36,10 @@ const COMMENTS: usize = 2;
 /// Posts that are looked for, and how long each may take.
 const PUBLISHED: usize = 9;
 const FOUND_LIMIT: Duration = Duration::from_secs(30);
-/// Documents read from the views at once, to fill the bare server.
-const READ_AT_ONCE: usize = 1000;
 
 /// What an Express server that answers a constant makes about 2.5 times as many of.
-const PAGES: Goal = Goal::of(8000.0, None);
-const ACTS: Goal = Goal::of(2500.0, Some(Duration::from_millis(60)));
+const PAGES: Goal = Goal { per_second: 8000.0, p99: None };
+const ACTS: Goal = Goal { per_second: 2500.0, p99: Some(Duration::from_millis(60)) };
 
 /// What is read from both servers.
 struct Row {
@@ -179,8 +178,7 @@ impl Stage {
         column.chorus.settle().await?;
         progress(&format!("{engine}: taken in within {} s", start.elapsed().as_secs()));
         let authors = people_as_shown(column, &[&graph.people[..], &ids[..]].concat()).await?;
-        let mut filling = Filling { authors, ..Filling::default() };
-        fill(&mut filling, &[published, follows, looked].concat());
+        let filling = filling(&[published, follows, looked].concat(), authors);
         column.fill_bare(&filling).await?;
         let most = filling.follows.iter().filter(|follow| follow.followee == graph.people[0].to_string());
         let what = format!("follows among {people} people, and followers of the most famous");
@@ -335,12 +333,6 @@ impl Stage {
     async fn check(&self, column: &Column) -> Result<()> {
         let reader = column.address(column.engine.reader())?;
         let viewer = &self.viewers[0];
-        let get = async |address, path: String, headers: HeaderMap| -> Result<Value> {
-            let asked = Asked { method: Method::GET, path, headers, body: Bytes::new() };
-            let (status, body) = Connection::open(address).await?.send(asked).await?;
-            ensure!(status == StatusCode::OK, "{status}: {}", String::from_utf8_lossy(&body));
-            Ok(serde_json::from_slice(&body)?)
-        };
         let lengths = |found: &Value, lists: &[&str]| -> Vec<usize> {
             lists
                 .iter()
@@ -370,8 +362,8 @@ impl Stage {
                 &["/followers", "/followings", "/posts"],
             ),
         ] {
-            let chorus = get(reader, of_chorus.clone(), authorized(viewer)?).await?;
-            let bare = get(column.bare, of_bare, HeaderMap::new()).await?;
+            let chorus = get_json(reader, of_chorus.clone(), authorized(viewer)?).await?;
+            let bare = get_json(column.bare, of_bare, HeaderMap::new()).await?;
             let (chorus, bare) = (lengths(&chorus, lists), lengths(&bare, bare_lists));
             ensure!(
                 chorus == bare && chorus.iter().sum::<usize>() > 0,
@@ -398,80 +390,4 @@ async fn publish_and_find(api: &Api, author: &User, follower: &User) -> Result<(
         }
         ensure!(start.elapsed() < FOUND_LIMIT, "a follower does not find {receipt}");
     }
-}
-
-/// What the events of the graph come to for the bare server.
-fn fill(filling: &mut Filling, events: &[Event]) {
-    let mut counts: HashMap<String, (i64, i64)> = HashMap::new();
-    for (event, position) in events.iter().zip(1..) {
-        match event {
-            Event::Follow(FollowEvent::Followed(event)) => filling.follows.push(Follow {
-                follower: event.follower.to_string(),
-                followee: event.followee.to_string(),
-                accepted: true,
-                position,
-            }),
-            Event::Like(LikeEvent::PostLiked(event)) => {
-                counts.entry(event.post.to_string()).or_default().0 += 1;
-                let (post, user) = (event.post.to_string(), event.user.to_string());
-                filling.likes.push(Like { post, user, position });
-            }
-            Event::Comment(CommentEvent::Commented(event)) => {
-                counts.entry(event.post.to_string()).or_default().1 += 1;
-                filling.comments.push(Comment {
-                    comment: event.comment.to_string(),
-                    post: event.post.to_string(),
-                    author: event.author.to_string(),
-                    text: event.text.open().cloned().unwrap_or_default(),
-                    position,
-                });
-            }
-            _ => {}
-        }
-    }
-    filling.posts.extend(world::plain(events).into_iter().filter_map(|write| match write {
-        bare::Write::Post(mut post) => {
-            (post.likes, post.comments) = counts.get(&post.post).copied().unwrap_or_default();
-            Some(post)
-        }
-        bare::Write::Like { .. } | bare::Write::Follow { .. } => None,
-    }));
-    let mut followers: HashMap<&str, usize> = HashMap::new();
-    for follow in &filling.follows {
-        *followers.entry(&follow.followee).or_default() += 1;
-    }
-    let mut fed: HashMap<&str, Vec<&str>> = HashMap::new();
-    for Follow { follower, followee, .. } in &filling.follows {
-        if followers[followee.as_str()] > FAN_OUT_LIMIT {
-            filling.merged.push(Merged { owner: follower.clone(), author: followee.clone() });
-        } else {
-            fed.entry(followee).or_default().push(follower);
-        }
-    }
-    for bare::Post { post, author, position, .. } in &filling.posts {
-        let homes = fed.get(author.as_str()).into_iter().flatten();
-        filling.homes.extend(homes.map(|&owner| Entry {
-            owner: owner.to_owned(),
-            author: author.clone(),
-            post: post.clone(),
-            position: *position,
-        }));
-    }
-}
-
-/// People as the views of Chorus hold them.
-async fn people_as_shown(column: &Column, people: &[UserId]) -> Result<Vec<Author>> {
-    let store = column.chorus.views().await?;
-    let mut authors = Vec::new();
-    for some in people.chunks(READ_AT_ONCE) {
-        let keys: Vec<String> = some.iter().map(ToString::to_string).collect();
-        let profiles = store.get_all::<Profile>(&keys).await?.into_iter().flatten();
-        authors.extend(profiles.map(|Profile { user, username, firstname, lastname, .. }| Author {
-            user,
-            username,
-            firstname,
-            lastname,
-        }));
-    }
-    Ok(authors)
 }

@@ -21,7 +21,7 @@ use super::notifications::Notification;
 use super::posts::ProfilePost;
 use super::stories::UserStory;
 use crate::answer::{Conditions, answer};
-use crate::follows::Side;
+use crate::follows::{IDS_LIMIT, Side};
 use crate::{Queries, store_problem};
 
 /// People drawn at random.
@@ -124,8 +124,8 @@ impl Queries {
     async fn whole(&self, profile: &Profile, viewer: Option<Session>) -> Result<Whole, Problem> {
         let user = &profile.user;
         let (followers, followings, posts, stories) = futures::try_join!(
-            self.newest_ids(Side::Followers, user),
-            self.newest_ids(Side::Followings, user),
+            self.newest_ids(Side::Followers, user, IDS_LIMIT),
+            self.newest_ids(Side::Followings, user, IDS_LIMIT),
             self.profile_posts(user),
             self.stories_of_each(std::iter::once(user.clone()), viewer),
         )?;
