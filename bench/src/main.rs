@@ -31,6 +31,10 @@ struct Arguments {
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Http, Part::Accounts, Part::Photos, Part::CatchUp, Part::Scaling])]
     parts: Vec<Part>,
 
+    /// Of what is measured under load, only what has this text in its name
+    #[arg(long)]
+    only: Option<String>,
+
     /// Length of each round of load over HTTP, in seconds
     #[arg(long, default_value_t = 4)]
     seconds: u64,
@@ -75,11 +79,12 @@ enum Part {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let Arguments { command, engines, parts, seconds, people, posts, events, sizes } = Arguments::parse();
+    let Arguments { command, engines, parts, only, seconds, people, posts, events, sizes } =
+        Arguments::parse();
     if let Some(Command::Bare(settings)) = command {
         return bare::serve(settings).await;
     }
-    let mut findings = Findings::default();
+    let mut findings = Findings { only, ..Findings::default() };
     if parts.contains(&Part::Accounts) {
         measures::tokens(&mut findings).await?;
     }

@@ -19,9 +19,17 @@ use crate::table::Ratio;
 /// Everything that a run has found.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
+    /// What is wanted: contests with this in their names; if none is given, all.
+    pub(crate) only: Option<String>,
     pub(crate) ratios: Vec<Ratio>,
     /// What, on which engine, and how much.
     pub(crate) figures: Vec<(String, &'static str, String)>,
+}
+
+impl Findings {
+    pub(crate) fn want(&self, what: &str) -> bool {
+        self.only.as_deref().is_none_or(|text| what.contains(text))
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "progress of a long run")]

@@ -34,6 +34,8 @@ struct CommentPage {
     text: String,
     /// Id of the comment that this one answers.
     reply_to: Option<String>,
+    /// How many comments answer this one, also of those who are away.
+    replies: i64,
     commented_at: DateTime<Utc>,
 }
 
@@ -56,6 +58,8 @@ async fn get_comments(
 }
 
 /// The replies to a comment, the oldest first
+///
+/// They stay when the comment itself is deleted.
 #[utoipa::path(
     get, path = "/v1/posts/{post}/comments/{comment}/replies", tag = "comments",
     params(
@@ -73,9 +77,15 @@ async fn get_replies(
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
     queries.visible_post(post).await?;
     let query = Query::new(&VIEW, &BY_PARENT, vec![json!(comment)], paging.limit);
+    let of_post = |comment: Option<&Comment>| comment.is_some_and(|comment| comment.post == post.to_string());
     let parent: Option<Comment> = queries.store.get(&comment.to_string()).await.map_err(store_problem)?;
-    if parent.is_none_or(|parent| parent.post != post.to_string()) {
-        return Err(Problem::not_found("There is no such comment"));
+    if !of_post(parent.as_ref()) {
+        // One that is deleted is known by what answers it.
+        let first = Query::new(&VIEW, &BY_PARENT, vec![json!(comment)], 1);
+        let replies = queries.store.page_of::<Comment>(first).await.map_err(store_problem)?;
+        if !of_post(replies.documents.first()) {
+            return Err(Problem::not_found("There is no such comment"));
+        }
     }
     answer(&conditions, caught_up, &queries.comments_page(query, &paging).await?)
 }
@@ -87,9 +97,10 @@ impl Queries {
         let found = self.store.page_of::<Comment>(query).await.map_err(store_problem)?;
         let authors = self.people(found.documents.iter().map(|comment| comment.author.clone())).await?;
         let shown = found.documents.into_iter().filter_map(|comment| {
-            let Comment { comment: id, author, reply_to, text, commented, .. } = comment;
+            let Comment { comment: id, author, reply_to, replies, text, commented, .. } = comment;
             let commented_at = DateTime::from_timestamp_millis(commented).unwrap_or_default();
-            Some(CommentPage { id, author: authors.get(&author)?.clone(), text, reply_to, commented_at })
+            let author = authors.get(&author)?.clone();
+            Some(CommentPage { id, author, text, reply_to, replies, commented_at })
         });
         Ok(paging.page(shown.collect(), found.next.as_ref(), index))
     }

@@ -173,7 +173,7 @@ impl Queries {
             unread: newest.position > around.read_up_to,
             position: newest.position,
             at: DateTime::from_timestamp_millis(newest.at).unwrap_or_default(),
-            id: group.head.group,
+            id: group.head.stands_for,
         }))
     }
 

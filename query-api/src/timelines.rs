@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
-use views::feeds::{self, BY_OWNER, BY_OWNER_AND_AUTHOR, Entry, HOME, SOURCES, Source, TO_MERGE};
+use views::feeds::{self, BY_OWNER, Entry, OF_AUTHOR, Published, SOURCES, Source, TO_MERGE};
 use views::posts::{self, BY_AUTHOR, NEWEST, Post};
 use views::profiles::{self, Profile, Standing};
-use views::{Cursor, Index, Query, StoreError, ViewStore, ViewStoreExt};
+use views::{Cursor, Document, Index, Query, StoreError, ViewStore, ViewStoreExt};
 
 /// Stretches looked at for one page. The last are as long as may be: only somebody whose thousands of posts in a row may
 /// not be seen leaves a page that is not full, and even then its link leads on.
@@ -153,13 +153,12 @@ pub(crate) async fn visible(store: &dyn ViewStore, posts: &[String]) -> Result<T
 
 /// What stands in a home, merged with what need not.
 async fn home(store: &dyn ViewStore, owner: &str, below: i64, length: usize) -> Result<Stretch, StoreError> {
-    let own = entries(store, &BY_OWNER, vec![json!(owner)], below, length).await?;
+    let own = entries::<Entry>(store, &BY_OWNER, owner, below, length).await?;
     let to_merge = sources_merged_above(store, owner, own.down_to.unwrap_or(0)).await?;
     let merged: Vec<Stretch> = stream::iter(to_merge)
         .map(|source| async move {
-            let author = json!(source.author);
             let below = below.min(source.merged_below);
-            entries(store, &BY_OWNER_AND_AUTHOR, vec![author.clone(), author], below, length).await
+            entries::<Published>(store, &OF_AUTHOR, &source.author, below, length).await
         })
         .buffer_unordered(SIDE_BY_SIDE)
         .try_collect()
@@ -176,17 +175,20 @@ async fn home(store: &dyn ViewStore, owner: &str, below: i64, length: usize) -> 
     Ok(Stretch { candidates, down_to })
 }
 
-async fn entries(
+/// What one person has in a list.
+async fn entries<T: Document + Into<Candidate>>(
     store: &dyn ViewStore,
     index: &'static Index,
-    equals: Vec<serde_json::Value>,
+    of: &str,
     below: i64,
     length: usize,
 ) -> Result<Stretch, StoreError> {
-    let query = Query::new(&HOME, index, equals, length).after(Some(Cursor::below(below)));
-    let page = store.page_of::<Entry>(query).await?;
-    let down_to = page.next.and(page.documents.last()).map(|entry| entry.position);
-    Ok(Stretch { candidates: page.documents.into_iter().map(Candidate::from).collect(), down_to })
+    let query = Query::new(T::VIEW, index, vec![json!(of)], length).after(Some(Cursor::below(below)));
+    let page = store.page_of::<T>(query).await?;
+    let next = page.next;
+    let candidates: Vec<Candidate> = page.documents.into_iter().map(Into::into).collect();
+    let down_to = next.and(candidates.last()).map(|candidate| candidate.position);
+    Ok(Stretch { candidates, down_to })
 }
 
 /// The sources of a home that have something to merge above a position: few, since a source that is merged below its
@@ -278,8 +280,13 @@ impl From<Post> for Candidate {
 }
 
 impl From<Entry> for Candidate {
-    fn from(entry: Entry) -> Self {
-        let Entry { position, author, post, .. } = entry;
+    fn from(Entry { position, author, post, .. }: Entry) -> Self {
+        Self { position, author, post, read: None }
+    }
+}
+
+impl From<Published> for Candidate {
+    fn from(Published { position, author, post }: Published) -> Self {
         Self { position, author, post, read: None }
     }
 }

@@ -1,72 +1,138 @@
+use std::ffi::c_int;
+use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::hooks::Wal;
+use rusqlite::wal::CheckpointMode;
+use rusqlite::{Connection, DEFAULT_NAME};
 
 use crate::Error;
 use crate::database::File;
 use crate::writer::stand_back;
 
-/// Rows changed until the write-ahead log is moved again: some thousand pages of 4 KiB.
-const ROWS: u64 = 1000;
-/// Pages in the write-ahead log from which on it is begun anew, for which the writer waits a moment: while writes never
-/// pause, a log is never moved to its very end, and grows.
-const PAGES: i64 = 16_000;
-/// How long that may wait for readers, and with it the writer; it is tried again.
-const RESTART_WAIT: Duration = Duration::from_millis(100);
+/// Pages (of 4 KiB) added to the write-ahead log until it is moved into the file. The more there are, the more of them have
+/// been replaced by later ones and need not be moved; and the longer whoever syncs another file waits for the disk.
+const STEP: c_int = 4000;
+/// Pages in the log from which on it is to begin anew.
+const PAGES: c_int = 16_000;
+/// So few are left to the writer, which waits while it moves them; and this part of what the log holds beyond its limit, so
+/// that it does not grow where the writer adds as fast as the thread moves.
+const REST: c_int = 500;
+const REST_OF_EXCESS: c_int = 2;
+/// How often the log is moved until no more than that has been added meanwhile.
+const ROUNDS: usize = 4;
 
 /// The thread that moves what the write-ahead log holds into the file, beside the writer: whoever waits for a commit does not
-/// wait for thousands of pages. The writer does it by itself only if the log has become several times as long.
+/// wait for thousands of pages. A log begins anew once all of it is moved, and while writes never pause the last of it can
+/// only be moved by the writer: it does so when this thread has left little. Begun anew by anybody else, the log would
+/// cost the writer its cache.
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
-    /// Rows changed when it was woken last.
-    woken_at: u64,
+    shared: Arc<Shared>,
+    /// Ends the thread when it is dropped.
     wake: SyncSender<()>,
 }
 
+#[derive(Debug, Default)]
+struct Shared {
+    /// Pages in the log after the last commit.
+    pages: AtomicI32,
+    /// Those of them that have been moved.
+    moved: AtomicI32,
+    /// Whether the thread is at work: two cannot move one log.
+    moving: AtomicBool,
+}
+
 impl Checkpointer {
-    pub(crate) fn start(file: &Arc<File>) -> Result<Self, Error> {
+    /// For the file that this connection will write.
+    pub(crate) fn start(file: &Arc<File>, writer: &mut Connection) -> Result<Self, Error> {
+        let failed = |e| Error::from_sqlite(&file.name(), e);
+        let shared = Arc::new(Shared::default());
+        let told = Arc::clone(&shared);
+        // Takes the place of the checkpoints that SQLite makes by itself.
+        let hook = move |_: &mut Wal, pages| {
+            told.pages.store(pages, Ordering::Relaxed);
+            Ok(())
+        };
+        writer.wal_hook(Some(hook)).map_err(failed)?;
+        let connection = file.connect().map_err(failed)?;
+        let moved_to = file.open().map_err(|e| Error::unavailable(&file.name(), e))?;
         let (wake, woken) = sync_channel(1);
-        let connection = file.connect().and_then(|connection| {
-            connection.busy_timeout(RESTART_WAIT)?;
-            Ok(connection)
-        });
-        let connection = connection.map_err(|e| Error::from_sqlite(&file.name(), e))?;
-        let spawned = thread::Builder::new().name("sqlite-checkpointer".to_owned());
-        spawned
-            .spawn(move || checkpoint(&connection, &woken))
+        let owned = Arc::clone(&shared);
+        thread::Builder::new()
+            .name("sqlite-checkpointer".to_owned())
+            .spawn(move || {
+                checkpoint(&connection, &moved_to, &owned, &woken);
+                // In this order: with a file that is closed all locks end that this process has on it.
+                drop(connection);
+                drop(moved_to);
+            })
             .map_err(|e| Error::unavailable(&file.name(), e))?;
-        Ok(Self { woken_at: 0, wake })
+        Ok(Self { shared, wake })
     }
 
-    /// Tells how many rows the writer has changed so far.
-    pub(crate) fn changed(&mut self, rows: u64) {
-        if rows.saturating_sub(self.woken_at) >= ROWS {
-            self.woken_at = rows;
-            // One that is awake already will look again.
+    /// After each commit of the writer, on its thread.
+    pub(crate) fn committed(&self, writer: &Connection) {
+        let Shared { pages, moved, moving } = &*self.shared;
+        let pages = pages.load(Ordering::Relaxed);
+        if moving.load(Ordering::Acquire) {
+            return;
+        }
+        if pages < moved.load(Ordering::Relaxed) {
+            // It has begun anew.
+            moved.store(0, Ordering::Relaxed);
+        }
+        let rest = pages - moved.load(Ordering::Relaxed);
+        if pages >= PAGES && rest <= rest_of(pages) {
+            self.shared.move_pages(writer);
+        } else if rest >= STEP {
+            moving.store(true, Ordering::Relaxed);
+            // It waits to be woken: nobody else does, and not twice.
             let _ = self.wake.try_send(());
         }
     }
 }
 
-fn checkpoint(connection: &Connection, woken: &Receiver<()>) {
-    stand_back();
-    while woken.recv().is_ok() {
-        if let Err(error) = move_log(connection) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the write-ahead log was not moved");
+impl Shared {
+    /// Moves what it may without waiting for anybody; answers how much the log held.
+    fn move_pages(&self, connection: &Connection) -> c_int {
+        match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {
+            Ok((pages, moved)) => {
+                self.moved.store(moved, Ordering::Relaxed);
+                pages
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the write-ahead log was not moved");
+                0
+            }
         }
     }
 }
 
-/// Moves what it may without waiting for anybody; then little is left to be waited for if the log is to begin anew.
-fn move_log(connection: &Connection) -> rusqlite::Result<()> {
-    let log: i64 = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1))?;
-    if log >= PAGES {
-        connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
+/// How many pages of a log the writer moves itself.
+fn rest_of(pages: c_int) -> c_int {
+    REST + (pages - PAGES).max(0) / REST_OF_EXCESS
+}
+
+fn checkpoint(connection: &Connection, moved_to: &fs::File, shared: &Shared, woken: &Receiver<()>) {
+    stand_back();
+    while woken.recv().is_ok() {
+        for _ in 0..ROUNDS {
+            let held = shared.move_pages(connection);
+            // SQLite does it with the very last page, and then the writer would wait for all of them.
+            if let Err(error) = moved_to.sync_data() {
+                tracing::warn!(%error, "what was moved from the write-ahead log is not on the disk yet");
+            }
+            let pages = shared.pages.load(Ordering::Relaxed);
+            if pages < PAGES || pages - held <= rest_of(pages) {
+                break;
+            }
+        }
+        shared.moving.store(false, Ordering::Release);
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -76,24 +142,24 @@ mod tests {
     use crate::{Database, Durability, Schema};
 
     const TEXTS: Schema = Schema { steps: &["CREATE TABLE texts (text TEXT) STRICT"] };
-    const LIMIT: Duration = Duration::from_secs(10);
-    const POLL: Duration = Duration::from_millis(5);
+    const LIMIT: Duration = Duration::from_mins(2);
 
     #[tokio::test]
-    async fn what_can_be_built_again_is_moved_into_its_file_while_the_writer_goes_on() {
+    async fn the_log_of_what_can_be_built_again_is_moved_while_the_writer_goes_on_and_then_begins_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("texts.db");
         let database = Database::open(&path, Durability::Rebuildable, TEXTS).unwrap();
-        // Far fewer pages than the writer would move by itself.
-        for _ in 0..500 {
-            let insert = "INSERT INTO texts SELECT hex(randomblob(500)) FROM (VALUES (1), (2), (3), (4))";
-            database.write(|connection| connection.execute(insert, [])).await.unwrap();
-        }
-        let moved = async {
-            while std::fs::metadata(&path).unwrap().len() < 1024 * 1024 {
-                tokio::time::sleep(POLL).await;
+        let size = |of: &std::path::Path| std::fs::metadata(of).unwrap().len();
+        let log = path.with_extension("db-wal");
+        // If nothing were moved, or the log went on where it ended, it would stay as long as the file.
+        let begun_anew = async {
+            while size(&path) < 2 * size(&log) || size(&log) == 0 {
+                let insert =
+                    "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers LIMIT 200)
+                    INSERT INTO texts SELECT hex(randomblob(2000)) FROM numbers";
+                database.write(|connection| connection.execute(insert, [])).await.unwrap();
             }
         };
-        tokio::time::timeout(LIMIT, moved).await.unwrap();
+        tokio::time::timeout(LIMIT, begun_anew).await.unwrap();
     }
 }

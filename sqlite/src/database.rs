@@ -17,8 +17,6 @@ const WIDE_CACHE_KIB: i64 = -65536;
 /// Pages (of 4 KiB) in the write-ahead log before the writer moves them into the file: four times SQLite's default, since
 /// a page that is written again and again then moves once.
 const CHECKPOINT_PAGES: i64 = 4000;
-/// The same where a thread of its own moves them long before.
-const LATE_CHECKPOINT_PAGES: i64 = 64_000;
 /// Prepared statements kept by one connection: more than any adapter has.
 const STATEMENTS_KEPT: usize = 256;
 /// Reading connections kept open for the next reader; more are opened when needed and closed after use.
@@ -83,11 +81,14 @@ impl File {
             },
         )?;
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;
-        let late = self.can_be_built_again();
-        let pages = if late { LATE_CHECKPOINT_PAGES } else { CHECKPOINT_PAGES };
-        connection.pragma_update(None, "wal_autocheckpoint", pages)?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         Ok(connection)
+    }
+
+    /// The file itself. Closing it ends the locks of all connections to it.
+    pub(crate) fn open(&self) -> std::io::Result<std::fs::File> {
+        std::fs::File::open(&self.path)
     }
 
     fn connect_reader(&self) -> Result<Connection, rusqlite::Error> {

@@ -26,9 +26,10 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn start(file: Arc<File>, connection: Connection) -> Result<Self, Error> {
+    pub(crate) fn start(file: Arc<File>, mut connection: Connection) -> Result<Self, Error> {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let checkpointer = file.can_be_built_again().then(|| Checkpointer::start(&file)).transpose()?;
+        let checkpointer =
+            file.can_be_built_again().then(|| Checkpointer::start(&file, &mut connection)).transpose()?;
         let owned = Arc::clone(&file);
         std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
@@ -36,7 +37,10 @@ impl Writer {
                 if owned.can_be_built_again() {
                     stand_back();
                 }
-                write_groups(&owned, &connection, waiting, checkpointer);
+                write_groups(&owned, &connection, waiting, checkpointer.as_ref());
+                // Before the checkpointer, which ends all locks on the file with its own.
+                drop(connection);
+                drop(checkpointer);
             })
             .map_err(|e| Error::unavailable(&file.name(), e))?;
         Ok(Self { file, queue })
@@ -104,7 +108,7 @@ fn write_groups(
     file: &File,
     connection: &Connection,
     mut waiting: mpsc::Receiver<Box<dyn Work>>,
-    mut checkpointer: Option<Checkpointer>,
+    checkpointer: Option<&Checkpointer>,
 ) {
     let mut group = Vec::with_capacity(GROUP);
     while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
@@ -120,8 +124,8 @@ fn write_groups(
             }
             outcome => answer(file, group.drain(..), outcome),
         }
-        if let Some(checkpointer) = &mut checkpointer {
-            checkpointer.changed(connection.total_changes());
+        if let Some(checkpointer) = checkpointer {
+            checkpointer.committed(connection);
         }
     }
 }

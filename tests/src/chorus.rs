@@ -360,8 +360,8 @@ impl Chorus {
 
 /// How many projections there are: each builds the view of its name, but for the one that builds all those of home feeds.
 fn projections() -> usize {
-    let of_feeds = [&views::feeds::AUTHORS, &views::feeds::HOME, &views::feeds::SOURCES];
-    views::ALL.len() - of_feeds.len() + 1
+    use views::feeds::{AUTHORS, HOME, PUBLISHED, SOURCES};
+    views::ALL.len() - [&AUTHORS, &HOME, &PUBLISHED, &SOURCES].len() + 1
 }
 
 fn owned<'a>(settings: &'a [(&str, &str)]) -> impl Iterator<Item = (String, String)> + 'a {

@@ -23,6 +23,9 @@ pub struct Comment {
     pub post: String,
     pub author: String,
     pub reply_to: Option<String>,
+    /// How many comments answer this one.
+    #[serde(default)]
+    pub replies: i64,
     pub text: String,
     /// Milliseconds since 1970.
     pub commented: i64,

@@ -1,5 +1,5 @@
-//! Home feeds. Three views, written together by the projection `feeds`: what is in each home, whom each home is fed
-//! by, and what has to be known of an author to feed homes. All of it is ids and positions: what may be seen is for the
+//! Home feeds. Four views, written together by the projection `feeds`: what is in each home, whom each home is fed
+//! by, what each author has published, and what has to be known of an author to feed homes. All of it is ids and positions: what may be seen is for the
 //! reader to find out.
 
 use serde::{Deserialize, Serialize};
@@ -9,21 +9,11 @@ use crate::{Direction, Document, Index, View};
 /// The projection that writes these views, and its checkpoint.
 pub const PROJECTION: &str = "feeds";
 
-pub const HOME: View = View { name: "home", indexes: &[&BY_OWNER, &BY_OWNER_AND_AUTHOR, &BY_POST] };
+pub const HOME: View = View { name: "home", indexes: &[&BY_OWNER] };
 
 /// What is in one home, the newest first.
 pub const BY_OWNER: Index =
     Index { name: "by_owner", equals: &["owner"], order: "position", direction: Direction::Descending };
-/// What one author has in one home; what all of an author's posts are found by is the author's own home.
-pub const BY_OWNER_AND_AUTHOR: Index = Index {
-    name: "by_owner_and_author",
-    equals: &["owner", "author"],
-    order: "position",
-    direction: Direction::Descending,
-};
-/// The homes that one post is in.
-pub const BY_POST: Index =
-    Index { name: "by_post", equals: &["post"], order: "owner", direction: Direction::Ascending };
 
 pub const SOURCES: View = View { name: "home_sources", indexes: &[&BY_AUTHOR, &TO_MERGE] };
 
@@ -34,6 +24,12 @@ pub const BY_AUTHOR: Index =
 pub const TO_MERGE: Index =
     Index { name: "to_merge", equals: &["owner"], order: "merged_below", direction: Direction::Descending };
 
+pub const PUBLISHED: View = View { name: "home_posts", indexes: &[&OF_AUTHOR] };
+
+/// What one author has published, the newest first.
+pub const OF_AUTHOR: Index =
+    Index { name: "of_author", equals: &["author"], order: "position", direction: Direction::Descending };
+
 pub const AUTHORS: View = View { name: "home_authors", indexes: &[] };
 
 /// A post in somebody's home.
@@ -43,6 +39,15 @@ pub struct Entry {
     pub author: String,
     pub post: String,
     /// Of the event that published it: the order of the feed.
+    pub position: i64,
+}
+
+/// A post, whosever homes it is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    pub author: String,
+    pub post: String,
+    /// Of the event that published it.
     pub position: i64,
 }
 
@@ -80,8 +85,21 @@ impl Document for Entry {
     const VIEW: &'static View = &HOME;
 
     fn key(&self) -> String {
-        format!("{}.{}", self.owner, self.post)
+        entry_key(&self.owner, &self.post)
     }
+}
+
+impl Document for Published {
+    const VIEW: &'static View = &PUBLISHED;
+
+    fn key(&self) -> String {
+        self.post.clone()
+    }
+}
+
+/// The key of a post in somebody's home.
+pub fn entry_key(owner: &str, post: &str) -> String {
+    format!("{owner}.{post}")
 }
 
 /// The key of the source that an author is to a home.

@@ -40,7 +40,7 @@ pub use open::{OpenError, open};
 pub use query::{Page, PageOf, Query};
 pub use schema::{Direction, Index, View};
 pub use store::{Commit, CommitError, Parked, Plan, StoreError, ViewSize, ViewStore, ViewStoreExt};
-pub use writes::{Copy, FanOut, KeyPart, Patch, PatchEach, Write, Writes};
+pub use writes::{Copy, DeleteEach, FanOut, KeyPart, Patch, PatchEach, Write, Writes};
 
 /// Every view there is.
 pub const ALL: &[&View] = &[
@@ -50,6 +50,7 @@ pub const ALL: &[&View] = &[
     &comments::VIEW,
     &feeds::AUTHORS,
     &feeds::HOME,
+    &feeds::PUBLISHED,
     &feeds::SOURCES,
     &follows::VIEW,
     &likes::VIEW,

@@ -120,7 +120,8 @@ pub struct Voice {
 /// A group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    pub group: String,
+    /// The group it stands for; what is in one is found by `group`.
+    pub stands_for: String,
     pub owner: String,
     /// [`Role::Head`], or [`Role::HeadUnsettled`].
     pub role: Role,
@@ -201,7 +202,7 @@ impl Document for Head {
     const VIEW: &'static View = &VIEW;
 
     fn key(&self) -> String {
-        head_of(&self.group)
+        head_of(&self.stands_for)
     }
 }
 

@@ -7,7 +7,7 @@ pub struct View {
 }
 
 /// A way to find documents of a view: some fields that must be equal, then one that orders. Documents that are
-/// alike in all of them are ordered by their key.
+/// alike in all of them are ordered by their key; one that lacks an equal field, or holds null there, is not found.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Index {
     /// Unique in its view.

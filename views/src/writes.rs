@@ -29,6 +29,7 @@ pub enum Write {
         index: &'static Index,
         equals: Vec<Value>,
     },
+    DeleteEach(DeleteEach),
     FanOut(FanOut),
     PatchEach(PatchEach),
 }
@@ -104,6 +105,19 @@ pub struct FanOut {
     pub copies: Vec<Copy>,
 }
 
+/// For each document that an index finds in one view, deletes one from another: what a fan-out has put there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeleteEach {
+    /// Where to look, by the equal fields of an index.
+    pub over: &'static View,
+    pub index: &'static Index,
+    pub equals: Vec<Value>,
+    /// Where to delete.
+    pub from: &'static View,
+    /// The parts of the key of what is deleted, joined by dots.
+    pub key: Vec<KeyPart>,
+}
+
 /// Changes the document that is named by a field of each document that an index finds: everything that somebody did is
 /// marked when they go away, and whoever followed them follows one less. A document that is not there stays away; one that
 /// is named twice is changed once.
@@ -120,7 +134,7 @@ pub struct PatchEach {
     pub patch: Patch,
 }
 
-/// A part of the key of a document that is fanned out.
+/// A part of the key of a document that is made of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyPart {
     Text(String),
@@ -214,7 +228,10 @@ impl Writes {
             Some(Write::Put { document, .. }) => patch.apply(document),
             Some(Write::Patch { patch: earlier, .. }) => earlier.merge(patch),
             Some(Write::Delete { .. }) => {}
-            Some(Write::DeleteWhere { .. } | Write::FanOut(_) | Write::PatchEach(_)) | None => {
+            Some(
+                Write::DeleteWhere { .. } | Write::DeleteEach(_) | Write::FanOut(_) | Write::PatchEach(_),
+            )
+            | None => {
                 self.replace(view, key.clone(), Write::Patch { view, key, patch });
             }
         }
@@ -230,6 +247,10 @@ impl Writes {
 
     pub fn delete_where<T: Document>(&mut self, index: &'static Index, equals: Vec<Value>) {
         self.barrier(Write::DeleteWhere { view: T::VIEW, index, equals });
+    }
+
+    pub fn delete_each(&mut self, delete_each: DeleteEach) {
+        self.barrier(Write::DeleteEach(delete_each));
     }
 
     pub fn fan_out(&mut self, fan_out: FanOut) {

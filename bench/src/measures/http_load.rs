@@ -210,6 +210,9 @@ impl Contest<'_> {
         A: FnMut() -> Result<Asked>,
         B: FnMut() -> Result<Asked>,
     {
+        if !findings.want(self.what) {
+            return Ok(());
+        }
         let engine = column.engine.name();
         let (mut of_chorus, mut of_bare) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {

@@ -260,6 +260,10 @@ impl Stage {
         let [author, last, ..] = &self.viewers[..] else { anyhow::bail!("nobody is there") };
         let id: UserId = author.id.parse()?;
         let count = (FAN_OUT_LIMIT - 1).min(self.graph.people.len());
+        let what = format!("post answered → seen by the last of {count} followers, against as many inserts");
+        if !findings.want(&what) {
+            return Ok(());
+        }
         progress(&format!("{engine}: a post for {count} followers"));
         let log = column.chorus.log().await?;
         let followers = self.graph.some(count - 1);
@@ -289,7 +293,7 @@ impl Stage {
         let (chorus, bare) = (of_chorus[PUBLISHED / 2], of_bare[PUBLISHED / 2]);
         let shown = |taken: Duration| micros(crate::load::micros(taken));
         findings.ratios.push(Ratio {
-            what: format!("post answered → seen by the last of {count} followers, against as many inserts"),
+            what,
             engine,
             chorus: format!("{} (with its upload {})", shown(chorus), shown(whole[PUBLISHED / 2])),
             bare: shown(bare),

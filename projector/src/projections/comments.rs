@@ -3,7 +3,7 @@
 use events::{CommentEvent, Event, Kind, PostEvent, Recorded};
 use serde_json::json;
 use views::comments::{BY_POST, Comment, VIEW};
-use views::{StoreError, Writes};
+use views::{Patch, StoreError, View, Writes};
 
 use super::{position, time};
 use crate::{OnFailure, Projection};
@@ -24,16 +24,42 @@ impl Projection for Comments {
         OnFailure::Park
     }
 
+    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+        // What a deleted one answered has one reply less.
+        match &recorded.event {
+            Event::Comment(CommentEvent::CommentDeleted(event)) => vec![(&VIEW, event.comment.to_string())],
+            Event::Comment(CommentEvent::Commented(_)) | Event::Post(_) => Vec::new(),
+            Event::Account(_)
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => Vec::new(),
+        }
+    }
+
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
             Event::Comment(CommentEvent::Commented(event)) => {
                 // What an erased author has written is not shown.
                 if let Some(text) = event.text.open() {
+                    if let Some(parent) = event.reply_to {
+                        writes.patch::<Comment>(parent.to_string(), Patch::default().inc("replies", 1));
+                    }
                     writes.put(&Comment {
                         comment: event.comment.to_string(),
                         post: event.post.to_string(),
                         author: event.author.to_string(),
                         reply_to: event.reply_to.map(|parent| parent.to_string()),
+                        replies: 0,
                         text: text.clone(),
                         commented: time(recorded),
                         position: position(recorded),
@@ -41,7 +67,12 @@ impl Projection for Comments {
                 }
             }
             Event::Comment(CommentEvent::CommentDeleted(event)) => {
-                writes.delete::<Comment>(event.comment.to_string());
+                let id = event.comment.to_string();
+                let deleted = writes.seen::<Comment>(&id)?;
+                if let Some(parent) = deleted.and_then(|comment| comment.reply_to) {
+                    writes.patch::<Comment>(parent, Patch::default().inc("replies", -1));
+                }
+                writes.delete::<Comment>(id);
             }
             Event::Post(PostEvent::PostDeleted(event)) => {
                 writes.delete_where::<Comment>(&BY_POST, vec![json!(event.post)]);

@@ -6,10 +6,10 @@ use events::{
 };
 use serde_json::{Map, Value, json};
 use views::feeds::{
-    AUTHORS, Author, BY_AUTHOR, BY_OWNER, BY_OWNER_AND_AUTHOR, BY_POST, Entry, HOME, PROJECTION, SOURCES,
-    Source, TO_MERGE, source_key,
+    AUTHORS, Author, BY_AUTHOR, BY_OWNER, Entry, HOME, OF_AUTHOR, PROJECTION, PUBLISHED, Published, SOURCES,
+    Source, TO_MERGE, entry_key, source_key,
 };
-use views::{Copy, FanOut, KeyPart, StoreError, View, Writes};
+use views::{Copy, DeleteEach, FanOut, KeyPart, StoreError, View, Writes};
 
 use super::position;
 use crate::{OnFailure, Projection};
@@ -46,7 +46,7 @@ impl Projection for Feeds {
     }
 
     fn views(&self) -> Vec<&'static str> {
-        vec![AUTHORS.name, HOME.name, SOURCES.name]
+        vec![AUTHORS.name, HOME.name, PUBLISHED.name, SOURCES.name]
     }
 
     fn kinds(&self) -> &'static [Kind] {
@@ -124,7 +124,7 @@ impl Projection for Feeds {
 }
 
 impl Feeds {
-    /// Puts a post into the home of its author, where it is found whatever happens to others', and into those it feeds.
+    /// Puts a post among those of its author, where it is found whatever happens to homes, and into the homes it feeds.
     fn publish(&self, event: &PostPublished, at: i64, writes: &mut Writes) -> Result<(), StoreError> {
         let mut author = seen_author(writes, event.author)?;
         author.published += 1;
@@ -133,6 +133,7 @@ impl Feeds {
             author.milestone = at;
         }
         let (id, post) = (author.author.clone(), event.post.to_string());
+        writes.put(&Published { author: id.clone(), post: post.clone(), position: at })?;
         writes.put(&Entry { owner: id.clone(), author: id.clone(), post: post.clone(), position: at })?;
         if !author.wide && author.followers > 0 {
             weigh(writes, author.followers);
@@ -180,7 +181,13 @@ impl Feeds {
         let owner = owner.to_string();
         writes.delete::<Source>(source_key(&owner, &author.author));
         weigh(writes, author.published);
-        writes.delete_where::<Entry>(&BY_OWNER_AND_AUTHOR, vec![json!(owner), json!(author.author)]);
+        writes.delete_each(DeleteEach {
+            over: &PUBLISHED,
+            index: &OF_AUTHOR,
+            equals: vec![json!(author.author)],
+            from: &HOME,
+            key: vec![KeyPart::Text(owner), KeyPart::Field("post")],
+        });
         self.follow_count(&mut author, at, writes);
         writes.put(&author)
     }
@@ -191,9 +198,9 @@ impl Feeds {
         let posts = author.published.min(2 * self.backfill);
         weigh(writes, posts);
         writes.fan_out(FanOut {
-            over: &HOME,
-            index: &BY_OWNER_AND_AUTHOR,
-            equals: vec![json!(author.author), json!(author.author)],
+            over: &PUBLISHED,
+            index: &OF_AUTHOR,
+            equals: vec![json!(author.author)],
             limit: usize::try_from(posts).ok(),
             into: &HOME,
             key: vec![KeyPart::Text(owner.to_string()), KeyPart::Field("post")],
@@ -222,8 +229,21 @@ fn seen_author(writes: &Writes, user: UserId) -> Result<Author, StoreError> {
 }
 
 fn delete(event: &PostDeleted, writes: &mut Writes) -> Result<(), StoreError> {
-    weigh(writes, seen_author(writes, event.author)?.followers);
-    writes.delete_where::<Entry>(&BY_POST, vec![json!(event.post)]);
+    let author = seen_author(writes, event.author)?;
+    let post = event.post.to_string();
+    writes.delete::<Entry>(entry_key(&author.author, &post));
+    writes.delete::<Published>(post.clone());
+    // With too many followers it is in few homes, and passed over there like all that is gone.
+    if !author.wide && author.followers > 0 {
+        weigh(writes, author.followers);
+        writes.delete_each(DeleteEach {
+            over: &SOURCES,
+            index: &BY_AUTHOR,
+            equals: vec![json!(author.author)],
+            from: &HOME,
+            key: vec![KeyPart::Field("owner"), KeyPart::Text(post)],
+        });
+    }
     Ok(())
 }
 
@@ -242,10 +262,11 @@ fn merge_below(author: &Author, merged_below: i64, writes: &mut Writes) {
     });
 }
 
-/// Takes away somebody's own home, and with it what all of their posts are found by. What stands in the homes of others
+/// Takes away somebody's own home, and what all of their posts are found by. What stands in the homes of others
 /// is ids of posts that are gone, and is passed over by whoever reads it.
 fn erase(user: UserId, writes: &mut Writes) {
     writes.delete_where::<Entry>(&BY_OWNER, vec![json!(user)]);
+    writes.delete_where::<Published>(&OF_AUTHOR, vec![json!(user)]);
     writes.delete_where::<Source>(&TO_MERGE, vec![json!(user)]);
 }
 
@@ -357,6 +378,8 @@ mod tests {
         let erased = Erased { user: ANN }.into();
         let view = built(&Feeds::new(10), history.into_iter().chain([erased])).await;
         assert_eq!(home(&view, ANN).await.0, Vec::<i64>::new());
+        let query = Query::new(&PUBLISHED, &OF_AUTHOR, vec![json!(ANN)], 10);
+        assert_eq!(view.store.page_of::<Published>(query).await.unwrap().documents, []);
         let query = Query::new(&SOURCES, &TO_MERGE, vec![json!(ANN)], 10);
         assert_eq!(view.store.page_of::<Source>(query).await.unwrap().documents, []);
     }

@@ -151,7 +151,7 @@ impl News {
             at,
             position,
         })?;
-        writes.put(&Head { group, owner, role: Role::Head, kind, post, under_post, position })
+        writes.put(&Head { stands_for: group, owner, role: Role::Head, kind, post, under_post, position })
     }
 
     /// As if it had never been told. Which act is the group's newest now, whoever asks finds out.

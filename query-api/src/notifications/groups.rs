@@ -59,8 +59,8 @@ impl Queries {
         let mut unsettled = heads(Role::HeadUnsettled, UNSETTLED_LIMIT);
         unsettled.above = floor;
         let unsettled = self.store.page_of::<Head>(unsettled).await?.documents;
-        let known: HashSet<String> = settled.documents.iter().map(|head| head.group.clone()).collect();
-        let unsettled = unsettled.into_iter().filter(|head| !known.contains(&head.group));
+        let known: HashSet<String> = settled.documents.iter().map(|head| head.stands_for.clone()).collect();
+        let unsettled = unsettled.into_iter().filter(|head| !known.contains(&head.stands_for));
 
         let heads = settled.documents.into_iter().chain(unsettled);
         let found: Vec<Option<Group>> =
@@ -98,5 +98,5 @@ impl Queries {
 }
 
 fn of_group(head: &Head, limit: usize) -> Query {
-    Query::new(&VIEW, &OF_GROUP, vec![json!(head.group), json!(head.kind.voices())], limit)
+    Query::new(&VIEW, &OF_GROUP, vec![json!(head.stands_for), json!(head.kind.voices())], limit)
 }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use views::{
-    Commit, CommitError, Copy, Cursor, Direction, Document, FanOut, Index, KeyPart, Parked, Patch, PatchEach,
-    Query, StoreError, View, ViewStore, ViewStoreExt, Writes,
+    Commit, CommitError, Copy, Cursor, DeleteEach, Direction, Document, FanOut, Index, KeyPart, Parked,
+    Patch, PatchEach, Query, StoreError, View, ViewStore, ViewStoreExt, Writes,
 };
 
 /// How long a contract waits for what must happen.
@@ -19,7 +19,8 @@ const LIMIT: Duration = Duration::from_mins(1);
 
 pub const VIEWS: &[&View] = &[&BOOKS, &SHELVES];
 
-const BOOKS: View = View { name: "books", indexes: &[&BY_AUTHOR, &BY_TITLE, &OF_AUTHOR_IN_PRINT, &BY_YEAR] };
+const BOOKS: View =
+    View { name: "books", indexes: &[&BY_AUTHOR, &BY_TITLE, &OF_AUTHOR_IN_PRINT, &BY_YEAR, &BY_NOTE] };
 const BY_AUTHOR: Index =
     Index { name: "by_author", equals: &["author"], order: "year", direction: Direction::Descending };
 const BY_TITLE: Index =
@@ -32,6 +33,9 @@ const OF_AUTHOR_IN_PRINT: Index = Index {
 };
 const BY_YEAR: Index =
     Index { name: "by_year", equals: &[], order: "year", direction: Direction::Descending };
+/// Over a field that a book need not have.
+const BY_NOTE: Index =
+    Index { name: "by_note", equals: &["note"], order: "year", direction: Direction::Ascending };
 const SHELVES: View = View { name: "shelves", indexes: &[&ON_SHELF] };
 const ON_SHELF: Index =
     Index { name: "on_shelf", equals: &["reader"], order: "year", direction: Direction::Descending };
@@ -315,6 +319,41 @@ pub async fn a_deletion_takes_what_it_names_and_nothing_else(store: &dyn ViewSto
     assert_eq!(all_pages::<Book>(store, of_author(&other, 100)).await.len(), 10);
 }
 
+pub async fn what_an_index_needs_may_be_missing_come_and_go(store: &dyn ViewStore) {
+    let (projection, author, note) = (fresh("p"), fresh("a"), fresh("n"));
+    let noted = |title: &str, year| Book { note: Some(note.clone()), ..book(title, &author, year) };
+    let (with, without) = (noted(&fresh("with"), 1), book(&fresh("without"), &author, 2));
+    let with_note = Query::new(&BOOKS, &BY_NOTE, vec![json!(note)], 10);
+    let found = async || all_pages::<Book>(store, with_note.clone()).await;
+    commit(store, &projection, 1, |writes| {
+        writes.put(&with).unwrap();
+        writes.put(&without).unwrap();
+    })
+    .await;
+    assert_eq!(found().await, std::slice::from_ref(&with));
+    let nothing = Query::new(&BOOKS, &BY_NOTE, vec![Value::Null], 10);
+    assert_eq!(all_pages::<Book>(store, nothing).await, [], "null is no value");
+
+    // By a patch, and by being put anew.
+    let set = |note: Value| Patch::default().set("note", note).inc("copies", 1);
+    commit(store, &projection, 2, |writes| {
+        writes.patch::<Book>(&with.title, set(Value::Null));
+        writes.patch::<Book>(&without.title, set(json!(note)));
+    })
+    .await;
+    let taken = Book { note: None, copies: 2, ..with.clone() };
+    assert_eq!(get(store, &with.title).await, Some(taken));
+    assert_eq!(found().await, [Book { copies: 2, ..noted(&without.title, 2) }]);
+    commit(store, &projection, 3, |writes| {
+        writes.put(&with).unwrap();
+        writes.put(&without).unwrap();
+    })
+    .await;
+    assert_eq!(found().await, std::slice::from_ref(&with));
+    commit(store, &projection, 4, |writes| writes.delete_where::<Book>(&BY_NOTE, vec![json!(note)])).await;
+    assert_eq!((get(store, &with.title).await, get(store, &without.title).await), (None, Some(without)));
+}
+
 pub async fn pages_are_in_order_and_none_is_missing_or_twice(store: &dyn ViewStore) {
     let (projection, author) = (fresh("p"), fresh("a"));
     // Many share a year, so that the key must break ties.
@@ -448,6 +487,51 @@ pub async fn a_fan_out_puts_a_document_for_each_one_found(store: &dyn ViewStore)
     let found = all_pages::<OnShelf>(store, on_shelf).await;
     assert_eq!(found[0].title, late.title);
     assert_eq!(found[1..], expected[1..]);
+}
+
+pub async fn what_was_fanned_out_is_deleted_in_the_same_way(store: &dyn ViewStore) {
+    let (projection, author, reader) = (fresh("p"), fresh("a"), fresh("r"));
+    let books: Vec<Book> = (0..1500).map(|n| book(&fresh("b"), &author, n)).collect();
+    let shelf = |reader: &str, book: &Book| OnShelf {
+        reader: reader.to_owned(),
+        title: book.title.clone(),
+        year: book.year,
+        in_print: book.in_print,
+        parts: None,
+    };
+    let (foreign, other) = (book(&fresh("foreign"), &fresh("a"), 1), fresh("r"));
+    commit(store, &projection, 1, |writes| {
+        for book in &books {
+            writes.put(book).unwrap();
+            writes.put(&shelf(&reader, book)).unwrap();
+        }
+        writes.put(&shelf(&reader, &foreign)).unwrap();
+        writes.put(&shelf(&other, &books[0])).unwrap();
+    })
+    .await;
+    let on_shelf = |reader: &str| Query::new(&SHELVES, &ON_SHELF, vec![json!(reader)], 400);
+
+    // What the same batch has put before goes as well, what comes later stays; some are on no shelf.
+    let (before, after) = (book(&fresh("before"), &author, 2000), book(&fresh("after"), &author, 2001));
+    commit(store, &projection, 2, |writes| {
+        writes.put(&book(&fresh("nowhere"), &author, 1)).unwrap();
+        writes.put(&before).unwrap();
+        writes.put(&after).unwrap();
+        writes.put(&shelf(&reader, &before)).unwrap();
+        writes.delete_each(DeleteEach {
+            over: &BOOKS,
+            index: &BY_AUTHOR,
+            equals: vec![author.clone().into()],
+            from: &SHELVES,
+            key: vec![KeyPart::Text(reader.clone()), KeyPart::Field("title")],
+        });
+        writes.put(&shelf(&reader, &after)).unwrap();
+    })
+    .await;
+    let left = all_pages::<OnShelf>(store, on_shelf(&reader)).await;
+    assert_eq!(left, [shelf(&reader, &after), shelf(&reader, &foreign)]);
+    assert_eq!(all_pages::<OnShelf>(store, on_shelf(&other)).await, [shelf(&other, &books[0])]);
+    assert_eq!(get(store, &books[0].title).await.as_ref(), Some(&books[0]), "those found stay");
 }
 
 pub async fn each_document_that_is_named_is_patched_once(store: &dyn ViewStore) {

@@ -47,11 +47,13 @@ async fn keeps_the_contract_of_the_view_store(store: &Arc<dyn ViewStore>, twin: 
     contract::writes_to_several_views_stand_or_fall_together(store).await;
     contract::a_patch_sets_and_counts_and_leaves_the_rest(&**store).await;
     contract::a_deletion_takes_what_it_names_and_nothing_else(&**store).await;
+    contract::what_an_index_needs_may_be_missing_come_and_go(&**store).await;
     contract::pages_are_in_order_and_none_is_missing_or_twice(&**store).await;
     contract::a_value_is_a_value_and_never_an_operator(&**store).await;
     contract::a_prefix_finds_what_begins_with_it(&**store).await;
     contract::pages_stay_exact_while_documents_come_and_go(store).await;
     contract::a_fan_out_puts_a_document_for_each_one_found(&**store).await;
+    contract::what_was_fanned_out_is_deleted_in_the_same_way(&**store).await;
     contract::each_document_that_is_named_is_patched_once(&**store).await;
     contract::documents_are_counted_as_they_would_be_found(&**store).await;
     contract::every_query_uses_its_index(&**store, contract::VIEWS, false).await;

@@ -51,6 +51,7 @@ async fn an_index_that_is_new_finds_what_was_there_before() {
         post: "p".to_owned(),
         author: "a".to_owned(),
         reply_to: reply_to.map(str::to_owned),
+        replies: 0,
         text: String::new(),
         commented: 0,
         position,

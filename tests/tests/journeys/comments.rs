@@ -72,13 +72,29 @@ async fn replies_stand_below_their_comment_and_outlive_it(chorus: &Chorus) {
     assert_eq!(texts(&replies), (0..5).map(|n| json!(n.to_string())).collect::<Vec<_>>());
     assert!(replies.iter().all(|reply| reply["reply_to"] == json!(first)), "{replies:?}");
 
-    // What somebody else has said is not the author's to delete.
+    let counted = async || {
+        let listed = api.all_pages(&path).await;
+        let first_two = listed.iter().filter(|comment| comment["reply_to"].is_null());
+        first_two.map(|comment| comment["replies"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(counted().await, [5, 5]);
+    let taken_back = replies[4]["id"].as_str().unwrap();
+    api.delete_as(&ann, &format!("{path}/{taken_back}")).await.expect(200);
+    assert_eq!(counted().await, [4, 5]);
+
+    // What somebody else has said is not the author's to delete, and can still be read.
     api.delete_as(&bob, &format!("{path}/{first}")).await.expect(200);
-    api.get(&format!("{path}/{first}/replies")).await.problem(404, "not-found");
+    assert_eq!(texts(&api.all_pages(&format!("{path}/{first}/replies")).await), ["0", "1", "2", "3"]);
     let listed = api.all_pages(&path).await;
-    assert_eq!((listed.len(), &api.post_page(&post).await["comments"]), (11, &json!(11)));
+    assert_eq!((listed.len(), &api.post_page(&post).await["comments"]), (10, &json!(10)));
     let late = json!({ "text": "late", "reply_to": first });
     api.post_as(&ann, &path, &late).await.problem(404, "not-found");
+    // Without any it is as if it had never been.
+    for reply in &replies[..4] {
+        let reply = reply["id"].as_str().unwrap();
+        api.delete_as(&ann, &format!("{path}/{reply}")).await.expect(200);
+    }
+    api.get(&format!("{path}/{first}/replies")).await.problem(404, "not-found");
     // A comment of another post is none of this one.
     let other = api.publish(&ann, "Dusk").await;
     api.get(&format!("/v1/posts/{other}/comments/{second}/replies")).await.problem(404, "not-found");

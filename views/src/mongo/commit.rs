@@ -13,7 +13,7 @@ use super::errors::is_interrupted;
 use super::prepare::keys;
 use super::read::equal;
 use super::{CHECKPOINTS, MongoViews, PARKED};
-use crate::{Commit, CommitError, FanOut, KeyPart, Parked, Patch, PatchEach, StoreError, Write};
+use crate::{Commit, CommitError, DeleteEach, FanOut, KeyPart, Parked, Patch, PatchEach, StoreError, Write};
 
 /// Attempts at a transaction that fails for a reason that passes, before the caller hears of it.
 const ATTEMPTS: u32 = 5;
@@ -101,6 +101,7 @@ impl MongoViews {
                 Statements::Command { collection, command } => {
                     self.run(session, collection, command).await?;
                 }
+                Statements::DeleteEach(delete_each) => self.delete_each(session, delete_each).await?,
                 Statements::FanOut(fan_out) => self.fan_out(session, fan_out).await?,
                 Statements::PatchEach(patch_each) => self.patch_each(session, patch_each).await?,
             }
@@ -153,17 +154,38 @@ impl MongoViews {
                 let value = source.get(copy.from).map_err(corrupt)?.map_or(Ok(Value::Null), json)?;
                 fields.insert(copy.to.to_owned(), value);
             }
-            let parts = key
-                .iter()
-                .map(|part| match part {
-                    KeyPart::Text(text) => Ok(text.clone()),
-                    KeyPart::Field(name) => source.get_str(*name).map(str::to_owned).map_err(corrupt),
-                })
-                .collect::<Result<Vec<_>, Attempt>>()?;
-            puts.insert(parts.join("."), fields);
+            puts.insert(joined(key, &source)?, fields);
         }
         drop(stream);
         self.put_all(session, into.name, puts).await
+    }
+
+    async fn delete_each(
+        &self,
+        session: &mut ClientSession,
+        delete_each: &DeleteEach,
+    ) -> Result<(), Attempt> {
+        let DeleteEach { over, index, equals, from, key } = delete_each;
+        let mut found = self
+            .collection(over.name)
+            .find(equal(index.equals, equals)?)
+            .hint(mongodb::options::Hint::Keys(keys(index)))
+            .session(&mut *session)
+            .await?;
+        let mut named = Vec::new();
+        let mut stream = found.stream(session);
+        while let Some(source) = stream.try_next().await? {
+            named.push(joined(key, &source)?);
+        }
+        drop(stream);
+        let deletions = named.chunks(STATEMENTS).map(|keys| {
+            let mut list = RawArrayBuf::new();
+            for key in keys {
+                list.push(key.as_str());
+            }
+            rawdoc! { "q": { "_id": { "$in": list } }, "limit": 0 }
+        });
+        self.run(session, from.name, Batch::Deletes(deletions.collect())).await
     }
 
     /// Puts documents of which nearly all are new: to insert one costs the server a fraction of what an update costs that
@@ -251,6 +273,15 @@ impl From<StoreError> for Attempt {
     }
 }
 
+/// A key made of a document.
+fn joined(key: &[KeyPart], source: &RawDocument) -> Result<String, Attempt> {
+    let part = |part: &KeyPart| match part {
+        KeyPart::Text(text) => Ok(text.clone()),
+        KeyPart::Field(name) => source.get_str(*name).map(str::to_owned).map_err(corrupt),
+    };
+    Ok(key.iter().map(part).collect::<Result<Vec<_>, Attempt>>()?.join("."))
+}
+
 fn corrupt(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Attempt {
     Attempt::Failed(StoreError::corrupt(error).into())
 }
@@ -258,6 +289,7 @@ fn corrupt(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Attemp
 /// What goes to the server in one go.
 enum Statements<'a> {
     Command { collection: &'static str, command: Batch },
+    DeleteEach(&'a DeleteEach),
     FanOut(&'a FanOut),
     PatchEach(&'a PatchEach),
 }
@@ -303,6 +335,10 @@ fn statements<'a>(
                 add(&mut list, open, view.name, rawdoc! { "q": filter, "limit": 0, "hint": hint }, false);
                 open = list.len();
             }
+            Write::DeleteEach(delete_each) => {
+                list.push(Statements::DeleteEach(delete_each));
+                open = list.len();
+            }
             Write::FanOut(fan_out) => {
                 list.push(Statements::FanOut(fan_out));
                 open = list.len();
@@ -334,7 +370,10 @@ fn add(
         {
             Some(of)
         }
-        Statements::Command { .. } | Statements::FanOut(_) | Statements::PatchEach(_) => None,
+        Statements::Command { .. }
+        | Statements::DeleteEach(_)
+        | Statements::FanOut(_)
+        | Statements::PatchEach(_) => None,
     });
     match fitting {
         Some(of) => of.push(statement),
@@ -360,16 +399,26 @@ fn append_all(to: &mut RawDocumentBuf, document: &Map<String, Value>) -> Result<
     let body = bson::serialize_to_raw_document_buf(document).map_err(StoreError::corrupt)?;
     for field in &body {
         let (name, value) = field.map_err(StoreError::corrupt)?;
-        to.append(name, value);
+        // What holds nothing is left out: an index has only documents with all its fields.
+        if value != RawBsonRef::Null {
+            to.append(name, value);
+        }
     }
     Ok(())
 }
 
 fn change(key: &str, patch: &Patch) -> Result<RawDocumentBuf, StoreError> {
     let mut update = RawDocumentBuf::new();
-    if !patch.set.is_empty() {
-        let set = bson::serialize_to_raw_document_buf(&patch.set).map_err(StoreError::corrupt)?;
+    let mut set = RawDocumentBuf::new();
+    append_all(&mut set, &patch.set)?;
+    if !set.is_empty() {
         update.append(cstr!("$set"), set);
+    }
+    let emptied = patch.set.iter().filter(|(_, value)| value.is_null());
+    let unset: Map<String, Value> = emptied.map(|(name, _)| (name.clone(), true.into())).collect();
+    if !unset.is_empty() {
+        let unset = bson::serialize_to_raw_document_buf(&unset).map_err(StoreError::corrupt)?;
+        update.append(cstr!("$unset"), unset);
     }
     if !patch.inc.is_empty() {
         let inc = bson::serialize_to_raw_document_buf(&patch.inc).map_err(StoreError::corrupt)?;

@@ -40,13 +40,22 @@ impl MongoViews {
                 if found.iter().any(|model| model.keys == keys) {
                     continue;
                 }
-                let options = IndexOptions::builder().name(index.name.to_owned()).build();
+                let mut options = IndexOptions::default();
+                options.name = Some(index.name.to_owned());
+                options.partial_filter_expression = all_there(index);
                 tracing::info!(view = view.name, index = index.name, "making an index");
                 collection.create_index(IndexModel::builder().keys(keys).options(options).build()).await?;
             }
         }
         Ok(())
     }
+}
+
+/// The condition that a document has all the fields that a search of an index names: one without is not to cost anything.
+fn all_there(index: &Index) -> Option<Document> {
+    let conditions: Document =
+        index.equals.iter().map(|field| ((*field).to_owned(), doc! { "$exists": true }.into())).collect();
+    (!conditions.is_empty()).then_some(conditions)
 }
 
 /// The fields of an index in order, ending in the key, each with its direction.

@@ -7,7 +7,7 @@ use sqlite::rusqlite::{self, Connection, params_from_iter};
 
 use super::read::{self, SqlValue};
 use super::tables::{column, direction, index_name, indexed, table};
-use crate::{Commit, FanOut, Index, KeyPart, Parked, Patch, PatchEach, View, Write};
+use crate::{Commit, DeleteEach, FanOut, Index, KeyPart, Parked, Patch, PatchEach, View, Write};
 
 /// A [`Commit`] that owns what it holds.
 pub(super) struct Batch {
@@ -52,6 +52,7 @@ impl Batch {
                 Write::Patch { view, key, patch } => change(connection, view, key, patch)?,
                 Write::Delete { view, key } => delete(connection, view, key)?,
                 Write::DeleteWhere { view, index, equals } => delete_where(connection, view, index, equals)?,
+                Write::DeleteEach(delete_each) => self::delete_each(connection, delete_each)?,
                 Write::FanOut(fan_out) => self::fan_out(connection, fan_out)?,
                 Write::PatchEach(patch_each) => self::patch_each(connection, patch_each)?,
             }
@@ -174,13 +175,28 @@ fn delete_where(
     Ok(())
 }
 
-fn fan_out(connection: &Connection, fan_out: &FanOut) -> rusqlite::Result<()> {
-    let FanOut { over, index, equals, limit, into, key, document, copies } = fan_out;
+fn delete_each(connection: &Connection, delete_each: &DeleteEach) -> rusqlite::Result<()> {
+    let DeleteEach { over, index, equals, from, key } = delete_each;
     let mut values: Vec<SqlValue> = equals.iter().map(SqlValue::from).collect();
-    let mut number = |value: SqlValue| {
+    let key = joined(key, &mut |value| {
         values.push(value);
         format!("?{}", values.len())
-    };
+    });
+    // The list of keys is made before the first document goes.
+    connection
+        .prepare_cached(&format!(
+            "DELETE FROM {} WHERE key IN (SELECT {key} FROM {} INDEXED BY {} WHERE {})",
+            table(from),
+            table(over),
+            index_name(over, index),
+            read::equal(index),
+        ))?
+        .execute(params_from_iter(values))?;
+    Ok(())
+}
+
+/// A key made of a document, as SQL.
+fn joined(key: &[KeyPart], number: &mut impl FnMut(SqlValue) -> String) -> String {
     let parts: Vec<String> = key
         .iter()
         .map(|part| match part {
@@ -188,6 +204,17 @@ fn fan_out(connection: &Connection, fan_out: &FanOut) -> rusqlite::Result<()> {
             KeyPart::Field(name) => format!("(doc ->> '$.{name}')"),
         })
         .collect();
+    parts.join(" || '.' || ")
+}
+
+fn fan_out(connection: &Connection, fan_out: &FanOut) -> rusqlite::Result<()> {
+    let FanOut { over, index, equals, limit, into, key, document, copies } = fan_out;
+    let mut values: Vec<SqlValue> = equals.iter().map(SqlValue::from).collect();
+    let mut number = |value: SqlValue| {
+        values.push(value);
+        format!("?{}", values.len())
+    };
+    let key = joined(key, &mut number);
     let same = number(json(document).into());
     // `->` and json() keep the JSON type of what is copied.
     let copied = copies
@@ -208,11 +235,10 @@ fn fan_out(connection: &Connection, fan_out: &FanOut) -> rusqlite::Result<()> {
     connection
         .prepare_cached(&format!(
             "{}
-             SELECT {}, {} FROM {} INDEXED BY {} WHERE {}
+             SELECT {key}, {} FROM {} INDEXED BY {} WHERE {}
              ORDER BY {order} {direction}, key {direction} LIMIT {limit}
              {}",
             insert(into, &fields),
-            parts.join(" || '.' || "),
             columns.join(", "),
             table(over),
             index_name(over, index),

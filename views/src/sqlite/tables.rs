@@ -40,12 +40,20 @@ pub(super) fn create(connection: &Connection, view: &View) -> rusqlite::Result<(
             )
             .collect();
         connection.execute_batch(&format!(
-            "CREATE INDEX IF NOT EXISTS {} ON {table} ({}, key {direction})",
+            "CREATE INDEX IF NOT EXISTS {} ON {table} ({}, key {direction}){}",
             index_name(view, index),
-            fields.join(", ")
+            fields.join(", "),
+            all_there(index)
         ))?;
     }
     Ok(())
+}
+
+/// The condition that a document has all the fields that a search of an index names: one without is not to cost anything.
+fn all_there(index: &Index) -> String {
+    let conditions: Vec<String> =
+        index.equals.iter().map(|name| format!("{} IS NOT NULL", column(name))).collect();
+    if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
 }
 
 /// An index that a newer program declares may name a field that the table has no column for yet.

@@ -20,8 +20,6 @@ impl Distributed {
         let indexes = [
             ("authors", doc! { "username": 1 }),
             ("homes", doc! { "owner": 1, "position": -1, "_id": -1 }),
-            ("homes", doc! { "owner": 1, "author": 1, "position": -1, "_id": -1 }),
-            ("homes", doc! { "post": 1, "owner": 1, "_id": 1 }),
             ("merged", doc! { "owner": 1 }),
             ("comments", doc! { "post": 1, "position": 1, "_id": 1 }),
             ("stories", doc! { "author": 1, "position": 1, "_id": 1 }),

@@ -16,8 +16,6 @@ const MORE_VIEWS: &str = "
         PRIMARY KEY (owner, post)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS homes_by_owner ON homes (owner, position DESC);
-    CREATE INDEX IF NOT EXISTS homes_by_owner_and_author ON homes (owner, author, position DESC);
-    CREATE INDEX IF NOT EXISTS homes_by_post ON homes (post, owner);
     CREATE TABLE IF NOT EXISTS merged (
         owner TEXT NOT NULL, author TEXT NOT NULL, PRIMARY KEY (owner, author)
     ) STRICT, WITHOUT ROWID;

@@ -38,7 +38,7 @@ async fn told(built: &Built, owner: UserId) -> Told {
     let mut groups = Vec::new();
     for role in [Role::Head, Role::HeadUnsettled] {
         for head in store.page_of::<Head>(of_owner(role)).await.unwrap().documents {
-            let equals = vec![json!(head.group), json!(head.kind.voices())];
+            let equals = vec![json!(head.stands_for), json!(head.kind.voices())];
             let voices = store.page(&Query::new(&VIEW, &OF_GROUP, equals, 1000)).await.unwrap().documents;
             let voices: Vec<(String, i64)> = voices
                 .iter()
