@@ -1,5 +1,5 @@
 //! Fills a running server over its own API with a small believable world: people, pictures, posts, likes, comments,
-//! follows. The same seed makes the same world, and running it again changes nothing.
+//! follows, stories. The same seed makes the same world, and running it again changes nothing.
 
 mod pictures;
 mod world;
@@ -24,6 +24,10 @@ const AT_ONCE: usize = 8;
 /// How long one request may take, and how often one that is told to come back is sent again.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 const ATTEMPTS: usize = 20;
+
+/// How far the seed is turned for the pictures of posts, and of stories: so that none is like another.
+const OF_POSTS: u32 = 32;
+const OF_STORIES: u32 = 48;
 
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
@@ -85,7 +89,7 @@ pub async fn run(settings: Settings) -> Result<()> {
 
     writeln!(
         std::io::stdout(),
-        "{} people, {} posts and {} likes, comments and follows are at {}\nLog in as {} with the password {}",
+        "{} people, {} posts and {} likes, comments, follows and stories are at {}\nLog in as {} with the password {}",
         people.len(),
         posts.len(),
         world.acts.len(),
@@ -184,18 +188,23 @@ impl Server {
     }
 
     async fn publish(&self, number: usize, author: &Login, post: &world::Post) -> Result<String> {
-        let picture =
-            pictures::landscape(&mut StdRng::seed_from_u64(self.seed.rotate_left(32) ^ number as u64))?;
+        let picture = self.landscape(OF_POSTS, number)?;
         let published = self
             .send(Method::POST, "/v1/posts", &format!("post {number}"), |request| {
-                let image = Part::bytes(picture.clone()).file_name("picture.jpg").mime_str("image/jpeg")?;
-                let form =
-                    Form::new().part("image", image).text("alt", post.alt).text("caption", post.caption);
+                let form = Form::new()
+                    .part("image", jpeg(&picture)?)
+                    .text("alt", post.alt)
+                    .text("caption", post.caption);
                 Ok(request.bearer_auth(&author.token).multipart(form))
             })
             .await?;
         let published = accepted(published, "publishing a post").await?;
         published["id"].as_str().map(str::to_owned).context("a published post without an id")
+    }
+
+    /// The picture of this number, of posts or of stories by how the seed is turned.
+    fn landscape(&self, turned: u32, number: usize) -> Result<Vec<u8>> {
+        pictures::landscape(&mut StdRng::seed_from_u64(self.seed.rotate_left(turned) ^ number as u64))
     }
 
     async fn act(&self, number: usize, act: &Act, people: &[Login], posts: &[String]) -> Result<()> {
@@ -222,6 +231,15 @@ impl Server {
                 let token = &people[user].token;
                 self.send(Method::POST, &path, &key, |request| Ok(request.bearer_auth(token).json(&body)))
                     .await?
+            }
+            Act::Story { author, text } => {
+                let picture = self.landscape(OF_STORIES, number)?;
+                let token = &people[author].token;
+                self.send(Method::POST, "/v1/stories", &key, |request| {
+                    let form = Form::new().part("image", jpeg(&picture)?).text("text", text);
+                    Ok(request.bearer_auth(token).multipart(form))
+                })
+                .await?
             }
         };
         accepted(answer, "an act").await.map(drop)
@@ -257,6 +275,10 @@ impl Server {
             attempt += 1;
         }
     }
+}
+
+fn jpeg(picture: &[u8]) -> Result<Part> {
+    Ok(Part::bytes(picture.to_vec()).file_name("picture.jpg").mime_str("image/jpeg")?)
 }
 
 /// The body of an answer that says yes.

@@ -1,13 +1,25 @@
 //! Going for a while, and for good: an account put to rest by its owner and woken again, or erased.
 
+use axum::extract::State;
+use axum::response::Response;
 use events::{Deactivated, Erased, Event, Reactivated, Subject, UserId};
-use service::problem::Problem;
+use http::StatusCode;
+use serde::Deserialize;
+use service::extract::Json;
+use service::http::ClientAddress;
+
+use service::problem::{Problem, Problems};
+use service::sessions::Session;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::Commands;
 use crate::accounts::{Account, Standing};
 use crate::claims::ClaimKind;
 use crate::context::Context;
 use crate::execute::{Done, Failure};
+use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 use crate::rejections::log_problem;
 
 // ---------------------------------------------------------------- decisions
@@ -81,6 +93,45 @@ impl Commands {
         destroyed.map_err(|error| Problem::unavailable("The key vault", error))?;
         Ok(done)
     }
+}
+
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    OpenApiRouter::new().routes(routes!(post_deactivation))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Deactivation {
+    #[schema(format = "password", max_length = 128, example = "my present password")]
+    current_password: String,
+}
+
+/// Put my account to rest
+///
+/// Nobody is shown anything of mine any more, and all my sessions end. As soon as I log in again everything is back.
+#[utoipa::path(
+    post, path = "/v1/me/deactivation", tag = "accounts", request_body = Deactivation, security(("token" = [])),
+    params(CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn post_deactivation(
+    State(commands): State<Commands>,
+    session: Session,
+    context: Context,
+    prefer: Prefer,
+    from: ClientAddress,
+    Json(Deactivation { current_password }): Json<Deactivation>,
+) -> Result<Response, Problem> {
+    let user = UserId::new(session.user);
+    let context = context.by(user);
+    commands.confirm_password(user, from, current_password).await?;
+    // A request that is repeated has no session any more, or has yet to end it.
+    let context = context.unrepeatable();
+    let done = commands.deactivate(&context, user).await?;
+    commands.end_sessions(&context, user, None).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 
 #[cfg(test)]

@@ -168,6 +168,7 @@ fn documented() -> OpenApiRouter<Commands> {
         .merge(sessions::routes())
         .merge(passwords::routes())
         .merge(emails::routes())
+        .merge(departures::routes())
         .merge(roles::routes())
         .merge(profiles::routes())
         .merge(posts::routes())

@@ -199,8 +199,8 @@ impl Commands {
         Ok((signed_in, all_done))
     }
 
-    /// Ends all sessions of somebody but one.
-    async fn end_sessions(
+    /// Ends all sessions of somebody, but one if it is to be kept.
+    pub(crate) async fn end_sessions(
         &self,
         context: &Context,
         user: UserId,

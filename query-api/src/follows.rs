@@ -10,7 +10,7 @@ use service::problem::{Problem, Problems};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use views::follows::{Circle, FOLLOWERS, FOLLOWINGS, Follow, VIEW};
+use views::follows::{Circle, FOLLOWERS, FOLLOWINGS, Follow, VIEW, parties};
 use views::{Index, Query, ViewStoreExt, profiles};
 
 use crate::answer::{Conditions, QueryHeaders, answer};
@@ -101,8 +101,16 @@ impl Queries {
         user: &str,
         limit: usize,
     ) -> Result<Vec<String>, Problem> {
-        let found = self.follows(side.query(user, limit)).await?;
-        Ok(found.documents.into_iter().map(|follow| side.other(follow)).collect())
+        // Thousands: who they are stands in the keys.
+        let keys = self.store.keys(&side.query(user, limit)).await.map_err(store_problem)?;
+        let other = |key: &String| {
+            let (follower, followee) = parties(key)?;
+            Some(match side {
+                Side::Followers => follower.to_owned(),
+                Side::Followings => followee.to_owned(),
+            })
+        };
+        Ok(keys.iter().filter_map(other).collect())
     }
 
     async fn shown_ids(&self, side: Side, user: UserId) -> Result<UserIds, Problem> {

@@ -260,16 +260,7 @@ impl Queries {
     /// Of the viewer and those whom they follow, who may have stories to show.
     async fn authors_followed(&self, viewer: &str) -> Result<Vec<String>, Problem> {
         let mut ids = vec![viewer.to_owned()];
-        let mut after = None;
-        loop {
-            let query = Side::Followings.query(viewer, AT_ONCE);
-            let page = self.store.page_of::<Follow>(query.after(after)).await.map_err(store_problem)?;
-            ids.extend(page.documents.into_iter().map(|follow| follow.followee));
-            after = page.next;
-            if after.is_none() || ids.len() > FOLLOWINGS_LIMIT {
-                break;
-            }
-        }
+        ids.extend(self.newest_ids(Side::Followings, viewer, FOLLOWINGS_LIMIT).await?);
         let now = (self.clock.now() - CLOCKS_APART).timestamp_millis();
         let mut authors: Vec<StoryAuthor> = self.all_there(&ids).await?;
         authors.retain(|author| now < author.until);

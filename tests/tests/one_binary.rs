@@ -205,6 +205,8 @@ async fn the_demo_fills_a_running_server_and_can_be_repeated() {
     for image in posts.iter().flat_map(|post| post["images"].as_array().unwrap()) {
         api.get(image["feed"].as_str().unwrap()).await.expect(200);
     }
+    let stories = api.get("/v1/stories/newest").await.expect(200).json();
+    assert_eq!(stories["items"].as_array().unwrap().len(), 2, "{stories}");
     // Again: every request finds what it did before.
     let before = system.raw_log().await.unwrap().head().await.unwrap();
     demo();

@@ -51,6 +51,11 @@ pub fn key(follower: &str, followee: &str) -> String {
     format!("{follower}.{followee}")
 }
 
+/// Who follows whom, by the key of a follow.
+pub fn parties(key: &str) -> Option<(&str, &str)> {
+    key.split_once('.')
+}
+
 impl Document for Follow {
     const VIEW: &'static View = &VIEW;
 

@@ -84,6 +84,10 @@ impl ViewStore for MongoViews {
         self.find_page(query).await
     }
 
+    async fn keys(&self, query: &Query) -> Result<Vec<String>, StoreError> {
+        self.find_keys(query).await
+    }
+
     async fn count(&self, query: &Query) -> Result<u64, StoreError> {
         self.count_found(query).await
     }

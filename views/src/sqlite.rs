@@ -48,6 +48,10 @@ impl ViewStore for SqliteViews {
         Ok(self.database.read(|connection| read::page(connection, query))?)
     }
 
+    async fn keys(&self, query: &Query) -> Result<Vec<String>, StoreError> {
+        Ok(self.database.read(|connection| read::keys(connection, query))?)
+    }
+
     async fn count(&self, query: &Query) -> Result<u64, StoreError> {
         Ok(self.database.read(|connection| read::count(connection, query))?)
     }

@@ -82,6 +82,10 @@ pub trait ViewStore: std::fmt::Debug + Send + Sync + 'static {
 
     async fn page(&self, query: &Query) -> Result<Page, StoreError>;
 
+    /// The keys alone of the documents that a query finds, in its order and up to its limit: the index answers, and no
+    /// document is read.
+    async fn keys(&self, query: &Query) -> Result<Vec<String>, StoreError>;
+
     /// How many documents a query would find, counted in its index up to its limit and no further.
     async fn count(&self, query: &Query) -> Result<u64, StoreError>;
 

@@ -96,6 +96,7 @@ pub(super) enum Act {
     Follow { follower: usize, followee: usize },
     Like { user: usize, post: usize },
     Comment { user: usize, post: usize, text: &'static str },
+    Story { author: usize, text: &'static str },
 }
 
 pub(super) struct World {
@@ -139,6 +140,9 @@ impl World {
                 let user = rng.random_range(0..people);
                 world.acts.push(Act::Comment { user, post, text: pick(COMMENTS, &mut rng) });
             }
+        }
+        for author in sample(people, people / 3 + 1, &mut rng) {
+            world.acts.push(Act::Story { author, text: pick(CAPTIONS, &mut rng) });
         }
         world
     }
@@ -193,6 +197,7 @@ mod tests {
                     assert!(follower != followee && follower.max(followee) < 30);
                 }
                 Act::Like { user, post } | Act::Comment { user, post, .. } => assert!(user < 30 && post < 50),
+                Act::Story { author, .. } => assert!(author < 30),
             }
         }
     }

@@ -363,7 +363,14 @@ pub async fn pages_are_in_order_and_none_is_missing_or_twice(store: &dyn ViewSto
     books.sort_by(|a, b| (b.year, &b.title).cmp(&(a.year, &a.title)));
     for limit in [1, 7, 102, 103, 104] {
         assert_eq!(all_pages::<Book>(store, of_author(&author, limit)).await, books, "pages of {limit}");
+        let keys = store.keys(&of_author(&author, limit)).await.unwrap();
+        let titles = books.iter().map(|book| &book.title).take(limit);
+        assert!(keys.iter().eq(titles), "keys up to {limit}");
     }
+    assert_eq!(store.keys(&of_author(&author, 0)).await.unwrap(), Vec::<String>::new());
+    let after = store.page(&of_author(&author, 60)).await.unwrap().next;
+    let rest = store.keys(&of_author(&author, 100).after(after)).await.unwrap();
+    assert!(rest.iter().eq(books[60..].iter().map(|book| &book.title)), "keys after a page");
     let mut in_print: Vec<Book> = books.iter().filter(|book| book.in_print).cloned().collect();
     in_print.sort_by(|a, b| (a.year, &a.title).cmp(&(b.year, &b.title)));
     let query = Query::new(&BOOKS, &OF_AUTHOR_IN_PRINT, vec![author.clone().into(), true.into()], 9);

@@ -63,6 +63,28 @@ impl MongoViews {
         Ok(Page::of(found, query.limit))
     }
 
+    pub(super) async fn find_keys(&self, query: &Query) -> Result<Vec<String>, StoreError> {
+        if query.limit == 0 {
+            // To MongoDB that would be no limit.
+            return Ok(Vec::new());
+        }
+        let Find { filter, sort, hint, .. } = find(query)?;
+        let found: Vec<RawDocumentBuf> = self
+            .collection(query.view.name)
+            .find(filter)
+            .sort(sort)
+            .hint(Hint::Keys(hint))
+            .projection(doc! { "_id": 1 })
+            .limit(i64::try_from(query.limit).unwrap_or(i64::MAX))
+            .batch_size(u32::try_from(query.limit).unwrap_or(u32::MAX).saturating_add(1))
+            .max_time(READ_LIMIT)
+            .await?
+            .try_collect()
+            .await?;
+        let key = |document: &RawDocumentBuf| document.get_str("_id").map(str::to_owned);
+        found.iter().map(key).collect::<Result<_, _>>().map_err(StoreError::corrupt)
+    }
+
     /// By an aggregation and not the `count` command, which may count twice on a sharded cluster.
     pub(super) async fn count_found(&self, query: &Query) -> Result<u64, StoreError> {
         let Find { filter, hint, .. } = find(query)?;

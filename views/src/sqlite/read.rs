@@ -25,7 +25,7 @@ pub(super) fn get_many(
 }
 
 pub(super) fn page(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
-    let Select { sql, values } = select(query);
+    let Select { sql, values } = select_page(query);
     let found = connection
         .prepare_cached(&sql)?
         .query_map(params_from_iter(values), |row| {
@@ -35,8 +35,13 @@ pub(super) fn page(connection: &Connection, query: &Query) -> rusqlite::Result<P
     Ok(Page::of(found, query.limit))
 }
 
-pub(super) fn count(connection: &Connection, query: &Query) -> rusqlite::Result<u64> {
+pub(super) fn keys(connection: &Connection, query: &Query) -> rusqlite::Result<Vec<String>> {
     // Without `doc` among what is selected, the index alone answers.
+    let Select { sql, values } = select(query, &["key"], query.limit);
+    connection.prepare_cached(&sql)?.query_map(params_from_iter(values), |row| row.get(0))?.collect()
+}
+
+pub(super) fn count(connection: &Connection, query: &Query) -> rusqlite::Result<u64> {
     let Conditions { sql, values } = conditions(query);
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
     connection
@@ -45,7 +50,7 @@ pub(super) fn count(connection: &Connection, query: &Query) -> rusqlite::Result<
 }
 
 pub(super) fn plan(connection: &Connection, query: &Query) -> rusqlite::Result<Plan> {
-    let Select { sql, values } = select(query);
+    let Select { sql, values } = select_page(query);
     let steps: Vec<String> = connection
         .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?
         .query_map(params_from_iter(values), |row| row.get("detail"))?
@@ -70,16 +75,16 @@ struct Select {
 }
 
 /// One document more than the page may hold, to know whether there is a next one.
-fn select(query: &Query) -> Select {
+fn select_page(query: &Query) -> Select {
+    select(query, &["key", "doc", &column(query.index.order)], query.limit.saturating_add(1))
+}
+
+fn select(query: &Query, columns: &[&str], limit: usize) -> Select {
     let Conditions { sql, mut values } = conditions(query);
-    let order = column(query.index.order);
-    values.push(SqlValue(types::Value::Integer(
-        i64::try_from(query.limit).unwrap_or(i64::MAX).saturating_add(1),
-    )));
+    let (columns, order) = (columns.join(", "), column(query.index.order));
+    values.push(SqlValue(types::Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX))));
     let (limit, direction) = (values.len(), direction(query.index));
-    let sql = format!(
-        "SELECT key, doc, {order} {sql} ORDER BY {order} {direction}, key {direction} LIMIT ?{limit}"
-    );
+    let sql = format!("SELECT {columns} {sql} ORDER BY {order} {direction}, key {direction} LIMIT ?{limit}");
     Select { sql, values }
 }
 
