@@ -232,11 +232,11 @@ impl Server {
                 self.send(Method::POST, &path, &key, |request| Ok(request.bearer_auth(token).json(&body)))
                     .await?
             }
-            Act::Story { author, text } => {
+            Act::Story { author, alt } => {
                 let picture = self.landscape(OF_STORIES, number)?;
                 let token = &people[author].token;
                 self.send(Method::POST, "/v1/stories", &key, |request| {
-                    let form = Form::new().part("image", jpeg(&picture)?).text("text", text);
+                    let form = Form::new().part("image", jpeg(&picture)?).text("alt", alt);
                     Ok(request.bearer_auth(token).multipart(form))
                 })
                 .await?

@@ -96,7 +96,7 @@ pub(super) enum Act {
     Follow { follower: usize, followee: usize },
     Like { user: usize, post: usize },
     Comment { user: usize, post: usize, text: &'static str },
-    Story { author: usize, text: &'static str },
+    Story { author: usize, alt: &'static str },
 }
 
 pub(super) struct World {
@@ -142,7 +142,7 @@ impl World {
             }
         }
         for author in sample(people, people / 3 + 1, &mut rng) {
-            world.acts.push(Act::Story { author, text: pick(CAPTIONS, &mut rng) });
+            world.acts.push(Act::Story { author, alt: pick(ALTS, &mut rng) });
         }
         world
     }
