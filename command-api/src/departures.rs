@@ -7,7 +7,6 @@ use http::StatusCode;
 use serde::Deserialize;
 use service::extract::Json;
 use service::http::ClientAddress;
-
 use service::problem::{Problem, Problems};
 use service::sessions::Session;
 use utoipa::ToSchema;
@@ -125,10 +124,9 @@ async fn post_deactivation(
     Json(Deactivation { current_password }): Json<Deactivation>,
 ) -> Result<Response, Problem> {
     let user = UserId::new(session.user);
-    let context = context.by(user);
-    commands.confirm_password(user, from, current_password).await?;
     // A request that is repeated has no session any more, or has yet to end it.
-    let context = context.unrepeatable();
+    let context = context.by(user).unrepeatable();
+    commands.confirm_password(user, from, current_password).await?;
     let done = commands.deactivate(&context, user).await?;
     commands.end_sessions(&context, user, None).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)

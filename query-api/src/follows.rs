@@ -49,10 +49,11 @@ impl Side {
         Query::new(&VIEW, self.index(), vec![json!(user), json!(true), json!(true)], limit)
     }
 
-    pub(crate) fn other(self, follow: Follow) -> String {
+    /// Which of the two, the follower and the followee, such a list shows.
+    fn other<T>(self, (follower, followee): (T, T)) -> T {
         match self {
-            Self::Followers => follow.follower,
-            Self::Followings => follow.followee,
+            Self::Followers => follower,
+            Self::Followings => followee,
         }
     }
 }
@@ -87,7 +88,8 @@ impl Queries {
         if !is_there {
             return Ok(paging.page(Vec::new(), None, index));
         }
-        let ids: Vec<String> = found.documents.into_iter().map(|follow| side.other(follow)).collect();
+        let other = |Follow { follower, followee, .. }| side.other((follower, followee));
+        let ids: Vec<String> = found.documents.into_iter().map(other).collect();
         let people = self.people(ids.iter().cloned()).await?;
         let shown = ids.iter().filter_map(|id| people.get(id).cloned()).collect();
         Ok(paging.page(shown, found.next.as_ref(), index))
@@ -103,14 +105,7 @@ impl Queries {
     ) -> Result<Vec<String>, Problem> {
         // Thousands: who they are stands in the keys.
         let keys = self.store.keys(&side.query(user, limit)).await.map_err(store_problem)?;
-        let other = |key: &String| {
-            let (follower, followee) = parties(key)?;
-            Some(match side {
-                Side::Followers => follower.to_owned(),
-                Side::Followings => followee.to_owned(),
-            })
-        };
-        Ok(keys.iter().filter_map(other).collect())
+        Ok(keys.iter().filter_map(|key| Some(side.other(parties(key)?).to_owned())).collect())
     }
 
     async fn shown_ids(&self, side: Side, user: UserId) -> Result<UserIds, Problem> {

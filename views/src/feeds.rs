@@ -1,6 +1,6 @@
 //! Home feeds. Four views, written together by the projection `feeds`: what is in each home, whom each home is fed
-//! by, what each author has published, and what has to be known of an author to feed homes. All of it is ids and positions: what may be seen is for the
-//! reader to find out.
+//! by, what each author has published, and what has to be known of an author to feed homes. All of it is ids and
+//! positions: what may be seen is for the reader to find out.
 
 use serde::{Deserialize, Serialize};
 

@@ -26,24 +26,8 @@ impl Projection for Comments {
 
     fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         // What a deleted one answered has one reply less.
-        match &recorded.event {
-            Event::Comment(CommentEvent::CommentDeleted(event)) => vec![(&VIEW, event.comment.to_string())],
-            Event::Comment(CommentEvent::Commented(_)) | Event::Post(_) => Vec::new(),
-            Event::Account(_)
-            | Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_) => Vec::new(),
-        }
+        let Event::Comment(CommentEvent::CommentDeleted(event)) = &recorded.event else { return Vec::new() };
+        vec![(&VIEW, event.comment.to_string())]
     }
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
