@@ -129,13 +129,38 @@ impl Account {
     }
 }
 
+impl Fold for Standing {
+    fn apply(&mut self, recorded: &Recorded) {
+        let Event::Account(event) = &recorded.event else { return };
+        *self = match event {
+            AccountEvent::SignedUp(_) | AccountEvent::Reactivated(_) | AccountEvent::Reinstated(_) => {
+                Self::Active
+            }
+            AccountEvent::Deactivated(_) => Self::Deactivated,
+            AccountEvent::Suspended(_) => Self::Suspended,
+            AccountEvent::Erased(_) => Self::Erased,
+            AccountEvent::UsernameChanged(_)
+            | AccountEvent::EmailVerificationRequested(_)
+            | AccountEvent::EmailVerified(_)
+            | AccountEvent::EmailChangeRequested(_)
+            | AccountEvent::EmailChanged(_)
+            | AccountEvent::PasswordResetRequested(_)
+            | AccountEvent::PasswordChanged(_)
+            | AccountEvent::RoleGranted(_)
+            | AccountEvent::RoleRevoked(_)
+            | AccountEvent::ClaimAbandoned(_)
+            | AccountEvent::SessionsEnded(_) => return,
+        };
+    }
+}
+
 impl Fold for Account {
     fn apply(&mut self, recorded: &Recorded) {
         let Event::Account(event) = &recorded.event else { return };
+        self.standing.apply(recorded);
         let (id, time) = (recorded.envelope.id.uuid(), recorded.envelope.time);
         match event {
             AccountEvent::SignedUp(event) => {
-                self.standing = Standing::Active;
                 self.username = Some(event.username);
                 self.email = Some(event.email);
                 self.verification = Some(MailedLink::new(id, time, MailTemplate::EmailVerification));
@@ -190,14 +215,15 @@ impl Fold for Account {
             AccountEvent::RoleRevoked(event) => {
                 self.roles.remove(&event.role);
             }
-            AccountEvent::Deactivated(_) => self.standing = Standing::Deactivated,
-            AccountEvent::Suspended(_) => self.standing = Standing::Suspended,
-            AccountEvent::Reactivated(_) | AccountEvent::Reinstated(_) => self.standing = Standing::Active,
-            AccountEvent::Erased(_) => self.standing = Standing::Erased,
             AccountEvent::ClaimAbandoned(event) => {
                 self.abandoned.insert(event.claim);
             }
-            AccountEvent::SessionsEnded(_) => {}
+            AccountEvent::Deactivated(_)
+            | AccountEvent::Suspended(_)
+            | AccountEvent::Reactivated(_)
+            | AccountEvent::Reinstated(_)
+            | AccountEvent::Erased(_)
+            | AccountEvent::SessionsEnded(_) => {}
         }
     }
 }

@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 use crate::Commands;
 use crate::context::Context;
 use crate::execute::{Done, Failure, Fold};
-use crate::posts::Post;
+use crate::posts::SeenPost;
 use crate::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
 use crate::text::{self, Fields};
 
@@ -35,7 +35,7 @@ pub(crate) enum CommentRejected {
 /// The post, and what stands of the comments that a decision is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Comments {
-    post: Post,
+    post: SeenPost,
     there: Vec<There>,
     deleted: Vec<CommentId>,
 }
@@ -69,9 +69,8 @@ impl Fold for Comments {
                 self.there.retain(|there| there.comment != event.comment);
                 self.deleted.push(event.comment);
             }
-            Event::Post(_) => self.post.apply(recorded),
-            Event::Account(_)
-            | Event::Username(_)
+            Event::Post(_) | Event::Account(_) => self.post.apply(recorded),
+            Event::Username(_)
             | Event::Email(_)
             | Event::Session(_)
             | Event::Profile(_)
@@ -85,6 +84,10 @@ impl Fold for Comments {
             | Event::Mail(_)
             | Event::Mailbox(_) => {}
         }
+    }
+
+    fn also(&self) -> Option<Subject> {
+        self.post.also()
     }
 }
 
@@ -239,6 +242,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::accounts::Standing;
 
     const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
     const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
@@ -252,7 +256,7 @@ mod tests {
     }
 
     fn state(there: &[There]) -> Comments {
-        let post = Post::Published { author: ANN, caption: None };
+        let post = SeenPost::of(ANN, Standing::Active);
         Comments { post, there: there.to_vec(), deleted: Vec::new() }
     }
 
@@ -276,11 +280,13 @@ mod tests {
     }
 
     #[test]
-    fn a_post_is_commented_as_long_as_it_is_there() {
+    fn a_post_is_commented_as_long_as_it_is_seen() {
         assert_eq!(comment(&state(&[]), &wish(None)), Ok(Some(commented(None))));
-        for gone in [Post::None, Post::Deleted] {
-            let state = Comments { post: gone, ..Comments::default() };
-            assert_eq!(comment(&state, &wish(None)), Err(CommentRejected::NoPost));
+        for unseen in SeenPost::unseen(ANN) {
+            let state = Comments { post: unseen, ..state(&[there(FIRST, CAT, false)]) };
+            for reply_to in [None, Some(FIRST)] {
+                assert_eq!(comment(&state, &wish(reply_to)), Err(CommentRejected::NoPost), "{state:?}");
+            }
         }
         assert_eq!(comment(&state(&[there(SECOND, BOB, false)]), &wish(None)), Ok(None), "once");
     }

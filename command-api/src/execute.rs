@@ -18,6 +18,11 @@ const PAUSE_LIMIT: Duration = Duration::from_millis(100);
 /// What a decision knows: folded from events, minimal, local to its area.
 pub(crate) trait Fold: Default {
     fn apply(&mut self, recorded: &Recorded);
+
+    /// A subject to be looked at as well, that only what has been applied so far tells of.
+    fn also(&self) -> Option<Subject> {
+        None
+    }
 }
 
 /// What a command came to.
@@ -177,10 +182,17 @@ impl Commands {
         let (history, mut remembered) = self.history(target, fresh, whole).await?;
         let mut state = S::default();
         history.events.iter().for_each(|event| state.apply(event));
-        for &other in others {
+        let mut look_at = async |other, state: &mut S| {
             let (other, known) = self.history(other, fresh, false).await?;
             remembered |= known;
             other.events.iter().for_each(|event| state.apply(event));
+            Ok::<_, LogError>(())
+        };
+        for &other in others {
+            look_at(other, &mut state).await?;
+        }
+        if let Some(other) = state.also() {
+            look_at(other, &mut state).await?;
         }
         Ok(Loaded { state, target: history, remembered })
     }

@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::Commands;
-use crate::accounts::{Account, Standing};
+use crate::accounts::Standing;
 use crate::context::Context;
 use crate::execute::{Done, Failure, Fold};
 use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
@@ -29,7 +29,7 @@ pub(crate) enum FollowRejected {
 /// The one to be followed, and how far it has come with following them.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Follow {
-    followee: Account,
+    followee: Standing,
     private: bool,
     step: Step,
 }
@@ -74,7 +74,7 @@ fn follow(state: &Follow, follower: UserId, followee: UserId) -> Result<Option<E
     if follower == followee {
         return Err(FollowRejected::Oneself);
     }
-    if state.followee.standing != Standing::Active {
+    if state.followee != Standing::Active {
         return Err(FollowRejected::NoUser);
     }
     Ok(match state.step {
@@ -171,8 +171,8 @@ mod tests {
     const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
     const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
 
-    fn state(standing: Standing, private: bool, step: Step) -> Follow {
-        Follow { followee: Account { standing, ..Account::default() }, private, step }
+    fn state(followee: Standing, private: bool, step: Step) -> Follow {
+        Follow { followee, private, step }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use crate::Commands;
 use crate::context::Context;
 use crate::execute::{Done, Failure, Fold};
-use crate::posts::Post;
+use crate::posts::SeenPost;
 use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 
 // ---------------------------------------------------------------- decisions
@@ -28,7 +28,7 @@ pub(crate) enum LikeRejected {
 /// The post, and whether this user likes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Like {
-    post: Post,
+    post: SeenPost,
     /// Whose post it was when it was liked.
     liked: Option<UserId>,
 }
@@ -38,9 +38,8 @@ impl Fold for Like {
         match &recorded.event {
             Event::Like(LikeEvent::PostLiked(event)) => self.liked = Some(event.post_author),
             Event::Like(LikeEvent::PostUnliked(_)) => self.liked = None,
-            Event::Post(_) => self.post.apply(recorded),
-            Event::Account(_)
-            | Event::Username(_)
+            Event::Post(_) | Event::Account(_) => self.post.apply(recorded),
+            Event::Username(_)
             | Event::Email(_)
             | Event::Session(_)
             | Event::Profile(_)
@@ -55,6 +54,10 @@ impl Fold for Like {
             | Event::Mailbox(_) => {}
         }
     }
+
+    fn also(&self) -> Option<Subject> {
+        self.post.also()
+    }
 }
 
 fn like(state: &Like, post: PostId, user: UserId) -> Result<Option<Event>, LikeRejected> {
@@ -62,7 +65,7 @@ fn like(state: &Like, post: PostId, user: UserId) -> Result<Option<Event>, LikeR
     Ok(state.liked.is_none().then(|| PostLiked { post, user, post_author }.into()))
 }
 
-/// Also of a post that is gone: what is wished is so already, or becomes so.
+/// Also of a post that nobody sees any more: what is wished is so already, or becomes so.
 fn unlike(state: &Like, post: PostId, user: UserId) -> Option<Event> {
     state.liked.map(|post_author| PostUnliked { post, user, post_author }.into())
 }
@@ -144,17 +147,18 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::accounts::Standing;
 
     const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
     const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
     const POST: PostId = PostId::new(Uuid::from_u128(0x90));
 
-    fn state(post: Post, liked: bool) -> Like {
+    fn state(post: SeenPost, liked: bool) -> Like {
         Like { post, liked: liked.then_some(ANN) }
     }
 
-    fn published() -> Post {
-        Post::Published { author: ANN, caption: None }
+    fn published() -> SeenPost {
+        SeenPost::of(ANN, Standing::Active)
     }
 
     #[test]
@@ -165,17 +169,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_cannot_be_liked() {
-        for gone in [Post::None, Post::Deleted] {
-            assert_eq!(like(&state(gone, false), POST, BOB), Err(LikeRejected::NoPost));
+    fn what_is_not_seen_cannot_be_liked() {
+        for unseen in SeenPost::unseen(ANN) {
+            assert_eq!(
+                like(&state(unseen.clone(), false), POST, BOB),
+                Err(LikeRejected::NoPost),
+                "{unseen:?}"
+            );
+            assert_eq!(toggle(&state(unseen, true), POST, BOB), Err(LikeRejected::NoPost));
         }
     }
 
     #[test]
-    fn a_like_is_taken_back_once_even_if_the_post_is_gone() {
+    fn a_like_is_taken_back_once_even_if_the_post_is_not_seen() {
         let unliked: Event = PostUnliked { post: POST, user: BOB, post_author: ANN }.into();
         assert_eq!(unlike(&state(published(), true), POST, BOB), Some(unliked.clone()));
-        assert_eq!(unlike(&state(Post::Deleted, true), POST, BOB), Some(unliked));
+        for unseen in SeenPost::unseen(ANN) {
+            assert_eq!(unlike(&state(unseen, true), POST, BOB), Some(unliked.clone()));
+        }
         assert_eq!(unlike(&state(published(), false), POST, BOB), None);
     }
 }

@@ -19,6 +19,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::Commands;
+use crate::accounts::Standing;
 use crate::context::Context;
 use crate::execute::{Done, Failure, Fold};
 use crate::images::Picture;
@@ -40,7 +41,7 @@ pub(crate) enum PostRejected {
     NotYours,
 }
 
-/// What decisions need of a post; those about likes and comments, too.
+/// What decisions need of a post.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Post {
     #[default]
@@ -75,6 +76,44 @@ impl Fold for Post {
             }
             PostEvent::PostDeleted(_) => Self::Deleted,
         };
+    }
+}
+
+/// What decisions need of a post that somebody else may do something about: likes it, comments on it, saves it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SeenPost {
+    post: Post,
+    author: Standing,
+}
+
+impl SeenPost {
+    /// Whose it is, as long as it is seen.
+    pub(crate) fn author(&self) -> Option<UserId> {
+        self.post.author().filter(|_| self.author == Standing::Active)
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn of(author: UserId, standing: Standing) -> Self {
+        Self { post: Post::Published { author, caption: None }, author: standing }
+    }
+
+    /// Posts that nobody sees, of an author who is active or not.
+    #[cfg(test)]
+    pub(crate) fn unseen(author: UserId) -> Vec<Self> {
+        let hidden = [Standing::None, Standing::Deactivated, Standing::Suspended, Standing::Erased];
+        let gone = [Post::None, Post::Deleted].map(|post| Self { post, author: Standing::Active });
+        hidden.into_iter().map(|standing| Self::of(author, standing)).chain(gone).collect()
+    }
+}
+
+impl Fold for SeenPost {
+    fn apply(&mut self, recorded: &Recorded) {
+        self.post.apply(recorded);
+        self.author.apply(recorded);
+    }
+
+    fn also(&self) -> Option<Subject> {
+        self.post.author().map(Subject::Account)
     }
 }
 

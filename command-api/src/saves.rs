@@ -11,13 +11,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::Commands;
-use crate::accounts::{Account, Standing};
 use crate::collections::Collections;
 use crate::context::Context;
-use crate::execute::{Done, Fold};
-use crate::posts::Post;
+use crate::execute::Fold;
+use crate::posts::SeenPost;
 use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
-use crate::rejections::log_problem;
 
 // ---------------------------------------------------------------- decisions
 
@@ -27,18 +25,16 @@ pub(crate) enum SaveRejected {
     NoCollection,
 }
 
-/// The post with its author's account, the collections of who saves it, and whether they have.
+/// The post, the collections of who saves it, and whether they have.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Save {
-    post: Post,
-    post_author: Account,
+    post: SeenPost,
     collections: Collections,
     saved: Option<Saved>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Saved {
-    post_author: UserId,
     collection: Option<CollectionId>,
 }
 
@@ -46,13 +42,11 @@ impl Fold for Save {
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
             Event::Save(SaveEvent::PostSaved(event)) => {
-                let (post_author, collection) = (event.post_author, event.collection);
-                self.saved = Some(Saved { post_author, collection });
+                self.saved = Some(Saved { collection: event.collection });
             }
             Event::Save(SaveEvent::PostUnsaved(_)) => self.saved = None,
             Event::Collection(_) => self.collections.apply(recorded),
-            Event::Post(_) => self.post.apply(recorded),
-            Event::Account(_) => self.post_author.apply(recorded),
+            Event::Post(_) | Event::Account(_) => self.post.apply(recorded),
             Event::Username(_)
             | Event::Email(_)
             | Event::Session(_)
@@ -67,19 +61,15 @@ impl Fold for Save {
             | Event::Mailbox(_) => {}
         }
     }
-}
 
-impl Save {
-    /// Whose the post is, as long as it is seen.
-    fn author(&self) -> Result<UserId, SaveRejected> {
-        let author = self.post.author().filter(|_| self.post_author.standing == Standing::Active);
-        author.ok_or(SaveRejected::NoPost)
+    fn also(&self) -> Option<Subject> {
+        self.post.also()
     }
 }
 
 /// What is saved already stays in its collection.
 fn save(state: &Save, user: UserId, post: PostId) -> Result<Option<Event>, SaveRejected> {
-    let post_author = state.author()?;
+    let post_author = state.post.author().ok_or(SaveRejected::NoPost)?;
     Ok(state.saved.is_none().then(|| PostSaved { user, post, post_author, collection: None }.into()))
 }
 
@@ -93,7 +83,7 @@ fn save_in(
     if !state.collections.has(collection) {
         return Err(SaveRejected::NoCollection);
     }
-    let post_author = state.author()?;
+    let post_author = state.post.author().ok_or(SaveRejected::NoPost)?;
     let is_there = state.saved.is_some_and(|saved| saved.collection == Some(collection));
     let collection = Some(collection);
     Ok((!is_there).then(|| PostSaved { user, post, post_author, collection }.into()))
@@ -109,31 +99,17 @@ fn take_out(
     if !state.collections.has(collection) {
         return Err(SaveRejected::NoCollection);
     }
-    let there = state.saved.filter(|saved| saved.collection == Some(collection));
-    Ok(there.map(|Saved { post_author, .. }| PostSaved { user, post, post_author, collection: None }.into()))
+    if state.saved != Some(Saved { collection: Some(collection) }) {
+        return Ok(None);
+    }
+    // What nobody sees stands in no list, and must not come back into one by being moved.
+    let post_author = state.post.author().ok_or(SaveRejected::NoPost)?;
+    Ok(Some(PostSaved { user, post, post_author, collection: None }.into()))
 }
 
-/// Also of a post that is gone: what is wished is so already, or becomes so.
+/// Also of a post that nobody sees any more: what is wished is so already, or becomes so.
 fn unsave(state: &Save, user: UserId, post: PostId) -> Option<Event> {
     state.saved.map(|_| PostUnsaved { user, post }.into())
-}
-
-// ----------------------------------------------------------------- commands
-
-impl Commands {
-    /// Decides about saving a post, with its author's account among what is looked at.
-    async fn execute_save(
-        &self,
-        context: &Context,
-        user: UserId,
-        post: PostId,
-        decide: impl Fn(&Save) -> Result<Option<Event>, SaveRejected>,
-    ) -> Result<Done, Problem> {
-        let found: Post = self.look_at(Subject::Post(post)).await.map_err(log_problem)?;
-        let mut others = vec![Subject::Post(post), Subject::Collection(user)];
-        others.extend(found.author().map(Subject::Account));
-        Ok(self.execute(context, Subject::Save(user, post), &others, decide).await?)
-    }
 }
 
 // ------------------------------------------------------------------- routes
@@ -161,7 +137,8 @@ async fn put_save(
 ) -> Result<Response, Problem> {
     let user = UserId::new(session.user);
     let decide = |state: &Save| save(state, user, post);
-    let done = commands.execute_save(&context.by(user), user, post, decide).await?;
+    let subjects = (Subject::Save(user, post), [Subject::Post(post)]);
+    let done = commands.execute(&context.by(user), subjects.0, &subjects.1, decide).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 
@@ -204,7 +181,8 @@ async fn put_into_collection(
 ) -> Result<Response, Problem> {
     let user = UserId::new(session.user);
     let decide = |state: &Save| save_in(state, user, post, collection);
-    let done = commands.execute_save(&context.by(user), user, post, decide).await?;
+    let subjects = (Subject::Save(user, post), [Subject::Post(post), Subject::Collection(user)]);
+    let done = commands.execute(&context.by(user), subjects.0, &subjects.1, decide).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 
@@ -228,7 +206,7 @@ async fn delete_from_collection(
 ) -> Result<Response, Problem> {
     let user = UserId::new(session.user);
     let decide = |state: &Save| take_out(state, user, post, collection);
-    let subjects = (Subject::Save(user, post), [Subject::Collection(user)]);
+    let subjects = (Subject::Save(user, post), [Subject::Post(post), Subject::Collection(user)]);
     let done = commands.execute(&context.by(user), subjects.0, &subjects.1, decide).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
@@ -238,6 +216,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::accounts::Standing;
 
     const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
     const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
@@ -247,16 +226,11 @@ mod tests {
 
     /// A post by Ann, and what Bob has of it; his one collection is of lakes.
     fn state(saved: Option<Saved>) -> Save {
-        Save {
-            post: Post::Published { author: ANN, caption: None },
-            post_author: Account { standing: Standing::Active, ..Account::default() },
-            collections: Collections::of_one(LAKES),
-            saved,
-        }
+        Save { post: SeenPost::of(ANN, Standing::Active), collections: Collections::of_one(LAKES), saved }
     }
 
     fn kept(collection: Option<CollectionId>) -> Saved {
-        Saved { post_author: ANN, collection }
+        Saved { collection }
     }
 
     fn saved(collection: Option<CollectionId>) -> Event {
@@ -290,17 +264,17 @@ mod tests {
 
     #[test]
     fn what_is_not_seen_cannot_be_saved_and_what_is_saved_can_be_let_go() {
-        for gone in [Post::None, Post::Deleted] {
-            let state = Save { post: gone, ..state(None) };
-            assert_eq!(save(&state, BOB, POST), Err(SaveRejected::NoPost));
-            assert_eq!(save_in(&state, BOB, POST, LAKES), Err(SaveRejected::NoPost));
-        }
-        for standing in [Standing::Deactivated, Standing::Suspended, Standing::Erased] {
-            let state = Save { post_author: Account { standing, ..Account::default() }, ..state(None) };
-            assert_eq!(save(&state, BOB, POST), Err(SaveRejected::NoPost));
-        }
         let unsaved: Event = PostUnsaved { user: BOB, post: POST }.into();
-        let gone = Save { post: Post::Deleted, ..state(Some(kept(None))) };
-        assert_eq!((unsave(&gone, BOB, POST), unsave(&state(None), BOB, POST)), (Some(unsaved), None));
+        for unseen in SeenPost::unseen(ANN) {
+            let not_saved = Save { post: unseen.clone(), ..state(None) };
+            assert_eq!(save(&not_saved, BOB, POST), Err(SaveRejected::NoPost), "{unseen:?}");
+            assert_eq!(save_in(&not_saved, BOB, POST, LAKES), Err(SaveRejected::NoPost));
+            let saved = Save { post: unseen, ..state(Some(kept(Some(LAKES)))) };
+            assert_eq!(take_out(&saved, BOB, POST, LAKES), Err(SaveRejected::NoPost));
+            assert_eq!(
+                (unsave(&saved, BOB, POST), unsave(&not_saved, BOB, POST)),
+                (Some(unsaved.clone()), None)
+            );
+        }
     }
 }

@@ -20,7 +20,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::Commands;
-use crate::accounts::{Account, Standing};
+use crate::accounts::Standing;
 use crate::context::Context;
 use crate::execute::{Done, Fold};
 use crate::images::Picture;
@@ -74,7 +74,7 @@ impl Fold for Story {
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Viewing {
     story: Story,
-    author: Account,
+    author: Standing,
     /// The author's followers must be accepted, and nobody else sees the story.
     private: bool,
     follows: bool,
@@ -135,8 +135,7 @@ fn view(
     viewer: UserId,
     now: DateTime<Utc>,
 ) -> Result<Option<Event>, StoryRejected> {
-    let may_see =
-        state.author.standing == Standing::Active && (!state.private || state.follows || viewer == author);
+    let may_see = state.author == Standing::Active && (!state.private || state.follows || viewer == author);
     if !may_see || !state.story.is_shown(now) {
         return Err(StoryRejected::NotFound);
     }
@@ -329,8 +328,7 @@ mod tests {
     }
 
     fn viewing() -> Viewing {
-        let author = Account { standing: Standing::Active, ..Account::default() };
-        Viewing { story: THERE, author, ..Viewing::default() }
+        Viewing { story: THERE, author: Standing::Active, ..Viewing::default() }
     }
 
     fn viewed() -> Event {
@@ -397,9 +395,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_seen_is_not_viewed() {
-        for standing in [Standing::None, Standing::Deactivated, Standing::Suspended, Standing::Erased] {
-            let state = Viewing { author: Account { standing, ..Account::default() }, ..viewing() };
-            assert_eq!(view(&state, ANN, STORY, BOB, NOON), Err(StoryRejected::NotFound), "{standing:?}");
+        for author in [Standing::None, Standing::Deactivated, Standing::Suspended, Standing::Erased] {
+            let state = Viewing { author, ..viewing() };
+            assert_eq!(view(&state, ANN, STORY, BOB, NOON), Err(StoryRejected::NotFound), "{author:?}");
         }
         let private = Viewing { private: true, ..viewing() };
         assert_eq!(view(&private, ANN, STORY, BOB, NOON), Err(StoryRejected::NotFound));

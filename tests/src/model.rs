@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use events::{
-    AccountEvent, CommentEvent, CommentId, Event, Filter, FollowEvent, LikeEvent, Position, PostEvent,
-    PostId, ProfileEvent, Recorded, SealedLog, SessionEvent, StoryEvent, StoryId, StoryViewEvent, Subject,
-    UserId,
+    AccountEvent, CollectionEvent, CommentEvent, CommentId, Event, Filter, FollowEvent, LikeEvent, Position,
+    PostEvent, PostId, ProfileEvent, Recorded, SaveEvent, SealedLog, SessionEvent, StoryEvent, StoryId,
+    StoryViewEvent, Subject, UserId,
 };
 use serde_json::{Value, json};
 use views::follows::{Circle, FOLLOWERS, FOLLOWINGS, Follow};
@@ -25,6 +25,8 @@ pub struct World {
     /// Sessions that run, and whose they are.
     pub sessions: BTreeMap<String, String>,
     pub stories: BTreeMap<String, Story>,
+    /// Who keeps which post, and in which collection.
+    pub saves: BTreeMap<(String, String), Option<String>>,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -108,6 +110,8 @@ impl World {
             person.followings = world.follows.iter().filter_map(|(mine, other)| of(mine, other)).collect();
             person.counted = (count(person.followers.len()), count(person.followings.len()));
         }
+        let posts = &world.posts;
+        world.saves.retain(|(_, post), _| posts.get(post).is_some_and(|post| active.contains(&post.author)));
         world
     }
 
@@ -156,6 +160,13 @@ impl World {
             }
             Event::Comment(event) => self.comment(event),
             Event::Follow(event) => self.follow(event),
+            Event::Save(event) => self.save(event),
+            Event::Collection(CollectionEvent::CollectionDeleted(event)) => {
+                let (user, deleted) = (event.user.to_string(), event.collection.to_string());
+                for ((of, _), collection) in &mut self.saves {
+                    collection.take_if(|collection| *of == user && *collection == deleted);
+                }
+            }
             Event::Session(SessionEvent::SessionStarted(event)) => {
                 self.sessions.insert(event.session.to_string(), event.user.to_string());
             }
@@ -185,7 +196,6 @@ impl World {
             Event::Session(SessionEvent::SessionSeen(_))
             | Event::Profile(_)
             | Event::Notifications(_)
-            | Event::Save(_)
             | Event::Collection(_)
             | Event::Mail(_)
             | Event::Mailbox(_)
@@ -229,8 +239,25 @@ impl World {
                 self.people.remove(&gone);
                 self.follows.retain(|(follower, followee)| *follower != gone && *followee != gone);
                 self.told.retain(|told| told.actor != gone && told.owner != gone);
+                self.saves.retain(|(user, _), _| *user != gone);
             }
             _ => {}
+        }
+    }
+
+    /// Toggles that alternate; what is saved already may be moved.
+    fn save(&mut self, event: &SaveEvent) {
+        match event {
+            SaveEvent::PostSaved(event) => {
+                let (save, collection) = ((event.user, event.post), event.collection);
+                let key = (save.0.to_string(), save.1.to_string());
+                let before = self.saves.insert(key, collection.map(|id| id.to_string()));
+                assert_ne!(before, Some(collection.map(|id| id.to_string())), "saved twice");
+            }
+            SaveEvent::PostUnsaved(event) => {
+                let kept = self.saves.remove(&(event.user.to_string(), event.post.to_string()));
+                assert!(kept.is_some(), "let go without being saved");
+            }
         }
     }
 
@@ -330,6 +357,15 @@ impl World {
                 if act.post.as_ref().is_none_or(|post| world.posts.contains_key(post)) {
                     let Act { owner, kind, actor, post, comment, .. } = act;
                     world.told.insert(Told { owner, kind, actor, post, comment });
+                }
+            }
+        }
+        for id in like.people.keys() {
+            let equals = vec![json!(id), json!(true)];
+            for save in all::<views::saves::Save>(store, &views::saves::OF_USER, equals).await? {
+                // As above.
+                if world.posts.contains_key(&save.post) {
+                    world.saves.insert((save.user, save.post), save.collection);
                 }
             }
         }

@@ -51,6 +51,7 @@ enum Expected {
     Comment { id: String },
     Post { id: String },
     View { story: String, viewer: String },
+    Save { post: String, user: String },
 }
 
 struct Load {
@@ -92,12 +93,13 @@ impl Load {
                 self.users.choose(&mut rng)?,
                 self.posts.choose(&mut rng)?.clone(),
                 self.stories.choose(&mut rng)?.clone(),
-                rng.random_range(0..12),
+                rng.random_range(0..14),
             )
         };
         let with_token = |method, path: &str| self.api.request(method, path).bearer_auth(&user.token);
         let like = format!("/v1/posts/{post}/like");
         let follow = format!("/v1/users/{}/follow", other.id);
+        let save = format!("/v1/posts/{post}/save");
         let comments = format!("/v1/posts/{post}/comments");
         let (receipt, about) = match what {
             0..=4 => {
@@ -121,7 +123,12 @@ impl Load {
                 let receipt = self.insist(|| with_token(Method::PUT, &view)).await?;
                 (receipt, Expected::View { story, viewer: user.id.clone() })
             }
-            9 => {
+            9..=10 => {
+                let method = if rand::random() { Method::PUT } else { Method::DELETE };
+                let receipt = self.insist(|| with_token(method.clone(), &save)).await?;
+                (receipt, Expected::Save { post, user: user.id.clone() })
+            }
+            11 => {
                 self.publish_what_is_over(user).await;
                 return None;
             }
@@ -236,6 +243,9 @@ fn assert_acknowledged_stands(events: &[Recorded], acknowledged: &[Acknowledged]
             (Subject::Post(p), Expected::Post { id }) => p.to_string() == *id,
             (Subject::StoryView(s, v), Expected::View { story, viewer: who }) => {
                 s.to_string() == *story && v.to_string() == *who
+            }
+            (Subject::Save(u, p), Expected::Save { post, user }) => {
+                p.to_string() == *post && u.to_string() == *user
             }
             _ => false,
         };

@@ -191,6 +191,13 @@ async fn what_cannot_be_seen_is_not_listed_and_not_counted(chorus: &Chorus) {
     let first = api.get_as(&bob, &format!("{SAVED}?limit=2")).await.expect(200).json();
     assert_eq!(first["items"].as_array().unwrap().len(), 2, "a full page");
     api.put_as(&bob, &format!("/v1/posts/{}/save", ids[1])).await.problem(404, "not-found");
+    let take_out =
+        async |post: &str| api.delete_as(&bob, &format!("{COLLECTIONS}/{lakes}/posts/{post}")).await;
+    for unseen in [&ids[0], &ids[1]] {
+        take_out(unseen).await.problem(404, "not-found");
+    }
+    assert_eq!(collections(&api, &bob).await, [("Lakes".to_owned(), 2)]);
+    assert_eq!(posts(&api, &bob, SAVED).await.len(), 2);
     api.delete_as(&moderator, &suspension).await.expect(200);
     assert_eq!(posts(&api, &bob, SAVED).await, ids[1..]);
     assert_eq!(collections(&api, &bob).await, [("Lakes".to_owned(), 5)]);
