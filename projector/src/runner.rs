@@ -1,14 +1,14 @@
 //! Feeds a projection: events come in batches of whatever is waiting, their writes and the checkpoint are committed as
-//! one, and while one batch is being committed the next is already being read. An outage is waited out; an event that
-//! cannot be taken in is set aside or ends the projection, never skipped in silence.
+//! one. An outage is waited out; an event that cannot be taken in is set aside or ends the projection, never skipped in
+//! silence.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use events::{Filter, LogError, Position, Progress, Recorded, SealedLog, Stored};
+use futures::FutureExt;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use views::{Parked, StoreError, ViewStore, Writes};
 
@@ -17,6 +17,8 @@ use crate::{OnFailure, Projection, ProjectionState, Statuses, seeing};
 
 /// Events committed together at most.
 const BATCH: usize = 500;
+/// So many at once tell that more are waiting.
+const BEHIND: usize = BATCH - BATCH / 10;
 /// Once so many documents are written for some events of a batch by fan-outs and the like, these are committed before
 /// the rest, so that no transaction grows beyond this and what a single event writes.
 const COMMIT_WEIGHT: usize = 10_000;
@@ -26,6 +28,7 @@ const ATTEMPTS: u32 = 3;
 const NEWS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a checkpoint may stay behind what a projection has passed without anything for it.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
+
 /// What projections run on.
 #[derive(Debug, Clone)]
 pub struct Projector {
@@ -118,40 +121,64 @@ impl Runner {
         }
     }
 
-    /// Follows from the checkpoint until something ends it.
+    /// Follows from the checkpoint until something ends it. Each commit takes all that has come since the one before: the more
+    /// that is, the less of the commit falls to each event. A view that is far behind also reads while it commits.
     async fn follow(&self) -> End {
-        let checkpoint = match self.checkpoint().read().await {
+        let mut checkpoint = match self.checkpoint().read().await {
             Ok(checkpoint) => checkpoint,
             Err(error) => return End::Stopped(with_causes(&error)),
         };
-        let (sender, batches) = mpsc::channel(1);
-        let (read, commit) = (self.read(Position(checkpoint), sender), self.commit_all(checkpoint, batches));
-        tokio::select! {
-            // Whatever was read before the end is committed first: then the committer ends by itself.
-            biased;
-            end = commit => end,
-            end = async { let end = read.await; std::future::pending::<()>().await; end } => end,
+        let log = self.projector.log.raw();
+        let mut follow = log.follow(Filter::kinds(self.projection.kinds()), Position(checkpoint));
+        let mut passed = checkpoint;
+        let mut committed_at = Instant::now();
+        let mut ahead = None;
+        loop {
+            self.tell(passed);
+            let next = match ahead.take() {
+                Some(batch) => Some(batch),
+                None => match tokio::time::timeout(NEWS_INTERVAL, follow.next_batch(BATCH)).await {
+                    Ok(read) => Some(self.opened(read).await),
+                    Err(_nothing_came) => None,
+                },
+            };
+            let events = match next {
+                Some(Ok(batch)) => {
+                    passed = passed.max(batch.passed.0);
+                    batch.events
+                }
+                Some(Err(end)) => return end,
+                None => Vec::new(),
+            };
+            let is_due = passed > checkpoint && committed_at.elapsed() > CHECKPOINT_INTERVAL;
+            if events.is_empty() && !is_due {
+                continue;
+            }
+            let is_behind = events.len() >= BEHIND;
+            let read_on = async {
+                // Only what is there already: whoever waits for this commit must not wait for what comes after it.
+                let there = is_behind.then(|| follow.next_batch(BATCH).now_or_never()).flatten()?;
+                Some(self.opened(there).await)
+            };
+            let (committed, read) = tokio::join!(self.commit(events, checkpoint, passed), read_on);
+            if let Err(end) = committed {
+                return end;
+            }
+            ahead = read;
+            checkpoint = passed;
+            committed_at = Instant::now();
         }
     }
 
-    /// Reads events, and opens what is sealed in them.
-    async fn read(&self, after: Position, sender: mpsc::Sender<Result<Batch, String>>) -> End {
-        let log = &self.projector.log;
-        let mut follow = log.raw().follow(Filter::kinds(self.projection.kinds()), after);
-        loop {
-            let read = match follow.next_batch(BATCH).await {
-                None => break,
-                Some(Ok(events::Batch { events, passed })) => {
-                    Ok(Batch { events: self.open(events).await, passed })
-                }
-                Some(Err(error)) => Err(with_causes(&error)),
-            };
-            let last = read.is_err();
-            if sender.send(read).await.is_err() || last {
-                break;
+    /// What was read from the log, with what is sealed in it opened; or why there is nothing more to be read.
+    async fn opened(&self, read: Option<Result<events::Batch, LogError>>) -> Result<Batch, End> {
+        match read {
+            None => Err(End::Closed),
+            Some(Err(error)) => Err(End::Stopped(with_causes(&error))),
+            Some(Ok(events::Batch { events, passed })) => {
+                Ok(Batch { events: self.open(events).await, passed })
             }
         }
-        End::Closed
     }
 
     async fn open(&self, stored: Vec<Stored>) -> Vec<Event> {
@@ -181,42 +208,6 @@ impl Runner {
             events.sort_by_key(Event::position);
         }
         events
-    }
-
-    async fn commit_all(
-        &self,
-        mut checkpoint: u64,
-        mut batches: mpsc::Receiver<Result<Batch, String>>,
-    ) -> End {
-        let mut passed = checkpoint;
-        let mut committed_at = Instant::now();
-        self.tell(passed);
-        loop {
-            let next = tokio::time::timeout(NEWS_INTERVAL, batches.recv()).await;
-            match next {
-                Ok(None) => return End::Closed,
-                Ok(Some(Err(error))) => return End::Stopped(error),
-                Ok(Some(Ok(batch))) => {
-                    passed = passed.max(batch.passed.0);
-                    if !batch.events.is_empty() {
-                        match self.commit(batch.events, checkpoint, passed).await {
-                            Ok(()) => checkpoint = passed,
-                            Err(end) => return end,
-                        }
-                        committed_at = Instant::now();
-                    }
-                }
-                Err(_nothing_came) => {}
-            }
-            if passed > checkpoint && committed_at.elapsed() > CHECKPOINT_INTERVAL {
-                match self.commit(Vec::new(), checkpoint, passed).await {
-                    Ok(()) => checkpoint = passed,
-                    Err(end) => return end,
-                }
-                committed_at = Instant::now();
-            }
-            self.tell(passed);
-        }
     }
 
     /// Commits a batch; if the store refuses it as a whole, one event after the other.

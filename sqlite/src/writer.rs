@@ -14,8 +14,9 @@ const QUEUE: usize = 1024;
 /// Work committed together at most: bounds how long the first of a group waits for the last.
 const GROUP: usize = 512;
 
-/// Of the threads that write a file that can be built again: about a third of what any other thread gets.
-const NICENESS: i32 = 5;
+/// Of the threads that write a file that can be built again: where all are busy, about a thirtieth of what any other
+/// thread gets. Whoever waits for a view has stopped asking for more, so its turn comes.
+const NICENESS: i32 = 15;
 
 /// The one thread that writes. It takes all work that waits, does it in one transaction and commits once, so
 /// that the price of a sync is shared by everyone who was waiting for it; it never waits to fill a group.
