@@ -13,6 +13,9 @@ use crate::bare;
 pub(crate) const FAN_OUT_LIMIT: usize = 10_000;
 const SETTINGS: [(&str, &str); 1] = [("CHORUS_FAN_OUT_LIMIT", "10000")];
 
+/// Cache of mongod's storage engine: a sixth of the machine, where it would take half of it by itself.
+const CACHE_GIB: u32 = 4;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Engine {
     /// `chorus serve` with SQLite and files
@@ -32,7 +35,13 @@ impl Engine {
     pub(crate) async fn start(self) -> Result<Chorus> {
         match self {
             Self::OneMachine => Chorus::one_machine_with(&SETTINGS).await,
-            Self::Distributed => Chorus::distributed_with(&SETTINGS).await,
+            Self::Distributed => {
+                let chorus = Chorus::distributed_with(&SETTINGS).await?;
+                if let Some(mongo) = &chorus.mongo {
+                    mongo.widen_cache(CACHE_GIB).await.context("widening the cache of mongod")?;
+                }
+                Ok(chorus)
+            }
         }
     }
 

@@ -80,6 +80,13 @@ impl MongoServer {
         self.process.until("become primary", writable).await
     }
 
+    /// Gives the storage engine a larger cache: for what holds more than a test does.
+    pub async fn widen_cache(&self, gib: u32) -> Result<()> {
+        let cache = format!("cache_size={gib}G");
+        self.command(doc! { "setParameter": 1, "wiredTigerEngineRuntimeConfig": cache }).await?;
+        Ok(())
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
