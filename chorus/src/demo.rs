@@ -191,10 +191,7 @@ impl Server {
         let picture = self.landscape(OF_POSTS, number)?;
         let published = self
             .send(Method::POST, "/v1/posts", &format!("post {number}"), |request| {
-                let form = Form::new()
-                    .part("image", jpeg(&picture)?)
-                    .text("alt", post.alt)
-                    .text("caption", post.caption);
+                let form = form(&picture, post.alt)?.text("caption", post.caption);
                 Ok(request.bearer_auth(&author.token).multipart(form))
             })
             .await?;
@@ -236,8 +233,7 @@ impl Server {
                 let picture = self.landscape(OF_STORIES, number)?;
                 let token = &people[author].token;
                 self.send(Method::POST, "/v1/stories", &key, |request| {
-                    let form = Form::new().part("image", jpeg(&picture)?).text("alt", alt);
-                    Ok(request.bearer_auth(token).multipart(form))
+                    Ok(request.bearer_auth(token).multipart(form(&picture, alt)?))
                 })
                 .await?
             }
@@ -277,8 +273,10 @@ impl Server {
     }
 }
 
-fn jpeg(picture: &[u8]) -> Result<Part> {
-    Ok(Part::bytes(picture.to_vec()).file_name("picture.jpg").mime_str("image/jpeg")?)
+/// A picture and what it shows.
+fn form(picture: &[u8], alt: &'static str) -> Result<Form> {
+    let image = Part::bytes(picture.to_vec()).file_name("picture.jpg").mime_str("image/jpeg")?;
+    Ok(Form::new().part("image", image).text("alt", alt))
 }
 
 /// The body of an answer that says yes.

@@ -425,6 +425,10 @@ pub(crate) mod testing {
 
     pub(crate) const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
 
+    /// Of those whom nobody is shown.
+    pub(crate) const UNSEEN: [Standing; 4] =
+        [Standing::None, Standing::Deactivated, Standing::Suspended, Standing::Erased];
+
     pub(crate) fn hash(n: u128) -> ClaimHash {
         Uuid::from_u128(n).simple().to_string().parse().unwrap()
     }

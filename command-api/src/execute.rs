@@ -182,27 +182,27 @@ impl Commands {
         let (history, mut remembered) = self.history(target, fresh, whole).await?;
         let mut state = S::default();
         history.events.iter().for_each(|event| state.apply(event));
-        let mut look_at = async |other, state: &mut S| {
-            let (other, known) = self.history(other, fresh, false).await?;
-            remembered |= known;
-            other.events.iter().for_each(|event| state.apply(event));
-            Ok::<_, LogError>(())
-        };
         for &other in others {
-            look_at(other, &mut state).await?;
+            remembered |= self.apply(other, fresh, &mut state).await?;
         }
         if let Some(other) = state.also() {
-            look_at(other, &mut state).await?;
+            remembered |= self.apply(other, fresh, &mut state).await?;
         }
         Ok(Loaded { state, target: history, remembered })
     }
 
     /// The state of a subject that nothing is appended to.
     pub(crate) async fn look_at<S: Fold>(&self, subject: Subject) -> Result<S, LogError> {
-        let (history, _) = self.history(subject, true, false).await?;
         let mut state = S::default();
-        history.events.iter().for_each(|event| state.apply(event));
+        self.apply(subject, true, &mut state).await?;
         Ok(state)
+    }
+
+    /// Applies what stands of a subject. True if it was remembered, not read.
+    async fn apply<S: Fold>(&self, subject: Subject, fresh: bool, state: &mut S) -> Result<bool, LogError> {
+        let (history, remembered) = self.history(subject, fresh, false).await?;
+        history.events.iter().for_each(|event| state.apply(event));
+        Ok(remembered)
     }
 
     /// The events of a subject, and whether they were remembered. Fresh ones are never older than the last append

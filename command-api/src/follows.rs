@@ -167,6 +167,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::accounts::testing::UNSEEN;
 
     const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
     const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
@@ -196,7 +197,7 @@ mod tests {
             follow(&state(Standing::Active, false, Step::None), ANN, ANN),
             Err(FollowRejected::Oneself)
         );
-        for standing in [Standing::None, Standing::Deactivated, Standing::Suspended, Standing::Erased] {
+        for standing in UNSEEN {
             assert_eq!(follow(&state(standing, false, Step::None), BOB, ANN), Err(FollowRejected::NoUser));
         }
     }

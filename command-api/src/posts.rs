@@ -100,9 +100,12 @@ impl SeenPost {
     /// Posts that nobody sees, of an author who is active or not.
     #[cfg(test)]
     pub(crate) fn unseen(author: UserId) -> Vec<Self> {
-        let hidden = [Standing::None, Standing::Deactivated, Standing::Suspended, Standing::Erased];
         let gone = [Post::None, Post::Deleted].map(|post| Self { post, author: Standing::Active });
-        hidden.into_iter().map(|standing| Self::of(author, standing)).chain(gone).collect()
+        crate::accounts::testing::UNSEEN
+            .into_iter()
+            .map(|standing| Self::of(author, standing))
+            .chain(gone)
+            .collect()
     }
 }
 

@@ -314,6 +314,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::accounts::testing::UNSEEN;
 
     const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
     const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
@@ -395,7 +396,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_seen_is_not_viewed() {
-        for author in [Standing::None, Standing::Deactivated, Standing::Suspended, Standing::Erased] {
+        for author in UNSEEN {
             let state = Viewing { author, ..viewing() };
             assert_eq!(view(&state, ANN, STORY, BOB, NOON), Err(StoryRejected::NotFound), "{author:?}");
         }

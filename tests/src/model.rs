@@ -247,16 +247,16 @@ impl World {
 
     /// Toggles that alternate; what is saved already may be moved.
     fn save(&mut self, event: &SaveEvent) {
+        let Subject::Save(user, post) = event.subject() else { return };
+        let save = (user.to_string(), post.to_string());
         match event {
             SaveEvent::PostSaved(event) => {
-                let (save, collection) = ((event.user, event.post), event.collection);
-                let key = (save.0.to_string(), save.1.to_string());
-                let before = self.saves.insert(key, collection.map(|id| id.to_string()));
-                assert_ne!(before, Some(collection.map(|id| id.to_string())), "saved twice");
+                let collection = event.collection.map(|id| id.to_string());
+                let before = self.saves.insert(save, collection.clone());
+                assert_ne!(before, Some(collection), "saved twice");
             }
-            SaveEvent::PostUnsaved(event) => {
-                let kept = self.saves.remove(&(event.user.to_string(), event.post.to_string()));
-                assert!(kept.is_some(), "let go without being saved");
+            SaveEvent::PostUnsaved(_) => {
+                assert!(self.saves.remove(&save).is_some(), "let go without being saved");
             }
         }
     }
@@ -359,11 +359,9 @@ impl World {
                     world.told.insert(Told { owner, kind, actor, post, comment });
                 }
             }
-        }
-        for id in like.people.keys() {
             let equals = vec![json!(id), json!(true)];
             for save in all::<views::saves::Save>(store, &views::saves::OF_USER, equals).await? {
-                // As above.
+                // Nor is what was saved of it.
                 if world.posts.contains_key(&save.post) {
                     world.saves.insert((save.user, save.post), save.collection);
                 }

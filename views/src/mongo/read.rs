@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use futures::TryStreamExt;
+use mongodb::action::Action;
 use mongodb::bson::raw::RawBsonRef;
 use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::options::Hint;
@@ -41,19 +42,9 @@ impl MongoViews {
     }
 
     pub(super) async fn find_page(&self, query: &Query) -> Result<Page, StoreError> {
-        let Find { filter, sort, hint, limit } = find(query)?;
-        let found: Vec<RawDocumentBuf> = self
-            .collection(query.view.name)
-            .find(filter)
-            .sort(sort)
-            .hint(Hint::Keys(hint))
-            .limit(limit)
-            .batch_size(u32::try_from(limit).unwrap_or(u32::MAX).saturating_add(1))
-            .max_time(READ_LIMIT)
+        let found = self
+            .found(query.view, find(query)?, None)
             .await?
-            .try_collect()
-            .await?;
-        let found = found
             .into_iter()
             .map(|document| {
                 let order = order_value(&document, query.index.order)?;
@@ -68,21 +59,30 @@ impl MongoViews {
             // To MongoDB that would be no limit.
             return Ok(Vec::new());
         }
-        let Find { filter, sort, hint, .. } = find(query)?;
-        let found: Vec<RawDocumentBuf> = self
-            .collection(query.view.name)
+        let find = Find { limit: i64::try_from(query.limit).unwrap_or(i64::MAX), ..find(query)? };
+        let found = self.found(query.view, find, Some(doc! { "_id": 1 })).await?;
+        let key = |document: &RawDocumentBuf| document.get_str("_id").map(str::to_owned);
+        found.iter().map(key).collect::<Result<_, _>>().map_err(StoreError::corrupt)
+    }
+
+    /// These fields of what is found, or all of them; at once, in one answer.
+    async fn found(
+        &self,
+        view: &View,
+        Find { filter, sort, hint, limit }: Find,
+        fields: Option<Document>,
+    ) -> Result<Vec<RawDocumentBuf>, StoreError> {
+        let found = self
+            .collection(view.name)
             .find(filter)
             .sort(sort)
             .hint(Hint::Keys(hint))
-            .projection(doc! { "_id": 1 })
-            .limit(i64::try_from(query.limit).unwrap_or(i64::MAX))
-            .batch_size(u32::try_from(query.limit).unwrap_or(u32::MAX).saturating_add(1))
+            .optional(fields, mongodb::action::Find::projection)
+            .limit(limit)
+            .batch_size(u32::try_from(limit).unwrap_or(u32::MAX).saturating_add(1))
             .max_time(READ_LIMIT)
-            .await?
-            .try_collect()
             .await?;
-        let key = |document: &RawDocumentBuf| document.get_str("_id").map(str::to_owned);
-        found.iter().map(key).collect::<Result<_, _>>().map_err(StoreError::corrupt)
+        Ok(found.try_collect().await?)
     }
 
     /// By an aggregation and not the `count` command, which may count twice on a sharded cluster.
