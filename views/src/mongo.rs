@@ -5,6 +5,7 @@ mod commit;
 mod errors;
 mod prepare;
 mod read;
+mod statements;
 mod worker;
 
 use std::collections::BTreeMap;

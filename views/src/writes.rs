@@ -246,19 +246,19 @@ impl Writes {
     }
 
     pub fn delete_where<T: Document>(&mut self, index: &'static Index, equals: Vec<Value>) {
-        self.barrier(Write::DeleteWhere { view: T::VIEW, index, equals });
+        self.barrier([T::VIEW; 2], Write::DeleteWhere { view: T::VIEW, index, equals });
     }
 
     pub fn delete_each(&mut self, delete_each: DeleteEach) {
-        self.barrier(Write::DeleteEach(delete_each));
+        self.barrier([delete_each.over, delete_each.from], Write::DeleteEach(delete_each));
     }
 
     pub fn fan_out(&mut self, fan_out: FanOut) {
-        self.barrier(Write::FanOut(fan_out));
+        self.barrier([fan_out.over, fan_out.into], Write::FanOut(fan_out));
     }
 
     pub fn patch_each(&mut self, patch_each: PatchEach) {
-        self.barrier(Write::PatchEach(patch_each));
+        self.barrier([patch_each.over, patch_each.into], Write::PatchEach(patch_each));
     }
 
     pub fn into_list(self) -> Vec<Write> {
@@ -278,9 +278,10 @@ impl Writes {
         }
     }
 
-    /// The write looks at documents that earlier ones have changed, so nothing later may move before it.
-    fn barrier(&mut self, write: Write) {
-        self.latest.clear();
+    /// The write looks at documents of these views that earlier ones have changed, or changes some, so nothing later that
+    /// is for the same views may move before it.
+    fn barrier(&mut self, views: [&'static View; 2], write: Write) {
+        self.latest.retain(|(name, _), _| views.iter().all(|view| view.name != *name));
         self.list.push(write);
     }
 }

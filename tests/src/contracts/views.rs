@@ -621,6 +621,189 @@ pub async fn each_document_that_is_named_is_patched_once(store: &dyn ViewStore) 
     assert_eq!(all_pages::<OnShelf>(store, on_shelf).await, [OnShelf { year: 77, ..mine }, theirs]);
 }
 
+/// A write to one of a few books, or of a few places on shelves, so that many meet.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Put {
+        title: u8,
+        author: u8,
+        year: i64,
+        named: Option<u8>,
+    },
+    Patch {
+        title: u8,
+    },
+    Delete {
+        title: u8,
+    },
+    Shelve {
+        reader: u8,
+        title: u8,
+        year: i64,
+    },
+    Move {
+        reader: u8,
+        title: u8,
+    },
+    Unshelve {
+        reader: u8,
+        title: u8,
+    },
+    DeleteOf {
+        author: u8,
+    },
+    Clear {
+        reader: u8,
+    },
+    /// All of an author, those in print or the newest two, onto a shelf.
+    FanOut {
+        author: u8,
+        reader: u8,
+        index: &'static Index,
+        limit: Option<usize>,
+    },
+    /// Into the view that it looks at.
+    Copy {
+        reader: u8,
+        to: u8,
+    },
+    UnshelveEach {
+        author: u8,
+        reader: u8,
+    },
+    CountNamed {
+        author: u8,
+    },
+}
+
+fn any_step() -> Step {
+    let mut rng = rand::rng();
+    let (title, author, reader) = (rng.random_range(0..6), rng.random_range(0..2), rng.random_range(0..3));
+    let year = rng.random_range(0..8);
+    match rng.random_range(0..20) {
+        0..5 => {
+            Step::Put { title, author, year, named: rng.random_bool(0.5).then(|| rng.random_range(0..6)) }
+        }
+        5 => Step::Patch { title },
+        6 => Step::Delete { title },
+        7..10 => Step::Shelve { reader, title, year },
+        10 => Step::Move { reader, title },
+        11 => Step::Unshelve { reader, title },
+        12 => Step::DeleteOf { author },
+        13 => Step::Clear { reader },
+        14..17 => Step::FanOut {
+            author,
+            reader,
+            index: if rng.random_bool(0.7) { &BY_AUTHOR } else { &OF_AUTHOR_IN_PRINT },
+            limit: rng.random_bool(0.3).then_some(2),
+        },
+        17 => Step::Copy { reader, to: rng.random_range(0..3) },
+        18 => Step::UnshelveEach { author, reader },
+        _ => Step::CountNamed { author },
+    }
+}
+
+impl Step {
+    fn write(self, world: &str, writes: &mut Writes) {
+        let title = |n: u8| format!("{world}t{n}");
+        let author = |n: u8| format!("{world}a{n}");
+        let reader = |n: u8| format!("{world}r{n}");
+        let key = |of: u8, n: u8| format!("{}.{}", reader(of), title(n));
+        let copies = |fields: &[&'static str]| fields.iter().map(|f| Copy { from: f, to: f }).collect();
+        let of_reader = |n: u8| [("reader".to_owned(), json!(reader(n)))].into_iter().collect();
+        let by_author = |n: u8| vec![json!(author(n))];
+        match self {
+            Self::Put { title: n, author: by, year, named } => {
+                writes.put(&Book { note: named.map(title), ..book(&title(n), &author(by), year) }).unwrap();
+            }
+            Self::Patch { title: n } => {
+                writes.patch::<Book>(title(n), Patch::default().set("in_print", true).inc("copies", 1));
+            }
+            Self::Delete { title: n } => writes.delete::<Book>(title(n)),
+            Self::Shelve { reader: of, title: n, year } => {
+                let (reader, title) = (reader(of), title(n));
+                writes.put(&OnShelf { reader, title, year, in_print: false, parts: None }).unwrap();
+            }
+            Self::Move { reader: of, title: n } => {
+                writes.patch::<OnShelf>(key(of, n), Patch::default().inc("year", 10));
+            }
+            Self::Unshelve { reader: of, title: n } => writes.delete::<OnShelf>(key(of, n)),
+            Self::DeleteOf { author: by } => writes.delete_where::<Book>(&BY_AUTHOR, by_author(by)),
+            Self::Clear { reader: of } => writes.delete_where::<OnShelf>(&ON_SHELF, vec![json!(reader(of))]),
+            Self::FanOut { author: by, reader: of, index, limit } => {
+                let mut equals = by_author(by);
+                equals.resize(index.equals.len(), json!(true));
+                writes.fan_out(FanOut {
+                    over: &BOOKS,
+                    index,
+                    equals,
+                    limit,
+                    into: &SHELVES,
+                    key: vec![KeyPart::Text(reader(of)), KeyPart::Field("title")],
+                    document: of_reader(of),
+                    copies: copies(&["title", "year", "in_print"]),
+                });
+            }
+            Self::Copy { reader: of, to } => writes.fan_out(FanOut {
+                over: &SHELVES,
+                index: &ON_SHELF,
+                equals: vec![json!(reader(of))],
+                limit: None,
+                into: &SHELVES,
+                key: vec![KeyPart::Text(reader(to)), KeyPart::Field("title")],
+                document: of_reader(to),
+                copies: copies(&["title", "year", "in_print"]),
+            }),
+            Self::UnshelveEach { author: by, reader: of } => writes.delete_each(DeleteEach {
+                over: &BOOKS,
+                index: &BY_AUTHOR,
+                equals: by_author(by),
+                from: &SHELVES,
+                key: vec![KeyPart::Text(reader(of)), KeyPart::Field("title")],
+            }),
+            Self::CountNamed { author: by } => writes.patch_each(PatchEach {
+                over: &BOOKS,
+                index: &BY_AUTHOR,
+                equals: by_author(by),
+                into: &BOOKS,
+                key: Some("note"),
+                patch: Patch::default().inc("copies", 100),
+            }),
+        }
+    }
+}
+
+/// All that steps may have left, without the names that only this world has.
+async fn left(store: &dyn ViewStore, world: &str) -> Vec<String> {
+    let titles: Vec<String> = (0..6).map(|n| format!("{world}t{n}")).collect();
+    let places: Vec<String> =
+        (0..3).flat_map(|n| titles.iter().map(move |title| format!("{world}r{n}.{title}"))).collect();
+    let books = store.get_all::<Book>(&titles).await.unwrap();
+    let on_shelves = store.get_all::<OnShelf>(&places).await.unwrap();
+    let books = books.into_iter().flatten().map(|book| serde_json::to_string(&book));
+    let on_shelves = on_shelves.into_iter().flatten().map(|place| serde_json::to_string(&place));
+    books.chain(on_shelves).map(|text| text.unwrap().replace(world, "")).collect()
+}
+
+pub async fn writes_do_together_what_they_do_one_by_one(store: &dyn ViewStore) {
+    for _ in 0..40 {
+        let steps: Vec<Step> = (0..40).map(|_| any_step()).collect();
+        let (projection, together, apart) = (fresh("p"), fresh("w"), fresh("w"));
+        for (checkpoint, steps) in (1..).zip(steps.chunks(20)) {
+            commit(store, &projection, checkpoint, |writes| {
+                for step in steps {
+                    step.write(&together, writes);
+                }
+            })
+            .await;
+        }
+        for (checkpoint, step) in (3..).zip(&steps) {
+            commit(store, &projection, checkpoint, |writes| step.write(&apart, writes)).await;
+        }
+        assert_eq!(left(store, &together).await, left(store, &apart).await, "{steps:?}");
+    }
+}
+
 pub async fn documents_are_counted_as_they_would_be_found(store: &dyn ViewStore) {
     let (projection, author) = (fresh("p"), fresh("a"));
     let books: Vec<Book> = (0..150).map(|n| book(&fresh("b"), &author, n)).collect();

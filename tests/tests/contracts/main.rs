@@ -55,6 +55,7 @@ async fn keeps_the_contract_of_the_view_store(store: &Arc<dyn ViewStore>, twin: 
     contract::a_fan_out_puts_a_document_for_each_one_found(&**store).await;
     contract::what_was_fanned_out_is_deleted_in_the_same_way(&**store).await;
     contract::each_document_that_is_named_is_patched_once(&**store).await;
+    contract::writes_do_together_what_they_do_one_by_one(&**store).await;
     contract::documents_are_counted_as_they_would_be_found(&**store).await;
     contract::every_query_uses_its_index(&**store, contract::VIEWS, false).await;
     contract::what_is_parked_is_kept_with_its_reason(&**store).await;

@@ -1,10 +1,10 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use futures::TryStreamExt;
 use mongodb::ClientSession;
 use mongodb::bson::raw::{CStr, RawArrayBuf, RawBsonRef, RawDocument, cstr};
-use mongodb::bson::{self, Document, RawDocumentBuf, doc, rawdoc};
+use mongodb::bson::{self, Bson, Document, RawDocumentBuf, doc, rawdoc};
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use mongodb::options::{ReadConcern, WriteConcern};
 use serde_json::{Map, Value};
@@ -12,14 +12,17 @@ use serde_json::{Map, Value};
 use super::errors::is_interrupted;
 use super::prepare::keys;
 use super::read::equal;
-use super::{CHECKPOINTS, MongoViews, PARKED};
-use crate::{Commit, CommitError, DeleteEach, FanOut, KeyPart, Parked, Patch, PatchEach, StoreError, Write};
+use super::statements::{Put, Statements, change, integer, put, replacement, statements};
+use super::{CHECKPOINTS, MongoViews, to_bson};
+use crate::{Commit, CommitError, DeleteEach, FanOut, KeyPart, PatchEach, StoreError};
 
 /// Attempts at a transaction that fails for a reason that passes, before the caller hears of it.
 const ATTEMPTS: u32 = 5;
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 /// Statements in one command: the server's own limit is 100,000, and its limit of 48 MB a command comes first.
 const STATEMENTS: usize = 1000;
+/// The server's error for a key that is there.
+const DUPLICATE_KEY: i32 = 11000;
 
 impl MongoViews {
     pub(super) async fn commit_in(
@@ -28,8 +31,9 @@ impl MongoViews {
         commit: &Commit<'_>,
     ) -> Result<(), CommitError> {
         let mut outcome_unknown = false;
+        let mut there = There::Unlikely;
         for attempt in 1.. {
-            let error = match self.try_commit(session, commit).await {
+            let error = match self.try_commit(session, commit, there).await {
                 Ok(()) => return Ok(()),
                 // It was this very batch, from an attempt before.
                 Err(Attempt::Failed(CommitError::Fenced { actual }))
@@ -38,6 +42,10 @@ impl MongoViews {
                     return Ok(());
                 }
                 Err(Attempt::Failed(error)) => return Err(error),
+                Err(Attempt::WasThere) => {
+                    there = There::LookedUp;
+                    continue;
+                }
                 Err(Attempt::Transient(error)) => error,
                 Err(Attempt::Unknown(error)) => {
                     outcome_unknown = true;
@@ -52,13 +60,18 @@ impl MongoViews {
         Ok(())
     }
 
-    async fn try_commit(&self, session: &mut ClientSession, commit: &Commit<'_>) -> Result<(), Attempt> {
+    async fn try_commit(
+        &self,
+        session: &mut ClientSession,
+        commit: &Commit<'_>,
+        there: There,
+    ) -> Result<(), Attempt> {
         session
             .start_transaction()
             .read_concern(ReadConcern::snapshot())
             .write_concern(WriteConcern::majority())
             .await?;
-        if let Err(error) = self.write_all(session, commit).await {
+        if let Err(error) = self.write_all(session, commit, there).await {
             // An abort that fails leaves the transaction to the server, or to the worker that begins next.
             let _ = session.abort_transaction().await;
             return Err(error);
@@ -82,7 +95,12 @@ impl MongoViews {
     }
 
     /// The checkpoint comes first: a worker that has been fenced off then loses nothing but a round trip.
-    async fn write_all(&self, session: &mut ClientSession, commit: &Commit<'_>) -> Result<(), Attempt> {
+    async fn write_all(
+        &self,
+        session: &mut ClientSession,
+        commit: &Commit<'_>,
+        there: There,
+    ) -> Result<(), Attempt> {
         let Commit { projection, writes, parked, expected, checkpoint } = commit;
         let moved = self
             .collection(CHECKPOINTS)
@@ -98,11 +116,17 @@ impl MongoViews {
         }
         for statements in statements(projection, writes, parked)? {
             match statements {
-                Statements::Command { collection, command } => {
-                    self.run(session, collection, command).await?;
+                Statements::Updates { of, updates } => {
+                    self.run(session, of, Command::Updates(updates)).await?;
                 }
+                Statements::Deletes { of, deletes } => {
+                    self.run(session, of, Command::Deletes(deletes)).await?;
+                }
+                Statements::DeleteWhere { of, delete } => {
+                    self.run(session, of, Command::Deletes(vec![delete])).await?;
+                }
+                Statements::Puts { into, puts } => self.put_all(session, into, &puts, there).await?,
                 Statements::DeleteEach(delete_each) => self.delete_each(session, delete_each).await?,
-                Statements::FanOut(fan_out) => self.fan_out(session, fan_out).await?,
                 Statements::PatchEach(patch_each) => self.patch_each(session, patch_each).await?,
             }
         }
@@ -113,12 +137,12 @@ impl MongoViews {
         &self,
         session: &mut ClientSession,
         collection: &str,
-        command: Batch,
+        command: Command,
     ) -> Result<(), Attempt> {
         let (name, field, statements): (_, &CStr, _) = match command {
-            Batch::Updates(statements) => (cstr!("update"), cstr!("updates"), statements),
-            Batch::Inserts(documents) => (cstr!("insert"), cstr!("documents"), documents),
-            Batch::Deletes(statements) => (cstr!("delete"), cstr!("deletes"), statements),
+            Command::Updates(statements) => (cstr!("update"), cstr!("updates"), statements),
+            Command::Inserts(documents) => (cstr!("insert"), cstr!("documents"), documents),
+            Command::Deletes(statements) => (cstr!("delete"), cstr!("deletes"), statements),
         };
         for chunk in statements.chunks(STATEMENTS) {
             let mut list = RawArrayBuf::new();
@@ -129,35 +153,129 @@ impl MongoViews {
             command.append(name, collection);
             command.append(field, list);
             let told = self.database.run_raw_command(command).session(&mut *session).await?;
-            if let Some(errors) = told.get("writeErrors") {
-                return Err(Attempt::Failed(StoreError::corrupt(format!("{collection}: {errors}")).into()));
+            if let Ok(errors) = told.get_array("writeErrors") {
+                let codes = errors.iter().filter_map(|error| error.as_document()?.get_i32("code").ok());
+                return Err(if codes.into_iter().any(|code| code == DUPLICATE_KEY) {
+                    Attempt::WasThere
+                } else {
+                    Attempt::Failed(StoreError::corrupt(format!("{collection}: {errors:?}")).into())
+                });
             }
         }
         Ok(())
     }
 
-    async fn fan_out(&self, session: &mut ClientSession, fan_out: &FanOut) -> Result<(), Attempt> {
-        let FanOut { over, index, equals, limit, into, key, document, copies } = fan_out;
+    /// Puts documents of which nearly all are new: to insert one costs the server a fraction of what an update costs that
+    /// has to find out, so that they are inserted as if all were.
+    async fn put_all(
+        &self,
+        session: &mut ClientSession,
+        collection: &str,
+        puts: &[Put<'_>],
+        there: There,
+    ) -> Result<(), Attempt> {
+        let documents = self.documents(session, puts).await?;
+        let mut known = BTreeSet::new();
+        if there == There::LookedUp {
+            let keys: Vec<&String> = documents.keys().collect();
+            for keys in keys.chunks(STATEMENTS) {
+                let mut found = self
+                    .collection(collection)
+                    .find(doc! { "_id": { "$in": keys } })
+                    .projection(doc! { "_id": 1 })
+                    .session(&mut *session)
+                    .await?;
+                let mut stream = found.stream(session);
+                while let Some(document) = stream.try_next().await? {
+                    known.insert(document.get_str("_id").map_err(corrupt)?.to_owned());
+                }
+            }
+        }
+        let (known, new): (Vec<_>, Vec<_>) = documents.iter().partition(|(key, _)| known.contains(*key));
+        let new =
+            new.into_iter().map(|(key, document)| replacement(key, document)).collect::<Result<_, _>>()?;
+        let known = known.into_iter().map(|(key, document)| put(key, document)).collect::<Result<_, _>>()?;
+        self.run(session, collection, Command::Inserts(new)).await?;
+        self.run(session, collection, Command::Updates(known)).await
+    }
+
+    /// What puts come to by their keys, the later over the earlier.
+    async fn documents(
+        &self,
+        session: &mut ClientSession,
+        puts: &[Put<'_>],
+    ) -> Result<BTreeMap<String, Map<String, Value>>, Attempt> {
+        let found = self.search_all(session, puts).await?;
+        let mut documents = BTreeMap::new();
+        for put in puts {
+            match put {
+                Put::One(key, document) => {
+                    documents.insert((*key).to_owned(), Map::clone(document));
+                }
+                Put::Each(fan_out) => {
+                    for source in found.get(&search(fan_out)).into_iter().flatten() {
+                        let mut fields = Map::clone(&fan_out.document);
+                        for copy in &fan_out.copies {
+                            let value =
+                                source.get(copy.from).map_err(corrupt)?.map_or(Ok(Value::Null), json)?;
+                            fields.insert(copy.to.to_owned(), value);
+                        }
+                        documents.insert(joined(&fan_out.key, source)?, fields);
+                    }
+                }
+            }
+        }
+        Ok(documents)
+    }
+
+    /// What the fan-outs among puts look for. Those that look for a value of one field and have no limit, as the posts of a
+    /// batch do for the followers of their authors, are one search for all of them.
+    async fn search_all(
+        &self,
+        session: &mut ClientSession,
+        puts: &[Put<'_>],
+    ) -> Result<HashMap<Search, Vec<RawDocumentBuf>>, Attempt> {
+        let mut found: HashMap<_, Vec<_>> = HashMap::new();
+        let mut together: HashMap<_, (&FanOut, Vec<Bson>)> = HashMap::new();
+        for put in puts {
+            let Put::Each(fan_out) = put else { continue };
+            match (fan_out.index.equals, &fan_out.equals[..], fan_out.limit) {
+                ([field], [value], None) => {
+                    let search = together.entry((fan_out.over.name, fan_out.index.name, *field));
+                    search.or_insert((fan_out, Vec::new())).1.push(to_bson(value)?);
+                }
+                _ => {
+                    let filter = equal(fan_out.index.equals, &fan_out.equals)?;
+                    found.insert(search(fan_out), self.sources(session, fan_out, filter).await?);
+                }
+            }
+        }
+        for ((over, index, field), (fan_out, values)) in together {
+            for source in self.sources(session, fan_out, doc! { field: { "$in": values } }).await? {
+                let value = source.get(field).map_err(corrupt)?.map_or(Ok(Value::Null), json)?;
+                found.entry((over, index, None, searched(&[value]))).or_default().push(source);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The documents that a fan-out is over, in the order of its index.
+    async fn sources(
+        &self,
+        session: &mut ClientSession,
+        fan_out: &FanOut,
+        filter: Document,
+    ) -> Result<Vec<RawDocumentBuf>, Attempt> {
+        let FanOut { over, index, limit, .. } = fan_out;
         let mut found = self
             .collection(over.name)
-            .find(equal(index.equals, equals)?)
+            .find(filter)
             .sort(keys(index))
             .hint(mongodb::options::Hint::Keys(keys(index)))
             .limit(limit.map_or(0, |limit| i64::try_from(limit).unwrap_or(i64::MAX)))
             .session(&mut *session)
             .await?;
-        let mut puts = BTreeMap::new();
-        let mut stream = found.stream(session);
-        while let Some(source) = stream.try_next().await? {
-            let mut fields = Map::clone(document);
-            for copy in copies {
-                let value = source.get(copy.from).map_err(corrupt)?.map_or(Ok(Value::Null), json)?;
-                fields.insert(copy.to.to_owned(), value);
-            }
-            puts.insert(joined(key, &source)?, fields);
-        }
-        drop(stream);
-        self.put_all(session, into.name, puts).await
+        Ok(found.stream(session).try_collect().await?)
     }
 
     async fn delete_each(
@@ -185,38 +303,7 @@ impl MongoViews {
             }
             rawdoc! { "q": { "_id": { "$in": list } }, "limit": 0 }
         });
-        self.run(session, from.name, Batch::Deletes(deletions.collect())).await
-    }
-
-    /// Puts documents of which nearly all are new: to insert one costs the server a fraction of what an update costs that
-    /// has to find out.
-    async fn put_all(
-        &self,
-        session: &mut ClientSession,
-        collection: &str,
-        puts: BTreeMap<String, Map<String, Value>>,
-    ) -> Result<(), Attempt> {
-        let mut there = BTreeSet::new();
-        let keys: Vec<&String> = puts.keys().collect();
-        for keys in keys.chunks(STATEMENTS) {
-            let known = doc! { "_id": { "$in": keys } };
-            let mut found = self
-                .collection(collection)
-                .find(known)
-                .projection(doc! { "_id": 1 })
-                .session(&mut *session)
-                .await?;
-            let mut stream = found.stream(session);
-            while let Some(document) = stream.try_next().await? {
-                there.insert(document.get_str("_id").map_err(corrupt)?.to_owned());
-            }
-        }
-        let (known, new): (Vec<_>, Vec<_>) = puts.iter().partition(|(key, _)| there.contains(*key));
-        let new =
-            new.into_iter().map(|(key, document)| replacement(key, document)).collect::<Result<_, _>>()?;
-        let known = known.into_iter().map(|(key, document)| put(key, document)).collect::<Result<_, _>>()?;
-        self.run(session, collection, Batch::Inserts(new)).await?;
-        self.run(session, collection, Batch::Updates(known)).await
+        self.run(session, from.name, Command::Deletes(deletions.collect())).await
     }
 
     async fn patch_each(&self, session: &mut ClientSession, patch_each: &PatchEach) -> Result<(), Attempt> {
@@ -238,14 +325,42 @@ impl MongoViews {
         }
         drop(stream);
         let changes = named.iter().map(|key| change(key, patch)).collect::<Result<_, _>>()?;
-        self.run(session, into.name, Batch::Updates(changes)).await
+        self.run(session, into.name, Command::Updates(changes)).await
     }
+}
+
+/// What a fan-out looks for: the collection, the index, the limit, the values.
+type Search = (&'static str, &'static str, Option<usize>, String);
+
+fn search(fan_out: &FanOut) -> Search {
+    (fan_out.over.name, fan_out.index.name, fan_out.limit, searched(&fan_out.equals))
+}
+
+fn searched(values: &[Value]) -> String {
+    Value::from(values).to_string()
+}
+
+/// What is said to the server in one command, a thousand at a time.
+enum Command {
+    Updates(Vec<RawDocumentBuf>),
+    Inserts(Vec<RawDocumentBuf>),
+    Deletes(Vec<RawDocumentBuf>),
+}
+
+/// Whether documents that are probably new are looked up before they are inserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum There {
+    /// An insertion that meets one ends the transaction.
+    Unlikely,
+    LookedUp,
 }
 
 /// How an attempt at a transaction ended, if it was not committed for certain.
 enum Attempt {
     /// Nothing was written; another attempt may succeed.
     Transient(mongodb::error::Error),
+    /// Nothing was written, since a document was there that was taken to be new.
+    WasThere,
     /// It may or may not have been committed.
     Unknown(mongodb::error::Error),
     Failed(CommitError),
@@ -286,155 +401,6 @@ fn corrupt(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Attemp
     Attempt::Failed(StoreError::corrupt(error).into())
 }
 
-/// What goes to the server in one go.
-enum Statements<'a> {
-    Command { collection: &'static str, command: Batch },
-    DeleteEach(&'a DeleteEach),
-    FanOut(&'a FanOut),
-    PatchEach(&'a PatchEach),
-}
-
-enum Batch {
-    Updates(Vec<RawDocumentBuf>),
-    Inserts(Vec<RawDocumentBuf>),
-    Deletes(Vec<RawDocumentBuf>),
-}
-
-/// The writes as few commands: one for each collection and kind, as long as nothing in between looks at what they
-/// change. Writes to different documents may change places; those to one document have become one before.
-fn statements<'a>(
-    projection: &str,
-    writes: &'a [Write],
-    parked: &[Parked],
-) -> Result<Vec<Statements<'a>>, StoreError> {
-    let mut list: Vec<Statements<'a>> = Vec::new();
-    // Commands before this place are closed.
-    let mut open = 0;
-    for parked in parked {
-        let Parked { position, event_type, error } = parked;
-        let id = rawdoc! { "projection": projection, "position": integer(*position) };
-        let statement = rawdoc! {
-            "q": { "_id": id.clone() },
-            "u": { "_id": id, "event_type": event_type.as_str(), "error": error.as_str() },
-            "upsert": true,
-        };
-        add(&mut list, open, PARKED, statement, true);
-    }
-    for write in writes {
-        match write {
-            Write::Put { view, key, document } => add(&mut list, open, view.name, put(key, document)?, true),
-            Write::Patch { view, key, patch } => add(&mut list, open, view.name, change(key, patch)?, true),
-            Write::Delete { view, key } => {
-                add(&mut list, open, view.name, rawdoc! { "q": { "_id": key.as_str() }, "limit": 1 }, false);
-            }
-            Write::DeleteWhere { view, index, equals } => {
-                let filter = raw(&equal(index.equals, equals)?)?;
-                let hint = raw(&keys(index))?;
-                // A command of its own, after all before it and before all after it.
-                open = list.len();
-                add(&mut list, open, view.name, rawdoc! { "q": filter, "limit": 0, "hint": hint }, false);
-                open = list.len();
-            }
-            Write::DeleteEach(delete_each) => {
-                list.push(Statements::DeleteEach(delete_each));
-                open = list.len();
-            }
-            Write::FanOut(fan_out) => {
-                list.push(Statements::FanOut(fan_out));
-                open = list.len();
-            }
-            Write::PatchEach(patch_each) => {
-                list.push(Statements::PatchEach(patch_each));
-                open = list.len();
-            }
-        }
-    }
-    Ok(list)
-}
-
-fn add(
-    list: &mut Vec<Statements<'_>>,
-    open: usize,
-    collection: &'static str,
-    statement: RawDocumentBuf,
-    updates: bool,
-) {
-    let fitting = list[open..].iter_mut().find_map(|statements| match statements {
-        Statements::Command { collection: found, command: Batch::Updates(of) }
-            if *found == collection && updates =>
-        {
-            Some(of)
-        }
-        Statements::Command { collection: found, command: Batch::Deletes(of) }
-            if *found == collection && !updates =>
-        {
-            Some(of)
-        }
-        Statements::Command { .. }
-        | Statements::DeleteEach(_)
-        | Statements::FanOut(_)
-        | Statements::PatchEach(_) => None,
-    });
-    match fitting {
-        Some(of) => of.push(statement),
-        None => {
-            let command =
-                if updates { Batch::Updates(vec![statement]) } else { Batch::Deletes(vec![statement]) };
-            list.push(Statements::Command { collection, command });
-        }
-    }
-}
-
-fn put(key: &str, document: &Map<String, Value>) -> Result<RawDocumentBuf, StoreError> {
-    Ok(rawdoc! { "q": { "_id": key }, "u": replacement(key, document)?, "upsert": true })
-}
-
-fn replacement(key: &str, document: &Map<String, Value>) -> Result<RawDocumentBuf, StoreError> {
-    let mut replacement = rawdoc! { "_id": key };
-    append_all(&mut replacement, document)?;
-    Ok(replacement)
-}
-
-fn append_all(to: &mut RawDocumentBuf, document: &Map<String, Value>) -> Result<(), StoreError> {
-    let body = bson::serialize_to_raw_document_buf(document).map_err(StoreError::corrupt)?;
-    for field in &body {
-        let (name, value) = field.map_err(StoreError::corrupt)?;
-        // What holds nothing is left out: an index has only documents with all its fields.
-        if value != RawBsonRef::Null {
-            to.append(name, value);
-        }
-    }
-    Ok(())
-}
-
-fn change(key: &str, patch: &Patch) -> Result<RawDocumentBuf, StoreError> {
-    let mut update = RawDocumentBuf::new();
-    let mut set = RawDocumentBuf::new();
-    append_all(&mut set, &patch.set)?;
-    if !set.is_empty() {
-        update.append(cstr!("$set"), set);
-    }
-    let emptied = patch.set.iter().filter(|(_, value)| value.is_null());
-    let unset: Map<String, Value> = emptied.map(|(name, _)| (name.clone(), true.into())).collect();
-    if !unset.is_empty() {
-        let unset = bson::serialize_to_raw_document_buf(&unset).map_err(StoreError::corrupt)?;
-        update.append(cstr!("$unset"), unset);
-    }
-    if !patch.inc.is_empty() {
-        let inc = bson::serialize_to_raw_document_buf(&patch.inc).map_err(StoreError::corrupt)?;
-        update.append(cstr!("$inc"), inc);
-    }
-    if patch.set.is_empty() && patch.inc.is_empty() {
-        // An update without operators would replace the document.
-        update.append(cstr!("$set"), RawDocumentBuf::new());
-    }
-    Ok(rawdoc! { "q": { "_id": key }, "u": update })
-}
-
-fn raw(document: &Document) -> Result<RawDocumentBuf, StoreError> {
-    RawDocumentBuf::try_from(document).map_err(StoreError::corrupt)
-}
-
 fn json(value: RawBsonRef<'_>) -> Result<Value, Attempt> {
     Ok(match value {
         RawBsonRef::String(text) => text.into(),
@@ -450,9 +416,4 @@ fn json(value: RawBsonRef<'_>) -> Result<Value, Attempt> {
 
 fn whole(document: &RawDocument) -> Result<Value, Attempt> {
     bson::deserialize_from_slice(document.as_bytes()).map_err(corrupt)
-}
-
-/// BSON counts in 63 bits; so many events never are.
-fn integer(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

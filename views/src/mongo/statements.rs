@@ -1,0 +1,213 @@
+//! The writes of a commit as few statements: what goes to the server together.
+
+use mongodb::bson::raw::{RawBsonRef, cstr};
+use mongodb::bson::{self, Document, RawDocumentBuf, rawdoc};
+use serde_json::{Map, Value};
+
+use super::PARKED;
+use super::prepare::keys;
+use super::read::equal;
+use crate::{DeleteEach, FanOut, Parked, Patch, PatchEach, StoreError, Write};
+
+/// What is done in one go.
+pub(super) enum Statements<'a> {
+    /// For documents that are named by their keys.
+    Updates {
+        of: &'static str,
+        updates: Vec<RawDocumentBuf>,
+    },
+    Deletes {
+        of: &'static str,
+        deletes: Vec<RawDocumentBuf>,
+    },
+    DeleteWhere {
+        of: &'static str,
+        delete: RawDocumentBuf,
+    },
+    /// From a first fan-out on all that is put into the same collection, in order.
+    Puts {
+        into: &'static str,
+        puts: Vec<Put<'a>>,
+    },
+    DeleteEach(&'a DeleteEach),
+    PatchEach(&'a PatchEach),
+}
+
+pub(super) enum Put<'a> {
+    One(&'a str, &'a Map<String, Value>),
+    Each(&'a FanOut),
+}
+
+/// The writes as few statements. One joins earlier ones of its kind as long as none in between has to do with the same
+/// documents. Writes to documents that are named may change places: those to one document have become one before.
+pub(super) fn statements<'a>(
+    projection: &str,
+    writes: &'a [Write],
+    parked: &[Parked],
+) -> Result<Vec<Statements<'a>>, StoreError> {
+    let mut list: Vec<Statements<'a>> = Vec::new();
+    if !parked.is_empty() {
+        let updates = parked.iter().map(|parked| set_aside(projection, parked)).collect();
+        list.push(Statements::Updates { of: PARKED, updates });
+    }
+    for write in writes {
+        add(&mut list, write)?;
+    }
+    Ok(list)
+}
+
+fn add<'a>(list: &mut Vec<Statements<'a>>, write: &'a Write) -> Result<(), StoreError> {
+    match write {
+        Write::Put { view, key, document } => match joinable(list, write) {
+            Some(Statements::Puts { puts, .. }) => puts.push(Put::One(key, document)),
+            Some(Statements::Updates { updates, .. }) => updates.push(put(key, document)?),
+            _ => list.push(Statements::Updates { of: view.name, updates: vec![put(key, document)?] }),
+        },
+        Write::Patch { view, key, patch } => match joinable(list, write) {
+            Some(Statements::Updates { updates, .. }) => updates.push(change(key, patch)?),
+            _ => list.push(Statements::Updates { of: view.name, updates: vec![change(key, patch)?] }),
+        },
+        Write::Delete { view, key } => {
+            let delete = rawdoc! { "q": { "_id": key.as_str() }, "limit": 1 };
+            match joinable(list, write) {
+                Some(Statements::Deletes { deletes, .. }) => deletes.push(delete),
+                _ => list.push(Statements::Deletes { of: view.name, deletes: vec![delete] }),
+            }
+        }
+        Write::FanOut(fan_out) => match joinable(list, write) {
+            Some(Statements::Puts { puts, .. }) => puts.push(Put::Each(fan_out)),
+            _ => list.push(Statements::Puts { into: fan_out.into.name, puts: vec![Put::Each(fan_out)] }),
+        },
+        Write::DeleteWhere { view, index, equals } => {
+            let (filter, hint) = (raw(&equal(index.equals, equals)?)?, raw(&keys(index))?);
+            let delete = rawdoc! { "q": filter, "limit": 0, "hint": hint };
+            list.push(Statements::DeleteWhere { of: view.name, delete });
+        }
+        Write::DeleteEach(delete_each) => list.push(Statements::DeleteEach(delete_each)),
+        Write::PatchEach(patch_each) => list.push(Statements::PatchEach(patch_each)),
+    }
+    Ok(())
+}
+
+/// The statements that a write may join.
+fn joinable<'l, 'a>(list: &'l mut [Statements<'a>], write: &Write) -> Option<&'l mut Statements<'a>> {
+    list.iter_mut()
+        .rev()
+        .find_map(|statements| {
+            if statements.can_take(write) {
+                Some(Some(statements))
+            } else {
+                statements.have_to_do_with(write).then_some(None)
+            }
+        })
+        .flatten()
+}
+
+impl Statements<'_> {
+    /// Whether a write may be done together with these, and at the end of them.
+    fn can_take(&self, write: &Write) -> bool {
+        match (self, write) {
+            (Self::Updates { of, .. }, Write::Put { view, .. } | Write::Patch { view, .. })
+            | (Self::Deletes { of, .. }, Write::Delete { view, .. })
+            | (Self::Puts { into: of, .. }, Write::Put { view, .. }) => *of == view.name,
+            (Self::Puts { into, puts }, Write::FanOut(fan_out)) => {
+                // All look before any is put, so none may look where others put.
+                let looks_there = |put: &Put<'_>| matches!(put, Put::Each(each) if each.over.name == *into);
+                *into == fan_out.into.name && fan_out.over.name != *into && !puts.iter().any(looks_there)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it would make a difference which is done first.
+    fn have_to_do_with(&self, write: &Write) -> bool {
+        let (named, over, of) = match write {
+            Write::Put { view, .. } | Write::Patch { view, .. } | Write::Delete { view, .. } => {
+                (true, view.name, view.name)
+            }
+            Write::DeleteWhere { view, .. } => (false, view.name, view.name),
+            Write::DeleteEach(DeleteEach { over, from: of, .. })
+            | Write::FanOut(FanOut { over, into: of, .. })
+            | Write::PatchEach(PatchEach { over, into: of, .. }) => (false, over.name, of.name),
+        };
+        match self {
+            Self::Updates { of: changed, .. } | Self::Deletes { of: changed, .. } => {
+                !named && (*changed == over || *changed == of)
+            }
+            Self::DeleteWhere { of: changed, .. } => *changed == over || *changed == of,
+            Self::DeleteEach(DeleteEach { over: looked_at, from: changed, .. })
+            | Self::PatchEach(PatchEach { over: looked_at, into: changed, .. }) => {
+                looked_at.name == of || changed.name == of || changed.name == over
+            }
+            Self::Puts { into: changed, puts } => {
+                let look_at = |put: &Put<'_>| matches!(put, Put::Each(each) if each.over.name == of);
+                *changed == of || *changed == over || puts.iter().any(look_at)
+            }
+        }
+    }
+}
+
+fn set_aside(projection: &str, parked: &Parked) -> RawDocumentBuf {
+    let Parked { position, event_type, error } = parked;
+    let id = rawdoc! { "projection": projection, "position": integer(*position) };
+    rawdoc! {
+        "q": { "_id": id.clone() },
+        "u": { "_id": id, "event_type": event_type.as_str(), "error": error.as_str() },
+        "upsert": true,
+    }
+}
+
+pub(super) fn put(key: &str, document: &Map<String, Value>) -> Result<RawDocumentBuf, StoreError> {
+    Ok(rawdoc! { "q": { "_id": key }, "u": replacement(key, document)?, "upsert": true })
+}
+
+pub(super) fn replacement(key: &str, document: &Map<String, Value>) -> Result<RawDocumentBuf, StoreError> {
+    let mut replacement = rawdoc! { "_id": key };
+    append_all(&mut replacement, document)?;
+    Ok(replacement)
+}
+
+fn append_all(to: &mut RawDocumentBuf, document: &Map<String, Value>) -> Result<(), StoreError> {
+    let body = bson::serialize_to_raw_document_buf(document).map_err(StoreError::corrupt)?;
+    for field in &body {
+        let (name, value) = field.map_err(StoreError::corrupt)?;
+        // What holds nothing is left out: an index has only documents with all its fields.
+        if value != RawBsonRef::Null {
+            to.append(name, value);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn change(key: &str, patch: &Patch) -> Result<RawDocumentBuf, StoreError> {
+    let mut update = RawDocumentBuf::new();
+    let mut set = RawDocumentBuf::new();
+    append_all(&mut set, &patch.set)?;
+    if !set.is_empty() {
+        update.append(cstr!("$set"), set);
+    }
+    let emptied = patch.set.iter().filter(|(_, value)| value.is_null());
+    let unset: Map<String, Value> = emptied.map(|(name, _)| (name.clone(), true.into())).collect();
+    if !unset.is_empty() {
+        let unset = bson::serialize_to_raw_document_buf(&unset).map_err(StoreError::corrupt)?;
+        update.append(cstr!("$unset"), unset);
+    }
+    if !patch.inc.is_empty() {
+        let inc = bson::serialize_to_raw_document_buf(&patch.inc).map_err(StoreError::corrupt)?;
+        update.append(cstr!("$inc"), inc);
+    }
+    if patch.set.is_empty() && patch.inc.is_empty() {
+        // An update without operators would replace the document.
+        update.append(cstr!("$set"), RawDocumentBuf::new());
+    }
+    Ok(rawdoc! { "q": { "_id": key }, "u": update })
+}
+
+fn raw(document: &Document) -> Result<RawDocumentBuf, StoreError> {
+    RawDocumentBuf::try_from(document).map_err(StoreError::corrupt)
+}
+
+/// BSON counts in 63 bits; so many events never are.
+pub(super) fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
