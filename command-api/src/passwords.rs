@@ -2,6 +2,8 @@
 
 mod hashing;
 mod rules;
+mod share;
+mod threads;
 
 use std::convert::Infallible;
 use std::time::Duration;

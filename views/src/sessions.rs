@@ -4,12 +4,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, View};
 
-pub const VIEW: View = View { name: "sessions", indexes: &[&BY_USER] };
+pub const VIEW: View = View { name: "sessions", indexes: &[&BY_USER, &BY_DEVICE] };
 
 /// Those of one user that have not ended, the newest first.
 pub const BY_USER: Index = Index {
     name: "by_user",
     equals: &["user", "ended"],
+    order: "position",
+    direction: Direction::Descending,
+};
+
+/// Those of one user with one device, whether or not they have ended, the newest first.
+pub const BY_DEVICE: Index = Index {
+    name: "by_device",
+    equals: &["user", "device_family"],
     order: "position",
     direction: Direction::Descending,
 };
@@ -26,6 +34,9 @@ pub struct Session {
     /// Milliseconds since 1970.
     pub expires: i64,
     pub device: String,
+    /// The device as it goes on through its updates: without its versions.
+    #[serde(default)]
+    pub device_family: String,
     pub address: String,
     pub ended: bool,
     pub position: i64,

@@ -1,36 +1,36 @@
-//! Argon2id with the parameters that OWASP recommends, on as many threads as the machine has cores. They have a lower
-//! priority than all others, so that log-ins can slow each other down but nobody else.
+//! Argon2id with the parameters that OWASP recommends, on threads that stand back for all others, so that log-ins can slow
+//! each other down but nobody else.
 //! Source: <https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html>.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{Error, PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
-use rustix::process::setpriority_process;
-use rustix::thread::gettid;
+use argon2::password_hash::phc::{Output, PasswordHash};
+use argon2::password_hash::{Error, PasswordHasher};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use service::problem::Problem;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
+
+use super::threads::{Full, Memory, Threads};
 
 /// Memory in KiB, passes, lanes.
 const PARAMETERS: (u32, u32, u32) = (19 * 1024, 2, 1);
 /// Hashings that may wait for a place; whoever comes after them is told to come back.
 const WAITING: usize = 256;
 
-/// Of the threads that hash: where processors are short, they get a tenth of what any other thread gets.
-const NICENESS: i32 = 10;
-
 /// All threads were busy and so was the queue before them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many passwords are being checked at once")]
 pub(crate) struct PasswordsBusy;
 
-type Work = Box<dyn FnOnce() + Send>;
+impl From<Full> for PasswordsBusy {
+    fn from(Full: Full) -> Self {
+        Self
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Passwords {
-    queue: mpsc::Sender<Work>,
+    threads: Threads,
     /// What a password is checked against when there is no account, so that the answer takes as long.
     decoy: String,
 }
@@ -39,46 +39,26 @@ impl Passwords {
     /// # Errors
     /// If no thread can be started.
     pub(crate) fn start() -> std::io::Result<Self> {
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self::with(threads, WAITING)
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self::with(cores, WAITING)
     }
 
-    fn with(threads: usize, waiting: usize) -> std::io::Result<Self> {
-        let (queue, work) = mpsc::channel(waiting);
-        let work = Arc::new(Mutex::new(work));
-        for _ in 0..threads {
-            let work = Arc::clone(&work);
-            std::thread::Builder::new().name("passwords".to_owned()).spawn(move || {
-                if let Err(error) = setpriority_process(Some(gettid()), NICENESS) {
-                    tracing::debug!(%error, "a thread that hashes passwords keeps its priority");
-                }
-                while let Some(work) = next(&work) {
-                    work();
-                }
-            })?;
-        }
+    fn with(cores: usize, waiting: usize) -> std::io::Result<Self> {
+        let threads = Threads::start(cores, waiting)?;
         let decoy = hash("nobody has this password").map_err(std::io::Error::other)?;
-        Ok(Self { queue, decoy })
+        Ok(Self { threads, decoy })
     }
-}
 
-/// The next piece of work; none once there will be no more.
-fn next(work: &Mutex<mpsc::Receiver<Work>>) -> Option<Work> {
-    work.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv()
-}
-
-impl Passwords {
     /// A PHC string of Argon2id with a salt of its own.
     pub(crate) async fn hash(&self, password: String) -> Result<String, Problem> {
-        self.run(move || hash(&password)).await?.map_err(Problem::internal)
+        self.run(move |_| hash(&password)).await?.map_err(Problem::internal)
     }
 
     /// Whether the password is the one that was hashed. Without a hash it takes as long and is wrong.
     pub(crate) async fn matches(&self, password: String, hashed: Option<String>) -> Result<bool, Problem> {
         let exists = hashed.is_some();
         let hashed = hashed.unwrap_or_else(|| self.decoy.clone());
-        let verified =
-            self.run(move || hasher().verify_password(password.as_bytes(), hashed.as_str())).await?;
+        let verified = self.run(move |memory| verify(&password, &hashed, memory)).await?;
         match verified {
             Ok(()) => Ok(exists),
             Err(Error::PasswordInvalid) => Ok(false),
@@ -94,18 +74,24 @@ impl Passwords {
         made_with.m_cost() < memory || made_with.t_cost() < passes
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut Memory) -> T + Send + Sync + 'static,
+    ) -> Result<T, Problem> {
         let (answer, answered) = oneshot::channel();
-        let work = Box::new(move || {
-            // Whoever asked may have gone while this waited.
-            if !answer.is_closed() {
-                let _ = answer.send(work());
+        let answer = Mutex::new(Some(answer));
+        let work = move |memory: &mut Memory| {
+            let answer = || answer.lock().unwrap_or_else(PoisonError::into_inner);
+            // Whoever asked may have gone while this waited, or have been answered by another thread.
+            if answer().as_ref().is_none_or(oneshot::Sender::is_closed) {
+                return;
             }
-        });
-        self.queue.try_send(work).map_err(|refused| match refused {
-            TrySendError::Full(_) => Problem::from(PasswordsBusy),
-            TrySendError::Closed(_) => Problem::internal("the threads that hash passwords have ended"),
-        })?;
+            let done = work(memory);
+            if let Some(answer) = answer().take() {
+                let _ = answer.send(done);
+            }
+        };
+        self.threads.push(Arc::new(work)).map_err(PasswordsBusy::from)?;
         answered.await.map_err(Problem::internal)
     }
 }
@@ -120,8 +106,24 @@ fn hash(password: &str) -> Result<String, Error> {
     Ok(hasher().hash_password(password.as_bytes())?.to_string())
 }
 
+/// As the library's own verifier does it, but in memory that is given.
+fn verify(password: &str, hashed: &str, memory: &mut Memory) -> Result<(), Error> {
+    let hash = PasswordHash::new(hashed)?;
+    let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else { return Err(Error::PasswordInvalid) };
+    let algorithm = Algorithm::try_from(hash.algorithm.as_str())?;
+    let version = hash.version.map(Version::try_from).transpose()?.unwrap_or_default();
+    let argon2 = Argon2::new(algorithm, version, Params::try_from(&hash)?);
+    memory.resize(argon2.params().block_count(), Block::default());
+    let mut output = vec![0; expected.len()];
+    argon2.hash_password_into_with_memory(password.as_bytes(), salt, &mut output, memory.as_mut_slice())?;
+    // This comparison takes the same time wherever they differ.
+    if Output::new(&output)? == *expected { Ok(()) } else { Err(Error::PasswordInvalid) }
+}
+
 #[cfg(test)]
 mod tests {
+    use argon2::PasswordVerifier;
+
     use super::*;
 
     #[tokio::test]
@@ -137,6 +139,24 @@ mod tests {
     }
 
     #[test]
+    fn memory_that_has_been_used_makes_no_difference() {
+        let mut memory = Memory::new();
+        let weak = Argon2::new(Algorithm::Argon2i, Version::V0x10, Params::new(64, 1, 1, Some(20)).unwrap());
+        let hashes = [
+            hash("correct horse").unwrap(),
+            weak.hash_password(b"correct horse").unwrap().to_string(),
+            hash("correct horse").unwrap(),
+        ];
+        for hashed in &hashes {
+            for (password, right) in [("wrong horse", false), ("correct horse", true)] {
+                assert_eq!(verify(password, hashed, &mut memory).is_ok(), right);
+                // The library's own.
+                assert_eq!(weak.verify_password(password.as_bytes(), hashed.as_str()).is_ok(), right);
+            }
+        }
+    }
+
+    #[test]
     fn a_hash_with_weaker_parameters_is_told() {
         let of = |parameters| format!("$argon2id$v=19${parameters}$c29tZXNhbHQxMjM0$aGFzaGhhc2hoYXNoaGFzaA");
         assert!(Passwords::is_weak(&of("m=4096,t=2,p=1")));
@@ -147,26 +167,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_is_told_at_once() {
-        let passwords = Passwords::with(1, 1).unwrap();
-        let (go_on, wait) = std::sync::mpsc::channel::<()>();
-        let (began, begun) = oneshot::channel();
-        let busy = passwords.run(move || {
-            began.send(()).unwrap();
-            wait.recv().unwrap();
-        });
-        let others = async {
-            begun.await.unwrap();
-            let (waiting, refused) = tokio::join!(passwords.hash("x".into()), async {
-                let refused = passwords.hash("x".into()).await;
-                go_on.send(()).unwrap();
-                refused
-            });
-            assert!(waiting.is_ok());
-            assert_eq!(refused.unwrap_err().status, 503);
-        };
-        let (done, ()) = tokio::join!(busy, others);
-        done.unwrap();
+    async fn who_finds_no_place_is_told_to_come_back() {
+        let passwords = Passwords::with(1, 0).unwrap();
+        assert_eq!(passwords.hash("x".into()).await.unwrap_err().status, 503);
     }
 
     #[tokio::test]
@@ -175,13 +178,14 @@ mod tests {
         for account in [None, Some(hashed)] {
             let passwords = Passwords::with(1, 2).unwrap();
             let (go_on, wait) = std::sync::mpsc::channel::<()>();
-            let busy = passwords.run(move || wait.recv().unwrap());
+            let wait = Mutex::new(wait);
+            let busy = passwords.run(move |_| wait.lock().unwrap().recv().unwrap_err());
             let checking = passwords.matches("wrong horse".into(), account);
             tokio::pin!(busy, checking);
-            // While the only thread is busy there is no hashing, and without a hashing no answer.
+            // While all threads are busy with what came before there is no hashing, and without a hashing no answer.
             assert!(futures::poll!(&mut busy).is_pending());
             assert!(futures::poll!(&mut checking).is_pending());
-            go_on.send(()).unwrap();
+            drop(go_on);
             busy.await.unwrap();
             assert!(!checking.await.unwrap());
         }

@@ -28,15 +28,16 @@ impl Projection for Sessions {
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
             Event::Session(SessionEvent::SessionStarted(event)) => {
-                let client = event.client.open();
+                let (device, address) = event.client.open().map_or(("", ""), |c| (&c.device, &c.address));
                 writes.put(&Session {
                     session: event.session.to_string(),
                     user: event.user.to_string(),
                     started: time(recorded),
                     seen: time(recorded),
                     expires: event.expires.timestamp_millis(),
-                    device: client.map(|client| client.device.clone()).unwrap_or_default(),
-                    address: client.map(|client| client.address.clone()).unwrap_or_default(),
+                    device: device.to_owned(),
+                    device_family: without_versions(device),
+                    address: address.to_owned(),
                     ended: false,
                     position: position(recorded),
                 })?;
@@ -82,7 +83,8 @@ impl Projection for Sessions {
 
 /// Puts every running session of a user again, as one that has ended.
 fn end_all(writes: &mut Writes, user: UserId) {
-    let same = ["session", "user", "started", "seen", "expires", "device", "address", "position"];
+    let same =
+        ["session", "user", "started", "seen", "expires", "device", "device_family", "address", "position"];
     writes.fan_out(FanOut {
         over: &VIEW,
         index: &BY_USER,
@@ -93,6 +95,10 @@ fn end_all(writes: &mut Writes, user: UserId) {
         document: [("ended".to_owned(), json!(true))].into_iter().collect(),
         copies: same.map(|field| Copy { from: field, to: field }).to_vec(),
     });
+}
+
+fn without_versions(device: &str) -> String {
+    device.chars().filter(|c| !c.is_ascii_digit() && !matches!(c, '.' | '_')).collect()
 }
 
 #[cfg(test)]
@@ -168,6 +174,16 @@ mod tests {
         let query = Query::new(&VIEW, &BY_USER, vec![json!(ANN), json!(false)], 10);
         let page = built.store.page_of::<Session>(query).await.unwrap();
         assert_eq!(page.documents.iter().map(|session| session.position).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn a_browser_stays_the_same_device_through_its_updates() {
+        let firefox = |version| {
+            format!("Mozilla/5.0 (X11; Linux x86_64; rv:{version}) Gecko/20100101 Firefox/{version}")
+        };
+        assert_eq!(without_versions(&firefox("128.0")), without_versions(&firefox("131.0.2")));
+        let on_windows = firefox("128.0").replace("X11; Linux x86_64", "Windows NT 10.0");
+        assert_ne!(without_versions(&firefox("128.0")), without_versions(&on_windows));
     }
 
     #[tokio::test]

@@ -104,6 +104,17 @@ impl Mails {
 
     /// Looks at the ledger and takes the next step.
     async fn look(&self, wish: &Wish, halt: &CancellationToken) -> Result<Next, Trouble> {
+        // Most log-ins come from a device that is known, and are through with this.
+        if let Some(session) = wish.session
+            && self.parts.clock.now() < wish.deadline()
+        {
+            let Some(is_new) = halt.run_until_cancelled(self.is_new(wish, session)).await else {
+                return Ok(HALTED);
+            };
+            if !is_new? {
+                return Ok(DONE);
+            }
+        }
         let last = self.parts.log.last(&[wish.subject()], Freshness::Latest).await?.pop().flatten();
         let (entry, not_before, unknown) = match &last {
             None => (Entry { expected: Position::START, attempts: 0 }, None, false),
@@ -150,14 +161,8 @@ impl Mails {
                 return Ok(DONE);
             }
             device = self.device(wish, session).await?;
-            let Some(device) = &device else { return Ok(DONE) };
-            if entry.attempts == 0 {
-                let Some(is_new) = halt.run_until_cancelled(self.is_new(wish, device)).await else {
-                    return Ok(HALTED);
-                };
-                if !is_new? {
-                    return Ok(DONE);
-                }
+            if device.is_none() {
+                return Ok(DONE);
             }
         }
         if now >= wish.deadline() {
