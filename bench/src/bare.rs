@@ -2,6 +2,7 @@
 //! would who wants this one thing to be fast. A process of its own, so that it runs under the conditions Chorus does.
 
 mod distributed;
+mod log_ins;
 mod one_machine;
 mod photos;
 
@@ -96,22 +97,16 @@ pub(crate) enum Write {
     Post(Post),
     Like { post: String, user: String, liked: i64, position: i64 },
     Follow { follower: String, followee: String, since: i64, position: i64 },
+    Session { session: String, user: String, position: i64 },
 }
 
-/// A like on its way into the views, and whom to tell once it is there.
+/// A write on its way into the views, and whom to tell once it is there.
 type Projected = (Write, Option<oneshot::Sender<()>>);
 
-/// Hands a like to whoever keeps the views; waits for it if it is to be seen.
-async fn hand_over(
-    to: &mpsc::Sender<Projected>,
-    (post, user): (String, String),
-    position: u64,
-    seen: bool,
-) -> Result<()> {
-    let position = i64::try_from(position)?;
+/// Hands a write to whoever keeps the views; waits for it if it is to be seen.
+async fn hand_over(to: &mpsc::Sender<Projected>, write: Write, seen: bool) -> Result<()> {
     let (told, done) = oneshot::channel();
-    let like = Write::Like { post, user, liked: position, position };
-    to.send((like, seen.then_some(told))).await?;
+    to.send((write, seen.then_some(told))).await?;
     if seen {
         done.await?;
     }
@@ -131,8 +126,8 @@ pub(crate) trait Bare: Send + Sync + 'static {
     /// One read of the subject's last event, and one append on condition that it is still the last.
     async fn like(&self, post: &str, user: &str) -> Result<u64>;
 
-    /// Has a like taken into the views, with others that wait; waits for it itself if it is to be seen.
-    async fn project(&self, post: String, user: String, position: u64, seen: bool) -> Result<()>;
+    /// Has a write taken into the views, with others that wait; waits for it itself if it is to be seen.
+    async fn project(&self, write: Write, seen: bool) -> Result<()>;
 
     async fn newest(&self, limit: i64) -> Result<Vec<Post>>;
 
@@ -159,6 +154,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<()> {
         .route("/posts/by/{user}", get(page))
         .route("/posts/{post}/by/{user}", get(one))
         .with_state(Arc::clone(&bare) as Arc<dyn Bare>)
+        .merge(log_ins::router(Arc::clone(&bare) as Arc<dyn Bare>)?)
         .merge(photos::router(bare));
     axum::serve(TcpListener::bind(listen).await?, router).await?;
     Ok(())
@@ -196,7 +192,7 @@ async fn like_and_project(
     Path((post, user)): Path<(String, String)>,
 ) -> Result<(StatusCode, Json<Receipt>), Failed> {
     let position = bare.like(&post, &user).await?;
-    bare.project(post, user, position, false).await?;
+    bare.project(liked(post, user, position)?, false).await?;
     Ok((StatusCode::ACCEPTED, Json(Receipt { position })))
 }
 
@@ -205,8 +201,13 @@ async fn like_and_see(
     Path((post, user)): Path<(String, String)>,
 ) -> Result<Json<Receipt>, Failed> {
     let position = bare.like(&post, &user).await?;
-    bare.project(post, user, position, true).await?;
+    bare.project(liked(post, user, position)?, true).await?;
     Ok(Json(Receipt { position }))
+}
+
+fn liked(post: String, user: String, position: u64) -> Result<Write> {
+    let position = i64::try_from(position)?;
+    Ok(Write::Like { post, user, liked: position, position })
 }
 
 /// What stands for another act that costs as much.

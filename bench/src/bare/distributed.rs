@@ -56,6 +56,7 @@ impl Distributed {
             ("posts", doc! { "author": 1, "position": -1, "_id": -1 }),
             ("likes", doc! { "post": 1, "position": -1, "_id": -1 }),
             ("likes", doc! { "user": 1, "position": -1, "_id": -1 }),
+            ("sessions", doc! { "user": 1, "position": -1, "_id": -1 }),
             ("follows", doc! { "followee": 1, "accepted": 1, "position": -1, "_id": -1 }),
             ("follows", doc! { "follower": 1, "accepted": 1, "position": -1, "_id": -1 }),
         ];
@@ -120,15 +121,16 @@ pub(super) async fn index(database: &Database, indexes: &[(&str, Document)]) -> 
     Ok(())
 }
 
-/// Takes likes into both views, as many as wait.
+/// Takes writes into the views that they concern, as many as wait.
 async fn project(mut session: ClientSession, database: Database, mut waiting: mpsc::Receiver<Projected>) {
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, super::BATCH).await > 0 {
         let (writes, seen): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
         let mut failed = false;
-        for view in ["likes", "posts"] {
+        for view in ["likes", "posts", "sessions"] {
             let statements = writes.iter().filter_map(|write| statement(view, write).transpose());
             let done = match statements.collect::<Result<Vec<_>>>() {
+                Ok(statements) if statements.is_empty() => Ok(()),
                 Ok(statements) => commit(&mut session, &database, view, &statements).await,
                 Err(error) => Err(error),
             };
@@ -188,6 +190,9 @@ fn statement(view: &str, write: &Write) -> Result<Option<RawDocumentBuf>> {
             let like = doc! { "post": post, "user": user, "liked": liked, "position": position };
             Some(put(&format!("{post}.{user}"), like)?)
         }
+        ("sessions", Write::Session { session, user, position }) => {
+            Some(put(session, doc! { "user": user, "position": position })?)
+        }
         ("follows", Write::Follow { follower, followee, since, position }) => {
             let follow = doc! {
                 "follower": follower, "followee": followee, "accepted": true, "since": since, "position": position
@@ -221,8 +226,8 @@ impl Bare for Distributed {
         Ok(acknowledged.await?.sequence)
     }
 
-    async fn project(&self, post: String, user: String, position: u64, seen: bool) -> Result<()> {
-        hand_over(&self.projected, (post, user), position, seen).await
+    async fn project(&self, write: Write, seen: bool) -> Result<()> {
+        hand_over(&self.projected, write, seen).await
     }
 
     async fn newest(&self, limit: i64) -> Result<Vec<Post>> {

@@ -41,6 +41,10 @@ pub(super) const VIEWS: &str = "
         follower TEXT NOT NULL, followee TEXT NOT NULL, accepted INTEGER NOT NULL, since INTEGER NOT NULL,
         position INTEGER NOT NULL, PRIMARY KEY (follower, followee)
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS sessions (
+        session TEXT PRIMARY KEY, user TEXT NOT NULL, position INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS sessions_by_user ON sessions (user, position DESC);
     CREATE INDEX IF NOT EXISTS follows_followers ON follows (followee, accepted, position DESC);
     CREATE INDEX IF NOT EXISTS follows_followings ON follows (follower, accepted, position DESC);
 ";
@@ -199,6 +203,11 @@ fn apply(transaction: &Connection, write: &Write) -> Result<()> {
                 .prepare_cached("INSERT INTO follows VALUES (?1, ?2, 1, ?3, ?4)")?
                 .execute(params![follower, followee, since, position])?;
         }
+        Write::Session { session, user, position } => {
+            transaction
+                .prepare_cached("INSERT INTO sessions VALUES (?1, ?2, ?3)")?
+                .execute(params![session, user, position])?;
+        }
     }
     Ok(())
 }
@@ -245,8 +254,8 @@ impl Bare for OneMachine {
         Ok(u64::try_from(outcome.await??.context("somebody else was faster")?)?)
     }
 
-    async fn project(&self, post: String, user: String, position: u64, seen: bool) -> Result<()> {
-        hand_over(&self.projected, (post, user), position, seen).await
+    async fn project(&self, write: Write, seen: bool) -> Result<()> {
+        hand_over(&self.projected, write, seen).await
     }
 
     async fn newest(&self, limit: i64) -> Result<Vec<Post>> {

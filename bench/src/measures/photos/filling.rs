@@ -24,6 +24,8 @@ pub(super) fn filling(events: &[Event], authors: Vec<Author>) -> Filling {
             Write::Follow { follower, followee, position, .. } => {
                 filling.follows.push(Follow { follower, followee, accepted: true, position });
             }
+            // No event of the graph is a log-in.
+            Write::Session { .. } => {}
         }
     }
     count(&mut filling);

@@ -1,0 +1,51 @@
+//! A log-in that is a hashing, an append and a commit, and nothing else.
+
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use axum::extract::{Path, State};
+use axum::routing::post;
+use axum::{Json, Router};
+use http::StatusCode;
+use tests::client::PASSWORD;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use super::{Bare, Failed, Receipt, Write};
+
+#[derive(Clone)]
+struct LogIns {
+    bare: Arc<dyn Bare>,
+    hash: Arc<str>,
+    /// One hashing for each core at a time.
+    room: Arc<Semaphore>,
+}
+
+pub(super) fn router(bare: Arc<dyn Bare>) -> Result<Router> {
+    let hash = Argon2::default().hash_password(PASSWORD.as_bytes()).map_err(anyhow::Error::msg)?;
+    let room = Arc::new(Semaphore::new(std::thread::available_parallelism()?.get()));
+    let log_ins = LogIns { bare, hash: hash.to_string().into(), room };
+    Ok(Router::new().route("/log-ins/{user}", post(log_in)).with_state(log_ins))
+}
+
+async fn log_in(
+    State(LogIns { bare, hash, room }): State<LogIns>,
+    Path(user): Path<String>,
+) -> Result<(StatusCode, Json<Receipt>), Failed> {
+    let turn = room.acquire().await?;
+    tokio::task::spawn_blocking(move || {
+        let hash = PasswordHash::new(&hash).map_err(anyhow::Error::msg)?;
+        let verified = Argon2::default().verify_password(PASSWORD.as_bytes(), &hash);
+        verified.map_err(|error| anyhow!(error))
+    })
+    .await??;
+    drop(turn);
+    let session = Uuid::from_u128(rand::random()).simple().to_string();
+    // One append costs what another does.
+    let position = bare.like(&user, &session).await?;
+    let session = Write::Session { session, user, position: i64::try_from(position)? };
+    bare.project(session, true).await?;
+    Ok((StatusCode::CREATED, Json(Receipt { position })))
+}
