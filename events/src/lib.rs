@@ -48,7 +48,7 @@ pub use ids::*;
 pub use jetstream::{JetStreamLog, JetStreamSettings, JetStreamVault};
 pub use keyring::{KeyRing, LinkPurpose, MailedToken, MasterKeys, MasterKeysError, fold_name};
 pub use likes::*;
-pub use log::{AppendError, Batch, EventLog, Filter, Follow, Freshness, LogError, Progress};
+pub use log::{AppendError, Batch, EventLog, Filter, Follow, Freshness, LogError, Progress, Urgency};
 pub use mails::*;
 pub use notifications::*;
 pub use open::{OpenError, Opened, open, open_sealed};

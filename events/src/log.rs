@@ -157,6 +157,15 @@ pub struct Progress {
     pub position: Position,
 }
 
+/// How soon news is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// Something was taken in, and somebody may wait for it.
+    Now,
+    /// With what comes next, or a moment later.
+    Soon,
+}
+
 /// The log: the only truth. Adapters: `sqlite` for one machine, `jetstream` beyond. Both pass the contract in
 /// `tests/src/contracts/log.rs`, which is the full specification of what is said here.
 #[async_trait]
@@ -179,7 +188,7 @@ pub trait EventLog: fmt::Debug + Send + Sync + 'static {
     async fn head(&self) -> Result<Position, LogError>;
 
     /// Tells every process of a checkpoint; may be lost, costs nothing.
-    fn announce(&self, progress: Progress);
+    fn announce(&self, progress: Progress, urgency: Urgency);
 
     /// The news that [`announce`](Self::announce) gives, from all processes, this one included.
     fn progress(&self) -> broadcast::Receiver<Progress>;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::{Filter, LogError, Position, Progress, Recorded, SealedLog, Stored};
+use events::{Filter, LogError, Position, Progress, Recorded, SealedLog, Stored, Urgency};
 use futures::FutureExt;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
@@ -133,8 +133,10 @@ impl Runner {
         let mut passed = checkpoint;
         let mut committed_at = Instant::now();
         let mut ahead = None;
+        let mut urgency = Urgency::Soon;
         loop {
-            self.tell(passed);
+            self.tell(passed, urgency);
+            urgency = Urgency::Soon;
             let next = match ahead.take() {
                 Some(batch) => Some(batch),
                 None => match tokio::time::timeout(NEWS_INTERVAL, follow.next_batch(BATCH)).await {
@@ -167,6 +169,7 @@ impl Runner {
             ahead = read;
             checkpoint = passed;
             committed_at = Instant::now();
+            urgency = Urgency::Now;
         }
     }
 
@@ -341,16 +344,14 @@ impl Runner {
         Checkpoint { store: &*self.projector.store, of: self.projection.name() }
     }
 
-    fn tell(&self, passed: u64) {
+    fn tell(&self, passed: u64, urgency: Urgency) {
         let projection = self.projection.name();
         self.statuses.set(projection, ProjectionState::Following(passed));
         #[expect(clippy::cast_precision_loss, reason = "a position for a chart")]
         metrics::gauge!("chorus_projection_passed", "projection" => projection).set(passed as f64);
-        self.projector.log.raw().announce(Progress {
-            projection: projection.to_owned(),
-            kinds: self.projection.kinds().to_vec(),
-            position: Position(passed),
-        });
+        let kinds = self.projection.kinds().to_vec();
+        let progress = Progress { projection: projection.to_owned(), kinds, position: Position(passed) };
+        self.projector.log.raw().announce(progress, urgency);
     }
 }
 

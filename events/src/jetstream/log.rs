@@ -15,7 +15,7 @@ use super::{Connection, JetStreamSettings, follow, message, news};
 use crate::recent::Recent;
 use crate::{
     AppendError, EventId, EventLog, Filter, Follow, Freshness, LogError, Message, Position, Progress, Stored,
-    Subject,
+    Subject, Urgency,
 };
 
 /// How often an append is sent again while its outcome is unknown.
@@ -33,7 +33,7 @@ pub struct JetStreamLog {
     context: Context,
     stream: Stream<()>,
     name: String,
-    announcer: mpsc::Sender<Progress>,
+    announcer: mpsc::Sender<(Progress, Urgency)>,
     news: broadcast::Sender<Progress>,
     recent: Arc<Recent>,
 }
@@ -215,9 +215,9 @@ impl EventLog for JetStreamLog {
         Ok(Position(info.state.last_sequence))
     }
 
-    fn announce(&self, progress: Progress) {
+    fn announce(&self, progress: Progress, urgency: Urgency) {
         // Where too much waits already, the next news says more.
-        let _ = self.announcer.try_send(progress);
+        let _ = self.announcer.try_send((progress, urgency));
     }
 
     fn progress(&self) -> broadcast::Receiver<Progress> {

@@ -8,13 +8,13 @@ use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc};
 
-use crate::{Kind, LogError, Position, Progress};
+use crate::{Kind, LogError, Position, Progress, Urgency};
 
 /// News that may wait to be told; more is left out.
 const WAITING: usize = 1024;
-/// Pause after each message. One event makes every projection of a process move, nearly at once: what they say goes
-/// together, not once for each of them to every process.
-const PAUSE: Duration = Duration::from_millis(2);
+/// How long news that is not urgent waits for more. One event makes every projection of a process move, nearly at once, and
+/// somebody waits for those few that take it in: what the others say goes with it, not once for each of them to every process.
+const MOMENT: Duration = Duration::from_millis(2);
 
 /// Outside the stream's own subjects.
 fn subject(stream: &str) -> String {
@@ -22,25 +22,33 @@ fn subject(stream: &str) -> String {
 }
 
 /// Takes news and tells it, until the sender is dropped.
-pub(super) fn announcer(client: Client, stream: &str) -> mpsc::Sender<Progress> {
+pub(super) fn announcer(client: Client, stream: &str) -> mpsc::Sender<(Progress, Urgency)> {
     let (sender, waiting) = mpsc::channel(WAITING);
     #[expect(clippy::disallowed_methods, reason = "it ends with the log")]
     tokio::spawn(announce(client, subject(stream), waiting));
     sender
 }
 
-async fn announce(client: Client, subject: String, mut waiting: mpsc::Receiver<Progress>) {
+async fn announce(client: Client, subject: String, mut waiting: mpsc::Receiver<(Progress, Urgency)>) {
     let mut taken = Vec::new();
     while waiting.recv_many(&mut taken, WAITING).await > 0 {
+        let all_there = async {
+            while taken.iter().all(|(_, urgency)| *urgency == Urgency::Soon)
+                && waiting.recv_many(&mut taken, WAITING).await > 0
+            {}
+        };
+        // That the moment is over is as good.
+        let _ = tokio::time::timeout(MOMENT, all_there).await;
         // Of each projection only the newest.
-        let newest: BTreeMap<String, News> =
-            taken.drain(..).map(|progress| (progress.projection.clone(), News::from(progress))).collect();
+        let newest: BTreeMap<String, News> = taken
+            .drain(..)
+            .map(|(progress, _)| (progress.projection.clone(), News::from(progress)))
+            .collect();
         match serde_json::to_vec(&newest.into_values().collect::<Vec<_>>()) {
             // A connection that is down loses it; the next news says more.
             Ok(told) => drop(client.publish(subject.clone(), told.into()).await),
             Err(error) => tracing::error!(%error, "news that cannot be written"),
         }
-        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -16,7 +16,7 @@ use crate::log::Followed;
 use crate::recent::{self, Recent};
 use crate::{
     AppendError, Envelope, EventId, EventLog, Filter, Follow, Freshness, Kind, LogError, Message, Position,
-    Progress, Stored, Subject, UserId,
+    Progress, Stored, Subject, Urgency, UserId,
 };
 
 /// Positions are SQLite's own row numbers: nothing is ever deleted, so they have no gaps.
@@ -132,7 +132,7 @@ impl EventLog for SqliteLog {
         Ok(self.database.read(head)?)
     }
 
-    fn announce(&self, progress: Progress) {
+    fn announce(&self, progress: Progress, _: Urgency) {
         // Nobody listening is no error.
         let _ = self.news.send(progress);
     }
