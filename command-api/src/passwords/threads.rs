@@ -126,7 +126,11 @@ impl fmt::Debug for Threads {
 impl State {
     /// For an idle thread, which keeps its memory if there is more at once; none once there will be no more.
     fn next(&self, place: usize, memory: &mut Memory) -> Option<Work> {
-        if self.queue().waiting.is_empty() {
+        let has_pause = {
+            let queue = self.queue();
+            queue.waiting.is_empty() || place >= queue.share.threads()
+        };
+        if has_pause {
             *memory = Memory::new();
         }
         let waits = |queue: &mut Queue| {

@@ -42,9 +42,13 @@ impl MongoViews {
                     return Ok(());
                 }
                 Err(Attempt::Failed(error)) => return Err(error),
-                Err(Attempt::WasThere) => {
+                Err(Attempt::WasThere) if there == There::Unlikely => {
                     there = There::LookedUp;
                     continue;
+                }
+                Err(Attempt::WasThere) => {
+                    let problem = "a key came to be there that was looked up in the same transaction";
+                    return Err(StoreError::corrupt(problem).into());
                 }
                 Err(Attempt::Transient(error)) => error,
                 Err(Attempt::Unknown(error)) => {
