@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use views::profiles::Profile;
 
 pub(crate) use distributed::Distributed;
+pub(crate) use log_ins::{hashed, verify};
 pub(crate) use one_machine::OneMachine;
 use photos::Photos;
 pub(crate) use photos::{Comment, Entry, Filling, Follow, Like, Merged, entries};

@@ -133,10 +133,8 @@ impl Runner {
         let mut passed = checkpoint;
         let mut committed_at = Instant::now();
         let mut ahead = None;
-        let mut urgency = Urgency::Soon;
+        self.tell(passed, Urgency::Soon);
         loop {
-            self.tell(passed, urgency);
-            urgency = Urgency::Soon;
             let next = match ahead.take() {
                 Some(batch) => Some(batch),
                 None => match tokio::time::timeout(NEWS_INTERVAL, follow.next_batch(BATCH)).await {
@@ -154,6 +152,7 @@ impl Runner {
             };
             let is_due = passed > checkpoint && committed_at.elapsed() > CHECKPOINT_INTERVAL;
             if events.is_empty() && !is_due {
+                self.tell(passed, Urgency::Soon);
                 continue;
             }
             let is_behind = events.len() >= BEHIND;
@@ -169,7 +168,7 @@ impl Runner {
             ahead = read;
             checkpoint = passed;
             committed_at = Instant::now();
-            urgency = Urgency::Now;
+            self.tell(passed, Urgency::Now);
         }
     }
 

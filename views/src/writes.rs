@@ -34,6 +34,22 @@ pub enum Write {
     PatchEach(PatchEach),
 }
 
+impl Write {
+    /// The view that it looks at, and the one that it changes.
+    pub(crate) const fn views(&self) -> (&'static View, &'static View) {
+        match self {
+            Self::Put { view, .. }
+            | Self::Patch { view, .. }
+            | Self::Delete { view, .. }
+            | Self::DeleteWhere { view, .. } => (view, view),
+            Self::DeleteEach(DeleteEach { over, from, .. }) => (over, from),
+            Self::FanOut(FanOut { over, into, .. }) | Self::PatchEach(PatchEach { over, into, .. }) => {
+                (over, into)
+            }
+        }
+    }
+}
+
 /// Changes of top-level fields.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Patch {
@@ -246,19 +262,19 @@ impl Writes {
     }
 
     pub fn delete_where<T: Document>(&mut self, index: &'static Index, equals: Vec<Value>) {
-        self.barrier([T::VIEW; 2], Write::DeleteWhere { view: T::VIEW, index, equals });
+        self.barrier(Write::DeleteWhere { view: T::VIEW, index, equals });
     }
 
     pub fn delete_each(&mut self, delete_each: DeleteEach) {
-        self.barrier([delete_each.over, delete_each.from], Write::DeleteEach(delete_each));
+        self.barrier(Write::DeleteEach(delete_each));
     }
 
     pub fn fan_out(&mut self, fan_out: FanOut) {
-        self.barrier([fan_out.over, fan_out.into], Write::FanOut(fan_out));
+        self.barrier(Write::FanOut(fan_out));
     }
 
     pub fn patch_each(&mut self, patch_each: PatchEach) {
-        self.barrier([patch_each.over, patch_each.into], Write::PatchEach(patch_each));
+        self.barrier(Write::PatchEach(patch_each));
     }
 
     pub fn into_list(self) -> Vec<Write> {
@@ -280,8 +296,9 @@ impl Writes {
 
     /// The write looks at documents of these views that earlier ones have changed, or changes some, so nothing later that
     /// is for the same views may move before it.
-    fn barrier(&mut self, views: [&'static View; 2], write: Write) {
-        self.latest.retain(|(name, _), _| views.iter().all(|view| view.name != *name));
+    fn barrier(&mut self, write: Write) {
+        let (over, of) = write.views();
+        self.latest.retain(|(name, _), _| *name != over.name && *name != of.name);
         self.list.push(write);
     }
 }

@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -25,6 +23,7 @@ use tests::client::{PASSWORD, User};
 use uuid::Uuid;
 
 use super::{Findings, progress};
+use crate::bare;
 use crate::column::Column;
 use crate::load::{Asked, Connection, Measured, histogram, load, micros};
 use crate::table::{self, Bound, Ratio, latency, median, rate};
@@ -112,17 +111,13 @@ fn bare_log_in(user: &User) -> impl FnMut() -> Result<Asked> + use<> {
 
 /// Verifications per second of Argon2id on all cores and nothing else.
 fn verify_passwords(time: Duration) -> Result<f64> {
-    let hash = Argon2::default().hash_password(PASSWORD.as_bytes()).map_err(anyhow::Error::msg)?.to_string();
-    ensure!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "other parameters than Chorus's: {hash}");
+    let hash = bare::hashed()?;
     let cores = std::thread::available_parallelism()?.get();
     let (done, start) = (AtomicU64::new(0), Instant::now());
     std::thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
-                let Ok(hash) = PasswordHash::new(&hash) else { return };
-                while start.elapsed() < time
-                    && Argon2::default().verify_password(PASSWORD.as_bytes(), &hash).is_ok()
-                {
+                while start.elapsed() < time && bare::verify(&hash).is_ok() {
                     done.fetch_add(1, Ordering::Relaxed);
                 }
             });

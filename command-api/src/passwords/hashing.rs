@@ -10,7 +10,7 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use service::problem::Problem;
 use tokio::sync::oneshot;
 
-use super::threads::{Full, Memory, Threads};
+use super::threads::{Memory, Threads};
 
 /// Memory in KiB, passes, lanes.
 const PARAMETERS: (u32, u32, u32) = (19 * 1024, 2, 1);
@@ -21,12 +21,6 @@ const WAITING: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many passwords are being checked at once")]
 pub(crate) struct PasswordsBusy;
-
-impl From<Full> for PasswordsBusy {
-    fn from(Full: Full) -> Self {
-        Self
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Passwords {
@@ -91,7 +85,7 @@ impl Passwords {
                 let _ = answer.send(done);
             }
         };
-        self.threads.push(Arc::new(work)).map_err(PasswordsBusy::from)?;
+        self.threads.push(Arc::new(work))?;
         answered.await.map_err(Problem::internal)
     }
 }

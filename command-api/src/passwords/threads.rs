@@ -14,6 +14,7 @@ use thread_priority::{
     thread_native_id,
 };
 
+use super::PasswordsBusy;
 use super::share::Share;
 
 /// How long work may stand still before the steady thread takes it up.
@@ -51,10 +52,6 @@ struct Queue {
     moved: Instant,
     closed: bool,
 }
-
-/// So much is waiting that no more is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Full;
 
 impl Threads {
     /// # Errors
@@ -95,10 +92,10 @@ impl Threads {
         Ok(())
     }
 
-    pub(super) fn push(&self, work: Work) -> Result<(), Full> {
+    pub(super) fn push(&self, work: Work) -> Result<(), PasswordsBusy> {
         let mut queue = self.state.queue();
         if queue.waiting.len() >= self.state.limit {
-            return Err(Full);
+            return Err(PasswordsBusy);
         }
         if queue.is_empty() {
             queue.moved = Instant::now();
@@ -126,17 +123,16 @@ impl fmt::Debug for Threads {
 impl State {
     /// For an idle thread, which keeps its memory if there is more at once; none once there will be no more.
     fn next(&self, place: usize, memory: &mut Memory) -> Option<Work> {
-        let has_pause = {
-            let queue = self.queue();
-            queue.waiting.is_empty() || place >= queue.share.threads()
-        };
-        if has_pause {
-            *memory = Memory::new();
-        }
         let waits = |queue: &mut Queue| {
             if queue.waiting.is_empty() { !queue.closed } else { place >= queue.share.threads() }
         };
-        let mut queue = self.changed.wait_while(self.queue(), waits).unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue();
+        if waits(&mut queue) {
+            drop(queue);
+            *memory = Memory::new();
+            queue = self.queue();
+        }
+        queue = self.changed.wait_while(queue, waits).unwrap_or_else(PoisonError::into_inner);
         let work = queue.waiting.pop_front()?;
         queue.begun.push_back(Arc::clone(&work));
         queue.moved = Instant::now();
@@ -261,7 +257,7 @@ mod tests {
     #[test]
     fn a_full_queue_is_told_at_once() {
         let threads = Threads::start(1, 0).unwrap();
-        assert_eq!(threads.push(Arc::new(|_| {})), Err(Full));
+        assert_eq!(threads.push(Arc::new(|_| {})), Err(PasswordsBusy));
     }
 
     #[test]

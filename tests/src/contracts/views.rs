@@ -676,14 +676,21 @@ enum Step {
     },
 }
 
+const TITLES: u8 = 6;
+const READERS: u8 = 3;
+
 fn any_step() -> Step {
     let mut rng = rand::rng();
-    let (title, author, reader) = (rng.random_range(0..6), rng.random_range(0..2), rng.random_range(0..3));
+    let (title, author, reader) =
+        (rng.random_range(0..TITLES), rng.random_range(0..2), rng.random_range(0..READERS));
     let year = rng.random_range(0..8);
     match rng.random_range(0..20) {
-        0..5 => {
-            Step::Put { title, author, year, named: rng.random_bool(0.5).then(|| rng.random_range(0..6)) }
-        }
+        0..5 => Step::Put {
+            title,
+            author,
+            year,
+            named: rng.random_bool(0.5).then(|| rng.random_range(0..TITLES)),
+        },
         5 => Step::Patch { title },
         6 => Step::Delete { title },
         7..10 => Step::Shelve { reader, title, year },
@@ -697,7 +704,7 @@ fn any_step() -> Step {
             index: if rng.random_bool(0.7) { &BY_AUTHOR } else { &OF_AUTHOR_IN_PRINT },
             limit: rng.random_bool(0.3).then_some(2),
         },
-        17 => Step::Copy { reader, to: rng.random_range(0..3) },
+        17 => Step::Copy { reader, to: rng.random_range(0..READERS) },
         18 => Step::UnshelveEach { author, reader },
         _ => Step::CountNamed { author },
     }
@@ -775,9 +782,9 @@ impl Step {
 
 /// All that steps may have left, without the names that only this world has.
 async fn left(store: &dyn ViewStore, world: &str) -> Vec<String> {
-    let titles: Vec<String> = (0..6).map(|n| format!("{world}t{n}")).collect();
+    let titles: Vec<String> = (0..TITLES).map(|n| format!("{world}t{n}")).collect();
     let places: Vec<String> =
-        (0..3).flat_map(|n| titles.iter().map(move |title| format!("{world}r{n}.{title}"))).collect();
+        (0..READERS).flat_map(|n| titles.iter().map(move |title| format!("{world}r{n}.{title}"))).collect();
     let books = store.get_all::<Book>(&titles).await.unwrap();
     let on_shelves = store.get_all::<OnShelf>(&places).await.unwrap();
     let books = books.into_iter().flatten().map(|book| serde_json::to_string(&book));

@@ -6,7 +6,7 @@ use mongodb::ClientSession;
 use mongodb::bson::raw::{CStr, RawArrayBuf, RawBsonRef, RawDocument, cstr};
 use mongodb::bson::{self, Bson, Document, RawDocumentBuf, doc, rawdoc};
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
-use mongodb::options::{ReadConcern, WriteConcern};
+use mongodb::options::{Hint, ReadConcern, WriteConcern};
 use serde_json::{Map, Value};
 
 use super::errors::is_interrupted;
@@ -158,8 +158,8 @@ impl MongoViews {
             command.append(field, list);
             let told = self.database.run_raw_command(command).session(&mut *session).await?;
             if let Ok(errors) = told.get_array("writeErrors") {
-                let codes = errors.iter().filter_map(|error| error.as_document()?.get_i32("code").ok());
-                return Err(if codes.into_iter().any(|code| code == DUPLICATE_KEY) {
+                let mut codes = errors.iter().filter_map(|error| error.as_document()?.get_i32("code").ok());
+                return Err(if codes.any(|code| code == DUPLICATE_KEY) {
                     Attempt::WasThere
                 } else {
                     Attempt::Failed(StoreError::corrupt(format!("{collection}: {errors:?}")).into())
@@ -275,7 +275,7 @@ impl MongoViews {
             .collection(over.name)
             .find(filter)
             .sort(keys(index))
-            .hint(mongodb::options::Hint::Keys(keys(index)))
+            .hint(Hint::Keys(keys(index)))
             .limit(limit.map_or(0, |limit| i64::try_from(limit).unwrap_or(i64::MAX)))
             .session(&mut *session)
             .await?;
@@ -291,7 +291,7 @@ impl MongoViews {
         let mut found = self
             .collection(over.name)
             .find(equal(index.equals, equals)?)
-            .hint(mongodb::options::Hint::Keys(keys(index)))
+            .hint(Hint::Keys(keys(index)))
             .session(&mut *session)
             .await?;
         let mut named = Vec::new();
@@ -317,7 +317,7 @@ impl MongoViews {
             .collection(over.name)
             .find(equal(index.equals, equals)?)
             .projection(doc! { field: 1 })
-            .hint(mongodb::options::Hint::Keys(keys(index)))
+            .hint(Hint::Keys(keys(index)))
             .session(&mut *session)
             .await?;
         let mut named = BTreeSet::new();

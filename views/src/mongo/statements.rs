@@ -121,15 +121,9 @@ impl Statements<'_> {
 
     /// Whether it would make a difference which is done first.
     fn have_to_do_with(&self, write: &Write) -> bool {
-        let (named, over, of) = match write {
-            Write::Put { view, .. } | Write::Patch { view, .. } | Write::Delete { view, .. } => {
-                (true, view.name, view.name)
-            }
-            Write::DeleteWhere { view, .. } => (false, view.name, view.name),
-            Write::DeleteEach(DeleteEach { over, from: of, .. })
-            | Write::FanOut(FanOut { over, into: of, .. })
-            | Write::PatchEach(PatchEach { over, into: of, .. }) => (false, over.name, of.name),
-        };
+        let named = matches!(write, Write::Put { .. } | Write::Patch { .. } | Write::Delete { .. });
+        let (over, of) = write.views();
+        let (over, of) = (over.name, of.name);
         match self {
             Self::Updates { of: changed, .. } | Self::Deletes { of: changed, .. } => {
                 !named && (*changed == over || *changed == of)
