@@ -61,7 +61,7 @@ impl Commands {
     async fn listen(&self, from: Position) -> Result<(), LogError> {
         let mut kinds = vec![Kind::Session];
         kinds.extend_from_slice(histories::KINDS);
-        let mut follow = self.log.raw().follow(Filter::kinds(&kinds), from);
+        let mut follow = self.log.raw().listen(Filter::kinds(&kinds), from);
         while let Some(batch) = follow.next_batch(BATCH).await {
             for stored in batch?.events {
                 let (subject, position) = (stored.message.envelope.subject, stored.position);

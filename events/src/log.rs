@@ -184,6 +184,10 @@ pub trait EventLog: fmt::Debug + Send + Sync + 'static {
 
     fn follow(&self, filter: Filter, after: Position) -> Follow;
 
+    /// The same for a process that uses little of the log and follows nothing else: the engine sends it that little, and
+    /// it is not told how far it has passed the rest.
+    fn listen(&self, filter: Filter, after: Position) -> Follow;
+
     /// The position of the last event; [`Position::START`] if there is none.
     async fn head(&self) -> Result<Position, LogError>;
 

@@ -52,7 +52,7 @@ impl Queries {
     }
 
     async fn listen(&self, from: Position) -> Result<(), LogError> {
-        let mut follow = self.log.follow(Filter::kinds(&[Kind::Session, Kind::Account]), from);
+        let mut follow = self.log.listen(Filter::kinds(&[Kind::Session, Kind::Account]), from);
         while let Some(batch) = follow.next_batch(BATCH).await {
             for stored in batch?.events {
                 match Recorded::sealed(stored) {

@@ -1,5 +1,6 @@
 //! Following the stream. One consumer takes everything that is new for all followers of a process, which find it in
-//! memory; a follower that is far behind has a consumer of its own until it has caught up.
+//! memory; a follower that is far behind has a consumer of its own until it has caught up. Whoever only listens has one for
+//! good, and the server sends that process nothing else.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Weak};
@@ -32,6 +33,9 @@ const RECREATE_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duratio
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 type Sender = mpsc::Sender<Result<Followed, LogError>>;
+
+/// Nobody listens any more, or the last word has been said.
+struct Over;
 
 /// Where events come from. Consumers live in the server's memory and may be lost at any time; the position is ours, and
 /// a new consumer goes on from there.
@@ -78,6 +82,42 @@ impl Source {
             }
             recent.found(position);
             *reached = position;
+        }
+    }
+
+    pub(super) async fn listen(self, subjects: Vec<String>, after: Position, sender: Sender) {
+        tokio::select! {
+            () = sender.closed() => {}
+            Over = self.deliver_all(subjects, after, &sender) => {}
+        }
+    }
+
+    async fn deliver_all(&self, subjects: Vec<String>, after: Position, sender: &Sender) -> Over {
+        let (mut reached, mut retry) = (after, Retry::default());
+        loop {
+            let before = reached;
+            let lost = tokio::select! {
+                () = self.connection.replaced() => Err("the connection was made anew".into()),
+                ended = self.try_deliver_all(&subjects, &mut reached, sender) => ended,
+            };
+            match lost {
+                Ok(Over) => return Over,
+                Err(cause) => retry.wait(cause, before, reached).await,
+            }
+        }
+    }
+
+    async fn try_deliver_all(
+        &self,
+        subjects: &[String],
+        reached: &mut Position,
+        sender: &Sender,
+    ) -> Result<Over, Cause> {
+        let mut deliveries = self.deliveries(subjects.to_vec(), *reached).await?;
+        loop {
+            if let Some(over) = pass_on(deliveries.next().await?, reached, sender).await {
+                return Ok(over);
+            }
         }
     }
 
@@ -128,6 +168,21 @@ impl Deliveries {
     }
 }
 
+/// Tells a follower of what was delivered; an event that cannot be read is the last word.
+async fn pass_on(
+    (position, stored): (Position, Result<Stored, LogError>),
+    reached: &mut Position,
+    sender: &Sender,
+) -> Option<Over> {
+    let unreadable = stored.is_err();
+    let told = sender.send(stored.map(Followed::Event)).await;
+    if unreadable || told.is_err() {
+        return Some(Over);
+    }
+    *reached = position;
+    None
+}
+
 /// When a consumer is made anew.
 struct Retry {
     pause: Duration,
@@ -157,9 +212,6 @@ pub(super) struct Follower {
     pub(super) subjects: Vec<String>,
     pub(super) filter: Filter,
 }
-
-/// Nobody listens any more, or the last word has been said.
-struct Over;
 
 impl Follower {
     pub(super) async fn deliver(self, after: Position, sender: Sender) {
@@ -218,13 +270,9 @@ impl Follower {
                 }
                 continue;
             };
-            let (position, stored) = next?;
-            let unreadable = stored.is_err();
-            let told = sender.send(stored.map(Followed::Event)).await;
-            if unreadable || told.is_err() {
-                return Ok(Some(Over));
+            if let Some(over) = pass_on(next?, reached, sender).await {
+                return Ok(Some(over));
             }
-            *reached = position;
         }
     }
 

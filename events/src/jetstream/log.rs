@@ -8,7 +8,7 @@ use async_nats::jetstream::{self, Context, ErrorCode};
 use async_trait::async_trait;
 use futures::TryFutureExt;
 use futures::future::try_join_all;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{broadcast, mpsc};
 
 use super::{Connection, JetStreamSettings, follow, message, news};
@@ -35,7 +35,10 @@ pub struct JetStreamLog {
     name: String,
     announcer: mpsc::Sender<(Progress, Urgency)>,
     news: broadcast::Sender<Progress>,
-    recent: Arc<Recent>,
+    /// Where the log ended when it was opened.
+    opened_at: Position,
+    /// From the first follower on.
+    recent: OnceLock<Arc<Recent>>,
 }
 
 impl JetStreamLog {
@@ -55,12 +58,22 @@ impl JetStreamLog {
         let (name, news) = (settings.name.clone(), broadcast::channel(NEWS_KEPT).0);
         news::listen(&connection.client, &name, news.downgrade()).await?;
         let announcer = news::announcer(connection.client.clone(), &name);
-        let head = Position(stream.get_info().await.map_err(LogError::unavailable)?.state.last_sequence);
-        let recent = Arc::new(Recent::after_head(head));
-        let source = follow::Source { connection: connection.clone(), stream: stream.clone() };
-        #[expect(clippy::disallowed_methods, reason = "it ends with the log and its followers")]
-        tokio::spawn(source.keep_recent(head, Arc::downgrade(&recent)));
-        Ok(Self { connection, context, stream, name, announcer, news, recent })
+        let opened_at = Position(stream.get_info().await.map_err(LogError::unavailable)?.state.last_sequence);
+        Ok(Self { connection, context, stream, name, announcer, news, opened_at, recent: OnceLock::new() })
+    }
+
+    fn source(&self) -> follow::Source {
+        follow::Source { connection: self.connection.clone(), stream: self.stream.clone() }
+    }
+
+    fn recent(&self) -> &Arc<Recent> {
+        self.recent.get_or_init(|| {
+            let recent = Arc::new(Recent::after_head(self.opened_at));
+            let kept = self.source().keep_recent(self.opened_at, Arc::downgrade(&recent));
+            #[expect(clippy::disallowed_methods, reason = "it ends with the log and its followers")]
+            tokio::spawn(kept);
+            recent
+        })
     }
 
     async fn publish(&self, headers: HeaderMap, message: &Message) -> Result<Position, PublishError> {
@@ -159,7 +172,9 @@ impl EventLog for JetStreamLog {
         for _ in 0..APPEND_ATTEMPTS {
             match self.publish(message::headers(&message.envelope, expected), message).await {
                 Ok(position) => {
-                    self.recent.keep(Stored { position, message: message.clone() });
+                    if let Some(recent) = self.recent.get() {
+                        recent.keep(Stored { position, message: message.clone() });
+                    }
                     return Ok(position);
                 }
                 Err(error) if is_conflict(&error) => {
@@ -199,13 +214,21 @@ impl EventLog for JetStreamLog {
     fn follow(&self, filter: Filter, after: Position) -> Follow {
         let (sender, follow) = Follow::channel();
         let follower = follow::Follower {
-            source: follow::Source { connection: self.connection.clone(), stream: self.stream.clone() },
-            recent: Arc::clone(&self.recent),
+            source: self.source(),
+            recent: Arc::clone(self.recent()),
             subjects: filter_subjects(&self.name, &filter),
             filter,
         };
         #[expect(clippy::disallowed_methods, reason = "it lives as long as its Follow, whoever holds it")]
         tokio::spawn(follower.deliver(after, sender));
+        follow
+    }
+
+    fn listen(&self, filter: Filter, after: Position) -> Follow {
+        let (sender, follow) = Follow::channel();
+        let subjects = filter_subjects(&self.name, &filter);
+        #[expect(clippy::disallowed_methods, reason = "it lives as long as its Follow, whoever holds it")]
+        tokio::spawn(self.source().listen(subjects, after, sender));
         follow
     }
 

@@ -128,6 +128,11 @@ impl EventLog for SqliteLog {
         follow
     }
 
+    /// What is appended here is in this process's memory in any case.
+    fn listen(&self, filter: Filter, after: Position) -> Follow {
+        self.follow(filter, after)
+    }
+
     async fn head(&self) -> Result<Position, LogError> {
         Ok(self.database.read(head)?)
     }

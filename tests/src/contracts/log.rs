@@ -259,6 +259,24 @@ pub async fn a_follower_is_told_how_far_it_has_passed_what_is_not_for_it(log: &d
     }
 }
 
+/// Whoever listens is sent what it asks for, from wherever it starts, and what comes live; nothing else.
+pub async fn a_listener_hears_what_it_asks_for_and_nothing_else(log: &dyn EventLog) {
+    let start = log.head().await.unwrap();
+    let (mut heard, mut expected) = (Vec::new(), Vec::new());
+    append(log, post(), Position::START).await;
+    expected.push(append(log, like(), Position::START).await);
+    let mut listen = log.listen(Filter::kinds(&[Kind::Like]), start);
+    for _ in 0..3 {
+        append(log, post(), Position::START).await;
+        expected.push(append(log, like(), Position::START).await);
+        while heard.len() < expected.len() {
+            let batch = timeout(LIMIT, listen.next_batch(500)).await.expect("not heard").unwrap().unwrap();
+            heard.extend(batch.events);
+        }
+        assert_eq!(heard, expected);
+    }
+}
+
 async fn wait_passed(follow: &mut Follow, position: Position) {
     loop {
         let batch = timeout(LIMIT, follow.next_batch(500)).await.expect("not told").unwrap().unwrap();
@@ -271,9 +289,18 @@ async fn wait_passed(follow: &mut Follow, position: Position) {
 
 /// Every event once and in order, with the engine killed and started again in the middle, more than once.
 pub async fn follow_delivers_every_event_once_and_in_order_across_restarts(engine: &mut dyn LogEngine) {
+    let (everything, likes) = (Filter::everything(), Filter::kinds(&[Kind::Like]));
+    delivers_every_event(engine, |log, after| log.follow(everything.clone(), after)).await;
+    delivers_every_event(engine, |log, after| log.listen(likes.clone(), after)).await;
+}
+
+async fn delivers_every_event(
+    engine: &mut dyn LogEngine,
+    follow_on: impl Fn(&dyn EventLog, Position) -> Follow,
+) {
     const EVENTS: usize = 300;
     let start = engine.log().head().await.unwrap();
-    let mut follow = engine.log().follow(Filter::everything(), start);
+    let mut follow = follow_on(&*engine.log(), start);
     let mut delivered: Vec<Stored> = Vec::new();
     let mut appended = Vec::new();
     while delivered.len() < EVENTS {
@@ -290,7 +317,7 @@ pub async fn follow_delivers_every_event_once_and_in_order_across_restarts(engin
             // The log went down with its process: the next one goes on from the position reached.
             None => {
                 let reached = delivered.last().map_or(start, |event| event.position);
-                follow = engine.log().follow(Filter::everything(), reached);
+                follow = follow_on(&*engine.log(), reached);
             }
         }
         if write {

@@ -57,6 +57,7 @@ async fn sqlite_keeps_the_contract_of_the_log() {
     contract::an_answer_that_is_lost_after_the_append_landed_is_found_out(&mut engine).await;
     contract::a_reader_that_starts_anywhere_misses_nothing_while_writers_go_on(&log).await;
     contract::a_follower_is_told_how_far_it_has_passed_what_is_not_for_it(&*log).await;
+    contract::a_listener_hears_what_it_asks_for_and_nothing_else(&*log).await;
     contract::news_of_progress_reaches_every_listener(&*log).await;
     drop(log);
     contract::follow_delivers_every_event_once_and_in_order_across_restarts(&mut engine).await;
