@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Document, View};
+use crate::{Document, Layout, View};
 
-pub const VIEW: View = View { name: "accounts", indexes: &[] };
+pub const VIEW: View = View { name: "accounts", indexes: &[], layout: Layout::ByKey };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is set and taken back by events of its own")]

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Direction, Document, Index, View};
+use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "collections", indexes: &[&OF_USER] };
+pub const VIEW: View = View { name: "collections", indexes: &[&OF_USER], layout: Layout::ByKey };
 
 /// Those of one user, the newest first.
 pub const OF_USER: Index =

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Direction, Document, Index, View};
+use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "comments", indexes: &[&BY_POST, &BY_AUTHOR, &BY_PARENT] };
+pub const VIEW: View =
+    View { name: "comments", indexes: &[&BY_POST, &BY_AUTHOR, &BY_PARENT], layout: Layout::ByKey };
 
 /// Those under one post, the oldest first.
 pub const BY_POST: Index =

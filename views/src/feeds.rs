@@ -4,18 +4,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Direction, Document, Index, View};
+use crate::{Direction, Document, Index, Layout, View};
 
 /// The projection that writes these views, and its checkpoint.
 pub const PROJECTION: &str = "feeds";
 
-pub const HOME: View = View { name: "home", indexes: &[&BY_OWNER] };
+pub const HOME: View = View { name: "home", indexes: &[&BY_OWNER], layout: Layout::AsPut };
 
 /// What is in one home, the newest first.
 pub const BY_OWNER: Index =
     Index { name: "by_owner", equals: &["owner"], order: "position", direction: Direction::Descending };
 
-pub const SOURCES: View = View { name: "home_sources", indexes: &[&BY_AUTHOR, &TO_MERGE] };
+pub const SOURCES: View =
+    View { name: "home_sources", indexes: &[&BY_AUTHOR, &TO_MERGE], layout: Layout::ByKey };
 
 /// The homes that one author feeds.
 pub const BY_AUTHOR: Index =
@@ -24,13 +25,13 @@ pub const BY_AUTHOR: Index =
 pub const TO_MERGE: Index =
     Index { name: "to_merge", equals: &["owner"], order: "merged_below", direction: Direction::Descending };
 
-pub const PUBLISHED: View = View { name: "home_posts", indexes: &[&OF_AUTHOR] };
+pub const PUBLISHED: View = View { name: "home_posts", indexes: &[&OF_AUTHOR], layout: Layout::ByKey };
 
 /// What one author has published, the newest first.
 pub const OF_AUTHOR: Index =
     Index { name: "of_author", equals: &["author"], order: "position", direction: Direction::Descending };
 
-pub const AUTHORS: View = View { name: "home_authors", indexes: &[] };
+pub const AUTHORS: View = View { name: "home_authors", indexes: &[], layout: Layout::ByKey };
 
 /// A post in somebody's home.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Direction, Document, Index, View};
+use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "follows", indexes: &[&FOLLOWERS, &FOLLOWINGS] };
+pub const VIEW: View = View { name: "follows", indexes: &[&FOLLOWERS, &FOLLOWINGS], layout: Layout::ByKey };
 
 /// Who follows one user, the newest first: those who are active, or those who are not; or, not accepted yet, who asks to.
 pub const FOLLOWERS: Index = Index {

@@ -38,7 +38,7 @@ pub use document::{Document, StoredDocument};
 pub use mongo::MongoViews;
 pub use open::{OpenError, open};
 pub use query::{Page, PageOf, Query};
-pub use schema::{Direction, Index, View};
+pub use schema::{Direction, Index, Layout, View};
 pub use store::{Commit, CommitError, Parked, Plan, StoreError, ViewSize, ViewStore, ViewStoreExt};
 pub use writes::{Copy, DeleteEach, FanOut, KeyPart, Patch, PatchEach, Write, Writes};
 

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Direction, Document, Index, View};
+use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "likes", indexes: &[&BY_POST, &BY_USER] };
+pub const VIEW: View = View { name: "likes", indexes: &[&BY_POST, &BY_USER], layout: Layout::ByKey };
 
 /// Those of one post, the newest first.
 pub const BY_POST: Index =

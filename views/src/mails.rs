@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Direction, Document, Index, View};
+use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "mails", indexes: &[&BY_STATE] };
+pub const VIEW: View = View { name: "mails", indexes: &[&BY_STATE], layout: Layout::ByKey };
 
 /// Those in one state, the one that changed last first.
 pub const BY_STATE: Index =

@@ -12,10 +12,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Direction, Document, Index, View};
+use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View =
-    View { name: "notifications", indexes: &[&OF_OWNER, &OF_GROUP, &BY_ACTOR, &UNDER_POST] };
+pub const VIEW: View = View {
+    name: "notifications",
+    indexes: &[&OF_OWNER, &OF_GROUP, &BY_ACTOR, &UNDER_POST],
+    layout: Layout::AsPut,
+};
 
 /// What one person has in one role, the newest first.
 pub const OF_OWNER: Index = Index {

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Direction, Document, Index, View};
+use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "posts", indexes: &[&NEWEST, &BY_AUTHOR] };
+pub const VIEW: View = View { name: "posts", indexes: &[&NEWEST, &BY_AUTHOR], layout: Layout::ByKey };
 
 /// Everybody's, the newest first.
 pub const NEWEST: Index =

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::posts::Image;
-use crate::{Direction, Document, Index, View};
+use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "profiles", indexes: &[&BY_USERNAME] };
+pub const VIEW: View = View { name: "profiles", indexes: &[&BY_USERNAME], layout: Layout::ByKey };
 
 /// By the folded form of the username, which is unique among accounts.
 pub const BY_USERNAME: Index = Index {

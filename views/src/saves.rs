@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Direction, Document, Index, View};
+use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "saves", indexes: &[&OF_USER, &IN_COLLECTION, &BY_AUTHOR, &OF_POST] };
+pub const VIEW: View =
+    View { name: "saves", indexes: &[&OF_USER, &IN_COLLECTION, &BY_AUTHOR, &OF_POST], layout: Layout::ByKey };
 
 /// All of one user, the newest first.
 pub const OF_USER: Index = Index {

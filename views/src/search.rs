@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::canonical_combining_class;
 
-use crate::{Cursor, Direction, Document, Index, Query, View};
+use crate::{Cursor, Direction, Document, Index, Layout, Query, View};
 
-pub const VIEW: View = View { name: "search", indexes: &[&BY_TERM, &BY_SOURCE] };
+pub const VIEW: View = View { name: "search", indexes: &[&BY_TERM, &BY_SOURCE], layout: Layout::ByKey };
 
 /// The terms of one list that begin alike, of people who are active.
 pub const BY_TERM: Index =

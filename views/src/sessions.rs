@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Direction, Document, Index, View};
+use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "sessions", indexes: &[&BY_USER, &BY_DEVICE] };
+pub const VIEW: View = View { name: "sessions", indexes: &[&BY_USER, &BY_DEVICE], layout: Layout::ByKey };
 
 /// Those of one user that have not ended, the newest first.
 pub const BY_USER: Index = Index {

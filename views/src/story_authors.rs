@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Document, View};
+use crate::{Document, Layout, View};
 
-pub const VIEW: View = View { name: "story_authors", indexes: &[] };
+pub const VIEW: View = View { name: "story_authors", indexes: &[], layout: Layout::ByKey };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoryAuthor {

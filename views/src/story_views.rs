@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Direction, Document, Index, View};
+use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "story_views", indexes: &[&BY_STORY] };
+pub const VIEW: View = View { name: "story_views", indexes: &[&BY_STORY], layout: Layout::ByKey };
 
 /// Who has viewed one story, the latest first.
 pub const BY_STORY: Index =

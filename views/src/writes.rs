@@ -309,11 +309,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::Direction;
+    use crate::{Direction, Layout};
 
     const BY_COLOUR: Index =
         Index { name: "by_colour", equals: &["colour"], order: "n", direction: Direction::Ascending };
-    const THINGS: View = View { name: "things", indexes: &[&BY_COLOUR] };
+    const THINGS: View = View { name: "things", indexes: &[&BY_COLOUR], layout: Layout::ByKey };
 
     #[derive(Serialize, Deserialize)]
     struct Thing {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Author, Bare, Post, Projected, Write, hand_over, tell_that_seen};
@@ -52,10 +52,13 @@ pub(super) const VIEWS: &str = "
 const GROUP: usize = 256;
 
 pub(super) fn connect(file: &Path, synchronous: &str, schema: &str) -> Result<Connection> {
-    let connection = connect_reader(file)?;
+    let mut connection = connect_reader(file)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.execute_batch(schema)?;
+    // A transaction that begins by reading is refused at once where a reader holds the lock for writing, as it does for an
+    // instant to repair its picture of the write-ahead log.
+    connection.set_transaction_behavior(TransactionBehavior::Immediate);
     Ok(connection)
 }
 

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use views::{
-    Commit, CommitError, Copy, Cursor, DeleteEach, Direction, Document, FanOut, Index, KeyPart, Parked,
-    Patch, PatchEach, Query, StoreError, View, ViewStore, ViewStoreExt, Writes,
+    Commit, CommitError, Copy, Cursor, DeleteEach, Direction, Document, FanOut, Index, KeyPart, Layout,
+    Parked, Patch, PatchEach, Query, StoreError, View, ViewStore, ViewStoreExt, Writes,
 };
 
 /// How long a contract waits for what must happen.
@@ -19,8 +19,11 @@ const LIMIT: Duration = Duration::from_mins(1);
 
 pub const VIEWS: &[&View] = &[&BOOKS, &SHELVES];
 
-const BOOKS: View =
-    View { name: "books", indexes: &[&BY_AUTHOR, &BY_TITLE, &OF_AUTHOR_IN_PRINT, &BY_YEAR, &BY_NOTE] };
+const BOOKS: View = View {
+    name: "books",
+    indexes: &[&BY_AUTHOR, &BY_TITLE, &OF_AUTHOR_IN_PRINT, &BY_YEAR, &BY_NOTE],
+    layout: Layout::ByKey,
+};
 const BY_AUTHOR: Index =
     Index { name: "by_author", equals: &["author"], order: "year", direction: Direction::Descending };
 const BY_TITLE: Index =
@@ -36,7 +39,7 @@ const BY_YEAR: Index =
 /// Over a field that a book need not have.
 const BY_NOTE: Index =
     Index { name: "by_note", equals: &["note"], order: "year", direction: Direction::Ascending };
-const SHELVES: View = View { name: "shelves", indexes: &[&ON_SHELF] };
+const SHELVES: View = View { name: "shelves", indexes: &[&ON_SHELF], layout: Layout::AsPut };
 const ON_SHELF: Index =
     Index { name: "on_shelf", equals: &["reader"], order: "year", direction: Direction::Descending };
 

@@ -29,14 +29,15 @@ async fn sqlite_finds_the_views_of_chorus_by_their_indexes() {
 async fn an_index_that_is_new_finds_what_was_there_before() {
     use serde_json::json;
     use views::comments::{BY_AUTHOR, BY_PARENT, BY_POST, Comment};
-    use views::{Commit, Document, Query, View, ViewStoreExt, Writes};
+    use views::{Commit, Document, Layout, Query, View, ViewStoreExt, Writes};
 
     #[derive(serde::Serialize, serde::Deserialize)]
     #[serde(transparent)]
     struct Before(Comment);
 
     impl Document for Before {
-        const VIEW: &'static View = &View { name: "comments", indexes: &[&BY_POST, &BY_AUTHOR] };
+        const VIEW: &'static View =
+            &View { name: "comments", indexes: &[&BY_POST, &BY_AUTHOR], layout: Layout::ByKey };
 
         fn key(&self) -> String {
             self.0.key()

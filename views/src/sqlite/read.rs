@@ -16,12 +16,18 @@ pub(super) fn get_many(
 ) -> rusqlite::Result<Vec<Option<StoredDocument>>> {
     let mut statement =
         connection.prepare_cached(&format!("SELECT doc FROM {} WHERE key = ?1", table(view)))?;
-    keys.iter()
-        .map(|key| {
-            let found = statement.query_row([key], |row| row.get(0)).optional()?;
-            Ok(found.map(|body| StoredDocument::json(key.clone(), body)))
-        })
-        .collect()
+    let mut get = |key: &String| {
+        let found = statement.query_row([key], |row| row.get(0)).optional()?;
+        Ok(found.map(|body| StoredDocument::json(key.clone(), body)))
+    };
+    if let [key] = keys {
+        return Ok(vec![get(key)?]);
+    }
+    // The file is locked and unlocked once, not for each of them.
+    connection.prepare_cached("BEGIN")?.execute([])?;
+    let found = keys.iter().map(get).collect();
+    connection.prepare_cached("COMMIT")?.execute([])?;
+    found
 }
 
 pub(super) fn page(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
@@ -166,7 +172,11 @@ pub(super) fn sizes(
     for view in views {
         let documents =
             connection.query_row(&format!("SELECT count(*) FROM {}", table(view)), [], |row| row.get(0))?;
-        let names = [table(view)].into_iter().chain(view.indexes.iter().map(|index| index_name(view, index)));
+        // The table and its indexes, that of its keys included.
+        let names: Vec<String> = connection
+            .prepare_cached("SELECT name FROM sqlite_schema WHERE tbl_name = ?1")?
+            .query_map([table(view)], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
         let mut bytes = 0;
         for name in names {
             let of_one: u64 = connection

@@ -4,7 +4,7 @@ use sqlite::Schema;
 use sqlite::rusqlite::{self, Connection};
 
 use crate::store::sort_fields;
-use crate::{Direction, Index, View};
+use crate::{Direction, Index, Layout, View};
 
 /// What is not a view: where each projection stands, and what it has set aside.
 pub(super) const SCHEMA: Schema = Schema {
@@ -25,8 +25,12 @@ pub(super) fn create(connection: &Connection, view: &View) -> rusqlite::Result<(
     let fields = indexed(view).into_iter().map(|name| format!("{} ANY", column(name)));
     let columns: Vec<String> =
         ["key TEXT PRIMARY KEY", "doc TEXT NOT NULL"].map(str::to_owned).into_iter().chain(fields).collect();
+    let layout = match view.layout {
+        Layout::ByKey => ", WITHOUT ROWID",
+        Layout::AsPut => "",
+    };
     connection.execute_batch(&format!(
-        "CREATE TABLE IF NOT EXISTS {table} ({}) STRICT, WITHOUT ROWID",
+        "CREATE TABLE IF NOT EXISTS {table} ({}) STRICT{layout}",
         columns.join(", ")
     ))?;
     add_columns(connection, view)?;
