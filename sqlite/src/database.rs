@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use tokio::sync::Semaphore;
 
 use crate::Error;
 use crate::writer::Writer;
@@ -21,6 +22,10 @@ const CHECKPOINT_PAGES: i64 = 4000;
 const STATEMENTS_KEPT: usize = 256;
 /// Reading connections kept open for the next reader; more are opened when needed and closed after use.
 const IDLE_READERS: usize = 32;
+
+/// Scans at the same time: each has a connection with a page cache of its own, and twenty followers that read a log from its
+/// beginning would have twenty.
+const SCANS: usize = 4;
 
 /// When a commit counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +49,7 @@ pub struct Schema {
 pub struct Database {
     file: Arc<File>,
     idle: Mutex<Vec<Connection>>,
+    scans: Semaphore,
     writer: Writer,
 }
 
@@ -112,7 +118,7 @@ impl Database {
             widened.map_err(|e| Error::from_sqlite(&file.name(), e))?;
         }
         let writer = Writer::start(Arc::clone(&file), connection)?;
-        Ok(Self { file, idle: Mutex::new(Vec::new()), writer })
+        Ok(Self { file, idle: Mutex::default(), scans: Semaphore::new(SCANS), writer })
     }
 
     /// Reads on the calling thread: for lookups that end after microseconds, where a hop to another thread
@@ -124,21 +130,24 @@ impl Database {
         };
         let outcome = read(&connection).map_err(|e| self.error(e));
         let mut idle = self.idle();
-        if idle.len() < IDLE_READERS {
+        // A transaction that could not be ended would go on for whoever reads next.
+        if idle.len() < IDLE_READERS && connection.is_autocommit() {
             idle.push(connection);
         }
         outcome
     }
 
-    /// Reads on a thread that may block: for scans.
+    /// Reads on a thread that may block: for scans. Waits while there are others enough.
     pub async fn scan<T: Send + 'static>(
         self: &Arc<Self>,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
+        let unavailable =
+            |cause: &dyn std::fmt::Display| Error::unavailable(&self.file.name(), cause.to_string());
+        let _turn = self.scans.acquire().await.map_err(|closed| unavailable(&closed))?;
         let database = Arc::clone(self);
-        tokio::task::spawn_blocking(move || database.read(read))
-            .await
-            .map_err(|stopped| Error::unavailable(&self.file.name(), stopped))?
+        let done = tokio::task::spawn_blocking(move || database.read(read)).await;
+        done.map_err(|stopped| unavailable(&stopped))?
     }
 
     /// Hands work to the writer and waits until it is committed. Work that fails leaves nothing behind; a neighbour's
