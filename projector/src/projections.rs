@@ -26,7 +26,6 @@ pub use collections::Collections;
 pub use comments::Comments;
 pub use feeds::Feeds;
 pub use follows::Follows;
-pub use likes::Likes;
 pub use mails::Mails;
 pub use notifications::Notifications;
 pub use posts::Posts;
@@ -51,7 +50,6 @@ pub fn all(feeds: &FeedSettings) -> Vec<Arc<dyn Projection>> {
         Arc::new(Comments),
         Arc::new(Feeds::new(feeds.fan_out_limit)),
         Arc::new(Follows),
-        Arc::new(Likes),
         Arc::new(Mails),
         Arc::new(Notifications),
         Arc::new(Posts),

@@ -11,7 +11,7 @@ use events::{
     Draft, Envelope, Event, EventId, MasterKeys, Message, Personal, Position, PostId, PostLiked,
     PostPublished, PostText, PostUnliked, SealedLog, SessionId, Subject, UserId, open_sealed,
 };
-use projector::projections::{Likes, Posts, Sessions};
+use projector::projections::{Posts, Sessions};
 use projector::{Projection, ProjectionState, Projector, Statuses, run};
 use service::shutdown::Tasks;
 use uuid::Uuid;
@@ -128,8 +128,8 @@ impl Worker {
         self.state() == ProjectionState::StandingBy
     }
 
-    async fn documents(&self) -> u64 {
-        self.store.sizes().await.unwrap()[self.name].documents
+    async fn likes(&self) -> u64 {
+        self.store.sizes().await.unwrap()["likes"].documents
     }
 
     async fn parked(&self) -> Vec<Parked> {
@@ -143,9 +143,9 @@ async fn what_cannot_be_read_is_set_aside_with_its_reason_and_the_view_goes_on()
     world.like(1).await;
     let broken = world.append_raw("like.liked.v1", Subject::Like(POST, user(2)), r#"{"post":7}"#).await;
     let last = world.like(3).await;
-    let worker = world.worker(Likes).await;
+    let worker = world.worker(Posts).await;
     worker.has_passed(last).await;
-    assert_eq!(worker.documents().await, 2);
+    assert_eq!(worker.likes().await, 2);
     let parked = worker.parked().await;
     let [Parked { position, event_type, error }] = parked.as_slice() else { panic!("{parked:?}") };
     assert_eq!((*position, event_type.as_str()), (broken, "like.liked.v1"));
@@ -174,11 +174,11 @@ async fn no_view_passes_over_an_event_of_a_newer_program() {
     let before = world.like(1).await;
     let newer = world.append_raw("like.adored.v1", Subject::Like(POST, user(2)), "{}").await;
     world.like(3).await;
-    let worker = world.worker(Likes).await;
+    let worker = world.worker(Posts).await;
     let why = worker.has_stopped().await;
     assert!(why.contains("like.adored.v1") && why.contains(&newer.to_string()), "{why}");
     assert_eq!(worker.store.checkpoint(worker.name).await.unwrap(), before);
-    assert_eq!((worker.documents().await, worker.parked().await), (1, vec![]));
+    assert_eq!((worker.likes().await, worker.parked().await), (1, vec![]));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Who likes a post.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -13,6 +14,7 @@ use service::problem::{Problem, Problems};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::likes::{BY_POST, Like, VIEW};
+use views::notifications::Role;
 use views::posts::{self, Post};
 use views::{Query, ViewStoreExt, profiles};
 
@@ -62,12 +64,22 @@ impl Queries {
         if let Some(known) = self.liker_lists.0.get(&post.post).filter(|known| known.liked == post.liked) {
             return Ok(known.users);
         }
-        let query = Query::new(&VIEW, &BY_POST, vec![json!(post.post)], LIKERS_LIMIT);
-        let found = self.store.page_of::<Like>(query).await.map_err(store_problem)?.documents;
+        // Who is away is counted, too.
+        let of = |role: Role| Query::new(&VIEW, &BY_POST, vec![json!(post.post), json!(role)], LIKERS_LIMIT);
+        let (present, away) = futures::try_join!(
+            self.store.page_of::<Like>(of(Role::Act)),
+            self.store.page_of::<Like>(of(Role::ActAway)),
+        )
+        .map_err(store_problem)?;
+        let mut found = present.documents;
+        if !away.documents.is_empty() {
+            found.extend(away.documents);
+            found.sort_by_key(|like| Reverse(like.position));
+            found.truncate(LIKERS_LIMIT);
+        }
         let newest = found.first().map(|like| like.position);
         let users: Arc<[String]> = found.into_iter().map(|like| like.user).collect();
-        // The view of likes may be behind the post, which has counted up to here. It is not if it has this very event;
-        // and if it is ahead, the post will be so too, and then count up to elsewhere.
+        // The list may be newer than the post that was read before it, and then the post has counted up to elsewhere by now.
         if newest == Some(post.liked) {
             let list = LikerList { liked: post.liked, users: Arc::clone(&users) };
             self.liker_lists.0.insert(post.post.clone(), list);
@@ -92,10 +104,11 @@ async fn get_likes(
     paging: Paging,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
-    let views = [VIEW.name, posts::VIEW.name, profiles::VIEW.name];
+    let views = [posts::VIEW.name, profiles::VIEW.name];
     let caught_up = queries.catch_up(&conditions, &views).await;
     queries.visible_post(post).await?;
-    let query = Query::new(&VIEW, &BY_POST, vec![json!(post)], paging.limit).after(paging.after(&BY_POST)?);
+    let equals = vec![json!(post), json!(Role::Act)];
+    let query = Query::new(&VIEW, &BY_POST, equals, paging.limit).after(paging.after(&BY_POST)?);
     let found = queries.store.page_of::<Like>(query).await.map_err(store_problem)?;
     let people = queries.people(found.documents.iter().map(|like| like.user.clone())).await?;
     let shown = found.documents.iter().filter_map(|like| people.get(&like.user).cloned()).collect();

@@ -16,6 +16,7 @@ use service::sessions::Session;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use views::likes::{self, Like};
 use views::notifications::{Act, Kind, Mark, OF_OWNER, Role, VIEW, mark_of};
 use views::posts::{self, Post};
 use views::{Query, StoreError, ViewStoreExt, profiles};
@@ -186,11 +187,20 @@ impl Queries {
     async fn unread(&self, owner: UserId) -> Result<Unread, Problem> {
         let read_up_to = self.read_up_to(owner).await?;
         let acts = |limit| Query::new(&VIEW, &OF_OWNER, vec![json!(owner), json!(Role::Act)], limit);
-        let newer = acts(COUNT_LIMIT).above(read_up_to);
-        let found = futures::try_join!(self.store.count(&newer), self.store.page_of::<Act>(acts(1)));
-        let (count, newest) = found.map_err(store_problem)?;
-        let newest = newest.documents.first().map_or(0, |act| act.position);
-        Ok(Unread { count, read_up_to, newest })
+        let likes = |limit| Query { view: &likes::VIEW, index: &likes::OF_OWNER, ..acts(limit) };
+        let newer = |query: Query| query.above(read_up_to);
+        let (newer_acts, newer_likes) = (newer(acts(COUNT_LIMIT)), newer(likes(COUNT_LIMIT)));
+        let found = futures::try_join!(
+            self.store.count(&newer_acts),
+            self.store.count(&newer_likes),
+            self.store.page_of::<Act>(acts(1)),
+            self.store.page_of::<Like>(likes(1)),
+        );
+        let (acts, likes, newest_act, newest_like) = found.map_err(store_problem)?;
+        let newest_act = newest_act.documents.first().map_or(0, |act| act.position);
+        let newest_like = newest_like.documents.first().map_or(0, |like| like.position);
+        let count = (acts + likes).min(COUNT_LIMIT as u64);
+        Ok(Unread { count, read_up_to, newest: newest_act.max(newest_like) })
     }
 }
 
@@ -223,6 +233,6 @@ async fn get_unread(
     session: Session,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
-    let caught_up = queries.catch_up(&conditions, &[VIEW.name]).await;
+    let caught_up = queries.catch_up(&conditions, &[VIEW.name, posts::VIEW.name]).await;
     answer(&conditions, caught_up, &queries.unread(UserId::new(session.user)).await?)
 }

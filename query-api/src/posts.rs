@@ -25,7 +25,7 @@ use crate::timelines::{self, Timeline, TimelinePage};
 use crate::{Queries, store_problem};
 
 /// The views that a page of posts is made of.
-const VIEWS: [&str; 3] = [VIEW.name, profiles::VIEW.name, likes::VIEW.name];
+const VIEWS: [&str; 2] = [VIEW.name, profiles::VIEW.name];
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new()

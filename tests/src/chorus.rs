@@ -358,10 +358,12 @@ impl Chorus {
     }
 }
 
-/// How many projections there are: each builds the view of its name, but for the one that builds all those of home feeds.
+/// How many projections there are: each builds the view of its name; that of posts builds likes as well, and that of home
+/// feeds four views of other names.
 fn projections() -> usize {
     use views::feeds::{AUTHORS, HOME, PUBLISHED, SOURCES};
-    views::ALL.len() - [&AUTHORS, &HOME, &PUBLISHED, &SOURCES].len() + 1
+    let of_other_names = [&views::likes::VIEW, &AUTHORS, &HOME, &PUBLISHED, &SOURCES];
+    views::ALL.len() - of_other_names.len() + 1
 }
 
 fn owned<'a>(settings: &'a [(&str, &str)]) -> impl Iterator<Item = (String, String)> + 'a {

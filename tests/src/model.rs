@@ -11,7 +11,8 @@ use events::{
 };
 use serde_json::{Value, json};
 use views::follows::{Circle, FOLLOWERS, FOLLOWINGS, Follow};
-use views::notifications::{Act, Kind};
+use views::likes::Like;
+use views::notifications::{Act, Kind, Role};
 use views::{Document, Index, Query, ViewStore, ViewStoreExt};
 
 /// What can be seen.
@@ -334,8 +335,11 @@ impl World {
         for post in all::<views::posts::Post>(store, &views::posts::NEWEST, Vec::new()).await? {
             let mut shown = Post { author: post.author, caption: post.caption, ..Post::default() };
             let id = post.post;
-            for like in all::<views::likes::Like>(store, &views::likes::BY_POST, vec![json!(id)]).await? {
-                shown.likes.insert(like.user);
+            for role in [Role::Act, Role::ActAway] {
+                let equals = vec![json!(id), json!(role)];
+                for like in all::<Like>(store, &views::likes::BY_POST, equals).await? {
+                    shown.likes.insert(like.user);
+                }
             }
             let index = &views::comments::BY_POST;
             for comment in all::<views::comments::Comment>(store, index, vec![json!(id)]).await? {
@@ -351,8 +355,21 @@ impl World {
             world.stories.insert(story.story, Story { author: story.author, viewers, counted: story.views });
         }
         for id in like.people.keys() {
-            let (index, role) = (&views::notifications::OF_OWNER, views::notifications::Role::Act);
-            for act in all::<Act>(store, index, vec![json!(id), json!(role)]).await? {
+            let acts = || vec![json!(id), json!(Role::Act)];
+            for like in all::<Like>(store, &views::likes::OF_OWNER, acts()).await? {
+                if world.posts.contains_key(&like.post) {
+                    let (owner, post) =
+                        (like.owner.context("a like that nobody is told of")?, Some(like.post));
+                    world.told.insert(Told {
+                        owner,
+                        kind: Kind::Like,
+                        actor: like.user,
+                        post,
+                        comment: None,
+                    });
+                }
+            }
+            for act in all::<Act>(store, &views::notifications::OF_OWNER, acts()).await? {
                 // What was done to a post that was deleted in the same instant is shown nowhere.
                 if act.post.as_ref().is_none_or(|post| world.posts.contains_key(post)) {
                     let Act { owner, kind, actor, post, comment, .. } = act;

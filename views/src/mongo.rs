@@ -33,6 +33,8 @@ const DATABASE: &str = "chorus";
 const CHECKPOINTS: &str = "checkpoints";
 /// What projections have set aside: `{_id: {projection, position}, event_type, error}`.
 const PARKED: &str = "parked";
+/// The steps that have been taken from older programs' shapes to the present ones: `{_id: "views", steps}`.
+const SCHEMA: &str = "schema";
 /// Who works on each projection: `{_id: <projection>, session}`, the server's id of the worker's session.
 const WORKERS: &str = "workers";
 
@@ -62,6 +64,7 @@ impl MongoViews {
         let database = client.database(&name);
         let store = Self { client, database, views, workers: Workers::default() };
         store.require_transactions().await?;
+        store.drop_outdated().await?;
         store.prepare().await?;
         Ok(store)
     }

@@ -1,17 +1,21 @@
-//! What people are told of that others did: each act once, and the groups they are told in ("Ann and 12 others liked
-//! your photo"). All documents have an owner, the one who is told, and a role that says what they are:
+//! What people are told of that others did: each act once, and the groups they are told in ("Ann and 12 others said
+//! something under your photo"). Likes are told in the same way, by the views of [likes](crate::likes) and
+//! [posts](crate::posts): there are more of them than of all else, so each is written once. All documents have an owner, the one who is told, and a role that says what they are:
 //!
-//! - an [`Act`] is what one person did once. Acts are what is counted as unread, and listed one by one.
+//! - an [`Act`] is what one person did once. Acts are what is counted as unread, and listed one by one. A like is
+//!   one as well.
 //! - a [`Voice`] is a person in a group to which they may add more than once: their newest comment there. Where somebody
 //!   acts only once (a like, a follow), the act itself is the voice.
-//! - a [`Head`] stands for a group and orders it. While it is [settled](Role::Head) the act of its position is there and
-//!   the group's newest; otherwise that one may have been taken back, and the group's newest is older.
+//! - a [`Head`] stands for a group and orders it; for its likes, a post does. While it is [settled](Role::Head) the act of
+//!   its position is there and the group's newest; otherwise that one may have been taken back, and the group's newest is
+//!   older.
 //! - a [`Mark`] says how far the owner has read.
 //!
 //! Acts and voices of people who are away stay, under roles of their own, so that they are neither counted nor shown.
 
 use serde::{Deserialize, Serialize};
 
+use crate::posts::Post;
 use crate::{Direction, Document, Index, Layout, View};
 
 pub const VIEW: View = View {
@@ -41,7 +45,7 @@ pub const BY_ACTOR: Index = Index {
     order: "position",
     direction: Direction::Descending,
 };
-/// All that comes of comments under a post, so that it goes with the post. Likes are found by their group.
+/// All that comes of comments under a post, so that it goes with the post.
 pub const UNDER_POST: Index = Index {
     name: "under_post",
     equals: &["under_post"],
@@ -133,6 +137,21 @@ pub struct Head {
     pub under_post: Option<String>,
     /// Of the newest act that there has been. No act that is there is newer.
     pub position: i64,
+}
+
+impl Head {
+    /// A post as the head of its likes; none before the first that its author is told of.
+    pub fn of_likes(post: &Post) -> Option<Self> {
+        Some(Self {
+            stands_for: likes_of(&post.post),
+            owner: post.author.clone(),
+            role: post.head?,
+            kind: Kind::Like,
+            post: Some(post.post.clone()),
+            under_post: None,
+            position: post.told,
+        })
+    }
 }
 
 /// How far somebody has read.

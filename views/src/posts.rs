@@ -1,10 +1,11 @@
-//! Posts, each with its counts.
+//! Posts, each with its counts. A post also stands for its likes among what its author is told.
 
 use serde::{Deserialize, Serialize};
 
+use crate::notifications::Role;
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "posts", indexes: &[&NEWEST, &BY_AUTHOR], layout: Layout::ByKey };
+pub const VIEW: View = View { name: "posts", indexes: &[&NEWEST, &BY_AUTHOR, &TOLD], layout: Layout::ByKey };
 
 /// Everybody's, the newest first.
 pub const NEWEST: Index =
@@ -12,6 +13,9 @@ pub const NEWEST: Index =
 /// One author's, the newest first.
 pub const BY_AUTHOR: Index =
     Index { name: "by_author", equals: &["author"], order: "position", direction: Direction::Descending };
+/// Those of one author that others have liked, the newest of these likes first.
+pub const TOLD: Index =
+    Index { name: "told", equals: &["author", "head"], order: "told", direction: Direction::Descending };
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Post {
@@ -30,6 +34,12 @@ pub struct Post {
     #[serde(default)]
     pub liked: i64,
     pub comments: i64,
+    /// [`Role::Head`] or [`Role::HeadUnsettled`] of the likes that the author is told of; none before the first.
+    #[serde(default)]
+    pub head: Option<Role>,
+    /// Position of the newest like by somebody else that there has been; 0 before the first.
+    #[serde(default)]
+    pub told: i64,
 }
 
 /// A picture in the media store; its size is that of its largest variant, in pixels.

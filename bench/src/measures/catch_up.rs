@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use projector::projections::{Follows, Likes, Posts};
+use projector::projections::{Follows, Posts};
 use projector::{Projection, ProjectionState, Projector};
 use service::shutdown::Tasks;
 use tests::chorus::Chorus;
@@ -77,7 +77,7 @@ pub(crate) async fn catch_up(engine: Engine, length: usize, findings: &mut Findi
             Some(mongo) => mongo.url(&format!("round{round}")),
         };
         let store = views::open(&setting).await?;
-        let projections: Vec<Arc<dyn Projection>> = vec![Arc::new(Posts), Arc::new(Likes), Arc::new(Follows)];
+        let projections: Vec<Arc<dyn Projection>> = vec![Arc::new(Posts), Arc::new(Follows)];
         of_chorus.push(project(&column.chorus, store, projections, head).await?);
     }
     let per_second = |mut rounds: Vec<Duration>| {

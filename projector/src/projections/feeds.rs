@@ -280,12 +280,12 @@ fn fields<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
-    use events::{Erased, FollowAccepted, FollowRequested, Followed, Personal, PostId, PostText, Unfollowed};
+    use events::{Erased, FollowAccepted, FollowRequested, Followed, PostId, Unfollowed};
     use uuid::Uuid;
     use views::{Query, ViewStoreExt};
 
     use super::*;
-    use crate::projections::testing::{ANN, BOB, Built, built};
+    use crate::projections::testing::{ANN, BOB, Built, built, post_published};
 
     /// Somebody who follows, and only adds to the number.
     fn fan(n: u128) -> UserId {
@@ -293,8 +293,7 @@ mod tests {
     }
 
     fn published(n: u128) -> Event {
-        let (post, text) = (PostId::new(Uuid::from_u128(n)), Personal::Open(PostText::default()));
-        PostPublished { post, author: ANN, images: Vec::new(), text }.into()
+        post_published(PostId::new(Uuid::from_u128(n)), ANN)
     }
 
     fn deleted(n: u128) -> Event {

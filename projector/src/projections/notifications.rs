@@ -1,9 +1,9 @@
-//! What people are told of that others did. Likes are the hottest of all events: each leads to two writes that need no
-//! look at anything, and one to the same post replaces the other's head before it reaches the store.
+//! What people are told of that others did, but for [likes](super::likes). Each act leads to writes that need no look at
+//! anything, and one to the same group replaces the other's head before it reaches the store.
 
 use events::{
-    AccountEvent, CommentEvent, Event, FollowEvent, Kind, LikeEvent, NotificationsEvent, PostDeleted,
-    PostEvent, PostId, Recorded, UserId,
+    AccountEvent, CommentEvent, Event, FollowEvent, Kind, NotificationsEvent, PostEvent, PostId, Recorded,
+    UserId,
 };
 use serde_json::json;
 use views::notifications::{
@@ -23,7 +23,7 @@ impl Projection for Notifications {
     }
 
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::Like, Kind::Comment, Kind::Follow, Kind::Post, Kind::Account, Kind::Notifications]
+        &[Kind::Comment, Kind::Follow, Kind::Post, Kind::Account, Kind::Notifications]
     }
 
     fn on_failure(&self) -> OnFailure {
@@ -32,12 +32,6 @@ impl Projection for Notifications {
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
-            Event::Like(LikeEvent::PostLiked(event)) => {
-                News::of_like(event.post, event.user, event.post_author).tell(recorded, writes)?;
-            }
-            Event::Like(LikeEvent::PostUnliked(event)) => {
-                News::of_like(event.post, event.user, event.post_author).take_back(writes);
-            }
             Event::Comment(CommentEvent::Commented(event)) => {
                 // What an erased author has written is not shown.
                 if event.text.open().is_some() {
@@ -54,7 +48,9 @@ impl Projection for Notifications {
                 }
             }
             Event::Follow(event) => follow(event, recorded, writes)?,
-            Event::Post(PostEvent::PostDeleted(event)) => forget_post(event, writes),
+            Event::Post(PostEvent::PostDeleted(event)) => {
+                writes.delete_where::<Act>(&UNDER_POST, vec![json!(event.post)]);
+            }
             Event::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_)) => {}
             Event::Account(event) => account(event, writes),
             Event::Notifications(NotificationsEvent::NotificationsRead(event)) => {
@@ -65,6 +61,7 @@ impl Projection for Notifications {
             | Event::Email(_)
             | Event::Session(_)
             | Event::Profile(_)
+            | Event::Like(_)
             | Event::Story(_)
             | Event::StoryView(_)
             | Event::Save(_)
@@ -97,20 +94,6 @@ struct Said {
 }
 
 impl News {
-    fn of_like(post: PostId, user: UserId, post_author: UserId) -> Self {
-        let (post, actor) = (post.to_string(), user.to_string());
-        let group = view::likes_of(&post);
-        Self {
-            owner: post_author.to_string(),
-            kind: view::Kind::Like,
-            act: voice_in(&group, &actor),
-            actor,
-            group,
-            post: Some(post),
-            comment: None,
-        }
-    }
-
     fn of_follow(kind: view::Kind, group: String, follower: UserId, followee: UserId) -> Self {
         let actor = follower.to_string();
         let act = voice_in(&group, &actor);
@@ -244,15 +227,6 @@ fn follow(event: &FollowEvent, recorded: &Recorded, writes: &mut Writes) -> Resu
         }
     }
     Ok(())
-}
-
-fn forget_post(event: &PostDeleted, writes: &mut Writes) {
-    let likes = view::likes_of(&event.post.to_string());
-    writes.delete::<Head>(view::head_of(&likes));
-    for role in [Role::Act, Role::ActAway] {
-        writes.delete_where::<Act>(&OF_GROUP, vec![json!(likes), json!(role)]);
-    }
-    writes.delete_where::<Act>(&UNDER_POST, vec![json!(event.post)]);
 }
 
 fn account(event: &AccountEvent, writes: &mut Writes) {

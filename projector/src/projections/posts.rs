@@ -1,13 +1,13 @@
-//! Posts, each with its counts.
+//! Posts, each with its counts, and [who likes them](super::likes).
 
 use events::{
-    AccountEvent, CommentEvent, Event, Kind, LikeEvent, PostEvent, PostId, PostPublished, PostText, Recorded,
+    AccountEvent, CommentEvent, Event, Kind, PostEvent, PostId, PostPublished, PostText, Recorded, UserId,
 };
 use serde_json::json;
 use views::posts::{BY_AUTHOR, Image, Post, VIEW};
-use views::{Patch, StoreError, Writes};
+use views::{Patch, StoreError, Writes, likes as likes_view};
 
-use super::{position, time};
+use super::{likes, position, time};
 use crate::{OnFailure, Projection};
 
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +16,10 @@ pub struct Posts;
 impl Projection for Posts {
     fn name(&self) -> &'static str {
         VIEW.name
+    }
+
+    fn views(&self) -> Vec<&'static str> {
+        vec![VIEW.name, likes_view::VIEW.name]
     }
 
     fn kinds(&self) -> &'static [Kind] {
@@ -35,17 +39,16 @@ impl Projection for Posts {
                     writes.patch::<Post>(event.post.to_string(), patch);
                 }
             }
-            Event::Post(PostEvent::PostDeleted(event)) => writes.delete::<Post>(event.post.to_string()),
-            // A like or comment that was decided while its post was deleted finds no post to count it on.
-            Event::Like(LikeEvent::PostLiked(event)) => count_like(writes, event.post, 1, recorded),
-            Event::Like(LikeEvent::PostUnliked(event)) => count_like(writes, event.post, -1, recorded),
+            Event::Post(PostEvent::PostDeleted(event)) => {
+                writes.delete::<Post>(event.post.to_string());
+                likes::forget_post(event.post, writes);
+            }
+            Event::Like(event) => likes::project(event, recorded, writes)?,
+            // A comment that was decided while its post was deleted finds no post to count it on.
             Event::Comment(CommentEvent::Commented(event)) => count(writes, event.post, "comments", 1),
             Event::Comment(CommentEvent::CommentDeleted(event)) => count(writes, event.post, "comments", -1),
-            Event::Account(AccountEvent::Erased(event)) => {
-                writes.delete_where::<Post>(&BY_AUTHOR, vec![json!(event.user)]);
-            }
-            Event::Account(_)
-            | Event::Username(_)
+            Event::Account(event) => account(event, writes),
+            Event::Username(_)
             | Event::Email(_)
             | Event::Session(_)
             | Event::Profile(_)
@@ -85,12 +88,37 @@ fn publish(event: &PostPublished, recorded: &Recorded, writes: &mut Writes) -> R
         likes: 0,
         liked: 0,
         comments: 0,
+        head: None,
+        told: 0,
     })
 }
 
-fn count_like(writes: &mut Writes, post: PostId, by: i64, recorded: &Recorded) {
-    let patch = Patch::default().inc("likes", by).set("liked", position(recorded));
-    writes.patch::<Post>(post.to_string(), patch);
+fn account(event: &AccountEvent, writes: &mut Writes) {
+    match event {
+        AccountEvent::Deactivated(event) => likes::go(event.user, writes),
+        AccountEvent::Suspended(event) => likes::go(event.user, writes),
+        AccountEvent::Reactivated(event) => likes::come_back(event.user, writes),
+        AccountEvent::Reinstated(event) => likes::come_back(event.user, writes),
+        AccountEvent::Erased(event) => erase(event.user, writes),
+        AccountEvent::SignedUp(_)
+        | AccountEvent::UsernameChanged(_)
+        | AccountEvent::EmailVerificationRequested(_)
+        | AccountEvent::EmailVerified(_)
+        | AccountEvent::SessionsEnded(_)
+        | AccountEvent::PasswordChanged(_)
+        | AccountEvent::PasswordResetRequested(_)
+        | AccountEvent::EmailChangeRequested(_)
+        | AccountEvent::EmailChanged(_)
+        | AccountEvent::RoleGranted(_)
+        | AccountEvent::RoleRevoked(_)
+        | AccountEvent::ClaimAbandoned(_) => {}
+    }
+}
+
+fn erase(user: UserId, writes: &mut Writes) {
+    likes::go(user, writes);
+    likes::forget_author(user, writes);
+    writes.delete_where::<Post>(&BY_AUTHOR, vec![json!(user)]);
 }
 
 fn count(writes: &mut Writes, post: PostId, field: &'static str, by: i64) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta};
 use events::{
-    App, Envelope, Event, EventId, Image, MediaId, NewPerson, Personal, Position, PostId, Recorded, SignedUp,
-    StoryId, StoryPublished, StoryText, StoryViewed, UserId,
+    App, Envelope, Event, EventId, Image, MediaId, NewPerson, Personal, Position, PostId, PostPublished,
+    PostText, Recorded, SignedUp, StoryId, StoryPublished, StoryText, StoryViewed, UserId,
 };
 use uuid::Uuid;
 use views::{Commit, SqliteViews, ViewStore, Writes};
@@ -32,6 +32,10 @@ pub(crate) fn signed_up(user: UserId, username: &str) -> Event {
     };
     SignedUp { user, username: claim(1), email: claim(2), app: App::Chorus, person: Personal::Open(person) }
         .into()
+}
+
+pub(crate) fn post_published(post: PostId, author: UserId) -> Event {
+    PostPublished { post, author, images: Vec::new(), text: Personal::Open(PostText::default()) }.into()
 }
 
 pub(crate) fn story_published(story: StoryId) -> Event {

@@ -9,6 +9,8 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::timeout;
+use views::notifications::{Mark, Role};
+use views::story_views::StoryView;
 use views::{
     Commit, CommitError, Copy, Cursor, DeleteEach, Direction, Document, FanOut, Index, KeyPart, Layout,
     Parked, Patch, PatchEach, Query, StoreError, View, ViewStore, ViewStoreExt, Writes,
@@ -870,6 +872,43 @@ pub async fn every_query_uses_its_index(store: &dyn ViewStore, views: &[&'static
 fn cursor_text(index: &Index, order: Value) -> String {
     use base64::Engine;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json!([index.name, order, "k"]).to_string())
+}
+
+/// Of a store with the views of Chorus that is made to look as an older program has left it, by `age`, and opened again.
+pub async fn what_has_another_shape_by_now_is_built_anew(
+    open: impl AsyncFn() -> Arc<dyn ViewStore>,
+    age: impl AsyncFnOnce(),
+) {
+    let mark = Mark { owner: "ann".to_owned(), role: Role::Mark, position: 3 };
+    let seen = StoryView { story: "s".to_owned(), viewer: "ann".to_owned(), viewed: 0, position: 4 };
+    let store = open().await;
+    commit(&*store, "notifications", 7, |writes| writes.put(&mark).unwrap()).await;
+    commit(&*store, "story_views", 9, |writes| writes.put(&seen).unwrap()).await;
+    let parked = Parked { position: 5, event_type: "like.liked.v1".into(), error: "broken".into() };
+    let aside = Commit {
+        projection: "posts",
+        writes: Arc::default(),
+        parked: vec![parked],
+        expected: 0,
+        checkpoint: 8,
+    };
+    store.commit(aside).await.unwrap();
+    drop(store);
+    age().await;
+
+    let store = open().await;
+    assert_eq!(store.get::<Mark>(&mark.key()).await.unwrap(), None);
+    assert_eq!(store.get(&seen.key()).await.unwrap(), Some(seen));
+    for (projection, checkpoint) in [("notifications", 0), ("posts", 0), ("story_views", 9)] {
+        assert_eq!(store.checkpoint(projection).await.unwrap(), checkpoint, "{projection}");
+    }
+    assert_eq!(store.parked("posts", 1).await.unwrap(), []);
+    // Once, and not each time.
+    commit(&*store, "notifications", 3, |writes| writes.put(&mark).unwrap()).await;
+    drop(store);
+    let store = open().await;
+    assert_eq!(store.get(&mark.key()).await.unwrap(), Some(mark));
+    assert_eq!(store.checkpoint("notifications").await.unwrap(), 3);
 }
 
 pub async fn what_is_parked_is_kept_with_its_reason(store: &dyn ViewStore) {

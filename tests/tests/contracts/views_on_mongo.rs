@@ -64,6 +64,18 @@ async fn mongo_finds_the_views_of_chorus_by_their_indexes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_has_another_shape_by_now_is_built_anew_on_mongo() {
+    let server = MongoServer::start().await.unwrap();
+    let url = server.url("chorus");
+    let open = async || Arc::new(MongoViews::open(&url, views::ALL).await.unwrap()) as Arc<dyn ViewStore>;
+    let age = async || {
+        let client = mongodb::Client::with_uri_str(&url).await.unwrap();
+        client.database("chorus").collection::<mongodb::bson::Document>("schema").drop().await.unwrap();
+    };
+    contract::what_has_another_shape_by_now_is_built_anew(open, age).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mongod_without_transactions_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port().unwrap();

@@ -24,6 +24,18 @@ async fn sqlite_finds_the_views_of_chorus_by_their_indexes() {
     contract::every_query_uses_its_index(&store, views::ALL, true).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_another_shape_by_now_is_built_anew_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("views.db");
+    let open = async || Arc::new(SqliteViews::open(&path, views::ALL).await.unwrap()) as Arc<dyn ViewStore>;
+    let age = async || {
+        let connection = sqlite::rusqlite::Connection::open(&path).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+    };
+    contract::what_has_another_shape_by_now_is_built_anew(open, age).await;
+}
+
 /// A view store of an older program, whose view had fewer indexes, is opened with what it holds.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_is_new_finds_what_was_there_before() {

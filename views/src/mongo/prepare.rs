@@ -3,9 +3,16 @@ use mongodb::IndexModel;
 use mongodb::bson::{Document, doc};
 use mongodb::options::IndexOptions;
 
-use super::{CHECKPOINTS, MongoViews, PARKED, WORKERS};
+use super::{CHECKPOINTS, MongoViews, PARKED, SCHEMA, WORKERS};
 use crate::store::sort_fields;
 use crate::{Direction, Index, StoreError};
+
+/// Step by step, the views whose documents have another shape since then. Each is also the name of a projection, which
+/// begins anew; SQLite has the same.
+const RESHAPED: &[&[&str]] = &[
+    // Likes tell their post's author, notifications do without them, sessions know the family of their device.
+    &["posts", "likes", "notifications", "sessions"],
+];
 
 impl MongoViews {
     /// A lone server has no transactions, and without them a checkpoint could part from its view.
@@ -18,6 +25,32 @@ impl MongoViews {
             "this MongoDB server is not part of a replica set, so it has no transactions: \
              start it with --replSet and run rs.initiate(), and name the set in the setting (?replicaSet=rs0)",
         ))
+    }
+
+    /// Drops what older programs have left in a shape that this one does not read: it is built again from the log. Of two
+    /// that do so at once the second may drop what has just been begun, but also its checkpoint, which fences its worker off.
+    pub(super) async fn drop_outdated(&self) -> Result<(), StoreError> {
+        let schema = self.database.collection::<Document>(SCHEMA);
+        let known = schema.find_one(doc! { "_id": "views" }).await?;
+        let taken = known.map_or(Ok(0), |known| known.get_i64("steps")).map_err(StoreError::corrupt)?;
+        let taken = usize::try_from(taken).map_err(StoreError::corrupt)?;
+        if taken > RESHAPED.len() {
+            return Err(StoreError::corrupt(format!(
+                "its schema is version {taken}, this program knows versions up to {}: use a newer program",
+                RESHAPED.len()
+            )));
+        }
+        for &views in &RESHAPED[taken..] {
+            for view in views {
+                self.collection(view).drop().await?;
+            }
+            self.collection(CHECKPOINTS).delete_many(doc! { "_id": { "$in": views } }).await?;
+            self.collection(PARKED).delete_many(doc! { "_id.projection": { "$in": views } }).await?;
+        }
+        let steps = i64::try_from(RESHAPED.len()).map_err(StoreError::corrupt)?;
+        let now = doc! { "_id": "views", "steps": steps };
+        schema.replace_one(doc! { "_id": "views" }, now).upsert(true).await?;
+        Ok(())
     }
 
     /// Collections and indexes cannot be made inside a transaction, so all are made before the first.

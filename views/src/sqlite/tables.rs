@@ -6,9 +6,11 @@ use sqlite::rusqlite::{self, Connection};
 use crate::store::sort_fields;
 use crate::{Direction, Index, Layout, View};
 
-/// What is not a view: where each projection stands, and what it has set aside.
+/// What is not a view: where each projection stands, and what it has set aside. The steps after the first drop the views
+/// whose documents have another shape since then, and let their projections begin anew; MongoDB has the same.
 pub(super) const SCHEMA: Schema = Schema {
-    steps: &["
+    steps: &[
+        "
         CREATE TABLE checkpoints (projection TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT, WITHOUT ROWID;
         CREATE TABLE parked (
             projection TEXT NOT NULL,
@@ -17,7 +19,17 @@ pub(super) const SCHEMA: Schema = Schema {
             error      TEXT NOT NULL,
             PRIMARY KEY (projection, position)
         ) STRICT, WITHOUT ROWID;
-    "],
+        ",
+        // Likes tell their post's author, notifications do without them, sessions know the family of their device.
+        "
+        DROP TABLE IF EXISTS view_posts;
+        DROP TABLE IF EXISTS view_likes;
+        DROP TABLE IF EXISTS view_notifications;
+        DROP TABLE IF EXISTS view_sessions;
+        DELETE FROM checkpoints WHERE projection IN ('posts', 'likes', 'notifications', 'sessions');
+        DELETE FROM parked WHERE projection IN ('posts', 'likes', 'notifications', 'sessions');
+        ",
+    ],
 };
 
 pub(super) fn create(connection: &Connection, view: &View) -> rusqlite::Result<()> {

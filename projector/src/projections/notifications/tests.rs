@@ -3,15 +3,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use events::{
     CommentDeleted, CommentId, Commented, Deactivated, Erased, FollowAccepted, FollowRequested, Followed,
-    NotificationsRead, Personal, Position, PostLiked, PostUnliked, Reactivated, Unfollowed,
+    NotificationsRead, Personal, Position, PostDeleted, PostLiked, PostUnliked, Reactivated, Unfollowed,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
+use views::likes::{self, Like};
 use views::notifications::Kind as K;
+use views::posts::{self, Post};
 use views::{Query, ViewStoreExt};
 
 use super::*;
-use crate::projections::testing::{ANN, BOB, Built, POST, built, built_in_batches};
+use crate::projections::Posts;
+use crate::projections::testing::{ANN, BOB, Built, POST, built, built_in_batches, post_published};
 
 const CAT: UserId = UserId::new(Uuid::from_u128(0xc));
 const PEOPLE: [UserId; 3] = [ANN, BOB, CAT];
@@ -30,33 +33,66 @@ struct Told {
     groups: Vec<Group>,
 }
 
-/// As the view has it; the head of every group must keep what it promises.
-async fn told(built: &Built, owner: UserId) -> Told {
-    let store = &built.store;
-    let of_owner = |role: Role| Query::new(&VIEW, &OF_OWNER, vec![json!(owner), json!(role)], 1000);
-    let acts = store.page_of::<Act>(of_owner(Role::Act)).await.unwrap().documents;
-    let mut groups = Vec::new();
+/// All views that tell somebody something.
+struct Views {
+    notifications: Built,
+    likes: Built,
+}
+
+/// As the views have it; the head of every group must keep what it promises.
+async fn told(views: &Views, owner: UserId) -> Told {
+    let mut told = Told::default();
     for role in [Role::Head, Role::HeadUnsettled] {
-        for head in store.page_of::<Head>(of_owner(role)).await.unwrap().documents {
-            let equals = vec![json!(head.stands_for), json!(head.kind.voices())];
-            let voices = store.page(&Query::new(&VIEW, &OF_GROUP, equals, 1000)).await.unwrap().documents;
-            let voices: Vec<(String, i64)> = voices
-                .iter()
-                .map(|voice| voice.read::<serde_json::Value>().unwrap())
-                .map(|voice| {
-                    (voice["actor"].as_str().unwrap().to_owned(), voice["position"].as_i64().unwrap())
-                })
-                .collect();
+        let heads = comments_and_follows(views, owner, role).await.into_iter();
+        for (head, voices) in heads.chain(likes(views, owner, role).await) {
             let newest = voices.first().map(|(_, position)| *position);
             assert!(newest <= Some(head.position), "{head:?} {voices:?}");
             assert!(role == Role::HeadUnsettled || newest == Some(head.position), "{head:?} {voices:?}");
             if !voices.is_empty() {
-                groups.push((head.kind, head.post, voices));
+                told.groups.push((head.kind, head.post, voices));
             }
         }
     }
-    groups.sort_by_key(|(.., voices)| Reverse(voices[0].1));
-    Told { acts: acts.iter().map(|act| act.position).collect(), groups }
+    told.groups.sort_by_key(|(.., voices)| Reverse(voices[0].1));
+    let acts = vec![json!(owner), json!(Role::Act)];
+    let of_owner = Query::new(&VIEW, &OF_OWNER, acts.clone(), 1000);
+    let acts_here = views.notifications.store.page_of::<Act>(of_owner).await.unwrap().documents;
+    let of_owner = Query::new(&likes::VIEW, &likes::OF_OWNER, acts, 1000);
+    let likes = views.likes.store.page_of::<Like>(of_owner).await.unwrap().documents;
+    let likes = likes.iter().map(|like| like.position);
+    told.acts = acts_here.iter().map(|act| act.position).chain(likes).collect();
+    told.acts.sort_unstable_by_key(|position| Reverse(*position));
+    told
+}
+
+async fn comments_and_follows(views: &Views, owner: UserId, role: Role) -> Vec<(Head, Vec<(String, i64)>)> {
+    let store = &views.notifications.store;
+    let heads = Query::new(&VIEW, &OF_OWNER, vec![json!(owner), json!(role)], 1000);
+    let mut found = Vec::new();
+    for head in store.page_of::<Head>(heads).await.unwrap().documents {
+        let equals = vec![json!(head.stands_for), json!(head.kind.voices())];
+        let voices = store.page(&Query::new(&VIEW, &OF_GROUP, equals, 1000)).await.unwrap().documents;
+        let voices = voices
+            .iter()
+            .map(|voice| voice.read::<serde_json::Value>().unwrap())
+            .map(|voice| (voice["actor"].as_str().unwrap().to_owned(), voice["position"].as_i64().unwrap()));
+        found.push((head, voices.collect()));
+    }
+    found
+}
+
+async fn likes(views: &Views, owner: UserId, role: Role) -> Vec<(Head, Vec<(String, i64)>)> {
+    let store = &views.likes.store;
+    let posts = Query::new(&posts::VIEW, &posts::TOLD, vec![json!(owner), json!(role)], 1000);
+    let mut found = Vec::new();
+    for post in store.page_of::<Post>(posts).await.unwrap().documents {
+        let equals = vec![json!(post.post), json!(Role::Act)];
+        let likes = Query::new(&likes::VIEW, &likes::BY_POST, equals, 1000);
+        let likes = store.page_of::<Like>(likes).await.unwrap().documents.into_iter();
+        let voices = likes.filter(|like| like.user != post.author).map(|like| (like.user, like.position));
+        found.push((Head::of_likes(&post).unwrap(), voices.collect()));
+    }
+    found
 }
 
 fn liked(user: UserId) -> Event {
@@ -93,20 +129,27 @@ fn people(users: &[(UserId, i64)]) -> Vec<(String, i64)> {
     users.iter().map(|(user, position)| (user.to_string(), *position)).collect()
 }
 
+/// The views after a history, each event taken in by itself.
+async fn after(history: impl IntoIterator<Item = Event>) -> Views {
+    let history: Vec<Event> = history.into_iter().collect();
+    Views { notifications: built(&Notifications, history.clone()).await, likes: built(&Posts, history).await }
+}
+
 #[tokio::test]
 async fn likes_of_one_post_are_told_together_and_taken_back_one_by_one() {
-    let history = [liked(BOB), liked(ANN), liked(CAT), liked(BOB)];
+    let published = post_published(POST, ANN);
+    let history = [published.clone(), liked(BOB), liked(ANN), liked(CAT)];
     let post = Some(POST.to_string());
-    let view = built(&Notifications, [liked(BOB), liked(ANN), liked(CAT)]).await;
-    let group = (K::Like, post.clone(), people(&[(CAT, 3), (BOB, 1)]));
-    assert_eq!(told(&view, ANN).await, Told { acts: vec![3, 1], groups: vec![group] }, "but not one's own");
-    let view = built(&Notifications, history.into_iter().take(3).chain([unliked(CAT)])).await;
-    let group = (K::Like, post.clone(), people(&[(BOB, 1)]));
-    assert_eq!(told(&view, ANN).await, Told { acts: vec![1], groups: vec![group] });
+    let views = after(history.clone()).await;
+    let group = (K::Like, post.clone(), people(&[(CAT, 4), (BOB, 2)]));
+    assert_eq!(told(&views, ANN).await, Told { acts: vec![4, 2], groups: vec![group] }, "but not one's own");
+    let views = after(history.into_iter().chain([unliked(CAT)])).await;
+    let group = (K::Like, post.clone(), people(&[(BOB, 2)]));
+    assert_eq!(told(&views, ANN).await, Told { acts: vec![2], groups: vec![group] });
     // Liked again is told again, once.
-    let view = built(&Notifications, [liked(BOB), unliked(BOB), liked(BOB)]).await;
-    let group = (K::Like, post, people(&[(BOB, 3)]));
-    assert_eq!(told(&view, ANN).await, Told { acts: vec![3], groups: vec![group] });
+    let views = after([published, liked(BOB), unliked(BOB), liked(BOB)]).await;
+    let group = (K::Like, post, people(&[(BOB, 4)]));
+    assert_eq!(told(&views, ANN).await, Told { acts: vec![4], groups: vec![group] });
 }
 
 #[tokio::test]
@@ -114,41 +157,41 @@ async fn a_reply_is_told_to_whom_it_answers_and_to_the_posts_author_and_to_nobod
     let here = POSTS[0];
     let post = Some(POST.to_string());
     let by_cat = commented(2, here, CAT, Some((1, BOB)));
-    let view = built(&Notifications, [commented(1, here, BOB, None), by_cat]).await;
+    let views = after([commented(1, here, BOB, None), by_cat]).await;
     let group = (K::Comment, post.clone(), people(&[(CAT, 2), (BOB, 1)]));
-    assert_eq!(told(&view, ANN).await, Told { acts: vec![2, 1], groups: vec![group] });
+    assert_eq!(told(&views, ANN).await, Told { acts: vec![2, 1], groups: vec![group] });
     let group = (K::Reply, post.clone(), people(&[(CAT, 2)]));
-    assert_eq!(told(&view, BOB).await, Told { acts: vec![2], groups: vec![group] });
+    assert_eq!(told(&views, BOB).await, Told { acts: vec![2], groups: vec![group] });
     // Who is both is told of a reply; who answers themselves tells the post's author alone.
     let to_ann = [commented(1, here, ANN, None), commented(2, here, BOB, Some((1, ANN)))];
-    let view = built(&Notifications, to_ann).await;
+    let views = after(to_ann).await;
     let group = (K::Reply, post, people(&[(BOB, 2)]));
-    assert_eq!(told(&view, ANN).await, Told { acts: vec![2], groups: vec![group] });
+    assert_eq!(told(&views, ANN).await, Told { acts: vec![2], groups: vec![group] });
     let to_oneself = [commented(1, here, BOB, None), commented(2, here, BOB, Some((1, BOB)))];
-    let view = built(&Notifications, to_oneself).await;
-    assert_eq!((told(&view, BOB).await, told(&view, ANN).await.acts), (Told::default(), vec![2, 1]));
+    let views = after(to_oneself).await;
+    assert_eq!((told(&views, BOB).await, told(&views, ANN).await.acts), (Told::default(), vec![2, 1]));
 }
 
 #[tokio::test]
 async fn a_request_is_told_until_it_is_answered_or_taken_back() {
     let (follower, followee) = (BOB, ANN);
     let requested: Event = FollowRequested { follower, followee }.into();
-    let view = built(&Notifications, [requested.clone()]).await;
+    let views = after([requested.clone()]).await;
     let group = (K::FollowRequest, None, people(&[(BOB, 1)]));
-    assert_eq!(told(&view, ANN).await, Told { acts: vec![1], groups: vec![group] });
+    assert_eq!(told(&views, ANN).await, Told { acts: vec![1], groups: vec![group] });
     for answer in [
         FollowAccepted { follower, followee }.into(),
         Event::from(Unfollowed { follower, followee, only_requested: true }),
     ] {
-        let view = built(&Notifications, [requested.clone(), answer]).await;
-        assert_eq!(told(&view, ANN).await, Told::default());
+        let views = after([requested.clone(), answer]).await;
+        assert_eq!(told(&views, ANN).await, Told::default());
     }
 }
 
 #[tokio::test]
 async fn how_far_somebody_has_read_is_kept() {
     let read = |up_to| NotificationsRead { user: ANN, up_to: Position(up_to) }.into();
-    let view = built(&Notifications, [liked(BOB), read(1), liked(CAT), read(3)]).await;
+    let view = built(&Notifications, [read(1), read(3)]).await;
     let mark: Mark = view.store.get(&view::mark_of(&ANN.to_string())).await.unwrap().unwrap();
     assert_eq!(mark.position, 3);
 }
@@ -158,18 +201,19 @@ async fn who_is_erased_is_told_nothing_and_tells_nothing() {
     let (follower, followee) = (BOB, ANN);
     let read = NotificationsRead { user: ANN, up_to: Position(1) };
     let history = [
+        post_published(POST, ANN),
         liked(BOB),
         commented(1, POSTS[0], BOB, None),
         Followed { follower, followee }.into(),
         read.into(),
         commented(2, POSTS[1], ANN, None),
     ];
-    let view = built(&Notifications, history.into_iter().chain([Erased { user: ANN }.into()])).await;
+    let views = after(history.into_iter().chain([Erased { user: ANN }.into()])).await;
     for user in PEOPLE {
-        assert_eq!(told(&view, user).await, Told::default());
+        assert_eq!(told(&views, user).await, Told::default());
     }
     // What is left is the head of the group that she alone had spoken in.
-    assert_eq!(view.store.sizes().await.unwrap()["notifications"].documents, 1);
+    assert_eq!(views.notifications.store.sizes().await.unwrap()["notifications"].documents, 1);
 }
 
 // ---------------------------------------------------------- random histories
@@ -225,7 +269,7 @@ struct There {
 }
 
 /// The world as it is, and what has happened in it: only what could.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct World {
     history: Vec<Event>,
     acts: BTreeMap<String, Naive>,
@@ -238,6 +282,20 @@ struct World {
 }
 
 impl World {
+    /// With both posts.
+    fn new() -> Self {
+        Self {
+            history: POSTS.map(|(post, author)| post_published(post, author)).into(),
+            acts: BTreeMap::new(),
+            comments: Vec::new(),
+            follows: BTreeSet::new(),
+            likes: BTreeSet::new(),
+            away: BTreeSet::new(),
+            erased: BTreeSet::new(),
+            deleted: BTreeSet::new(),
+        }
+    }
+
     fn acts(&self, user: UserId) -> bool {
         !self.away.contains(&user) && !self.erased.contains(&user)
     }
@@ -389,16 +447,19 @@ proptest! {
     fn after_any_history_everybody_is_told_what_a_naive_fold_of_it_says(
         steps in prop::collection::vec(step(), 1..60), batch in prop_oneof![Just(1_usize), 2..60_usize],
     ) {
-        let mut world = World::default();
+        let mut world = World::new();
         for step in steps {
             world.apply(step);
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let view = built_in_batches(&Notifications, &world.history, batch).await;
+            let views = Views {
+                notifications: built_in_batches(&Notifications, &world.history, batch).await,
+                likes: built_in_batches(&Posts, &world.history, batch).await,
+            };
             // Who is erased asks no more.
             for user in PEOPLE.into_iter().filter(|user| !world.erased.contains(user)) {
-                assert_eq!(told(&view, user).await, world.told(user), "{:#?}", world.history);
+                assert_eq!(told(&views, user).await, world.told(user), "{:#?}", world.history);
             }
         });
     }

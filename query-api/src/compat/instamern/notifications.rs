@@ -1,12 +1,15 @@
 //! What somebody is told, one by one, in the app's words.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use events::UserId;
+use futures::TryFutureExt;
 use serde::Serialize;
 use serde_json::json;
 use service::problem::Problem;
-use views::notifications::{Act, Kind, OF_OWNER, Role, VIEW};
+use views::likes::{self, Like};
+use views::notifications::{Act, Kind, OF_OWNER, Role, VIEW, likes_of, voice_in};
 use views::posts::Post;
 use views::{Query, ViewStoreExt};
 
@@ -41,32 +44,59 @@ const fn text(kind: Kind) -> &'static str {
     }
 }
 
+/// One thing that one person did.
+struct Told {
+    key: String,
+    kind: Kind,
+    actor: String,
+    post: Option<String>,
+    position: i64,
+}
+
+impl From<Act> for Told {
+    fn from(Act { act: key, kind, actor, post, position, .. }: Act) -> Self {
+        Self { key, kind, actor, post, position }
+    }
+}
+
+impl From<Like> for Told {
+    fn from(Like { post, user: actor, position, .. }: Like) -> Self {
+        let key = voice_in(&likes_of(&post), &actor);
+        Self { key, kind: Kind::Like, actor, post: Some(post), position }
+    }
+}
+
 impl Queries {
     /// What this person is told, the oldest first.
     pub(super) async fn told_singly(&self, owner: UserId) -> Result<Vec<Notification>, Problem> {
-        let equals = vec![json!(owner.to_string()), json!(Role::Act)];
-        let newest = self.store.page_of::<Act>(Query::new(&VIEW, &OF_OWNER, equals, NOTIFICATIONS_LIMIT));
-        let read_up_to = self.read_up_to(owner);
-        let (newest, read_up_to) =
-            futures::try_join!(async { newest.await.map_err(store_problem) }, read_up_to)?;
-        let posts: HashSet<String> = newest.documents.iter().filter_map(|act| act.post.clone()).collect();
+        let equals = || vec![json!(owner), json!(Role::Act)];
+        let acts = Query::new(&VIEW, &OF_OWNER, equals(), NOTIFICATIONS_LIMIT);
+        let likes = Query::new(&likes::VIEW, &likes::OF_OWNER, equals(), NOTIFICATIONS_LIMIT);
+        let (acts, likes, read_up_to) = futures::try_join!(
+            self.store.page_of::<Act>(acts).map_err(store_problem),
+            self.store.page_of::<Like>(likes).map_err(store_problem),
+            self.read_up_to(owner),
+        )?;
+        let mut newest: Vec<Told> = acts.documents.into_iter().map(Told::from).collect();
+        newest.extend(likes.documents.into_iter().map(Told::from));
+        newest.sort_by_key(|told| Reverse(told.position));
+        newest.truncate(NOTIFICATIONS_LIMIT);
+        let posts: HashSet<String> = newest.iter().filter_map(|told| told.post.clone()).collect();
         let posts: Vec<String> = posts.into_iter().collect();
         let found = self.store.get_all::<Post>(&posts).await.map_err(store_problem)?;
         let there: HashSet<String> = found.into_iter().flatten().map(|post| post.post).collect();
-        let shown = newest.documents.into_iter().rev().filter_map(|act| {
+        let shown = newest.into_iter().rev().filter_map(|told| {
             // What was done to a post that was deleted in the same instant is told nobody.
-            if act.post.as_ref().is_some_and(|post| !there.contains(post)) {
+            if told.post.as_ref().is_some_and(|post| !there.contains(post)) {
                 return None;
             }
-            let Act { act: key, owner, kind, actor, position, .. } = act;
-            let new = position > read_up_to;
             Some(Notification {
-                id: key.clone(),
-                key,
-                notified_by: actor,
-                notified_to: owner,
-                text: text(kind),
-                new,
+                id: told.key.clone(),
+                key: told.key,
+                notified_by: told.actor,
+                notified_to: owner.to_string(),
+                text: text(told.kind),
+                new: told.position > read_up_to,
             })
         });
         Ok(shown.collect())

@@ -12,7 +12,6 @@ use service::compat::{Fields, PathText, Refusal, Success};
 use service::media::ImageVariant;
 use service::problem::Problem;
 use views::comments::Comment;
-use views::likes;
 use views::posts::{NEWEST, Post, VIEW};
 use views::profiles::{self, Profile, Standing};
 use views::{Query, ViewStoreExt, comments};
@@ -31,7 +30,7 @@ const AT_ONCE: usize = 16;
 const MISSING: &str = "The post no longer active.";
 
 /// The views that posts are shown from.
-const VIEWS: [&str; 3] = [VIEW.name, profiles::VIEW.name, likes::VIEW.name];
+const VIEWS: [&str; 2] = [VIEW.name, profiles::VIEW.name];
 
 /// What every list of posts tells of one.
 #[derive(Debug, Serialize)]
