@@ -274,7 +274,7 @@ impl Commands {
         let event = SignedUp { user, username, email, app, person: Personal::Open(person) };
         let by_user = context.clone().by(user);
         let signed_up =
-            self.execute(&by_user, Subject::Account(user), &[], |account| sign_up(account, &event)).await;
+            self.begin(&by_user, Subject::Account(user), &[], |account| sign_up(account, &event)).await;
         if let Err(Failure::Rejected(_)) = signed_up {
             self.release(context, ClaimKind::Username, username, user).await;
             self.release(context, ClaimKind::Email, email, user).await;

@@ -154,7 +154,7 @@ impl Commands {
         let mut others = vec![Subject::Post(post)];
         others.extend(reply_to.map(|parent| Subject::Comment(post, parent)));
         let decide = |state: &Comments| comment(state, &wish);
-        let done = self.execute(context, Subject::Comment(post, id), &others, decide).await?;
+        let done = self.begin(context, Subject::Comment(post, id), &others, decide).await?;
         Ok((id, done))
     }
 

@@ -67,8 +67,17 @@ impl<R> From<LogError> for Failure<R> {
 struct Loaded<S> {
     state: S,
     target: History,
-    /// True if some of it was remembered, not read.
+    /// True if some of it was supposed or remembered, not read.
     remembered: bool,
+}
+
+/// What a decision may be made on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Knowledge {
+    /// The target has no event; of the others what is remembered.
+    Supposed,
+    Remembered,
+    Fresh,
 }
 
 impl Commands {
@@ -85,12 +94,36 @@ impl Commands {
         others: &[Subject],
         decide: impl Fn(&S) -> Result<Option<Event>, R>,
     ) -> Result<Done, Failure<R>> {
+        self.attempt(context, target, others, decide, Knowledge::Remembered).await
+    }
+
+    /// As [`execute`](Self::execute), for a target of which there is most likely no event yet: it is supposed to have
+    /// none, without a look, and the condition of the append tells if that was wrong.
+    pub(crate) async fn begin<S: Fold, R>(
+        &self,
+        context: &Context,
+        target: Subject,
+        others: &[Subject],
+        decide: impl Fn(&S) -> Result<Option<Event>, R>,
+    ) -> Result<Done, Failure<R>> {
+        // A repeated request must find its own event.
+        let known = if context.is_repeatable() { Knowledge::Remembered } else { Knowledge::Supposed };
+        self.attempt(context, target, others, decide, known).await
+    }
+
+    async fn attempt<S: Fold, R>(
+        &self,
+        context: &Context,
+        target: Subject,
+        others: &[Subject],
+        decide: impl Fn(&S) -> Result<Option<Event>, R>,
+        mut known: Knowledge,
+    ) -> Result<Done, Failure<R>> {
         let kind = target.kind();
-        let mut fresh = false;
         let mut attempt = 0;
         loop {
             let Loaded { state, target: history, remembered } =
-                self.load::<S>(context, target, others, fresh).await?;
+                self.load::<S>(context, target, others, known).await?;
             let own =
                 history.ids().map(|(id, position)| (context.repeats(self.log.keys(), target, id), position));
             for (repetition, position) in own {
@@ -103,7 +136,7 @@ impl Commands {
             let event = match decide(&state) {
                 Ok(Some(event)) => event,
                 _ if remembered => {
-                    fresh = true;
+                    known = Knowledge::Fresh;
                     continue;
                 }
                 Ok(None) => return Ok(Done { position: history.last(), kind, changed: false }),
@@ -111,12 +144,14 @@ impl Commands {
             };
             match self.append(context, target, event, history.last()).await {
                 Ok(position) => return Ok(Done { position, kind, changed: true }),
+                // Nobody else need have been there.
+                Err(AppendError::Conflict) if known == Knowledge::Supposed => known = Knowledge::Fresh,
                 Err(AppendError::Conflict) => {
                     attempt += 1;
                     if attempt >= ATTEMPTS {
                         return Err(Failure::Contended);
                     }
-                    fresh = true;
+                    known = Knowledge::Fresh;
                     tokio::time::sleep(pause(attempt)).await;
                 }
                 Err(AppendError::Log(error)) => return Err(error.into()),
@@ -175,11 +210,15 @@ impl Commands {
         context: &Context,
         target: Subject,
         others: &[Subject],
-        fresh: bool,
+        known: Knowledge,
     ) -> Result<Loaded<S>, LogError> {
-        // A repeated request must find its own event, which need not be the last.
-        let whole = context.is_repeatable();
-        let (history, mut remembered) = self.history(target, fresh, whole).await?;
+        let fresh = known == Knowledge::Fresh;
+        let (history, mut remembered) = if known == Knowledge::Supposed {
+            (History::default(), true)
+        } else {
+            // A repeated request must find its own event, which need not be the last.
+            self.history(target, fresh, context.is_repeatable()).await?
+        };
         let mut state = S::default();
         history.events.iter().for_each(|event| state.apply(event));
         for &other in others {

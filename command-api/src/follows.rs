@@ -104,7 +104,7 @@ impl Commands {
     ) -> Result<Done, Failure<FollowRejected>> {
         let decide = |state: &Follow| follow(state, follower, followee);
         let others = [Subject::Account(followee), Subject::Profile(followee)];
-        self.execute(context, Subject::Follow(follower, followee), &others, decide).await
+        self.begin(context, Subject::Follow(follower, followee), &others, decide).await
     }
 
     pub(crate) async fn unfollow(

@@ -92,7 +92,7 @@ impl Commands {
             likes.store(state.liked.is_none(), Ordering::Relaxed);
             toggle(state, post, user)
         };
-        let done = self.execute(context, Subject::Like(post, user), &[Subject::Post(post)], decide).await?;
+        let done = self.begin(context, Subject::Like(post, user), &[Subject::Post(post)], decide).await?;
         Ok((likes.load(Ordering::Relaxed), done))
     }
 }
@@ -119,7 +119,7 @@ async fn put_like(
     let user = UserId::new(session.user);
     let decide = |state: &Like| like(state, post, user);
     let subjects = (Subject::Like(post, user), [Subject::Post(post)]);
-    let done = commands.execute(&context.by(user), subjects.0, &subjects.1, decide).await?;
+    let done = commands.begin(&context.by(user), subjects.0, &subjects.1, decide).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 

@@ -301,7 +301,7 @@ impl Commands {
         }
         let text = Personal::Open(PostText { caption, alt, placeholders });
         let event = PostPublished { post, author, images, text };
-        let done = self.execute(context, Subject::Post(post), &[], |state| publish(state, &event)).await?;
+        let done = self.begin(context, Subject::Post(post), &[], |state| publish(state, &event)).await?;
         Ok((post, event.images, done))
     }
 }

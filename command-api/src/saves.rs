@@ -138,7 +138,7 @@ async fn put_save(
     let user = UserId::new(session.user);
     let decide = |state: &Save| save(state, user, post);
     let subjects = (Subject::Save(user, post), [Subject::Post(post)]);
-    let done = commands.execute(&context.by(user), subjects.0, &subjects.1, decide).await?;
+    let done = commands.begin(&context.by(user), subjects.0, &subjects.1, decide).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 

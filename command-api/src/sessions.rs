@@ -152,9 +152,8 @@ impl Commands {
         let expires = (context.now + self.session_length).trunc_subsecs(0);
         let client = Personal::Open(Client { device: note.device, address: note.address });
         let event = SessionStarted { user, session, expires, client };
-        let done = self
-            .execute(context, Subject::Session(user, session), &[], |state| start(*state, &event))
-            .await?;
+        let done =
+            self.begin(context, Subject::Session(user, session), &[], |state| start(*state, &event)).await?;
         let token = self
             .signing
             .sign(user.uuid(), session.uuid(), context.now, expires)

@@ -217,7 +217,7 @@ impl Commands {
         let text = Personal::Open(StoryText { alt: new.alt, placeholder });
         let wish = StoryPublished { author, story, image, text };
         let decide = |state: &Story| publish(*state, &wish);
-        let done = self.execute(context, subject, &[], decide).await?;
+        let done = self.begin(context, subject, &[], decide).await?;
         Ok((wish, done))
     }
 }
@@ -299,7 +299,7 @@ async fn put_story_view(
     ];
     let decide = |state: &Viewing| view(state, author, story, viewer, now);
     let target = Subject::StoryView(story, viewer);
-    let done = commands.execute(&context.by(viewer), target, &looked_at, decide).await?;
+    let done = commands.begin(&context.by(viewer), target, &looked_at, decide).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 
