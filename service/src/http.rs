@@ -20,7 +20,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use tokio::net::TcpListener;
-use tower::ServiceExt;
+use tower::{ServiceBuilder, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
@@ -164,7 +164,8 @@ struct Surroundings {
     patience: Patience,
 }
 
-/// The outermost layer last: what refuses a request stands inside of CORS, so that a page can read the refusal.
+/// The outermost layer first: what refuses a request stands inside of CORS, so that a page can read the refusal. All are
+/// one to the router, which copies what stands around a route for each request.
 fn surround(routes: Router, settings: &HttpSettings, patience: Patience, ticks: Ticks) -> Router {
     let surroundings = Arc::new(Surroundings {
         by_tls: settings.is_reached_by_tls(),
@@ -172,15 +173,16 @@ fn surround(routes: Router, settings: &HttpSettings, patience: Patience, ticks: 
         limit: AddressLimit::new(settings.rate_limit, ticks),
         patience,
     });
-    routes
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(CatchPanicLayer::custom(panicked))
+    let layers = ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state(Arc::clone(&surroundings), observe))
+        .layer(cors(settings))
+        .layer(middleware::from_fn_with_state(surroundings, admit))
         .layer(
             CompressionLayer::new().gzip(true).compress_when(SizeAbove::new(COMPRESS_FROM).and(JsonOrText)),
         )
-        .layer(middleware::from_fn_with_state(Arc::clone(&surroundings), admit))
-        .layer(cors(settings))
-        .layer(middleware::from_fn_with_state(surroundings, observe))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT));
+    routes.layer(layers)
 }
 
 /// Pictures are compressed already, and byte ranges must stay what they are.

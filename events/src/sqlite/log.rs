@@ -48,9 +48,9 @@ const COLUMNS: &str =
 
 /// Events read in one go by a follower.
 const FOLLOW_CHUNK: usize = 1000;
-/// How soon a follower sees what another process (an operator's command) has appended. What this process appends,
-/// it sees at once.
-const FOREIGN_APPEND_POLL: Duration = Duration::from_millis(50);
+/// How soon a follower sees what another process (an operator's command) has appended: so often it looks for the end of
+/// the file. What this process appends, it sees at once.
+const FOREIGN_APPEND_POLL: Duration = Duration::from_millis(200);
 /// How long a follower waits before it reads again after the file could not be read.
 const OUTAGE_PAUSE: Duration = Duration::from_millis(500);
 /// News of progress that may wait for a slow listener.
@@ -247,13 +247,15 @@ impl Follower {
         if let Some(chunk) = self.recent.after(&self.filter, after, FOLLOW_CHUNK) {
             return Ok(chunk);
         }
-        if !in_file && *self.complete.borrow() <= after {
+        if in_file && *self.complete.borrow() <= after {
+            // On this thread: it takes microseconds, and is mostly all that there is to do.
+            self.recent.found(self.database.read(head)?);
+        }
+        if *self.complete.borrow() <= after {
             return Ok((Vec::new(), after));
         }
         let filter = self.filter.clone();
-        let chunk = self.database.scan(move |connection| read_chunk(connection, &filter, after)).await?;
-        self.recent.found(chunk.1);
-        Ok(chunk)
+        self.database.scan(move |connection| read_chunk(connection, &filter, after)).await
     }
 
     async fn deliver(mut self, after: Position, sender: mpsc::Sender<Result<Followed, LogError>>) {
