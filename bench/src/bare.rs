@@ -96,9 +96,25 @@ pub(crate) struct Shown {
 #[derive(Debug, Clone)]
 pub(crate) enum Write {
     Post(Post),
-    Like { post: String, user: String, liked: i64, position: i64 },
-    Follow { follower: String, followee: String, since: i64, position: i64 },
-    Session { session: String, user: String, position: i64 },
+    Like {
+        post: String,
+        user: String,
+        /// Who is told of it, where that is known.
+        owner: Option<String>,
+        liked: i64,
+        position: i64,
+    },
+    Follow {
+        follower: String,
+        followee: String,
+        since: i64,
+        position: i64,
+    },
+    Session {
+        session: String,
+        user: String,
+        position: i64,
+    },
 }
 
 /// A write on its way into the views, and whom to tell once it is there.
@@ -208,7 +224,7 @@ async fn like_and_see(
 
 fn liked(post: String, user: String, position: u64) -> Result<Write> {
     let position = i64::try_from(position)?;
-    Ok(Write::Like { post, user, liked: position, position })
+    Ok(Write::Like { post, user, owner: None, liked: position, position })
 }
 
 /// What stands for another act that costs as much.

@@ -192,7 +192,8 @@ pub(crate) fn plain(events: &[Event]) -> Vec<bare::Write> {
         })),
         Event::Like(events::LikeEvent::PostLiked(event)) => {
             let (post, user) = (event.post.to_string(), event.user.to_string());
-            Some(bare::Write::Like { post, user, liked: position, position })
+            let owner = (event.user != event.post_author).then(|| event.post_author.to_string());
+            Some(bare::Write::Like { post, user, owner, liked: position, position })
         }
         Event::Follow(events::FollowEvent::Followed(event)) => {
             let (follower, followee) = (event.follower.to_string(), event.followee.to_string());

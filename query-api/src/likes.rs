@@ -75,12 +75,15 @@ impl Queries {
         if !away.documents.is_empty() {
             found.extend(away.documents);
             found.sort_by_key(|like| Reverse(like.position));
+            found.dedup_by_key(|like| like.position);
             found.truncate(LIKERS_LIMIT);
         }
+        // Who has just gone or come back may be in both, or in none.
+        let is_whole = usize::try_from(post.likes).is_ok_and(|likes| found.len() == likes.min(LIKERS_LIMIT));
         let newest = found.first().map(|like| like.position);
         let users: Arc<[String]> = found.into_iter().map(|like| like.user).collect();
         // The list may be newer than the post that was read before it, and then the post has counted up to elsewhere by now.
-        if newest == Some(post.liked) {
+        if is_whole && newest == Some(post.liked) {
             let list = LikerList { liked: post.liked, users: Arc::clone(&users) };
             self.liker_lists.0.insert(post.post.clone(), list);
         }

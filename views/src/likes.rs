@@ -12,9 +12,13 @@ pub const VIEW: View =
 /// Those of one post, the newest first.
 pub const BY_POST: Index =
     Index { name: "by_post", equals: &["post", "role"], order: "position", direction: Direction::Descending };
-/// Those of one user, the newest first.
-pub const BY_USER: Index =
-    Index { name: "by_user", equals: &["user", "role"], order: "position", direction: Direction::Descending };
+/// Those of one user that somebody is told of, the newest first.
+pub const BY_USER: Index = Index {
+    name: "by_user",
+    equals: &["user", "tells", "role"],
+    order: "position",
+    direction: Direction::Descending,
+};
 /// Those that one person is told of, the newest first.
 pub const OF_OWNER: Index = Index {
     name: "of_owner",
@@ -29,6 +33,8 @@ pub struct Like {
     pub user: String,
     /// The post's author, who is told; nobody is told of their own.
     pub owner: Option<String>,
+    /// True where there is an owner, else none: what comes of one's going and coming back leaves one's own likes alone.
+    pub tells: Option<bool>,
     /// [`Role::Act`], or [`Role::ActAway`].
     pub role: Role,
     /// Milliseconds since 1970.

@@ -48,7 +48,8 @@ pub struct MongoViews {
 }
 
 impl MongoViews {
-    /// Connects and makes the collections and indexes that are not there.
+    /// Connects, drops the views that an older program has left in another shape, and makes the collections and indexes that
+    /// are not there.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] for a setting that cannot be understood, or a server that has no transactions.

@@ -23,7 +23,8 @@ pub struct SqliteViews {
 }
 
 impl SqliteViews {
-    /// Opens or creates the file and makes the tables and indexes it lacks.
+    /// Opens or creates the file, drops the views that an older program has left in another shape, and makes the tables and
+    /// indexes it lacks.
     pub async fn open(path: &Path, views: &'static [&'static View]) -> Result<Self, StoreError> {
         // A power cut may take back the last commits, checkpoint and all: the log has what they held.
         let database = Arc::new(Database::open(path, Durability::Rebuildable, tables::SCHEMA)?);

@@ -12,6 +12,8 @@ pub enum Write {
         view: &'static View,
         key: String,
         document: Map<String, Value>,
+        /// Most likely it is not there: no more than a hint.
+        is_new: bool,
     },
     /// Changes fields of a document; does nothing if it is not there.
     Patch {
@@ -89,6 +91,16 @@ impl Patch {
             let now = document.get(field).and_then(Value::as_i64).unwrap_or(0);
             document.insert(field.to_owned(), (now + by).into());
         }
+    }
+}
+
+/// What a document consists of.
+fn fields<T: Document>(document: &T) -> Result<Map<String, Value>, StoreError> {
+    let unfit =
+        |problem: String| StoreError::corrupt(format!("{} of {}: {problem}", document.key(), T::VIEW.name));
+    match serde_json::to_value(document).map_err(|e| unfit(e.to_string()))? {
+        Value::Object(fields) => Ok(fields),
+        _ => Err(unfit("not an object".to_owned())),
     }
 }
 
@@ -217,21 +229,31 @@ impl Writes {
 
     pub fn put<T: Document>(&mut self, document: &T) -> Result<(), StoreError> {
         let key = document.key();
-        let unfit = |problem: String| StoreError::corrupt(format!("{key} of {}: {problem}", T::VIEW.name));
-        match serde_json::to_value(document).map_err(|e| unfit(e.to_string()))? {
-            Value::Object(document) => {
-                self.put_raw(T::VIEW, key, document);
-                Ok(())
-            }
-            _ => Err(unfit("not an object".to_owned())),
-        }
+        let fields = fields(document)?;
+        self.put_raw(T::VIEW, key, fields);
+        Ok(())
+    }
+
+    /// As [`put`](Self::put), of a document that is most likely not there: it comes to the same if it is, but an engine that
+    /// need not find out is faster.
+    pub fn insert<T: Document>(&mut self, document: &T) -> Result<(), StoreError> {
+        let key = document.key();
+        let fields = fields(document)?;
+        // What has been written before in this batch may be there, or have been.
+        let is_new = !self.latest.contains_key(&(T::VIEW.name, key.clone()));
+        self.put_fields(T::VIEW, key, fields, is_new);
+        Ok(())
     }
 
     pub fn put_raw(&mut self, view: &'static View, key: String, document: Map<String, Value>) {
+        self.put_fields(view, key, document, false);
+    }
+
+    fn put_fields(&mut self, view: &'static View, key: String, document: Map<String, Value>, is_new: bool) {
         if let Some(seen) = self.seen.get_mut(&(view.name, key.clone())) {
             *seen = Some(document.clone());
         }
-        self.replace(view, key.clone(), Write::Put { view, key, document });
+        self.replace(view, key.clone(), Write::Put { view, key, document, is_new });
     }
 
     pub fn patch<T: Document>(&mut self, key: impl Into<String>, patch: Patch) {
@@ -335,13 +357,30 @@ mod tests {
 
     fn put(name: &str, n: i64) -> Write {
         let Value::Object(document) = json!({ "name": name, "n": n }) else { unreachable!() };
-        Write::Put { view: &THINGS, key: name.into(), document }
+        Write::Put { view: &THINGS, key: name.into(), document, is_new: false }
     }
 
     fn written(write: impl FnOnce(&mut Writes)) -> Vec<Write> {
         let mut writes = Writes::default();
         write(&mut writes);
         writes.into_list()
+    }
+
+    #[test]
+    fn a_document_is_taken_for_new_unless_the_batch_has_written_it_before() {
+        let is_new =
+            |list: &[Write]| list.iter().any(|write| matches!(write, Write::Put { is_new: true, .. }));
+        let inserted = |before: fn(&mut Writes)| {
+            written(|writes| {
+                before(writes);
+                writes.insert(&thing("a", 1)).unwrap();
+            })
+        };
+        assert!(is_new(&inserted(|_| {})));
+        assert!(is_new(&inserted(|writes| writes.put(&thing("b", 1)).unwrap())));
+        assert!(!is_new(&inserted(|writes| writes.delete::<Thing>("a"))));
+        assert!(!is_new(&inserted(|writes| writes.put(&thing("a", 2)).unwrap())));
+        assert!(!is_new(&inserted(|writes| writes.patch::<Thing>("a", Patch::default().inc("n", 1)))));
     }
 
     #[test]

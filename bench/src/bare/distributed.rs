@@ -56,6 +56,9 @@ impl Distributed {
             ("posts", doc! { "author": 1, "position": -1, "_id": -1 }),
             ("likes", doc! { "post": 1, "position": -1, "_id": -1 }),
             ("likes", doc! { "user": 1, "position": -1, "_id": -1 }),
+            // By whom is told of it, and by what an author is told: what a like comes to in the views of Chorus, too.
+            ("likes", doc! { "owner": 1, "position": -1, "_id": -1 }),
+            ("posts", doc! { "author": 1, "told": -1, "_id": -1 }),
             ("sessions", doc! { "user": 1, "position": -1, "_id": -1 }),
             ("follows", doc! { "followee": 1, "accepted": 1, "position": -1, "_id": -1 }),
             ("follows", doc! { "follower": 1, "accepted": 1, "position": -1, "_id": -1 }),
@@ -103,7 +106,7 @@ impl Distributed {
             self.like("one-by-one", &n.to_string()).await?;
             let appended = start.elapsed();
             let (post, user) = ("one-by-one".to_owned(), n.to_string());
-            let like = Write::Like { post, user, liked: 0, position: i64::try_from(n)? };
+            let like = Write::Like { post, user, owner: None, liked: 0, position: i64::try_from(n)? };
             let statements: Vec<RawDocumentBuf> = statement("likes", &like)?.into_iter().collect();
             let start = Instant::now();
             commit(&mut session, &self.database, "likes", &statements).await?;
@@ -183,11 +186,18 @@ fn statement(view: &str, write: &Write) -> Result<Option<RawDocumentBuf>> {
     };
     Ok(match (view, write) {
         ("posts", Write::Post(post)) => Some(put(&post.post, serialize_to_document(post)?)?),
-        ("posts", Write::Like { post, .. }) => {
-            Some(rawdoc! { "q": { "_id": post.as_str() }, "u": { "$inc": { "likes": 1_i64 } } })
+        ("posts", Write::Like { post, owner, position, .. }) => {
+            let change = match owner {
+                Some(_) => rawdoc! { "$inc": { "likes": 1_i64 }, "$set": { "told": *position } },
+                None => rawdoc! { "$inc": { "likes": 1_i64 } },
+            };
+            Some(rawdoc! { "q": { "_id": post.as_str() }, "u": change })
         }
-        ("likes", Write::Like { post, user, liked, position }) => {
-            let like = doc! { "post": post, "user": user, "liked": liked, "position": position };
+        ("likes", Write::Like { post, user, owner, liked, position }) => {
+            let mut like = doc! { "post": post, "user": user, "liked": liked, "position": position };
+            if let Some(owner) = owner {
+                like.insert("owner", owner);
+            }
             Some(put(&format!("{post}.{user}"), like)?)
         }
         ("sessions", Write::Session { session, user, position }) => {

@@ -158,7 +158,8 @@ impl OneMachine {
             let appended = start.elapsed();
             let start = Instant::now();
             let (post, user) = ("one-by-one".to_owned(), n.to_string());
-            commit(&mut views, &[Write::Like { post, user, liked: 0, position: i64::try_from(n)? }])?;
+            let position = i64::try_from(n)?;
+            commit(&mut views, &[Write::Like { post, user, owner: None, liked: 0, position }])?;
             taken.push((appended, start.elapsed()));
         }
         Ok(taken)
@@ -193,7 +194,7 @@ fn apply(transaction: &Connection, write: &Write) -> Result<()> {
                 serde_json::to_string(post)?
             ])?;
         }
-        Write::Like { post, user, liked, position } => {
+        Write::Like { post, user, owner: _, liked, position } => {
             transaction
                 .prepare_cached("INSERT OR REPLACE INTO likes VALUES (?1, ?2, ?3, ?4)")?
                 .execute(params![post, user, liked, position])?;

@@ -49,7 +49,7 @@ const COLUMNS: &str =
 /// Events read in one go by a follower.
 const FOLLOW_CHUNK: usize = 1000;
 /// How soon a follower sees what another process (an operator's command) has appended: so often it looks for the end of
-/// the file. What this process appends, it sees at once.
+/// the file. What this process appends, it sees at once, unless it stands behind such an event.
 const FOREIGN_APPEND_POLL: Duration = Duration::from_millis(200);
 /// How long a follower waits before it reads again after the file could not be read.
 const OUTAGE_PAUSE: Duration = Duration::from_millis(500);

@@ -38,7 +38,7 @@ impl Projection for Comments {
                     if let Some(parent) = event.reply_to {
                         writes.patch::<Comment>(parent.to_string(), Patch::default().inc("replies", 1));
                     }
-                    writes.put(&Comment {
+                    writes.insert(&Comment {
                         comment: event.comment.to_string(),
                         post: event.post.to_string(),
                         author: event.author.to_string(),

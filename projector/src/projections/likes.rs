@@ -29,8 +29,8 @@ fn like(event: &PostLiked, recorded: &Recorded, writes: &mut Writes) -> Result<(
     let patch =
         if owner.is_some() { counted.set("head", json!(Role::Head)).set("told", position) } else { counted };
     writes.patch::<Post>(post.clone(), patch);
-    let user = event.user.to_string();
-    writes.put(&Like { post, user, owner, role: Role::Act, liked: time(recorded), position })
+    let (user, tells) = (event.user.to_string(), owner.is_some().then_some(true));
+    writes.insert(&Like { post, user, owner, tells, role: Role::Act, liked: time(recorded), position })
 }
 
 /// Which like is the newest now, whoever asks finds out.
@@ -79,7 +79,7 @@ fn change_role(user: UserId, from: Role, to: Role, writes: &mut Writes) {
     let each = |into, key, patch| PatchEach {
         over: &VIEW,
         index: &BY_USER,
-        equals: vec![json!(user), json!(from)],
+        equals: vec![json!(user), json!(true), json!(from)],
         into,
         key,
         patch,
@@ -142,6 +142,13 @@ mod tests {
         assert_eq!((away.likes, away.head), (1, Some(Role::HeadUnsettled)));
         let back = built(&Posts, went.into_iter().chain([Reactivated { user: BOB }.into()])).await;
         assert_eq!(likers(&back, Role::Act).await, [BOB.to_string()]);
+        // One's own like stands for nothing that anybody is told.
+        let left = [post_published(POST, ANN), liked(ANN), Deactivated { user: ANN }.into()];
+        let returned = built(&Posts, left.into_iter().chain([Reactivated { user: ANN }.into()])).await;
+        assert_eq!(
+            (likers(&returned, Role::Act).await, post(&returned).await.head),
+            (vec![ANN.to_string()], None)
+        );
     }
 
     #[tokio::test]

@@ -120,7 +120,7 @@ impl News {
                 position,
             })?;
         }
-        writes.put(&Act {
+        writes.insert(&Act {
             act,
             owner: owner.clone(),
             role: Role::Act,

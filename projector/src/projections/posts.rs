@@ -68,7 +68,7 @@ impl Projection for Posts {
 fn publish(event: &PostPublished, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
     // What an erased author has written is not shown.
     let Some(PostText { caption, alt, placeholders }) = event.text.open() else { return Ok(()) };
-    writes.put(&Post {
+    writes.insert(&Post {
         post: event.post.to_string(),
         author: event.author.to_string(),
         images: (0..)

@@ -726,7 +726,8 @@ impl Step {
         let by_author = |n: u8| vec![json!(author(n))];
         match self {
             Self::Put { title: n, author: by, year, named } => {
-                writes.put(&Book { note: named.map(title), ..book(&title(n), &author(by), year) }).unwrap();
+                let book = Book { note: named.map(title), ..book(&title(n), &author(by), year) };
+                put_or_insert(writes, &book, year);
             }
             Self::Patch { title: n } => {
                 writes.patch::<Book>(title(n), Patch::default().set("in_print", true).inc("copies", 1));
@@ -734,7 +735,7 @@ impl Step {
             Self::Delete { title: n } => writes.delete::<Book>(title(n)),
             Self::Shelve { reader: of, title: n, year } => {
                 let (reader, title) = (reader(of), title(n));
-                writes.put(&OnShelf { reader, title, year, in_print: false, parts: None }).unwrap();
+                put_or_insert(writes, &OnShelf { reader, title, year, in_print: false, parts: None }, year);
             }
             Self::Move { reader: of, title: n } => {
                 writes.patch::<OnShelf>(key(of, n), Patch::default().inc("year", 10));
@@ -783,6 +784,11 @@ impl Step {
             }),
         }
     }
+}
+
+/// Inserted in every other year, whether it is there or not.
+fn put_or_insert<T: Document>(writes: &mut Writes, document: &T, year: i64) {
+    if year % 2 == 0 { writes.insert(document) } else { writes.put(document) }.unwrap();
 }
 
 /// All that steps may have left, without the names that only this world has.

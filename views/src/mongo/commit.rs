@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::errors::is_interrupted;
 use super::prepare::keys;
 use super::read::equal;
-use super::statements::{Put, Statements, change, integer, put, replacement, statements};
+use super::statements::{Put, Statements, all_named, change, integer, put, replacement, statements};
 use super::{CHECKPOINTS, MongoViews, to_bson};
 use crate::{Commit, CommitError, DeleteEach, FanOut, KeyPart, PatchEach, StoreError};
 
@@ -178,6 +178,13 @@ impl MongoViews {
         puts: &[Put<'_>],
         there: There,
     ) -> Result<(), Attempt> {
+        if there == There::Unlikely && all_named(puts) {
+            let named = puts.iter().filter_map(|put| match put {
+                Put::One(key, document) => Some(replacement(key, document)),
+                Put::Each(_) => None,
+            });
+            return self.run(session, collection, Command::Inserts(named.collect::<Result<_, _>>()?)).await;
+        }
         let documents = self.documents(session, puts).await?;
         let mut known = BTreeSet::new();
         if there == There::LookedUp {

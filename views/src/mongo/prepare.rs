@@ -10,8 +10,8 @@ use crate::{Direction, Index, StoreError};
 /// Step by step, the views whose documents have another shape since then. Each is also the name of a projection, which
 /// begins anew; SQLite has the same.
 const RESHAPED: &[&[&str]] = &[
-    // Likes tell their post's author, notifications do without them, sessions know the family of their device.
-    &["posts", "likes", "notifications", "sessions"],
+    // Likes tell their post's author, and notifications do without them.
+    &["posts", "likes", "notifications"],
 ];
 
 impl MongoViews {
@@ -29,6 +29,7 @@ impl MongoViews {
 
     /// Drops what older programs have left in a shape that this one does not read: it is built again from the log. Of two
     /// that do so at once the second may drop what has just been begun, but also its checkpoint, which fences its worker off.
+    /// Processes of the older program must have ended: a projector of theirs would go on writing its own shape.
     pub(super) async fn drop_outdated(&self) -> Result<(), StoreError> {
         let schema = self.database.collection::<Document>(SCHEMA);
         let known = schema.find_one(doc! { "_id": "views" }).await?;

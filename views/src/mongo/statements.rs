@@ -24,7 +24,7 @@ pub(super) enum Statements<'a> {
         of: &'static str,
         delete: RawDocumentBuf,
     },
-    /// From a first fan-out on all that is put into the same collection, in order.
+    /// Documents that are most likely new; from a first fan-out on all that is put into the same collection, in order.
     Puts {
         into: &'static str,
         puts: Vec<Put<'a>>,
@@ -58,9 +58,12 @@ pub(super) fn statements<'a>(
 
 fn add<'a>(list: &mut Vec<Statements<'a>>, write: &'a Write) -> Result<(), StoreError> {
     match write {
-        Write::Put { view, key, document } => match joinable(list, write) {
+        Write::Put { view, key, document, is_new } => match joinable(list, write) {
             Some(Statements::Puts { puts, .. }) => puts.push(Put::One(key, document)),
             Some(Statements::Updates { updates, .. }) => updates.push(put(key, document)?),
+            _ if *is_new => {
+                list.push(Statements::Puts { into: view.name, puts: vec![Put::One(key, document)] });
+            }
             _ => list.push(Statements::Updates { of: view.name, updates: vec![put(key, document)?] }),
         },
         Write::Patch { view, key, patch } => match joinable(list, write) {
@@ -107,9 +110,15 @@ impl Statements<'_> {
     /// Whether a write may be done together with these, and at the end of them.
     fn can_take(&self, write: &Write) -> bool {
         match (self, write) {
-            (Self::Updates { of, .. }, Write::Put { view, .. } | Write::Patch { view, .. })
-            | (Self::Deletes { of, .. }, Write::Delete { view, .. })
-            | (Self::Puts { into: of, .. }, Write::Put { view, .. }) => *of == view.name,
+            (
+                Self::Updates { of, .. },
+                Write::Put { view, is_new: false, .. } | Write::Patch { view, .. },
+            )
+            | (Self::Deletes { of, .. }, Write::Delete { view, .. }) => *of == view.name,
+            // What is likely to be there would have all that is new be looked up.
+            (Self::Puts { into, puts }, Write::Put { view, is_new, .. }) => {
+                *into == view.name && (*is_new || !all_named(puts))
+            }
             (Self::Puts { into, puts }, Write::FanOut(fan_out)) => {
                 // All look before any is put, so none may look where others put.
                 let looks_there = |put: &Put<'_>| matches!(put, Put::Each(each) if each.over.name == *into);
@@ -135,10 +144,15 @@ impl Statements<'_> {
             }
             Self::Puts { into: changed, puts } => {
                 let look_at = |put: &Put<'_>| matches!(put, Put::Each(each) if each.over.name == of);
-                *changed == of || *changed == over || puts.iter().any(look_at)
+                let both_named = named && all_named(puts);
+                (!both_named && (*changed == of || *changed == over)) || puts.iter().any(look_at)
             }
         }
     }
+}
+
+pub(super) fn all_named(puts: &[Put<'_>]) -> bool {
+    puts.iter().all(|put| matches!(put, Put::One(..)))
 }
 
 fn set_aside(projection: &str, parked: &Parked) -> RawDocumentBuf {

@@ -46,7 +46,7 @@ impl Batch {
         }
         for write in self.writes.iter() {
             match write {
-                Write::Put { view, key, document } => {
+                Write::Put { view, key, document, is_new: _ } => {
                     put(connection, view, key, document)?;
                 }
                 Write::Patch { view, key, patch } => change(connection, view, key, patch)?,

@@ -20,14 +20,13 @@ pub(super) const SCHEMA: Schema = Schema {
             PRIMARY KEY (projection, position)
         ) STRICT, WITHOUT ROWID;
         ",
-        // Likes tell their post's author, notifications do without them, sessions know the family of their device.
+        // Likes tell their post's author, and notifications do without them.
         "
         DROP TABLE IF EXISTS view_posts;
         DROP TABLE IF EXISTS view_likes;
         DROP TABLE IF EXISTS view_notifications;
-        DROP TABLE IF EXISTS view_sessions;
-        DELETE FROM checkpoints WHERE projection IN ('posts', 'likes', 'notifications', 'sessions');
-        DELETE FROM parked WHERE projection IN ('posts', 'likes', 'notifications', 'sessions');
+        DELETE FROM checkpoints WHERE projection IN ('posts', 'likes', 'notifications');
+        DELETE FROM parked WHERE projection IN ('posts', 'likes', 'notifications');
         ",
     ],
 };
