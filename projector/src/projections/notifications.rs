@@ -11,6 +11,7 @@ use views::notifications::{
 };
 use views::{Copy, FanOut, KeyPart, Patch, PatchEach, StoreError, Writes};
 
+use super::profiles::{Presence, presence_after};
 use super::{position, time};
 use crate::{OnFailure, Projection};
 
@@ -230,24 +231,11 @@ fn follow(event: &FollowEvent, recorded: &Recorded, writes: &mut Writes) -> Resu
 }
 
 fn account(event: &AccountEvent, writes: &mut Writes) {
-    match event {
-        AccountEvent::Deactivated(event) => go(event.user, writes),
-        AccountEvent::Suspended(event) => go(event.user, writes),
-        AccountEvent::Reactivated(event) => come_back(event.user, writes),
-        AccountEvent::Reinstated(event) => come_back(event.user, writes),
-        AccountEvent::Erased(event) => forget_person(event.user, writes),
-        AccountEvent::SignedUp(_)
-        | AccountEvent::UsernameChanged(_)
-        | AccountEvent::EmailVerificationRequested(_)
-        | AccountEvent::EmailVerified(_)
-        | AccountEvent::SessionsEnded(_)
-        | AccountEvent::PasswordChanged(_)
-        | AccountEvent::PasswordResetRequested(_)
-        | AccountEvent::EmailChangeRequested(_)
-        | AccountEvent::EmailChanged(_)
-        | AccountEvent::RoleGranted(_)
-        | AccountEvent::RoleRevoked(_)
-        | AccountEvent::ClaimAbandoned(_) => {}
+    match presence_after(event) {
+        Some(Presence::Away) => go(event.user(), writes),
+        Some(Presence::Back) => come_back(event.user(), writes),
+        Some(Presence::Erased) => forget_person(event.user(), writes),
+        None => {}
     }
 }
 

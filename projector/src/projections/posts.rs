@@ -7,6 +7,7 @@ use serde_json::json;
 use views::posts::{BY_AUTHOR, Image, Post, VIEW};
 use views::{Patch, StoreError, Writes, likes as likes_view};
 
+use super::profiles::{Presence, presence_after};
 use super::{likes, position, time};
 use crate::{OnFailure, Projection};
 
@@ -94,24 +95,11 @@ fn publish(event: &PostPublished, recorded: &Recorded, writes: &mut Writes) -> R
 }
 
 fn account(event: &AccountEvent, writes: &mut Writes) {
-    match event {
-        AccountEvent::Deactivated(event) => likes::go(event.user, writes),
-        AccountEvent::Suspended(event) => likes::go(event.user, writes),
-        AccountEvent::Reactivated(event) => likes::come_back(event.user, writes),
-        AccountEvent::Reinstated(event) => likes::come_back(event.user, writes),
-        AccountEvent::Erased(event) => erase(event.user, writes),
-        AccountEvent::SignedUp(_)
-        | AccountEvent::UsernameChanged(_)
-        | AccountEvent::EmailVerificationRequested(_)
-        | AccountEvent::EmailVerified(_)
-        | AccountEvent::SessionsEnded(_)
-        | AccountEvent::PasswordChanged(_)
-        | AccountEvent::PasswordResetRequested(_)
-        | AccountEvent::EmailChangeRequested(_)
-        | AccountEvent::EmailChanged(_)
-        | AccountEvent::RoleGranted(_)
-        | AccountEvent::RoleRevoked(_)
-        | AccountEvent::ClaimAbandoned(_) => {}
+    match presence_after(event) {
+        Some(Presence::Away) => likes::go(event.user(), writes),
+        Some(Presence::Back) => likes::come_back(event.user(), writes),
+        Some(Presence::Erased) => erase(event.user(), writes),
+        None => {}
     }
 }
 

@@ -73,6 +73,26 @@ pub(crate) fn standing_after(event: &AccountEvent) -> Option<Standing> {
     }
 }
 
+/// What becomes of what somebody has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Away,
+    Back,
+    Erased,
+}
+
+/// Whether an event makes somebody go, come back, or never have been.
+pub(crate) fn presence_after(event: &AccountEvent) -> Option<Presence> {
+    match (event, standing_after(event)) {
+        (AccountEvent::SignedUp(_), _) => None,
+        (AccountEvent::Erased(_), _) => Some(Presence::Erased),
+        (_, standing) => standing.map(|standing| match standing {
+            Standing::Active => Presence::Back,
+            Standing::Deactivated | Standing::Suspended => Presence::Away,
+        }),
+    }
+}
+
 fn account(event: &AccountEvent, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
     let user = event.user().to_string();
     match event {

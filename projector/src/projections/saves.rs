@@ -1,10 +1,11 @@
 //! Which posts people keep for themselves.
 
-use events::{AccountEvent, CollectionEvent, Event, Kind, PostEvent, Recorded, SaveEvent, UserId};
+use events::{AccountEvent, CollectionEvent, Event, Kind, PostEvent, Recorded, SaveEvent};
 use serde_json::{Value, json};
 use views::saves::{BY_AUTHOR, IN_COLLECTION, OF_POST, OF_USER, Save, VIEW, key};
 use views::{Index, Patch, PatchEach, StoreError, Writes};
 
+use super::profiles::{Presence, presence_after};
 use super::{position, time};
 use crate::{OnFailure, Projection};
 
@@ -72,32 +73,18 @@ impl Projection for Saves {
 }
 
 fn account(event: &AccountEvent, writes: &mut Writes) {
-    let show = |writes: &mut Writes, author: UserId, shown: bool| {
-        set_each(writes, &BY_AUTHOR, vec![json!(author)], "shown", json!(shown));
-    };
-    match event {
-        AccountEvent::Deactivated(event) => show(writes, event.user, false),
-        AccountEvent::Suspended(event) => show(writes, event.user, false),
-        AccountEvent::Reactivated(event) => show(writes, event.user, true),
-        AccountEvent::Reinstated(event) => show(writes, event.user, true),
-        AccountEvent::Erased(event) => {
-            writes.delete_where::<Save>(&BY_AUTHOR, vec![json!(event.user)]);
+    let user = event.user();
+    let mut show = |shown: bool| set_each(writes, &BY_AUTHOR, vec![json!(user)], "shown", json!(shown));
+    match presence_after(event) {
+        Some(Presence::Away) => show(false),
+        Some(Presence::Back) => show(true),
+        Some(Presence::Erased) => {
+            writes.delete_where::<Save>(&BY_AUTHOR, vec![json!(user)]);
             for shown in [true, false] {
-                writes.delete_where::<Save>(&OF_USER, vec![json!(event.user), json!(shown)]);
+                writes.delete_where::<Save>(&OF_USER, vec![json!(user), json!(shown)]);
             }
         }
-        AccountEvent::SignedUp(_)
-        | AccountEvent::UsernameChanged(_)
-        | AccountEvent::EmailVerificationRequested(_)
-        | AccountEvent::EmailVerified(_)
-        | AccountEvent::SessionsEnded(_)
-        | AccountEvent::PasswordChanged(_)
-        | AccountEvent::PasswordResetRequested(_)
-        | AccountEvent::EmailChangeRequested(_)
-        | AccountEvent::EmailChanged(_)
-        | AccountEvent::RoleGranted(_)
-        | AccountEvent::RoleRevoked(_)
-        | AccountEvent::ClaimAbandoned(_) => {}
+        None => {}
     }
 }
 

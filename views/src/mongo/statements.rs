@@ -144,8 +144,8 @@ impl Statements<'_> {
             }
             Self::Puts { into: changed, puts } => {
                 let look_at = |put: &Put<'_>| matches!(put, Put::Each(each) if each.over.name == of);
-                let both_named = named && all_named(puts);
-                (!both_named && (*changed == of || *changed == over)) || puts.iter().any(look_at)
+                let in_the_same = *changed == of || *changed == over;
+                (in_the_same && !(named && all_named(puts))) || puts.iter().any(look_at)
             }
         }
     }
