@@ -180,21 +180,20 @@ fn find(query: &Query) -> Result<Find, StoreError> {
     if let Some(above) = above {
         range.insert("$gt", *above);
     }
-    if let Some(after) = after {
-        let (within, beyond) = match index.direction {
-            Direction::Ascending => ("$gte", "$gt"),
-            Direction::Descending => ("$lte", "$lt"),
-        };
-        let place = to_bson(&after.order)?;
-        // A range of the index; the alternatives leave out what the page before has shown.
-        range.insert(within, place.clone());
-        filter.insert(
-            "$or",
-            vec![doc! { index.order: { beyond: place } }, doc! { "_id": { beyond: after.key.clone() } }],
-        );
-    }
     if !range.is_empty() {
         filter.insert(index.order, range);
+    }
+    if let Some(after) = after {
+        let beyond = match index.direction {
+            Direction::Ascending => "$gt",
+            Direction::Descending => "$lt",
+        };
+        let place = to_bson(&after.order)?;
+        let here = doc! { index.order: { "$eq": place.clone() }, "_id": { beyond: after.key.clone() } };
+        let further = doc! { index.order: { beyond: place } };
+        // Two ranges of the index, merged in their order by the server. As the whole filter they leave it no other
+        // plan: one that reads again all that stands at the cursor's place, however many they are.
+        filter = doc! { "$or": [{ "$and": [filter.clone(), here] }, { "$and": [filter, further] }] };
     }
     let sort = doc! { index.order: direction(index), "_id": direction(index) };
     let limit = i64::try_from(*limit).unwrap_or(i64::MAX).saturating_add(1);
