@@ -6,6 +6,7 @@ mod headers;
 mod incoming;
 mod patient;
 mod server;
+mod timings;
 mod tls;
 
 use std::any::Any;
@@ -25,11 +26,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
-use tracing::{Instrument, field};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use self::incoming::Patience;
 use self::server::ConnectionLimits;
+use self::timings::Timings;
 use self::tls::Tls;
 use crate::compat::{App, Caller, Origins, preflight_status, reword};
 use crate::config::HttpSettings;
@@ -162,6 +164,7 @@ struct Surroundings {
     trusted_hops: u8,
     limit: Option<AddressLimit>,
     patience: Patience,
+    timings: Timings,
 }
 
 /// The outermost layer first: what refuses a request stands inside of CORS, so that a page can read the refusal. All are
@@ -172,6 +175,7 @@ fn surround(routes: Router, settings: &HttpSettings, patience: Patience, ticks: 
         trusted_hops: settings.trusted_hops,
         limit: AddressLimit::new(settings.rate_limit, ticks),
         patience,
+        timings: Timings::default(),
     });
     let layers = ServiceBuilder::new()
         .layer(middleware::from_fn_with_state(Arc::clone(&surroundings), observe))
@@ -255,30 +259,22 @@ async fn observe(
     let start = Instant::now();
     let context = context(request.headers());
     let method = request.method().clone();
-    // The route as it is written, so that ids in paths do not make a metric each.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
     let mut text = Uuid::encode_buffer();
     let id = &*context.id.hyphenated().encode_lower(&mut text);
-    let span = tracing::info_span!("http", %method, route, request = id, status = field::Empty);
+    let span = tracing::info_span!("http", %method, route, request = id);
     let id = HeaderValue::from_str(id).ok();
     request.extensions_mut().insert(context);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = next.run(request).instrument(span).await;
     if method == Method::OPTIONS {
         preflight_status(&mut response);
     }
-    let status = response.status();
-    span.record("status", status.as_u16());
     headers::secure(response.headers_mut(), surroundings.by_tls);
     if let Some(id) = id {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    let labels = [
-        ("method", method.as_str().to_owned()),
-        ("route", route.to_owned()),
-        ("status", status.as_str().to_owned()),
-    ];
-    metrics::histogram!("chorus_http_request_seconds", &labels).record(start.elapsed().as_secs_f64());
+    surroundings.timings.record(&method, route, response.status(), start.elapsed());
     response
 }
 
