@@ -15,6 +15,9 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 const CACHE_KIB: i64 = -8192;
 /// That of the writer of a file that can be built again: one event changes pages all over it.
 const WIDE_CACHE_KIB: i64 = -65536;
+/// Bytes of the file, from its beginning, that a connection reads where the system has them in memory, without a call and a
+/// copy for each page.
+const MAPPED: i64 = 1 << 30;
 /// Pages (of 4 KiB) in the write-ahead log before the writer moves them into the file: four times SQLite's default, since
 /// a page that is written again and again then moves once.
 const CHECKPOINT_PAGES: i64 = 4000;
@@ -87,6 +90,7 @@ impl File {
             },
         )?;
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+        connection.pragma_update(None, "mmap_size", MAPPED)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         Ok(connection)
