@@ -9,6 +9,7 @@ use service::extract::Json;
 use service::http::ClientAddress;
 use service::problem::{Problem, Problems};
 use service::sessions::Session;
+use service::telemetry::with_causes;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -87,9 +88,11 @@ impl Commands {
                 self.release(context, kind, claim, user).await;
             }
         }
-        // Last: whoever follows the log up to here could still read what stands before.
-        let destroyed = self.log.keys().destroy(user).await;
-        destroyed.map_err(|error| Problem::unavailable("The key vault", error))?;
+        // Last: whoever follows the log up to here could still read what stands before. The person is erased by the event;
+        // where the vault cannot be reached, the projector destroys the key as soon as it can.
+        if let Err(error) = self.log.keys().destroy(user).await {
+            tracing::warn!(error = with_causes(&error), %user, "the key of who is erased is destroyed later");
+        }
         Ok(done)
     }
 }

@@ -7,35 +7,27 @@ mod claims;
 mod collection;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use events::{EventLog, Filter, LogError, MediaId, Position, Recorded, Stored};
-use futures::StreamExt;
+use async_trait::async_trait;
+use events::{EventLog, Kind, LogError, MediaId, Recorded};
 use service::clock::Clock;
 use service::media::{MediaError, MediaKey, MediaStore};
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
-use tokio::time::MissedTickBehavior;
-use views::{Parked, ViewStore};
+use views::ViewStore;
 
 pub use audit::{Audit, Missing, audit};
 pub use collection::{Collected, SAFE_AGE, collect};
 
 use self::claims::KINDS;
-use crate::checkpoint::{Checkpoint, NotMoved, Pause};
-use crate::{ProjectionState, Statuses};
+use super::repeatable::{self, Repeatable};
+use crate::Statuses;
+use crate::checkpoint::Pause;
 
 /// The name of its checkpoint; no view has it.
 pub const NAME: &str = "media-reaction";
-/// Events taken from the log at once.
-const BATCH: usize = 100;
-/// Events whose files are deleted at the same time.
-const AT_ONCE: usize = 8;
 /// Attempts at deleting something while the store is there, before it is set aside: with their pauses about ten seconds.
 const ATTEMPTS: u32 = 8;
-/// How often the checkpoint is moved past events that let nothing go.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
-
 /// What the reaction is built from.
 #[derive(Debug, Clone)]
 pub struct Parts {
@@ -56,146 +48,59 @@ pub enum MediaFailed {
     Closed,
 }
 
-/// Why following came to its end.
-enum End {
-    Fenced,
-    /// The process shuts down.
-    Closed,
-    Stopped(String),
-}
-
 struct Media {
-    parts: Parts,
-    statuses: Statuses,
+    log: Arc<dyn EventLog>,
+    media: Arc<dyn MediaStore>,
 }
 
 /// Starts the reaction, and the collection of what no event claims.
 pub fn run(parts: Parts, tasks: &Tasks) -> Statuses {
-    let statuses = Statuses::default();
-    statuses.set(NAME, ProjectionState::Starting);
-    let collecting = (parts.clone(), statuses.clone());
+    let Parts { log, store, media, clock: _ } = parts.clone();
+    let media = Media { log: Arc::clone(&log), media };
+    let statuses = repeatable::run(media, log, store, tasks);
+    let collecting = statuses.clone();
     tasks.spawn_until_stopping("media-collection", async move {
-        collection::collect_now_and_then(&collecting.0, &collecting.1).await;
+        collection::collect_now_and_then(&parts, &collecting).await;
     });
-    let media = Media { parts, statuses: statuses.clone() };
-    tasks.spawn_until_stopping(NAME, async move { media.run_and_tell().await });
     statuses
 }
 
-impl Media {
-    async fn run_and_tell(self) {
-        loop {
-            let end = match self.checkpoint().read().await {
-                Ok(checkpoint) => self.follow(checkpoint).await,
-                Err(error) => End::Stopped(with_causes(&error)),
-            };
-            match end {
-                End::Fenced => {
-                    tracing::info!("another worker cleans up the media: standing by");
-                    self.statuses.set(NAME, ProjectionState::StandingBy);
-                    self.checkpoint().stand_by().await;
-                }
-                End::Closed => return,
-                End::Stopped(why) => {
-                    tracing::error!(why, "media are no longer cleaned up");
-                    self.statuses.set(NAME, ProjectionState::Stopped(why));
-                    return;
-                }
-            }
-        }
+#[async_trait]
+impl Repeatable for Media {
+    fn name(&self) -> &'static str {
+        NAME
     }
 
-    fn checkpoint(&self) -> Checkpoint<'_> {
-        Checkpoint { store: &*self.parts.store, of: NAME }
+    fn kinds(&self) -> &'static [Kind] {
+        KINDS
     }
 
-    /// Follows from a checkpoint until something ends it.
-    async fn follow(&self, mut checkpoint: u64) -> End {
-        let mut follow = self.parts.log.follow(Filter::kinds(KINDS), Position(checkpoint));
-        let mut moment = tokio::time::interval(CHECKPOINT_INTERVAL);
-        moment.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut passed = checkpoint;
-        loop {
-            self.tell(passed);
-            let parked = tokio::select! {
-                read = follow.next_batch(BATCH) => match read {
-                    None => return End::Closed,
-                    Some(Err(error)) => return End::Stopped(with_causes(&error)),
-                    Some(Ok(batch)) => match self.take_in(batch.events).await {
-                        Ok(parked) => {
-                            passed = passed.max(batch.passed.0);
-                            parked
-                        }
-                        Err(error) => return End::Stopped(with_causes(&error)),
-                    },
-                },
-                _ = moment.tick(), if passed > checkpoint => {
-                    match self.checkpoint().commit(&Arc::default(), &[], checkpoint, passed).await {
-                        Ok(()) => checkpoint = passed,
-                        Err(NotMoved::Fenced) => return End::Fenced,
-                        Err(NotMoved::Corrupt(error)) => return End::Stopped(with_causes(&error)),
-                    }
-                    continue;
-                }
-            };
-            if !parked.is_empty() {
-                match self.checkpoint().commit(&Arc::default(), &parked, checkpoint, passed).await {
-                    Ok(()) => checkpoint = passed,
-                    Err(NotMoved::Fenced) => return End::Fenced,
-                    Err(NotMoved::Corrupt(error)) => return End::Stopped(with_causes(&error)),
-                }
-            }
-        }
-    }
-
-    /// Deletes what a batch of events lets go, and tells what could not be.
-    ///
-    /// # Errors
-    /// For an event of a newer program: it may let go what this one does not know of.
-    async fn take_in(&self, events: Vec<Stored>) -> Result<Vec<Parked>, LogError> {
-        let mut parked = Vec::new();
-        let mut read = Vec::with_capacity(events.len());
-        for stored in events {
-            let (position, event_type) = (stored.position, stored.message.envelope.event_type.to_string());
-            match Recorded::sealed(stored) {
-                Ok(recorded) => read.push(recorded),
-                Err(error) if error.is_of_newer_program() => return Err(error),
-                Err(error) => parked.push(set_aside(position, event_type, with_causes(&error))),
-            }
-        }
-        let cleaned = futures::stream::iter(read).map(async |one| self.clean_up(&one).await);
-        let cleaned: Vec<Option<Parked>> = cleaned.buffered(AT_ONCE).collect().await;
-        parked.extend(cleaned.into_iter().flatten());
-        Ok(parked)
-    }
-
-    async fn clean_up(&self, recorded: &Recorded) -> Option<Parked> {
-        let park = |error| set_aside(recorded.position, recorded.envelope.event_type.to_string(), error);
+    async fn effect(&self, recorded: &Recorded) -> Result<(), String> {
         let mut pause = Pause::default();
         let pictures = loop {
-            match claims::let_go_by(&*self.parts.log, recorded.position, &recorded.event).await {
+            match claims::let_go_by(&*self.log, recorded.position, &recorded.event).await {
                 Ok(pictures) => break pictures,
                 Err(error @ LogError::Unavailable(_)) => pause.wait_out(NAME, &error).await,
-                Err(error) => return Some(park(with_causes(&error))),
+                Err(error) => return Err(with_causes(&error)),
             }
         };
         for picture in pictures {
-            if let Err(error) = self.delete(picture).await {
-                return Some(park(with_causes(&error)));
-            }
+            self.delete(picture).await.map_err(|error| with_causes(&error))?;
             metrics::counter!("chorus_media_deleted_total").increment(1);
         }
-        None
+        Ok(())
     }
+}
 
+impl Media {
     /// Deletes a picture, waiting out an outage of the store.
     async fn delete(&self, picture: MediaId) -> Result<(), MediaError> {
         let mut pause = Pause::default();
         let mut attempts = 0;
         loop {
-            let Err(error) = delete_picture(&*self.parts.media, picture).await else { return Ok(()) };
+            let Err(error) = delete_picture(&*self.media, picture).await else { return Ok(()) };
             // While the store is away altogether, nothing is held against the picture.
-            if self.parts.media.check().await.is_ok() {
+            if self.media.check().await.is_ok() {
                 attempts += 1;
             }
             if attempts == ATTEMPTS {
@@ -204,18 +109,6 @@ impl Media {
             pause.wait_out(NAME, &error).await;
         }
     }
-
-    fn tell(&self, passed: u64) {
-        self.statuses.set(NAME, ProjectionState::Following(passed));
-        #[expect(clippy::cast_precision_loss, reason = "a position for a chart")]
-        metrics::gauge!("chorus_reaction_passed", "reaction" => NAME).set(passed as f64);
-    }
-}
-
-fn set_aside(position: Position, event_type: String, error: String) -> Parked {
-    tracing::error!(%position, event_type, error, "media that should go are set aside");
-    metrics::counter!("chorus_reaction_parked_total", "reaction" => NAME).increment(1);
-    Parked { position: position.0, event_type, error }
 }
 
 /// Where all files of a picture lie.

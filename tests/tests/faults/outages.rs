@@ -2,7 +2,7 @@ use reqwest::Method;
 use serde_json::json;
 use sqlite::rusqlite::Connection;
 use tests::chorus::{Chorus, Service};
-use tests::client::{Answer, Api, User};
+use tests::client::{Answer, Api, PASSWORD, User};
 use tests::model::{World, all_events};
 use tests::waiting::until;
 
@@ -152,6 +152,29 @@ async fn a_file_that_is_locked_is_an_outage_that_ends_by_itself() {
     api.delete_as(&ann, &format!("{page}/like")).await.expect(200);
     assert_eq!(api.post_page(&post).await["likes"], 0);
     assert_views_follow_the_log(&chorus).await;
+}
+
+/// Whoever is erased is erased, also while their key cannot be destroyed: that is done as soon as it can be.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_goes_on_once_the_key_vault_is_back() {
+    let chorus = Chorus::one_machine().await.unwrap();
+    let Scene { api, ann, page, .. } = scene(&chorus).await;
+    let keys = chorus.folder().join("data/keys.db");
+    let name = format!("person.{}", ann.id);
+    let key = || {
+        let connection = Connection::open(&keys).unwrap();
+        let wrapped = "SELECT wrapped FROM keys WHERE name = ?1";
+        connection.query_row(wrapped, [&name], |row| row.get::<_, Option<Vec<u8>>>(0)).unwrap()
+    };
+    assert!(key().is_some());
+    let held = Connection::open(&keys).unwrap();
+    held.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let erase = api.request(Method::DELETE, "/instamern/users/delete").bearer_auth(&ann.token);
+    api.send(erase.json(&json!({ "currentPassword": PASSWORD }))).await.expect(204);
+    until("nothing is shown of hers", async || api.get(&page).await.status == 404).await;
+    assert!(key().is_some(), "the file is locked");
+    drop(held);
+    until("the key is destroyed", async || key().is_none()).await;
 }
 
 /// A system whose servers come later than itself waits for them, and says that it is not ready.

@@ -1,0 +1,88 @@
+//! The reaction that destroys the keys of who is erased, on a real log, vault and view store.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use events::{
+    CaptionEdited, Draft, Erased, Event, EventId, MasterKeys, Personal, Position, PostEvent, PostId,
+    SealedLog, Subject, UserId, open_sealed,
+};
+use projector::ProjectionState;
+use projector::reactions::erasures;
+use service::clock::{Clock, SystemClock};
+use service::shutdown::Tasks;
+use tests::waiting::found;
+use uuid::Uuid;
+use views::{SqliteViews, ViewStore};
+
+/// How long a state is waited for.
+const LIMIT: Duration = Duration::from_mins(1);
+
+const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
+
+fn post_of(author: UserId) -> PostId {
+    PostId::new(Uuid::from_u128(author.uuid().as_u128() + 0x100))
+}
+
+async fn append(log: &SealedLog, event: impl Into<Event>) {
+    let draft = Draft {
+        id: EventId::new(Uuid::from_u128(rand::random())),
+        time: SystemClock.now(),
+        actor: None,
+        correlation: Uuid::from_u128(rand::random()),
+        causation: None,
+        traceparent: None,
+        event: event.into(),
+    };
+    log.append(draft, Position::default()).await.unwrap();
+}
+
+async fn write(log: &SealedLog, author: UserId) {
+    let caption = Personal::Open("Dawn".to_owned());
+    append(log, CaptionEdited { post: post_of(author), author, caption }).await;
+}
+
+/// What somebody who has just begun to read the log finds.
+async fn caption(log: &SealedLog, author: UserId) -> Option<String> {
+    let recorded =
+        log.read(Subject::Post(post_of(author)), Position::default()).await.unwrap().pop().unwrap();
+    let Event::Post(PostEvent::CaptionEdited(event)) = recorded.event else { panic!("{recorded:?}") };
+    event.caption.open().cloned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_erased_can_be_read_by_nobody_even_if_the_command_came_to_no_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let master = MasterKeys::parse(&MasterKeys::generate()).unwrap();
+    let setting = format!("sqlite:{}", folder.path().join("events.db").display());
+    let open = async || open_sealed(&setting, None, &master).await.unwrap();
+    let log = open().await;
+    for author in [ANN, BOB] {
+        write(&log, author).await;
+    }
+    // As a process leaves it that is killed at this moment.
+    append(&log, Erased { user: ANN }).await;
+    assert_eq!(caption(&open().await, ANN).await.as_deref(), Some("Dawn"));
+
+    let views = folder.path().join("views.db");
+    let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&views, views::ALL).await.unwrap());
+    let tasks = Tasks::default();
+    let reading = open().await;
+    assert_eq!(caption(&reading, ANN).await.as_deref(), Some("Dawn"));
+    let statuses = erasures::run(&reading, Arc::clone(&store), &tasks);
+    let head = log.raw().head().await.unwrap();
+    found(LIMIT, "the checkpoint passes", async || {
+        (store.checkpoint(erasures::NAME).await.unwrap() >= head.0).then_some(())
+    })
+    .await;
+    assert!(matches!(statuses.all()[erasures::NAME], ProjectionState::Following(_)));
+    for log in [&reading, &open().await] {
+        assert_eq!(caption(log, ANN).await, None);
+        assert_eq!(caption(log, BOB).await.as_deref(), Some("Dawn"));
+    }
+    assert_eq!(store.parked(erasures::NAME, 10).await.unwrap(), []);
+    assert!(tasks.stop().await, "a task did not end");
+}
