@@ -78,7 +78,8 @@ impl Commands {
         self.execute(context, Subject::Account(user), &[], decide).await
     }
 
-    /// Erases somebody: what they held is free again, and nothing of theirs can be read any more.
+    /// Erases somebody: what they held is free again, and what they wrote can be read no more, at once or, if the key vault
+    /// cannot be reached, as soon as it can.
     pub(crate) async fn erase(&self, context: &Context, user: UserId) -> Result<Done, Problem> {
         let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
         let decide = |account: &Account| erase(account, user);
@@ -88,8 +89,7 @@ impl Commands {
                 self.release(context, kind, claim, user).await;
             }
         }
-        // Last: whoever follows the log up to here could still read what stands before. The person is erased by the event;
-        // where the vault cannot be reached, the projector destroys the key as soon as it can.
+        // The person is erased by the event; what fails here the projector does.
         if let Err(error) = self.log.keys().destroy(user).await {
             tracing::warn!(error = with_causes(&error), %user, "the key of who is erased is destroyed later");
         }

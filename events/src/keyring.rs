@@ -1,7 +1,8 @@
 //! Keys in use: wrapped ones from the vault, opened with the deployment's master key and remembered while they
 //! are in demand.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -110,6 +111,8 @@ pub struct KeyRing {
     vault: Arc<dyn KeyVault>,
     master: MasterKeys,
     people: Cache<UserId, DataKey>,
+    /// Whose keys are of no use any more, whatever the vault still has: 16 bytes for each whose erasure was heard.
+    erased: RwLock<HashSet<UserId>>,
     names: DataKey,
     ids: DataKey,
     links: DataKey,
@@ -175,7 +178,15 @@ impl KeyRing {
         let names = secret(&*vault, &master, "names").await?;
         let ids = secret(&*vault, &master, "ids").await?;
         let links = secret(&*vault, &master, "links").await?;
-        Ok(Self { vault, master, people: Cache::new(KEYS_REMEMBERED), names, ids, links })
+        Ok(Self {
+            vault,
+            master,
+            people: Cache::new(KEYS_REMEMBERED),
+            erased: RwLock::default(),
+            names,
+            ids,
+            links,
+        })
     }
 
     /// The keyed hash under which a username or an address may stand in the log. What differs only in letter
@@ -202,14 +213,17 @@ impl KeyRing {
         right.tag.iter().zip(token.tag).fold(0, |differ, (right, given)| differ | (right ^ given)) == 0
     }
 
-    /// The keys of people whose data is to be opened, in the order asked for; `None` where it is destroyed.
+    /// The keys of people whose data is to be opened, in the order asked for; `None` where it is destroyed, or its person
+    /// is known to be erased.
     ///
     /// # Errors
     /// [`VaultError::Corrupt`] for a person without a key that was ever made: sealed data without a key means
     /// that the vault is not the one that belongs to the log.
     pub(crate) async fn opening(&self, people: &[UserId]) -> Result<Vec<Option<DataKey>>, VaultError> {
-        let mut keys: Vec<Option<DataKey>> = people.iter().map(|person| self.people.get(person)).collect();
-        let missing: Vec<usize> = (0..people.len()).filter(|&i| keys[i].is_none()).collect();
+        let remembered = |&person: &UserId| self.people.get(&person).filter(|_| !self.is_erased(person));
+        let mut keys: Vec<Option<DataKey>> = people.iter().map(remembered).collect();
+        let missing: Vec<usize> =
+            (0..people.len()).filter(|&i| keys[i].is_none() && !self.is_erased(people[i])).collect();
         if missing.is_empty() {
             return Ok(keys);
         }
@@ -218,7 +232,7 @@ impl KeyRing {
             match state {
                 KeyState::Present(wrapped) => {
                     let key = self.master.unwrap(KeyName::Person(people[i]), &wrapped)?;
-                    self.people.insert(people[i], key.clone());
+                    self.remember(people[i], &key);
                     keys[i] = Some(key);
                 }
                 KeyState::Destroyed => {}
@@ -230,15 +244,19 @@ impl KeyRing {
         Ok(keys)
     }
 
-    /// The key that seals a person's new data, made on first use; `None` if it is destroyed.
+    /// The key that seals a person's new data, made on first use; `None` if it is destroyed, or the person is known to be
+    /// erased.
     pub(crate) async fn sealing(&self, person: UserId) -> Result<Option<DataKey>, VaultError> {
+        if self.is_erased(person) {
+            return Ok(None);
+        }
         if let Some(key) = self.people.get(&person) {
             return Ok(Some(key));
         }
         let name = KeyName::Person(person);
         let key = created(&*self.vault, &self.master, name).await?;
         if let Some(key) = &key {
-            self.people.insert(person, key.clone());
+            self.remember(person, key);
         }
         Ok(key)
     }
@@ -250,9 +268,23 @@ impl KeyRing {
         Ok(())
     }
 
-    /// Drops a key from memory: to be called wherever the `Erased` event of its person is heard.
+    /// From here on nothing of this person is opened or sealed in this process, also as long as the vault still has the key:
+    /// to be called wherever the `Erased` event of its person is heard.
     pub fn forget(&self, person: UserId) {
+        self.erased.write().unwrap_or_else(PoisonError::into_inner).insert(person);
         self.people.remove(&person);
+    }
+
+    /// Unless its person was erased while it was fetched.
+    fn remember(&self, person: UserId, key: &DataKey) {
+        self.people.insert(person, key.clone());
+        if self.is_erased(person) {
+            self.people.remove(&person);
+        }
+    }
+
+    fn is_erased(&self, person: UserId) -> bool {
+        self.erased.read().unwrap_or_else(PoisonError::into_inner).contains(&person)
     }
 }
 
@@ -376,6 +408,23 @@ mod tests {
         assert!(ring.sealing(user(1)).await.unwrap().is_none());
         assert!(ring.opening(&[user(1)]).await.unwrap()[0].is_none());
         assert!(matches!(ring.opening(&[user(2)]).await, Err(VaultError::Corrupt(_))));
+    }
+
+    #[tokio::test]
+    async fn what_is_forgotten_is_not_asked_of_the_vault_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let master = MasterKeys::generate();
+        let here = ring(folder.path(), &master).await.unwrap();
+        for person in [user(1), user(2)] {
+            here.sealing(person).await.unwrap();
+        }
+        here.forget(user(1));
+        let opened = here.opening(&[user(1), user(2)]).await.unwrap();
+        assert_eq!(opened.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true]);
+        assert!(here.sealing(user(1)).await.unwrap().is_none());
+        // The vault has it until it is destroyed.
+        let elsewhere = ring(folder.path(), &master).await.unwrap();
+        assert!(elsewhere.opening(&[user(1)]).await.unwrap()[0].is_some());
     }
 
     #[test]

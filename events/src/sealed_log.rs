@@ -7,8 +7,8 @@ use uuid::Uuid;
 use crate::event::DecodeError;
 use crate::personal::{CannotOpen, DataKey};
 use crate::{
-    AppendError, EVENT_SOURCE, Envelope, Event, EventId, EventLog, Freshness, KeyRing, LogError, Message,
-    Position, Stored, Subject, UserId, VaultError,
+    AccountEvent, AppendError, EVENT_SOURCE, Envelope, Event, EventId, EventLog, Freshness, KeyRing,
+    LogError, Message, Position, Stored, Subject, UserId, VaultError,
 };
 
 /// An event as somebody wishes to append it.
@@ -136,12 +136,18 @@ impl SealedLog {
         }
     }
 
-    /// Opens what is sealed in events, with one look into the vault for all of them. Answers which could not be
+    /// Opens what is sealed in events, with one look into the vault for all of them; whose erasure is among them, nothing of
+    /// theirs is opened in this process any more. Answers which could not be
     /// opened, by their place, and why; the others are open.
     ///
     /// # Errors
     /// [`LogError::Unavailable`] if the vault cannot be reached; then nothing has changed.
     pub async fn unseal(&self, events: &mut [Recorded]) -> Result<Vec<(usize, LogError)>, LogError> {
+        for recorded in &*events {
+            if let Event::Account(AccountEvent::Erased(event)) = &recorded.event {
+                self.keys.forget(event.user);
+            }
+        }
         let mut people: Vec<UserId> =
             events.iter_mut().filter_map(|event| Some(event.event.personal()?.0)).collect();
         if people.is_empty() {

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Builds the views of Chorus from its log, sends its mail, cleans up its media; listens only to tell how it is doing
+/// Builds the views of Chorus from its log, sends its mail, ends stories, erases people, cleans up media; listens only to tell how it is doing
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Settings {

@@ -1,5 +1,5 @@
-//! The reactions: side effects of events. Unlike a projection, a reaction is never repeated: what it has done stands in
-//! the log, or does no harm a second time; an empty view store or a rebuild does none of it again.
+//! The reactions: side effects of events. Unlike a projection, a reaction is never repeated for its effects: what it has
+//! done stands in the log, or does no harm a second time, where an empty view store has it done again.
 
 pub mod erasures;
 pub mod mailboxes;

@@ -16,7 +16,7 @@ const CACHE_KIB: i64 = -8192;
 /// That of the writer of a file that can be built again: one event changes pages all over it.
 const WIDE_CACHE_KIB: i64 = -65536;
 /// Bytes of the file, from its beginning, that a connection reads where the system has them in memory, without a call and a
-/// copy for each page.
+/// copy for each page. Nothing may make the file shorter while it is open.
 const MAPPED: i64 = 1 << 30;
 /// Pages (of 4 KiB) in the write-ahead log before the writer moves them into the file: four times SQLite's default, since
 /// a page that is written again and again then moves once.
@@ -53,6 +53,8 @@ pub struct Database {
     file: Arc<File>,
     idle: Mutex<Vec<Connection>>,
     scans: Semaphore,
+    /// Held by who empties the log: two at once would be in each other's way.
+    emptying: tokio::sync::Mutex<()>,
     writer: Writer,
 }
 
@@ -122,7 +124,13 @@ impl Database {
             widened.map_err(|e| Error::from_sqlite(&file.name(), e))?;
         }
         let writer = Writer::start(Arc::clone(&file), connection)?;
-        Ok(Self { file, idle: Mutex::default(), scans: Semaphore::new(SCANS), writer })
+        Ok(Self {
+            file,
+            idle: Mutex::default(),
+            scans: Semaphore::new(SCANS),
+            emptying: tokio::sync::Mutex::default(),
+            writer,
+        })
     }
 
     /// Reads on the calling thread: for lookups that end after microseconds, where a hop to another thread
@@ -166,6 +174,7 @@ impl Database {
     /// Moves everything committed from the write-ahead log into the file and empties the log, so that nothing
     /// overwritten can be found there. Waits for readers that still need the log.
     pub async fn empty_wal(&self) -> Result<(), Error> {
+        let _turn = self.emptying.lock().await;
         let file = Arc::clone(&self.file);
         let emptied = tokio::task::spawn_blocking(move || {
             let connection = file.connect()?;

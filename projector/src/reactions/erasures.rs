@@ -4,9 +4,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use events::{AccountEvent, Event, KeyRing, Kind, Recorded, SealedLog, VaultError};
+use events::{AccountEvent, Event, KeyRing, Kind, Recorded, SealedLog};
 use service::shutdown::Tasks;
-use service::telemetry::with_causes;
 use views::ViewStore;
 
 use super::repeatable::{self, Repeatable};
@@ -42,8 +41,8 @@ impl Repeatable for Erasures {
         loop {
             match self.keys.destroy(event.user).await {
                 Ok(()) => return Ok(()),
-                Err(error @ VaultError::Unavailable(_)) => pause.wait_out(NAME, &error).await,
-                Err(error) => return Err(with_causes(&error)),
+                // Whatever is wrong with the vault: an erasure is never set aside.
+                Err(error) => pause.wait_out(NAME, &error).await,
             }
         }
     }

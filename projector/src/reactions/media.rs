@@ -28,6 +28,7 @@ use crate::checkpoint::Pause;
 pub const NAME: &str = "media-reaction";
 /// Attempts at deleting something while the store is there, before it is set aside: with their pauses about ten seconds.
 const ATTEMPTS: u32 = 8;
+
 /// What the reaction is built from.
 #[derive(Debug, Clone)]
 pub struct Parts {

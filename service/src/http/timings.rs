@@ -21,7 +21,7 @@ struct Timing {
 }
 
 impl Timings {
-    /// The route as it is written, so that ids in paths do not make a metric each.
+    /// Under the route as it is written, so that ids in paths do not make a metric each.
     pub(super) fn record(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {
         let method = known(method);
         let seconds = took.as_secs_f64();
@@ -46,7 +46,7 @@ impl Timings {
     }
 }
 
-/// A client may make up methods; those are one.
+/// A client may make up methods; those, and the ones that no route has, are one.
 fn known(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

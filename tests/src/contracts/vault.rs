@@ -46,3 +46,13 @@ pub async fn a_destroyed_key_stays_destroyed(vault: &dyn KeyVault) {
         assert_eq!(state(vault, name).await, KeyState::Destroyed);
     }
 }
+
+pub async fn keys_that_are_destroyed_at_once_are_all_gone(vault: &dyn KeyVault) {
+    let names: Vec<KeyName> = (0..16).map(|_| person()).collect();
+    for &name in &names {
+        vault.create(name, vec![7; 64]).await.unwrap();
+    }
+    let destroyed = join_all(names.iter().chain(&names).map(|&name| vault.destroy(name))).await;
+    assert!(destroyed.iter().all(Result::is_ok), "{destroyed:?}");
+    assert_eq!(vault.get(&names).await.unwrap(), vec![KeyState::Destroyed; names.len()]);
+}

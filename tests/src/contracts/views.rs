@@ -868,9 +868,10 @@ pub async fn every_query_uses_its_index(store: &dyn ViewStore, views: &[&'static
     // A filled store must not tempt the engine into another plan.
     if !filled {
         let projection = fresh("p");
-        // Of the author asked for, and several of each year: those behind "k" were on the page before the cursor's.
+        // Of the author and with the note asked for, and several of each year: those behind "k" were on the page before the cursor's.
         let key = |n: i64| fresh(if n < 1000 { "b" } else { "z" });
-        let books: Vec<Book> = (0..3000).map(|n| book(&key(n), "x", n % 1000)).collect();
+        let of_author = |n| Book { note: Some("x".to_owned()), ..book(&key(n), "x", n % 100) };
+        let books: Vec<Book> = (0..3000).map(of_author).collect();
         commit(store, &projection, 1, |writes| books.iter().for_each(|book| writes.put(book).unwrap())).await;
         Box::pin(every_query_uses_its_index(store, views, true)).await;
     }

@@ -135,10 +135,11 @@ impl ServerProcess {
         }
     }
 
-    /// The memory it has at present, in bytes.
+    /// The memory it has at present, in bytes. Of a file that several connections have mapped each page counts once, other
+    /// than in `VmRSS`.
     pub fn resident_memory(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let sums = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid()?))?;
+        let line = sums.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss")?;
         let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kibibytes * 1024)
     }

@@ -144,4 +144,5 @@ async fn jetstream_keeps_the_contract_of_the_vault() {
     vault::a_key_is_kept_as_it_was_wrapped(&*store).await;
     vault::of_those_who_create_at_once_all_are_told_the_same_key(&store).await;
     vault::a_destroyed_key_stays_destroyed(&*store).await;
+    vault::keys_that_are_destroyed_at_once_are_all_gone(&*store).await;
 }
