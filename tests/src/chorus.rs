@@ -75,7 +75,11 @@ impl Chorus {
 
     /// The same, with these settings.
     pub async fn one_machine_with(settings: &[(&str, &str)]) -> Result<Self> {
-        let folder = Folder::new()?;
+        Self::one_machine_in(Folder::new()?, settings).await
+    }
+
+    /// The same on a folder whose `data` may hold what an earlier process left.
+    pub async fn one_machine_in(folder: Folder, settings: &[(&str, &str)]) -> Result<Self> {
         let port = free_port()?;
         let by_tls = settings.iter().any(|(name, _)| *name == "CHORUS_TLS_CERTIFICATE_FILE");
         let url = format!("{}://127.0.0.1:{port}", if by_tls { "https" } else { "http" });
