@@ -95,11 +95,11 @@ pub async fn run(settings: Settings) -> Result<()> {
     let tasks = Tasks::default();
     let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
     let (master, signing, way) = settings.check()?;
-    let address = settings.http.listen;
-    let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
     let log_url = settings.log.place.url(&settings.place);
     let views_url = settings.views.url(&settings.place);
     let media_url = settings.media.url(&settings.place);
+    let address = settings.http.listen;
+    let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
 
     let credentials = &settings.log.place.nats_credentials_file;
     let open_log = || events::open_sealed(&log_url, credentials.clone(), &master);
@@ -159,7 +159,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     })?;
     let queries = Queries::new(query_api::Parts {
         log: Arc::clone(log.raw()),
-        store,
+        store: Arc::clone(&store),
         board,
         media,
         keys: Arc::new(keys),
@@ -193,5 +193,8 @@ pub async fn run(settings: Settings) -> Result<()> {
     settings.tell(listener.local_addr()?)?;
     http::run(listener, http::finish(routes, &settings.http, Some(authenticator)), &settings.http, &tasks)
         .await?;
-    Ok(())
+    // Views that cannot be closed are no reason to leave the log open.
+    let views_closed = store.close().await.context("closing the view store");
+    log.close().await.context("closing the event log")?;
+    views_closed
 }

@@ -189,6 +189,10 @@ impl KeyRing {
         })
     }
 
+    pub(crate) async fn close(&self) -> Result<(), VaultError> {
+        self.vault.close().await
+    }
+
     /// The keyed hash under which a username or an address may stand in the log. What differs only in letter
     /// case or in the composition of its characters is one name.
     pub fn claim_hash(&self, name: &str) -> ClaimHash {

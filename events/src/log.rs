@@ -196,4 +196,10 @@ pub trait EventLog: fmt::Debug + Send + Sync + 'static {
 
     /// The news that [`announce`](Self::announce) gives, from all processes, this one included.
     fn progress(&self) -> broadcast::Receiver<Progress>;
+
+    /// The last call of a process that ends: afterwards a plain copy of the files, where the log is one, holds every event
+    /// that was acknowledged. Later calls may answer [`LogError::Unavailable`].
+    async fn close(&self) -> Result<(), LogError> {
+        Ok(())
+    }
 }

@@ -75,6 +75,15 @@ impl SealedLog {
         &self.keys
     }
 
+    /// See [`EventLog::close`] and [`KeyVault::close`](crate::KeyVault::close).
+    ///
+    /// # Errors
+    /// If either could not be closed as it says; the other is closed all the same.
+    pub async fn close(&self) -> Result<(), LogError> {
+        let vault = self.keys.close().await.map_err(LogError::unavailable);
+        self.log.close().await.and(vault)
+    }
+
     /// See [`EventLog::append`].
     ///
     /// # Errors

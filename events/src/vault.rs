@@ -51,4 +51,10 @@ pub trait KeyVault: std::fmt::Debug + Send + Sync + 'static {
 
     /// Overwrites the key with a mark that it is gone. Destroying twice, or what never was, is no error.
     async fn destroy(&self, name: KeyName) -> Result<(), VaultError>;
+
+    /// The last call of a process that ends: afterwards a plain copy of the files, where the vault is one, holds every key.
+    /// Later calls may answer [`VaultError::Unavailable`].
+    async fn close(&self) -> Result<(), VaultError> {
+        Ok(())
+    }
 }

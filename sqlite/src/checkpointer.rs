@@ -3,7 +3,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use rusqlite::hooks::Wal;
 use rusqlite::wal::CheckpointMode;
@@ -34,6 +34,7 @@ pub(crate) struct Checkpointer {
     shared: Arc<Shared>,
     /// Ends the thread when it is dropped.
     wake: SyncSender<()>,
+    thread: JoinHandle<()>,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +63,7 @@ impl Checkpointer {
         let moved_to = file.open().map_err(|e| Error::unavailable(&file.name(), e))?;
         let (wake, woken) = sync_channel(1);
         let owned = Arc::clone(&shared);
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("sqlite-checkpointer".to_owned())
             .spawn(move || {
                 checkpoint(&connection, &moved_to, &owned, &woken);
@@ -71,7 +72,16 @@ impl Checkpointer {
                 drop(moved_to);
             })
             .map_err(|e| Error::unavailable(&file.name(), e))?;
-        Ok(Self { shared, wake })
+        Ok(Self { shared, wake, thread })
+    }
+
+    /// Ends the thread and waits until its connection is closed.
+    pub(crate) fn stop(self) {
+        let Self { shared: _, wake, thread } = self;
+        drop(wake);
+        if thread.join().is_err() {
+            tracing::error!("the thread that moves the write-ahead log has panicked");
+        }
     }
 
     /// After each commit of the writer, on its thread.

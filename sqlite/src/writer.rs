@@ -1,4 +1,6 @@
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 use rustix::process::setpriority_process;
@@ -24,6 +26,9 @@ const NICENESS: i32 = 15;
 pub(crate) struct Writer {
     file: Arc<File>,
     queue: mpsc::Sender<Box<dyn Work>>,
+    /// Set once no more work is taken.
+    closing: Arc<AtomicBool>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Writer {
@@ -32,19 +37,37 @@ impl Writer {
         let checkpointer =
             file.can_be_built_again().then(|| Checkpointer::start(&file, &mut connection)).transpose()?;
         let owned = Arc::clone(&file);
-        std::thread::Builder::new()
+        let closing = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&closing);
+        let thread = std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || {
                 if owned.can_be_built_again() {
                     stand_back();
                 }
-                write_groups(&owned, &connection, waiting, checkpointer.as_ref());
+                write_groups(&owned, &connection, waiting, checkpointer.as_ref(), &told);
                 // Before the checkpointer, which ends all locks on the file with its own.
                 drop(connection);
-                drop(checkpointer);
+                if let Some(checkpointer) = checkpointer {
+                    checkpointer.stop();
+                }
             })
             .map_err(|e| Error::unavailable(&file.name(), e))?;
-        Ok(Self { file, queue })
+        Ok(Self { file, queue, closing, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Commits what is waiting, then closes the connections and waits until they are closed. Work that comes later is
+    /// refused. A second call has no effect.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        // Wakes an idle thread. If the queue is full, the thread is awake.
+        let _ = self.queue.try_send(Box::new(Nothing));
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!(file = self.file.name(), "the writer has panicked");
+        }
     }
 
     pub(crate) async fn write<T: Send + 'static>(
@@ -97,6 +120,17 @@ where
     }
 }
 
+/// Wakes the writer.
+struct Nothing;
+
+impl Work for Nothing {
+    fn run(&mut self, _: &File, _: &Connection) -> bool {
+        true
+    }
+
+    fn answer(self: Box<Self>, _: Result<(), Error>) {}
+}
+
 /// Where the machine is short of processors, what can be built again waits for what is being acknowledged; the longer it
 /// waits, the more it does in one transaction.
 pub(crate) fn stand_back() {
@@ -110,6 +144,7 @@ fn write_groups(
     connection: &Connection,
     mut waiting: mpsc::Receiver<Box<dyn Work>>,
     checkpointer: Option<&Checkpointer>,
+    closing: &AtomicBool,
 ) {
     let mut group = Vec::with_capacity(GROUP);
     while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
@@ -127,6 +162,10 @@ fn write_groups(
         }
         if let Some(checkpointer) = checkpointer {
             checkpointer.committed(connection);
+        }
+        if closing.load(Ordering::Acquire) {
+            // What is in the queue is still done.
+            waiting.close();
         }
     }
 }

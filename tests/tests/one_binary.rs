@@ -241,6 +241,12 @@ async fn a_process_that_is_asked_to_end_finishes_what_it_has_begun() {
     let acknowledged =
         answers.iter().filter(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 201)).count();
     assert!(system.printed(Service::Chorus).contains("asked to end"));
+    // Everything is in the files themselves, so that a plain copy of them is whole.
+    let files = std::fs::read_dir(system.folder().join("data")).unwrap();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    files.retain(|name| name.contains(".db") && !name.ends_with(".lock"));
+    files.sort();
+    assert_eq!(files, ["events.db", "keys.db", "views.db"]);
     system.start_again(Service::Chorus).await.unwrap();
     system.settle().await.unwrap();
     let there = system.api().all_pages(&path).await.len();

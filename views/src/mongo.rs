@@ -105,6 +105,10 @@ impl ViewStore for MongoViews {
         self.find_checkpoint(projection).await
     }
 
+    async fn checkpoints(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        self.find_checkpoints().await
+    }
+
     async fn commit(&self, commit: Commit<'_>) -> Result<(), CommitError> {
         self.commit_batch(commit).await
     }

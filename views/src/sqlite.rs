@@ -15,6 +15,9 @@ use sqlite::{Database, Durability};
 use crate::store::ViewSize;
 use crate::{Commit, CommitError, Page, Parked, Plan, Query, StoreError, StoredDocument, View, ViewStore};
 
+/// Largest file in bytes that is rewritten after an erasure: one to three seconds, in which no view takes anything in.
+const REWRITE_LIMIT: u64 = 256 << 20;
+
 /// The views in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteViews {
@@ -79,6 +82,24 @@ impl ViewStore for SqliteViews {
     async fn sizes(&self) -> Result<BTreeMap<String, ViewSize>, StoreError> {
         let views = self.views;
         Ok(self.database.scan(move |connection| read::sizes(connection, views)).await?)
+    }
+
+    async fn checkpoints(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        Ok(self.database.read(read::checkpoints)?)
+    }
+
+    async fn purge(&self) -> Result<(), StoreError> {
+        if !self.database.purge(REWRITE_LIMIT).await? {
+            tracing::warn!(
+                limit = REWRITE_LIMIT,
+                "the file of the views is too large to be rewritten after an erasure: docs/security.md says what that means"
+            );
+        }
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(self.database.finish().await?)
     }
 }
 

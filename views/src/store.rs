@@ -103,6 +103,20 @@ pub trait ViewStore: std::fmt::Debug + Send + Sync + 'static {
 
     /// What the engine says of each view: documents, and bytes on disk where it can tell.
     async fn sizes(&self) -> Result<BTreeMap<String, ViewSize>, StoreError>;
+
+    /// Where each projection and reaction stands that has a checkpoint, by its name.
+    async fn checkpoints(&self) -> Result<BTreeMap<String, u64>, StoreError>;
+
+    /// Makes what has been deleted or overwritten unreadable in the engine's files as well, as far as they are its own
+    /// business: `docs/security.md` says what that leaves.
+    async fn purge(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The last call of a process that ends. Later calls may answer [`StoreError::Unavailable`].
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// How large a view is.

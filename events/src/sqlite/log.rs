@@ -145,6 +145,10 @@ impl EventLog for SqliteLog {
     fn progress(&self) -> broadcast::Receiver<Progress> {
         self.news.subscribe()
     }
+
+    async fn close(&self) -> Result<(), LogError> {
+        Ok(self.database.finish().await?)
+    }
 }
 
 /// Inserts if the subject's last event stands where it is expected. If it does not because this very event was

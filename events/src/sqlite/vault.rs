@@ -40,8 +40,6 @@ impl KeyVault for SqliteVault {
 
     async fn destroy(&self, name: KeyName) -> Result<(), VaultError> {
         let destroy = move |connection: &Connection| {
-            // The freed bytes are overwritten, not only forgotten.
-            connection.pragma_update(None, "secure_delete", true)?;
             connection
                 .prepare_cached(
                     "INSERT INTO keys (name, wrapped) VALUES (?1, NULL) ON CONFLICT DO UPDATE SET wrapped = NULL",
@@ -49,7 +47,12 @@ impl KeyVault for SqliteVault {
                 .execute([name.to_string()])
         };
         self.database.write(destroy).await?;
+        // The file's own copy is overwritten; the write-ahead log may still hold the page as it was.
         Ok(self.database.empty_wal().await?)
+    }
+
+    async fn close(&self) -> Result<(), VaultError> {
+        Ok(self.database.finish().await?)
     }
 }
 

@@ -67,6 +67,9 @@ impl SecretFile<'_> {
             outcome => outcome,
         };
         let secret = secret.map_err(told)?;
+        if self.named.is_none() {
+            make_private(&path).map_err(told)?;
+        }
         if secret.reveal().trim().is_empty() {
             return Err(format!("{}: the file is empty", path.display()));
         }
@@ -87,6 +90,18 @@ fn lies_within(path: &Path, folder: &Path) -> bool {
         (Ok(path), Ok(folder)) => path.starts_with(folder),
         _ => false,
     }
+}
+
+/// A file of this process's own that others may read, because somebody copied it so, is made its owner's alone. The
+/// permissions of a file that was named are its owner's business.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut permissions = std::fs::metadata(path)?.permissions();
+    if permissions.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    permissions.set_mode(0o600);
+    std::fs::set_permissions(path, permissions)
 }
 
 /// A new file that only its owner can read, complete or not there at all.
@@ -127,7 +142,10 @@ mod tests {
         let path = folder.path().join("x.key");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         std::fs::write(&path, "kept").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(get(None, &place, &mut problems).as_deref(), Some("kept"));
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "a file that others could read");
         problems.none_or().unwrap();
     }
 

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use futures::TryStreamExt;
 use mongodb::action::Action;
@@ -127,6 +127,16 @@ impl MongoViews {
         let found =
             self.collection(CHECKPOINTS).find_one(doc! { "_id": projection }).max_time(READ_LIMIT).await?;
         found.map_or(Ok(0), |found| integer(&found, "position"))
+    }
+
+    pub(super) async fn find_checkpoints(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        let found: Vec<RawDocumentBuf> =
+            self.collection(CHECKPOINTS).find(doc! {}).max_time(READ_LIMIT).await?.try_collect().await?;
+        let read = |document: &RawDocumentBuf| {
+            let name = document.get_str("_id").map_err(StoreError::corrupt)?.to_owned();
+            Ok((name, integer(document, "position")?))
+        };
+        found.iter().map(read).collect()
     }
 
     pub(super) async fn find_parked(

@@ -149,6 +149,13 @@ pub(super) fn checkpoint(connection: &Connection, projection: &str) -> rusqlite:
     Ok(found.unwrap_or(0))
 }
 
+pub(super) fn checkpoints(connection: &Connection) -> rusqlite::Result<BTreeMap<String, u64>> {
+    connection
+        .prepare_cached("SELECT projection, position FROM checkpoints")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
 pub(super) fn parked(
     connection: &Connection,
     projection: &str,
