@@ -9,7 +9,7 @@ use clap::Args;
 use command_api::Commands;
 use command_api::compat::{self, LocalReadSide};
 use events::{MasterKeys, ProgressBoard};
-use projector::reactions::{self, erasures, mailboxes, mails, stories};
+use projector::reactions::{self, erasures, mailboxes, mails, purges, stories};
 use projector::{Projector, mail, projections};
 use query_api::Queries;
 use service::config::{
@@ -136,6 +136,8 @@ pub async fn run(settings: Settings) -> Result<()> {
     let parts = stories::Parts { log: log.clone(), store: Arc::clone(&store), clock: clock::system() };
     let ending_stories = stories::run(parts, &tasks);
     let erasing = erasures::run(&log, Arc::clone(&store), &tasks);
+    let purging =
+        purges::run(&log, Arc::clone(&store), board.clone(), &projections::all(&settings.feeds), &tasks);
     let cleaning = reactions::media::run(
         reactions::media::Parts {
             log: Arc::clone(log.raw()),
@@ -179,6 +181,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         ("mails", check(move || std::future::ready(mailing.ready()))),
         ("stories", check(move || std::future::ready(ending_stories.ready()))),
         ("erasures", check(move || std::future::ready(erasing.ready()))),
+        ("purges", check(move || std::future::ready(purging.ready()))),
         ("media clean-up", check(move || std::future::ready(cleaning.ready()))),
     ];
     let authenticator = Arc::clone(commands.authenticator());

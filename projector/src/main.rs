@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Parser;
 use events::{MasterKeys, ProgressBoard};
-use projector::reactions::{erasures, mailboxes, mails, media, stories};
+use projector::reactions::{erasures, mailboxes, mails, media, purges, stories};
 use projector::{Projector, mail, projections};
 use service::config::{
     FeedSettings, HttpSettings, LogSettings, MailSettings, MediaSettings, PlaceSettings, Problems, Secret,
@@ -93,6 +93,8 @@ async fn main() -> Result<()> {
     let parts = stories::Parts { log: log.clone(), store: Arc::clone(&store), clock: clock::system() };
     let ending_stories = stories::run(parts, &tasks);
     let erasing = erasures::run(&log, Arc::clone(&store), &tasks);
+    let purging =
+        purges::run(&log, Arc::clone(&store), board.clone(), &projections::all(&settings.feeds), &tasks);
     let cleaning = media::run(
         media::Parts {
             log: Arc::clone(log.raw()),
@@ -111,6 +113,7 @@ async fn main() -> Result<()> {
         ("mails", check(move || std::future::ready(mailing.ready()))),
         ("stories", check(move || std::future::ready(ending_stories.ready()))),
         ("erasures", check(move || std::future::ready(erasing.ready()))),
+        ("purges", check(move || std::future::ready(purging.ready()))),
         ("media", check(move || std::future::ready(cleaning.ready()))),
     ];
     let address = listener.local_addr()?;

@@ -5,5 +5,6 @@ pub mod erasures;
 pub mod mailboxes;
 pub mod mails;
 pub mod media;
+pub mod purges;
 mod repeatable;
 pub mod stories;

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use events::{
     CaptionEdited, Draft, Erased, Event, EventId, MasterKeys, Personal, Position, PostEvent, PostId,
-    SealedLog, Subject, UserId, open_sealed,
+    ProgressBoard, SealedLog, Subject, UserId, open_sealed,
 };
-use projector::ProjectionState;
-use projector::reactions::erasures;
+use projector::reactions::{erasures, purges};
+use projector::{ProjectionState, Projector, projections};
 use service::clock::{Clock, SystemClock};
+use service::config::FeedSettings;
 use service::shutdown::Tasks;
 use tests::waiting::found;
 use uuid::Uuid;
-use views::{SqliteViews, ViewStore};
+use views::{Commit, SqliteViews, ViewStore, Write};
 
 /// How long a state is waited for.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -84,5 +85,49 @@ async fn who_is_erased_can_be_read_by_nobody_even_if_the_command_came_to_no_end(
         assert_eq!(caption(log, BOB).await.as_deref(), Some("Dawn"));
     }
     assert_eq!(store.parked(erasures::NAME, 10).await.unwrap(), []);
+    assert!(tasks.stop().await, "a task did not end");
+}
+
+/// Commits writes of a projection that nothing else feeds.
+async fn commit(store: &dyn ViewStore, writes: Vec<Write>, expected: u64) {
+    let writes = Arc::new(writes);
+    let commit =
+        Commit { projection: "test", writes, parked: Vec::new(), expected, checkpoint: expected + 1 };
+    store.commit(commit).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_erasure_the_files_of_the_views_hold_nothing_that_was_deleted() {
+    const MARKER: &str = "deleted but readable";
+    let folder = tempfile::tempdir().unwrap();
+    let master = MasterKeys::parse(&MasterKeys::generate()).unwrap();
+    let setting = format!("sqlite:{}", folder.path().join("events.db").display());
+    let log = open_sealed(&setting, None, &master).await.unwrap();
+    let views = folder.path().join("views.db");
+    let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&views, views::ALL).await.unwrap());
+    let (view, key) = (&views::captions::VIEW, "a".to_owned());
+    let document = serde_json::json!({ "text": MARKER }).as_object().unwrap().clone();
+    commit(&*store, vec![Write::Put { view, key: key.clone(), document, is_new: true }], 0).await;
+    commit(&*store, vec![Write::Delete { view, key }], 1).await;
+    let holds = |file: &str| {
+        let bytes = std::fs::read(folder.path().join(file)).unwrap();
+        bytes.windows(MARKER.len()).any(|window| window == MARKER.as_bytes())
+    };
+    assert!(holds("views.db-wal"));
+
+    append(&log, Erased { user: ANN }).await;
+    let tasks = Tasks::default();
+    let (board, keep_board) = ProgressBoard::follow(&**log.raw());
+    tasks.spawn_until_stopping("progress board", keep_board);
+    let all = projections::all(&FeedSettings::default());
+    let statuses = purges::run(&log, Arc::clone(&store), board, &all, &tasks);
+    projector::run(&Projector { log: log.clone(), store: Arc::clone(&store) }, all, &tasks);
+    let head = log.raw().head().await.unwrap();
+    found(LIMIT, "the checkpoint passes", async || {
+        (store.checkpoint(purges::NAME).await.unwrap() >= head.0).then_some(())
+    })
+    .await;
+    assert!(!holds("views.db") && !holds("views.db-wal"));
+    assert!(matches!(statuses.all()[purges::NAME], ProjectionState::Following(_)));
     assert!(tasks.stop().await, "a task did not end");
 }

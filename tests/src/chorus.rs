@@ -17,8 +17,8 @@ use crate::folder::Folder;
 use crate::inbox::{ReceivedMail, outbox, taken_by_ses};
 use crate::servers::{CaddyServer, MongoServer, MotoServer, NatsServer, SENDER, ServerProcess, free_port};
 
-/// Reactions that tell how far they have come: mails, the ends of stories, erasures and media.
-const REACTIONS: usize = 4;
+/// Reactions that tell how far they have come: mails, the ends of stories, erasures, purges and media.
+const REACTIONS: usize = 5;
 /// How long a system may take in nothing while there is something to be taken in.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
