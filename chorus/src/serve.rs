@@ -16,6 +16,7 @@ use service::config::{
     FeedSettings, HttpSettings, LimitSettings, LogSettings, MailSettings, MediaSettings, PlaceSettings,
     Problems, Secret, SigningSettings, TelemetrySettings, ViewSettings,
 };
+use service::exclusive::ExclusiveUse;
 use service::health::{self, check};
 use service::limits::{Limits, Ticks};
 use service::sessions::FixedKeys;
@@ -98,6 +99,8 @@ pub async fn run(settings: Settings) -> Result<()> {
     let log_url = settings.log.place.url(&settings.place);
     let views_url = settings.views.url(&settings.place);
     let media_url = settings.media.url(&settings.place);
+    // Two servers would work on the same views and hear nothing of each other.
+    let _alone = ExclusiveUse::of_settings(&[&log_url, &views_url])?;
     let address = settings.http.listen;
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
 

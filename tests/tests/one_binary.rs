@@ -217,6 +217,19 @@ async fn the_demo_fills_a_running_server_and_can_be_repeated() {
     assert!(!nowhere.status.success() && printed(&nowhere).contains("chorus serve"), "{}", printed(&nowhere));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn second_server_on_the_same_folder_is_refused_and_a_killed_one_blocks_nobody() {
+    let mut system = Chorus::one_machine().await.unwrap();
+    let ann = system.api().sign_up("ann").await;
+    let second = system.operate(&["serve", "--listen", "127.0.0.1:0"]).unwrap_err().to_string();
+    assert!(second.contains("in use by another `chorus serve` (process "), "{second}");
+    // What may run beside a server goes on working.
+    system.operate(&["grant", &ann.username, "moderator"]).unwrap();
+    system.operate(&["media", "audit"]).unwrap();
+    system.kill(Service::Chorus).unwrap();
+    system.start_again(Service::Chorus).await.unwrap();
+}
+
 /// Requests that have begun are answered; what is acknowledged is there after the next start.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_is_asked_to_end_finishes_what_it_has_begun() {
