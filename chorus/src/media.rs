@@ -1,16 +1,17 @@
 //! The media store, as whoever runs the deployment looks after it.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use chrono::TimeDelta;
 use clap::{Args, Subcommand};
-use events::Position;
+use events::{EventLog, Position};
 use indicatif::{ProgressBar, ProgressStyle};
-use projector::reactions::media::{Audit, audit};
+use projector::reactions::media::{Audit, Collected, Limit, audit, collect};
 use service::clock::{Clock, SystemClock};
 use service::config::{LogUrlSettings, MediaSettings, PlaceSettings};
-use service::media;
+use service::media::{self, MediaStore};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -19,6 +20,26 @@ pub enum Command {
     /// Reads both and changes neither; the server may be running. Ends with exit code 1, and a list, if something is
     /// wrong. What is unreferenced and older than a day, the server collects by itself.
     Audit(AuditSettings),
+    /// Delete the pictures that no event claims, older than a day and at most so many
+    ///
+    /// The server does so by itself, unless they are more than a small share of the store: first find out why. The
+    /// server may be running.
+    Clean(CleanSettings),
+}
+
+/// Takes the same settings as the server whose media it deletes.
+#[derive(Debug, Args)]
+pub struct CleanSettings {
+    /// If there are more, nothing is deleted
+    #[arg(long, value_name = "PICTURES")]
+    limit: usize,
+
+    #[command(flatten)]
+    place: PlaceSettings,
+    #[command(flatten)]
+    log: LogUrlSettings,
+    #[command(flatten)]
+    media: MediaSettings,
 }
 
 /// Takes the same settings as the server whose media it looks at.
@@ -39,14 +60,43 @@ pub struct AuditSettings {
 /// # Errors
 /// If something is wrong with the media, or they cannot be looked at.
 pub async fn run(command: Command) -> Result<()> {
-    let Command::Audit(AuditSettings { grace, place, log, media }) = command;
+    match command {
+        Command::Audit(settings) => run_audit(settings).await,
+        Command::Clean(settings) => clean(settings).await,
+    }
+}
+
+async fn open(
+    place: &PlaceSettings,
+    log: &LogUrlSettings,
+    media: &MediaSettings,
+) -> Result<(Arc<dyn EventLog>, Arc<dyn MediaStore>)> {
     let credentials = log.nats_credentials_file.clone();
     let events::Opened { log, .. } =
-        events::open(&log.url(&place), credentials).await.context("opening the event log")?;
-    let media = media::open(&media.url(&place))
+        events::open(&log.url(place), credentials).await.context("opening the event log")?;
+    let media = media::open(&media.url(place))
         .await
         .map_err(anyhow::Error::msg)
         .context("opening the media store")?;
+    Ok((log, media))
+}
+
+async fn clean(settings: CleanSettings) -> Result<()> {
+    let CleanSettings { limit, place, log, media } = settings;
+    let (log, media) = open(&place, &log, &media).await?;
+    let Collected { looked_at, deleted } =
+        collect(&*log, &*media, SystemClock.now(), Limit::Pictures(limit)).await?;
+    let mut out = std::io::stdout().lock();
+    for picture in &deleted {
+        writeln!(out, "deleted  {picture}")?;
+    }
+    writeln!(out, "{} of {looked_at} pictures are deleted, which no event claims", deleted.len())?;
+    Ok(())
+}
+
+async fn run_audit(settings: AuditSettings) -> Result<()> {
+    let AuditSettings { grace, place, log, media } = settings;
+    let (log, media) = open(&place, &log, &media).await?;
     let style = ProgressStyle::with_template("{bar:30} {human_pos} of {human_len} events ({eta})")?;
     let bar = ProgressBar::no_length().with_style(style);
     let told = |passed: Position, head: Position| {

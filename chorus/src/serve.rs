@@ -10,11 +10,11 @@ use command_api::Commands;
 use command_api::compat::{self, LocalReadSide};
 use events::{MasterKeys, ProgressBoard};
 use projector::reactions::{self, erasures, mailboxes, mails, purges, stories};
-use projector::{Projector, mail, projections};
+use projector::{LostEvents, Projector, mail, projections, refuse_lost_events};
 use query_api::Queries;
 use service::config::{
-    FeedSettings, HttpSettings, LimitSettings, LogSettings, MailSettings, MediaSettings, PlaceSettings,
-    Problems, Secret, SigningSettings, TelemetrySettings, ViewSettings,
+    FeedSettings, HttpSettings, LimitSettings, LogSettings, LostEventsSettings, MailSettings, MediaSettings,
+    PlaceSettings, Problems, Secret, SigningSettings, TelemetrySettings, ViewSettings,
 };
 use service::exclusive::ExclusiveUse;
 use service::health::{self, check};
@@ -49,6 +49,8 @@ pub struct Settings {
     pub signing: SigningSettings,
     #[command(flatten)]
     pub telemetry: TelemetrySettings,
+    #[command(flatten)]
+    pub lost_events: LostEventsSettings,
 }
 
 impl Settings {
@@ -117,6 +119,12 @@ pub async fn run(settings: Settings) -> Result<()> {
         media::open(&media_url).await.map_err(anyhow::Error::msg).context("opening the media store")?;
 
     let mail = way.open().await.context("opening the way for mail")?;
+
+    let accepted = settings.lost_events.accept_lost_events;
+    let compare = || refuse_lost_events(&log, &*store, &*media, accepted);
+    patiently("the event log and the view store", compare, LostEvents::is_outage)
+        .await
+        .context("comparing the event log with what has come of it")?;
 
     let (board, keep_board) = ProgressBoard::follow(&**log.raw());
     tasks.spawn_until_stopping("progress board", keep_board);

@@ -24,6 +24,9 @@ const WRAP_VERSION: u8 = 1;
 /// Bytes of a master key's hash that stand in a wrapped key, to tell which master key wrapped it.
 const MASTER_ID_LENGTH: usize = 8;
 
+/// The deployment's own secrets in the vault: see [`KeyRing::open`].
+const SECRETS: u64 = 3;
+
 /// The deployment's master keys: the first wraps new keys, all of them open old ones.
 #[derive(Clone)]
 pub struct MasterKeys(Vec<(MasterId, DataKey)>);
@@ -187,6 +190,11 @@ impl KeyRing {
             ids,
             links,
         })
+    }
+
+    /// How many people have ever been given a key, erased ones included.
+    pub(crate) async fn people(&self) -> Result<u64, VaultError> {
+        Ok(self.vault.count().await?.saturating_sub(SECRETS))
     }
 
     pub(crate) async fn close(&self) -> Result<(), VaultError> {

@@ -75,6 +75,14 @@ impl SealedLog {
         &self.keys
     }
 
+    /// How many people have ever been given a key. Each has left an event, unless the process ended in between.
+    pub async fn people(&self) -> Result<u64, LogError> {
+        self.keys.people().await.map_err(|error| match error {
+            VaultError::Unavailable(cause) => LogError::unavailable(cause),
+            VaultError::Corrupt(cause) => LogError::corrupt(None, cause),
+        })
+    }
+
     /// See [`EventLog::close`] and [`KeyVault::close`](crate::KeyVault::close).
     ///
     /// # Errors

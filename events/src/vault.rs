@@ -52,6 +52,9 @@ pub trait KeyVault: std::fmt::Debug + Send + Sync + 'static {
     /// Overwrites the key with a mark that it is gone. Destroying twice, or what never was, is no error.
     async fn destroy(&self, name: KeyName) -> Result<(), VaultError>;
 
+    /// How many names have ever been given a key, destroyed ones included. May be some moments old.
+    async fn count(&self) -> Result<u64, VaultError>;
+
     /// The last call of a process that ends: afterwards a plain copy of the files, where the vault is one, holds every key.
     /// Later calls may answer [`VaultError::Unavailable`].
     async fn close(&self) -> Result<(), VaultError> {

@@ -7,12 +7,14 @@
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new event asks every projection for its verdict")]
 
 mod checkpoint;
+mod lost_events;
 pub mod mail;
 pub mod projections;
 pub mod reactions;
 mod runner;
 mod status;
 
+pub use lost_events::{LostEvents, refuse_lost_events};
 pub use runner::{Projector, run};
 pub use status::{ProjectionState, Statuses};
 

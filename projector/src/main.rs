@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use events::{MasterKeys, ProgressBoard};
 use projector::reactions::{erasures, mailboxes, mails, media, purges, stories};
-use projector::{Projector, mail, projections};
+use projector::{LostEvents, Projector, mail, projections, refuse_lost_events};
 use service::config::{
-    FeedSettings, HttpSettings, LogSettings, MailSettings, MediaSettings, PlaceSettings, Problems, Secret,
-    TelemetrySettings, ViewSettings, from_arguments,
+    FeedSettings, HttpSettings, LogSettings, LostEventsSettings, MailSettings, MediaSettings, PlaceSettings,
+    Problems, Secret, TelemetrySettings, ViewSettings, from_arguments,
 };
 use service::health::{self, check};
 use service::shutdown::Tasks;
@@ -42,6 +42,8 @@ struct Settings {
     http: HttpSettings,
     #[command(flatten)]
     telemetry: TelemetrySettings,
+    #[command(flatten)]
+    lost_events: LostEventsSettings,
 }
 
 #[tokio::main]
@@ -83,6 +85,12 @@ async fn main() -> Result<()> {
         .await
         .map_err(anyhow::Error::msg)
         .context("opening the media store")?;
+    let accepted = settings.lost_events.accept_lost_events;
+    let compare = || refuse_lost_events(&log, &*store, &*pictures, accepted);
+    patiently("the event log and the view store", compare, LostEvents::is_outage)
+        .await
+        .context("comparing the event log with what has come of it")?;
+
     let (board, keep_board) = ProgressBoard::follow(&**log.raw());
     tasks.spawn_until_stopping("progress board", keep_board);
     let projector = Projector { log: log.clone(), store: Arc::clone(&store) };

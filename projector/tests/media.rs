@@ -15,8 +15,8 @@ use events::{
     StoryId, StoryPublished, StoryText, UserId, open_sealed,
 };
 use futures::TryStreamExt;
-use projector::reactions::media::{self, Collected, SAFE_AGE, audit, collect};
-use projector::{ProjectionState, Statuses};
+use projector::reactions::media::{self, Collected, Limit, MediaFailed, SAFE_AGE, audit, collect};
+use projector::{LostEvents, ProjectionState, Statuses, refuse_lost_events};
 use service::clock::{self, Clock, SystemClock};
 use service::media::{FileMedia, ImageVariant, Listing, MediaError, MediaKey, MediaObject, MediaStore, Part};
 use service::shutdown::Tasks;
@@ -24,7 +24,7 @@ use tests::cable::Cable;
 use tests::servers::MotoServer;
 use tests::waiting::found;
 use uuid::Uuid;
-use views::{SqliteViews, ViewStore};
+use views::{Commit, SqliteViews, ViewStore};
 
 /// How long a state is waited for.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -221,10 +221,11 @@ async fn what_no_event_claims_is_collected_when_it_is_old_enough() {
     std::fs::create_dir_all(&cut_off).unwrap();
     std::fs::write(cut_off.join(".part-x"), "x").unwrap();
 
-    let young = collect(&**world.log.raw(), &*world.media, now()).await.unwrap();
+    let young = collect(&**world.log.raw(), &*world.media, now(), Limit::Share).await.unwrap();
     assert_eq!(young, Collected::default());
     let later = now() + SAFE_AGE + TimeDelta::minutes(1);
-    let Collected { looked_at, deleted } = collect(&**world.log.raw(), &*world.media, later).await.unwrap();
+    let Collected { looked_at, deleted } =
+        collect(&**world.log.raw(), &*world.media, later, Limit::Share).await.unwrap();
     let half: MediaId = cut_off.file_name().unwrap().to_str().unwrap().parse().unwrap();
     assert_eq!(looked_at, 6);
     assert_eq!(
@@ -233,6 +234,62 @@ async fn what_no_event_claims_is_collected_when_it_is_old_enough() {
     );
     assert_eq!(world.stored().await, media_of(&[&claimed[..], &[photo]].concat()));
     world.is_clean().await;
+}
+
+#[tokio::test]
+async fn log_that_has_lost_events_is_refused_unless_that_is_accepted_and_views_ahead_of_it_always() {
+    let world = World::new().await;
+    let store = SqliteViews::open(&world.folder.path().join("views.db"), views::ALL).await.unwrap();
+    let refuse = async |accepted| refuse_lost_events(&world.log, &store, &*world.media, accepted).await;
+    refuse(false).await.unwrap();
+    world.upload(ImageVariant::OF_POST).await;
+    let refused = refuse(false).await.unwrap_err();
+    assert!(matches!(refused, LostEvents::Media { .. }), "{refused}");
+    assert!(refused.to_string().contains("--accept-lost-events"), "{refused}");
+    refuse(true).await.unwrap();
+    let (_, _) = world.post(ANN, 1).await;
+    refuse(false).await.unwrap();
+    let commit = |checkpoint| Commit {
+        projection: "posts",
+        writes: Arc::default(),
+        parked: Vec::new(),
+        expected: checkpoint - 1,
+        checkpoint,
+    };
+    store.commit(commit(1)).await.unwrap();
+    refuse(false).await.unwrap();
+    store.commit(commit(2)).await.unwrap();
+    for accepted in [false, true] {
+        let refused = refuse(accepted).await.unwrap_err();
+        let expected = matches!(&refused, LostEvents::Views { head: 1, of, checkpoint: 2 } if of == "posts");
+        assert!(expected && refused.to_string().contains("delete the views"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn collection_that_would_delete_much_of_the_store_deletes_nothing() {
+    let world = World::new().await;
+    let (_, claimed) = world.post(ANN, 2).await;
+    let folder = world.folder.path().join("media/images");
+    for _ in 0..21 {
+        let picture = folder.join(EventId::new(any_id()).to_string());
+        std::fs::create_dir_all(&picture).unwrap();
+        std::fs::write(picture.join("feed.jpg"), "x").unwrap();
+    }
+    let later = now() + SAFE_AGE + TimeDelta::minutes(1);
+    let collect = async |limit| collect(&**world.log.raw(), &*world.media, later, limit).await;
+    for limit in [Limit::Share, Limit::Pictures(20)] {
+        let refused = collect(limit).await.unwrap_err();
+        assert!(
+            matches!(refused, MediaFailed::TooMany { unclaimed: 21, stored: 23, allowed: 20 }),
+            "{refused}"
+        );
+        assert!(refused.to_string().contains("chorus media clean --limit 21"), "{refused}");
+    }
+    assert_eq!(world.stored().await.len(), 23);
+    let Collected { looked_at, deleted } = collect(Limit::Pictures(21)).await.unwrap();
+    assert_eq!((looked_at, deleted.len()), (23, 21));
+    assert_eq!(world.stored().await, media_of(&claimed));
 }
 
 #[tokio::test]
@@ -328,6 +385,6 @@ async fn what_cannot_be_deleted_is_set_aside_shown_and_collected_later() {
 
     *stubborn.keeps.lock().unwrap() = None;
     let later = now() + SAFE_AGE + TimeDelta::minutes(1);
-    collect(&**world.log.raw(), &*world.media, later).await.unwrap();
+    collect(&**world.log.raw(), &*world.media, later, Limit::Share).await.unwrap();
     assert_eq!(world.stored().await, BTreeSet::new());
 }

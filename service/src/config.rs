@@ -128,6 +128,14 @@ pub struct LogSettings {
     pub master_key_file: Option<PathBuf>,
 }
 
+/// What a process does about a log that has lost events.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct LostEventsSettings {
+    /// Start although keys or media show that the log has lost events; for one start, when they cannot be had
+    #[arg(long)]
+    pub accept_lost_events: bool,
+}
+
 impl LogSettings {
     pub fn master_keys(&self) -> SecretFile<'_> {
         let named = self.master_key_file.as_deref();

@@ -73,6 +73,13 @@ impl KeyVault for JetStreamVault {
         self.ready().await?;
         self.store.put(name.to_string(), Bytes::new()).await.map(|_| ()).map_err(unavailable)
     }
+
+    async fn count(&self) -> Result<u64, VaultError> {
+        self.ready().await?;
+        // One message for each name, since the bucket keeps no history.
+        let info = self.store.stream.get_info().await.map_err(unavailable)?;
+        Ok(info.state.messages)
+    }
 }
 
 async fn bucket(context: &Context, settings: &JetStreamSettings) -> Result<Store, VaultError> {

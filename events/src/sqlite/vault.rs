@@ -51,6 +51,12 @@ impl KeyVault for SqliteVault {
         Ok(self.database.empty_wal().await?)
     }
 
+    async fn count(&self) -> Result<u64, VaultError> {
+        let count =
+            |connection: &Connection| connection.query_row("SELECT count(*) FROM keys", [], |row| row.get(0));
+        Ok(self.database.read(count)?)
+    }
+
     async fn close(&self) -> Result<(), VaultError> {
         Ok(self.database.finish().await?)
     }

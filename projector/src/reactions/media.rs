@@ -17,7 +17,7 @@ use service::telemetry::with_causes;
 use views::ViewStore;
 
 pub use audit::{Audit, Missing, audit};
-pub use collection::{Collected, SAFE_AGE, collect};
+pub use collection::{Collected, Limit, SAFE_AGE, collect};
 
 use self::claims::KINDS;
 use super::repeatable::{self, Repeatable};
@@ -47,6 +47,12 @@ pub enum MediaFailed {
     Media(#[from] MediaError),
     #[error("the process is shutting down")]
     Closed,
+    #[error(
+        "of {stored} pictures in the media store no event claims {unclaimed}, and at most {allowed} are deleted at once: \
+         does the log lack events, or does it belong to another media store? `chorus media audit` names them; if they \
+         are really to go, delete them with `chorus media clean --limit {unclaimed}`"
+    )]
+    TooMany { unclaimed: usize, stored: usize, allowed: usize },
 }
 
 struct Media {

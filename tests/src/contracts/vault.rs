@@ -56,3 +56,13 @@ pub async fn keys_that_are_destroyed_at_once_are_all_gone(vault: &dyn KeyVault) 
     assert!(destroyed.iter().all(Result::is_ok), "{destroyed:?}");
     assert_eq!(vault.get(&names).await.unwrap(), vec![KeyState::Destroyed; names.len()]);
 }
+
+pub async fn names_are_counted_once_also_when_their_keys_are_destroyed(vault: &dyn KeyVault) {
+    let before = vault.count().await.unwrap();
+    let (kept, destroyed) = (person(), person());
+    for name in [kept, kept, destroyed] {
+        vault.create(name, vec![7; 64]).await.unwrap();
+    }
+    vault.destroy(destroyed).await.unwrap();
+    assert_eq!(vault.count().await.unwrap(), before + 2);
+}

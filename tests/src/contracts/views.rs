@@ -193,6 +193,7 @@ pub async fn a_commit_is_all_or_nothing_and_moves_its_checkpoint(store: &dyn Vie
     assert_eq!(store.checkpoint(&projection).await.unwrap(), 5);
     assert_eq!((get(store, &old.title).await, get(store, &new.title).await), (Some(old), None));
 
+    assert_eq!(store.checkpoints().await.unwrap().get(&projection), Some(&5));
     // A batch without writes moves the checkpoint all the same; another projection's stays where it is.
     commit(store, &projection, 7, |_| {}).await;
     assert_eq!(store.checkpoint(&projection).await.unwrap(), 7);

@@ -145,4 +145,5 @@ async fn jetstream_keeps_the_contract_of_the_vault() {
     vault::of_those_who_create_at_once_all_are_told_the_same_key(&store).await;
     vault::a_destroyed_key_stays_destroyed(&*store).await;
     vault::keys_that_are_destroyed_at_once_are_all_gone(&*store).await;
+    vault::names_are_counted_once_also_when_their_keys_are_destroyed(&*store).await;
 }
