@@ -1,5 +1,6 @@
 //! What the `chorus` binary does: everything in one process, and the operator's commands.
 
+pub mod backup;
 pub mod demo;
 pub mod grant;
 pub mod media;

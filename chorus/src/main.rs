@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use chorus::{demo, grant, media, openapi, serve};
+use chorus::{backup, demo, grant, media, openapi, serve};
 use clap::{Parser, Subcommand};
 use service::config::from_arguments;
 
@@ -24,6 +24,10 @@ enum Command {
     Serve(Box<serve::Settings>),
     /// Give somebody a role, or take it away; the server may be running
     Grant(Box<grant::Settings>),
+    /// Copy log, keys and media into a new folder; the server may be running
+    Backup(Box<backup::Settings>),
+    /// Put a backup into an empty data folder
+    Restore(Box<backup::RestoreSettings>),
     /// Look after the media store
     #[command(subcommand)]
     Media(media::Command),
@@ -38,6 +42,8 @@ fn main() -> anyhow::Result<()> {
     match from_arguments::<Arguments>().command {
         Command::Serve(settings) => runtime.block_on(serve::run(*settings)),
         Command::Grant(settings) => runtime.block_on(grant::run(*settings)),
+        Command::Backup(settings) => runtime.block_on(backup::run(*settings)),
+        Command::Restore(settings) => runtime.block_on(backup::restore(*settings)),
         Command::Media(command) => runtime.block_on(media::run(command)),
         Command::Demo(settings) => runtime.block_on(demo::run(settings)),
         Command::Openapi => Ok(std::io::stdout().write_all(openapi::text()?.as_bytes())?),

@@ -38,7 +38,7 @@ mod stories;
 mod jetstream;
 mod sqlite;
 
-pub use self::sqlite::{SqliteLog, SqliteVault};
+pub use self::sqlite::{Contents, LogFiles, SqliteLog, SqliteVault};
 pub use accounts::*;
 pub use comments::*;
 pub use envelope::{EVENT_SOURCE, Envelope, Message, Stored};
@@ -51,7 +51,7 @@ pub use likes::*;
 pub use log::{AppendError, Batch, EventLog, Filter, Follow, Freshness, LogError, Progress, Urgency};
 pub use mails::*;
 pub use notifications::*;
-pub use open::{OpenError, Opened, open, open_sealed};
+pub use open::{OpenError, Opened, log_files, open, open_sealed};
 pub use personal::{Ciphertext, Personal};
 pub use posts::*;
 pub use profiles::*;

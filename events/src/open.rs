@@ -1,11 +1,11 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use thiserror::Error;
 
 use crate::{
-    EventLog, JetStreamLog, JetStreamSettings, JetStreamVault, KeyRing, KeyVault, LogError, MasterKeys,
-    SealedLog, SqliteLog, SqliteVault, VaultError,
+    EventLog, JetStreamLog, JetStreamSettings, JetStreamVault, KeyRing, KeyVault, LogError, LogFiles,
+    MasterKeys, SealedLog, SqliteLog, SqliteVault, VaultError,
 };
 
 /// The log and the key vault that belong together.
@@ -41,13 +41,25 @@ impl OpenError {
 pub async fn open(setting: &str, nats_credentials: Option<PathBuf>) -> Result<Opened, OpenError> {
     match Place::parse(setting, nats_credentials).map_err(OpenError::Setting)? {
         Place::Sqlite(file) => {
-            let keys = file.parent().unwrap_or(Path::new("")).join("keys.db");
-            Ok(Opened { log: Arc::new(SqliteLog::open(&file)?), vault: Arc::new(SqliteVault::open(&keys)?) })
+            let files = LogFiles::of_log(file);
+            let log = Arc::new(SqliteLog::open(&files.log)?);
+            Ok(Opened { log, vault: Arc::new(SqliteVault::open(&files.keys)?) })
         }
         Place::JetStream(settings) => Ok(Opened {
             log: Arc::new(JetStreamLog::open(&settings).await?),
             vault: Arc::new(JetStreamVault::open(&settings).await?),
         }),
+    }
+}
+
+/// The files that a `CHORUS_LOG` setting names; none if it names a server.
+///
+/// # Errors
+/// If the setting cannot be understood.
+pub fn log_files(setting: &str) -> Result<Option<LogFiles>, OpenError> {
+    match Place::parse(setting, None).map_err(OpenError::Setting)? {
+        Place::Sqlite(file) => Ok(Some(LogFiles::of_log(file))),
+        Place::JetStream(_) => Ok(None),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The media store: pictures and sound under keys that never change their content. Adapters: `file` for one machine,
 //! `s3` for any S3. Both pass the contract in `tests/src/contracts/media.rs`.
 
+mod copy;
 mod file;
 mod image;
 mod s3;
@@ -17,6 +18,7 @@ use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use thiserror::Error;
 
+pub use copy::{MediaSize, copy_media, local_folder, measure, sync_file_system};
 pub use file::FileMedia;
 pub use image::{Fit, ImageVariant, PictureFormat};
 pub use s3::{S3Media, S3Settings};

@@ -13,7 +13,7 @@ use crate::Error;
 use crate::writer::{Writer, stand_back};
 
 /// How long a statement waits for another process that holds the file's lock.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Page cache of one connection, in KiB (SQLite takes a negative number as KiB).
 const CACHE_KIB: i64 = -8192;
 /// That of the writer of a file that can be built again: one event changes pages all over it.
@@ -30,7 +30,7 @@ const STATEMENTS_KEPT: usize = 256;
 const IDLE_READERS: usize = 32;
 
 /// Permissions of the files: their owner reads and writes them, nobody else.
-const OWNER_ONLY: u32 = 0o600;
+pub(crate) const OWNER_ONLY: u32 = 0o600;
 const MODE_BITS: u32 = 0o7777;
 /// How long closing a file waits for reads that have begun.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);

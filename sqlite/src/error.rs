@@ -34,7 +34,7 @@ impl Error {
 
     /// SQLite tells an outage from damage by its primary result code; whatever it does not tell (a statement
     /// that does not fit the schema) will not mend itself either.
-    pub(crate) fn from_sqlite(path: &str, error: rusqlite::Error) -> Self {
+    pub fn from_sqlite(path: &str, error: rusqlite::Error) -> Self {
         let outage = matches!(
             error.sqlite_error_code(),
             Some(

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 /// A temporary folder that goes with its owner, and with the test process in whatever way that ends: what stands in a
@@ -34,6 +34,19 @@ impl Folder {
         guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let guard = guard.spawn().context("starting the guard of a folder")?;
         Ok(Self { folder, guard })
+    }
+
+    /// One with the `data` that version 0.1.0 left: see `tests/fixtures`.
+    ///
+    /// # Errors
+    /// If there is no Python, which unpacks it.
+    pub fn of_earlier_version() -> Result<Self> {
+        let folder = Self::new()?;
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/0.1.0/data.tar.xz");
+        let mut unpack = Command::new("python3");
+        let unpacked = unpack.args(["-m", "tarfile", "-e"]).args([&data, folder.path()]).output()?;
+        ensure!(unpacked.status.success(), "{}", String::from_utf8_lossy(&unpacked.stderr));
+        Ok(folder)
     }
 
     pub fn path(&self) -> &Path {

@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use mongodb::bson::Document;
 use serde::Deserialize;
@@ -56,14 +55,7 @@ fn fixture() -> PathBuf {
 
 /// A folder with the old version's `data`.
 fn old_data() -> Folder {
-    let folder = Folder::new().unwrap();
-    let unpacked = Command::new("python3")
-        .args(["-m", "tarfile", "-e"])
-        .args([&fixture().join("data.tar.xz"), folder.path()])
-        .output()
-        .unwrap();
-    assert!(unpacked.status.success(), "{}", String::from_utf8_lossy(&unpacked.stderr));
-    folder
+    Folder::of_earlier_version().unwrap()
 }
 
 async fn restore(mongo: &MongoServer, name: &str) {

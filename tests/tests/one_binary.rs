@@ -25,7 +25,7 @@ fn printed(output: &Output) -> String {
 #[test]
 fn help_tells_every_command_and_every_setting() {
     let help = printed(&chorus(&["--help"], &[]));
-    for command in ["serve", "demo", "media", "openapi"] {
+    for command in ["serve", "backup", "restore", "demo", "media", "openapi"] {
         assert!(help.contains(command), "{help}");
     }
     assert_eq!(printed(&chorus(&[], &[])), help, "without a command it says what there is");

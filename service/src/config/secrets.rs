@@ -30,6 +30,11 @@ pub struct SecretFile<'a> {
 }
 
 impl SecretFile<'_> {
+    /// The file that was named, else the one under the data folder.
+    pub fn path(&self, place: &PlaceSettings) -> PathBuf {
+        self.named.map_or_else(|| place.data.join(self.default_name), Path::to_owned)
+    }
+
     /// Reads the secret. In development a file that was not named and is not there is made first.
     pub fn read<T, E: fmt::Display>(
         self,

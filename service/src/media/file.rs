@@ -126,7 +126,7 @@ fn tell(
 }
 
 /// None of what has been deleted meanwhile.
-fn if_there<T>(found: std::io::Result<T>) -> std::io::Result<Option<T>> {
+pub(super) fn if_there<T>(found: std::io::Result<T>) -> std::io::Result<Option<T>> {
     match found {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         found => found.map(Some),

@@ -1,0 +1,213 @@
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use events::{LogFiles, MasterKeys};
+use indicatif::{ProgressBar, ProgressStyle};
+use service::config::{LogSettings, PlaceSettings, SigningSettings};
+use service::media::{self, copy_media};
+
+use super::{
+    FORMAT, LOG, MANIFEST, MASTER_KEY, MEDIA, Manifest, MediaCount, OF_SERVERS, SIGNING_KEYS, list_missing,
+    missing_media, write_private,
+};
+
+/// Where it is put together, in the data folder, which may be a file system of its own.
+const UNFINISHED: &str = ".restoring";
+
+/// Takes the same settings as the server that is to serve what is restored.
+#[derive(Debug, Args)]
+pub struct RestoreSettings {
+    /// Folder that `chorus backup` has made
+    backup: PathBuf,
+
+    /// Restore although files are missing that events claim: their pictures will not be shown
+    #[arg(long)]
+    accept_missing_media: bool,
+
+    #[command(flatten)]
+    place: PlaceSettings,
+    #[command(flatten)]
+    log: LogSettings,
+    #[command(flatten)]
+    signing: SigningSettings,
+}
+
+/// Puts a backup into an empty data folder, and checks it first.
+///
+/// # Errors
+/// If the folder is not empty, or the backup is not complete. Then nothing of it is left in the folder.
+pub async fn restore(settings: RestoreSettings) -> Result<()> {
+    let RestoreSettings { backup, accept_missing_media, place, log, signing } = settings;
+    let data = place.data.clone();
+    let files = events::log_files(&log.place.url(&place))?.context(OF_SERVERS)?;
+    ensure!(
+        files.log == data.join(LOG),
+        "a backup is restored to {}: unset CHORUS_LOG, and move the files afterwards",
+        data.display()
+    );
+    let manifest = std::fs::read(backup.join(MANIFEST));
+    let manifest = manifest.with_context(|| format!("{} is no backup", backup.display()))?;
+    let manifest: Manifest = serde_json::from_slice(&manifest).context("reading the backup's description")?;
+    ensure!(
+        manifest.format == FORMAT,
+        "the backup has format {}, this program knows {FORMAT}",
+        manifest.format
+    );
+    place.prepare().with_context(|| format!("making the folder {}", data.display()))?;
+    let secrets = [(log.master_keys().path(&place), MASTER_KEY), (signing.keys().path(&place), SIGNING_KEYS)];
+    require_only_secrets(&data, &secrets)?;
+    let unfinished = Unfinished(data.join(UNFINISHED));
+    let mut copied = copy_all(&backup, &unfinished.0, &manifest).await?;
+    for (path, name) in &secrets {
+        let from = backup.join(name);
+        if manifest.secrets && !path.exists() && *path == data.join(name) {
+            let text = std::fs::read(&from).with_context(|| format!("reading {}", from.display()))?;
+            write_private(&unfinished.0.join(name), &text)?;
+            copied.push(name);
+        }
+    }
+    let (master_path, _) = &secrets[0];
+    let opened = open_with(&unfinished.0, master_path).await?;
+    let missing = check(&unfinished.0, &manifest).await?;
+    let mut out = std::io::stdout().lock();
+    if !missing.is_empty() {
+        let known = missing.iter().all(|name| manifest.missing.contains(name));
+        list_missing(&mut out, &missing, if known { "it was missing already" } else { "not in the backup" })?;
+        ensure!(
+            known || accept_missing_media,
+            "{} files that events claim are not in the backup: find them, or restore without them \
+             (--accept-missing-media)",
+            missing.len()
+        );
+    }
+    media::sync_file_system(&unfinished.0).context("writing everything to the disk")?;
+    // The log last: keys without a log are refused at the start.
+    for name in copied.iter().rev() {
+        let (from, to) = (unfinished.0.join(name), data.join(name));
+        std::fs::rename(from, &to).with_context(|| format!("naming {}", to.display()))?;
+    }
+    media::sync_file_system(&data).context("writing everything to the disk")?;
+    writeln!(
+        out,
+        "{} holds {} events and {} keys, as of position {}",
+        data.display(),
+        manifest.position,
+        manifest.keys,
+        manifest.position
+    )?;
+    if !opened {
+        writeln!(
+            out,
+            "  missing  the master key: put it at {} before the start; without it nothing personal can be read",
+            master_path.display()
+        )?;
+    }
+    if manifest.media.is_none() {
+        writeln!(out, "  missing  media: they were kept in a bucket (CHORUS_MEDIA)")?;
+    }
+    writeln!(out, "start `chorus serve`: it builds the views from the events")?;
+    Ok(())
+}
+
+/// Removes what is not complete.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        match std::fs::remove_dir_all(&self.0) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(folder = %self.0.display(), %error, "what was not restored is left");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// # Errors
+/// If the folder holds anything else than secrets, or what an interrupted attempt has left, which is removed.
+fn require_only_secrets(data: &Path, secrets: &[(PathBuf, &str)]) -> Result<()> {
+    drop(Unfinished(data.join(UNFINISHED)));
+    for entry in std::fs::read_dir(data).with_context(|| format!("looking into {}", data.display()))? {
+        let path = entry?.path();
+        // What a new file system has of its own.
+        let is_fine = secrets.iter().any(|(secret, _)| *secret == path) || path.ends_with("lost+found");
+        if !is_fine {
+            bail!("{} is not empty (it holds {}): nothing is overwritten", data.display(), path.display());
+        }
+    }
+    Ok(())
+}
+
+/// Copies the log, the keys and the media; answers the names of what is there then, the log first.
+async fn copy_all(backup: &Path, target: &Path, manifest: &Manifest) -> Result<Vec<&'static str>> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(target)
+        .with_context(|| format!("making {}", target.display()))?;
+    let mut names = vec![LOG, "keys.db"];
+    for name in &names {
+        let (from, to) = (backup.join(name), target.join(name));
+        write_private(&to, &[])?;
+        std::fs::copy(&from, &to).with_context(|| format!("copying {}", from.display()))?;
+        private(&to)?;
+    }
+    if let Some(MediaCount { files, .. }) = manifest.media {
+        let bar = ProgressBar::new(files).with_style(ProgressStyle::with_template(
+            "media   {bar:30} {human_pos} of {human_len} files ({eta})",
+        )?);
+        let (from, to, shown) = (backup.join(MEDIA), target.join(MEDIA), bar.clone());
+        let copied = tokio::task::spawn_blocking(move || copy_media(&from, &to, &|| shown.inc(1))).await?;
+        bar.finish_and_clear();
+        copied.context("copying the media")?;
+        names.push(MEDIA);
+    }
+    Ok(names)
+}
+
+fn private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+}
+
+/// Whether there is a master key.
+///
+/// # Errors
+/// If it is not the one of these keys.
+async fn open_with(folder: &Path, named: &Path) -> Result<bool> {
+    let copied = folder.join(MASTER_KEY);
+    let path = if copied.exists() { copied.as_path() } else { named };
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        text => text.with_context(|| format!("reading {}", path.display()))?,
+    };
+    let master = MasterKeys::parse(&text).with_context(|| format!("reading {}", path.display()))?;
+    let setting = format!("sqlite:{}", folder.join(LOG).display());
+    let log = events::open_sealed(&setting, None, &master).await;
+    let log = log.with_context(|| format!("opening the keys with {}", path.display()))?;
+    log.close().await?;
+    Ok(true)
+}
+
+/// Compares what was copied with what the backup says of itself; answers what events claim and is not there.
+async fn check(folder: &Path, manifest: &Manifest) -> Result<Vec<String>> {
+    let files = LogFiles::of_log(folder.join(LOG));
+    let checked = files.clone();
+    let contents = tokio::task::spawn_blocking(move || checked.check()).await?;
+    let contents = contents.context("checking the log and the keys")?;
+    ensure!(
+        (contents.position.0, contents.keys) == (manifest.position, manifest.keys),
+        "the backup should hold {} events and {} keys, but it holds {} and {}",
+        manifest.position,
+        manifest.keys,
+        contents.position,
+        contents.keys
+    );
+    if manifest.media.is_none() {
+        return Ok(Vec::new());
+    }
+    let missing = missing_media(&files, &folder.join(MEDIA)).await?;
+    Ok(missing.iter().map(|one| one.key.to_string()).collect())
+}
