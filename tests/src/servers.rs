@@ -13,7 +13,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 pub use caddy::CaddyServer;
-pub use mongod::MongoServer;
+pub use mongod::{MongoReplicaSet, MongoServer};
 pub use moto::{MotoServer, SENDER, SentMail};
 pub use nats::NatsServer;
 pub use process::{ServerProcess, free_port};

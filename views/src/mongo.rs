@@ -29,14 +29,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const READ_LIMIT: Duration = Duration::from_secs(5);
 /// The database used when the setting names none.
 const DATABASE: &str = "chorus";
-/// Where each projection stands: `{_id: <projection>, position}`.
+/// Where each projection stands: `{_id: <projection>, position, sessions}`, with the server's ids of the sessions whose
+/// transactions may be open on it.
 const CHECKPOINTS: &str = "checkpoints";
 /// What projections have set aside: `{_id: {projection, position}, event_type, error}`.
 const PARKED: &str = "parked";
 /// The steps that have been taken from older programs' shapes to the present ones: `{_id: "views", steps}`.
 const SCHEMA: &str = "schema";
-/// Who works on each projection: `{_id: <projection>, session}`, the server's id of the worker's session.
-const WORKERS: &str = "workers";
 
 /// The views in one MongoDB database.
 #[derive(Debug)]
@@ -54,12 +53,7 @@ impl MongoViews {
     /// # Errors
     /// [`StoreError::Corrupt`] for a setting that cannot be understood, or a server that has no transactions.
     pub async fn open(setting: &str, views: &'static [&'static View]) -> Result<Self, StoreError> {
-        let mut options = ClientOptions::parse(setting).await.map_err(StoreError::corrupt)?;
-        options.app_name.get_or_insert_with(|| "chorus".to_owned());
-        options.server_selection_timeout.get_or_insert(SERVER_SELECTION);
-        options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
-        // Another member may be behind: what was committed would not be read, and projections build on it.
-        options.selection_criteria = Some(ReadPreference::Primary.into());
+        let options = options(setting).await?;
         let name = options.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
         let client = Client::with_options(options).map_err(StoreError::corrupt)?;
         let database = client.database(&name);
@@ -137,6 +131,17 @@ impl ViewStore for MongoViews {
         }
         Ok(sizes)
     }
+}
+
+/// The driver's options: what the setting says wins over what is set here.
+async fn options(setting: &str) -> Result<ClientOptions, StoreError> {
+    let mut options = ClientOptions::parse(setting).await.map_err(StoreError::corrupt)?;
+    options.app_name.get_or_insert_with(|| "chorus".to_owned());
+    options.server_selection_timeout.get_or_insert(SERVER_SELECTION);
+    options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
+    // Another member may be behind: what was committed would not be read, and projections build on it.
+    options.selection_criteria = Some(ReadPreference::Primary.into());
+    Ok(options)
 }
 
 /// A document's body as it came over the wire.

@@ -1,7 +1,7 @@
 //! The contract of [`ViewStore`], on views of its own.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -16,6 +16,10 @@ use views::{
     Parked, Patch, PatchEach, Query, StoreError, View, ViewStore, ViewStoreExt, Writes,
 };
 
+use crate::waiting::found;
+
+/// How long a view may stand still after a worker or a server was lost: half of what MongoDB gives an abandoned transaction.
+const GOES_ON_WITHIN: Duration = Duration::from_secs(30);
 /// How long a contract waits for what must happen.
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -128,6 +132,35 @@ async fn try_commit(
             checkpoint,
         })
         .await
+}
+
+/// A batch of so many new documents, on top of a checkpoint; it moves it by one.
+pub async fn commit_many(
+    store: &dyn ViewStore,
+    projection: &str,
+    expected: u64,
+    documents: usize,
+) -> Result<(), CommitError> {
+    let author = fresh("a");
+    try_commit(store, projection, expected, expected + 1, |writes| {
+        for n in 0..documents {
+            writes.put(&book(&format!("{author}-{n}"), &author, 1)).unwrap();
+        }
+    })
+    .await
+}
+
+/// Moves a checkpoint, again and again until it is moved, as a projector does in an outage; how long that took.
+pub async fn commit_nothing(store: &Arc<dyn ViewStore>, projection: &str, checkpoint: u64) -> Duration {
+    let since = Instant::now();
+    found(GOES_ON_WITHIN, "the checkpoint is moved", async || {
+        let expected = store.checkpoint(projection).await.ok()?;
+        let moved = expected >= checkpoint
+            || try_commit(&**store, projection, expected, checkpoint, |_| {}).await.is_ok();
+        moved.then_some(())
+    })
+    .await;
+    since.elapsed()
 }
 
 async fn get(store: &dyn ViewStore, key: &str) -> Option<Book> {

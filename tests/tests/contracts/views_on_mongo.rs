@@ -1,10 +1,17 @@
+#![allow(clippy::print_stdout, reason = "times that are not asserted are printed")]
+
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use async_trait::async_trait;
+use mongodb::bson::doc;
 use tests::cable::Cable;
 use tests::contracts::views::{self as contract, VIEWS, ViewEngine};
-use tests::servers::{MongoServer, ServerProcess, fetched, free_port};
-use views::{MongoViews, StoreError, ViewStore};
+use tests::servers::{MongoReplicaSet, MongoServer, ServerProcess, fetched, free_port};
+use tests::waiting::until;
+use views::{CommitError, MongoViews, StoreError, ViewStore};
 
 struct Mongo {
     server: MongoServer,
@@ -89,4 +96,128 @@ async fn a_mongod_without_transactions_is_refused_with_the_reason() {
     assert!(matches!(refused, StoreError::Corrupt(_)));
     let reason = std::error::Error::source(&refused).unwrap().to_string();
     assert!(reason.contains("--replSet"), "{reason}");
+}
+
+/// How many sessions the server has been asked to end.
+async fn sessions_ended(server: &MongoServer) -> i64 {
+    let status = server.command(doc! { "serverStatus": 1 }).await.unwrap();
+    let commands = status.get_document("metrics").unwrap().get_document("commands").unwrap();
+    commands.get_document("killSessions").unwrap().get_i64("total").unwrap()
+}
+
+/// A worker that dies leaves its transaction open, and the server would keep its locks for a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_goes_on_soon_after_its_worker_died_in_a_transaction() {
+    const DEATHS: u64 = 5;
+    const PROJECTION: &str = "dying";
+    let server = MongoServer::start().await.unwrap();
+    let survivor: Arc<dyn ViewStore> =
+        Arc::new(MongoViews::open(&server.url("contract"), VIEWS).await.unwrap());
+    let mut left_open = 0;
+    for death in 0..DEATHS {
+        let expected = survivor.checkpoint(PROJECTION).await.unwrap();
+        let cable = Cable::to(server.port()).await.unwrap();
+        let worker = open(&cable).await;
+        let mut dying = pin!(contract::commit_many(&*worker, PROJECTION, expected, 20_000));
+        let in_transaction = async {
+            let open = doc! { "$currentOp": { "idleSessions": true } };
+            let of_worker = doc! { "$match": { "transaction.parameters.autocommit": false } };
+            let aggregate = doc! { "aggregate": 1, "pipeline": [open, of_worker], "cursor": {} };
+            until("the worker is in a transaction", async || {
+                let found = server.command(aggregate.clone()).await.unwrap();
+                !found.get_document("cursor").unwrap().get_array("firstBatch").unwrap().is_empty()
+            })
+            .await;
+        };
+        tokio::select! {
+            _ = &mut dying => {}
+            () = in_transaction => {}
+        }
+        // Nothing reaches the server any more: neither the rest of the transaction nor its end.
+        cable.cut();
+        let before = sessions_ended(&server).await;
+        let went_on = contract::commit_nothing(&survivor, PROJECTION, 1 + death).await;
+        left_open += sessions_ended(&server).await - before;
+        println!("death {death}: the view went on after {:.1} s", went_on.as_secs_f64());
+    }
+    assert!(left_open > 0, "no worker died in a transaction");
+}
+
+/// A worker may be at a large batch for long. Others that try their luck meanwhile are fenced off, and do it no harm.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_session_of_a_living_worker_is_ended_by_a_newcomer() {
+    const PROJECTION: &str = "living";
+    let server = MongoServer::start().await.unwrap();
+    let open = async || {
+        Arc::new(MongoViews::open(&server.url("contract"), VIEWS).await.unwrap()) as Arc<dyn ViewStore>
+    };
+    let (worker, newcomer) = (open().await, open().await);
+    contract::commit_many(&*worker, PROJECTION, 0, 1).await.unwrap();
+    let done = AtomicBool::new(false);
+    let working = async {
+        let mut expected = 1;
+        for _ in 0..3 {
+            // A newcomer that stands where the worker does may come first; then it is the worker that is fenced off.
+            while let Err(error) = contract::commit_many(&*worker, PROJECTION, expected, 10_000).await {
+                match error {
+                    CommitError::Fenced { actual } => expected = actual,
+                    error => panic!("{error:?}"),
+                }
+            }
+            expected += 1;
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    let trying = async {
+        while !done.load(Ordering::Relaxed) {
+            let now = newcomer.checkpoint(PROJECTION).await.unwrap();
+            for expected in [now.saturating_sub(1), now] {
+                let _ = contract::commit_many(&*newcomer, PROJECTION, expected, 1).await;
+            }
+        }
+    };
+    tokio::join!(working, trying);
+    assert_eq!(sessions_ended(&server).await, 0);
+}
+
+/// Seconds until a read is answered again after the primary was lost, killed or silent: with the election, not long after.
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_come_back_with_the_election_when_the_primary_is_lost() {
+    const PROJECTION: &str = "elected";
+    let mut set = MongoReplicaSet::start().await.unwrap();
+    let store: Arc<dyn ViewStore> = Arc::new(MongoViews::open(&set.url("contract"), VIEWS).await.unwrap());
+    let mut position = 1;
+    contract::commit_nothing(&store, PROJECTION, position).await;
+    for silent in [true, false] {
+        let lost = set.primary().await.unwrap();
+        let since = Instant::now();
+        if silent {
+            set.signal(lost, "STOP").unwrap();
+        } else {
+            set.kill(lost).unwrap();
+        }
+        // Several at once, as requests come, among them such as are under way.
+        let reads = (0..8).map(|_| async {
+            until("reads are answered", async || store.checkpoint(PROJECTION).await.is_ok()).await;
+            since.elapsed()
+        });
+        let (reads, elected) = tokio::join!(futures::future::join_all(reads), async {
+            set.primary().await.unwrap();
+            since.elapsed()
+        });
+        let last = reads.into_iter().max().unwrap_or_default();
+        position += 1;
+        let writes = contract::commit_nothing(&store, PROJECTION, position).await;
+        println!(
+            "silent: {silent}; a primary after {:.1} s, reads after {:.1} s, a write {:.1} s later",
+            elected.as_secs_f64(),
+            last.as_secs_f64(),
+            writes.as_secs_f64()
+        );
+        if silent {
+            set.signal(lost, "CONT").unwrap();
+        } else {
+            set.start_again(lost).await.unwrap();
+        }
+    }
 }

@@ -110,7 +110,8 @@ impl MongoViews {
             .collection(CHECKPOINTS)
             .update_one(
                 doc! { "_id": projection, "position": integer(*expected) },
-                doc! { "$set": { "position": integer(*checkpoint) } },
+                // The lock on the checkpoint is this session's, so no other can have an open transaction on it.
+                doc! { "$set": { "position": integer(*checkpoint), "sessions": [session.id()] } },
             )
             .session(&mut *session)
             .await?;

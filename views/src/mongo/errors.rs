@@ -8,7 +8,7 @@ const PASSING: &[i32] = &[
     6,
     7,
     24,
-    50,
+    TIME_LIMIT,
     63,
     89,
     91,
@@ -33,6 +33,7 @@ const PASSING: &[i32] = &[
     14031,
 ];
 
+const TIME_LIMIT: i32 = 50;
 const INTERRUPTED: i32 = 11601;
 const DUPLICATE_KEY: i32 = 11000;
 
@@ -64,6 +65,11 @@ fn is_passing(error: &Error) -> bool {
 /// Whether somebody ended the session in which this was done.
 pub(super) fn is_interrupted(error: &Error) -> bool {
     code(error) == Some(INTERRUPTED)
+}
+
+/// Whether the server gave up at the time limit that it was told.
+pub(super) fn is_time_limit(error: &Error) -> bool {
+    code(error) == Some(TIME_LIMIT)
 }
 
 /// Whether there is a document of that key already.

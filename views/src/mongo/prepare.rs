@@ -3,7 +3,7 @@ use mongodb::IndexModel;
 use mongodb::bson::{Document, doc};
 use mongodb::options::IndexOptions;
 
-use super::{CHECKPOINTS, MongoViews, PARKED, SCHEMA, WORKERS};
+use super::{CHECKPOINTS, MongoViews, PARKED, SCHEMA};
 use crate::store::sort_fields;
 use crate::{Direction, Index, StoreError};
 
@@ -57,7 +57,7 @@ impl MongoViews {
     /// Collections and indexes cannot be made inside a transaction, so all are made before the first.
     pub(super) async fn prepare(&self) -> Result<(), StoreError> {
         let there: Vec<String> = self.database.list_collection_names().await?;
-        let wanted = self.views.iter().map(|view| view.name).chain([CHECKPOINTS, PARKED, WORKERS]);
+        let wanted = self.views.iter().map(|view| view.name).chain([CHECKPOINTS, PARKED]);
         for name in wanted.filter(|name| !there.iter().any(|found| found == name)) {
             let made = self.database.create_collection(name).await;
             // Two processes may start at once; who comes second finds it made.
