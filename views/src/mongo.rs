@@ -25,6 +25,9 @@ use crate::{Commit, CommitError, Page, Parked, Plan, Query, StoreError, StoredDo
 /// How long a call looks for a server that can take it before it says that there is none.
 const SERVER_SELECTION: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the driver asks each member of the set how it is. A member that has not answered for this long and the time
+/// limit of connecting is lost, and the calls that wait for it fail: with the driver's own 10 s that took longer than an election.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the server may work on one read before it gives up.
 const READ_LIMIT: Duration = Duration::from_secs(5);
 /// The database used when the setting names none.
@@ -133,12 +136,13 @@ impl ViewStore for MongoViews {
     }
 }
 
-/// The driver's options: what the setting says wins over what is set here.
+/// The driver's options: what the setting does not say is set so that a lost primary is noticed in time.
 async fn options(setting: &str) -> Result<ClientOptions, StoreError> {
     let mut options = ClientOptions::parse(setting).await.map_err(StoreError::corrupt)?;
     options.app_name.get_or_insert_with(|| "chorus".to_owned());
     options.server_selection_timeout.get_or_insert(SERVER_SELECTION);
     options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
+    options.heartbeat_freq.get_or_insert(HEARTBEAT_INTERVAL);
     // Another member may be behind: what was committed would not be read, and projections build on it.
     options.selection_criteria = Some(ReadPreference::Primary.into());
     Ok(options)
@@ -156,4 +160,21 @@ impl Body {
 
 fn to_bson(value: &Value) -> Result<Bson, StoreError> {
     bson::serialize_to_bson(value).map_err(StoreError::corrupt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn time_limits_of_the_setting_win_over_those_of_the_program() {
+        let limits = async |setting| {
+            let options = options(setting).await.unwrap();
+            [options.heartbeat_freq, options.connect_timeout, options.server_selection_timeout]
+        };
+        let own = [HEARTBEAT_INTERVAL, CONNECT_TIMEOUT, SERVER_SELECTION].map(Some);
+        assert_eq!(limits("mongodb://localhost/chorus").await, own);
+        let set = "mongodb://localhost/?heartbeatFrequencyMS=7000&connectTimeoutMS=8000&serverSelectionTimeoutMS=9000";
+        assert_eq!(limits(set).await, [7, 8, 9].map(|seconds| Some(Duration::from_secs(seconds))));
+    }
 }
