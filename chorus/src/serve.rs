@@ -17,7 +17,7 @@ use service::config::{
     PlaceSettings, Problems, Secret, SigningSettings, TelemetrySettings, ViewSettings,
 };
 use service::exclusive::ExclusiveUse;
-use service::health::{self, check};
+use service::health::{self, check, detailed_check};
 use service::limits::{Limits, Ticks};
 use service::sessions::FixedKeys;
 use service::shutdown::Tasks;
@@ -184,13 +184,15 @@ pub async fn run(settings: Settings) -> Result<()> {
     commands.follow_log(&tasks).await.context("following the event log")?;
     queries.follow_log(&tasks).await.context("following the event log")?;
 
+    let watched = tasks.clone();
     let checks = vec![
         ("log", commands.check_log()),
         ("views", queries.check_views()),
         ("media", queries.check_media()),
-        ("projections", check(move || std::future::ready(statuses.ready()))),
+        ("projections", detailed_check(move || std::future::ready((statuses.ready(), statuses.details())))),
         ("mails", check(move || std::future::ready(mailing.ready()))),
         ("stories", check(move || std::future::ready(ending_stories.ready()))),
+        ("tasks", check(move || std::future::ready(watched.ready()))),
         ("erasures", check(move || std::future::ready(erasing.ready()))),
         ("purges", check(move || std::future::ready(purging.ready()))),
         ("media clean-up", check(move || std::future::ready(cleaning.ready()))),

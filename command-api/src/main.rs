@@ -12,7 +12,7 @@ use service::config::{
     HttpSettings, LimitSettings, LogSettings, MediaSettings, PlaceSettings, Problems, Secret,
     SigningSettings, TelemetrySettings, from_arguments,
 };
-use service::health;
+use service::health::{self, check};
 use service::limits::{Limits, Ticks};
 use service::shutdown::Tasks;
 use service::start::{patiently, without_password};
@@ -93,7 +93,12 @@ async fn main() -> Result<()> {
     })?;
     commands.follow_log(&tasks).await.context("following the event log")?;
 
-    let checks = vec![("log", commands.check_log()), ("media", commands.check_media())];
+    let watched = tasks.clone();
+    let checks = vec![
+        ("log", commands.check_log()),
+        ("media", commands.check_media()),
+        ("tasks", check(move || std::future::ready(watched.ready()))),
+    ];
     let keys = command_api::key_routes(&commands);
     let authenticator = Arc::clone(commands.authenticator());
     let apps = compat::routes(compat::Desk {

@@ -3,8 +3,8 @@
 
 use std::sync::{Arc, PoisonError};
 
-use events::{AccountEvent, Event, Filter, Kind, LogError, Position, Recorded, SessionEvent};
-use service::health::{Check, check};
+use events::{AccountEvent, Batch, Event, Filter, Kind, LogError, Position, Recorded, SessionEvent};
+use service::health::{Check, check, detailed_check};
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 
@@ -42,10 +42,10 @@ impl Commands {
 
     /// For `/readyz`.
     pub fn check_log(&self) -> Check {
-        let log = Arc::clone(self.log.raw());
-        check(move || {
-            let log = Arc::clone(&log);
-            async move { log.head().await.map(drop).map_err(|error| with_causes(&error)) }
+        let log = self.log.clone();
+        detailed_check(move || {
+            let log = log.clone();
+            async move { log.health().await }
         })
     }
 
@@ -63,7 +63,11 @@ impl Commands {
         kinds.extend_from_slice(histories::KINDS);
         let mut follow = self.log.raw().listen(Filter::kinds(&kinds), from);
         while let Some(batch) = follow.next_batch(BATCH).await {
-            for stored in batch?.events {
+            let Batch { events, unreadable, .. } = batch?;
+            for unreadable in unreadable {
+                tracing::error!(error = with_causes(&unreadable.error), "an event cannot be read here");
+            }
+            for stored in events {
                 let (subject, position) = (stored.message.envelope.subject, stored.position);
                 self.histories.changed(subject, position);
                 if !matches!(subject.kind(), Kind::Session | Kind::Account) {

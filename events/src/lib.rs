@@ -12,6 +12,7 @@ mod fixtures;
 mod ids;
 mod keyring;
 mod log;
+mod log_health;
 mod open;
 #[cfg(test)]
 mod outside_input;
@@ -48,7 +49,9 @@ pub use ids::*;
 pub use jetstream::{JetStreamLog, JetStreamSettings, JetStreamVault};
 pub use keyring::{KeyRing, LinkPurpose, MailedToken, MasterKeys, MasterKeysError, fold_name};
 pub use likes::*;
-pub use log::{AppendError, Batch, EventLog, Filter, Follow, Freshness, LogError, Progress, Urgency};
+pub use log::{
+    AppendError, Batch, EventLog, Filter, Follow, Freshness, LogError, Progress, Unreadable, Urgency,
+};
 pub use mails::*;
 pub use notifications::*;
 pub use open::{OpenError, Opened, log_files, open, open_sealed};

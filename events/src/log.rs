@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc};
 
-use crate::{Kind, Message, Position, Stored, Subject};
+use crate::event::DecodeError;
+use crate::{Event, Kind, Message, Position, Stored, Subject};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -85,12 +86,14 @@ impl Filter {
 #[expect(clippy::large_enum_variant, reason = "nearly all of them are events")]
 pub(crate) enum Followed {
     Event(Stored),
+    Unreadable(Unreadable),
     /// Every event up to this position that passes the filter has been delivered.
     Passed(Position),
 }
 
-/// Events after a position, in order and without gaps, then live. It goes on by itself after an outage; the one
-/// error it can give, [`LogError::Corrupt`], is its last word. Dropping it ends it.
+/// Events after a position, in order and without gaps, then live. It goes on by itself after an outage and past an event
+/// that cannot be read; the one error it can give, [`LogError::Corrupt`] for an engine that is no longer a log, is its
+/// last. Dropping it ends it.
 #[derive(Debug)]
 pub struct Follow {
     delivered: mpsc::Receiver<Result<Followed, LogError>>,
@@ -102,8 +105,44 @@ pub struct Follow {
 #[derive(Debug, Default)]
 pub struct Batch {
     pub events: Vec<Stored>,
+    /// Events among these, in order, whose envelope cannot be read.
+    pub unreadable: Vec<Unreadable>,
     /// Every event up to here that passes the filter has been delivered, with this batch or before it.
     pub passed: Position,
+}
+
+impl Followed {
+    pub(crate) fn position(&self) -> Position {
+        match self {
+            Self::Event(stored) => stored.position,
+            Self::Unreadable(unreadable) => unreadable.position,
+            Self::Passed(position) => *position,
+        }
+    }
+}
+
+/// An event whose envelope cannot be read, so that nothing is known of it but this.
+#[derive(Debug)]
+pub struct Unreadable {
+    pub position: Position,
+    /// As it stands there; empty if there is none.
+    pub event_type: String,
+    /// Always [`LogError::Corrupt`].
+    pub error: LogError,
+}
+
+impl Unreadable {
+    /// A type that this program does not know is a newer one's: then the envelope may be as that one writes it.
+    pub(crate) fn new(position: Position, event_type: Option<&str>, error: LogError) -> Self {
+        let event_type = event_type.unwrap_or_default().to_owned();
+        let error = match Event::decode(&event_type, b"{}") {
+            Err(unknown @ DecodeError::Unknown(_)) if !event_type.is_empty() => {
+                LogError::corrupt(position, unknown)
+            }
+            _ => error,
+        };
+        Self { position, event_type, error }
+    }
 }
 
 /// Events read ahead for a follower: enough that reading and using them overlap.
@@ -124,12 +163,16 @@ impl Follow {
         if self.delivered.recv_many(&mut self.taken, limit).await == 0 {
             return None;
         }
-        let mut batch = Batch { events: Vec::with_capacity(self.taken.len()), passed: Position::START };
+        let mut batch = Batch { events: Vec::with_capacity(self.taken.len()), ..Batch::default() };
         for item in self.taken.drain(..) {
             match item {
                 Ok(Followed::Event(stored)) => {
                     batch.passed = stored.position;
                     batch.events.push(stored);
+                }
+                Ok(Followed::Unreadable(unreadable)) => {
+                    batch.passed = unreadable.position;
+                    batch.unreadable.push(unreadable);
                 }
                 Ok(Followed::Passed(position)) => batch.passed = position,
                 // What was delivered before it is still good.
@@ -190,6 +233,9 @@ pub trait EventLog: fmt::Debug + Send + Sync + 'static {
 
     /// The position of the last event; [`Position::START`] if there is none.
     async fn head(&self) -> Result<Position, LogError>;
+
+    /// Whether the engine could store an event now, as far as it can tell without one: whether its disk is full.
+    async fn check_writable(&self) -> Result<(), LogError>;
 
     /// Tells every process of a checkpoint; may be lost, costs nothing.
     fn announce(&self, progress: Progress, urgency: Urgency);

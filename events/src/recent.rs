@@ -88,20 +88,20 @@ impl Recent {
     }
 }
 
-/// Tells a follower of events, and how far they reach. False if nobody listens any more.
+/// Sends a follower events, and how far they reach. False if it is gone.
 pub(crate) async fn tell(
     sender: &mpsc::Sender<Result<Followed, LogError>>,
-    events: Vec<Stored>,
+    events: impl IntoIterator<Item = Followed>,
     passed: Position,
 ) -> bool {
-    let last_is_event = events.last().is_some_and(|event| event.position == passed);
-    let told = events.into_iter().map(Followed::Event);
-    for item in told.chain((!last_is_event).then_some(Followed::Passed(passed))) {
+    let mut reached = Position::START;
+    for item in events {
+        reached = item.position();
         if sender.send(Ok(item)).await.is_err() {
             return false;
         }
     }
-    true
+    reached == passed || sender.send(Ok(Followed::Passed(passed))).await.is_ok()
 }
 
 #[cfg(test)]

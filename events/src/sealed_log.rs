@@ -1,10 +1,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::{DateTime, SubsecRound, Utc};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::event::DecodeError;
+use crate::log_health::{AppendOutcomes, with_causes};
 use crate::personal::{CannotOpen, DataKey};
 use crate::{
     AccountEvent, AppendError, EVENT_SOURCE, Envelope, Event, EventId, EventLog, Freshness, KeyRing,
@@ -60,11 +63,12 @@ impl Recorded {
 pub struct SealedLog {
     log: Arc<dyn EventLog>,
     keys: Arc<KeyRing>,
+    appends: Arc<AppendOutcomes>,
 }
 
 impl SealedLog {
     pub fn new(log: Arc<dyn EventLog>, keys: Arc<KeyRing>) -> Self {
-        Self { log, keys }
+        Self { log, keys, appends: Arc::default() }
     }
 
     pub fn raw(&self) -> &Arc<dyn EventLog> {
@@ -97,8 +101,25 @@ impl SealedLog {
     /// # Errors
     /// [`LogError::Corrupt`] if the event's person has been erased: nothing of theirs can be written any more.
     pub async fn append(&self, draft: Draft, expected: Position) -> Result<Position, AppendError> {
-        let message = self.seal(draft).await?;
-        self.log.append(&message, expected).await
+        let outcome = match self.seal(draft).await {
+            Ok(message) => self.log.append(&message, expected).await,
+            Err(error) => Err(error.into()),
+        };
+        self.appends.record(&outcome, Instant::now());
+        outcome
+    }
+
+    /// Whether the log can be read and written, for `/readyz`; and, in any case, what is known: where it ends, and what
+    /// became of the last appends of this process.
+    ///
+    /// # Errors
+    /// Inside the first: what is wrong.
+    pub async fn health(&self) -> (Result<(), String>, Value) {
+        let appends = self.appends.details(Instant::now());
+        let (head, writable) = futures::join!(self.log.head(), self.log.check_writable());
+        let details = json!({ "end": head.as_ref().ok().map(|head| head.0), "appends": appends });
+        let reached = head.map(drop).and(writable).map_err(|error| with_causes(&error));
+        (reached.and_then(|()| self.appends.ready(Instant::now())), details)
     }
 
     async fn seal(&self, draft: Draft) -> Result<Message, LogError> {

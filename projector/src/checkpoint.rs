@@ -78,16 +78,17 @@ impl Checkpoint<'_> {
         }
     }
 
-    /// Ends once the other worker's checkpoint has stood still for a while.
-    pub(crate) async fn stand_by(&self) {
+    /// Ends once the other worker's checkpoint has stood still for a while. Passes on each time where it stands.
+    pub(crate) async fn stand_by(&self, tell: impl Fn(u64)) {
         let (mut seen, mut since) = (None, Instant::now());
         loop {
-            tokio::time::sleep(STAND_BY_POLL).await;
             match self.read().await {
                 Ok(checkpoint) if seen == Some(checkpoint) => {}
                 Ok(checkpoint) => (seen, since) = (Some(checkpoint), Instant::now()),
                 Err(_) => return,
             }
+            tell(seen.unwrap_or_default());
+            tokio::time::sleep(STAND_BY_POLL).await;
             if since.elapsed() > TAKE_OVER_AFTER {
                 return;
             }
@@ -101,7 +102,7 @@ pub(crate) struct Pause(u32);
 
 impl Pause {
     pub(crate) async fn wait_out(&mut self, of: &str, error: &(dyn std::error::Error + Send + Sync)) {
-        tracing::warn!(projection = of, error = with_causes(error), "an outage; trying again");
+        tracing::warn!(outage = %error, name = of, error = with_causes(error), "an outage; trying again");
         tokio::time::sleep(self.next()).await;
     }
 

@@ -12,7 +12,7 @@ use service::config::{
     FeedSettings, HttpSettings, LogSettings, LostEventsSettings, MailSettings, MediaSettings, PlaceSettings,
     Problems, Secret, TelemetrySettings, ViewSettings, from_arguments,
 };
-use service::health::{self, check};
+use service::health::{self, check, detailed_check};
 use service::shutdown::Tasks;
 use service::start::{patiently, without_password};
 use service::{clock, http, telemetry};
@@ -114,12 +114,20 @@ async fn main() -> Result<()> {
     );
     let (mailer, clock) = (mail.mailer, clock::system());
     let urls = mails::AppUrls::of(&settings.mail, &settings.http.apps, &settings.http.public_url());
+    let health_log = log.clone();
     let mailing = mails::run(mails::Parts { log, store, board, mailer, clock, urls }, &tasks);
 
+    let watched = tasks.clone();
+    let log_health = move || {
+        let log = health_log.clone();
+        async move { log.health().await }
+    };
     let checks = vec![
-        ("projections", check(move || std::future::ready(statuses.ready()))),
+        ("log", detailed_check(log_health)),
+        ("projections", detailed_check(move || std::future::ready((statuses.ready(), statuses.details())))),
         ("mails", check(move || std::future::ready(mailing.ready()))),
         ("stories", check(move || std::future::ready(ending_stories.ready()))),
+        ("tasks", check(move || std::future::ready(watched.ready()))),
         ("erasures", check(move || std::future::ready(erasing.ready()))),
         ("purges", check(move || std::future::ready(purging.ready()))),
         ("media", check(move || std::future::ready(cleaning.ready()))),

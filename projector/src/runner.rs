@@ -2,6 +2,9 @@
 //! one. An outage is waited out; an event that cannot be taken in is set aside or ends the projection, never skipped in
 //! silence.
 
+use std::any::Any;
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +15,7 @@ use service::telemetry::with_causes;
 use tokio::time::Instant;
 use views::{Parked, StoreError, ViewStore, Writes};
 
-use crate::checkpoint::{Checkpoint, NotMoved, Pause};
+use crate::checkpoint::{Checkpoint, NotMoved, Pause, growing};
 use crate::{OnFailure, Projection, ProjectionState, Statuses, seeing};
 
 /// Events committed together at most.
@@ -28,6 +31,11 @@ const ATTEMPTS: u32 = 3;
 const NEWS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a checkpoint may stay behind what a projection has passed without anything for it.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Pause before a projection that has panicked begins again, growing from the first to the second.
+const RESTART_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// How often the end of the log is looked up, to know how far each view is from it.
+const HEAD_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What projections run on.
 #[derive(Debug, Clone)]
@@ -45,6 +53,16 @@ pub fn run(projector: &Projector, projections: Vec<Arc<dyn Projection>>, tasks: 
         let runner = Runner { projector: projector.clone(), projection, statuses: statuses.clone() };
         tasks.spawn_until_stopping(name, async move { runner.run_and_tell().await });
     }
+    let (log, watched) = (Arc::clone(projector.log.raw()), statuses.clone());
+    tasks.spawn_until_stopping("distance of the views", async move {
+        loop {
+            // While the log does not answer, what it held before is what there is to take in.
+            if let Ok(head) = log.head().await {
+                watched.observe(head.0, Instant::now());
+            }
+            tokio::time::sleep(HEAD_INTERVAL).await;
+        }
+    });
     statuses
 }
 
@@ -62,6 +80,8 @@ enum End {
     Closed,
     /// An event that cannot be taken in, and that the view cannot do without.
     Stopped(String),
+    /// A defect of this program; what the panic said.
+    Panicked(String),
 }
 
 /// Events on their way into the view.
@@ -94,17 +114,32 @@ impl Unreadable {
             of_newer_program: error.is_of_newer_program(),
         }
     }
+
+    fn of_envelope(unreadable: events::Unreadable) -> Self {
+        Self::new(unreadable.position, unreadable.event_type, &unreadable.error)
+    }
 }
 
 impl Runner {
     async fn run_and_tell(self) {
         let name = self.projection.name();
+        let mut panics = 0;
         loop {
-            match self.follow().await {
+            let began = Instant::now();
+            let followed = AssertUnwindSafe(self.follow()).catch_unwind();
+            let end = tokio::select! {
+                end = followed => end.unwrap_or_else(|panic| End::Panicked(panic_text(&*panic))),
+                never = self.repeat_progress() => match never {},
+            };
+            match end {
                 End::Fenced => {
                     tracing::info!(projection = name, "another worker builds this view: standing by");
-                    self.statuses.set(name, ProjectionState::StandingBy);
-                    self.checkpoint().stand_by().await;
+                    // What that worker has committed is in the view, whether it says so or has ended.
+                    let seen = |checkpoint| {
+                        self.statuses.set(name, ProjectionState::StandingBy(checkpoint));
+                        self.announce(checkpoint, Urgency::Soon);
+                    };
+                    self.checkpoint().stand_by(seen).await;
                 }
                 End::Closed => return,
                 End::Stopped(why) => {
@@ -113,10 +148,42 @@ impl Runner {
                         why,
                         "a projection has stopped: its view grows old from here"
                     );
-                    metrics::gauge!("chorus_projection_stopped", "projection" => name).set(1.0);
-                    self.statuses.set(name, ProjectionState::Stopped(why));
+                    self.stopped(why);
                     return;
                 }
+                End::Panicked(why) => {
+                    if began.elapsed() > RESTART_PAUSE.1 {
+                        panics = 0;
+                    }
+                    let pause = growing(RESTART_PAUSE, panics);
+                    tracing::error!(
+                        projection = name,
+                        why,
+                        ?pause,
+                        "a projection has panicked: it begins again"
+                    );
+                    metrics::counter!("chorus_projection_panics_total", "projection" => name).increment(1);
+                    self.stopped(format!("it panicked: {why}"));
+                    panics += 1;
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+    }
+
+    fn stopped(&self, why: String) {
+        let name = self.projection.name();
+        metrics::gauge!("chorus_projection_stopped", "projection" => name).set(1.0);
+        self.statuses.set(name, ProjectionState::Stopped(why));
+    }
+
+    /// Announces how far this projection has come also while it waits for its store: one that is not heard of for long is
+    /// taken for one that no longer exists.
+    async fn repeat_progress(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(NEWS_INTERVAL).await;
+            if let Some(ProjectionState::Following(passed)) = self.statuses.state(self.projection.name()) {
+                self.announce(passed, Urgency::Soon);
             }
         }
     }
@@ -177,15 +244,15 @@ impl Runner {
         match read {
             None => Err(End::Closed),
             Some(Err(error)) => Err(End::Stopped(with_causes(&error))),
-            Some(Ok(events::Batch { events, passed })) => {
-                Ok(Batch { events: self.open(events).await, passed })
+            Some(Ok(events::Batch { events, unreadable, passed })) => {
+                let unreadable = unreadable.into_iter().map(Unreadable::of_envelope).collect();
+                Ok(Batch { events: self.open(events, unreadable).await, passed })
             }
         }
     }
 
-    async fn open(&self, stored: Vec<Stored>) -> Vec<Event> {
+    async fn open(&self, stored: Vec<Stored>, mut unreadable: Vec<Unreadable>) -> Vec<Event> {
         let mut recorded = Vec::with_capacity(stored.len());
-        let mut unreadable = Vec::new();
         for one in stored {
             let (position, event_type) = (one.position, one.message.envelope.event_type.clone());
             match Recorded::sealed(one) {
@@ -294,8 +361,11 @@ impl Runner {
             taken += 1;
             match event {
                 Event::Read(recorded) => {
-                    let projected = self.projection.project(recorded, &mut writes);
-                    projected.map_err(|error| Refused::Event(with_causes(&error)))?;
+                    // What it has written by then is thrown away, so a panic leaves nothing half done.
+                    let project = AssertUnwindSafe(|| self.projection.project(recorded, &mut writes));
+                    catch_unwind(project)
+                        .map_err(|panic| Refused::Event(format!("it panicked: {}", panic_text(&*panic))))?
+                        .map_err(|error| Refused::Event(with_causes(&error)))?;
                 }
                 Event::Unreadable(Unreadable { position, event_type, error, of_newer_program }) => {
                     if *of_newer_program || self.projection.on_failure() == OnFailure::Stop {
@@ -348,6 +418,12 @@ impl Runner {
         self.statuses.set(projection, ProjectionState::Following(passed));
         #[expect(clippy::cast_precision_loss, reason = "a position for a chart")]
         metrics::gauge!("chorus_projection_passed", "projection" => projection).set(passed as f64);
+        metrics::gauge!("chorus_projection_stopped", "projection" => projection).set(0.0);
+        self.announce(passed, urgency);
+    }
+
+    fn announce(&self, passed: u64, urgency: Urgency) {
+        let projection = self.projection.name();
         let kinds = self.projection.kinds().to_vec();
         let progress = Progress { projection: projection.to_owned(), kinds, position: Position(passed) };
         self.projector.log.raw().announce(progress, urgency);
@@ -361,6 +437,13 @@ impl Event {
             Self::Unreadable(event) => event.position,
         }
     }
+}
+
+/// What a panic said.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "it did not say why".to_owned())
 }
 
 /// Why a commit was refused.

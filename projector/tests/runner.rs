@@ -4,19 +4,21 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use chrono::DateTime;
 use events::{
-    Draft, Envelope, Event, EventId, MasterKeys, Message, Personal, Position, PostId, PostLiked,
-    PostPublished, PostText, PostUnliked, SealedLog, SessionId, Subject, UserId, open_sealed,
+    Draft, Envelope, Event, EventId, Kind, LikeEvent, MasterKeys, Message, Personal, Position, PostId,
+    PostLiked, PostPublished, PostText, PostUnliked, Recorded, SealedLog, SessionId, Subject, UserId,
+    open_sealed,
 };
 use projector::projections::{Posts, Sessions};
-use projector::{Projection, ProjectionState, Projector, Statuses, run};
+use projector::{OnFailure, Projection, ProjectionState, Projector, Statuses, run};
 use service::shutdown::Tasks;
 use uuid::Uuid;
 use views::posts::Post;
-use views::{Parked, SqliteViews, ViewStore, ViewStoreExt};
+use views::{Parked, SqliteViews, StoreError, View, ViewStore, ViewStoreExt, Writes};
 
 /// How long a state is waited for.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -62,6 +64,10 @@ impl World {
 
     async fn like(&self, n: u128) -> u64 {
         self.append(PostLiked { post: POST, user: user(n), post_author: AUTHOR }, 0).await
+    }
+
+    fn spoil(&self, event_type: &str, subject: Subject) {
+        tests::contracts::log::spoil_on_sqlite(&self.folder.path().join("events.db"), event_type, subject);
     }
 
     /// An event as this version of the program does not write it.
@@ -125,7 +131,7 @@ impl Worker {
     }
 
     fn stands_by(&self) -> bool {
-        self.state() == ProjectionState::StandingBy
+        matches!(self.state(), ProjectionState::StandingBy(_))
     }
 
     async fn likes(&self) -> u64 {
@@ -151,6 +157,98 @@ async fn what_cannot_be_read_is_set_aside_with_its_reason_and_the_view_goes_on()
     assert_eq!((*position, event_type.as_str()), (broken, "like.liked.v1"));
     assert!(error.contains("expected an id"), "{error}");
     worker.statuses.ready().unwrap();
+}
+
+#[tokio::test]
+async fn an_event_with_an_unreadable_envelope_is_set_aside_and_the_view_goes_on() {
+    let world = World::new().await;
+    let before = world.like(1).await;
+    world.spoil("like.liked.v1", Subject::Like(POST, user(2)));
+    let last = world.like(3).await;
+    let worker = world.worker(Posts).await;
+    worker.has_passed(last).await;
+    assert_eq!(worker.likes().await, 2);
+    let parked = worker.parked().await;
+    let [Parked { position, event_type, .. }] = parked.as_slice() else { panic!("{parked:?}") };
+    assert_eq!((*position, event_type.as_str()), (before + 1, "like.liked.v1"));
+}
+
+#[tokio::test]
+async fn a_view_that_cannot_do_without_events_stops_before_an_unreadable_envelope() {
+    let world = World::new().await;
+    let session = Subject::Session(AUTHOR, SessionId::new(Uuid::from_u128(0x5e)));
+    world.spoil("session.started.v1", session);
+    let worker = world.worker(Sessions).await;
+    let why = worker.has_stopped().await;
+    assert!(why.contains("session.started.v1"), "{why}");
+    assert_eq!(worker.store.checkpoint(worker.name).await.unwrap(), 0);
+}
+
+/// The projection of posts with a defect.
+struct Defective {
+    /// It panics at this event, however often it is tried.
+    at: Option<UserId>,
+    /// The task panics, so many times.
+    times: AtomicU32,
+}
+
+impl Projection for Defective {
+    fn name(&self) -> &'static str {
+        Posts.name()
+    }
+
+    fn views(&self) -> Vec<&'static str> {
+        Posts.views()
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        Posts.kinds()
+    }
+
+    fn on_failure(&self) -> OnFailure {
+        Posts.on_failure()
+    }
+
+    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+        let left = self.times.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        assert!(left.is_err(), "a defect outside of any event");
+        Posts.looks_at(recorded)
+    }
+
+    fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+        if let Event::Like(LikeEvent::PostLiked(liked)) = &recorded.event {
+            assert_ne!(Some(liked.user), self.at, "a defect at one event");
+        }
+        Posts.project(recorded, writes)
+    }
+}
+
+#[tokio::test]
+async fn an_event_at_which_a_projection_panics_is_set_aside_and_the_view_goes_on() {
+    let world = World::new().await;
+    world.like(1).await;
+    let defect = world.like(2).await;
+    let last = world.like(3).await;
+    let worker = world.worker(Defective { at: Some(user(2)), times: AtomicU32::new(0) }).await;
+    worker.has_passed(last).await;
+    assert_eq!(worker.likes().await, 2);
+    let parked = worker.parked().await;
+    let [Parked { position, error, .. }] = parked.as_slice() else { panic!("{parked:?}") };
+    assert_eq!(*position, defect);
+    assert!(error.contains("it panicked") && error.contains("a defect at one event"), "{error}");
+}
+
+#[tokio::test]
+async fn a_projection_whose_task_panics_is_not_ready_and_begins_again() {
+    let world = World::new().await;
+    let last = world.like(1).await;
+    let worker = world.worker(Defective { at: None, times: AtomicU32::new(1) }).await;
+    let why = worker.has_stopped().await;
+    assert!(why.contains("it panicked") && why.contains("a defect outside of any event"), "{why}");
+    assert!(worker.statuses.ready().unwrap_err().contains("posts has stopped: it panicked"));
+    worker.has_passed(last).await;
+    worker.statuses.ready().unwrap();
+    assert_eq!(worker.likes().await, 1);
 }
 
 #[tokio::test]

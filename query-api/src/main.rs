@@ -12,7 +12,7 @@ use service::config::{
     HttpSettings, LogUrlSettings, MediaSettings, PlaceSettings, Problems, TelemetrySettings, ViewSettings,
     from_arguments,
 };
-use service::health;
+use service::health::{self, check};
 use service::shutdown::Tasks;
 use service::start::{patiently, without_password};
 use service::{clock, http, media, telemetry};
@@ -95,7 +95,12 @@ async fn main() -> Result<()> {
     });
     queries.follow_log(&tasks).await.context("following the event log")?;
 
-    let checks = vec![("views", queries.check_views()), ("media", queries.check_media())];
+    let watched = tasks.clone();
+    let checks = vec![
+        ("views", queries.check_views()),
+        ("media", queries.check_media()),
+        ("tasks", check(move || std::future::ready(watched.ready()))),
+    ];
     let authenticator = Arc::clone(queries.authenticator());
     let (routes, _) = query_api::routes(queries);
     let routes = routes.merge(health::routes(checks, metrics));

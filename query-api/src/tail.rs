@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use events::{Event, Filter, Kind, LogError, Position, Recorded, SessionEvent, SessionId};
+use events::{Batch, Event, Filter, Kind, LogError, Position, Recorded, SessionEvent, SessionId};
 use service::health::{Check, check};
 use service::sessions::{Running, Sweep};
 use service::shutdown::Tasks;
@@ -54,7 +54,11 @@ impl Queries {
     async fn listen(&self, from: Position) -> Result<(), LogError> {
         let mut follow = self.log.listen(Filter::kinds(&[Kind::Session, Kind::Account]), from);
         while let Some(batch) = follow.next_batch(BATCH).await {
-            for stored in batch?.events {
+            let Batch { events, unreadable, .. } = batch?;
+            for unreadable in unreadable {
+                tracing::error!(error = with_causes(&unreadable.error), "an event cannot be read here");
+            }
+            for stored in events {
                 match Recorded::sealed(stored) {
                     Ok(recorded) => self.hear(&recorded),
                     // A newer program may write what this one does not know; what it does know must still be heard.

@@ -1,5 +1,7 @@
 //! How a process ends: asked by a signal it stops taking work, finishes what it has begun within a bound, and goes.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,17 +16,21 @@ pub const GRACE: Duration = Duration::from_secs(20);
 pub struct Tasks {
     tracker: TaskTracker,
     stopping: CancellationToken,
+    /// Tasks that have panicked, and what was said of it.
+    panicked: Arc<Mutex<BTreeMap<&'static str, String>>>,
 }
 
 impl Tasks {
     /// Starts a task that ends by itself once [`stopping`](Self::stopping) is told.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let inner = self.tracker.spawn(task);
+        let (inner, panicked) = (self.tracker.spawn(task), Arc::clone(&self.panicked));
         self.tracker.spawn(async move {
             if let Err(error) = inner.await
                 && error.is_panic()
             {
                 tracing::error!(task = name, %error, "a task has panicked");
+                metrics::counter!("chorus_task_panics_total", "task" => name).increment(1);
+                panicked.lock().unwrap_or_else(PoisonError::into_inner).insert(name, error.to_string());
             }
         });
     }
@@ -35,6 +41,19 @@ impl Tasks {
         self.spawn(name, async move {
             stopping.run_until_cancelled(task).await;
         });
+    }
+
+    /// For `/readyz`: names the tasks that have panicked. What they did is done no more until the process starts again.
+    ///
+    /// # Errors
+    /// If there are any.
+    pub fn ready(&self) -> Result<(), String> {
+        let panicked = self.panicked.lock().unwrap_or_else(PoisonError::into_inner);
+        if panicked.is_empty() {
+            return Ok(());
+        }
+        let told: Vec<String> = panicked.iter().map(|(name, error)| format!("{name}: {error}")).collect();
+        Err(told.join("; "))
     }
 
     /// Told once the process is asked to end.
@@ -71,4 +90,20 @@ pub async fn asked_to_end() -> std::io::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "it outlives every task, to end the process itself")]
     tokio::spawn(impatient);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_makes_the_process_not_ready() {
+        let tasks = Tasks::default();
+        tasks.spawn("well", async {});
+        tasks.ready().unwrap();
+        tasks.spawn("broken", async { assert_eq!(1, 2, "a defect") });
+        assert!(tasks.stop().await);
+        let problem = tasks.ready().unwrap_err();
+        assert!(problem.starts_with("broken: ") && problem.contains("a defect"), "{problem}");
+    }
 }

@@ -82,6 +82,7 @@ pub async fn all_events(log: &SealedLog) -> Result<Vec<Recorded>> {
     while passed < head {
         let batch = follow.next_batch(1000).await.context("the log ends too early")??;
         passed = batch.passed;
+        anyhow::ensure!(batch.unreadable.is_empty(), "{:?}", batch.unreadable);
         for stored in batch.events {
             events.push(Recorded::sealed(stored)?);
         }

@@ -12,7 +12,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 
 use super::{Connection, message};
-use crate::log::Followed;
+use crate::log::{Followed, Unreadable};
 use crate::recent::{self, Recent};
 use crate::{Filter, LogError, Position, Stored};
 
@@ -76,7 +76,7 @@ impl Source {
         loop {
             let (position, stored) = deliveries.next().await?;
             let recent = recent.upgrade().ok_or("nobody follows")?;
-            // What cannot be read here may not be for any follower, or is told those that it is for.
+            // An event that cannot be read is not kept: followers that it is for get it from the server.
             if let Ok(stored) = stored {
                 recent.keep(stored);
             }
@@ -154,8 +154,8 @@ struct Deliveries {
 }
 
 impl Deliveries {
-    /// The next event and where it stands. An error inside is the event's own: it cannot be read.
-    async fn next(&mut self) -> Result<(Position, Result<Stored, LogError>), Cause> {
+    /// The next event and where it stands. An error inside is the event's own: its envelope cannot be read.
+    async fn next(&mut self) -> Result<(Position, Result<Stored, Unreadable>), Cause> {
         let message = self.messages.next().await.ok_or("the consumer ended")??;
         let info = message.info()?;
         let (number, position) = (info.consumer_sequence, info.stream_sequence);
@@ -164,19 +164,21 @@ impl Deliveries {
         }
         self.delivered = number;
         let headers = message.message.headers.unwrap_or_default();
-        Ok((Position(position), message::stored(position, &headers, message.message.payload)))
+        let position = Position(position);
+        let stored = message::stored(position.0, &headers, message.message.payload);
+        let unreadable = |error| Unreadable::new(position, message::event_type(&headers), error);
+        Ok((position, stored.map_err(unreadable)))
     }
 }
 
-/// Tells a follower of what was delivered; an event that cannot be read is the last word.
+/// Tells a follower of what was delivered.
 async fn pass_on(
-    (position, stored): (Position, Result<Stored, LogError>),
+    (position, stored): (Position, Result<Stored, Unreadable>),
     reached: &mut Position,
     sender: &Sender,
 ) -> Option<Over> {
-    let unreadable = stored.is_err();
-    let told = sender.send(stored.map(Followed::Event)).await;
-    if unreadable || told.is_err() {
+    let told = sender.send(Ok(stored.map_or_else(Followed::Unreadable, Followed::Event))).await;
+    if told.is_err() {
         return Some(Over);
     }
     *reached = position;
@@ -199,7 +201,7 @@ impl Retry {
         if reached > before {
             self.pause = RECREATE_PAUSE.0;
         }
-        tracing::info!(error = &*cause, position = reached.0, "following anew");
+        tracing::info!(outage = "following NATS", error = &*cause, position = reached.0, "following anew");
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(RECREATE_PAUSE.1);
     }
@@ -226,7 +228,7 @@ impl Follower {
         let (mut reached, mut retry) = (after, Retry::default());
         loop {
             if let Some((events, passed)) = self.recent.after(&self.filter, reached, CHUNK) {
-                if !recent::tell(sender, events, passed).await {
+                if !recent::tell(sender, events.into_iter().map(Followed::Event), passed).await {
                     return Over;
                 }
                 reached = passed;

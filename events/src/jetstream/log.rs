@@ -238,6 +238,12 @@ impl EventLog for JetStreamLog {
         Ok(Position(info.state.last_sequence))
     }
 
+    /// The stream's own state tells no more than [`head`](Self::head): a server whose disk is full ends its JetStream, and
+    /// then answers neither; one that only has no room left refuses appends.
+    async fn check_writable(&self) -> Result<(), LogError> {
+        Ok(())
+    }
+
     fn announce(&self, progress: Progress, urgency: Urgency) {
         // Where too much waits already, the next news says more.
         let _ = self.announcer.try_send((progress, urgency));

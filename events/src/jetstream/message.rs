@@ -65,6 +65,11 @@ pub(super) fn previous(position: Position, headers: &HeaderMap) -> Result<Positi
     Ok(Position(expected))
 }
 
+/// The event's type, also where the rest cannot be read.
+pub(super) fn event_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(TYPE).map(async_nats::HeaderValue::as_str)
+}
+
 pub(super) fn id(headers: &HeaderMap) -> Option<EventId> {
     uuid(headers.get(ID)?.as_str()).ok().map(EventId::new)
 }

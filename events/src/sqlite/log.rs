@@ -1,7 +1,9 @@
 use std::borrow::Cow;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,7 +14,7 @@ use sqlite::{Database, Durability, Schema};
 use tokio::sync::{broadcast, mpsc, watch};
 use uuid::Uuid;
 
-use crate::log::Followed;
+use crate::log::{Followed, Unreadable};
 use crate::recent::{self, Recent};
 use crate::{
     AppendError, Envelope, EventId, EventLog, Filter, Follow, Freshness, Kind, LogError, Message, Position,
@@ -55,6 +57,9 @@ const FOREIGN_APPEND_POLL: Duration = Duration::from_millis(200);
 const OUTAGE_PAUSE: Duration = Duration::from_millis(500);
 /// News of progress that may wait for a slow listener.
 const NEWS_KEPT: usize = 1024;
+/// How often the disk is probed at most, and with how much: as much as a commit may need at once.
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+const PROBE_BYTES: usize = 64 * 1024;
 
 /// The log in one SQLite file.
 #[derive(Debug)]
@@ -62,6 +67,7 @@ pub struct SqliteLog {
     database: Arc<Database>,
     recent: Arc<Recent>,
     news: broadcast::Sender<Progress>,
+    probe: Arc<DiskProbe>,
 }
 
 impl SqliteLog {
@@ -72,6 +78,7 @@ impl SqliteLog {
             database,
             recent: Arc::new(Recent::after_head(head)),
             news: broadcast::channel(NEWS_KEPT).0,
+            probe: Arc::new(DiskProbe { file: path.with_extension("probe"), last: Mutex::default() }),
         })
     }
 }
@@ -137,6 +144,13 @@ impl EventLog for SqliteLog {
         Ok(self.database.read(head)?)
     }
 
+    async fn check_writable(&self) -> Result<(), LogError> {
+        let probe = Arc::clone(&self.probe);
+        let probed =
+            tokio::task::spawn_blocking(move || probe.write()).await.map_err(LogError::unavailable)?;
+        probed.map_err(LogError::unavailable)
+    }
+
     fn announce(&self, progress: Progress, _: Urgency) {
         // Nobody listening is no error.
         let _ = self.news.send(progress);
@@ -148,6 +162,32 @@ impl EventLog for SqliteLog {
 
     async fn close(&self) -> Result<(), LogError> {
         Ok(self.database.finish().await?)
+    }
+}
+
+/// Finds out whether the disk takes a file.
+#[derive(Debug)]
+struct DiskProbe {
+    file: PathBuf,
+    last: Mutex<Option<(Instant, Result<(), String>)>>,
+}
+
+impl DiskProbe {
+    /// Writes and removes a small file beside the log, at most once in [`PROBE_INTERVAL`]: between two, the outcome stands.
+    fn write(&self) -> Result<(), String> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, outcome)) = &*last
+            && at.elapsed() < PROBE_INTERVAL
+        {
+            return outcome.clone();
+        }
+        let written = File::create(&self.file)
+            .and_then(|mut file| file.write_all(&[0; PROBE_BYTES]).and_then(|()| file.sync_all()));
+        // On a full disk it must not take what was left.
+        let removed = std::fs::remove_file(&self.file);
+        let outcome = written.and(removed).map_err(|error| format!("the disk cannot be written: {error}"));
+        *last = Some((Instant::now(), outcome.clone()));
+        outcome
     }
 }
 
@@ -238,6 +278,17 @@ fn unreadable(column: usize, cause: impl Into<Box<dyn std::error::Error + Send +
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, cause.into())
 }
 
+/// Whether it is the row that is at fault, not the file.
+fn is_unreadable(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::Utf8Error(..)
+    )
+}
+
 struct Follower {
     database: Arc<Database>,
     recent: Arc<Recent>,
@@ -247,9 +298,13 @@ struct Follower {
 
 impl Follower {
     /// The next events that pass the filter, and the position up to which all were looked at.
-    async fn chunk(&self, after: Position, in_file: bool) -> Result<(Vec<Stored>, Position), sqlite::Error> {
-        if let Some(chunk) = self.recent.after(&self.filter, after, FOLLOW_CHUNK) {
-            return Ok(chunk);
+    async fn chunk(
+        &self,
+        after: Position,
+        in_file: bool,
+    ) -> Result<(Vec<Followed>, Position), sqlite::Error> {
+        if let Some((events, passed)) = self.recent.after(&self.filter, after, FOLLOW_CHUNK) {
+            return Ok((events.into_iter().map(Followed::Event).collect(), passed));
         }
         if in_file && *self.complete.borrow() <= after {
             // On this thread: it takes microseconds, and is mostly all that there is to do.
@@ -274,6 +329,7 @@ impl Follower {
                 }
                 Err(error @ LogError::Unavailable(_)) => {
                     tracing::warn!(
+                        outage = %error,
                         error = &error as &dyn std::error::Error,
                         "the log cannot be followed; trying again"
                     );
@@ -307,7 +363,7 @@ fn read_chunk(
     connection: &Connection,
     filter: &Filter,
     after: Position,
-) -> rusqlite::Result<(Vec<Stored>, Position)> {
+) -> rusqlite::Result<(Vec<Followed>, Position)> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM events WHERE position > ?1 ORDER BY position LIMIT ?2"
     ))?;
@@ -317,8 +373,19 @@ fn read_chunk(
     while let Some(row) = rows.next()? {
         passed = Position(row.get(0)?);
         // The kind alone tells whether the rest is worth reading.
-        if Kind::of(row.get_ref(1)?.as_str()?).is_some_and(|kind| filter.takes(kind)) {
-            events.push(stored(row)?);
+        let kind = row.get_ref(1)?.as_str().ok().and_then(Kind::of);
+        if kind.is_some_and(|kind| filter.takes(kind)) {
+            events.push(match stored(row) {
+                Err(error) if is_unreadable(&error) => {
+                    let event_type = row.get_ref(3)?.as_str().ok();
+                    Followed::Unreadable(Unreadable::new(
+                        passed,
+                        event_type,
+                        LogError::corrupt(passed, error),
+                    ))
+                }
+                stored => Followed::Event(stored?),
+            });
         }
     }
     Ok((events, passed))
@@ -330,5 +397,24 @@ impl From<sqlite::Error> for LogError {
             sqlite::Error::Unavailable { .. } => Self::unavailable(error),
             sqlite::Error::Corrupt { .. } => Self::corrupt(None, error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_found_out_without_an_append() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("events.probe");
+        let probe = || DiskProbe { file: file.clone(), last: Mutex::default() }.write();
+        probe().unwrap();
+        std::os::unix::fs::symlink("/dev/full", &file).unwrap();
+        let problem = probe().unwrap_err();
+        assert!(problem.contains("No space left on device"), "{problem}");
+        // Nothing is left behind, so that it finds out as soon as there is room again.
+        assert!(!file.exists());
+        probe().unwrap();
     }
 }

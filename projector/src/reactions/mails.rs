@@ -97,8 +97,8 @@ impl Mails {
             match followed.await {
                 End::Fenced => {
                     tracing::info!("another worker sends the mails: standing by");
-                    self.statuses.set(NAME, ProjectionState::StandingBy);
-                    if stopping.run_until_cancelled(self.checkpoint().stand_by()).await.is_none() {
+                    let seen = |checkpoint| self.statuses.set(NAME, ProjectionState::StandingBy(checkpoint));
+                    if stopping.run_until_cancelled(self.checkpoint().stand_by(seen)).await.is_none() {
                         return;
                     }
                 }
@@ -194,6 +194,12 @@ impl UnderWay {
     /// For an event of a newer program: to pass over it would lose its mails.
     fn take_in(&mut self, batch: events::Batch) -> Result<Vec<Wish>, LogError> {
         let mut all = Vec::new();
+        for events::Unreadable { position, event_type, error } in batch.unreadable {
+            if error.is_of_newer_program() {
+                return Err(error);
+            }
+            self.park(position, event_type, with_causes(&error));
+        }
         for stored in batch.events {
             let (position, event_type) = (stored.position, stored.message.envelope.event_type.to_string());
             match Recorded::sealed(stored) {

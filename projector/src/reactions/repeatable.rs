@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use events::{EventLog, Filter, Kind, LogError, Position, Recorded, Stored};
+use events::{EventLog, Filter, Kind, LogError, Position, Recorded, Stored, Unreadable};
 use futures::StreamExt;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
@@ -78,8 +78,8 @@ impl<R: Repeatable> Follower<R> {
             match end {
                 End::Fenced => {
                     tracing::info!(reaction = name, "another worker is at it: standing by");
-                    self.statuses.set(name, ProjectionState::StandingBy);
-                    self.checkpoint().stand_by().await;
+                    let seen = |checkpoint| self.statuses.set(name, ProjectionState::StandingBy(checkpoint));
+                    self.checkpoint().stand_by(seen).await;
                 }
                 End::Closed => return,
                 End::Stopped(why) => {
@@ -110,7 +110,7 @@ impl<R: Repeatable> Follower<R> {
                         Some(Err(error)) => Err(error),
                         Some(Ok(batch)) => {
                             let up_to = passed.max(batch.passed.0);
-                            self.take_in(batch.events).await.inspect(|_| passed = up_to)
+                            self.take_in(batch.events, batch.unreadable).await.inspect(|_| passed = up_to)
                         }
                     };
                     match taken_in {
@@ -133,8 +133,18 @@ impl<R: Repeatable> Follower<R> {
     ///
     /// # Errors
     /// For an event of a newer program: it may call for what this one does not know of.
-    async fn take_in(&self, events: Vec<Stored>) -> Result<Vec<Parked>, LogError> {
+    async fn take_in(
+        &self,
+        events: Vec<Stored>,
+        unreadable: Vec<Unreadable>,
+    ) -> Result<Vec<Parked>, LogError> {
         let mut parked = Vec::new();
+        for Unreadable { position, event_type, error } in unreadable {
+            if error.is_of_newer_program() {
+                return Err(error);
+            }
+            parked.push(self.set_aside(position, event_type, with_causes(&error)));
+        }
         let mut read = Vec::with_capacity(events.len());
         for stored in events {
             let (position, event_type) = (stored.position, stored.message.envelope.event_type.to_string());

@@ -222,6 +222,12 @@ impl Waiting {
     /// # Errors
     /// For an event of a newer program: to pass over it could leave a story for ever.
     fn take_in(&mut self, batch: Batch) -> Result<(), LogError> {
+        for events::Unreadable { position, event_type, error } in batch.unreadable {
+            if error.is_of_newer_program() {
+                return Err(error);
+            }
+            self.park(position, event_type, with_causes(&error));
+        }
         for stored in batch.events {
             let (position, event_type) = (stored.position, stored.message.envelope.event_type.to_string());
             match Recorded::sealed(stored) {

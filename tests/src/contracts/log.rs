@@ -1,6 +1,7 @@
 //! The contract of [`EventLog`].
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -275,6 +276,41 @@ pub async fn a_listener_hears_what_it_asks_for_and_nothing_else(log: &dyn EventL
         }
         assert_eq!(heard, expected);
     }
+}
+
+/// `spoil` puts an event of the type `like.liked.v1` on a subject, in a form that nothing of Chorus writes.
+pub async fn an_event_with_an_unreadable_envelope_is_told_apart_and_passed(
+    log: &dyn EventLog,
+    spoil: impl AsyncFn(Subject),
+) {
+    let likes = Filter::kinds(&[Kind::Like]);
+    let start = log.head().await.unwrap();
+    let (follow, listen) = (log.follow(likes.clone(), start), log.listen(likes.clone(), start));
+    let first = append(log, like(), Position::START).await;
+    spoil(like()).await;
+    let last = append(log, like(), Position::START).await;
+    let later = log.follow(likes, start);
+    for mut follow in [follow, listen, later] {
+        let (mut events, mut unreadable) = (Vec::new(), Vec::new());
+        while events.last() != Some(&last) {
+            let batch =
+                timeout(LIMIT, follow.next_batch(500)).await.expect("it stands still").unwrap().unwrap();
+            events.extend(batch.events);
+            unreadable.extend(batch.unreadable);
+        }
+        assert_eq!(events, [first.clone(), last.clone()]);
+        let [unreadable] = unreadable.as_slice() else { panic!("{unreadable:?}") };
+        assert_eq!(unreadable.position, first.position.next());
+        assert_eq!(unreadable.event_type, "like.liked.v1");
+        assert!(!unreadable.error.is_of_newer_program());
+    }
+}
+
+/// Puts an event of a type on a subject of a log on SQLite, with an id that is none.
+pub fn spoil_on_sqlite(file: &Path, event_type: &str, subject: Subject) {
+    let insert = "INSERT INTO events (subject, id, type, source, time, correlation, body) VALUES (?1, x'00', ?2, '', 0, x'00', '{}')";
+    let connection = sqlite::rusqlite::Connection::open(file).unwrap();
+    connection.execute(insert, (subject.to_string(), event_type)).unwrap();
 }
 
 async fn wait_passed(follow: &mut Follow, position: Position) {

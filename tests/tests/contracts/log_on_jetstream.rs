@@ -79,6 +79,19 @@ async fn jetstream_keeps_the_contract_of_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn jetstream_passes_an_event_with_an_unreadable_envelope() {
+    let engine = JetStream::start().await;
+    let context = async_nats::jetstream::new(engine.server.client().await.unwrap());
+    let spoil = async |subject| {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("ce-type", "like.liked.v1");
+        let subject = format!("contract.{subject}");
+        context.publish_with_headers(subject, headers, "{}".into()).await.unwrap().await.unwrap();
+    };
+    contract::an_event_with_an_unreadable_envelope_is_told_apart_and_passed(&*engine.log(), spoil).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn jetstream_opens_a_log_written_by_an_older_program() {
     let server = NatsServer::start().await.unwrap();
     let client = server.client().await.unwrap();

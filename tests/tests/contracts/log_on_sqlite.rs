@@ -64,6 +64,14 @@ async fn sqlite_keeps_the_contract_of_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sqlite_passes_an_event_with_an_unreadable_envelope() {
+    let engine = Sqlite::start();
+    let file = engine.folder.path().join("events.db");
+    let spoil = async |subject| contract::spoil_on_sqlite(&file, "like.liked.v1", subject);
+    contract::an_event_with_an_unreadable_envelope_is_told_apart_and_passed(&*engine.log(), spoil).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sqlite_opens_a_log_written_by_an_older_program() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.db");

@@ -154,6 +154,48 @@ async fn a_file_that_is_locked_is_an_outage_that_ends_by_itself() {
     assert_views_follow_the_log(&chorus).await;
 }
 
+/// What an operator reads while the log can be read but not written, as on a full disk, and while a view stands still.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_cannot_append_or_project_is_not_ready_and_says_why() {
+    let chorus = Chorus::one_machine().await.unwrap();
+    let Scene { api, ann, post, .. } = scene(&chorus).await;
+    let hold = |file: &str| {
+        let connection = Connection::open(chorus.folder().join("data").join(file)).unwrap();
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        connection
+    };
+    let log = hold("events.db");
+    assert_unavailable(&api.like(&ann, &post).await);
+    let told = api.get("/readyz").await.expect(503).json();
+    let problem = told["checks"]["log"].as_str().unwrap();
+    assert!(problem.starts_with("the last ") && problem.contains(" appends failed: "), "{told}");
+    assert!(told["details"]["log"]["appends"]["failures_in_a_row"].as_u64().unwrap() > 0, "{told}");
+    drop(log);
+    api.like(&ann, &post).await.expect(200);
+    let told = api.get("/readyz").await.expect(200).json();
+    assert_eq!(told["details"]["log"]["appends"]["failures_in_a_row"], 0, "{told}");
+
+    chorus.settle().await.unwrap();
+    let views = hold("views.db");
+    let unlike = api.delete_as(&ann, &format!("/v1/posts/{post}/like")).await.expect(200).json();
+    assert_eq!(unlike["pending"], true);
+    until("the process says that a view stands still", async || api.get("/readyz").await.status == 503).await;
+    let told = api.get("/readyz").await.json();
+    assert!(told["checks"]["projections"].as_str().unwrap().contains("posts has stood at "), "{told}");
+    let posts = &told["details"]["projections"]["posts"];
+    assert!(
+        posts["behind"].as_u64().unwrap() > 0 && posts["unmoved_seconds"].as_u64().unwrap() > 0,
+        "{told}"
+    );
+    drop(views);
+    until("the process is ready again", async || api.get("/readyz").await.status == 200).await;
+    assert_views_follow_the_log(&chorus).await;
+    // Fifteen projections met the outage, each again and again.
+    let printed = chorus.printed(Service::Chorus);
+    let told = printed.lines().filter(|line| line.contains("the view store is unavailable")).count();
+    assert!((1..=3).contains(&told), "{told} lines tell of one outage:\n{printed}");
+}
+
 /// Whoever is erased is erased, also while their key cannot be destroyed: that is done as soon as it can be.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_goes_on_once_the_key_vault_is_back() {

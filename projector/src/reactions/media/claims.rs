@@ -135,7 +135,11 @@ pub(super) async fn of_log(
     let mut follow = log.follow(Filter::kinds(KINDS), passed);
     while passed < up_to {
         let Some(batch) = follow.next_batch(BATCH).await else { return Ok(None) };
-        let events::Batch { events, passed: until } = batch?;
+        let events::Batch { events, unreadable, passed: until } = batch?;
+        // It may claim a picture, which would be deleted without it.
+        if let Some(unreadable) = unreadable.into_iter().find(|event| event.position <= up_to) {
+            return Err(unreadable.error);
+        }
         for stored in events.into_iter().filter(|stored| stored.position <= up_to) {
             claims.apply(&Recorded::sealed(stored)?.event);
         }
