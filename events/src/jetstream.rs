@@ -76,7 +76,10 @@ impl Connection {
                     | Event::ServerError(_)
                     | Event::ClientError(_) => {}
                 }
-                tracing::info!(%event, "nats");
+                match &event {
+                    Event::Connected => tracing::info!(%event, "nats"),
+                    _ => tracing::info!(outage = %event, "nats"),
+                }
                 std::future::ready(())
             });
         if let Some(file) = &settings.credentials {

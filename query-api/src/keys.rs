@@ -81,7 +81,7 @@ impl KeySource for RemoteKeys {
                 true
             }
             Err(error) => {
-                tracing::warn!(url = self.url, %error, "the public keys cannot be fetched");
+                tracing::warn!(outage = "the public keys", url = self.url, %error, "the public keys cannot be fetched");
                 false
             }
         }

@@ -145,11 +145,12 @@ pub(crate) struct Told(pub(crate) String);
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Self { status, code, detail, fields, retry_after, cause } = self;
+        let outage = cause.as_ref().map_or_else(|| code.to_owned(), ToString::to_string);
         let cause = cause.as_deref().map(|cause| with_causes(cause));
         let cause = cause.as_deref().unwrap_or("not told");
         // What a client did wrong is no error of ours.
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            tracing::warn!(%status, code, cause, "request refused");
+            tracing::warn!(outage, %status, code, cause, "request refused");
         } else if status.is_server_error() {
             tracing::error!(%status, code, cause, "request failed");
         } else {

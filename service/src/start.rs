@@ -24,7 +24,7 @@ where
     loop {
         match attempt().await {
             Err(error) if is_outage(&error) => {
-                tracing::warn!(error = with_causes(&error), "waiting for {what}");
+                tracing::warn!(outage = what, error = with_causes(&error), "waiting for {what}");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE.1);
             }

@@ -1,15 +1,18 @@
 //! What a process tells about itself: log lines, spans and metrics.
 
+mod outages;
+
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing::{Level, Metadata};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
+use self::outages::Outages;
 use crate::config::{TelemetrySettings, TraceFormat};
 use crate::shutdown::Tasks;
 
@@ -48,10 +51,14 @@ pub fn start(
     let colours = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     let registry = tracing_subscriber::registry().with(filter).with(filter_fn(|line| !tells_requests(line)));
+    let outages = Outages::default();
     match settings.trace_format {
-        TraceFormat::Text => registry.with(lines).try_init()?,
-        TraceFormat::Json => registry.with(lines.json().flatten_event(true)).try_init()?,
+        TraceFormat::Text => registry.with(lines.with_filter(outages.clone())).try_init()?,
+        TraceFormat::Json => {
+            registry.with(lines.json().flatten_event(true).with_filter(outages.clone())).try_init()?;
+        }
     }
+    tasks.spawn_until_stopping("outages in the log lines", outages.sum_up_every_minute());
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
         .install_recorder()?;

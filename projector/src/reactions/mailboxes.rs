@@ -21,7 +21,11 @@ pub fn run(log: SealedLog, clock: Arc<dyn Clock>, queue: FeedbackQueue, tasks: &
             match take_in_waiting(&log, &*clock, &queue).await {
                 Ok(()) => pause = Pause::default(),
                 Err(problem) => {
-                    tracing::warn!(problem, "bounces and complaints cannot be taken in now; trying again");
+                    tracing::warn!(
+                        outage = "the queue of bounces and complaints",
+                        problem,
+                        "bounces and complaints cannot be taken in now; trying again"
+                    );
                     tokio::time::sleep(pause.next()).await;
                 }
             }

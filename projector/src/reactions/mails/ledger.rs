@@ -281,7 +281,9 @@ impl Mails {
             Err(MailError { failure: failure @ (Failure::Unavailable | Failure::Unknown), code, detail }) => {
                 turn.shut();
                 count("chorus_mails_failed_total");
-                tracing::warn!(%event, %template, code, ?failure, attempt = entry.attempts, "a mail failed");
+                tracing::warn!(
+                    outage = "mail", %event, %template, code, ?failure, attempt = entry.attempts, "a mail failed"
+                );
                 // One that may have been sent is sent again only if whoever gets none can go no further.
                 if failure == Failure::Unknown && template.link_lifetime().is_none() {
                     return self.give_up(wish, entry, MailGivenUpReason::Unknown, &detail).await;
