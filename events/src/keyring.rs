@@ -25,7 +25,7 @@ const WRAP_VERSION: u8 = 1;
 const MASTER_ID_LENGTH: usize = 8;
 
 /// The deployment's own secrets in the vault: see [`KeyRing::open`].
-const SECRETS: u64 = 3;
+const SECRETS: [&str; 3] = ["names", "ids", "links"];
 
 /// The deployment's master keys: the first wraps new keys, all of them open old ones.
 #[derive(Clone)]
@@ -178,9 +178,10 @@ impl KeyRing {
     /// # Errors
     /// [`VaultError::Corrupt`] if the master keys do not belong to this vault.
     pub async fn open(vault: Arc<dyn KeyVault>, master: MasterKeys) -> Result<Self, VaultError> {
-        let names = secret(&*vault, &master, "names").await?;
-        let ids = secret(&*vault, &master, "ids").await?;
-        let links = secret(&*vault, &master, "links").await?;
+        let [names, ids, links] = SECRETS;
+        let names = secret(&*vault, &master, names).await?;
+        let ids = secret(&*vault, &master, ids).await?;
+        let links = secret(&*vault, &master, links).await?;
         Ok(Self {
             vault,
             master,
@@ -194,7 +195,7 @@ impl KeyRing {
 
     /// How many people have ever been given a key, erased ones included.
     pub(crate) async fn people(&self) -> Result<u64, VaultError> {
-        Ok(self.vault.count().await?.saturating_sub(SECRETS))
+        Ok(self.vault.count().await?.saturating_sub(SECRETS.len() as u64))
     }
 
     pub(crate) async fn close(&self) -> Result<(), VaultError> {

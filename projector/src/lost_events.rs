@@ -1,11 +1,17 @@
 //! A log that has lost events must not be served: views, keys and media show that it was longer.
 
+use std::time::Duration;
+
 use events::{LogError, SealedLog};
 use futures::TryStreamExt;
 use service::media::MediaStore;
 use service::telemetry::with_causes;
 use thiserror::Error;
 use views::{StoreError, ViewStore};
+
+/// How often the log is compared with the vault before it counts as too short, and the pause in between.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Why a process does not start on a log.
 #[derive(Debug, Error)]
@@ -62,10 +68,7 @@ pub async fn refuse_lost_events(
     if accepted {
         return Ok(());
     }
-    let people = log.people().await?;
-    if people > head {
-        return Err(LostEvents::Keys { head, people });
-    }
+    let head = compare_with_vault(log).await?;
     if head > 0 {
         return Ok(());
     }
@@ -80,5 +83,23 @@ pub async fn refuse_lost_events(
             );
             Ok(())
         }
+    }
+}
+
+/// The position of the last event.
+async fn compare_with_vault(log: &SealedLog) -> Result<u64, LostEvents> {
+    let mut attempts = 0;
+    loop {
+        let people = log.people().await?;
+        let head = log.raw().head().await?.0;
+        if people <= head {
+            return Ok(head);
+        }
+        // A new key's first event may be on its way.
+        attempts += 1;
+        if attempts == ATTEMPTS {
+            return Err(LostEvents::Keys { head, people });
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }

@@ -247,7 +247,7 @@ async fn log_that_has_lost_events_is_refused_unless_that_is_accepted_and_views_a
     assert!(matches!(refused, LostEvents::Media { .. }), "{refused}");
     assert!(refused.to_string().contains("--accept-lost-events"), "{refused}");
     refuse(true).await.unwrap();
-    let (_, _) = world.post(ANN, 1).await;
+    world.post(ANN, 1).await;
     refuse(false).await.unwrap();
     let commit = |checkpoint| Commit {
         projection: "posts",

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use events::{
@@ -206,7 +205,7 @@ async fn backup_of_a_running_server_is_restored_and_answers_every_read_as_before
 }
 
 /// A data folder of a stopped server, and a backup of it without its secrets.
-async fn backed_up() -> (Folder, PathBuf) {
+fn backed_up() -> (Folder, PathBuf) {
     let folder = Folder::of_earlier_version().unwrap();
     let (data, backup) = (folder.path().join("data"), folder.path().join("backup"));
     let told = succeeds(&chorus(&data, &["backup", backup.to_str().unwrap()], &[]));
@@ -217,7 +216,7 @@ async fn backed_up() -> (Folder, PathBuf) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn restore_says_what_is_missing_and_leaves_nothing_half_done() {
-    let (folder, backup) = backed_up().await;
+    let (folder, backup) = backed_up();
     let data = folder.path().join("restored");
     let restore = |more: &[&str]| {
         let arguments = [&["restore", backup.to_str().unwrap()], more].concat();
@@ -320,40 +319,40 @@ async fn copies_of_log_and_keys_are_as_of_one_position_while_people_come_and_are
     let files = LogFiles::of_log(folder.path().join("events.db"));
     let setting = |files: &LogFiles| format!("sqlite:{}", files.log.display());
     let master = MasterKeys::parse(&MasterKeys::generate()).unwrap();
-    let log = Arc::new(open_sealed(&setting(&files), None, &master).await.unwrap());
-    let done = Arc::new(AtomicBool::new(false));
-    let writer = {
-        let (log, done) = (Arc::clone(&log), Arc::clone(&done));
-        tokio::spawn(async move {
-            for n in 1..=PEOPLE {
-                let (author, post) = (UserId::new(Uuid::from_u128(n)), PostId::new(Uuid::from_u128(n)));
-                let caption = Personal::Open(format!("of {n}"));
-                append(&log, CaptionEdited { post, author, caption }).await;
-                if n % 3 == 0 {
-                    append(&log, Erased { user: author }).await;
-                    log.keys().destroy(author).await.unwrap();
-                }
+    let log = open_sealed(&setting(&files), None, &master).await.unwrap();
+    let done = AtomicBool::new(false);
+    let write = async {
+        for n in 1..=PEOPLE {
+            let (author, post) = (UserId::new(Uuid::from_u128(n)), PostId::new(Uuid::from_u128(n)));
+            let caption = Personal::Open(format!("of {n}"));
+            append(&log, CaptionEdited { post, author, caption }).await;
+            if n % 3 == 0 {
+                append(&log, Erased { user: author }).await;
+                log.keys().destroy(author).await.unwrap();
             }
-            done.store(true, Ordering::Relaxed);
-        })
+        }
+        done.store(true, Ordering::Relaxed);
     };
-    let mut copies = Vec::new();
-    while !done.load(Ordering::Relaxed) || copies.len() < 2 {
-        let place = folder.path().join(format!("copy-{}", copies.len()));
-        std::fs::create_dir(&place).unwrap();
-        let (files, copy) = (files.clone(), LogFiles::of_log(place.join("events.db")));
-        let target = copy.clone();
-        let position = tokio::task::spawn_blocking(move || {
-            files.begin_copy(&target).unwrap();
-            files.complete_copy(&target).unwrap();
-            // Again, as where media were deleted meanwhile.
-            files.complete_copy(&target).unwrap()
-        });
-        let position = position.await.unwrap();
-        assert_eq!(copy.check().unwrap().position, position);
-        copies.push(copy);
-    }
-    writer.await.unwrap();
+    let copy = async {
+        let mut copies = Vec::new();
+        while !done.load(Ordering::Relaxed) || copies.len() < 2 {
+            let place = folder.path().join(format!("copy-{}", copies.len()));
+            std::fs::create_dir(&place).unwrap();
+            let (files, copy) = (files.clone(), LogFiles::of_log(place.join("events.db")));
+            let target = copy.clone();
+            let position = tokio::task::spawn_blocking(move || {
+                files.begin_copy(&target).unwrap();
+                files.complete_copy(&target).unwrap();
+                // Again, as where media were deleted meanwhile.
+                files.complete_copy(&target).unwrap()
+            });
+            let position = position.await.unwrap();
+            assert_eq!(copy.check().unwrap().position, position);
+            copies.push(copy);
+        }
+        copies
+    };
+    let ((), copies) = tokio::join!(write, copy);
     for copy in &copies {
         let log = open_sealed(&setting(copy), None, &master).await.unwrap();
         let mut readable: BTreeMap<UserId, bool> = BTreeMap::new();

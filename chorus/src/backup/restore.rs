@@ -126,13 +126,14 @@ impl Drop for Unfinished {
 }
 
 /// # Errors
-/// If the folder holds anything else than secrets, or what an interrupted attempt has left, which is removed.
+/// If the folder holds anything else than secrets. What an interrupted attempt has left is removed.
 fn require_only_secrets(data: &Path, secrets: &[(PathBuf, &str)]) -> Result<()> {
     drop(Unfinished(data.join(UNFINISHED)));
     for entry in std::fs::read_dir(data).with_context(|| format!("looking into {}", data.display()))? {
         let path = entry?.path();
-        // What a new file system has of its own.
-        let is_fine = secrets.iter().any(|(secret, _)| *secret == path) || path.ends_with("lost+found");
+        let is_secret = secrets.iter().any(|(secret, _)| *secret == path);
+        // What a new file system has of its own, and locks of a server that has ended.
+        let is_fine = is_secret || path.ends_with("lost+found") || path.extension() == Some("lock".as_ref());
         if !is_fine {
             bail!("{} is not empty (it holds {}): nothing is overwritten", data.display(), path.display());
         }
