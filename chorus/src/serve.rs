@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use command_api::Commands;
 use command_api::compat::{self, LocalReadSide};
-use events::{MasterKeys, ProgressBoard};
+use events::{MasterKeys, ProgressBoard, SealedLog};
 use projector::reactions::{self, erasures, mailboxes, mails, purges, stories};
 use projector::{LostEvents, Projector, mail, projections, refuse_lost_events};
 use query_api::Queries;
@@ -19,12 +19,14 @@ use service::config::{
 use service::exclusive::ExclusiveUse;
 use service::health::{self, check, detailed_check};
 use service::limits::{Limits, Ticks};
+use service::media::MediaStore;
 use service::sessions::FixedKeys;
 use service::shutdown::Tasks;
 use service::start::{patiently, without_password};
 use service::tokens::{SigningKeys, VerifyingKeys};
 use service::{clock, http, media, telemetry};
 use tokio::net::TcpListener;
+use views::ViewStore;
 
 /// Each setting is a flag or the environment variable beside it.
 #[derive(Debug, Clone, Args)]
@@ -72,6 +74,33 @@ impl Settings {
         Ok((master, signing, way))
     }
 
+    /// Opens log, views and media, and refuses a log that has lost events.
+    async fn open(
+        &self,
+        master: &MasterKeys,
+    ) -> Result<(SealedLog, Arc<dyn ViewStore>, Arc<dyn MediaStore>)> {
+        let (log_url, views_url) = (self.log.place.url(&self.place), self.views.url(&self.place));
+        let credentials = &self.log.place.nats_credentials_file;
+        let open_log = || events::open_sealed(&log_url, credentials.clone(), master);
+        let log = patiently("the event log", open_log, events::OpenError::is_outage)
+            .await
+            .context("opening the event log")?;
+        let open_views = || views::open(&views_url);
+        let store = patiently("the view store", open_views, views::OpenError::is_outage)
+            .await
+            .context("opening the view store")?;
+        let media = media::open(&self.media.url(&self.place))
+            .await
+            .map_err(anyhow::Error::msg)
+            .context("opening the media store")?;
+        let accepted = self.lost_events.accept_lost_events;
+        let compare = || refuse_lost_events(&log, &*store, &*media, accepted);
+        patiently("the event log and the view store", compare, LostEvents::is_outage)
+            .await
+            .context("comparing the event log with what has come of it")?;
+        Ok((log, store, media))
+    }
+
     /// Says where it listens, and what it uses.
     fn tell(&self, address: SocketAddr) -> std::io::Result<()> {
         let [log, views, media, mail] = [
@@ -98,33 +127,15 @@ pub async fn run(settings: Settings) -> Result<()> {
     let tasks = Tasks::default();
     let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
     let (master, signing, way) = settings.check()?;
-    let log_url = settings.log.place.url(&settings.place);
-    let views_url = settings.views.url(&settings.place);
-    let media_url = settings.media.url(&settings.place);
     // Two servers would work on the same views and hear nothing of each other.
-    let _alone = ExclusiveUse::of_settings(&[&log_url, &views_url])?;
+    let _alone = ExclusiveUse::of_settings(&[
+        &settings.log.place.url(&settings.place),
+        &settings.views.url(&settings.place),
+    ])?;
     let address = settings.http.listen;
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
-
-    let credentials = &settings.log.place.nats_credentials_file;
-    let open_log = || events::open_sealed(&log_url, credentials.clone(), &master);
-    let log = patiently("the event log", open_log, events::OpenError::is_outage)
-        .await
-        .context("opening the event log")?;
-    let open_views = || views::open(&views_url);
-    let store = patiently("the view store", open_views, views::OpenError::is_outage)
-        .await
-        .context("opening the view store")?;
-    let media =
-        media::open(&media_url).await.map_err(anyhow::Error::msg).context("opening the media store")?;
-
+    let (log, store, media) = settings.open(&master).await?;
     let mail = way.open().await.context("opening the way for mail")?;
-
-    let accepted = settings.lost_events.accept_lost_events;
-    let compare = || refuse_lost_events(&log, &*store, &*media, accepted);
-    patiently("the event log and the view store", compare, LostEvents::is_outage)
-        .await
-        .context("comparing the event log with what has come of it")?;
 
     let (board, keep_board) = ProgressBoard::follow(&**log.raw());
     tasks.spawn_until_stopping("progress board", keep_board);

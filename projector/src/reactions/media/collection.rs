@@ -108,7 +108,7 @@ pub async fn collect(
     limit: Limit,
 ) -> Result<Collected, MediaFailed> {
     let mut looked_at = 0;
-    let mut stored = HashSet::new();
+    let mut stored = 0;
     let mut unclaimed = HashSet::new();
     let mut listed = media.list();
     let mut newest: HashMap<MediaId, DateTime<Utc>> = HashMap::new();
@@ -119,22 +119,23 @@ pub async fn collect(
         {
             // Its files lie together; whatever falls between two rounds is looked at in both.
             if newest.len() == ASKED_AT_ONCE && !newest.contains_key(&picture) {
+                stored += newest.len();
                 let old = old_enough(&mut newest, now);
                 looked_at += old.len();
                 unclaimed.extend(unclaimed_of(log, old).await?);
             }
-            stored.insert(picture);
             let modified = newest.entry(picture).or_insert(one.modified);
             *modified = one.modified.max(*modified);
         }
         if next.is_none() {
+            stored += newest.len();
             let old = old_enough(&mut newest, now);
             looked_at += old.len();
             unclaimed.extend(unclaimed_of(log, old).await?);
             break;
         }
     }
-    let (stored, allowed) = (stored.len(), limit.of(stored.len()));
+    let allowed = limit.of(stored);
     if unclaimed.len() > allowed {
         return Err(MediaFailed::TooMany { unclaimed: unclaimed.len(), stored, allowed });
     }
