@@ -269,6 +269,12 @@ impl Commands {
             self.release(context, ClaimKind::Username, username, user).await;
             return Err(failure.into());
         }
+        // Its first mail goes to an address that may be anybody's.
+        if let Err(problem) = self.limits.check(Attempt::Mail { mailboxes: &[email.uuid()], from: None }) {
+            self.release(context, ClaimKind::Username, username, user).await;
+            self.release(context, ClaimKind::Email, email, user).await;
+            return Err(problem);
+        }
         let SignUp { username: spelling, email: address, firstname, lastname, app, .. } = wish;
         let person = NewPerson { username: spelling, email: address, password_hash, firstname, lastname };
         let event = SignedUp { user, username, email, app, person: Personal::Open(person) };

@@ -6,6 +6,7 @@ use events::{
     UsernameClaimed, UsernameEvent, UsernameReleased,
 };
 use service::problem::Problem;
+use uuid::Uuid;
 
 use crate::Commands;
 use crate::accounts::Account;
@@ -73,6 +74,20 @@ impl Fold for Claim {
             | Event::Mail(_)
             | Event::Mailbox(_) => {}
         }
+    }
+}
+
+/// A username or an address, and who holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    hash: ClaimHash,
+    holder: Option<UserId>,
+}
+
+impl Found {
+    /// What log-ins under this name are counted by: one budget for all names of an account.
+    pub(crate) fn budget(self) -> Uuid {
+        self.holder.map_or(self.hash.uuid(), UserId::uuid)
     }
 }
 
@@ -179,31 +194,41 @@ impl Commands {
         }
     }
 
-    /// Whose a username or an address is; none if it is nobody's, or still being signed up.
-    pub(crate) async fn owner_of(&self, login: &str) -> Result<Option<(UserId, Account)>, Problem> {
+    /// Finds who holds a username or an address, in whatever spelling. It reads as much whether somebody does or not.
+    pub(crate) async fn find(&self, kind: ClaimKind, text: &str) -> Result<Found, Problem> {
+        let hash = self.log.keys().claim_hash(text);
+        let claim: Claim = self.look_at(kind.subject(hash)).await.map_err(log_problem)?;
+        Ok(Found { hash, holder: claim.holder.map(|(user, _)| user) })
+    }
+
+    /// As [`find`](Self::find), where either may have been typed.
+    pub(crate) async fn find_login(&self, login: &str) -> Result<Found, Problem> {
         let kind = if login.contains('@') { ClaimKind::Email } else { ClaimKind::Username };
-        self.owner(kind, login).await
+        self.find(kind, login).await
+    }
+
+    /// The account of a name; none if it is nobody's, or still being signed up.
+    pub(crate) async fn owner(&self, found: Found) -> Result<Option<(UserId, Account)>, Problem> {
+        let Some(user) = found.holder else { return Ok(None) };
+        let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
+        Ok(account.uses(found.hash).then_some((user, account)))
     }
 
     /// Who has a username in this very spelling.
     pub(crate) async fn user_called(&self, username: &str) -> Result<Option<(UserId, Account)>, Problem> {
-        let owner = self.owner(ClaimKind::Username, username).await?;
+        let found = self.find(ClaimKind::Username, username).await?;
+        let owner = self.owner(found).await?;
         Ok(owner.filter(|(_, account)| account.username() == username))
     }
 
-    async fn owner(&self, kind: ClaimKind, text: &str) -> Result<Option<(UserId, Account)>, Problem> {
-        let hash = self.log.keys().claim_hash(text);
-        let claim: Claim = self.look_at(kind.subject(hash)).await.map_err(log_problem)?;
-        let Some((user, _)) = claim.holder else { return Ok(None) };
-        let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
-        Ok(account.uses(hash).then_some((user, account)))
+    /// What mails to an address are counted by.
+    pub(crate) fn mailbox(&self, address: &str) -> Uuid {
+        self.log.keys().claim_hash(address).uuid()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
     use crate::accounts::testing::{ANN, abandoned, hash, signed_up};
 

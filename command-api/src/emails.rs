@@ -235,7 +235,10 @@ async fn post_email_verification(
     from: ClientAddress,
 ) -> Result<Response, Problem> {
     let user = UserId::new(session.user);
-    commands.limits.check(Attempt::Mail { account: &user.to_string(), from })?;
+    let account = commands.account(user).await?;
+    commands
+        .limits
+        .check(Attempt::Mail { mailboxes: &[commands.mailbox(account.address())], from: Some(from) })?;
     let done = commands.request_email_verification(&context.by(user), user).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
@@ -287,9 +290,10 @@ async fn post_email_change(
     fields.finish()?;
     let user = UserId::new(session.user);
     let context = context.by(user).saying([current_password.as_bytes(), email.as_bytes()]);
-    commands.confirm_password(user, from, current_password).await?;
-    // Mails go to the account and to an address that may be anybody's.
-    commands.limits.check(Attempt::Mail { account: &email, from })?;
+    let (account, _) = commands.confirm_password(user, from, current_password).await?;
+    // One mail goes to the present address, and one to an address that may be anybody's.
+    let mailboxes = [commands.mailbox(account.address()), commands.mailbox(&email)];
+    commands.limits.check(Attempt::Mail { mailboxes: &mailboxes, from: Some(from) })?;
     let done = commands.request_email_change(&context, session, email, App::Chorus).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }

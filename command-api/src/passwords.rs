@@ -30,6 +30,7 @@ use uuid::Uuid;
 
 use crate::Commands;
 use crate::accounts::{Account, LinkRejected, Standing};
+use crate::claims::ClaimKind;
 use crate::context::Context;
 use crate::execute::Done;
 use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
@@ -96,7 +97,7 @@ impl Commands {
         from: ClientAddress,
         password: String,
     ) -> Result<(Account, String), Problem> {
-        self.limits.check(Attempt::LogIn { account: &user.to_string(), from })?;
+        self.limits.check(Attempt::LogIn { account: user.uuid(), from })?;
         let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
         let hash = account.password_hash.clone().ok_or(PasswordRejected::NoAccount)?;
         if !self.passwords.matches(password, Some(hash.clone())).await? {
@@ -145,11 +146,18 @@ impl Commands {
         address: &str,
         app: App,
     ) -> Result<bool, Problem> {
-        let Some((user, _)) = self.owner_of(address).await? else { return Ok(false) };
+        let found = self.find(ClaimKind::Email, address).await?;
+        let Some((user, _)) = self.owner(found).await? else { return Ok(false) };
         let request = MailedRequestId::new(context.new_id(self.log.keys(), "password reset"));
         let event = PasswordResetRequested { user, request, app };
         let decide = |account: &Account| Ok::<_, Infallible>(request_reset(account, &event));
         Ok(self.execute(context, Subject::Account(user), &[], decide).await?.changed)
+    }
+
+    /// Counts an attempt to open a mailed link. Not as a log-in of its account: who uses up that budget for somebody must
+    /// not keep them from a new password as well.
+    pub(crate) fn limit_link(&self, token: &str, from: ClientAddress) -> Result<(), Problem> {
+        self.limits.check(Attempt::LogIn { account: self.log.keys().claim_hash(token).uuid(), from })
     }
 
     /// Sets a new password by a mailed link; every session ends with it, and the link with them. What may be chosen,
@@ -257,8 +265,8 @@ async fn post_password_reset(
     let email = fields.take("email", text::email(&email));
     fields.finish()?;
     let context = context.saying([email.as_bytes()]);
-    // Counted by what was typed, so that whether there is such an account makes no difference.
-    commands.limits.check(Attempt::Mail { account: &email, from })?;
+    // Counted by the address, so that whether there is such an account makes no difference.
+    commands.limits.check(Attempt::Mail { mailboxes: &[commands.mailbox(&email)], from: Some(from) })?;
     let outcome = commands.request_password_reset(&context, &email, App::Chorus).await;
     tokio::time::sleep_until(answer_at).await;
     outcome.map(|_is_somebodys| StatusCode::ACCEPTED)
@@ -288,7 +296,7 @@ async fn put_password_reset(
     Json(NewPassword { password }): Json<NewPassword>,
 ) -> Result<Response, Problem> {
     let context = context.saying([password.as_bytes()]);
-    commands.limits.check(Attempt::LogIn { account: &token, from })?;
+    commands.limit_link(&token, from)?;
     let accept = |account: &Account| check(&password, &account.own_words()).map_err(bad_password);
     let (_, done) = commands.reset_password(&context, &token, accept).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)

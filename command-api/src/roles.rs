@@ -145,7 +145,8 @@ impl Commands {
         role: Role,
         granted: bool,
     ) -> Result<Option<bool>, Problem> {
-        let Some((user, _)) = self.owner_of(login).await? else { return Ok(None) };
+        let found = self.find_login(login).await?;
+        let Some((user, _)) = self.owner(found).await? else { return Ok(None) };
         let context = Context::unasked(self.clock.now());
         let done = self.set_role(&context, &Authority::Operator, user, role, granted).await?;
         Ok(Some(done.changed))

@@ -161,17 +161,6 @@ impl Commands {
         Ok((SignedIn { user: user.to_string(), session: session.to_string(), token, expires }, done))
     }
 
-    async fn log_in(
-        &self,
-        context: &Context,
-        login: &str,
-        password: String,
-        note: ClientNote,
-    ) -> Result<(SignedIn, Vec<Done>), Problem> {
-        let owner = self.owner_of(login).await?;
-        self.log_in_as(context, owner, password, note).await
-    }
-
     /// Lets somebody in who knows the password; an account that its owner had put to rest is active again.
     pub(crate) async fn log_in_as(
         &self,
@@ -327,10 +316,12 @@ async fn post_session(
     Json(Login { login, password }): Json<Login>,
 ) -> Result<Response, Problem> {
     commands.authenticator.browsers().check_log_in(&headers)?;
-    commands.limits.check(Attempt::LogIn { account: &login, from })?;
+    let found = commands.find_login(&login).await?;
+    commands.limits.check(Attempt::LogIn { account: found.budget(), from })?;
+    let owner = commands.owner(found).await?;
     let context = context.saying([login.as_bytes(), password.as_bytes()]);
     let note = ClientNote::of(&headers, from);
-    let (signed_in, all_done) = commands.log_in(&context, &login, password, note).await?;
+    let (signed_in, all_done) = commands.log_in_as(&context, owner, password, note).await?;
     commands.signed_in(prefer, &headers, signed_in, &all_done).await
 }
 

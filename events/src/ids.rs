@@ -132,6 +132,12 @@ pub fn time_ordered_id(now: DateTime<Utc>) -> Uuid {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClaimHash(pub(crate) [u8; 16]);
 
+impl ClaimHash {
+    pub const fn uuid(self) -> Uuid {
+        Uuid::from_bytes(self.0)
+    }
+}
+
 impl fmt::Display for ClaimHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Uuid::from_bytes(self.0).simple().fmt(f)

@@ -14,6 +14,7 @@ use governor::state::{InMemoryState, NotKeyed, StateStore};
 use governor::{Quota, RateLimiter};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use quick_cache::sync::Cache;
+use uuid::Uuid;
 
 use crate::config::LimitSettings;
 use crate::http::ClientAddress;
@@ -31,8 +32,8 @@ const LOG_INS_FROM_ONE: (u32, Duration) = (10, Duration::from_mins(10));
 /// Log-ins of one account from anywhere: beyond what its owner's devices need, far below what guessing needs. Who uses
 /// it up for somebody else keeps new sessions out; those that are there go on.
 const LOG_INS_OF_ACCOUNT: (u32, Duration) = (100, HOUR);
-/// Mails to one account, and mails that one address may have sent.
-const MAILS_TO_ACCOUNT: (u32, Duration) = (5, HOUR);
+/// Mails to one address, and mails that one address may have sent.
+const MAILS_TO_MAILBOX: (u32, Duration) = (5, HOUR);
 const MAILS_FROM_ADDRESS: (u32, Duration) = (20, HOUR);
 
 /// Draft `draft-ietf-httpapi-ratelimit-headers`: what holds, and what is left of it.
@@ -64,21 +65,26 @@ impl Clock for Ticks {
     }
 }
 
-/// Something that is worth attacking by doing it often.
+/// Something that is worth attacking by doing it often. Accounts and mailboxes are counted by ids that do not depend on
+/// how a name was spelled in the request: a name has any number of spellings.
 #[derive(Debug, Clone, Copy)]
 pub enum Attempt<'a> {
-    /// Any proof of a password. The account is named as it was typed, whether there is one or not, or by its id.
+    /// Any proof of a password.
     LogIn {
-        account: &'a str,
+        /// The id of the account, or, for a name without an account, the hash under which it would be claimed. Both are
+        /// counted alike, so that a limit does not reveal whether there is an account.
+        account: Uuid,
         from: ClientAddress,
     },
     SignUp {
         from: ClientAddress,
     },
-    /// Whatever makes a mail to somebody who may not want it: a reset, a verification.
+    /// Whatever makes mails to somebody who may not want them: a reset, a verification.
     Mail {
-        account: &'a str,
-        from: ClientAddress,
+        /// The hashes of their addresses.
+        mailboxes: &'a [Uuid],
+        /// None where the request was counted as another attempt before.
+        from: Option<ClientAddress>,
     },
 }
 
@@ -91,7 +97,7 @@ struct AttemptLimits {
     log_ins_from_one: Quotas,
     log_ins_of_account: Quotas,
     log_ins_and_sign_ups: Quotas,
-    mails_to_account: Quotas,
+    mails_to_mailbox: Quotas,
     mails_from_address: Quotas,
 }
 
@@ -103,7 +109,7 @@ impl Limits {
                 log_ins_from_one: of(LOG_INS_FROM_ONE)?,
                 log_ins_of_account: of(LOG_INS_OF_ACCOUNT)?,
                 log_ins_and_sign_ups: of((settings.login_rate_limit, MINUTE))?,
-                mails_to_account: of(MAILS_TO_ACCOUNT)?,
+                mails_to_mailbox: of(MAILS_TO_MAILBOX)?,
                 mails_from_address: of(MAILS_FROM_ADDRESS)?,
             })
         };
@@ -124,20 +130,22 @@ impl Limits {
         let outcome = match attempt {
             // What is tied to the address comes first: one address cannot use up what an account has from anywhere.
             Attempt::LogIn { account, from } => {
-                let (account, from) = (account.trim().to_lowercase(), from.neighbourhood());
+                let from = from.neighbourhood();
                 limits
                     .log_ins_and_sign_ups
                     .take(from)
-                    .and_then(|_| limits.log_ins_from_one.take((&account, from)))
-                    .and_then(|_| limits.log_ins_of_account.take(&account))
+                    .and_then(|_| limits.log_ins_from_one.take((account, from)))
+                    .and_then(|_| limits.log_ins_of_account.take(account))
+                    .map(drop)
             }
-            Attempt::SignUp { from } => limits.log_ins_and_sign_ups.take(from.neighbourhood()),
-            Attempt::Mail { account, from } => limits
-                .mails_from_address
-                .take(from.neighbourhood())
-                .and_then(|_| limits.mails_to_account.take(account.trim().to_lowercase())),
+            Attempt::SignUp { from } => limits.log_ins_and_sign_ups.take(from.neighbourhood()).map(drop),
+            Attempt::Mail { mailboxes, from } => from
+                .map_or(Ok(()), |from| limits.mails_from_address.take(from.neighbourhood()).map(drop))
+                .and_then(|()| {
+                    mailboxes.iter().try_for_each(|mailbox| limits.mails_to_mailbox.take(mailbox).map(drop))
+                }),
         };
-        outcome.map(drop).map_err(|wait| {
+        outcome.map_err(|wait| {
             let seconds = whole_seconds(wait).max(1);
             Problem::too_many(format!("Too many attempts: try again in {seconds} seconds"), wait)
         })
@@ -263,16 +271,23 @@ pub(crate) mod tests {
         ClientAddress(text.parse().unwrap())
     }
 
+    const ANN: Uuid = Uuid::from_u128(0xa);
+    const BOB: Uuid = Uuid::from_u128(0xb);
+
+    fn user(number: u32) -> Uuid {
+        Uuid::from_u128(u128::from(number) + 1000)
+    }
+
     fn limits(login_rate_limit: u32) -> (Limits, Stopwatch) {
         let watch = Stopwatch::default();
         (Limits::new(&LimitSettings { login_rate_limit }, watch.ticks()), watch)
     }
 
     /// How often something is let through before it is refused for the first time, and how long to wait then.
-    fn let_through(limits: &Limits, attempt: impl Fn(u32) -> (String, String)) -> (u32, Duration) {
+    fn let_through(limits: &Limits, attempt: impl Fn(u32) -> (Uuid, String)) -> (u32, Duration) {
         for number in 0..1000 {
             let (account, from) = attempt(number);
-            let attempt = Attempt::LogIn { account: &account, from: address(&from) };
+            let attempt = Attempt::LogIn { account, from: address(&from) };
             if let Err(problem) = limits.check(attempt) {
                 assert_eq!(problem.status.as_u16(), 429);
                 return (number, problem.retry_after.unwrap());
@@ -284,13 +299,13 @@ pub(crate) mod tests {
     #[test]
     fn guessing_from_one_address_is_slowed_down_and_recovers() {
         let (limits, watch) = limits(30);
-        let one = |_| ("Ann".to_owned(), "1.1.1.1".to_owned());
+        let one = |_| (ANN, "1.1.1.1".to_owned());
         let (count, wait) = let_through(&limits, one);
         assert_eq!((count, wait), (10, Duration::from_mins(1)));
-        // The same account, however it is written; and not another one, nor from elsewhere.
+        // Not another account, nor from elsewhere.
         let again = |account, from| limits.check(Attempt::LogIn { account, from: address(from) });
-        assert!(again(" aNN", "1.1.1.1").is_err());
-        assert!(again("bob", "1.1.1.1").is_ok() && again("ann", "2.2.2.2").is_ok());
+        assert!(again(ANN, "1.1.1.1").is_err());
+        assert!(again(BOB, "1.1.1.1").is_ok() && again(ANN, "2.2.2.2").is_ok());
         watch.pass(wait);
         assert_eq!(let_through(&limits, one).0, 1);
         watch.pass(HOUR);
@@ -300,7 +315,7 @@ pub(crate) mod tests {
     #[test]
     fn guessing_one_account_from_everywhere_is_slowed_down() {
         let (limits, _) = limits(30);
-        let spread = |number: u32| ("ann".to_owned(), format!("10.0.{}.{}", number / 200, number % 200));
+        let spread = |number: u32| (ANN, format!("10.0.{}.{}", number / 200, number % 200));
         assert_eq!(let_through(&limits, spread), (100, Duration::from_secs(36)));
     }
 
@@ -308,7 +323,7 @@ pub(crate) mod tests {
     fn guessing_many_accounts_from_one_address_is_slowed_down() {
         let (limits, _) = limits(30);
         // One customer of IPv6 has many addresses.
-        let spread = |number: u32| (format!("user{number}"), format!("2001:db8::{number:x}"));
+        let spread = |number: u32| (user(number), format!("2001:db8::{number:x}"));
         assert_eq!(let_through(&limits, spread), (30, Duration::from_secs(2)));
         assert!(limits.check(Attempt::SignUp { from: address("2001:db8::ffff") }).is_err());
         assert!(limits.check(Attempt::SignUp { from: address("2001:db8:0:1::1") }).is_ok());
@@ -316,24 +331,28 @@ pub(crate) mod tests {
 
     #[test]
     fn mails_are_few_for_an_account_and_for_an_address() {
-        let mails = |attempt: &dyn Fn(u32) -> (String, String)| {
+        let mails = |attempt: &dyn Fn(u32) -> (Vec<Uuid>, Option<String>)| {
             let (limits, _) = limits(30);
             (0..1000)
                 .take_while(|&number| {
-                    let (account, from) = attempt(number);
-                    limits.check(Attempt::Mail { account: &account, from: address(&from) }).is_ok()
+                    let (mailboxes, from) = attempt(number);
+                    let from = from.map(|from| address(&from));
+                    limits.check(Attempt::Mail { mailboxes: &mailboxes, from }).is_ok()
                 })
                 .count()
         };
-        assert_eq!(mails(&|number| ("ann".into(), format!("10.0.0.{number}"))), 5);
-        assert_eq!(mails(&|number| (format!("user{number}"), "10.0.0.1".into())), 20);
+        let from = |number: u32| Some(format!("10.0.0.{number}"));
+        assert_eq!(mails(&|number| (vec![ANN], from(number))), 5);
+        assert_eq!(mails(&|number| (vec![user(number), ANN], from(number))), 5);
+        assert_eq!(mails(&|number| (vec![user(number)], from(1))), 20);
+        assert_eq!(mails(&|number| (vec![user(number)], None)), 1000);
     }
 
     #[test]
     fn without_a_limit_everything_is_let_through() {
         let (limits, _) = limits(0);
         for _ in 0..1000 {
-            limits.check(Attempt::LogIn { account: "ann", from: address("1.1.1.1") }).unwrap();
+            limits.check(Attempt::LogIn { account: ANN, from: address("1.1.1.1") }).unwrap();
         }
         assert!(AddressLimit::new(0, Ticks::monotonic()).is_none());
     }

@@ -14,6 +14,7 @@ use super::super::Desk;
 use super::user::{Held, newcomer};
 use super::{Answer, rules};
 use crate::accounts::{SignUp, Standing};
+use crate::claims::ClaimKind;
 use crate::context::Context;
 use crate::sessions::ClientNote;
 use crate::text;
@@ -79,8 +80,11 @@ pub(super) async fn log_in(
     let incomplete = || Refusal::forbidden("Please type your username and password.");
     let (username, password) =
         fields.filled("username").zip(fields.filled("password")).ok_or_else(incomplete)?;
-    desk.commands.limits.check(Attempt::LogIn { account: &username, from })?;
-    let owner = desk.commands.user_called(username.trim()).await?;
+    let found = desk.commands.find(ClaimKind::Username, &username).await?;
+    desk.commands.limits.check(Attempt::LogIn { account: found.budget(), from })?;
+    let owner = desk.commands.owner(found).await?;
+    // Only in this very spelling.
+    let owner = owner.filter(|(_, account)| account.username() == username.trim());
     let unknown = || Refusal::not_found("User not found. You can signup with that user.");
     let (user, account) = owner.ok_or_else(unknown)?;
     let said = format!("Welcome back {}!", account.username());
@@ -121,7 +125,8 @@ pub(super) async fn change_email(
     if email == account.address() {
         return Err(Refusal::forbidden("That email address is already the same as the existing one."));
     }
-    desk.commands.limits.check(Attempt::Mail { account: &email, from })?;
+    let mailboxes = [desk.commands.mailbox(account.address()), desk.commands.mailbox(&email)];
+    desk.commands.limits.check(Attempt::Mail { mailboxes: &mailboxes, from: Some(from) })?;
     let session = Session { user: caller.user, session: caller.session, expires: caller.expires };
     let context = context.unrepeatable().by(user);
     let done = desk.commands.take_email(&context, session, email, App::Instamern).await.map_err(taken)?;

@@ -27,7 +27,8 @@ pub(super) async fn forgot(
     let missing = || Refusal::forbidden("Please type your email address to reset your password.");
     let email = fields.filled("email").ok_or_else(missing)?;
     let email = text::email(&email).map_err(|_| Refusal::forbidden("Please type a valid email address."))?;
-    desk.commands.limits.check(Attempt::Mail { account: &email, from })?;
+    let mailbox = desk.commands.mailbox(&email);
+    desk.commands.limits.check(Attempt::Mail { mailboxes: &[mailbox], from: Some(from) })?;
     let context = context.unrepeatable();
     if !desk.commands.request_password_reset(&context, &email, App::Instamern).await? {
         return Err(Refusal::not_found("User not found with that email."));
@@ -44,7 +45,7 @@ pub(super) async fn reset(
     headers: HeaderMap,
     fields: Fields,
 ) -> Answer {
-    desk.commands.limits.check(Attempt::LogIn { account: &token, from })?;
+    desk.commands.limit_link(&token, from)?;
     let context = context.unrepeatable();
     let changed = desk.commands.reset_password(&context, &token, |_| rules::new_password(&fields)).await;
     let (user, done) = changed.map_err(|refusal| match refusal {
