@@ -1,5 +1,6 @@
 //! Changing the password, and setting a new one by a mailed link when it is forgotten.
 
+mod forms;
 mod hashing;
 mod rules;
 mod share;
@@ -37,7 +38,8 @@ use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 use crate::rejections::log_problem;
 use crate::text::{self, Fields};
 
-pub(crate) use hashing::{Passwords, PasswordsBusy};
+pub(crate) use forms::prepare;
+pub(crate) use hashing::{Comparison, Passwords, PasswordsBusy};
 pub(crate) use rules::check;
 
 /// When a request for a link is answered, whether there is somebody to send one to or not: how long it took must not tell.
@@ -100,7 +102,7 @@ impl Commands {
         self.limits.check(Attempt::LogIn { account: user.uuid(), from })?;
         let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
         let hash = account.password_hash.clone().ok_or(PasswordRejected::NoAccount)?;
-        if !self.passwords.matches(password, Some(hash.clone())).await? {
+        if self.passwords.compare(&password, Some(hash.clone())).await? == Comparison::Wrong {
             return Err(PasswordRejected::WrongPassword.into());
         }
         Ok((account, hash))
@@ -121,7 +123,7 @@ impl Commands {
         Ok(self.execute(context, Subject::Account(user), &[], decide).await?)
     }
 
-    /// Hashes a password anew that was hashed with weaker parameters than today's. Whoever is logging in is not
+    /// Hashes a password anew that was hashed with weaker parameters than today's, or in another form. Whoever is logging in is not
     /// kept from it if that cannot be done now.
     pub(crate) async fn strengthen(&self, context: &Context, user: UserId, checked: &str, password: String) {
         let hash = match self.passwords.hash(password).await {

@@ -27,7 +27,7 @@ use crate::Commands;
 use crate::accounts::{Account, Standing};
 use crate::context::Context;
 use crate::execute::{Done, Fold};
-use crate::passwords::Passwords;
+use crate::passwords::{Comparison, Passwords};
 use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 use crate::rejections::log_problem;
 
@@ -171,11 +171,14 @@ impl Commands {
     ) -> Result<(SignedIn, Vec<Done>), Problem> {
         let hashed = owner.as_ref().and_then(|(_, account)| account.password_hash.clone());
         // Checked also where there is no account, so that the time it takes tells nothing.
-        let matches = self.passwords.matches(password.clone(), hashed.clone()).await?;
+        let compared = self.passwords.compare(&password, hashed.clone()).await?;
+        let matches = compared != Comparison::Wrong;
         let_in(owner.as_ref().map(|(_, account)| account), matches)?;
         let (user, account) = owner.ok_or(SessionRejected::WrongLogin)?;
         let context = context.clone().by(user);
-        if let Some(hashed) = hashed.filter(|hashed| Passwords::is_weak(hashed)) {
+        let is_outdated =
+            |hashed: &String| compared == Comparison::RightInOldForm || Passwords::is_weak(hashed);
+        if let Some(hashed) = hashed.filter(is_outdated) {
             self.strengthen(&context, user, &hashed, password).await;
         }
         let mut all_done = Vec::new();

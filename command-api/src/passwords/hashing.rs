@@ -10,6 +10,7 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use service::problem::Problem;
 use tokio::sync::oneshot;
 
+use super::forms::{prepare, stored_forms};
 use super::threads::{Memory, Threads};
 
 /// Memory in KiB, passes, lanes.
@@ -21,6 +22,15 @@ const WAITING: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many passwords are being checked at once")]
 pub(crate) struct PasswordsBusy;
+
+/// What came of comparing a password with a stored hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Wrong,
+    Right,
+    /// Right, but the hash is of a form in which passwords are not hashed any more.
+    RightInOldForm,
+}
 
 #[derive(Debug)]
 pub(crate) struct Passwords {
@@ -43,20 +53,26 @@ impl Passwords {
         Ok(Self { threads, decoy })
     }
 
-    /// A PHC string of Argon2id with a salt of its own.
+    /// A PHC string of Argon2id with a salt of its own, of the prepared password.
     pub(crate) async fn hash(&self, password: String) -> Result<String, Problem> {
+        let password = prepare(&password);
         self.run(move |_| hash(&password)).await?.map_err(Problem::internal)
     }
 
     /// Whether the password is the one that was hashed. Without a hash it takes as long and is wrong.
-    pub(crate) async fn matches(&self, password: String, hashed: Option<String>) -> Result<bool, Problem> {
+    pub(crate) async fn compare(
+        &self,
+        password: &str,
+        hashed: Option<String>,
+    ) -> Result<Comparison, Problem> {
         let exists = hashed.is_some();
         let hashed = hashed.unwrap_or_else(|| self.decoy.clone());
-        let verified = self.run(move |memory| verify(&password, &hashed, memory)).await?;
-        match verified {
-            Ok(()) => Ok(exists),
-            Err(Error::PasswordInvalid) => Ok(false),
-            Err(unreadable) => Err(Problem::internal(unreadable)),
+        let forms = stored_forms(password);
+        let compared = self.run(move |memory| first_match(&forms, &hashed, memory)).await?;
+        match compared.map_err(Problem::internal)?.filter(|_| exists) {
+            Some(0) => Ok(Comparison::Right),
+            Some(_) => Ok(Comparison::RightInOldForm),
+            None => Ok(Comparison::Wrong),
         }
     }
 
@@ -100,6 +116,18 @@ fn hash(password: &str) -> Result<String, Error> {
     Ok(hasher().hash_password(password.as_bytes())?.to_string())
 }
 
+/// Which of these passwords was hashed. All are tried where none was, whatever the hash.
+fn first_match(passwords: &[String], hashed: &str, memory: &mut Memory) -> Result<Option<usize>, Error> {
+    for (number, password) in passwords.iter().enumerate() {
+        match verify(password, hashed, memory) {
+            Ok(()) => return Ok(Some(number)),
+            Err(Error::PasswordInvalid) => {}
+            Err(unreadable) => return Err(unreadable),
+        }
+    }
+    Ok(None)
+}
+
 /// As the library's own verifier does it, but in memory that is given.
 fn verify(password: &str, hashed: &str, memory: &mut Memory) -> Result<(), Error> {
     let hash = PasswordHash::new(hashed)?;
@@ -126,10 +154,33 @@ mod tests {
         let hashed = passwords.hash("correct horse".into()).await.unwrap();
         assert!(hashed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hashed}");
         assert_ne!(passwords.hash("correct horse".into()).await.unwrap(), hashed, "salted");
-        assert!(passwords.matches("correct horse".into(), Some(hashed.clone())).await.unwrap());
-        assert!(!passwords.matches("Correct horse".into(), Some(hashed)).await.unwrap());
-        assert!(!passwords.matches("nobody has this password".into(), None).await.unwrap());
-        assert_eq!(passwords.matches("x".into(), Some("not a hash".into())).await.unwrap_err().status, 500);
+        let compare = async |password, hashed| passwords.compare(password, hashed).await;
+        assert_eq!(compare("correct horse", Some(hashed.clone())).await.unwrap(), Comparison::Right);
+        assert_eq!(compare("Correct horse", Some(hashed)).await.unwrap(), Comparison::Wrong);
+        assert_eq!(compare("nobody has this password", None).await.unwrap(), Comparison::Wrong);
+        assert_eq!(compare("x", Some("not a hash".into())).await.unwrap_err().status, 500);
+    }
+
+    #[tokio::test]
+    async fn a_password_matches_however_it_is_composed() {
+        let passwords = Passwords::start().unwrap();
+        let (composed, decomposed) = ("caf\u{e9} au lait", "cafe\u{301}\u{a0}au lait");
+        for set in [composed, decomposed] {
+            let hashed = passwords.hash(set.into()).await.unwrap();
+            for typed in [composed, decomposed] {
+                assert_eq!(passwords.compare(typed, Some(hashed.clone())).await.unwrap(), Comparison::Right);
+            }
+        }
+        // As earlier versions hashed it.
+        for (stored, typed) in [(decomposed, decomposed), ("a &lt;3 b", "a <3 b")] {
+            let hashed = hash(stored).unwrap();
+            assert_eq!(
+                passwords.compare(typed, Some(hashed)).await.unwrap(),
+                Comparison::RightInOldForm,
+                "{typed}"
+            );
+        }
+        assert_eq!(passwords.compare(decomposed, None).await.unwrap(), Comparison::Wrong);
     }
 
     #[test]
@@ -174,14 +225,14 @@ mod tests {
             let (go_on, wait) = std::sync::mpsc::channel::<()>();
             let wait = Mutex::new(wait);
             let busy = passwords.run(move |_| wait.lock().unwrap().recv().unwrap_err());
-            let checking = passwords.matches("wrong horse".into(), account);
+            let checking = passwords.compare("wrong horse", account);
             tokio::pin!(busy, checking);
             // While all threads are busy with what came before there is no hashing, and without a hashing no answer.
             assert!(futures::poll!(&mut busy).is_pending());
             assert!(futures::poll!(&mut checking).is_pending());
             drop(go_on);
             busy.await.unwrap();
-            assert!(!checking.await.unwrap());
+            assert_eq!(checking.await.unwrap(), Comparison::Wrong);
         }
     }
 }

@@ -7,22 +7,24 @@ use std::sync::LazyLock;
 
 use events::fold_name;
 
+use super::forms::prepare;
 use crate::text::PASSWORD;
 
 /// Lower case, sorted; lines that begin with `#` say where it is from.
 static COMMON: LazyLock<HashSet<&str>> =
     LazyLock::new(|| include_str!("common.txt").lines().filter(|line| !line.starts_with('#')).collect());
 
-/// The password, if it is one that may be chosen by somebody with these names and addresses. Spaces count and stay.
+/// The prepared password, if it is one that may be chosen by somebody with these names and addresses. Spaces count and stay.
 ///
 /// # Errors
 /// Which rule it breaks.
 pub(crate) fn check(password: &str, own: &[&str]) -> Result<String, String> {
     let (shortest, longest) = (PASSWORD.start(), PASSWORD.end());
+    let password = prepare(password);
     if !PASSWORD.contains(&password.chars().count()) {
         return Err(format!("must have {shortest} to {longest} characters"));
     }
-    let folded = fold_name(password);
+    let folded = fold_name(&password);
     if COMMON.contains(folded.as_str()) {
         return Err("is one of the most common passwords: choose another one".to_owned());
     }
@@ -34,7 +36,7 @@ pub(crate) fn check(password: &str, own: &[&str]) -> Result<String, String> {
     if own_words.flatten().any(|word| !word.is_empty() && word == folded) {
         return Err("must not be your own name or address".to_owned());
     }
-    Ok(password.to_owned())
+    Ok(password)
 }
 
 #[cfg(test)]

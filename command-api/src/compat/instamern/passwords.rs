@@ -12,6 +12,7 @@ use super::accounts::wrong_password;
 use super::user::Held;
 use super::{Answer, rules};
 use crate::context::Context;
+use crate::passwords::prepare;
 use crate::sessions::ClientNote;
 use crate::text;
 
@@ -77,7 +78,7 @@ pub(super) async fn change(
     }
     let wrong = wrong_password("Your current password doesn't match.");
     let (_, checked) = desk.commands.confirm_password(user, from, current.clone()).await.map_err(wrong)?;
-    if fields.text("password").as_ref() == Some(&current) {
+    if fields.text("password").is_some_and(|text| prepare(&text) == prepare(&current)) {
         let same = "Your new password cannot be the same as your previous password.";
         return Err(Refusal::conflict(same));
     }

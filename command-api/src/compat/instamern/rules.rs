@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use service::compat::{Fields, Refusal};
 
+use crate::passwords::prepare;
 use crate::text;
 
 /// Lengths in characters.
@@ -81,7 +82,7 @@ pub(super) fn email(fields: &Fields) -> Checked {
 
 /// Spaces count, and stay.
 pub(super) fn password(fields: &Fields) -> Checked {
-    let text = given(fields, "password", "Password")?;
+    let text = prepare(&given(fields, "password", "Password")?);
     let (shortest, longest) = (PASSWORD.start(), PASSWORD.end());
     match text.chars().count() {
         0 => Err("Password is required.".to_owned()),
@@ -98,7 +99,9 @@ pub(super) fn confirmation(fields: &Fields) -> Checked {
     match fields.filled("passwordConfirm") {
         None if fields.says("passwordConfirm") => Err("Password doesn't match.".to_owned()),
         None => Err("Please confirm your password.".to_owned()),
-        Some(again) if fields.text("password").as_ref() == Some(&again) => Ok(again),
+        Some(again) if fields.text("password").is_some_and(|text| prepare(&text) == prepare(&again)) => {
+            Ok(again)
+        }
         Some(_) => Err("Password doesn't match.".to_owned()),
     }
 }
