@@ -263,6 +263,12 @@ impl Commands {
         let keys = self.log.keys();
         let (username, email) = (keys.claim_hash(&wish.username), keys.claim_hash(&wish.email));
         let user = UserId::new(context.new_id(keys, &format!("user {username}")));
+        let by_user = context.clone().by(user);
+        // Sent again, under its key: it is a way to log in, so the password must be the present one.
+        if let Some((_, done)) = self.event_before::<ClaimRejected>(&by_user, Subject::Account(user)).await? {
+            self.check_sign_up_again(user, &wish.password).await?;
+            return Ok((user, done));
+        }
         let password_hash = self.passwords.hash(wish.password).await?;
         self.claim(context, ClaimKind::Username, username, user).await?;
         if let Err(failure) = self.claim(context, ClaimKind::Email, email, user).await {
@@ -278,7 +284,6 @@ impl Commands {
         let SignUp { username: spelling, email: address, firstname, lastname, app, .. } = wish;
         let person = NewPerson { username: spelling, email: address, password_hash, firstname, lastname };
         let event = SignedUp { user, username, email, app, person: Personal::Open(person) };
-        let by_user = context.clone().by(user);
         let signed_up =
             self.begin(&by_user, Subject::Account(user), &[], |account| sign_up(account, &event)).await;
         if let Err(Failure::Rejected(_)) = signed_up {
@@ -385,8 +390,15 @@ async fn post_account(
 ) -> Result<Response, Problem> {
     commands.authenticator.browsers().check_log_in(&headers)?;
     let wish = new.check()?;
-    commands.limits.check(Attempt::SignUp { from })?;
-    let context = context.saying([wish.username.as_bytes(), wish.email.as_bytes(), wish.password.as_bytes()]);
+    let found = commands.find(ClaimKind::Username, &wish.username).await?;
+    // Sent again under its key it answers a session to whoever knows the password, so it counts as a log-in.
+    let attempt = match context.is_repeatable() && found.is_held() {
+        true => Attempt::LogIn { account: found.budget(), from },
+        false => Attempt::SignUp { from },
+    };
+    commands.limits.check(attempt)?;
+    let SignUp { username, email, password, firstname, lastname, app: _ } = &wish;
+    let context = context.saying([username, email, password, firstname, lastname].map(String::as_bytes));
     let (user, signed_up) = commands.sign_up(&context, wish).await?;
     let note = ClientNote::of(&headers, from);
     let (signed_in, started) = commands.start_session(&context.by(user), user, note).await?;

@@ -89,6 +89,10 @@ impl Found {
     pub(crate) fn budget(self) -> Uuid {
         self.holder.map_or(self.hash.uuid(), UserId::uuid)
     }
+
+    pub(crate) const fn is_held(self) -> bool {
+        self.holder.is_some()
+    }
 }
 
 /// Somebody else holds the claim.

@@ -126,6 +126,9 @@ impl From<SessionRejected> for Problem {
             SessionRejected::WrongLogin => Self::unauthenticated("The username or the password is wrong"),
             SessionRejected::Suspended => Self::forbidden("This account is suspended"),
             SessionRejected::NoSession => Self::not_found("There is no such session"),
+            SessionRejected::Ended => Self::unauthenticated(
+                "The session that this request began has ended: log in under a new Idempotency-Key",
+            ),
         }
     }
 }

@@ -42,6 +42,8 @@ pub(crate) enum SessionRejected {
     WrongLogin,
     Suspended,
     NoSession,
+    /// A repeated request began a session that does not run any more.
+    Ended,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -141,12 +143,50 @@ impl Commands {
         Ok(response)
     }
 
+    /// The session that this very request has begun before, if it is a repeated one. It is answered again only while it
+    /// runs: a token of a session that has ended is of no use, and a new session is not what the key stands for.
+    async fn session_before(
+        &self,
+        context: &Context,
+        user: UserId,
+    ) -> Result<Option<(SignedIn, Done)>, Problem> {
+        let session = SessionId::new(context.new_id(self.log.keys(), "session"));
+        let before = self.event_before::<SessionRejected>(context, Subject::Session(user, session)).await?;
+        let Some((Event::Session(SessionEvent::SessionStarted(started)), done)) = before else {
+            return Ok(None);
+        };
+        let lookup = LogSessions::new(Arc::clone(self.log.raw()));
+        let runs =
+            started.expires > context.now && lookup.running(user.uuid(), session.uuid()).await?.is_some();
+        if !runs {
+            return Err(SessionRejected::Ended.into());
+        }
+        Ok(Some((self.token_for(context, user, session, started.expires)?, done)))
+    }
+
+    fn token_for(
+        &self,
+        context: &Context,
+        user: UserId,
+        session: SessionId,
+        expires: DateTime<Utc>,
+    ) -> Result<SignedIn, Problem> {
+        let token = self
+            .signing
+            .sign(user.uuid(), session.uuid(), context.now, expires)
+            .map_err(Problem::internal)?;
+        Ok(SignedIn { user: user.to_string(), session: session.to_string(), token, expires })
+    }
+
     pub(crate) async fn start_session(
         &self,
         context: &Context,
         user: UserId,
         note: ClientNote,
     ) -> Result<(SignedIn, Done), Problem> {
+        if let Some(before) = self.session_before(context, user).await? {
+            return Ok(before);
+        }
         let session = SessionId::new(context.new_id(self.log.keys(), "session"));
         // A token counts in whole seconds.
         let expires = (context.now + self.session_length).trunc_subsecs(0);
@@ -154,11 +194,7 @@ impl Commands {
         let event = SessionStarted { user, session, expires, client };
         let done =
             self.begin(context, Subject::Session(user, session), &[], |state| start(*state, &event)).await?;
-        let token = self
-            .signing
-            .sign(user.uuid(), session.uuid(), context.now, expires)
-            .map_err(Problem::internal)?;
-        Ok((SignedIn { user: user.to_string(), session: session.to_string(), token, expires }, done))
+        Ok((self.token_for(context, user, session, expires)?, done))
     }
 
     /// Lets somebody in who knows the password; an account that its owner had put to rest is active again.
@@ -183,11 +219,22 @@ impl Commands {
         }
         let mut all_done = Vec::new();
         if account.standing == Standing::Deactivated {
+            // A request from before the deactivation does not undo it.
+            if let Some((signed_in, done)) = self.session_before(&context, user).await? {
+                return Ok((signed_in, vec![done]));
+            }
             all_done.push(self.reactivate(&context, user).await?);
         }
         let (signed_in, done) = self.start_session(&context, user, note).await?;
         all_done.push(done);
         Ok((signed_in, all_done))
+    }
+
+    /// Whether the password of a sign-up that is sent again still lets its owner in.
+    pub(crate) async fn check_sign_up_again(&self, user: UserId, password: &str) -> Result<(), Problem> {
+        let account = self.account(user).await?;
+        let compared = self.passwords.compare(password, account.password_hash.clone()).await?;
+        Ok(let_in(Some(&account), compared != Comparison::Wrong)?)
     }
 
     /// Ends all sessions of somebody, but one if it is to be kept.

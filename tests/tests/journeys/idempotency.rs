@@ -6,6 +6,7 @@ use tests::client::{Answer, Api, PASSWORD, User, fresh};
 crate::journeys! {
     a_post_sent_twice_under_one_key_is_published_once,
     a_sign_up_sent_twice_under_one_key_makes_one_account,
+    a_sign_up_or_log_in_sent_again_answers_no_token_of_an_ended_session,
     a_comment_sent_many_times_at_once_under_one_key_stands_once,
     a_toggle_sent_again_under_its_old_key_does_not_toggle_back,
     a_key_is_good_for_one_wish_of_one_person,
@@ -58,6 +59,65 @@ async fn a_sign_up_sent_twice_under_one_key_makes_one_account(chorus: &Chorus) {
         api.get_as(&user, "/v1/me").await.expect(200);
     }
     sign_up(&fresh("key"), &body).await.problem(409, "username-taken");
+    // The whole request is compared.
+    for field in ["firstname", "lastname", "password", "email"] {
+        let mut other = body.clone();
+        other[field] = json!(format!("other.{name}@example.org"));
+        sign_up(&key, &other).await.problem(422, "idempotency-key-reused");
+    }
+}
+
+async fn a_sign_up_or_log_in_sent_again_answers_no_token_of_an_ended_session(chorus: &Chorus) {
+    let api = chorus.api();
+    let name = fresh("ann");
+    let keyed = async |path: &str, body: &Value| {
+        api.send(api.request(Method::POST, path).header("Idempotency-Key", &name).json(body)).await
+    };
+    let user = |answer: Answer| {
+        let answer = answer.expect(201).json();
+        let text = |field: &str| answer[field].as_str().unwrap().to_owned();
+        User { id: text("user"), username: name.clone(), token: text("token") }
+    };
+    let wish = json!({ "username": name, "email": format!("{name}@example.org"), "password": PASSWORD });
+    let sign_up = async || keyed("/v1/accounts", &wish).await;
+    let log_in =
+        async |password: &str| keyed("/v1/sessions", &json!({ "login": name, "password": password })).await;
+    let first = user(sign_up().await);
+    let second = user(log_in(PASSWORD).await);
+    api.get_as(&user(log_in(PASSWORD).await), "/v1/me").await.expect(200);
+
+    // Logged out: the session of the log-in has ended, the one of the sign-up runs.
+    api.delete_as(&second, "/v1/sessions/current").await.expect(200);
+    log_in(PASSWORD).await.problem(401, "unauthenticated");
+    api.get_as(&user(sign_up().await), "/v1/me").await.expect(200);
+
+    // The session of the sign-up goes on after a change of the password, but the old password opens it no more.
+    let change = json!({ "current_password": PASSWORD, "password": "staple correct horse" });
+    api.put_json_as(&first, "/v1/me/password", &change).await.expect(200);
+    sign_up().await.problem(401, "unauthenticated");
+    log_in(PASSWORD).await.problem(401, "unauthenticated");
+    log_in("staple correct horse").await.problem(422, "idempotency-key-reused");
+
+    // A repeated log-in does not undo a deactivation.
+    let key = fresh("key");
+    let again = async || {
+        let body = json!({ "login": name, "password": "staple correct horse" });
+        api.send(api.request(Method::POST, "/v1/sessions").header("Idempotency-Key", &key).json(&body)).await
+    };
+    let third = user(again().await);
+    let current = json!({ "current_password": "staple correct horse" });
+    api.post_as(&third, "/v1/me/deactivation", &current).await.expect(200);
+    again().await.problem(401, "unauthenticated");
+    chorus.settle().await.unwrap();
+    api.get(&format!("/v1/users/by-username/{name}")).await.problem(404, "not-found");
+
+    let back = api.log_in(&third, "staple correct horse").await;
+    let current = json!({ "currentPassword": "staple correct horse" });
+    let erase =
+        api.request(Method::DELETE, "/instamern/users/delete").bearer_auth(&back.token).json(&current);
+    api.send(erase).await.expect(204);
+    again().await.problem(401, "unauthenticated");
+    sign_up().await.problem(401, "unauthenticated");
 }
 
 async fn a_comment_sent_many_times_at_once_under_one_key_stands_once(chorus: &Chorus) {
