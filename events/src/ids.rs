@@ -99,7 +99,7 @@ impl serde::de::Visitor<'_> for IdText {
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Uuid, E> {
-        parse_id(text).map_err(E::custom)
+        parse_id(text).map_err(|_| E::invalid_value(serde::de::Unexpected::Other("text"), &self))
     }
 }
 

@@ -35,13 +35,48 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             let field = if field == "." { "body".to_owned() } else { field };
             let problem = error.into_inner();
             if problem.is_data() {
-                Problem::malformed(field, problem.to_string())
+                Problem::malformed(field, expected(&problem.to_string()))
             } else {
                 Problem::malformed("body", format!("not JSON: {problem}"))
             }
         })?;
         json.end().map_err(|_| Problem::malformed("body", "not JSON: more follows after its end"))?;
         Ok(Self(value))
+    }
+}
+
+const NOT_EXPECTED: &str = "is not of the expected form";
+
+/// What a field must be, from the message of a deserialiser, without what was found there: it may be a secret that was sent
+/// with a wrong type or in a wrong place, and stands in no answer and no log line. The prefixes are those of
+/// [`serde::de::Error`]; of messages that are none of them nothing is kept.
+fn expected(message: &str) -> String {
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+    if message.starts_with("missing field `") || message.starts_with("duplicate field `") {
+        // The names are those of the route, not of the request.
+        return message.to_owned();
+    }
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| message.starts_with(prefix));
+    // The last one: the value may hold these words too.
+    let Some((_, expected)) = message.rsplit_once(", expected ") else {
+        return if begins(&["invalid digit", "cannot parse integer", "number too"]) {
+            "must be a whole number within its limits".to_owned()
+        } else {
+            NOT_EXPECTED.to_owned()
+        };
+    };
+    if begins(&["unknown field `"]) {
+        format!("is not known here: expected {expected}")
+    } else if begins(&["invalid type: ", "invalid value: ", "invalid length ", "unknown variant `"]) {
+        match expected {
+            "u8" | "u16" | "u32" | "u64" | "usize" | "i8" | "i16" | "i32" | "i64" | "isize" => {
+                "must be a whole number within its limits".to_owned()
+            }
+            expected if expected.starts_with("struct ") => "must be an object".to_owned(),
+            expected => format!("must be {expected}"),
+        }
+    } else {
+        NOT_EXPECTED.to_owned()
     }
 }
 
@@ -83,7 +118,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
             |error| {
                 let field = error.path().to_string();
                 let field = if field == "." { "query".to_owned() } else { field };
-                Problem::malformed(field, error.into_inner().to_string())
+                Problem::malformed(field, expected(&error.into_inner().to_string()))
             },
         )
     }
@@ -100,10 +135,12 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
             Err(PathRejection::FailedToDeserializePathParams(failed)) => Err(match failed.into_kind() {
-                ErrorKind::ParseErrorAtKey { key, .. } => Problem::malformed(key, "not of the expected form"),
-                ErrorKind::DeserializeError { key, message, .. } => Problem::malformed(key, message),
+                ErrorKind::ParseErrorAtKey { key, .. } => Problem::malformed(key, NOT_EXPECTED),
+                ErrorKind::DeserializeError { key, message, .. } => {
+                    Problem::malformed(key, expected(&message))
+                }
                 ErrorKind::InvalidUtf8InPathParam { key } => Problem::malformed(key, "not UTF-8"),
-                other => Problem::malformed("path", other.to_string()),
+                _ => Problem::malformed("path", NOT_EXPECTED),
             }),
             Err(other) => Err(Problem::internal(other)),
         }
@@ -187,6 +224,56 @@ mod tests {
         assert_eq!(good.0, StatusCode::OK);
         let text = ask("POST", "/wish", "text/plain", "{}").await;
         assert_eq!(text.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+
+    #[test]
+    fn a_message_keeps_what_was_expected_and_nothing_of_the_value() {
+        for (message, kept) in [
+            ("invalid type: integer `8877665544`, expected a string at line 1 column 24", "must be a string"),
+            (
+                r#"invalid type: string "a, expected b at line 1", expected u8 at line 1 column 3"#,
+                "must be a whole number within its limits",
+            ),
+            (r#"invalid value: string "secret, expected x", expected `a` or `b`"#, "must be `a` or `b`"),
+            ("invalid type: sequence, expected struct Wish at line 1 column 0", "must be an object"),
+            (
+                "unknown variant `secret`, expected one of `a`, `b` at line 2 column 1",
+                "must be one of `a`, `b`",
+            ),
+            (
+                "unknown field `secret`, expected `text` at line 1 column 9",
+                "is not known here: expected `text`",
+            ),
+            ("missing field `text` at line 1 column 2", "missing field `text`"),
+            ("number too large to fit in target type", "must be a whole number within its limits"),
+            ("secret is no colour", "is not of the expected form"),
+            ("secret is no colour, expected red", "is not of the expected form"),
+        ] {
+            assert_eq!(expected(message), kept, "{message}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_value_of_a_wrong_type_is_not_repeated() {
+        const VALUE: &str = "8877665544";
+        for value in
+            [VALUE.to_owned(), format!("[{VALUE}]"), format!("{{\"x\":{VALUE}}}"), format!("{VALUE}.5")]
+        {
+            for body in
+                [format!(r#"{{"words":[{{"text":{value}}}]}}"#), format!(r#"{{"words":{value}}}"#), value]
+            {
+                let (status, _, problem) = ask("POST", "/wish", "application/json", body.clone()).await;
+                assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+                assert!(!problem.to_string().contains(VALUE), "{body}: {problem}");
+            }
+        }
+        for uri in
+            [format!("/window?limit={VALUE}"), format!("/window?limit=x{VALUE}"), format!("/number/{VALUE}")]
+        {
+            let (status, _, problem) = ask("GET", &uri, "", "").await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{uri}");
+            assert!(!problem.to_string().contains(VALUE), "{uri}: {problem}");
+        }
     }
 
     #[tokio::test]

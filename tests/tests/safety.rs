@@ -259,6 +259,8 @@ async fn nothing_secret_is_printed(chorus: &Chorus) {
     let post = api.publish(&ann, "a caption that nobody logs").await;
     api.comment(&ann, &post, "a comment that nobody logs").await;
     api.post_as(&ann, &format!("/v1/posts/{post}/comments"), &json!({ "text": 5, "x": "nobody logs" })).await;
+    let misplaced = json!({ "current_password": 8_877_665_544_u64, "password": ["8877665544"] });
+    api.put_json_as(&ann, "/v1/me/password", &misplaced).await.expect(400);
     api.send(api.request(Method::DELETE, "/v1/sessions/current").bearer_auth(&second)).await;
     chorus.settle().await.unwrap();
 
@@ -289,6 +291,7 @@ async fn nothing_secret_is_printed(chorus: &Chorus) {
             &ann.username,
             "@example.org",
             "nobody logs",
+            "8877665544",
         ] {
             let found = printed.find(secret).map(|place| {
                 let from = printed[..place].rfind('\n').map_or(0, |end| end + 1);

@@ -34,8 +34,12 @@ async fn send(api: &Api, route: &Route, user: Option<&User>, body: String) -> An
     api.send(request).await
 }
 
+/// A value that may be a secret, sent where something of another type belongs.
+const MISPLACED: &str = "8877665544";
+
 #[track_caller]
 fn is_refused(answer: &Answer, what: &str) {
+    assert!(!answer.text().contains(MISPLACED), "{what}: {}", answer.text());
     assert!(answer.status.is_client_error(), "{what}: {} {}", answer.status, answer.text());
     assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}");
 }
@@ -62,6 +66,9 @@ async fn an_operator_in_place_of_a_text_is_refused_and_nothing_is_stored(chorus:
         json!({ "$regex": ".*" }),
         json!([{ "$gt": "" }]),
         json!({ "sealed": "AAAA" }),
+        json!(MISPLACED.parse::<u64>().unwrap()),
+        json!([MISPLACED]),
+        json!({ "x": MISPLACED }),
     ];
     for (route, body) in routes_with_json(&api).await {
         let user = user_for(&api, &route).await;
@@ -73,6 +80,18 @@ async fn an_operator_in_place_of_a_text_is_refused_and_nothing_is_stored(chorus:
                 let answer = send(&api, &route, user.as_ref(), body.to_string()).await;
                 is_refused(&answer, &format!("{} {body}", route.name()));
             }
+        }
+        for (name, value) in body.as_object().unwrap() {
+            if !value.is_string() {
+                let mut body = body.clone();
+                body[name] = json!(MISPLACED);
+                let answer = send(&api, &route, user.as_ref(), body.to_string()).await;
+                is_refused(&answer, &format!("{} {body}", route.name()));
+            }
+        }
+        for body in [json!(MISPLACED), json!([[MISPLACED]])] {
+            let answer = send(&api, &route, user.as_ref(), body.to_string()).await;
+            is_refused(&answer, &format!("{} {body}", route.name()));
         }
         assert_eq!(seen(&api, user.as_ref()).await, before, "{} has stored something", route.name());
     }
@@ -95,6 +114,7 @@ async fn an_operator_in_a_query_or_a_path_finds_nothing(chorus: &Chorus) {
         "%24where",
         "%5B%24ne%5D",
         "'%20OR%201%3D1--",
+        MISPLACED,
     ];
     for route in routes::all(&api).await {
         let ask = async |path: &str| api.send(route.request_to(&api, path).bearer_auth(&ann.token)).await;
@@ -121,6 +141,12 @@ async fn an_operator_in_a_query_or_a_path_finds_nothing(chorus: &Chorus) {
                     answer.text()
                 );
                 assert!(*is_text || answer.status != 200, "{} {name}={operator}", route.name());
+                assert!(
+                    answer.status == 200 || !answer.text().contains(MISPLACED),
+                    "{} {name}={operator}: {}",
+                    route.name(),
+                    answer.text()
+                );
             }
         }
     }
