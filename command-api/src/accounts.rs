@@ -271,7 +271,7 @@ impl Commands {
         }
         let password_hash = self.passwords.hash(wish.password).await?;
         self.claim(context, ClaimKind::Username, username, user).await?;
-        if let Err(failure) = self.claim(context, ClaimKind::Email, email, user).await {
+        if let Err(failure) = self.claim_email(context, (email, &wish.email), user).await {
             self.release(context, ClaimKind::Username, username, user).await;
             return Err(failure.into());
         }

@@ -5,6 +5,7 @@ use events::{
     ClaimAbandoned, ClaimHash, EmailClaimed, EmailEvent, EmailReleased, Event, Recorded, Subject, UserId,
     UsernameClaimed, UsernameEvent, UsernameReleased,
 };
+use service::mailbox;
 use service::problem::Problem;
 use uuid::Uuid;
 
@@ -200,9 +201,51 @@ impl Commands {
 
     /// Finds who holds a username or an address, in whatever spelling. It reads as much whether somebody does or not.
     pub(crate) async fn find(&self, kind: ClaimKind, text: &str) -> Result<Found, Problem> {
-        let hash = self.log.keys().claim_hash(text);
-        let claim: Claim = self.look_at(kind.subject(hash)).await.map_err(log_problem)?;
-        Ok(Found { hash, holder: claim.holder.map(|(user, _)| user) })
+        let mut all = Vec::new();
+        for hash in self.claim_hashes(kind, text) {
+            let claim: Claim = self.look_at(kind.subject(hash)).await.map_err(log_problem)?;
+            all.push(Found { hash, holder: claim.holder.map(|(user, _)| user) });
+        }
+        // Of two accounts that earlier versions let have one address, the one whose spelling was typed.
+        let typed = self.log.keys().claim_hash(text);
+        let held = || all.iter().filter(|found| found.is_held());
+        let found = held().find(|found| found.hash == typed).or_else(|| held().next()).or(all.first());
+        found.copied().ok_or_else(|| Problem::internal("a name without a hash"))
+    }
+
+    /// The hashes under which a name may have been claimed, today's first. Earlier versions claimed an address with an
+    /// internationalised domain as it was typed.
+    fn claim_hashes(&self, kind: ClaimKind, text: &str) -> Vec<ClaimHash> {
+        let typed = self.log.keys().claim_hash(text);
+        let Some(ascii) = mailbox::ascii_form(text).filter(|_| kind == ClaimKind::Email) else {
+            return vec![typed];
+        };
+        let mut hashes = vec![self.log.keys().claim_hash(&ascii)];
+        let unicode = mailbox::unicode_form(&ascii).map(|unicode| self.log.keys().claim_hash(&unicode));
+        for hash in unicode.into_iter().chain([typed]) {
+            if !hashes.contains(&hash) {
+                hashes.push(hash);
+            }
+        }
+        hashes
+    }
+
+    /// Claims an address for a user under its hash, unless somebody has it under one of an earlier version.
+    pub(crate) async fn claim_email(
+        &self,
+        context: &Context,
+        (hash, address): (ClaimHash, &str),
+        user: UserId,
+    ) -> Result<(), Failure<ClaimRejected>> {
+        for earlier in self.claim_hashes(ClaimKind::Email, address).into_iter().filter(|other| *other != hash)
+        {
+            let claim: Claim = self.look_at(Subject::Email(earlier)).await?;
+            let Some((holder, _)) = claim.holder.filter(|(holder, _)| *holder != user) else { continue };
+            if self.look_at::<Account>(Subject::Account(holder)).await?.uses(earlier) {
+                return Err(Failure::Rejected(ClaimRejected::EmailTaken));
+            }
+        }
+        self.claim(context, ClaimKind::Email, hash, user).await
     }
 
     /// As [`find`](Self::find), where either may have been typed.
@@ -227,7 +270,8 @@ impl Commands {
 
     /// What mails to an address are counted by.
     pub(crate) fn mailbox(&self, address: &str) -> Uuid {
-        self.log.keys().claim_hash(address).uuid()
+        let ascii = mailbox::ascii_form(address);
+        self.log.keys().claim_hash(ascii.as_deref().unwrap_or(address)).uuid()
     }
 }
 

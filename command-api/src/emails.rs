@@ -166,7 +166,8 @@ impl Commands {
         let (user, keys) = (token.user, self.log.keys());
         let is_token_of = |request: Uuid| keys.is_mailed_token(&token, LinkPurpose::ChangeEmail, request);
         let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
-        let new = wanted(&account, context.now, is_token_of)?.email;
+        let WantedEmail { email, address, .. } = wanted(&account, context.now, is_token_of)?;
+        let new = (*email, address.as_deref().unwrap_or_default());
         let context = context.clone().by(user);
         let decide = |account: &Account| change(account, user, context.now, is_token_of);
         self.change_claimed_email(&context, user, (account.email, new), decide).await
@@ -184,20 +185,20 @@ impl Commands {
         let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
         let email = self.log.keys().claim_hash(&address);
         let kept = Some(SessionId::new(session.session));
-        let event =
-            EmailChanged { user, email, address: Personal::Open(address), verified: false, kept, app };
+        let address_of_event = Personal::Open(address.clone());
+        let event = EmailChanged { user, email, address: address_of_event, verified: false, kept, app };
         let decide = |account: &Account| take(account, &event);
-        self.change_claimed_email(context, user, (account.email, email), decide).await
+        self.change_claimed_email(context, user, (account.email, (email, &address)), decide).await
     }
 
     async fn change_claimed_email(
         &self,
         context: &Context,
         user: UserId,
-        (old, new): (Option<ClaimHash>, ClaimHash),
+        (old, (new, address)): (Option<ClaimHash>, (ClaimHash, &str)),
         decide: impl Fn(&Account) -> Result<Option<Event>, EmailRejected>,
     ) -> Result<Done, Problem> {
-        self.claim(context, ClaimKind::Email, new, user).await?;
+        self.claim_email(context, (new, address), user).await?;
         let changed = self.execute(context, Subject::Account(user), &[], decide).await;
         let free: Option<ClaimHash> = match &changed {
             Ok(_) => old.filter(|old| *old != new),

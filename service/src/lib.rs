@@ -13,6 +13,7 @@ pub mod extract;
 pub mod health;
 pub mod http;
 pub mod limits;
+pub mod mailbox;
 pub mod media;
 pub mod problem;
 pub mod sessions;

@@ -33,6 +33,10 @@ pub(super) fn mailbox(text: &str) -> Result<Mailbox, String> {
 /// [`Failure::Refused`] for an address that is none. Nothing else that a person wrote stands in a header.
 pub(super) fn message(mail: &Mail, from: &Mailbox) -> Result<Vec<u8>, MailError> {
     let refused = |problem: String| MailError::new(Failure::Refused, "no such address", problem);
+    // The mail service takes ASCII alone.
+    if !mail.to.is_ascii() {
+        return Err(refused("it is not ASCII".to_owned()));
+    }
     let to: Address = mail.to.parse().map_err(|e: lettre::address::AddressError| refused(e.to_string()))?;
     let id = format!("<{}.{}@{}>", mail.event, mail.template, from.email.domain());
     let message = Message::builder()
@@ -104,6 +108,8 @@ pub(crate) mod tests {
             "\"ann\r\nBcc: eve@example.org\"@example.org",
             "ann@example.org, eve@example.org",
             "ann@example.org\0",
+            "änn@example.org",
+            "ann@exämple.org",
             "ann",
             "",
         ] {

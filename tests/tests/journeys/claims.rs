@@ -16,6 +16,8 @@ crate::journeys! {
     what_a_crash_has_left_claimed_is_free_after_ten_minutes,
     what_was_claimed_a_moment_ago_is_not_taken_away,
     of_many_who_want_what_a_crash_left_exactly_one_gets_it,
+    an_internationalised_address_has_one_owner_in_both_its_forms,
+    an_address_claimed_in_unicode_by_an_earlier_version_stays_its_owners,
 }
 
 /// Steps of a sign-up, as they stand in the log when its process dies after them.
@@ -128,4 +130,65 @@ async fn of_many_who_want_what_a_crash_left_exactly_one_gets_it(chorus: &Chorus)
     let won = statuses.iter().filter(|status| **status == 201).count() + usize::from(late.is_ok());
     assert_eq!(won, 1, "{statuses:?}, and who was cut off: {late:?}");
     assert!(statuses.iter().all(|status| [201, 409, 503].contains(status)), "{statuses:?}");
+}
+
+async fn an_internationalised_address_has_one_owner_in_both_its_forms(chorus: &Chorus) {
+    let api = chorus.api();
+    let (name, other) = (fresh("ann"), fresh("bob"));
+    let forms = [
+        format!("{name}@EXÄMPLE.org"),
+        format!("{name}@xn--exmple-cua.org"),
+        format!("{name}@exa\u{308}mple.org"),
+    ];
+    let sign_up = async |username: &str, email: &str| {
+        api.post("/v1/accounts", &json!({ "username": username, "email": email, "password": PASSWORD })).await
+    };
+    let ann = sign_up(&name, &forms[0]).await.expect(201).json();
+    for form in &forms {
+        sign_up(&other, form).await.problem(409, "email-taken");
+        let login = json!({ "login": form, "password": PASSWORD });
+        assert_eq!(api.post("/v1/sessions", &login).await.expect(201).json()["user"], ann["user"], "{form}");
+    }
+    chorus.settle().await.unwrap();
+    assert!(!chorus.mails_to(&forms[1]).await.unwrap().is_empty(), "the mail goes to the ASCII form");
+    for bad in
+        [".ann@b.org", "ann.@b.org", "ann..lee@b.org", "änn@b.org", &format!("ann@{}.org", "b".repeat(64))]
+    {
+        assert_eq!(sign_up(&other, bad).await.problem(422, "invalid"), ["email"], "{bad}");
+        let bob = json!({ "email": bad, "current_password": PASSWORD });
+        let token = ann["token"].as_str().unwrap();
+        let change = api.request(reqwest::Method::POST, "/v1/me/email-change").bearer_auth(token).json(&bob);
+        assert_eq!(api.send(change).await.problem(422, "invalid"), ["email"], "{bad}");
+    }
+}
+
+async fn an_address_claimed_in_unicode_by_an_earlier_version_stays_its_owners(chorus: &Chorus) {
+    let (api, log) = (chorus.api(), chorus.log().await.unwrap());
+    let (name, user) = (fresh("old"), UserId::new(Uuid::from_u128(rand::random())));
+    let address = format!("{name}@exämple.org");
+    let (username, email) = (log.keys().claim_hash(&name), log.keys().claim_hash(&address));
+    let person = NewPerson {
+        username: name.clone(),
+        email: address.clone(),
+        password_hash: "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQxMjM0$aGFzaGhhc2hoYXNoaGFzaA".to_owned(),
+        firstname: String::new(),
+        lastname: String::new(),
+    };
+    let signed_up = SignedUp { user, username, email, app: App::Chorus, person: Personal::Open(person) };
+    let events: [Event; 3] =
+        [UsernameClaimed { username, user }.into(), EmailClaimed { email, user }.into(), signed_up.into()];
+    for event in events {
+        log.append(draft(event, TimeDelta::hours(1)), Position::START).await.unwrap();
+    }
+    let ascii = format!("{name}@xn--exmple-cua.org");
+    for form in [&address, &ascii] {
+        let wish = json!({ "username": fresh("other"), "email": form, "password": PASSWORD });
+        api.post("/v1/accounts", &wish).await.problem(409, "email-taken");
+    }
+    // Its owner is found by either form, and written to.
+    api.post("/v1/password-resets", &json!({ "email": ascii })).await.expect(202);
+    let asked = log.read(Subject::Account(user), Position::START).await.unwrap();
+    assert!(asked.len() == 2, "{asked:?}");
+    chorus.settle().await.unwrap();
+    assert!(!chorus.mails_to(&ascii).await.unwrap().is_empty());
 }

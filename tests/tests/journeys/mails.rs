@@ -22,11 +22,8 @@ async fn who_signs_up_gets_one_mail_with_a_link(chorus: &Chorus) {
     let mails = chorus.mails_to(&address(&ann)).await.unwrap();
     assert_eq!(mails.len(), 1, "{mails:?}");
     assert_eq!(mails[0].subject, "Confirm your email address");
-    assert!(
-        mails[0].text.contains("Hello, Ann 👋") && mails[0].html.contains("Hello, Ann 👋"),
-        "{:?}",
-        mails[0]
-    );
+    // Nobody has confirmed the address: it may be anybody's.
+    assert!(mails[0].text.contains("Hello 👋") && mails[0].html.contains("Hello 👋"), "{:?}", mails[0]);
     let (base, token) = mails[0].link().unwrap().rsplit_once('/').unwrap();
     assert_eq!(base, format!("{}/verify-email", chorus.url()));
     assert!(token.len() == 64 && token.starts_with(&ann.id), "{token}");
@@ -57,6 +54,7 @@ async fn every_link_that_is_mailed_does_what_it_says(chorus: &Chorus) {
     let token = token_to(&old, "Confirm your email address").await;
     api.put(&format!("/v1/email-verifications/{token}"), &json!(null)).await.expect(200);
     let welcome = last_to(&old, "Welcome to Chorus").await;
+    assert!(welcome.text.contains("Hello, Ann 👋"), "{}", welcome.text);
     assert_eq!(welcome.link(), Some(format!("{}/", chorus.url()).as_str()));
 
     let wish = json!({ "email": new, "current_password": PASSWORD });
@@ -114,7 +112,15 @@ async fn a_new_device_is_told_to_the_accounts_owner(chorus: &Chorus) {
     let from = |path: &str, device: &'static str, body| {
         api.request(reqwest::Method::POST, path).header("user-agent", device).json(&body)
     };
-    api.send(from("/v1/accounts", "Firefox/128.0", sign_up)).await.expect(201);
+    let user = api.send(from("/v1/accounts", "Firefox/128.0", sign_up)).await.expect(201).json();
+    let ann = User {
+        id: user["user"].as_str().unwrap().to_owned(),
+        username: name.clone(),
+        token: user["token"].as_str().unwrap().to_owned(),
+    };
+    // To an address that may be anybody's the mail would not say what the device calls itself.
+    let token = chorus.mailed_token(&ann, events::LinkPurpose::VerifyEmail).await.unwrap();
+    api.put(&format!("/v1/email-verifications/{token}"), &json!(null)).await.expect(200);
     let log_in = json!({ "login": name, "password": PASSWORD });
     for device in ["Firefox/129.0", "Chromium/1"] {
         api.send(from("/v1/sessions", device, log_in.clone())).await.expect(201);

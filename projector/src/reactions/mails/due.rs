@@ -5,6 +5,7 @@ use events::{
     AccountEvent, App, Event, EventId, LinkPurpose, MailTemplate, PasswordChangeReason, Position, Recorded,
     SessionEvent, SessionId, Subject, UserId,
 };
+use service::mailbox;
 use uuid::Uuid;
 
 /// How long a mail without a link is of use, from the event that it is a consequence of.
@@ -102,6 +103,8 @@ pub(super) fn wishes(recorded: &Recorded) -> Vec<Wish> {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Addressee {
     pub(super) address: String,
+    /// Whether its reader had confirmed it, at the moment of the event.
+    pub(super) is_confirmed: bool,
     pub(super) firstname: String,
     pub(super) app: App,
     /// What the token in its link is for, and made from.
@@ -113,6 +116,7 @@ pub(super) struct Addressee {
 pub(super) fn addressee(history: &[Recorded], wish: &Wish) -> Option<Addressee> {
     let (mut address, mut former, mut app) = (None, None, App::Chorus);
     let (mut firstname, mut verified_before) = (String::new(), false);
+    let (mut is_confirmed, mut former_is_confirmed) = (false, false);
     let mut found = None;
     for recorded in history {
         let Event::Account(event) = &recorded.event else { continue };
@@ -126,8 +130,12 @@ pub(super) fn addressee(history: &[Recorded], wish: &Wish) -> Option<Addressee> 
             }
             AccountEvent::EmailChanged(event) if until_then => {
                 former = address.replace(event.address.open()?.clone());
+                (former_is_confirmed, is_confirmed) = (is_confirmed, event.verified);
             }
-            AccountEvent::EmailVerified(_) => verified_before |= recorded.position < wish.position,
+            AccountEvent::EmailVerified(_) => {
+                is_confirmed |= until_then;
+                verified_before |= recorded.position < wish.position;
+            }
             AccountEvent::EmailChanged(_)
             | AccountEvent::UsernameChanged(_)
             | AccountEvent::EmailVerificationRequested(_)
@@ -161,10 +169,12 @@ pub(super) fn addressee(history: &[Recorded], wish: &Wish) -> Option<Addressee> 
         (MailTemplate::EmailChangeConfirmation, Some(AccountEvent::EmailChangeRequested(event))) => {
             link = Some((LinkPurpose::ChangeEmail, event.request.uuid()));
             (address, app) = (Some(event.address.open()?.clone()), event.app);
+            is_confirmed = false;
         }
         (MailTemplate::EmailChangeNotice, Some(AccountEvent::EmailChangeRequested(event))) => app = event.app,
         (MailTemplate::EmailChanged, Some(AccountEvent::EmailChanged(event))) => {
             (address, app) = (former, event.app);
+            is_confirmed = former_is_confirmed;
         }
         (MailTemplate::Welcome, Some(AccountEvent::EmailVerified(_)))
             if verified_before || app != App::Chorus =>
@@ -182,7 +192,10 @@ pub(super) fn addressee(history: &[Recorded], wish: &Wish) -> Option<Addressee> 
             _,
         ) => {}
     }
-    Some(Addressee { address: address?, firstname, app, link })
+    let stored = address?;
+    // Earlier versions stored internationalised domains as they were typed.
+    let address = mailbox::ascii_form(&stored).unwrap_or(stored);
+    Some(Addressee { address, is_confirmed, firstname, app, link })
 }
 
 #[cfg(test)]
@@ -278,6 +291,51 @@ mod tests {
                 (4, MailTemplate::EmailChanged, NEW),
                 (4, MailTemplate::EmailVerification, "third@example.org"),
                 (5, MailTemplate::PasswordChanged, "third@example.org"),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_address_is_confirmed_from_the_event_on_that_says_so() {
+        let requested = EmailChangeRequested {
+            user: ANN,
+            request: request(7),
+            email: "00000000000000000000000000000003".parse().unwrap(),
+            address: Personal::Open(NEW.to_owned()),
+            session: None,
+            app: App::Chorus,
+        };
+        let events = vec![
+            signed_up(ANN, "ann"),
+            password_changed(PasswordChangeReason::Chosen),
+            verified(),
+            password_changed(PasswordChangeReason::Chosen),
+            requested.into(),
+            email_changed(NEW, true),
+            email_changed("third@example.org", false),
+            password_changed(PasswordChangeReason::Chosen),
+        ];
+        let history = history(events);
+        let wishes: Vec<Wish> = history.iter().flat_map(wishes).collect();
+        let confirmed: Vec<_> = wishes
+            .iter()
+            .filter_map(|wish| {
+                Some((wish.position.0, wish.template, addressee(&history, wish)?.is_confirmed))
+            })
+            .collect();
+        assert_eq!(
+            confirmed,
+            [
+                (1, MailTemplate::EmailVerification, false),
+                (2, MailTemplate::PasswordChanged, false),
+                (3, MailTemplate::Welcome, true),
+                (4, MailTemplate::PasswordChanged, true),
+                (5, MailTemplate::EmailChangeConfirmation, false),
+                (5, MailTemplate::EmailChangeNotice, true),
+                (6, MailTemplate::EmailChanged, true),
+                (7, MailTemplate::EmailChanged, true),
+                (7, MailTemplate::EmailVerification, false),
+                (8, MailTemplate::PasswordChanged, false),
             ]
         );
     }

@@ -191,6 +191,7 @@ impl Mails {
         let letter = Letter {
             template: wish.template,
             app: to.app,
+            is_confirmed: to.is_confirmed,
             firstname: edited.map_or(&to.firstname, |details| &details.firstname),
             token: to.link.map(|(purpose, request)| keys.mailed_token(purpose, wish.user, request).reveal()),
             happened: wish.time,

@@ -58,6 +58,9 @@ impl AppUrls {
 pub(super) struct Letter<'a> {
     pub(super) template: MailTemplate,
     pub(super) app: App,
+    /// Whether its reader has confirmed that the address is theirs. Otherwise it may be anybody's, and the mail holds no text
+    /// that the owner of the account chose: whoever signs up with somebody else's address must not write to them through us.
+    pub(super) is_confirmed: bool,
     pub(super) firstname: &'a str,
     /// For its link.
     pub(super) token: Option<String>,
@@ -124,7 +127,7 @@ impl Letter<'_> {
         let from = name(self.app);
         let Words { subject, paragraphs, button, why, not_you } = self.words();
         let greeting = match one_line(self.firstname) {
-            none if none.is_empty() => "Hello 👋".to_owned(),
+            none if none.is_empty() || !self.is_confirmed => "Hello 👋".to_owned(),
             firstname => format!("Hello, {firstname} 👋"),
         };
         let url = match &self.token {
@@ -246,18 +249,21 @@ impl Letter<'_> {
                 SECURE_IT,
             ),
             (MailTemplate::NewDevice, _) => {
-                let device = one_line(self.device.unwrap_or_default());
-                let device = if device.is_empty() { "It did not say what it is".to_owned() } else { device };
+                let end = if self.is_confirmed { ':' } else { '.' };
                 let mut words = words(
                     "A new device has logged in",
                     format!(
-                        "Somebody logged in to your {app} account on {when}, with a device not seen there before:"
+                        "Somebody logged in to your {app} account on {when}, with a device not seen there before{end}"
                     ),
                     None,
                     you_have,
                     SECURE_IT,
                 );
-                words.paragraphs.push(device);
+                if self.is_confirmed {
+                    let device = one_line(self.device.unwrap_or_default());
+                    let unknown = || "It did not say what it is".to_owned();
+                    words.paragraphs.push(if device.is_empty() { unknown() } else { device });
+                }
                 words
             }
         }
@@ -291,6 +297,21 @@ mod tests {
     const TOKEN: &str = "0000000000000000000000000000000a0123456789abcdef0123456789abcdef";
 
     fn written(template: MailTemplate, app: App, firstname: &str, device: &str) -> Written {
+        let first_to_an_address = match template {
+            MailTemplate::EmailVerification | MailTemplate::EmailChangeConfirmation => true,
+            MailTemplate::Welcome => app != App::Chorus,
+            _ => false,
+        };
+        written_to(!first_to_an_address, template, app, firstname, device)
+    }
+
+    fn written_to(
+        is_confirmed: bool,
+        template: MailTemplate,
+        app: App,
+        firstname: &str,
+        device: &str,
+    ) -> Written {
         let urls = AppUrls {
             chorus: "https://chorus.example".into(),
             instamern: "https://instamern.netlify.app".into(),
@@ -299,6 +320,7 @@ mod tests {
         let letter = Letter {
             template,
             app,
+            is_confirmed,
             firstname,
             token: template.link_lifetime().map(|_| TOKEN.to_owned()),
             happened: DateTime::from_timestamp_secs(1_800_000_000).unwrap(),
@@ -358,6 +380,18 @@ mod tests {
         let long = written(MailTemplate::Welcome, App::Chorus, &"x".repeat(5000), "").text;
         assert!(long.lines().all(|line| line.chars().count() < REPEATED_LIMIT + 20), "{long}");
         assert!(written(MailTemplate::Welcome, App::Chorus, " \n", "").text.contains("\nHello 👋\n"));
+    }
+
+    #[test]
+    fn a_mail_to_an_unconfirmed_address_holds_nothing_that_its_sender_chose() {
+        for &template in MailTemplate::ALL {
+            for app in APPS {
+                let Written { subject, html, text } =
+                    written_to(false, template, app, "Buy at evil.example", "Open https://evil.example");
+                assert!(!format!("{subject}{html}{text}").contains("evil.example"), "{template} {app:?}");
+                assert!(text.contains("\nHello 👋\n"), "{text}");
+            }
+        }
     }
 
     #[test]
