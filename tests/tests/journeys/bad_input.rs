@@ -79,7 +79,7 @@ async fn a_bad_upload_is_told_by_its_field_and_leaves_nothing(chorus: &Chorus) {
     assert_eq!(publish(twice).await.problem(400, "malformed"), ["caption"]);
     let long = Form::new().part("image", image()).text("caption", "x".repeat(2201));
     assert_eq!(publish(long).await.problem(422, "invalid"), ["caption"]);
-    let bidi = Form::new().part("image", image()).text("alt", "a\u{2066}b");
+    let bidi = Form::new().part("image", image()).text("alt", "a\u{202e}b");
     assert_eq!(publish(bidi).await.problem(422, "invalid"), ["alt[0]"]);
     let binary = Form::new().part("image", image()).part("caption", Part::bytes(vec![0xff, 0xfe]));
     assert_eq!(publish(binary).await.problem(400, "malformed"), ["caption"]);
@@ -107,10 +107,22 @@ async fn a_bad_upload_is_told_by_its_field_and_leaves_nothing(chorus: &Chorus) {
     let comment = async |text: &str| {
         api.post_as(&ann, &format!("/v1/posts/{post}/comments"), &json!({ "text": text })).await
     };
-    for text in ["", " \n ", &"x".repeat(1001), "a\u{0}b"] {
+    for text in ["", " \n ", "\u{3164}\u{200b}", &"x".repeat(1001), "a\u{0}b"] {
         assert_eq!(comment(text).await.problem(422, "invalid"), ["text"], "{text}");
     }
     assert_eq!(api.post_page(&post).await["caption"], "Dawn");
+
+    // A caption as a browser's form sends it, as long as may be, and saved again unchanged.
+    let caption = "x\r\n".repeat(1100);
+    let edit = async |caption: &str| {
+        api.patch_as(&ann, &format!("/v1/posts/{post}"), &json!({ "caption": caption }))
+            .await
+            .expect(200)
+            .json()
+    };
+    assert_eq!(edit(&caption).await["changed"], true);
+    assert_eq!(edit(&caption).await["changed"], false);
+    assert_eq!(api.post_page(&post).await["caption"], "x\n".repeat(1100).trim_end());
 }
 
 async fn a_bad_path_or_query_is_told_by_its_name(chorus: &Chorus) {

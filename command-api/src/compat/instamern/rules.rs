@@ -44,14 +44,14 @@ fn given(fields: &Fields, field: &str, label: &str) -> Checked {
 
 /// A text within these lengths, none of whose characters hide.
 fn required(fields: &Fields, field: &str, label: &str, lengths: &RangeInclusive<usize>) -> Checked {
-    let text = given(fields, field, label)?;
-    let (text, length) = (text.trim(), text.trim().chars().count());
+    let text = text::tidy(&given(fields, field, label)?);
+    let length = text.chars().count();
     let (shortest, longest) = (lengths.start(), lengths.end());
     match length {
         0 => Err(format!("{label} is required.")),
         _ if length < *shortest => Err(format!("{label} cannot be shorter than {shortest} characters.")),
         _ if length > *longest => Err(format!("{label} cannot be longer than {longest} characters.")),
-        _ => text::line(text, *longest).map_err(|problem| format!("{label} {problem}.")),
+        _ => text::line(&text, *longest).map_err(|problem| format!("{label} {problem}.")),
     }
 }
 
@@ -116,7 +116,7 @@ pub(super) fn new_password(fields: &Fields) -> Result<String, Refusal> {
 }
 
 pub(super) fn caption(text: &str) -> Result<String, Refusal> {
-    if text.trim().chars().count() > CAPTION_LIMIT {
+    if text::tidy(text).chars().count() > CAPTION_LIMIT {
         return Err(Refusal::forbidden("The caption text must be 256 characters the most."));
     }
     text::free(text, CAPTION_LIMIT)
@@ -125,7 +125,7 @@ pub(super) fn caption(text: &str) -> Result<String, Refusal> {
 
 pub(super) fn comment(fields: &Fields) -> Result<String, Refusal> {
     let text = fields.text("comment").unwrap_or_default();
-    if text.trim().is_empty() {
+    if text::tidy(&text).is_empty() {
         return Err(Refusal::forbidden("Comment cannot be blank."));
     }
     text::required(&text, text::COMMENT_LIMIT)
@@ -157,6 +157,7 @@ mod tests {
         for (value, expected) in [
             (json!(null), "! Firstname is required."),
             (json!(" "), "! Firstname is required."),
+            (json!("\u{200b}\u{3164}\u{2060}"), "! Firstname is required."),
             (json!("A"), "! Firstname cannot be shorter than 2 characters."),
             (json!(long), "! Firstname cannot be longer than 16 characters."),
             (json!({ "a": 1 }), "! Firstname must be a text."),
@@ -205,9 +206,12 @@ mod tests {
         assert!(caption(&"x".repeat(257)).is_err());
         assert_eq!(caption(&format!(" {} ", "x".repeat(256))).unwrap().len(), 256);
         assert_eq!(caption("").unwrap(), "");
-        for body in
-            [json!({}), json!({ "comment": "" }), json!({ "comment": " \n" }), json!({ "comment": {} })]
-        {
+        for body in [
+            json!({}),
+            json!({ "comment": "" }),
+            json!({ "comment": " \n\u{3164}" }),
+            json!({ "comment": {} }),
+        ] {
             assert!(comment(&fields(&body)).is_err(), "{body}");
         }
         assert_eq!(comment(&fields(&json!({ "comment": " <3 " }))).unwrap(), "<3");
