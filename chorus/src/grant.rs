@@ -10,6 +10,7 @@ use events::{MasterKeys, ProgressBoard, Role};
 use service::browsers::{Browsers, SameSite};
 use service::config::{LogSettings, MediaSettings, PlaceSettings, Problems, Secret};
 use service::limits::Limits;
+use service::shutdown::Tasks;
 use service::tokens::SigningKeys;
 use service::{clock, media};
 
@@ -75,6 +76,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         session_length: chrono::TimeDelta::zero(),
         browsers: Arc::new(Browsers::new([], SameSite::Lax)),
         limits: Limits::none(),
+        tasks: Tasks::default(),
     })?;
     let name = role.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
     let role = match role {

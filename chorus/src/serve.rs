@@ -180,6 +180,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         session_length: settings.signing.session_length(),
         browsers: Arc::clone(&browsers),
         limits: Limits::new(&settings.limits, Ticks::monotonic()),
+        tasks: tasks.clone(),
     })?;
     let queries = Queries::new(query_api::Parts {
         log: Arc::clone(log.raw()),

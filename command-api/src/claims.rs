@@ -94,6 +94,15 @@ impl Found {
     pub(crate) const fn is_held(self) -> bool {
         self.holder.is_some()
     }
+
+    /// Who holds it; whether they use it, their account tells.
+    pub(crate) const fn holder(self) -> Option<UserId> {
+        self.holder
+    }
+
+    pub(crate) fn is_used_by(self, account: &Account) -> bool {
+        account.uses(self.hash)
+    }
 }
 
 /// Somebody else holds the claim.
@@ -258,7 +267,7 @@ impl Commands {
     pub(crate) async fn owner(&self, found: Found) -> Result<Option<(UserId, Account)>, Problem> {
         let Some(user) = found.holder else { return Ok(None) };
         let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
-        Ok(account.uses(found.hash).then_some((user, account)))
+        Ok(found.is_used_by(&account).then_some((user, account)))
     }
 
     /// Who has a username in this very spelling.

@@ -43,6 +43,7 @@ use service::clock::Clock;
 use service::limits::Limits;
 use service::media::MediaStore;
 use service::sessions::{Authenticator, FixedKeys, UseNotes, UsedSession};
+use service::shutdown::Tasks;
 use service::tokens::{SigningKeys, VerifyingKeys};
 use tokio::sync::mpsc;
 use utoipa::OpenApi as _;
@@ -73,6 +74,7 @@ pub struct Inner {
     clock: Arc<dyn Clock>,
     session_length: TimeDelta,
     limits: Limits,
+    tasks: Tasks,
 }
 
 impl Deref for Commands {
@@ -100,13 +102,15 @@ pub struct Parts {
     pub session_length: TimeDelta,
     pub browsers: Arc<Browsers>,
     pub limits: Limits,
+    /// For work that goes on after its request was answered.
+    pub tasks: Tasks,
 }
 
 impl Commands {
     /// # Errors
     /// If the threads that hash passwords cannot be started.
     pub fn new(parts: Parts) -> std::io::Result<Self> {
-        let Parts { log, board, media, signing, clock, session_length, browsers, limits } = parts;
+        let Parts { log, board, media, signing, clock, session_length, browsers, limits, tasks } = parts;
         let (notes_of_use, kept_notes) = UseNotes::channel();
         let authenticator = Authenticator::new(service::sessions::Parts {
             keys: Arc::new(FixedKeys(Arc::new(VerifyingKeys::of(signing.public())))),
@@ -129,6 +133,7 @@ impl Commands {
             clock,
             session_length,
             limits,
+            tasks,
         })))
     }
 

@@ -90,6 +90,7 @@ async fn main() -> Result<()> {
         session_length: settings.signing.session_length(),
         browsers: Arc::new(settings.signing.browsers(&settings.http)),
         limits: Limits::new(&settings.limits, Ticks::monotonic()),
+        tasks: tasks.clone(),
     })?;
     commands.follow_log(&tasks).await.context("following the event log")?;
 

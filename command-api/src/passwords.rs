@@ -23,6 +23,7 @@ use service::http::ClientAddress;
 use service::limits::Attempt;
 use service::problem::{FieldProblem, Problem, Problems};
 use service::sessions::Session;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -31,7 +32,7 @@ use uuid::Uuid;
 
 use crate::Commands;
 use crate::accounts::{Account, LinkRejected, Standing};
-use crate::claims::ClaimKind;
+use crate::claims::{ClaimKind, Found};
 use crate::context::Context;
 use crate::execute::Done;
 use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
@@ -42,8 +43,8 @@ pub(crate) use forms::prepare;
 pub(crate) use hashing::{Comparison, Passwords, PasswordsBusy};
 pub(crate) use rules::check;
 
-/// When a request for a link is answered, whether there is somebody to send one to or not: how long it took must not tell.
-/// Longer than an append takes.
+/// When a request for a link is answered, whether there is somebody to send one to or not, and however long the history of their
+/// account is: how long it took must not tell. Longer than an append usually takes, so that most failures can be told.
 const REQUEST_ANSWERED_AFTER: Duration = Duration::from_millis(250);
 
 // ---------------------------------------------------------------- decisions
@@ -145,14 +146,15 @@ impl Commands {
     pub(crate) async fn request_password_reset(
         &self,
         context: &Context,
-        address: &str,
+        found: Found,
         app: App,
     ) -> Result<bool, Problem> {
-        let found = self.find(ClaimKind::Email, address).await?;
-        let Some((user, _)) = self.owner(found).await? else { return Ok(false) };
+        let Some(user) = found.holder() else { return Ok(false) };
         let request = MailedRequestId::new(context.new_id(self.log.keys(), "password reset"));
         let event = PasswordResetRequested { user, request, app };
-        let decide = |account: &Account| Ok::<_, Infallible>(request_reset(account, &event));
+        let decide = |account: &Account| {
+            Ok::<_, Infallible>(request_reset(account, &event).filter(|_| found.is_used_by(account)))
+        };
         Ok(self.execute(context, Subject::Account(user), &[], decide).await?.changed)
     }
 
@@ -269,9 +271,27 @@ async fn post_password_reset(
     let context = context.saying([email.as_bytes()]);
     // Counted by the address, so that whether there is such an account makes no difference.
     commands.limits.check(Attempt::Mail { mailboxes: &[commands.mailbox(&email)], from: Some(from) })?;
-    let outcome = commands.request_password_reset(&context, &email, App::Chorus).await;
-    tokio::time::sleep_until(answer_at).await;
-    outcome.map(|_is_somebodys| StatusCode::ACCEPTED)
+    // The same reads for every address; what depends on its account is not waited for.
+    let found = commands.find(ClaimKind::Email, &email).await?;
+    let (done, outcome) = oneshot::channel();
+    let request = {
+        let commands = commands.clone();
+        async move {
+            let outcome = commands.request_password_reset(&context, found, App::Chorus).await;
+            if let Err(Err(problem)) = done.send(outcome) {
+                tracing::warn!(%problem, "a password reset that was answered for could not be requested");
+            }
+        }
+    };
+    commands.tasks.spawn("password reset", request);
+    let outcome = outcome_at(answer_at, outcome).await;
+    outcome.map_or(Ok(StatusCode::ACCEPTED), |outcome| outcome.map(|_is_somebodys| StatusCode::ACCEPTED))
+}
+
+/// What has come of some work at a moment, which is waited for in any case; none if it goes on.
+async fn outcome_at<T>(moment: Instant, mut outcome: oneshot::Receiver<T>) -> Option<T> {
+    tokio::time::sleep_until(moment).await;
+    outcome.try_recv().ok()
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -350,6 +370,18 @@ mod tests {
         assert_eq!(reset(&used, in_time, right, &wish), Err(LinkRejected));
         let suspended = Account { standing: Standing::Suspended, ..ann() };
         assert_eq!(reset(&suspended, in_time, right, &wish), Err(LinkRejected));
+    }
+
+    #[tokio::test]
+    async fn a_request_for_a_link_is_answered_while_its_work_goes_on() {
+        let soon = || Instant::now() + Duration::from_millis(5);
+        let (_never_done, unfinished) = oneshot::channel::<()>();
+        assert_eq!(outcome_at(soon(), unfinished).await, None);
+        let (done, finished) = oneshot::channel();
+        done.send(7).unwrap();
+        let moment = soon();
+        assert_eq!(outcome_at(moment, finished).await, Some(7));
+        assert!(Instant::now() >= moment, "not before");
     }
 
     #[test]

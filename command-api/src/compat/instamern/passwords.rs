@@ -11,6 +11,7 @@ use super::super::Desk;
 use super::accounts::wrong_password;
 use super::user::Held;
 use super::{Answer, rules};
+use crate::claims::ClaimKind;
 use crate::context::Context;
 use crate::passwords::prepare;
 use crate::sessions::ClientNote;
@@ -31,7 +32,8 @@ pub(super) async fn forgot(
     let mailbox = desk.commands.mailbox(&email);
     desk.commands.limits.check(Attempt::Mail { mailboxes: &[mailbox], from: Some(from) })?;
     let context = context.unrepeatable();
-    if !desk.commands.request_password_reset(&context, &email, App::Instamern).await? {
+    let found = desk.commands.find(ClaimKind::Email, &email).await?;
+    if !desk.commands.request_password_reset(&context, found, App::Instamern).await? {
         return Err(Refusal::not_found("User not found with that email."));
     }
     let said = "The password reset link has been sent to your email address.";
