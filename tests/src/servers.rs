@@ -5,6 +5,7 @@ mod caddy;
 mod mongod;
 mod moto;
 mod nats;
+mod nats_cluster;
 mod process;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ pub use caddy::CaddyServer;
 pub use mongod::{MongoReplicaSet, MongoServer};
 pub use moto::{MotoServer, SENDER, SentMail};
 pub use nats::NatsServer;
+pub use nats_cluster::{NATS_NODES, NatsCluster};
 pub use process::{ServerProcess, free_port};
 
 /// The folder that fetched servers are kept in, shared by all builds of this checkout.

@@ -1,13 +1,13 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::fetched;
 use super::process::{ServerProcess, free_port};
 use crate::folder::Folder;
 
-/// A nats-server with JetStream that syncs every write, as it is shipped.
+/// A nats-server with JetStream that syncs every write, with the configuration that is shipped.
 #[derive(Debug)]
 pub struct NatsServer {
     // Stopped before its folder goes.
@@ -18,17 +18,27 @@ pub struct NatsServer {
 
 impl NatsServer {
     pub async fn start() -> Result<Self> {
-        let folder = Folder::new()?;
-        let port = free_port()?;
-        let config = format!(
-            "listen: 127.0.0.1:{port}\njetstream {{ store_dir: {}, sync_interval: always }}\n",
-            folder.path().join("jetstream").display()
-        );
-        std::fs::write(folder.path().join("nats.conf"), config)?;
-        let process = Self::spawn(&folder)?;
-        let mut server = Self { process, port, folder };
+        let mut server = Self::spawn_new("", "")?;
         server.ready().await?;
         Ok(server)
+    }
+
+    /// A server that is not ready yet, with more configuration for itself and for its cluster.
+    pub(super) fn spawn_new(more: &str, more_of_cluster: &str) -> Result<Self> {
+        let (folder, port) = (Folder::new()?, free_port()?);
+        let store = folder.path().join("jetstream").display().to_string();
+        let mut config = format!("{more}\n{}", include_str!("../../../deploy/nats.conf"));
+        for (shipped, here) in [
+            ("listen: 0.0.0.0:4222", format!("listen: 127.0.0.1:{port}")),
+            ("http: 0.0.0.0:8222", String::new()),
+            ("store_dir: /data", format!("store_dir: {store}")),
+            ("cluster {", format!("cluster {{\n{more_of_cluster}")),
+        ] {
+            ensure!(config.matches(shipped).count() == 1, "`{shipped}` in deploy/nats.conf");
+            config = config.replace(shipped, &here);
+        }
+        std::fs::write(folder.path().join("nats.conf"), config)?;
+        Ok(Self { process: Self::spawn(&folder)?, port, folder })
     }
 
     fn spawn(folder: &Folder) -> Result<ServerProcess> {
@@ -36,7 +46,7 @@ impl NatsServer {
         ServerProcess::start(&program()?, &arguments, &[], &folder.path().join("nats.log"))
     }
 
-    async fn ready(&mut self) -> Result<()> {
+    pub(super) async fn ready(&mut self) -> Result<()> {
         self.process.listens_on(self.port).await
     }
 
@@ -60,6 +70,11 @@ impl NatsServer {
             .context("connecting to nats-server")
     }
 
+    /// What the server printed so far.
+    pub fn printed(&self) -> String {
+        self.process.printed()
+    }
+
     /// Kills the server on the spot and starts it again on its folder and port.
     pub async fn restart(&mut self) -> Result<()> {
         self.kill()?;
@@ -68,6 +83,19 @@ impl NatsServer {
 
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()
+    }
+
+    pub(super) fn limit_files(&self, length: u64) -> Result<()> {
+        self.process.limit_files(length)
+    }
+
+    /// Waits until the server has ended.
+    pub(super) fn wait(&mut self) -> Result<()> {
+        self.process.wait()
+    }
+
+    pub(super) fn signal(&self, signal: &str) -> Result<()> {
+        self.process.signal(signal)
     }
 
     pub async fn start_again(&mut self) -> Result<()> {

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rand::RngExt;
 use tokio::net::TcpStream;
 
@@ -123,6 +123,14 @@ impl ServerProcess {
         Ok(())
     }
 
+    /// Lets the server make no file longer than this, in bytes: writing beyond it fails.
+    pub fn limit_files(&self, length: u64) -> Result<()> {
+        let limit = format!("--fsize={length}:{length}");
+        let status = Command::new("prlimit").arg(limit).arg("--pid").arg(self.pid()?).status();
+        ensure!(status.context("prlimit")?.success(), "prlimit failed");
+        Ok(())
+    }
+
     fn pid(&self) -> Result<String> {
         let start = Instant::now();
         loop {
@@ -144,7 +152,8 @@ impl ServerProcess {
         Ok(kibibytes * 1024)
     }
 
-    fn wait(&mut self) -> Result<()> {
+    /// Waits until the server has ended.
+    pub(super) fn wait(&mut self) -> Result<()> {
         let Some(mut shell) = self.shell.take() else { return Ok(()) };
         let start = Instant::now();
         while shell.try_wait()?.is_none() {
