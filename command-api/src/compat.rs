@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
+use axum::middleware::from_fn;
 use service::sessions::Authenticator;
 
-use crate::Commands;
+use crate::{Commands, outcome};
 
 pub use read_side::{LocalReadSide, ReadSide, ReadSideError, RemoteReadSide};
 
@@ -38,5 +39,5 @@ impl FromRef<Desk> for Arc<Authenticator> {
 
 /// The write side of all apps' routes.
 pub fn routes(desk: Desk) -> Router {
-    instamern::routes().with_state(desk)
+    instamern::routes().with_state(desk).route_layer(from_fn(outcome::after_append))
 }

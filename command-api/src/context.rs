@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::Commands;
+use crate::outcome::Appended;
 
 /// Longest `Idempotency-Key` in bytes.
 const KEY_LIMIT: usize = 255;
@@ -22,6 +23,8 @@ pub(crate) struct Context {
     pub(crate) now: DateTime<Utc>,
     pub(crate) correlation: Uuid,
     pub(crate) traceparent: Option<String>,
+    /// Of the request that the command is, or is part of.
+    pub(crate) appended: Appended,
     key: Option<Key>,
 }
 
@@ -50,7 +53,7 @@ impl Context {
     /// Of what nobody has asked for over HTTP.
     pub(crate) fn unasked(now: DateTime<Utc>) -> Self {
         let correlation = time_ordered_id(now);
-        Self { actor: None, now, correlation, traceparent: None, key: None }
+        Self { actor: None, now, correlation, traceparent: None, appended: Appended::default(), key: None }
     }
 
     #[must_use]
@@ -146,7 +149,8 @@ where
         let RequestContext { id, traceparent } = RequestContext::from_request_parts(parts, state).await?;
         let route = format!("{} {}", parts.method, parts.uri.path());
         let key = idempotency_key(&parts.headers)?.map(|text| Key { text, route, content: [0; 32] });
-        Ok(Self { actor: None, now: commands.clock.now(), correlation: id, traceparent, key })
+        let appended = parts.extensions.get().cloned().unwrap_or_default();
+        Ok(Self { actor: None, now: commands.clock.now(), correlation: id, traceparent, appended, key })
     }
 }
 
@@ -186,6 +190,7 @@ pub(crate) mod tests {
             now: DateTime::UNIX_EPOCH,
             correlation: Uuid::nil(),
             traceparent: None,
+            appended: Appended::default(),
             key,
         };
         context.saying([content.as_bytes()])

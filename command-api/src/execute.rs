@@ -43,6 +43,8 @@ pub(crate) enum Failure<R> {
     KeyReused,
     /// Others kept changing the subject, attempt after attempt.
     Contended,
+    /// Whether the event was appended is not known.
+    OutcomeUnknown(Box<dyn std::error::Error + Send + Sync>),
     Log(LogError),
 }
 
@@ -53,6 +55,7 @@ impl<R> Failure<R> {
             Self::Rejected(rejection) => Ok(rejection),
             Self::KeyReused => Err(Failure::KeyReused),
             Self::Contended => Err(Failure::Contended),
+            Self::OutcomeUnknown(cause) => Err(Failure::OutcomeUnknown(cause)),
             Self::Log(error) => Err(Failure::Log(error)),
         }
     }
@@ -154,6 +157,7 @@ impl Commands {
                     known = Knowledge::Fresh;
                     tokio::time::sleep(pause(attempt)).await;
                 }
+                Err(AppendError::OutcomeUnknown(cause)) => return Err(Failure::OutcomeUnknown(cause)),
                 Err(AppendError::Log(error)) => return Err(error.into()),
             }
         }
@@ -202,6 +206,7 @@ impl Commands {
         };
         let position = self.log.append(draft, expected).await?;
         self.histories.changed(target, position);
+        context.appended.note();
         Ok(position)
     }
 

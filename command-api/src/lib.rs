@@ -18,6 +18,7 @@ mod histories;
 mod images;
 mod likes;
 mod notifications;
+mod outcome;
 mod passwords;
 mod posts;
 mod profiles;
@@ -34,6 +35,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::FromRef;
+use axum::middleware::from_fn;
 use axum::routing::get;
 use axum::{Json, Router};
 use chrono::TimeDelta;
@@ -146,7 +148,7 @@ impl Commands {
 /// The routes of the write side, and what OpenAPI says of them.
 pub fn routes(commands: Commands) -> (Router, OpenApi) {
     let (router, api) = documented().split_for_parts();
-    (router.with_state(commands), api)
+    (router.with_state(commands).route_layer(from_fn(outcome::after_append)), api)
 }
 
 impl Commands {

@@ -46,6 +46,7 @@ impl<R: Into<Problem>> From<Failure<R>> for Problem {
                 "idempotency-key-reused",
                 "This Idempotency-Key was used before for something else: take a new one",
             ),
+            Failure::OutcomeUnknown(cause) => Self::outcome_unknown(cause),
             Failure::Contended => Self::unavailable("This", "others kept changing the same subject"),
             Failure::Log(error) => log_problem(error),
         }

@@ -45,6 +45,10 @@ pub enum AppendError {
     /// The last event of the subject stands elsewhere than expected: read it again and decide again.
     #[error("the subject has changed since it was read")]
     Conflict,
+    /// Whether the event was appended, or will be yet, could not be found out: the same append again tells.
+    #[error("whether the event was appended is not known")]
+    OutcomeUnknown(#[source] Cause),
+    /// Nothing was appended.
     #[error(transparent)]
     Log(#[from] LogError),
 }
@@ -215,7 +219,7 @@ pub enum Urgency {
 pub trait EventLog: fmt::Debug + Send + Sync + 'static {
     /// Appends one event if the last event of its subject stands at `expected` ([`Position::START`]: if there is
     /// none). Appending the same event again with the same expectation answers the same position, so an append
-    /// whose answer was lost may be repeated; the adapter does so itself before it answers `Unavailable`.
+    /// whose answer was lost may be repeated; the adapter does so itself before it answers `OutcomeUnknown`.
     async fn append(&self, message: &Message, expected: Position) -> Result<Position, AppendError>;
 
     /// The last event of each subject, in the order asked for.

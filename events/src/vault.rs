@@ -40,6 +40,9 @@ pub enum VaultError {
 }
 
 /// Where wrapped keys live, beside the log and never inside it. All it must do well is forget.
+///
+/// After [`VaultError::Unavailable`] a key may have been created or destroyed all the same. Both may be repeated, and
+/// nothing else is lost by either.
 #[async_trait]
 pub trait KeyVault: std::fmt::Debug + Send + Sync + 'static {
     /// The state of each name, in the order asked for.

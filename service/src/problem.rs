@@ -48,7 +48,8 @@ impl FieldProblem {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemDocument {
-    /// `urn:chorus:problem:<code>`
+    /// `urn:chorus:problem:<code>`. Two codes come with status 503: `unavailable` (nothing was done: try again) and
+    /// `outcome-unknown` (it may have been done, or may be yet: repeat the request with the same `Idempotency-Key`).
     #[serde(rename = "type")]
     pub kind: String,
     pub title: String,
@@ -106,12 +107,22 @@ impl Problem {
         Self { retry_after, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail) }
     }
 
-    /// 503: something this process needs is out of reach; the same request may succeed a moment later.
+    /// 503: something this process needs is out of reach, and nothing was done; the same request may succeed a moment later.
     pub fn unavailable(what: &str, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let detail = format!("{what} cannot be reached at the moment: try again a little later");
         Self {
             retry_after: Some(RETRY_AFTER),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+        }
+        .because(cause)
+    }
+
+    /// 503: whether what was asked for was done, or will be yet, is not known.
+    pub fn outcome_unknown(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let detail = "It is not known whether this was done. Look first, or repeat the request with the same Idempotency-Key";
+        Self {
+            retry_after: Some(RETRY_AFTER),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "outcome-unknown", detail)
         }
         .because(cause)
     }

@@ -11,6 +11,14 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The file failed while the work was committed (I/O error): it may or may not have been. What the work comes to when it
+    /// is done again tells.
+    #[error("the database {path} failed while it was written to")]
+    OutcomeUnknown {
+        path: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// What stands in the file cannot be read as what it should be: no retry helps.
     #[error("the database {path} is corrupt or not of this program")]
     Corrupt {
@@ -32,6 +40,22 @@ impl Error {
         Self::Corrupt { path: path.to_owned(), source: source.into() }
     }
 
+    pub(crate) fn outcome_unknown(
+        path: &str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::OutcomeUnknown { path: path.to_owned(), source: source.into() }
+    }
+
+    /// Of a commit. If its last write fails, or the sync after it, what was committed may be found in the write-ahead log
+    /// when the file is opened again.
+    pub(crate) fn of_commit(path: &str, error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::SystemIoFailure) => Self::outcome_unknown(path, error),
+            _ => Self::from_sqlite(path, error),
+        }
+    }
+
     /// SQLite tells an outage from damage by its primary result code; whatever it does not tell (a statement
     /// that does not fit the schema) will not mend itself either.
     pub fn from_sqlite(path: &str, error: rusqlite::Error) -> Self {
@@ -51,5 +75,24 @@ impl Error {
             )
         );
         if outage { Self::unavailable(path, error) } else { Self::corrupt(path, error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn a_commit_has_an_unknown_outcome_only_after_an_io_error() {
+        let of_commit =
+            |code| Error::of_commit("a.db", rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_WRITE] {
+            assert!(matches!(of_commit(code), Error::OutcomeUnknown { .. }), "{code}");
+        }
+        for code in [ffi::SQLITE_FULL, ffi::SQLITE_BUSY, ffi::SQLITE_READONLY] {
+            assert!(matches!(of_commit(code), Error::Unavailable { .. }), "{code}");
+        }
     }
 }

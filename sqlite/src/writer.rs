@@ -78,7 +78,15 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         let job = Job { work, outcome: None, reply };
         self.queue.send(Box::new(job)).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())?
+        answer.await.map_err(|_| {
+            // What is left over after closing has not been begun.
+            let closed = self.closing.load(Ordering::Acquire);
+            if closed {
+                stopped()
+            } else {
+                Error::outcome_unknown(&self.file.name(), "its writer has panicked")
+            }
+        })?
     }
 }
 
@@ -193,16 +201,14 @@ enum Kept {
 /// changed, on behalf of work that hardly ever fails.
 fn commit(file: &File, connection: &Connection, group: &mut [Box<dyn Work>]) -> Result<Kept, Error> {
     let failed = |e| Error::from_sqlite(&file.name(), e);
-    let run = |sql: &str| {
-        let done = connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
-        done.map(drop).map_err(failed)
-    };
-    run("BEGIN IMMEDIATE")?;
+    let run =
+        |sql: &str| connection.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map(drop);
+    run("BEGIN IMMEDIATE").map_err(failed)?;
     let kept = group.iter_mut().all(|work| work.run(file, connection));
-    let committed = if kept { run("COMMIT") } else { Ok(()) };
+    let committed = if kept { run("COMMIT").map_err(|e| Error::of_commit(&file.name(), e)) } else { Ok(()) };
     // A disk that is full may have rolled back by itself; anything else has not.
     if !connection.is_autocommit() {
-        run("ROLLBACK")?;
+        run("ROLLBACK").map_err(failed)?;
     }
     committed.map(|()| if kept { Kept::All } else { Kept::Nothing })
 }
@@ -210,6 +216,7 @@ fn commit(file: &File, connection: &Connection, group: &mut [Box<dyn Work>]) -> 
 fn repeat(file: &File, error: &Error) -> Error {
     match error {
         Error::Unavailable { source, .. } => Error::unavailable(&file.name(), source.to_string()),
+        Error::OutcomeUnknown { source, .. } => Error::outcome_unknown(&file.name(), source.to_string()),
         Error::Corrupt { source, .. } => Error::corrupt(&file.name(), source.to_string()),
     }
 }

@@ -1,7 +1,8 @@
-//! A cable between a client and a server that a test can cut, or make deaf in one direction.
+//! A proxy between a client and a server that a test can cut, or make deaf in one direction.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,12 +20,36 @@ enum Line {
     Cut,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+/// From the moment on at which the client says something, answers are lost.
+#[derive(Debug)]
+struct Trigger {
+    said: Vec<u8>,
+    heard: AtomicBool,
+}
+
+#[derive(Debug, Clone, Default)]
 struct State {
     line: Line,
+    trigger: Option<Arc<Trigger>>,
     /// How many times every connection there was has been broken. One made before the last time passes nothing more
     /// on, even if it has not come to its end yet.
     breaks: u64,
+}
+
+impl State {
+    /// Takes note of what the client says.
+    fn hear(&self, bytes: &[u8]) {
+        if let Some(trigger) = &self.trigger
+            && bytes.windows(trigger.said.len()).any(|window| window == trigger.said)
+        {
+            trigger.heard.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn answers_arrive(&self) -> bool {
+        let triggered = self.trigger.as_ref().is_some_and(|trigger| trigger.heard.load(Ordering::Relaxed));
+        self.line != Line::AnswersLost && !triggered
+    }
 }
 
 /// Listens on a port of its own and passes everything on to the server's.
@@ -51,6 +76,12 @@ impl Cable {
         self.state.send_modify(|state| state.line = Line::AnswersLost);
     }
 
+    /// Loses answers once the client has said this.
+    pub fn lose_answers_after(&self, said: &str) {
+        let trigger = Trigger { said: said.as_bytes().to_vec(), heard: AtomicBool::new(false) };
+        self.state.send_modify(|state| state.trigger = Some(Arc::new(trigger)));
+    }
+
     pub fn cut(&self) {
         self.break_all(Line::Cut);
     }
@@ -61,7 +92,7 @@ impl Cable {
     }
 
     fn break_all(&self, line: Line) {
-        self.state.send_modify(|state| *state = State { line, breaks: state.breaks + 1 });
+        self.state.send_modify(|state| *state = State { line, trigger: None, breaks: state.breaks + 1 });
     }
 }
 
@@ -90,20 +121,24 @@ async fn connect(client: TcpStream, server_port: u16, mut state: watch::Receiver
     let (asked, answered) = (state.clone(), state.clone());
     tokio::select! {
         _ = state.wait_for(|state| state.breaks != breaks) => {}
-        () = pass(from_client, to_server, || (asked.borrow().breaks == breaks).then_some(true)) => {}
-        () = pass(from_server, to_client, || {
-            let State { line, breaks: now } = *answered.borrow();
-            (now == breaks).then_some(line != Line::AnswersLost)
+        () = pass(from_client, to_server, |bytes| {
+            let state = asked.borrow();
+            state.hear(bytes);
+            (state.breaks == breaks).then_some(true)
+        }) => {}
+        () = pass(from_server, to_client, |_| {
+            let state = answered.borrow();
+            (state.breaks == breaks).then(|| state.answers_arrive())
         }) => {}
     }
 }
 
 /// Passes on what comes, or swallows it, as `passes` says; ends when it says nothing.
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, passes: impl Fn() -> Option<bool>) {
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, passes: impl Fn(&[u8]) -> Option<bool>) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let Ok(length @ 1..) = from.read(&mut buffer).await else { return };
-        match passes() {
+        match passes(&buffer[..length]) {
             Some(true) if to.write_all(&buffer[..length]).await.is_ok() => {}
             Some(false) => {}
             Some(true) | None => return,

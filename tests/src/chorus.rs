@@ -212,6 +212,12 @@ impl Chorus {
         self.ready(service).await
     }
 
+    /// Starts a service again, with other settings, and waits until it is ready.
+    pub async fn start_again_with(&mut self, service: Service, settings: &[(&str, &str)]) -> Result<()> {
+        self.running(service)?.environment.extend(owned(settings));
+        self.start_again(service).await
+    }
+
     /// Starts a service again without waiting, because what it needs may be missing.
     pub fn start_again_unready(&mut self, service: Service) -> Result<()> {
         let folder = self.folder.path().to_owned();

@@ -106,7 +106,10 @@ impl ViewStore for SqliteViews {
 impl From<sqlite::Error> for StoreError {
     fn from(error: sqlite::Error) -> Self {
         match error {
-            sqlite::Error::Unavailable { .. } => Self::unavailable(error),
+            // What a worker has written under its checkpoint, it finds again.
+            sqlite::Error::Unavailable { .. } | sqlite::Error::OutcomeUnknown { .. } => {
+                Self::unavailable(error)
+            }
             sqlite::Error::Corrupt { .. } => Self::corrupt(error),
         }
     }

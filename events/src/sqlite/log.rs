@@ -90,8 +90,7 @@ impl EventLog for SqliteLog {
         let position = self
             .database
             .write(move |connection| insert(connection, &inserted, expected))
-            .await
-            .map_err(LogError::from)?
+            .await?
             .ok_or(AppendError::Conflict)?;
         self.recent.keep(Stored { position, message: message.clone() });
         Ok(position)
@@ -394,8 +393,19 @@ fn read_chunk(
 impl From<sqlite::Error> for LogError {
     fn from(error: sqlite::Error) -> Self {
         match error {
-            sqlite::Error::Unavailable { .. } => Self::unavailable(error),
+            sqlite::Error::Unavailable { .. } | sqlite::Error::OutcomeUnknown { .. } => {
+                Self::unavailable(error)
+            }
             sqlite::Error::Corrupt { .. } => Self::corrupt(None, error),
+        }
+    }
+}
+
+impl From<sqlite::Error> for AppendError {
+    fn from(error: sqlite::Error) -> Self {
+        match error {
+            sqlite::Error::OutcomeUnknown { .. } => Self::OutcomeUnknown(error.into()),
+            sqlite::Error::Unavailable { .. } | sqlite::Error::Corrupt { .. } => Self::Log(error.into()),
         }
     }
 }

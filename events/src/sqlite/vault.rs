@@ -77,7 +77,9 @@ fn state(connection: &Connection, name: KeyName) -> rusqlite::Result<KeyState> {
 impl From<sqlite::Error> for VaultError {
     fn from(error: sqlite::Error) -> Self {
         match error {
-            sqlite::Error::Unavailable { .. } => Self::Unavailable(error.into()),
+            sqlite::Error::Unavailable { .. } | sqlite::Error::OutcomeUnknown { .. } => {
+                Self::Unavailable(error.into())
+            }
             sqlite::Error::Corrupt { .. } => Self::Corrupt(error.into()),
         }
     }

@@ -80,6 +80,7 @@ async fn take_in(log: &SealedLog, clock: &dyn Clock, feedback: &Feedback) -> Res
         match log.append(draft, expected).await {
             Ok(_) => return Ok(()),
             Err(AppendError::Conflict) => {}
+            Err(AppendError::OutcomeUnknown(cause)) => return Err(LogError::Unavailable(cause)),
             Err(AppendError::Log(error)) => return Err(error),
         }
     }

@@ -158,9 +158,9 @@ impl Stories {
                 }
                 // The only events that follow the first one of a story are its ends.
                 Err(AppendError::Conflict) => return Ok(()),
-                Err(AppendError::Log(error @ LogError::Unavailable(_))) => {
-                    pause.wait_out(NAME, &error).await;
-                }
+                Err(
+                    error @ (AppendError::Log(LogError::Unavailable(_)) | AppendError::OutcomeUnknown(_)),
+                ) => pause.wait_out(NAME, &error).await,
                 Err(AppendError::Log(error)) => return Err(error),
             }
         }

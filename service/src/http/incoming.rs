@@ -43,9 +43,10 @@ impl Default for Patience {
 
 /// Lets the request be handled, and reads what the handler has left of its body.
 pub(super) async fn handle(request: Request, next: Next, patience: Patience) -> Response {
+    let safe = request.method().is_safe();
     if request.body().is_end_stream() {
         let answer = tokio::time::timeout(patience.request, next.run(request)).await;
-        return answer.unwrap_or_else(|_elapsed| took_too_long());
+        return answer.unwrap_or_else(|_elapsed| took_too_long(safe));
     }
     let (parts, body) = request.into_parts();
     let shared = Shared::new(body, patience.body_pause);
@@ -56,7 +57,7 @@ pub(super) async fn handle(request: Request, next: Next, patience: Patience) -> 
     let answer = match (answer, progress) {
         // Whatever the handler made of a body that broke off, this is the reason.
         (_, Progress::Stalled) | (Err(_), Progress::AwaitingClient) => return came_too_slowly(),
-        (Err(_elapsed), _) => took_too_long(),
+        (Err(_elapsed), _) => took_too_long(safe),
         (Ok(answer), _) => answer,
     };
     if progress != Progress::Finished {
@@ -86,8 +87,14 @@ async fn discard(mut rest: Shared, limit: usize) {
     let _ = tokio::time::timeout(DISCARD_TIME, read).await;
 }
 
-fn took_too_long() -> Response {
-    Problem::unavailable("What this request needs", "time limit of the request").into_response()
+fn took_too_long(safe: bool) -> Response {
+    let cause = "time limit of the request";
+    let problem = if safe {
+        Problem::unavailable("What this request needs", cause)
+    } else {
+        Problem::outcome_unknown(cause)
+    };
+    problem.into_response()
 }
 
 /// The connection is closed, since nobody knows when the rest of the body would come.

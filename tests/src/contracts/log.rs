@@ -12,6 +12,7 @@ use events::{
     Stored, Subject, Urgency, UserId,
 };
 use futures::future::join_all;
+use futures::{StreamExt, stream};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use tokio::time::timeout;
@@ -211,6 +212,30 @@ pub async fn an_answer_that_is_lost_after_the_append_landed_is_found_out(engine:
     }
 }
 
+/// No answer comes at all: whether the event has landed is not known, and is found out when it is appended again.
+pub async fn an_append_that_is_never_answered_has_an_unknown_outcome(engine: &mut dyn LogEngine) {
+    let subject = post();
+    let message = message(subject, "{}");
+    let log = engine.log();
+    if !engine.lose_answers().await {
+        return;
+    }
+    let outcome = timeout(LIMIT, log.append(&message, Position::START)).await.expect("it never ends");
+    assert!(matches!(outcome, Err(AppendError::OutcomeUnknown(_))), "{outcome:?}");
+    engine.answers_arrive().await;
+    let position = timeout(LIMIT, async {
+        loop {
+            match log.append(&message, Position::START).await {
+                Ok(position) => break position,
+                Err(AppendError::Conflict) => panic!("it is its own conflict"),
+                Err(AppendError::OutcomeUnknown(_) | AppendError::Log(_)) => {}
+            }
+        }
+    });
+    let position = position.await.expect("the log does not come back");
+    assert_eq!(log.read(subject, Position::START).await.unwrap(), [Stored { position, message }]);
+}
+
 /// Writers and readers at once: each reader starts somewhere, with some filter, and must see exactly what the log
 /// holds from there on.
 pub async fn a_reader_that_starts_anywhere_misses_nothing_while_writers_go_on(log: &Arc<dyn EventLog>) {
@@ -311,6 +336,22 @@ pub fn spoil_on_sqlite(file: &Path, event_type: &str, subject: Subject) {
     let insert = "INSERT INTO events (subject, id, type, source, time, correlation, body) VALUES (?1, x'00', ?2, '', 0, x'00', '{}')";
     let connection = sqlite::rusqlite::Connection::open(file).unwrap();
     connection.execute(insert, (subject.to_string(), event_type)).unwrap();
+}
+
+/// Appends events to as many subjects; the position of the last.
+pub async fn many_events(log: &dyn EventLog, count: usize) -> Position {
+    let appended = stream::iter(0..count).map(|_| append(log, like(), Position::START)).buffer_unordered(200);
+    let positions: Vec<Position> = appended.map(|stored| stored.position).collect().await;
+    positions.into_iter().max().unwrap_or_default()
+}
+
+/// Takes what is delivered until everything up to a position is.
+pub async fn follows_up_to(follow: &mut Follow, position: Position) {
+    let mut passed = Position::START;
+    while passed < position {
+        passed =
+            timeout(LIMIT, follow.next_batch(500)).await.expect("not delivered").unwrap().unwrap().passed;
+    }
 }
 
 async fn wait_passed(follow: &mut Follow, position: Position) {
@@ -458,8 +499,12 @@ pub async fn an_outage_is_told_and_ends_by_itself(log: &dyn EventLog, mend: impl
     })
     .await
     .expect("a call does not end during an outage");
+    // Where the outage is not noticed before something is sent, nobody knows what became of it.
     assert!(
-        matches!(outcomes.0, Err(AppendError::Log(events::LogError::Unavailable(_)))),
+        matches!(
+            outcomes.0,
+            Err(AppendError::Log(events::LogError::Unavailable(_)) | AppendError::OutcomeUnknown(_))
+        ),
         "{:?}",
         outcomes.0
     );

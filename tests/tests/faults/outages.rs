@@ -1,6 +1,7 @@
 use reqwest::Method;
 use serde_json::json;
 use sqlite::rusqlite::Connection;
+use tests::cable::Cable;
 use tests::chorus::{Chorus, Service};
 use tests::client::{Answer, Api, PASSWORD, User};
 use tests::model::{World, all_events};
@@ -105,6 +106,39 @@ async fn without_its_media_store_nothing_is_published_and_the_rest_goes_on() {
         api.publish_form(&ann, Api::post_form("found")).await.status == 201
     })
     .await;
+}
+
+/// The event lands, and nobody can be told so: the answer says that, and the same request again tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_whose_append_is_not_answered_has_an_unknown_outcome() {
+    let mut chorus = Chorus::distributed().await.unwrap();
+    let Scene { api, ann, post, page } = scene(&chorus).await;
+    let proxy = Cable::to(chorus.nats.as_ref().unwrap().port()).await.unwrap();
+    chorus.stop(Service::CommandApi).unwrap();
+    let log = format!("nats://127.0.0.1:{}/chorus", proxy.port());
+    chorus.start_again_with(Service::CommandApi, &[("CHORUS_LOG", &log)]).await.unwrap();
+    let like = || {
+        let request = api.request(Method::PUT, &format!("{page}/like")).bearer_auth(&ann.token);
+        request.header("Idempotency-Key", "once")
+    };
+    proxy.lose_answers_after("HPUB chorus.like.");
+    let answer = api.send(like()).await;
+    answer.problem(503, "outcome-unknown");
+    assert!(answer.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
+    proxy.mend();
+    until("the same request is answered", async || api.send(like()).await.status == 200).await;
+    until("it was done", async || api.post_page(&post).await["likes"] == 1).await;
+
+    // The app reads the same in its own form.
+    proxy.lose_answers_after("HPUB chorus.comment.");
+    let path = format!("/instamern/posts/comment/{post}");
+    let comment = api.request(Method::POST, &path).bearer_auth(&ann.token).json(&json!({ "text": "Lovely" }));
+    let answer = api.send(comment).await.expect(503);
+    assert_eq!(answer.json()["status"], "fail");
+    assert!(answer.text().contains("not known"), "{}", answer.text());
+    proxy.mend();
+    until("it was done", async || api.post_page(&post).await["comments"] == 1).await;
+    assert_views_follow_the_log(&chorus).await;
 }
 
 /// Projections that are down make nothing wrong, only late.

@@ -356,6 +356,8 @@ impl Mails {
         match self.parts.log.append(draft, expected).await {
             Ok(position) => Ok(Some(position)),
             Err(AppendError::Conflict) => Ok(None),
+            // The next look at the ledger tells.
+            Err(AppendError::OutcomeUnknown(cause)) => Err(LogError::Unavailable(cause)),
             Err(AppendError::Log(error)) => Err(error),
         }
     }
