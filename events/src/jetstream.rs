@@ -11,6 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
+use async_nats::jetstream::Context;
+use async_nats::jetstream::context::UpdateStreamError;
+use async_nats::jetstream::stream::{Compression, Config};
 use async_nats::{Client, ConnectOptions, Event};
 use tokio::sync::watch;
 
@@ -23,6 +26,11 @@ use crate::LogError;
 const OLDEST_SERVER: (u64, u64) = (2, 10);
 /// How long one request to the server may take: an append, a lookup.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a replica may take that is asked for an event, before the leader is asked: it may be gone without a word.
+const REPLICA_TIMEOUT: Duration = Duration::from_millis(300);
+/// How often the server is asked whether it is still there. A connection that leaves two such questions unanswered is
+/// given up, so that a server that is gone without a word costs at most three times as much.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a call waits for a connection that has just been lost before it gives up.
 const RECONNECT_GRACE: Duration = Duration::from_millis(500);
 /// Pause between attempts to connect anew, growing from the first to the second.
@@ -56,6 +64,7 @@ impl Connection {
         let mut options = ConnectOptions::new()
             .name("chorus")
             .request_timeout(Some(REQUEST_TIMEOUT))
+            .ping_interval(PING_INTERVAL)
             .connection_timeout(REQUEST_TIMEOUT)
             .max_reconnects(None)
             .reconnect_delay_callback(|attempts| {
@@ -117,6 +126,31 @@ impl Connection {
             Ok(Err(_)) | Err(_) => Err(LogError::unavailable("not connected to NATS")),
         }
     }
+}
+
+/// A stream's configuration without compression: nats-server destroys replicas of compressed streams when it is killed.
+/// Says so if the stream is compressed.
+fn without_compression(found: &Config) -> Config {
+    let mut config = found.clone();
+    if config.compression == Some(Compression::S2) {
+        tracing::warn!(
+            stream = config.name,
+            "this stream was compressed, and nats-server can destroy replicas of compressed streams when it is killed. \
+             It is no longer compressed, but blocks written before are: write its replicas anew, one after the other \
+             (docs/operations.md)"
+        );
+        config.compression = Some(Compression::None);
+    }
+    config
+}
+
+/// Changes a stream's configuration, if there is a change.
+async fn reconfigure(context: &Context, found: &Config, wanted: Config) -> Result<(), UpdateStreamError> {
+    if wanted != *found {
+        tracing::info!(stream = found.name, "bringing the stream's configuration up to date");
+        context.update_stream(wanted).await?;
+    }
+    Ok(())
 }
 
 fn require_version(version: &str) -> Result<(), LogError> {

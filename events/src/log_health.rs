@@ -31,7 +31,7 @@ impl AppendOutcomes {
                 outcomes.succeeded = Some(now);
                 outcomes.failures_in_a_row = 0;
             }
-            Err(AppendError::Log(error @ LogError::Unavailable(_))) => {
+            Err(error @ (AppendError::Log(LogError::Unavailable(_)) | AppendError::OutcomeUnknown(_))) => {
                 let mut outcomes = self.outcomes();
                 outcomes.failed = Some((now, with_causes(error)));
                 outcomes.failures_in_a_row += 1;

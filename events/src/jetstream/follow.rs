@@ -10,6 +10,7 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use futures::StreamExt;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::{Connection, message};
 use crate::log::{Followed, Unreadable};
@@ -30,6 +31,11 @@ const SILENCE: Duration = Duration::from_millis(20);
 const CHUNK: usize = 1000;
 /// Pause before a consumer is made anew after an error, growing from the first to the second.
 const RECREATE_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// How often the leader is asked, while a consumer delivers nothing, whether it should.
+const STALL_CHECK: Duration = Duration::from_secs(1);
+/// How long a consumer may deliver nothing while the stream holds something for it. One whose replica is broken or behind
+/// sends heartbeats all the same.
+const STALL_LIMIT: Duration = Duration::from_secs(5);
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 type Sender = mpsc::Sender<Result<Followed, LogError>>;
@@ -37,12 +43,19 @@ type Sender = mpsc::Sender<Result<Followed, LogError>>;
 /// Nobody listens any more, or the last word has been said.
 struct Over;
 
+/// A consumer delivers nothing though the stream holds something for it.
+#[derive(Debug, thiserror::Error)]
+#[error("the consumer has delivered nothing for {STALL_LIMIT:?} though the stream goes on")]
+struct Stalled;
+
 /// Where events come from. Consumers live in the server's memory and may be lost at any time; the position is ours, and
 /// a new consumer goes on from there.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) connection: Connection,
     pub(super) stream: Stream<()>,
+    /// The subject that covers all others of the stream.
+    pub(super) everything: String,
 }
 
 impl Source {
@@ -72,7 +85,7 @@ impl Source {
         reached: &mut Position,
         recent: &Weak<Recent>,
     ) -> Result<Infallible, Cause> {
-        let mut deliveries = self.deliveries(Vec::new(), *reached).await?;
+        let mut deliveries = self.deliveries(vec![self.everything.clone()], *reached).await?;
         loop {
             let (position, stored) = deliveries.next().await?;
             let recent = recent.upgrade().ok_or("nobody follows")?;
@@ -121,13 +134,13 @@ impl Source {
         }
     }
 
-    /// A consumer of everything on these subjects, or on all if there are none, after a position.
+    /// A consumer of everything on these subjects after a position.
     async fn deliveries(&self, subjects: Vec<String>, after: Position) -> Result<Deliveries, Cause> {
         let config = pull::Config {
             description: Some("chorus follower".to_owned()),
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after.0 + 1 },
             ack_policy: AckPolicy::None,
-            filter_subjects: subjects,
+            filter_subjects: subjects.clone(),
             inactive_threshold: ABANDONED_AFTER,
             memory_storage: true,
             num_replicas: 1,
@@ -143,31 +156,81 @@ impl Source {
             .expires(PULL_EXPIRES)
             .messages()
             .await?;
-        Ok(Deliveries { messages, delivered: 0 })
+        let source = self.clone();
+        Ok(Deliveries { messages, source, subjects, delivered: 0, reached: after, owed_since: None })
+    }
+
+    /// Whether the stream holds anything on these subjects after a position. The leader is asked for the message itself:
+    /// what a consumer counts as pending lags behind what has been stored.
+    async fn anything_after(&self, position: Position, subjects: &[String]) -> Result<bool, Cause> {
+        for subject in subjects {
+            let next = self.stream.raw_message_builder().sequence(position.0 + 1).next_by_subject(subject);
+            match next.send().await {
+                Ok(_) => return Ok(true),
+                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(false)
     }
 }
 
 /// What one consumer delivers, in order and without gaps.
 struct Deliveries {
     messages: pull::Stream,
+    source: Source,
+    subjects: Vec<String>,
     delivered: u64,
+    /// Where the last event that was delivered stands.
+    reached: Position,
+    /// Since when the stream is known to hold more than was delivered.
+    owed_since: Option<Instant>,
 }
 
 impl Deliveries {
-    /// The next event and where it stands. An error inside is the event's own: its envelope cannot be read.
+    /// The next event and where it stands. An error inside is the event's own: its envelope cannot be read. It may be given up and
+    /// called again.
     async fn next(&mut self) -> Result<(Position, Result<Stored, Unreadable>), Cause> {
-        let message = self.messages.next().await.ok_or("the consumer ended")??;
+        let message = loop {
+            let check = async {
+                tokio::time::sleep(STALL_CHECK).await;
+                self.source.anything_after(self.reached, &self.subjects).await
+            };
+            tokio::select! {
+                message = self.messages.next() => break message.ok_or("the consumer ended")??,
+                anything = check => match anything {
+                    Ok(anything) => self.should_deliver(anything)?,
+                    // Without its leader the stream does not go on.
+                    Err(error) => tracing::debug!(error = &*error, "the stream's leader does not answer"),
+                },
+            }
+        };
         let info = message.info()?;
         let (number, position) = (info.consumer_sequence, info.stream_sequence);
         if number != self.delivered + 1 {
             return Err(format!("message {number} came after message {}", self.delivered).into());
         }
         self.delivered = number;
+        self.reached = Position(position);
+        self.owed_since = None;
         let headers = message.message.headers.unwrap_or_default();
         let position = Position(position);
         let stored = message::stored(position.0, &headers, message.message.payload);
         let unreadable = |error| Unreadable::new(position, message::event_type(&headers), error);
         Ok((position, stored.map_err(unreadable)))
+    }
+}
+
+impl Deliveries {
+    /// Takes note of whether the stream holds anything that was not delivered.
+    ///
+    /// # Errors
+    /// [`Stalled`] if it has for too long.
+    fn should_deliver(&mut self, anything: bool) -> Result<(), Stalled> {
+        let now = Instant::now();
+        self.owed_since = anything.then(|| self.owed_since.unwrap_or(now));
+        let stalled = self.owed_since.is_some_and(|since| now.duration_since(since) >= STALL_LIMIT);
+        if stalled { Err(Stalled) } else { Ok(()) }
     }
 }
 
@@ -201,7 +264,21 @@ impl Retry {
         if reached > before {
             self.pause = RECREATE_PAUSE.0;
         }
-        tracing::info!(outage = "following NATS", error = &*cause, position = reached.0, "following anew");
+        if cause.is::<Stalled>() {
+            metrics::counter!("chorus_log_consumers_stalled_total").increment(1);
+            tracing::warn!(
+                error = &*cause,
+                position = reached.0,
+                "following anew: is a replica of the log broken?"
+            );
+        } else {
+            tracing::info!(
+                outage = "following NATS",
+                error = &*cause,
+                position = reached.0,
+                "following anew"
+            );
+        }
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(RECREATE_PAUSE.1);
     }
@@ -265,31 +342,18 @@ impl Follower {
                 return Ok(None);
             }
             let Ok(next) = tokio::time::timeout(SILENCE, deliveries.next()).await else {
-                if !self.anything_after(*reached).await? {
+                let anything = self.source.anything_after(*reached, &self.subjects).await?;
+                if !anything {
                     *reached = known;
                     let told = sender.send(Ok(Followed::Passed(known))).await;
                     return Ok(told.is_err().then_some(Over));
                 }
+                deliveries.should_deliver(anything)?;
                 continue;
             };
             if let Some(over) = pass_on(next?, reached, sender).await {
                 return Ok(Some(over));
             }
         }
-    }
-
-    /// Whether the stream holds anything for this follower after a position. The leader is asked for the message
-    /// itself: what a consumer counts as pending lags behind what has been stored.
-    async fn anything_after(&self, position: Position) -> Result<bool, Cause> {
-        for subject in &self.subjects {
-            let stream = &self.source.stream;
-            let next = stream.raw_message_builder().sequence(position.0 + 1).next_by_subject(subject);
-            match next.send().await {
-                Ok(_) => return Ok(true),
-                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(false)
     }
 }

@@ -1,7 +1,7 @@
 use async_nats::header::HeaderMap;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::stream::{
-    Compression, Config, DirectGetError, DirectGetErrorKind, DiscardPolicy, Info, LastRawMessageErrorKind,
+    Compression, Config, DirectGetErrorKind, DiscardPolicy, Info, LastRawMessageErrorKind,
     RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
 };
 use async_nats::jetstream::{self, Context, ErrorCode};
@@ -9,9 +9,11 @@ use async_trait::async_trait;
 use futures::TryFutureExt;
 use futures::future::try_join_all;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
+use tokio::time::timeout;
 
-use super::{Connection, JetStreamSettings, follow, message, news};
+use super::{Connection, JetStreamSettings, REPLICA_TIMEOUT, follow, message, news};
 use crate::recent::Recent;
 use crate::{
     AppendError, EventId, EventLog, Filter, Follow, Freshness, LogError, Message, Position, Progress, Stored,
@@ -23,6 +25,10 @@ const APPEND_ATTEMPTS: usize = 3;
 /// What the server answers when the expected last sequence of a subject is not met (the second in a cluster,
 /// while another append to the subject is under way).
 const WRONG_LAST_SEQUENCE: [ErrorCode; 2] = [ErrorCode(10071), ErrorCode(10164)];
+/// What the server answers when the leader could not store an append. Other replicas may have stored it.
+const STORE_FAILED: ErrorCode = ErrorCode(10077);
+/// Pause before an append is sent again that no server took: a new leader may be about to.
+const NO_LEADER_PAUSE: Duration = Duration::from_millis(100);
 /// News of progress that may wait for a slow listener.
 const NEWS_KEPT: usize = 1024;
 
@@ -33,6 +39,8 @@ pub struct JetStreamLog {
     context: Context,
     stream: Stream<()>,
     name: String,
+    /// How many replicas the stream had when it was opened.
+    replicas: usize,
     announcer: mpsc::Sender<(Progress, Urgency)>,
     news: broadcast::Sender<Progress>,
     /// Where the log ended when it was opened.
@@ -53,17 +61,31 @@ impl JetStreamLog {
             .timeout(super::REQUEST_TIMEOUT)
             .ack_timeout(super::REQUEST_TIMEOUT)
             .build(connection.client.clone());
-        prepare_stream(&context, settings).await?;
+        let replicas = prepare_stream(&context, settings).await?;
         let stream = context.get_stream_no_info(&settings.name).await.map_err(LogError::unavailable)?;
         let (name, news) = (settings.name.clone(), broadcast::channel(NEWS_KEPT).0);
         news::listen(&connection.client, &name, news.downgrade()).await?;
         let announcer = news::announcer(connection.client.clone(), &name);
         let opened_at = Position(stream.get_info().await.map_err(LogError::unavailable)?.state.last_sequence);
-        Ok(Self { connection, context, stream, name, announcer, news, opened_at, recent: OnceLock::new() })
+        Ok(Self {
+            connection,
+            context,
+            stream,
+            name,
+            replicas,
+            announcer,
+            news,
+            opened_at,
+            recent: OnceLock::new(),
+        })
     }
 
     fn source(&self) -> follow::Source {
-        follow::Source { connection: self.connection.clone(), stream: self.stream.clone() }
+        follow::Source {
+            connection: self.connection.clone(),
+            stream: self.stream.clone(),
+            everything: format!("{}.>", self.name),
+        }
     }
 
     fn recent(&self) -> &Arc<Recent> {
@@ -119,9 +141,10 @@ impl JetStreamLog {
     }
 
     async fn link(&self, position: Position) -> Result<Link, LogError> {
-        let message = match self.stream.direct_get(position.0).await {
-            Err(error) if error.kind() == DirectGetErrorKind::NotFound => {
-                // A replica that is behind does not have it yet; the leader does.
+        let message = match timeout(REPLICA_TIMEOUT, self.stream.direct_get(position.0)).await {
+            Ok(Ok(message)) => message,
+            // A replica may be behind, broken or gone; the leader has it.
+            Ok(Err(_)) | Err(_) => {
                 self.stream.get_raw_message(position.0).await.map_err(|error| match error.kind() {
                     RawMessageErrorKind::NoMessageFound => LogError::corrupt(position, error),
                     RawMessageErrorKind::InvalidSubject
@@ -129,22 +152,36 @@ impl JetStreamLog {
                     | RawMessageErrorKind::Other => LogError::unavailable(error),
                 })?
             }
-            other => other.map_err(LogError::unavailable)?,
         };
         Link::read(message.sequence, &message.headers, message.payload)
     }
 
     async fn last_of(&self, subject: Subject, freshness: Freshness) -> Result<Option<Stored>, LogError> {
-        if freshness == Freshness::Latest {
-            return Ok(self
-                .last_at_leader(&stream_subject(&self.name, subject))
-                .await?
-                .map(|link| link.stored));
+        let subject = stream_subject(&self.name, subject);
+        if freshness == Freshness::Any {
+            match timeout(REPLICA_TIMEOUT, self.stream.direct_get_last_for_subject(subject.as_str())).await {
+                Ok(Ok(found)) => {
+                    return message::stored(found.sequence, &found.headers, found.payload).map(Some);
+                }
+                Ok(Err(error)) if error.kind() == DirectGetErrorKind::NotFound => return Ok(None),
+                // The replica that was asked is broken or gone.
+                Ok(Err(_)) | Err(_) => {}
+            }
         }
-        match self.stream.direct_get_last_for_subject(stream_subject(&self.name, subject)).await {
-            Ok(found) => message::stored(found.sequence, &found.headers, found.payload).map(Some),
-            Err(error) if is_not_found(&error) => Ok(None),
-            Err(error) => Err(LogError::unavailable(error)),
+        Ok(self.last_at_leader(&subject).await?.map(|link| link.stored))
+    }
+
+    /// True where an append that failed may have landed all the same, or may land yet.
+    fn may_land(&self, error: &PublishError) -> bool {
+        match error.kind() {
+            PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => true,
+            // A server without other replicas knows what it has stored.
+            PublishErrorKind::Other => self.replicas > 1 && error_code(error) == Some(STORE_FAILED),
+            PublishErrorKind::StreamNotFound
+            | PublishErrorKind::WrongLastMessageId
+            | PublishErrorKind::WrongLastSequence
+            | PublishErrorKind::MaxAckPending
+            | PublishErrorKind::MaxPayloadExceeded => false,
         }
     }
 }
@@ -168,33 +205,42 @@ impl Link {
 impl EventLog for JetStreamLog {
     async fn append(&self, message: &Message, expected: Position) -> Result<Position, AppendError> {
         self.connection.ready().await?;
-        let mut unknown = None;
+        let mut lost: Option<PublishError> = None;
         for _ in 0..APPEND_ATTEMPTS {
-            match self.publish(message::headers(&message.envelope, expected), message).await {
+            let error = match self.publish(message::headers(&message.envelope, expected), message).await {
                 Ok(position) => {
                     if let Some(recent) = self.recent.get() {
                         recent.keep(Stored { position, message: message.clone() });
                     }
                     return Ok(position);
                 }
-                Err(error) if is_conflict(&error) => {
-                    // It may be this very event, from an earlier attempt whose answer was lost.
-                    return self.own(message, expected).await?.ok_or(AppendError::Conflict);
-                }
-                Err(error) if is_answer_lost(&error) => {
-                    // Sent again under the same expectation it cannot land twice.
-                    unknown = Some(error);
-                    self.connection.ready().await?;
-                }
-                Err(error) => return Err(LogError::unavailable(error).into()),
+                Err(error) => error,
+            };
+            if is_conflict(&error) {
+                // It may be this very event, from an earlier attempt whose answer was lost.
+                return match (self.own(message, expected).await, lost) {
+                    (Ok(own), _) => own.ok_or(AppendError::Conflict),
+                    (Err(_), Some(lost)) => Err(AppendError::OutcomeUnknown(lost.into())),
+                    (Err(error), None) => Err(error.into()),
+                };
+            }
+            // Sent again under the same expectation it cannot land twice.
+            if self.may_land(&error) {
+                lost = Some(error);
+            } else if error.kind() == PublishErrorKind::StreamNotFound {
+                tokio::time::sleep(NO_LEADER_PAUSE).await;
+            } else if lost.is_none() {
+                return Err(LogError::unavailable(error).into());
+            }
+            if self.connection.ready().await.is_err() {
+                break;
             }
         }
-        match self.own(message, expected).await {
-            Ok(Some(position)) => Ok(position),
-            Ok(None) | Err(_) => Err(unknown.map_or_else(
-                || LogError::unavailable("the append was not answered"),
-                LogError::unavailable,
-            ))?,
+        match (lost, self.own(message, expected).await) {
+            (_, Ok(Some(position))) => Ok(position),
+            (Some(lost), _) => Err(AppendError::OutcomeUnknown(lost.into())),
+            (None, Ok(None)) => Err(LogError::unavailable("no server leads the stream").into()),
+            (None, Err(error)) => Err(error.into()),
         }
     }
 
@@ -262,28 +308,15 @@ fn filter_subjects(name: &str, filter: &Filter) -> Vec<String> {
     filter.as_kinds().iter().map(|kind| format!("{name}.{kind}.>")).collect()
 }
 
-fn is_not_found(error: &DirectGetError) -> bool {
-    error.kind() == DirectGetErrorKind::NotFound
+fn error_code(error: &PublishError) -> Option<ErrorCode> {
+    std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<jetstream::Error>())
+        .map(jetstream::Error::error_code)
 }
 
 fn is_conflict(error: &PublishError) -> bool {
-    let code = std::error::Error::source(error)
-        .and_then(|source| source.downcast_ref::<jetstream::Error>())
-        .map(jetstream::Error::error_code);
     error.kind() == PublishErrorKind::WrongLastSequence
-        || code.is_some_and(|code| WRONG_LAST_SEQUENCE.contains(&code))
-}
-
-/// True where the event may or may not have landed.
-fn is_answer_lost(error: &PublishError) -> bool {
-    match error.kind() {
-        PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe | PublishErrorKind::StreamNotFound => true,
-        PublishErrorKind::WrongLastMessageId
-        | PublishErrorKind::WrongLastSequence
-        | PublishErrorKind::MaxAckPending
-        | PublishErrorKind::MaxPayloadExceeded
-        | PublishErrorKind::Other => false,
-    }
+        || error_code(error).is_some_and(|code| WRONG_LAST_SEQUENCE.contains(&code))
 }
 
 fn stream_config(settings: &JetStreamSettings) -> Config {
@@ -299,14 +332,14 @@ fn stream_config(settings: &JetStreamSettings) -> Config {
         deny_delete: true,
         deny_purge: true,
         allow_direct: true,
-        compression: Some(Compression::S2),
+        compression: Some(Compression::None),
         ..Config::default()
     }
 }
 
 /// Makes the stream, or checks that the one there keeps everything for ever and mends what may be mended. What an
-/// operator may choose (copies, placement, limits of size) is left as it is.
-async fn prepare_stream(context: &Context, settings: &JetStreamSettings) -> Result<(), LogError> {
+/// operator may choose (replicas, placement, limits of size) is left as it is. Answers how many replicas it has.
+async fn prepare_stream(context: &Context, settings: &JetStreamSettings) -> Result<usize, LogError> {
     let wanted = stream_config(settings);
     let Info { config: found, .. } = context
         .get_or_create_stream(wanted.clone())
@@ -331,12 +364,9 @@ async fn prepare_stream(context: &Context, settings: &JetStreamSettings) -> Resu
         deny_delete: true,
         deny_purge: true,
         allow_direct: true,
-        compression: found.compression.clone().or(wanted.compression),
-        ..found.clone()
+        ..super::without_compression(&found)
     };
-    if mended != found {
-        tracing::info!(stream = settings.name, "bringing the stream's configuration up to date");
-        context.update_stream(mended).await.map_err(LogError::unavailable)?;
-    }
-    Ok(())
+    let replicas = mended.num_replicas;
+    super::reconfigure(context, &found, mended).await.map_err(LogError::unavailable)?;
+    Ok(replicas)
 }

@@ -4,8 +4,9 @@ use async_nats::jetstream::{self, Context, stream::StorageType};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::try_join_all;
+use tokio::time::timeout;
 
-use super::{Connection, JetStreamSettings};
+use super::{Connection, JetStreamSettings, REPLICA_TIMEOUT};
 use crate::{KeyName, KeyState, KeyVault, LogError, VaultError};
 
 /// A key vault in one JetStream key-value bucket that keeps no history: what is overwritten is gone.
@@ -35,8 +36,8 @@ impl JetStreamVault {
 
     async fn state(&self, name: KeyName) -> Result<KeyState, VaultError> {
         // Any replica may answer; only the leader's word is taken for "there is nothing", since a key that is not
-        // there yet must not read as one that was never made.
-        if let Some(value) = self.store.get(name.to_string()).await.map_err(unavailable)? {
+        // there yet must not read as one that was never made. The leader is also asked if the replica is broken or gone.
+        if let Ok(Ok(Some(value))) = timeout(REPLICA_TIMEOUT, self.store.get(name.to_string())).await {
             return Ok(present_or_destroyed(&value));
         }
         let subject = format!("{}{name}", self.store.prefix);
@@ -91,11 +92,14 @@ async fn bucket(context: &Context, settings: &JetStreamSettings) -> Result<Store
         num_replicas: settings.replicas,
         ..Config::default()
     };
-    match context.get_key_value(&config.bucket).await {
-        Ok(store) => Ok(store),
+    let store = match context.get_key_value(&config.bucket).await {
+        Ok(store) => store,
         // Not there yet; two who create at once with the same configuration both succeed.
-        Err(_) => context.create_key_value(config).await.map_err(unavailable),
-    }
+        Err(_) => context.create_key_value(config).await.map_err(unavailable)?,
+    };
+    let found = store.stream.get_info().await.map_err(unavailable)?.config;
+    super::reconfigure(context, &found, super::without_compression(&found)).await.map_err(unavailable)?;
+    Ok(store)
 }
 
 fn unavailable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> VaultError {

@@ -1,12 +1,16 @@
 use std::sync::Arc;
 
-use async_nats::jetstream::stream::{Config, StorageType};
+use async_nats::jetstream::kv;
+use async_nats::jetstream::stream::{Compression, Config, StorageType};
 use async_trait::async_trait;
-use events::{EventLog, JetStreamLog, JetStreamSettings, JetStreamVault, KeyVault, LogError};
+use events::{
+    EventLog, Filter, JetStreamLog, JetStreamSettings, JetStreamVault, KeyVault, LogError, Position,
+};
 use tests::cable::Cable;
 use tests::contracts::log::{self as contract, LogEngine};
 use tests::contracts::vault;
 use tests::servers::NatsServer;
+use tests::waiting::until;
 
 struct JetStream {
     server: NatsServer,
@@ -69,6 +73,7 @@ async fn jetstream_keeps_the_contract_of_the_log() {
     contract::of_writers_that_race_for_one_subject_exactly_one_wins(&log).await;
     contract::the_same_append_again_answers_the_same_position(&*log).await;
     contract::an_answer_that_is_lost_after_the_append_landed_is_found_out(&mut engine).await;
+    contract::an_append_that_is_never_answered_has_an_unknown_outcome(&mut engine).await;
     contract::a_reader_that_starts_anywhere_misses_nothing_while_writers_go_on(&log).await;
     contract::a_follower_is_told_how_far_it_has_passed_what_is_not_for_it(&*log).await;
     contract::a_listener_hears_what_it_asks_for_and_nothing_else(&*log).await;
@@ -120,6 +125,83 @@ async fn jetstream_opens_a_log_written_by_an_older_program() {
     let mut stream = context.get_stream("older").await.unwrap();
     let config = &stream.info().await.unwrap().config;
     assert!(config.deny_delete && config.deny_purge && config.allow_direct, "{config:?}");
+}
+
+/// What older versions asked for, and what nats-server destroys replicas under.
+#[tokio::test(flavor = "multi_thread")]
+async fn compression_of_stream_and_bucket_ends_when_jetstream_opens_them() {
+    let server = NatsServer::start().await.unwrap();
+    let context = async_nats::jetstream::new(server.client().await.unwrap());
+    let settings = settings(server.port(), "older");
+    let compression = async |stream: &str| {
+        let info = context.get_stream(stream).await.unwrap().get_info().await.unwrap();
+        info.config.compression
+    };
+    let compressed = Config {
+        name: "older".into(),
+        subjects: vec!["older.>".into()],
+        storage: StorageType::File,
+        compression: Some(Compression::S2),
+        ..Config::default()
+    };
+    context.create_stream(compressed).await.unwrap();
+    let bucket = kv::Config { bucket: "older-keys".into(), compression: true, ..kv::Config::default() };
+    context.create_key_value(bucket).await.unwrap();
+    for stream in ["older", "KV_older-keys"] {
+        assert_eq!(compression(stream).await, Some(Compression::S2));
+    }
+    JetStreamLog::open(&settings).await.unwrap();
+    JetStreamVault::open(&settings).await.unwrap();
+    for stream in ["older", "KV_older-keys"] {
+        assert_eq!(compression(stream).await, Some(Compression::None), "{stream}");
+    }
+    // Nor are new ones compressed.
+    let settings = JetStreamSettings { name: "new".into(), ..settings };
+    JetStreamLog::open(&settings).await.unwrap();
+    JetStreamVault::open(&settings).await.unwrap();
+    for stream in ["new", "KV_new-keys"] {
+        assert_ne!(compression(stream).await, Some(Compression::S2), "{stream}");
+    }
+}
+
+/// Pauses every consumer of the stream, in place of replicas that are behind: it delivers nothing, but sends heartbeats.
+async fn pause_consumers(server: &NatsServer, stream: &str) -> usize {
+    let client = server.client().await.unwrap();
+    let ask = async |what: String, body: &str| -> serde_json::Value {
+        let answer = client.request(format!("$JS.API.{what}"), body.to_owned().into()).await.unwrap();
+        serde_json::from_slice(&answer.payload).unwrap()
+    };
+    let names = ask(format!("CONSUMER.NAMES.{stream}"), "").await;
+    let names = names["consumers"].as_array().cloned().unwrap_or_default();
+    for name in &names {
+        let pause = format!("CONSUMER.PAUSE.{stream}.{}", name.as_str().unwrap());
+        let paused = ask(pause, r#"{"pause_until":"2100-01-01T00:00:00Z"}"#).await;
+        assert_eq!(paused["paused"], true, "{paused}");
+    }
+    names.len()
+}
+
+/// All kinds of consumers: what is new for a whole process, one follower that catches up, and a listener.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_delivers_nothing_is_replaced() {
+    let server = NatsServer::start().await.unwrap();
+    let settings = settings(server.port(), "stalled");
+    let witness = JetStreamLog::open(&settings).await.unwrap();
+    let start = contract::many_events(&witness, 6000).await;
+    // A log of its own, in whose memory none of them is.
+    let log = JetStreamLog::open(&settings).await.unwrap();
+    let mut behind = log.follow(Filter::everything(), Position::START);
+    let mut following = log.follow(Filter::everything(), start);
+    let mut listening = log.listen(Filter::everything(), start);
+    let last = contract::many_events(&witness, 1).await;
+    contract::follows_up_to(&mut following, last).await;
+    contract::follows_up_to(&mut listening, last).await;
+    // The third is of the follower that is behind: it has read ahead and waits for its reader.
+    until("each has its consumer", async || pause_consumers(&server, "stalled").await == 3).await;
+    let last = contract::many_events(&witness, 1).await;
+    contract::follows_up_to(&mut behind, last).await;
+    contract::follows_up_to(&mut following, last).await;
+    contract::follows_up_to(&mut listening, last).await;
 }
 
 /// A stream that forgets is refused, not used.

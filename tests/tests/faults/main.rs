@@ -8,5 +8,6 @@
 )]
 
 mod kills;
+mod nats_cluster;
 mod outages;
 mod standstill;
