@@ -191,6 +191,7 @@ fn documented() -> OpenApiRouter<Commands> {
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(title = "Chorus", description = "The open backend for social, photo and music apps."),
-    components(schemas(service::problem::ProblemDocument))
+    // What a type that only derives `IntoResponses` refers to is not collected from the routes.
+    components(schemas(service::problem::ProblemDocument, receipt::Receipt))
 )]
 struct Document;

@@ -6,6 +6,8 @@ use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use service::extract::Query;
 use service::problem::Problem;
+use utoipa::openapi::Ref;
+use utoipa::openapi::schema::{Array, ArrayBuilder};
 use utoipa::{IntoParams, ToSchema};
 use views::{BadCursor, Cursor, Index};
 
@@ -61,9 +63,15 @@ pub(crate) fn limit_within(asked: Option<usize>, default: usize, most: usize) ->
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PageOf<T: ToSchema> {
+    #[schema(schema_with = references_to::<T>)]
     pub(crate) items: Vec<T>,
     /// Path and query of the next page; null on the last.
     pub(crate) next: Option<String>,
+}
+
+/// Items by reference: the derive would write the schema of a type parameter out in every page that holds it.
+fn references_to<T: ToSchema>() -> Array {
+    ArrayBuilder::new().items(Ref::from_schema_name(T::name())).build()
 }
 
 impl Paging {

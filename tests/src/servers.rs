@@ -29,9 +29,21 @@ fn folder() -> PathBuf {
 pub fn fetched(what: &str, program: &str) -> Result<PathBuf> {
     let path = folder().join(program);
     if !path.exists() {
-        let fetch = Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/fetch");
-        let output = Command::new(fetch).arg(folder()).arg(what).output().context("tests/servers/fetch")?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fetch(what)?;
     }
     Ok(path)
+}
+
+/// The folder with `openapi-typescript` and `tsc`, in the versions of `tests/clients/typescript/package-lock.json`.
+pub fn typescript() -> Result<PathBuf> {
+    // Tells itself whether what is there is up to date.
+    fetch("typescript")?;
+    Ok(folder().join("typescript"))
+}
+
+fn fetch(what: &str) -> Result<()> {
+    let fetch = Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/fetch");
+    let output = Command::new(fetch).arg(folder()).arg(what).output().context("tests/servers/fetch")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
