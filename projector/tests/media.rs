@@ -338,6 +338,10 @@ impl MediaStore for Stubborn {
         self.store.get(key, part).await
     }
 
+    async fn size(&self, key: &MediaKey) -> Result<Option<u64>, MediaError> {
+        self.store.size(key).await
+    }
+
     async fn delete(&self, key: &MediaKey) -> Result<(), MediaError> {
         self.store.delete(key).await
     }

@@ -137,6 +137,9 @@ pub trait MediaStore: fmt::Debug + Send + Sync + 'static {
     /// All of it or a part; `None` if there is nothing under the key.
     async fn get(&self, key: &MediaKey, part: Option<Part>) -> Result<Option<MediaObject>, MediaError>;
 
+    /// Bytes of what is under the key, without reading it; `None` if there is nothing.
+    async fn size(&self, key: &MediaKey) -> Result<Option<u64>, MediaError>;
+
     /// Deleting what is not there is no error.
     async fn delete(&self, key: &MediaKey) -> Result<(), MediaError>;
 

@@ -64,6 +64,15 @@ impl MediaStore for FileMedia {
         Ok(Some(MediaObject { size, range, body }))
     }
 
+    async fn size(&self, key: &MediaKey) -> Result<Option<u64>, MediaError> {
+        match fs::metadata(self.path(key)).await {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            found => Ok(Some(found.map_err(MediaError::unavailable)?)
+                .filter(|info| info.is_file())
+                .map(|info| info.len())),
+        }
+    }
+
     async fn delete(&self, key: &MediaKey) -> Result<(), MediaError> {
         match fs::remove_file(self.path(key)).await {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),

@@ -139,8 +139,8 @@ impl MediaStore for S3Media {
             Ok(found) => found,
             Err(error) if code(&error) == Some("NoSuchKey") => return Ok(None),
             Err(error) if code(&error) == Some("InvalidRange") => {
-                let size = self.size(key).await?;
-                return Err(MediaError::BeyondEnd(size));
+                // None if it was deleted in between.
+                return self.size(key).await?.map_or(Ok(None), |size| Err(MediaError::BeyondEnd(size)));
             }
             Err(error) => return Err(MediaError::unavailable(error)),
         };
@@ -154,6 +154,15 @@ impl MediaStore for S3Media {
         let (range, size) = told.unwrap_or((0..=length.saturating_sub(1), length));
         let body = ReaderStream::new(found.body.into_async_read()).boxed();
         Ok(Some(MediaObject { size, range, body }))
+    }
+
+    async fn size(&self, key: &MediaKey) -> Result<Option<u64>, MediaError> {
+        let request = self.client.head_object().bucket(&self.bucket).key(self.name(key));
+        match request.send().await {
+            Ok(head) => Ok(Some(head.content_length().unwrap_or(0).unsigned_abs())),
+            Err(error) if code(&error) == Some("NotFound") => Ok(None),
+            Err(error) => Err(MediaError::unavailable(error)),
+        }
     }
 
     async fn delete(&self, key: &MediaKey) -> Result<(), MediaError> {
@@ -230,12 +239,6 @@ impl S3Media {
             .map_ok(|page| futures::stream::iter(page.into_iter().map(Ok)))
             .try_flatten()
             .boxed()
-    }
-
-    async fn size(&self, key: &MediaKey) -> Result<u64, MediaError> {
-        let request = self.client.head_object().bucket(&self.bucket).key(self.name(key));
-        let head = request.send().await.map_err(MediaError::unavailable)?;
-        Ok(head.content_length().unwrap_or(0).unsigned_abs())
     }
 }
 

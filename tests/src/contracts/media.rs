@@ -27,9 +27,11 @@ pub async fn what_is_put_is_got_whole(store: &dyn MediaStore) {
         let found = store.get(&key, None).await.unwrap().unwrap();
         assert_eq!((found.size, found.range.clone()), (length as u64, 0..=length as u64 - 1));
         assert_eq!(bytes(found).await, content);
+        assert_eq!(store.size(&key).await.unwrap(), Some(length as u64));
         // What is stored is no folder for more.
         let below = MediaKey::parse(&format!("{key}/b.jpg")).unwrap();
         assert!(store.get(&below, None).await.unwrap().is_none());
+        assert_eq!(store.size(&below).await.unwrap(), None);
         store.delete(&below).await.unwrap();
     }
     assert!(store.get(&key("none.jpg"), None).await.unwrap().is_none());
@@ -44,6 +46,7 @@ pub async fn what_is_put_again_replaces_and_what_is_deleted_is_gone(store: &dyn 
     for _ in 0..2 {
         store.delete(&key).await.unwrap();
         assert!(store.get(&key, None).await.unwrap().is_none());
+        assert_eq!(store.size(&key).await.unwrap(), None);
     }
 }
 
@@ -118,6 +121,7 @@ pub async fn an_outage_is_told(store: &dyn MediaStore) {
     let unavailable = |outcome: Result<(), MediaError>| matches!(outcome, Err(MediaError::Unavailable(_)));
     assert!(unavailable(store.put(&key, content(10)).await));
     assert!(unavailable(store.get(&key, None).await.map(drop)));
+    assert!(unavailable(store.size(&key).await.map(drop)));
     assert!(unavailable(store.delete(&key).await));
     assert!(unavailable(store.delete_below(&key).await));
     assert!(unavailable(store.list().try_collect::<Vec<Listed>>().await.map(drop)));
