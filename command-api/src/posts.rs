@@ -8,7 +8,7 @@ use events::{
     CaptionEdited, Event, Image, Personal, PostDeleted, PostEvent, PostId, PostPublished, PostText, Recorded,
     Subject, UserId,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use service::extract::{Json, Path, too_large};
 use service::media::ImageVariant;
@@ -193,13 +193,14 @@ impl<S: Send + Sync> FromRequest<S> for NewPost {
             match field.name() {
                 Some("image") => {
                     let place = format!("image[{}]", new.images.len());
+                    let Some(image) = image(field, &place).await? else { continue };
                     if new.images.len() == IMAGES_LIMIT {
                         return Err(Problem::malformed(
                             place,
                             format!("at most {IMAGES_LIMIT} images are taken"),
                         ));
                     }
-                    new.images.push(image(field, &place).await?);
+                    new.images.push(image);
                 }
                 Some("alt") => {
                     let place = format!("alt[{}]", new.alt.len());
@@ -232,18 +233,28 @@ impl<S: Send + Sync> FromRequest<S> for NewPost {
     }
 }
 
+/// Whether a request says that its body is `multipart/form-data`.
+pub(crate) fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("multipart/form-data")
+}
+
 /// The form that a request sends.
 pub(crate) async fn form<S: Send + Sync>(request: Request, state: &S) -> Result<Multipart, Problem> {
-    Multipart::from_request(request, state).await.map_err(|_| {
-        Problem::new(
+    if !is_form(request.headers()) {
+        return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "not-multipart",
             "The body must be multipart/form-data",
-        )
-    })
+        ));
+    }
+    let no_boundary = |_| Problem::malformed("content-type", "multipart/form-data must name its boundary");
+    Multipart::from_request(request, state).await.map_err(no_boundary)
 }
 
-pub(crate) async fn image(mut field: Field<'_>, place: &str) -> Result<Bytes, Problem> {
+/// The picture in a field; none if a file input was left empty, which browsers send without a name and without bytes.
+pub(crate) async fn image(mut field: Field<'_>, place: &str) -> Result<Option<Bytes>, Problem> {
+    let is_named = field.file_name().is_some_and(|name| !name.is_empty());
     let mut content = Vec::new();
     while let Some(chunk) = field.chunk().await.map_err(|e| unreadable(&e))? {
         if content.len() + chunk.len() > IMAGE_LIMIT {
@@ -254,7 +265,7 @@ pub(crate) async fn image(mut field: Field<'_>, place: &str) -> Result<Bytes, Pr
         }
         content.extend_from_slice(&chunk);
     }
-    Ok(content.into())
+    Ok((is_named || !content.is_empty()).then(|| content.into()))
 }
 
 /// A text field; longer than any that is taken, it is cut off and then refused by its length.

@@ -178,14 +178,17 @@ impl<S: Send + Sync> FromRequest<S> for NewStory {
         let mut fields = Fields::default();
         while let Some(field) = form.next_field().await.map_err(|e| posts::unreadable(&e))? {
             match field.name() {
-                Some("image") if image.is_none() => image = Some(posts::image(field, "image").await?),
+                Some("image") => {
+                    let Some(content) = posts::image(field, "image").await? else { continue };
+                    if image.replace(content).is_some() {
+                        return Err(Problem::malformed("image", "may be given once"));
+                    }
+                }
                 Some("alt") if alt.is_none() => {
                     let words = posts::words(field, "alt").await?;
                     alt = Some(fields.take("alt", text::line(&words, text::ALT_LIMIT)));
                 }
-                Some(name @ ("image" | "alt")) => {
-                    return Err(Problem::malformed(name, "may be given once"));
-                }
+                Some("alt") => return Err(Problem::malformed("alt", "may be given once")),
                 other => {
                     let name = other.unwrap_or("a field without a name").to_owned();
                     return Err(Problem::malformed(name, "unknown: there are image and alt"));

@@ -29,7 +29,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             ));
         }
         let bytes = body(request, state).await?;
-        let mut json = serde_json::Deserializer::from_slice(&bytes);
+        let mut json = serde_json::Deserializer::from_slice(without_bom(&bytes));
         let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let field = error.path().to_string();
             let field = if field == "." { "body".to_owned() } else { field };
@@ -78,6 +78,11 @@ fn expected(message: &str) -> String {
     } else {
         NOT_EXPECTED.to_owned()
     }
+}
+
+/// Text without a byte order mark at its beginning, which some programs write (RFC 8259, section 8.1).
+pub(crate) fn without_bom(text: &[u8]) -> &[u8] {
+    text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
 }
 
 /// The whole body, within the limit of its route.
@@ -222,6 +227,8 @@ mod tests {
         let good =
             ask("POST", "/wish", "application/json; charset=utf-8", r#"{"words":[{"text":""}]}"#).await;
         assert_eq!(good.0, StatusCode::OK);
+        let with_bom = ask("POST", "/wish", "application/json", "\u{feff}{\"words\":[]}").await;
+        assert_eq!(with_bom.0, StatusCode::OK);
         let text = ask("POST", "/wish", "text/plain", "{}").await;
         assert_eq!(text.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }

@@ -198,6 +198,12 @@ impl Api {
         Form::new().part("image", image).text("caption", caption.to_owned())
     }
 
+    /// The form with a file input that was left empty, as browsers send it.
+    pub fn with_empty_file(form: Form, field: &'static str) -> Form {
+        let empty = Part::bytes(Vec::new()).file_name("").mime_str("application/octet-stream");
+        form.part(field, empty.expect("a media type"))
+    }
+
     pub async fn publish(&self, user: &User, caption: &str) -> String {
         self.publish_form(user, Self::post_form(caption)).await.expect(201).id()
     }

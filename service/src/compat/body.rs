@@ -30,7 +30,7 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must be JSON."));
         }
         let bad = || Refusal::new(StatusCode::BAD_REQUEST, "The body is not JSON that can be read.");
-        match serde_json::from_slice(&body) {
+        match serde_json::from_slice(extract::without_bom(&body)) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
             // A list has none of the fields.
             Ok(Value::Array(_)) => Ok(Self::default()),
@@ -108,7 +108,7 @@ mod tests {
         for kind in [None, Some("application/json"), Some("text/plain")] {
             assert_eq!(read(kind, ""), Ok(Fields::default()));
         }
-        for body in ["[]", "{}", " {} "] {
+        for body in ["[]", "{}", " {} ", "\u{feff}{}"] {
             assert_eq!(read(Some("application/json; charset=utf-8"), body), Ok(Fields::default()), "{body}");
         }
         for body in ["{", "null", "7", "\"a\"", "{} x"] {

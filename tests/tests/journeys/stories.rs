@@ -165,7 +165,7 @@ async fn a_bad_story_is_told_by_its_field_and_leaves_nothing(chorus: &Chorus) {
     assert_eq!(send(Form::new().text("alt", "x")).await.problem(400, "malformed"), ["image"]);
     let twice = form(png(4, 4)).part("image", Part::bytes(png(4, 4)).file_name("b.png"));
     assert_eq!(send(twice).await.problem(400, "malformed"), ["image"]);
-    let twice = form(png(4, 4)).text("alt", "a").text("alt", "b");
+    let twice = Api::with_empty_file(form(png(4, 4)), "image").text("alt", "a").text("alt", "b");
     assert_eq!(send(twice).await.problem(400, "malformed"), ["alt"]);
     assert_eq!(send(form(png(4, 4)).text("caption", "a")).await.problem(400, "malformed"), ["caption"]);
     for alt in ["x".repeat(501), "two\nlines".to_owned(), "a\u{2066}b".to_owned()] {

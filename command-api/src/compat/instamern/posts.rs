@@ -1,10 +1,10 @@
 //! Posts, their likes and their comments.
 
 use axum::body::HttpBody;
-use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::extract::{Request, State};
 use bytes::Bytes;
 use events::{CommentId, PostId, UserId};
-use http::{StatusCode, header};
+use http::StatusCode;
 use serde_json::{Value, json};
 use service::compat::{Caller, Fields, PathText, Refusal, Success, time};
 use service::media::ImageVariant;
@@ -13,7 +13,7 @@ use service::problem::Problem;
 use super::super::{Desk, ReadSideError};
 use super::{Answer, rules};
 use crate::context::Context;
-use crate::posts::{NewPost, PostRejected, image, unreadable, words};
+use crate::posts::{NewPost, PostRejected, form, image, is_form, unreadable, words};
 
 /// What may not be changed of a post, and what is said of it.
 const FIXED: [(&str, &str); 3] = [
@@ -32,21 +32,20 @@ pub(super) struct Upload {
 impl Upload {
     /// The picture is in this field. What is no form has none.
     pub(super) async fn read(request: Request, field: &str) -> Result<Self, Refusal> {
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let is_form = |kind: &str| kind.trim_start().to_ascii_lowercase().starts_with("multipart/form-data");
-        if !kind.is_some_and(is_form) || request.body().is_end_stream() {
+        if !is_form(request.headers()) || request.body().is_end_stream() {
             return Ok(Self::default());
         }
-        let no_form = |_| Refusal::new(StatusCode::BAD_REQUEST, "The form cannot be read.");
-        let mut form = Multipart::from_request(request, &()).await.map_err(no_form)?;
+        let mut form = form(request, &()).await?;
         let mut upload = Self::default();
         while let Some(part) = form.next_field().await.map_err(|error| unreadable(&error))? {
             let name = part.name().unwrap_or_default().to_owned();
             let is_file = part.file_name().is_some();
-            if is_file && name == field && upload.picture.is_none() {
-                upload.picture = Some(image(part, field).await?).filter(|picture| !picture.is_empty());
-            } else if is_file {
-                return Err(Refusal::new(StatusCode::BAD_REQUEST, "Unexpected field"));
+            if is_file {
+                let picture = image(part, field).await?.filter(|picture| !picture.is_empty());
+                let Some(picture) = picture else { continue };
+                if name != field || upload.picture.replace(picture).is_some() {
+                    return Err(Refusal::new(StatusCode::BAD_REQUEST, "Unexpected field"));
+                }
             } else if name == "caption" && upload.caption.is_none() {
                 upload.caption = Some(words(part, "caption").await?);
             }

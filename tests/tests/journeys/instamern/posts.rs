@@ -2,6 +2,7 @@ use reqwest::Method;
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 use tests::chorus::Chorus;
+use tests::client::Api;
 
 use super::{App, fails, names, picture, says, text};
 
@@ -57,6 +58,9 @@ async fn a_post_is_uploaded_and_shown(chorus: &Chorus) {
     fails(&upload(long).await, 403, "The caption text must be 256 characters the most.");
     upload(picture("post").text("caption", "x".repeat(256))).await.expect(201);
     upload(picture("photo")).await.expect(400);
+    for empty in ["post", "photo"] {
+        upload(Api::with_empty_file(picture("post"), empty)).await.expect(201);
+    }
     let no_picture = Part::bytes(b"hello".to_vec()).file_name("a.png");
     let refused = upload(Form::new().part("post", no_picture)).await.expect(422).json();
     assert_eq!(refused["status"], "fail");
