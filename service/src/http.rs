@@ -13,13 +13,13 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
+use axum::body::HttpBody;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, MatchedPath, OriginalUri, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use tokio::net::TcpListener;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -52,6 +52,7 @@ const PREFLIGHT_AGE: Duration = Duration::from_hours(1);
 
 pub use address::ClientAddress;
 pub use tls::Certificate;
+pub use axum::Router;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Position of the event that a command has led to, or that a query must have taken in.
@@ -238,21 +239,48 @@ async fn admit_within_limits(surroundings: &Surroundings, mut request: Request, 
     let patience = surroundings.patience;
     // Whoever watches over a process must not be kept out by its users.
     let limit = surroundings.limit.as_ref().filter(|_| !health::PATHS.contains(&request.uri().path()));
-    let Some(limit) = limit else {
-        return incoming::handle(request, next, patience).await;
-    };
-    let (budget, refusal) = limit.take(address);
+    let (budget, refusal) = limit.map(|limit| limit.take(address)).unzip();
+    let refusal = refusal.flatten().or_else(|| bad_host(&request)).map(Problem::into_response);
+    let refusal = refusal.or_else(|| encoded(&request));
     let mut response = match refusal {
         None => incoming::handle(request, next, patience).await,
-        Some(problem) => incoming::refuse(request, problem.into_response(), patience).await,
+        Some(refusal) => incoming::refuse(request, refusal, patience).await,
     };
-    limit.tell(budget, response.headers_mut());
+    if let Some((limit, budget)) = limit.zip(budget) {
+        limit.tell(budget, response.headers_mut());
+    }
     response
 }
 
 /// Gives the request its identity, span and metrics, and its answer the headers that every answer has.
 async fn observe(
     State(surroundings): State<Arc<Surroundings>>,
+/// 400 if it is not clear which host is meant (RFC 9112, section 3.2): proxies and Chorus must read the same one.
+fn bad_host(request: &Request) -> Option<Problem> {
+    let hosts: Vec<&HeaderValue> = request.headers().get_all(header::HOST).iter().collect();
+    let is_good = match hosts[..] {
+        [] => request.version() < Version::HTTP_11,
+        [host] => {
+            Authority::try_from(host.as_bytes()).is_ok_and(|authority| !authority.as_str().contains('@'))
+        }
+        _ => false,
+    };
+    (!is_good).then(|| Problem::malformed("host", "must be given once, as a host with or without a port"))
+}
+
+/// 415 for a body that is compressed: no route decompresses one, and none takes it for something else.
+fn encoded(request: &Request) -> Option<Response> {
+    let mut encodings = request.headers().get_all(header::CONTENT_ENCODING).iter();
+    if request.body().is_end_stream()
+        || encodings.all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        return None;
+    }
+    let detail = "The body must not be compressed: Content-Encoding may only be identity";
+    let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-encoding", detail);
+    Some(([(header::ACCEPT_ENCODING, "identity")], problem).into_response())
+}
+
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -353,7 +381,7 @@ mod tests {
     }
 
     async fn ask(request: http::request::Builder, body: impl Into<Body>) -> Response {
-        app().oneshot(request.body(body.into()).unwrap()).await.unwrap()
+        app().oneshot(request.header(header::HOST, "a").body(body.into()).unwrap()).await.unwrap()
     }
 
     async fn problem(response: Response) -> Value {
@@ -444,7 +472,7 @@ mod tests {
 
     async fn ask_from(app: &Router, from: &str, method: &str, uri: &str) -> Response {
         let request = Request::builder().method(method).uri(uri).header("x-forwarded-for", from);
-        let request = request.header(header::ORIGIN, "https://app.example");
+        let request = request.header(header::ORIGIN, "https://app.example").header(header::HOST, "a");
         let request = request.header(header::ACCESS_CONTROL_REQUEST_METHOD, "GET");
         app.clone().oneshot(request.body(Body::from("a body")).unwrap()).await.unwrap()
     }
@@ -468,6 +496,57 @@ mod tests {
         assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://app.example");
         let exposed = headers[header::ACCESS_CONTROL_EXPOSE_HEADERS].to_str().unwrap().to_lowercase();
         assert!(["retry-after", "ratelimit", "ratelimit-policy"].iter().all(|name| exposed.contains(name)));
+    #[tokio::test]
+    async fn a_request_names_its_host_once() {
+        let send = async |version: Version, hosts: &[&'static str]| {
+            let mut request = Request::get("/fine").version(version).body(Body::empty()).unwrap();
+            for host in hosts {
+                request.headers_mut().append(header::HOST, HeaderValue::from_static(host));
+            }
+            app().oneshot(request).await.unwrap()
+        };
+        for hosts in [&[][..], &["a", "a"], &["a", "b"], &[""], &["a b"], &["user@a"], &["a/b"]] {
+            let refused = send(Version::HTTP_11, hosts).await;
+            assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{hosts:?}");
+            assert_eq!(problem(refused).await["errors"][0]["field"], "host");
+        }
+        for host in ["a", "a.example:8080", "127.0.0.1:80", "[::1]:8080"] {
+            assert_eq!(send(Version::HTTP_11, &[host]).await.status(), StatusCode::OK, "{host}");
+        }
+        assert_eq!(send(Version::HTTP_10, &[]).await.status(), StatusCode::OK);
+        assert_eq!(send(Version::HTTP_10, &["a", "a"]).await.status(), StatusCode::BAD_REQUEST);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_sets_a_cookie_is_not_stored() {
+        let settings = HttpSettings::defaults();
+        let cookie =
+            get(async || ([(header::SET_COOKIE, "a=b"), (header::CACHE_CONTROL, "private")], "token"));
+        let app = finish(Router::new().route("/cookie", cookie).merge(routes()), &settings, None);
+        for (path, stored) in [("/cookie", Some("no-store")), ("/fine", None)] {
+            let request = Request::get(path).header(header::HOST, "a").body(Body::empty()).unwrap();
+            let answer = app.clone().oneshot(request).await.unwrap();
+            let told = answer.headers().get(header::CACHE_CONTROL).map(|value| value.to_str().unwrap());
+            assert_eq!(told, stored, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_compressed_body_is_refused_with_415() {
+        let send = async |encoding: &'static str, body: &'static str| {
+            ask(Request::post("/large").header(header::CONTENT_ENCODING, encoding), body).await
+        };
+        for encoding in ["gzip", "br", "identity, gzip"] {
+            let refused = send(encoding, "not empty").await;
+            assert_eq!(refused.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "{encoding}");
+            assert_eq!(refused.headers()[header::ACCEPT_ENCODING], "identity");
+            assert_eq!(problem(refused).await["type"], "urn:chorus:problem:unsupported-encoding");
+        }
+        for (encoding, body) in [("identity", "not empty"), ("Identity", "not empty"), ("gzip", "")] {
+            assert_eq!(send(encoding, body).await.status(), StatusCode::OK, "{encoding}");
+        }
+    }
+
         assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
         assert!(Uuid::try_parse(headers[REQUEST_ID].to_str().unwrap()).is_ok());
         assert_eq!(problem(refused).await["type"], "urn:chorus:problem:too-many-requests");
@@ -487,7 +566,7 @@ mod tests {
     async fn browsers_are_told_to_come_by_tls_only_where_there_is_tls() {
         for (url, told) in [("https://a.example", true), ("http://a.example", false)] {
             let settings = HttpSettings { public_url: Some(url.to_owned()), ..HttpSettings::defaults() };
-            let request = Request::get("/missing").body(Body::empty()).unwrap();
+            let request = Request::get("/missing").header(header::HOST, "a").body(Body::empty()).unwrap();
             let answer = finish(routes(), &settings, None).oneshot(request).await.unwrap();
             let header = answer.headers().get(header::STRICT_TRANSPORT_SECURITY);
             assert_eq!(header.is_some_and(|v| v == "max-age=15552000; includeSubDomains"), told, "{url}");
@@ -500,7 +579,8 @@ mod tests {
     async fn an_app_is_refused_in_its_own_words_whatever_refuses_it() {
         const ORIGIN: &str = "https://instamern.netlify.app";
         let ask = async |app: &Router, method: &str, uri: &str, body: Body| {
-            let request = Request::builder().method(method).uri(uri).header(header::ORIGIN, ORIGIN);
+            let request = Request::builder().method(method).uri(uri).header(header::HOST, "a");
+            let request = request.header(header::ORIGIN, ORIGIN);
             let answer = app.clone().oneshot(request.body(body).unwrap()).await.unwrap();
             assert_eq!(answer.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], ORIGIN, "{uri}");
             assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/json; charset=utf-8", "{uri}");

@@ -31,6 +31,10 @@ pub(super) fn secure(headers: &mut HeaderMap, by_tls: bool) {
     for (name, value) in SECURITY_HEADERS {
         headers.entry(name).or_insert(value);
     }
+    // A cookie holds a token, and so do the bodies of the answers that set one.
+    if headers.contains_key(header::SET_COOKIE) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     if by_tls {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT);
     }

@@ -62,6 +62,8 @@ async fn a_bad_body_is_told_by_its_field_and_leaves_nothing(chorus: &Chorus) {
     }
     raw(&good.to_string(), "text/plain").await.problem(415, "not-json");
     raw(&"x".repeat(100_000), "application/json").await.problem(413, "too-large");
+    let compressed = api.request(Method::POST, "/v1/accounts").header("content-encoding", "gzip").json(&good);
+    api.send(compressed).await.problem(415, "unsupported-encoding");
     let missing = json!({ "username": name });
     api.post("/v1/accounts", &missing).await.problem(400, "malformed");
     // Nothing of all this has claimed the name.

@@ -107,6 +107,7 @@ async fn a_browser_keeps_its_session_in_a_cookie(chorus: &Chorus) {
     };
     log_in(&[("origin", "https://evil.example")]).await.problem(403, "foreign-origin");
     let answer = log_in(&[]).await.expect(201);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
     let cookie = answer.header("set-cookie").unwrap().to_owned();
     assert!(cookie.ends_with("; HttpOnly; Secure; SameSite=Lax") && cookie.contains("; Path=/;"), "{cookie}");
     let pair = cookie.split(';').next().unwrap();

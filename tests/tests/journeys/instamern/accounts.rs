@@ -28,6 +28,7 @@ const FORGOTTEN: (&str, &str) = ("jsonwebtoken=", "Path=/; Expires=Thu, 01 Jan 1
 
 #[track_caller]
 fn keeps_cookie(answer: &Answer, token: &str, forgets_first: bool) {
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
     let mut cookies = cookies(answer);
     let (pair, attributes) = cookies.pop().expect("a cookie");
     assert_eq!(pair, format!("jsonwebtoken={token}"));
