@@ -41,8 +41,8 @@ use crate::problem::Problem;
 use crate::sessions::Authenticator;
 use crate::shutdown::{Tasks, asked_to_end};
 
-/// How long the handling of one request may take, uploads included.
-pub const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+/// How long the handling of one request may take, not counting the time in which the client sends its body.
+const HANDLER_LIMIT: Duration = Duration::from_secs(30);
 /// Largest body in bytes of a route that does not say otherwise.
 pub const BODY_LIMIT: usize = 64 * 1024;
 /// Smallest body in bytes that is worth compressing.
@@ -605,7 +605,7 @@ mod tests {
         let settings = HttpSettings::defaults();
         let with = |patience| surround(with_strays(routes(), None), &settings, patience, Ticks::monotonic());
         let patient = with(Patience { body_pause: Duration::from_millis(10), ..Patience::default() });
-        let impatient = with(Patience { request: Duration::ZERO, ..Patience::default() });
+        let impatient = with(Patience { handler: Duration::ZERO, ..Patience::default() });
         for (app, method, uri, body, status, kind) in [
             (&patient, "GET", "/instamern/panic", Body::empty(), 500, "error"),
             (&impatient, "GET", "/instamern/late", Body::empty(), 503, "fail"),
@@ -629,7 +629,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_comes_too_late_can_be_read_by_a_page() {
-        let patience = Patience { request: Duration::ZERO, ..Patience::default() };
+        let patience = Patience { handler: Duration::ZERO, ..Patience::default() };
         let allowed_origins = vec!["https://app.example".into()];
         let settings = HttpSettings { allowed_origins, ..HttpSettings::defaults() };
         let routes = Router::new().route("/never", get(async || std::future::pending::<()>().await));

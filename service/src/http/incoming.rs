@@ -1,11 +1,15 @@
-//! Patience with a request: how long its handling may take, how long its body may pause, and what becomes of a body
+//! Patience with a request: how long its handling may take, how slowly its body may come, and what becomes of a body
 //! that nobody has read. A refusal sent before the body has been read would break the connection under whoever is
 //! still sending: a browser shows a network error and a proxy a 502 where there should be a 413. So what is left is
 //! read and thrown away first, within bounds.
+//!
+//! The two limits do not mix: an upload may last as long as it goes on at the minimum rate, and the handler has its own
+//! time from the last byte that it was given.
 
-use std::pin::Pin;
+use std::error::Error as _;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -15,13 +19,18 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, timeout, timeout_at};
+use tower_http::timeout::{TimeoutBody, TimeoutError};
 
-use super::REQUEST_LIMIT;
+use super::HANDLER_LIMIT;
 use crate::problem::Problem;
 
-/// How long a client may pause in the middle of a body. How long it may take in all is [`REQUEST_LIMIT`].
+/// How long a client may pause in the middle of a body.
 const BODY_PAUSE: Duration = Duration::from_secs(10);
+/// How long a client may be waited for in all, beyond the time that its bytes take at the minimum rate.
+const BODY_GRACE: Duration = Duration::from_secs(30);
+/// Slowest rate in bytes per second, 64 kbit/s: slower than any network on which pictures are sent.
+const BODY_RATE: u32 = 8 * 1024;
 /// How much is thrown away, in bytes, and how long that may take; beyond either the connection breaks after all.
 const DISCARD_LIMIT: usize = 256 * 1024 * 1024;
 const DISCARD_TIME: Duration = Duration::from_secs(10);
@@ -29,15 +38,25 @@ const DISCARD_TIME: Duration = Duration::from_secs(10);
 /// How long a request is waited for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    pub(super) request: Duration,
+    /// How long the handler may take, not counting the time that it waits for the client.
+    pub(super) handler: Duration,
     pub(super) body_pause: Duration,
+    pub(super) body_grace: Duration,
+    /// Bytes per second.
+    pub(super) body_rate: u32,
     /// Largest body in bytes that is read only to be thrown away.
     pub(super) discard: usize,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { request: REQUEST_LIMIT, body_pause: BODY_PAUSE, discard: DISCARD_LIMIT }
+        Self {
+            handler: HANDLER_LIMIT,
+            body_pause: BODY_PAUSE,
+            body_grace: BODY_GRACE,
+            body_rate: BODY_RATE,
+            discard: DISCARD_LIMIT,
+        }
     }
 }
 
@@ -45,23 +64,26 @@ impl Default for Patience {
 pub(super) async fn handle(request: Request, next: Next, patience: Patience) -> Response {
     let safe = request.method().is_safe();
     if request.body().is_end_stream() {
-        let answer = tokio::time::timeout(patience.request, next.run(request)).await;
+        let answer = timeout(patience.handler, next.run(request)).await;
         return answer.unwrap_or_else(|_elapsed| took_too_long(safe));
     }
     let (parts, body) = request.into_parts();
-    let shared = Shared::new(body, patience.body_pause);
+    let shared = Shared::new(body, patience);
     let rest = shared.clone();
-    let request = Request::from_parts(parts, Body::new(shared));
-    let answer = tokio::time::timeout(patience.request, next.run(request)).await;
-    let progress = rest.progress();
-    let answer = match (answer, progress) {
-        // Whatever the handler made of a body that broke off, this is the reason.
-        (_, Progress::Stalled) | (Err(_), Progress::AwaitingClient) => return came_too_slowly(),
-        (Err(_elapsed), _) => took_too_long(safe),
-        (Ok(answer), _) => answer,
+    let mut handling = pin!(next.run(Request::from_parts(parts, Body::new(shared))));
+    let answer = loop {
+        match timeout_at(rest.handler_since() + patience.handler, handling.as_mut()).await {
+            Ok(answer) => break answer,
+            // The body has gone on meanwhile, or the client is waited for: then the body's limits hold.
+            Err(_elapsed) if rest.handler_since() + patience.handler > Instant::now() => {}
+            Err(_elapsed) => break took_too_long(safe),
+        }
     };
-    if progress != Progress::Finished {
-        discard(rest, patience.discard).await;
+    match rest.progress() {
+        // Whatever the handler made of a body that broke off, this is the reason.
+        Progress::TooSlow => return came_too_slowly(),
+        Progress::Unfinished => discard(rest, patience.discard).await,
+        Progress::Finished => {}
     }
     answer
 }
@@ -69,7 +91,7 @@ pub(super) async fn handle(request: Request, next: Next, patience: Patience) -> 
 /// Refuses a request without handling it.
 pub(super) async fn refuse(request: Request, answer: Response, patience: Patience) -> Response {
     if !request.body().is_end_stream() {
-        discard(Shared::new(request.into_body(), patience.body_pause), super::BODY_LIMIT).await;
+        discard(Shared::new(request.into_body(), patience), super::BODY_LIMIT).await;
     }
     answer
 }
@@ -84,7 +106,7 @@ async fn discard(mut rest: Shared, limit: usize) {
         }
     };
     // Too slow is no error of the answer.
-    let _ = tokio::time::timeout(DISCARD_TIME, read).await;
+    let _ = timeout(DISCARD_TIME, read).await;
 }
 
 fn took_too_long(safe: bool) -> Response {
@@ -108,11 +130,9 @@ fn came_too_slowly() -> Response {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
     Unfinished,
-    /// Somebody wants to read on, and the client has sent nothing yet.
-    AwaitingClient,
     Finished,
-    /// The client has paused for too long.
-    Stalled,
+    /// The client has paused for too long, or is below the minimum rate.
+    TooSlow,
 }
 
 /// A body that somebody else can go on reading.
@@ -120,17 +140,33 @@ enum Progress {
 struct Shared(Arc<Mutex<Incoming>>);
 
 struct Incoming {
+    /// Fails when the client pauses for too long.
     body: Body,
     progress: Progress,
-    longest_pause: Duration,
-    /// Ends when the present pause has been too long.
-    pause: Option<Pin<Box<Sleep>>>,
+    grace: Duration,
+    /// Bytes per second.
+    rate: u32,
+    /// Bytes that have come.
+    received: u64,
+    /// How long the client was waited for, before the present wait.
+    waited: Duration,
+    /// Since when the handler has what it has been given, or the client is waited for.
+    since: Instant,
+    awaiting_client: bool,
 }
 
 impl Shared {
-    fn new(body: Body, longest_pause: Duration) -> Self {
-        let progress = Progress::Unfinished;
-        Self(Arc::new(Mutex::new(Incoming { body, progress, longest_pause, pause: None })))
+    fn new(body: Body, Patience { body_pause, body_grace, body_rate, .. }: Patience) -> Self {
+        Self(Arc::new(Mutex::new(Incoming {
+            body: Body::new(TimeoutBody::new(body_pause, body)),
+            progress: Progress::Unfinished,
+            grace: body_grace,
+            rate: body_rate,
+            received: 0,
+            waited: Duration::ZERO,
+            since: Instant::now(),
+            awaiting_client: false,
+        })))
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut Incoming) -> T) -> T {
@@ -141,9 +177,13 @@ impl Shared {
     fn progress(&self) -> Progress {
         self.with(|incoming| match incoming.progress {
             Progress::Unfinished if incoming.body.is_end_stream() => Progress::Finished,
-            Progress::Unfinished if incoming.pause.is_some() => Progress::AwaitingClient,
             progress => progress,
         })
+    }
+
+    /// Since when the handler has been working on what it was given; now, while the client is waited for.
+    fn handler_since(&self) -> Instant {
+        self.with(|incoming| if incoming.awaiting_client { Instant::now() } else { incoming.since })
     }
 }
 
@@ -151,26 +191,40 @@ type NextFrame = Option<Result<Frame<Bytes>, axum::Error>>;
 
 impl Incoming {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<NextFrame> {
-        if self.progress == Progress::Stalled {
-            return Poll::Ready(Some(Err(stalled())));
+        if self.progress == Progress::TooSlow {
+            return Poll::Ready(Some(Err(too_slow())));
         }
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
-            self.pause = None;
-            // After an error nothing more will come.
-            if !matches!(frame, Some(Ok(_))) {
-                self.progress = Progress::Finished;
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+            if !self.awaiting_client {
+                (self.awaiting_client, self.since) = (true, Instant::now());
             }
-            return Poll::Ready(frame);
+            return Poll::Pending;
+        };
+        let now = Instant::now();
+        if self.awaiting_client {
+            self.waited += now - self.since;
         }
-        let longest = self.longest_pause;
-        ready!(self.pause.get_or_insert_with(|| Box::pin(sleep(longest))).as_mut().poll(context));
-        self.progress = Progress::Stalled;
-        Poll::Ready(Some(Err(stalled())))
+        (self.awaiting_client, self.since) = (false, now);
+        match &frame {
+            Some(Ok(frame)) => self.received += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(error)) if error.source().is_some_and(|cause| cause.is::<TimeoutError>()) => {
+                self.progress = Progress::TooSlow;
+            }
+            // After an error nothing more will come.
+            Some(Err(_)) | None => self.progress = Progress::Finished,
+        }
+        let milliseconds = self.received.saturating_mul(1000) / u64::from(self.rate);
+        let needed = Duration::from_millis(milliseconds);
+        if self.progress == Progress::Unfinished && self.waited > self.grace + needed {
+            self.progress = Progress::TooSlow;
+            return Poll::Ready(Some(Err(too_slow())));
+        }
+        Poll::Ready(frame)
     }
 }
 
-fn stalled() -> axum::Error {
-    axum::Error::new(std::io::Error::new(std::io::ErrorKind::TimedOut, "the client has paused for too long"))
+fn too_slow() -> axum::Error {
+    axum::Error::new(std::io::Error::new(std::io::ErrorKind::TimedOut, "the body comes too slowly"))
 }
 
 impl HttpBody for Shared {

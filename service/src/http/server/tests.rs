@@ -28,7 +28,8 @@ const LONG: Duration = Duration::from_mins(1);
 
 const LIMITS: ConnectionLimits =
     ConnectionLimits { at_once: 100, first_head: LONG, idle: LONG, write_pause: LONG };
-const PATIENCE: Patience = Patience { request: LONG, body_pause: LONG, discard: 1024 * 1024 };
+const PATIENCE: Patience =
+    Patience { handler: LONG, body_pause: LONG, body_grace: LONG, body_rate: 1000, discard: 1024 * 1024 };
 
 struct Running {
     address: SocketAddr,
@@ -158,13 +159,42 @@ async fn a_body_that_pauses_for_too_long_is_answered_with_408() {
 }
 
 #[tokio::test]
-async fn a_body_that_trickles_is_answered_with_408() {
-    let server = Running::start(routes(), LIMITS, Patience { request: SHORT, ..PATIENCE }, None).await;
+async fn a_body_below_the_minimum_rate_is_answered_with_408() {
+    let server = Running::start(routes(), LIMITS, Patience { body_grace: SHORT, ..PATIENCE }, None).await;
     let (mut read, mut write) = server.connect().await.into_split();
     write.write_all(POST_BEGUN).await.unwrap();
     tokio::select! {
         () = trickle(&mut write, b"a") => {}
         text = rest(&mut read) => assert_too_slow(&text),
+    }
+}
+
+#[tokio::test]
+async fn a_steady_slow_body_is_accepted_however_long_it_takes() {
+    let patience = Patience { handler: SHORT, body_pause: LONG, ..PATIENCE };
+    let server = Running::start(routes(), LIMITS, patience, None).await;
+    let mut stream = server.connect().await;
+    stream.write_all(POST_BEGUN).await.unwrap();
+    // The pauses alone last longer than the handler may take.
+    for part in [b'a'; 995].chunks(50) {
+        tokio::time::sleep(SHORT / 10).await;
+        stream.write_all(part).await.unwrap();
+    }
+    assert!(answer(&mut stream).await.ends_with("1000"));
+}
+
+#[tokio::test]
+async fn a_handler_that_takes_too_long_after_its_body_is_answered_with_503() {
+    let stuck = post(async |_: Bytes| std::future::pending::<()>().await);
+    // One that reads nothing has no more time than one that reads all.
+    let ignorant = post(async |_request: Request| std::future::pending::<()>().await);
+    let routes = Router::new().route("/stuck", stuck).route("/ignorant", ignorant);
+    let server = Running::start(routes, LIMITS, Patience { handler: SHORT, ..PATIENCE }, None).await;
+    for path in ["/stuck", "/ignorant"] {
+        let mut stream = server.connect().await;
+        let request = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        assert!(answer(&mut stream).await.starts_with("HTTP/1.1 503"), "{path}");
     }
 }
 
