@@ -401,8 +401,9 @@ async fn post_account(
     let context = context.saying([username, email, password, firstname, lastname].map(String::as_bytes));
     let (user, signed_up) = commands.sign_up(&context, wish).await?;
     let note = ClientNote::of(&headers, from);
-    let (signed_in, started) = commands.start_session(&context.by(user), user, note).await?;
-    commands.signed_in(prefer, &headers, signed_in, &[signed_up, started]).await
+    let context = context.by(user);
+    let (signed_in, started) = commands.start_session(&context, user, note).await?;
+    commands.signed_in(context, prefer, &headers, signed_in, &[signed_up, started]).await
 }
 
 #[derive(Debug, Deserialize, Serialize, ToSchema)]

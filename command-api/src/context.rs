@@ -1,5 +1,7 @@
 //! Who wishes something, when, and under which key: all that a command needs and a decision must not fetch itself.
 
+use std::sync::{Arc, OnceLock};
+
 use axum::extract::{FromRef, FromRequestParts};
 use chrono::{DateTime, Utc};
 use events::{EventId, KeyRing, Subject, UserId, time_ordered_id};
@@ -21,11 +23,14 @@ const KEY_LIMIT: usize = 255;
 pub(crate) struct Context {
     pub(crate) actor: Option<UserId>,
     pub(crate) now: DateTime<Utc>,
+    /// UUIDv7, shared by all events of the request.
     pub(crate) correlation: Uuid,
     pub(crate) traceparent: Option<String>,
     /// Of the request that the command is, or is part of.
     pub(crate) appended: Appended,
     key: Option<Key>,
+    /// The first event of the request, once it stands in the log; shared by all clones.
+    first: Arc<OnceLock<EventId>>,
 }
 
 /// The client's `Idempotency-Key`, and what it was sent with.
@@ -53,7 +58,26 @@ impl Context {
     /// Of what nobody has asked for over HTTP.
     pub(crate) fn unasked(now: DateTime<Utc>) -> Self {
         let correlation = time_ordered_id(now);
-        Self { actor: None, now, correlation, traceparent: None, appended: Appended::default(), key: None }
+        Self {
+            actor: None,
+            now,
+            correlation,
+            traceparent: None,
+            appended: Appended::default(),
+            key: None,
+            first: Arc::default(),
+        }
+    }
+
+    /// The event that the next event of this request is a consequence of: the request's first.
+    pub(crate) fn cause(&self) -> Option<EventId> {
+        self.first.get().copied()
+    }
+
+    /// Notes that an event of this request stands in the log.
+    pub(crate) fn note_appended(&self, event: EventId) {
+        // Only the first counts.
+        let _ = self.first.set(event);
     }
 
     #[must_use]
@@ -146,11 +170,13 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let commands = Commands::from_ref(state);
-        let RequestContext { id, traceparent } = RequestContext::from_request_parts(parts, state).await?;
+        let RequestContext { correlation, traceparent, .. } =
+            RequestContext::from_request_parts(parts, state).await?;
         let route = format!("{} {}", parts.method, parts.uri.path());
         let key = idempotency_key(&parts.headers)?.map(|text| Key { text, route, content: [0; 32] });
         let appended = parts.extensions.get().cloned().unwrap_or_default();
-        Ok(Self { actor: None, now: commands.clock.now(), correlation: id, traceparent, appended, key })
+        let now = commands.clock.now();
+        Ok(Self { actor: None, now, correlation, traceparent, appended, key, first: Arc::default() })
     }
 }
 
@@ -177,7 +203,6 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 #[cfg(test)]
 pub(crate) mod tests {
     use proptest::prelude::*;
-    use std::sync::Arc;
 
     use events::{MasterKeys, PostId, SqliteVault};
 
@@ -192,6 +217,7 @@ pub(crate) mod tests {
             traceparent: None,
             appended: Appended::default(),
             key,
+            first: Arc::default(),
         };
         context.saying([content.as_bytes()])
     }
@@ -228,6 +254,18 @@ pub(crate) mod tests {
         assert_eq!(context(None, "a").repeats(&keys, subject, event), Repetition::None);
         let elsewhere = Subject::Post(PostId::new(Uuid::from_u128(8)));
         assert_eq!(first.repeats(&keys, elsewhere, event), Repetition::None);
+    }
+
+    #[test]
+    fn later_events_of_a_request_name_its_first_as_their_cause() {
+        let request = context(None, "a");
+        let by_somebody = request.clone().by(UserId::new(Uuid::from_u128(2)));
+        assert_eq!(request.cause(), None);
+        let [first, second] = [1, 2].map(|n| EventId::new(Uuid::from_u128(n)));
+        request.note_appended(first);
+        by_somebody.note_appended(second);
+        assert_eq!((request.cause(), by_somebody.cause()), (Some(first), Some(first)));
+        assert_eq!(context(None, "a").cause(), None);
     }
 
     #[test]

@@ -127,11 +127,12 @@ impl Commands {
         loop {
             let Loaded { state, target: history, remembered } =
                 self.load::<S>(context, target, others, known).await?;
-            let own =
-                history.ids().map(|(id, position)| (context.repeats(self.log.keys(), target, id), position));
-            for (repetition, position) in own {
-                match repetition {
-                    Repetition::Same => return Ok(Done { position, kind, changed: false }),
+            for (id, position) in history.ids() {
+                match context.repeats(self.log.keys(), target, id) {
+                    Repetition::Same => {
+                        context.note_appended(id);
+                        return Ok(Done { position, kind, changed: false });
+                    }
                     Repetition::KeyReused => return Err(Failure::KeyReused),
                     Repetition::None => {}
                 }
@@ -177,6 +178,7 @@ impl Commands {
         for recorded in &*history.events {
             match context.repeats(self.log.keys(), target, recorded.envelope.id) {
                 Repetition::Same => {
+                    context.note_appended(recorded.envelope.id);
                     let done = Done { position: recorded.position, kind: target.kind(), changed: false };
                     return Ok(Some((recorded.event.clone(), done)));
                 }
@@ -195,16 +197,18 @@ impl Commands {
         expected: Position,
     ) -> Result<Position, AppendError> {
         debug_assert_eq!(event.subject(), target, "a decision may only write to its target");
+        let id = context.event_id(self.log.keys(), target);
         let draft = Draft {
-            id: context.event_id(self.log.keys(), target),
+            id,
             time: context.now,
             actor: context.actor,
             correlation: context.correlation,
-            causation: None,
+            causation: context.cause(),
             traceparent: context.traceparent.clone(),
             event,
         };
         let position = self.log.append(draft, expected).await?;
+        context.note_appended(id);
         self.histories.changed(target, position);
         context.appended.note();
         Ok(position)

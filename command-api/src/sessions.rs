@@ -121,6 +121,7 @@ impl Commands {
     /// is overwritten.
     pub(crate) async fn signed_in(
         &self,
+        context: Context,
         prefer: Prefer,
         headers: &HeaderMap,
         signed_in: SignedIn,
@@ -132,7 +133,7 @@ impl Commands {
         if let Some(before) = before.filter(|before| before.session.simple().to_string() != signed_in.session)
         {
             let (user, id) = (UserId::new(before.user), SessionId::new(before.session));
-            let context = Context::unasked(self.clock.now()).by(user);
+            let context = context.unrepeatable().by(user);
             if let Err(problem) = self.end_session(&context, user, id, SessionEndReason::LoggedOut).await {
                 tracing::debug!(%problem, "a session that a browser has lost goes on until it expires");
             }
@@ -372,7 +373,7 @@ async fn post_session(
     let context = context.saying([login.as_bytes(), password.as_bytes()]);
     let note = ClientNote::of(&headers, from);
     let (signed_in, all_done) = commands.log_in_as(&context, owner, password, note).await?;
-    commands.signed_in(prefer, &headers, signed_in, &all_done).await
+    commands.signed_in(context, prefer, &headers, signed_in, &all_done).await
 }
 
 /// Log out

@@ -20,10 +20,21 @@ pub struct Draft {
     pub id: EventId,
     pub time: DateTime<Utc>,
     pub actor: Option<UserId>,
+    /// UUIDv7.
     pub correlation: Uuid,
     pub causation: Option<EventId>,
+    /// Generated from the correlation if there is none.
     pub traceparent: Option<String>,
     pub event: Event,
+}
+
+/// A W3C trace context for events of a request that came without one: the correlation is the trace, so that all of them
+/// are in one, and nobody has sampled it.
+/// Source: <https://www.w3.org/TR/trace-context/#traceparent-header>.
+fn traceparent_of(correlation: Uuid) -> String {
+    let (_, parent) = correlation.as_u64_pair();
+    // Not all zeros, which the standard forbids.
+    format!("00-{}-{:016x}-00", correlation.simple(), parent.max(1))
 }
 
 /// An event as it stands in the log, personal data opened.
@@ -144,7 +155,7 @@ impl SealedLog {
             actor,
             correlation,
             causation,
-            traceparent,
+            traceparent: Some(traceparent.unwrap_or_else(|| traceparent_of(correlation))),
         };
         Ok(Message { envelope, body })
     }

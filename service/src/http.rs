@@ -33,6 +33,7 @@ use self::incoming::Patience;
 use self::server::ConnectionLimits;
 use self::timings::Timings;
 use self::tls::Tls;
+use crate::clock::{Clock, SystemClock};
 use crate::compat::{App, Caller, Origins, preflight_status, reword};
 use crate::config::HttpSettings;
 use crate::health;
@@ -68,6 +69,8 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub struct RequestContext {
     /// Of the client if it sent one that is a UUID, else ours; sent back as `X-Request-Id`.
     pub id: Uuid,
+    /// UUIDv7 that all events of the request share: the id if it is one.
+    pub correlation: Uuid,
     /// W3C trace context, as it came.
     pub traceparent: Option<String>,
 }
@@ -291,7 +294,10 @@ fn encoded(request: &Request) -> Option<Response> {
     let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
     let mut text = Uuid::encode_buffer();
     let id = &*context.id.hyphenated().encode_lower(&mut text);
-    let span = tracing::info_span!("http", %method, route, request = id);
+    let span = tracing::info_span!("http", %method, route, request = id, correlation = tracing::field::Empty);
+    if context.correlation != context.id {
+        span.record("correlation", tracing::field::display(context.correlation));
+    }
     let id = HeaderValue::from_str(id).ok();
     request.extensions_mut().insert(context);
     let mut response = next.run(request).instrument(span).await;
@@ -308,13 +314,28 @@ fn encoded(request: &Request) -> Option<Response> {
 
 fn context(headers: &HeaderMap) -> RequestContext {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let id = text(REQUEST_ID).and_then(|id| Uuid::try_parse(id).ok());
-    let id = id.unwrap_or_else(|| uuid::Builder::from_random_bytes(rand::random()).into_uuid());
-    // Version, trace id, parent id and flags: 55 characters of hexadecimal digits and dashes.
-    let traceparent = text(TRACEPARENT)
-        .filter(|text| text.len() == 55 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
-        .map(str::to_owned);
-    RequestContext { id, traceparent }
+    let own = || {
+        let now = u64::try_from(SystemClock.now().timestamp_millis()).unwrap_or(0);
+        uuid::Builder::from_unix_timestamp_millis(now, &rand::random()).into_uuid()
+    };
+    let id = text(REQUEST_ID).and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_else(own);
+    let correlation = if id.get_version_num() == 7 { id } else { own() };
+    let traceparent = text(TRACEPARENT).filter(|text| is_traceparent(text)).map(str::to_owned);
+    RequestContext { id, correlation, traceparent }
+}
+
+/// Version, trace id, parent id and flags in lower-case hexadecimal digits; neither id is all zeros.
+/// Source: <https://www.w3.org/TR/trace-context/#traceparent-header>.
+fn is_traceparent(text: &str) -> bool {
+    let is_hex = |part: &str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let is_id = |part: &str| part.bytes().any(|b| b != b'0');
+    let parts: Vec<&str> = text.split('-').collect();
+    let [version, trace, parent, flags] = parts[..] else { return false };
+    [version, trace, parent, flags].map(str::len) == [2, 32, 16, 2]
+        && parts.into_iter().all(is_hex)
+        && version != "ff"
+        && is_id(trace)
+        && is_id(parent)
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
@@ -526,6 +547,74 @@ mod tests {
         for (path, stored) in [("/cookie", Some("no-store")), ("/fine", None)] {
             let request = Request::get(path).header(header::HOST, "a").body(Body::empty()).unwrap();
             let answer = app.clone().oneshot(request).await.unwrap();
+    #[tokio::test]
+    async fn a_trace_context_is_passed_on_only_if_it_is_one() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        for (sent, kept) in [
+            (good, true),
+            ("00-x", false),
+            (&"z".repeat(55), false),
+            (&good.to_uppercase(), false),
+            (&good.replace("00-0af7", "ff-0af7"), false),
+            ("00-00000000000000000000000000000000-b7ad6b7169203331-01", false),
+            ("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", false),
+        ] {
+            let response = ask(Request::get("/context").header(TRACEPARENT, sent), "").await;
+            let text = response.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(String::from_utf8_lossy(&text).contains(sent), kept, "{sent}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_correlation_is_a_uuid_of_version_7_whatever_the_client_sends() {
+        let (version_7, version_4) =
+            ("0191e2a4-0000-7000-8000-000000000001", "8e03978e-40d5-43dd-bc93-6894a57f9324");
+        for (sent, kept) in [(version_7, true), (version_4, false), ("none", false)] {
+            let headers = HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_static(sent))]);
+            let context = context(&headers);
+            assert_eq!(context.correlation.get_version_num(), 7, "{sent}");
+            assert_eq!(context.correlation.to_string() == sent, kept, "{sent}");
+            assert_eq!(context.id.to_string() == sent, sent != "none", "{sent}");
+        }
+    }
+
+    /// An app that takes two requests a minute, behind one proxy.
+    fn limited(watch: &Stopwatch) -> Router {
+        let settings = HttpSettings {
+            allowed_origins: vec!["https://app.example".into()],
+            rate_limit: 2,
+            trusted_hops: 1,
+            ..HttpSettings::defaults()
+        };
+        surround(with_strays(routes(), None), &settings, Patience::default(), watch.ticks())
+    }
+
+    async fn ask_from(app: &Router, from: &str, method: &str, uri: &str) -> Response {
+        let request = Request::builder().method(method).uri(uri).header("x-forwarded-for", from);
+        let request = request.header(header::ORIGIN, "https://app.example").header(header::HOST, "a");
+        let request = request.header(header::ACCESS_CONTROL_REQUEST_METHOD, "GET");
+        app.clone().oneshot(request.body(Body::from("a body")).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_too_often_is_told_when_to_come_back_so_that_a_page_can_read_it() {
+        let watch = Stopwatch::default();
+        let app = limited(&watch);
+        for left in ["r=1;t=30", "r=0;t=60"] {
+            // A path that leads nowhere counts as well.
+            let answer = ask_from(&app, "1.1.1.1", "GET", "/missing").await;
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+            assert_eq!(answer.headers()["ratelimit"], format!("\"address\";{left}"));
+            assert_eq!(answer.headers()["ratelimit-policy"], "\"address\";q=2;w=60");
+        }
+        let refused = ask_from(&app, "1.1.1.1", "POST", "/large").await;
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        let headers = refused.headers().clone();
+        assert_eq!(headers[header::RETRY_AFTER], "30");
+        assert_eq!(headers["ratelimit"], "\"address\";r=0;t=30");
+        assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://app.example");
+        let exposed = headers[header::ACCESS_CONTROL_EXPOSE_HEADERS].to_str().unwrap().to_lowercase();
+        assert!(["retry-after", "ratelimit", "ratelimit-policy"].iter().all(|name| exposed.contains(name)));
             let told = answer.headers().get(header::CACHE_CONTROL).map(|value| value.to_str().unwrap());
             assert_eq!(told, stored, "{path}");
         }

@@ -1,10 +1,17 @@
+use std::collections::BTreeMap;
+
+use events::{Envelope, Filter, Message, Position, UserId};
+use reqwest::Method;
+use serde_json::json;
 use tests::chorus::{Chorus, Service};
+use uuid::Uuid;
 
 crate::journeys! {
     the_api_is_described_and_can_be_tried,
     every_answer_says_what_a_browser_must_not_do_with_it,
     a_process_tells_how_it_is_doing,
     nothing_secret_or_personal_is_printed,
+    every_event_names_the_event_that_it_follows_from,
 }
 
 async fn the_api_is_described_and_can_be_tried(chorus: &Chorus) {
@@ -114,5 +121,58 @@ async fn nothing_secret_or_personal_is_printed(chorus: &Chorus) {
         for personal in [&ann.username, "that nobody logs", "example.org"] {
             assert!(!text.contains(personal), "{file} holds {personal}");
         }
+async fn every_event_names_the_event_that_it_follows_from(chorus: &Chorus) {
+    let api = chorus.api();
+    let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
+    let post = api.publish(&ann, "Dawn").await;
+    api.like(&bob, &post).await.expect(200);
+    api.comment(&bob, &post, "Lovely!").await;
+    api.follow(&bob, &ann).await.expect(200);
+    api.publish_story(&ann).await;
+    // A rename claims the new name and releases the old one; an id of another version is no correlation.
+    let name = format!("new{}", &ann.id[20..]);
+    let rename = api.request(Method::PUT, "/v1/me/username").bearer_auth(&ann.token);
+    let rename = rename.header("x-request-id", "8e03978e-40d5-43dd-bc93-6894a57f9324");
+    api.send(rename.json(&json!({ "username": name }))).await.expect(200);
+    chorus.settle().await.unwrap();
+
+    let log = chorus.raw_log().await.unwrap();
+    let head = log.head().await.unwrap();
+    let mut follow = log.follow(Filter::everything(), Position::START);
+    let (mut passed, mut requests) = (Position::START, BTreeMap::<Uuid, Vec<Envelope>>::new());
+    while passed < head {
+        let batch = follow.next_batch(1000).await.unwrap().unwrap();
+        passed = batch.passed;
+        for Message { envelope, .. } in batch.events.into_iter().map(|stored| stored.message) {
+            requests.entry(envelope.correlation).or_default().push(envelope);
+        }
+    }
+    // Others share the log.
+    let people: [Option<UserId>; 2] = [ann.id.parse().ok(), bob.id.parse().ok()];
+    requests.retain(|_, events| events.iter().any(|event| people.contains(&event.actor)));
+    assert!(requests.len() >= 8, "{requests:?}");
+    for (correlation, events) in &requests {
+        assert_eq!(correlation.get_version_num(), 7, "{events:?}");
+        assert_eq!(events[0].causation, None, "{events:?}");
+        for (place, event) in events.iter().enumerate() {
+            let before = |cause| events[..place].iter().any(|event| event.id == cause);
+            assert!(place == 0 || event.causation.is_some_and(before), "{event:?} among {events:?}");
+            let trace = event.traceparent.as_deref().unwrap();
+            assert!(
+                trace.starts_with(&format!("00-{}-", correlation.simple())) && trace.len() == 55,
+                "{trace}"
+            );
+        }
+    }
+    let counts = |wire_name: &str| {
+        let of = |events: &&Vec<Envelope>| events.iter().any(|event| event.event_type == wire_name);
+        requests.values().filter(of).map(Vec::len).max().unwrap_or_default()
+    };
+    assert!(
+        counts("account.signed_up.v2") >= 4 && counts("account.username_changed.v1") >= 3,
+        "{requests:?}"
+    );
+}
+
     }
 }
