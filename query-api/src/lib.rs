@@ -27,6 +27,7 @@ mod sessions;
 mod stories;
 mod tail;
 mod timelines;
+mod welcome;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -139,6 +140,7 @@ impl Queries {
 pub fn routes(queries: Queries) -> (Router, OpenApi) {
     let (router, api) = documented().split_for_parts();
     let router = router.merge(documentation::routes()).merge(links::routes()).merge(compat::routes());
+    let router = router.merge(welcome::routes());
     (router.with_state(queries), api)
 }
 

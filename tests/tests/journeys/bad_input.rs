@@ -166,7 +166,7 @@ async fn a_bad_path_or_query_is_told_by_its_name(chorus: &Chorus) {
 async fn what_is_not_there_or_not_possible_says_so(chorus: &Chorus) {
     let api: Api = chorus.api();
     api.get("/v1/nothing").await.problem(404, "not-found");
-    api.get("/").await.problem(404, "not-found");
+    api.get("/nothing").await.problem(404, "not-found");
     let ann = api.sign_up("ann").await;
     api.post_as(&ann, "/v1/nothing", &json!({})).await.problem(404, "not-found");
     let answer = api.send(api.request(Method::PUT, "/v1/posts").bearer_auth(&ann.token)).await;

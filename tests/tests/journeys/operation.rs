@@ -7,11 +7,35 @@ use tests::chorus::{Chorus, Service};
 use uuid::Uuid;
 
 crate::journeys! {
+    the_root_welcomes_programs_and_browsers,
     the_api_is_described_and_can_be_tried,
     every_answer_says_what_a_browser_must_not_do_with_it,
     a_process_tells_how_it_is_doing,
-    nothing_secret_or_personal_is_printed,
     every_event_names_the_event_that_it_follows_from,
+    nothing_secret_or_personal_is_printed,
+}
+
+async fn the_root_welcomes_programs_and_browsers(chorus: &Chorus) {
+    let api = chorus.api();
+    let links = api.get("/").await.expect(200).json();
+    for link in ["documentation", "openapi"] {
+        let url = links[link].as_str().unwrap();
+        assert!(url.starts_with(chorus.url()), "{url}");
+        api.get(url).await.expect(200);
+    }
+    let page = api.get_with("/", "accept", "text/html,*/*;q=0.8").await.expect(200);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    for path in page.text().split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        api.get(path).await.expect(200);
+    }
+    for path in ["/instamern", "/instamern/", "/spotifymern", "/spotifymern/"] {
+        let welcome = api.get(path).await.expect(200);
+        assert!(welcome.text().starts_with("Welcome to "), "{path}: {}", welcome.text());
+    }
+    for path in ["/", "/instamern", "/spotifymern"] {
+        let head = api.send(api.request(Method::HEAD, path)).await.expect(200);
+        assert!(head.body.is_empty(), "{path}");
+    }
 }
 
 async fn the_api_is_described_and_can_be_tried(chorus: &Chorus) {
@@ -97,30 +121,6 @@ async fn a_process_tells_how_it_is_doing(chorus: &Chorus) {
     assert_eq!(outside.status.as_u16(), if behind_proxy { 404 } else { 200 });
 }
 
-async fn nothing_secret_or_personal_is_printed(chorus: &Chorus) {
-    let api = chorus.api();
-    let ann = api.sign_up("annsecretname").await;
-    let post = api.publish(&ann, "a caption that nobody logs").await;
-    api.comment(&ann, &post, "a comment that nobody logs").await;
-    api.post("/v1/sessions", &serde_json::json!({ "login": ann.username, "password": "a wrong guess" }))
-        .await
-        .expect(401);
-    for service in chorus.services() {
-        let printed = chorus.printed(service);
-        for secret in
-            [&ann.token, &ann.username, "that nobody logs", "a wrong guess", tests::client::PASSWORD]
-        {
-            assert!(!printed.contains(secret), "{service:?} prints {secret}");
-        }
-        assert!(printed.contains("listening") || printed.contains("running"), "{printed}");
-    }
-    // Nor does it stand readable in the log.
-    for file in ["events.db", "events.db-wal"] {
-        let Ok(bytes) = std::fs::read(chorus.folder().join("data").join(file)) else { continue };
-        let text = String::from_utf8_lossy(&bytes);
-        for personal in [&ann.username, "that nobody logs", "example.org"] {
-            assert!(!text.contains(personal), "{file} holds {personal}");
-        }
 async fn every_event_names_the_event_that_it_follows_from(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
@@ -174,5 +174,29 @@ async fn every_event_names_the_event_that_it_follows_from(chorus: &Chorus) {
     );
 }
 
+async fn nothing_secret_or_personal_is_printed(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("annsecretname").await;
+    let post = api.publish(&ann, "a caption that nobody logs").await;
+    api.comment(&ann, &post, "a comment that nobody logs").await;
+    api.post("/v1/sessions", &serde_json::json!({ "login": ann.username, "password": "a wrong guess" }))
+        .await
+        .expect(401);
+    for service in chorus.services() {
+        let printed = chorus.printed(service);
+        for secret in
+            [&ann.token, &ann.username, "that nobody logs", "a wrong guess", tests::client::PASSWORD]
+        {
+            assert!(!printed.contains(secret), "{service:?} prints {secret}");
+        }
+        assert!(printed.contains("listening") || printed.contains("running"), "{printed}");
+    }
+    // Nor does it stand readable in the log.
+    for file in ["events.db", "events.db-wal"] {
+        let Ok(bytes) = std::fs::read(chorus.folder().join("data").join(file)) else { continue };
+        let text = String::from_utf8_lossy(&bytes);
+        for personal in [&ann.username, "that nobody logs", "example.org"] {
+            assert!(!text.contains(personal), "{file} holds {personal}");
+        }
     }
 }
