@@ -27,12 +27,21 @@ pub enum SameSite {
 pub struct Browsers {
     origins: Vec<String>,
     same_site: SameSite,
+    /// The scheme of the API's own origin.
+    own_scheme: &'static str,
 }
 
 impl Browsers {
-    /// `origins` are those whose pages may call the API, as the `Origin` header spells them.
+    /// `origins` are those whose pages may call the API, as the `Origin` header spells them. Browsers reach the API itself
+    /// by TLS until [`reached_by_tls`](Self::reached_by_tls) says otherwise.
     pub fn new(origins: impl IntoIterator<Item = String>, same_site: SameSite) -> Self {
-        Self { origins: origins.into_iter().collect(), same_site }
+        Self { origins: origins.into_iter().collect(), same_site, own_scheme: "https" }
+    }
+
+    /// Whether browsers reach the API by TLS, its own or a proxy's.
+    #[must_use]
+    pub fn reached_by_tls(self, by_tls: bool) -> Self {
+        Self { own_scheme: if by_tls { "https" } else { "http" }, ..self }
     }
 
     /// The `Set-Cookie` that keeps a session.
@@ -87,11 +96,13 @@ impl Browsers {
         }
     }
 
-    /// An origin on the list, or the API's own: then the browser names the same host in both headers.
+    /// An origin on the list, or the API's own: then the browser names the same host in both headers. A page that came over
+    /// plain HTTP is not of the same origin as an API with TLS: anybody on the way could have written it.
     fn allows(&self, origin: &HeaderValue, headers: &HeaderMap) -> bool {
         let Ok(origin) = origin.to_str() else { return false };
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let own = origin.split_once("://").is_some_and(|(_, authority)| host == Some(authority));
+        let is_own = |(scheme, authority)| scheme == self.own_scheme && host == Some(authority);
+        let own = origin.split_once("://").is_some_and(is_own);
         own || self.origins.iter().any(|allowed| allowed == origin)
     }
 }
@@ -171,6 +182,7 @@ mod tests {
             "null",
             "https://app.example.evil.example",
             "http://app.example",
+            "http://api.example",
             "https://api.example:8443",
             "api.example",
             "",
@@ -179,6 +191,9 @@ mod tests {
             assert_eq!(browsers().check_cookie_use(&of(foreign)).unwrap_err().status, 403, "{foreign}");
             assert_eq!(browsers().check_log_in(&of(foreign)).unwrap_err().status, 403, "{foreign}");
         }
+        let plain = browsers().reached_by_tls(false);
+        assert!(plain.check_cookie_use(&of("http://api.example")).is_ok());
+        assert_eq!(plain.check_cookie_use(&of("https://api.example")).unwrap_err().status, 403);
         let none = headers(&[(header::HOST, "api.example")]);
         assert_eq!(browsers().check_cookie_use(&none).unwrap_err().status, 403);
         assert!(browsers().check_log_in(&none).is_ok());

@@ -214,7 +214,8 @@ pub struct SigningSettings {
 impl SigningSettings {
     /// How browsers on the allowed origins are dealt with.
     pub fn browsers(&self, http: &HttpSettings) -> Browsers {
-        Browsers::new(http.allowed_origins().map(str::to_owned), self.cookie_same_site)
+        let browsers = Browsers::new(http.allowed_origins().map(str::to_owned), self.cookie_same_site);
+        browsers.reached_by_tls(http.is_reached_by_tls())
     }
 
     pub fn keys(&self) -> SecretFile<'_> {

@@ -121,7 +121,10 @@ async fn a_browser_keeps_its_session_in_a_cookie(chorus: &Chorus) {
     };
     let profile = "/v1/me/profile";
     assert_eq!(ask(Method::GET, "/v1/me", pair, None).await.expect(200).json()["id"], ann.id);
-    for foreign in [None, Some("https://evil.example"), Some("null")] {
+    // The same host by the other scheme is another origin.
+    let (scheme, host) = chorus.url().split_once("://").unwrap();
+    let other_scheme = format!("{}://{host}", if scheme == "https" { "http" } else { "https" });
+    for foreign in [None, Some("https://evil.example"), Some("null"), Some(other_scheme.as_str())] {
         ask(Method::PATCH, profile, pair, foreign).await.problem(403, "foreign-origin");
     }
     ask(Method::PATCH, profile, pair, Some(chorus.url())).await.expect(200);
