@@ -217,7 +217,9 @@ pub async fn run(settings: Settings) -> Result<()> {
         public_url: settings.http.public_url().into(),
     });
     let (command_routes, _) = command_api::routes(commands);
-    let routes = command_routes.merge(app_routes).merge(query_routes).merge(health::routes(checks, metrics));
+    let routes = command_routes.merge(app_routes).merge(query_routes);
+    let operations = health::routes(checks, metrics);
+    let routes = http::with_operations(routes, operations, &settings.http, &tasks).await?;
     settings.tell(listener.local_addr()?)?;
     http::run(listener, http::finish(routes, &settings.http, Some(authenticator)), &settings.http, &tasks)
         .await?;

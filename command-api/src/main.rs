@@ -108,7 +108,9 @@ async fn main() -> Result<()> {
         public_url: settings.http.public_url().into(),
     });
     let (routes, _) = command_api::routes(commands);
-    let routes = routes.merge(apps).merge(keys).merge(health::routes(checks, metrics));
+    let routes = routes.merge(apps).merge(keys);
+    let operations = health::routes(checks, metrics);
+    let routes = http::with_operations(routes, operations, &settings.http, &tasks).await?;
     let address = listener.local_addr()?;
     let (log, media) = (without_password(&log_url), without_password(&media_url));
     let scheme = settings.http.scheme();

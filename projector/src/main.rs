@@ -140,12 +140,8 @@ async fn main() -> Result<()> {
         std::io::stdout(),
         "projector is running; it tells how at {scheme}://{address}/readyz\n  log    {log}\n  views  {views}\n  media  {media}\n  mail   {mail}"
     )?;
-    http::run(
-        listener,
-        http::finish(health::routes(checks, metrics), &settings.http, None),
-        &settings.http,
-        &tasks,
-    )
-    .await?;
+    let operations = health::routes(checks, metrics);
+    let routes = http::with_operations(http::Router::new(), operations, &settings.http, &tasks).await?;
+    http::run(listener, http::finish(routes, &settings.http, None), &settings.http, &tasks).await?;
     Ok(())
 }

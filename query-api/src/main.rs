@@ -103,7 +103,8 @@ async fn main() -> Result<()> {
     ];
     let authenticator = Arc::clone(queries.authenticator());
     let (routes, _) = query_api::routes(queries);
-    let routes = routes.merge(health::routes(checks, metrics));
+    let operations = health::routes(checks, metrics);
+    let routes = http::with_operations(routes, operations, &settings.http, &tasks).await?;
     let address = listener.local_addr()?;
     let (log, views) = (without_password(&log_url), without_password(&views_url));
     let (media, scheme) = (without_password(&media_url), settings.http.scheme());

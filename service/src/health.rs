@@ -40,11 +40,15 @@ where
 pub fn routes(checks: Vec<(&'static str, Check)>, metrics: Metrics) -> Router {
     let checks = Arc::new(checks);
     let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    let [live, readiness, measures] = PATHS;
-    Router::new()
-        .route(live, get(async || "alive\n"))
+    let [_, readiness, measures] = PATHS;
+    live()
         .route(readiness, get(async move || ready(&checks).await))
         .route(measures, get(async move || (text, metrics.render())))
+}
+
+/// `/livez` alone.
+pub(crate) fn live() -> Router {
+    Router::new().route(PATHS[0], get(async || "alive\n"))
 }
 
 async fn ready(checks: &[(&'static str, Check)]) -> (StatusCode, Json<Value>) {

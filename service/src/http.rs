@@ -52,8 +52,8 @@ const COMPRESS_FROM: u64 = 1024;
 const PREFLIGHT_AGE: Duration = Duration::from_hours(1);
 
 pub use address::ClientAddress;
-pub use tls::Certificate;
 pub use axum::Router;
+pub use tls::Certificate;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Position of the event that a command has led to, or that a query must have taken in.
@@ -255,9 +255,6 @@ async fn admit_within_limits(surroundings: &Surroundings, mut request: Request, 
     response
 }
 
-/// Gives the request its identity, span and metrics, and its answer the headers that every answer has.
-async fn observe(
-    State(surroundings): State<Arc<Surroundings>>,
 /// 400 if it is not clear which host is meant (RFC 9112, section 3.2): proxies and Chorus must read the same one.
 fn bad_host(request: &Request) -> Option<Problem> {
     let hosts: Vec<&HeaderValue> = request.headers().get_all(header::HOST).iter().collect();
@@ -284,6 +281,9 @@ fn encoded(request: &Request) -> Option<Response> {
     Some(([(header::ACCEPT_ENCODING, "identity")], problem).into_response())
 }
 
+/// Gives the request its identity, span and metrics, and its answer the headers that every answer has.
+async fn observe(
+    State(surroundings): State<Arc<Surroundings>>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -345,6 +345,32 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("a panic without a message");
     Problem::internal(format!("panic: {message}")).into_response()
+}
+
+/// Puts the routes of `health` beside the others, or serves them alone where the settings name an address for them: then
+/// only `/livez` is beside the others too.
+///
+/// # Errors
+/// If that address cannot be listened on.
+pub async fn with_operations(
+    routes: Router,
+    operations: Router,
+    settings: &HttpSettings,
+    background: &Tasks,
+) -> std::io::Result<Router> {
+    let Some(address) = settings.operations_listen else { return Ok(routes.merge(operations)) };
+    let in_use = |error: std::io::Error| {
+        std::io::Error::new(
+            error.kind(),
+            format!("CHORUS_OPERATIONS_LISTEN: listening on {address}: {error}"),
+        )
+    };
+    let listener = TcpListener::bind(address).await.map_err(in_use)?;
+    tracing::info!(%address, "/readyz and /metrics are served here only");
+    let app = finish(operations, settings, None);
+    let serving = server::serve(listener, app, None, ConnectionLimits::default(), background.clone());
+    background.spawn("operations", serving);
+    Ok(routes.merge(health::live()))
 }
 
 /// Serves until the process is asked to end. Then requests that have begun come to their end, and after them the
@@ -471,53 +497,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_trace_context_is_passed_on_only_if_it_is_one() {
-        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        for (sent, kept) in [(good, true), ("00-x", false), (&"z".repeat(55), false)] {
-            let response = ask(Request::get("/context").header(TRACEPARENT, sent), "").await;
-            let text = response.into_body().collect().await.unwrap().to_bytes();
-            assert_eq!(String::from_utf8_lossy(&text).contains(sent), kept, "{sent}");
-        }
-    }
-
-    /// An app that takes two requests a minute, behind one proxy.
-    fn limited(watch: &Stopwatch) -> Router {
-        let settings = HttpSettings {
-            allowed_origins: vec!["https://app.example".into()],
-            rate_limit: 2,
-            trusted_hops: 1,
-            ..HttpSettings::defaults()
-        };
-        surround(with_strays(routes(), None), &settings, Patience::default(), watch.ticks())
-    }
-
-    async fn ask_from(app: &Router, from: &str, method: &str, uri: &str) -> Response {
-        let request = Request::builder().method(method).uri(uri).header("x-forwarded-for", from);
-        let request = request.header(header::ORIGIN, "https://app.example").header(header::HOST, "a");
-        let request = request.header(header::ACCESS_CONTROL_REQUEST_METHOD, "GET");
-        app.clone().oneshot(request.body(Body::from("a body")).unwrap()).await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn whoever_asks_too_often_is_told_when_to_come_back_so_that_a_page_can_read_it() {
-        let watch = Stopwatch::default();
-        let app = limited(&watch);
-        for left in ["r=1;t=30", "r=0;t=60"] {
-            // A path that leads nowhere counts as well.
-            let answer = ask_from(&app, "1.1.1.1", "GET", "/missing").await;
-            assert_eq!(answer.status(), StatusCode::NOT_FOUND);
-            assert_eq!(answer.headers()["ratelimit"], format!("\"address\";{left}"));
-            assert_eq!(answer.headers()["ratelimit-policy"], "\"address\";q=2;w=60");
-        }
-        let refused = ask_from(&app, "1.1.1.1", "POST", "/large").await;
-        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
-        let headers = refused.headers().clone();
-        assert_eq!(headers[header::RETRY_AFTER], "30");
-        assert_eq!(headers["ratelimit"], "\"address\";r=0;t=30");
-        assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://app.example");
-        let exposed = headers[header::ACCESS_CONTROL_EXPOSE_HEADERS].to_str().unwrap().to_lowercase();
-        assert!(["retry-after", "ratelimit", "ratelimit-policy"].iter().all(|name| exposed.contains(name)));
-    #[tokio::test]
     async fn a_request_names_its_host_once() {
         let send = async |version: Version, hosts: &[&'static str]| {
             let mut request = Request::get("/fine").version(version).body(Body::empty()).unwrap();
@@ -547,6 +526,27 @@ mod tests {
         for (path, stored) in [("/cookie", Some("no-store")), ("/fine", None)] {
             let request = Request::get(path).header(header::HOST, "a").body(Body::empty()).unwrap();
             let answer = app.clone().oneshot(request).await.unwrap();
+            let told = answer.headers().get(header::CACHE_CONTROL).map(|value| value.to_str().unwrap());
+            assert_eq!(told, stored, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_compressed_body_is_refused_with_415() {
+        let send = async |encoding: &'static str, body: &'static str| {
+            ask(Request::post("/large").header(header::CONTENT_ENCODING, encoding), body).await
+        };
+        for encoding in ["gzip", "br", "identity, gzip"] {
+            let refused = send(encoding, "not empty").await;
+            assert_eq!(refused.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "{encoding}");
+            assert_eq!(refused.headers()[header::ACCEPT_ENCODING], "identity");
+            assert_eq!(problem(refused).await["type"], "urn:chorus:problem:unsupported-encoding");
+        }
+        for (encoding, body) in [("identity", "not empty"), ("Identity", "not empty"), ("gzip", "")] {
+            assert_eq!(send(encoding, body).await.status(), StatusCode::OK, "{encoding}");
+        }
+    }
+
     #[tokio::test]
     async fn a_trace_context_is_passed_on_only_if_it_is_one() {
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -615,27 +615,6 @@ mod tests {
         assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://app.example");
         let exposed = headers[header::ACCESS_CONTROL_EXPOSE_HEADERS].to_str().unwrap().to_lowercase();
         assert!(["retry-after", "ratelimit", "ratelimit-policy"].iter().all(|name| exposed.contains(name)));
-            let told = answer.headers().get(header::CACHE_CONTROL).map(|value| value.to_str().unwrap());
-            assert_eq!(told, stored, "{path}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_compressed_body_is_refused_with_415() {
-        let send = async |encoding: &'static str, body: &'static str| {
-            ask(Request::post("/large").header(header::CONTENT_ENCODING, encoding), body).await
-        };
-        for encoding in ["gzip", "br", "identity, gzip"] {
-            let refused = send(encoding, "not empty").await;
-            assert_eq!(refused.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "{encoding}");
-            assert_eq!(refused.headers()[header::ACCEPT_ENCODING], "identity");
-            assert_eq!(problem(refused).await["type"], "urn:chorus:problem:unsupported-encoding");
-        }
-        for (encoding, body) in [("identity", "not empty"), ("Identity", "not empty"), ("gzip", "")] {
-            assert_eq!(send(encoding, body).await.status(), StatusCode::OK, "{encoding}");
-        }
-    }
-
         assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
         assert!(Uuid::try_parse(headers[REQUEST_ID].to_str().unwrap()).is_ok());
         assert_eq!(problem(refused).await["type"], "urn:chorus:problem:too-many-requests");

@@ -183,7 +183,13 @@ impl Chorus {
     async fn ready(&mut self, service: Service) -> Result<()> {
         let running = self.services.get_mut(&service).context("a service that is not there")?;
         let by_tls = running.environment.iter().any(|(name, _)| name == "CHORUS_TLS_CERTIFICATE_FILE");
-        let url = format!("{}://127.0.0.1:{}/readyz", if by_tls { "https" } else { "http" }, running.port);
+        let own = running.environment.iter().find(|(name, _)| name == "CHORUS_OPERATIONS_LISTEN");
+        let url = match own {
+            Some((_, address)) => format!("http://{address}/readyz"),
+            None => {
+                format!("{}://127.0.0.1:{}/readyz", if by_tls { "https" } else { "http" }, running.port)
+            }
+        };
         // Whether the certificate is the right one is another question.
         let client = client().danger_accept_invalid_certs(by_tls).timeout(Duration::from_secs(5)).build()?;
         let answers =

@@ -9,6 +9,7 @@ use futures::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 use tests::chorus::{Chorus, Service, binary};
+use tests::servers::free_port;
 
 fn chorus(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let folder = tempfile::tempdir().unwrap();
@@ -186,6 +187,22 @@ fn the_description_of_the_api_stands_in_its_file_as_it_is() {
     let described = chorus(&["openapi"], &[]);
     let file = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../query-api/openapi.json")).unwrap();
     assert!(described.stdout == file, "run `chorus openapi > query-api/openapi.json`");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_and_metrics_move_to_the_address_that_is_set_for_them() {
+    let address = format!("127.0.0.1:{}", free_port().unwrap());
+    let system = Chorus::one_machine_with(&[("CHORUS_OPERATIONS_LISTEN", &address)]).await.unwrap();
+    let api = system.api();
+    for path in ["/readyz", "/metrics"] {
+        api.get(&format!("http://{address}{path}")).await.expect(200);
+        api.get(path).await.problem(404, "not-found");
+    }
+    for at in [format!("http://{address}/livez"), "/livez".to_owned()] {
+        api.get(&at).await.expect(200);
+    }
+    api.get("/v1/posts").await.expect(200);
+    api.get(&format!("http://{address}/v1/posts")).await.problem(404, "not-found");
 }
 
 #[tokio::test(flavor = "multi_thread")]

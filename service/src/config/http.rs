@@ -14,6 +14,10 @@ pub struct HttpSettings {
     #[arg(long, env = "CHORUS_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
+    /// Address and port for /readyz and /metrics, plain HTTP: then they are not on the other one
+    #[arg(long, env = "CHORUS_OPERATIONS_LISTEN", value_name = "ADDRESS")]
+    pub(crate) operations_listen: Option<SocketAddr>,
+
     /// What links and media URLs begin with [default: http(s)://<listen>]
     #[arg(long, env = "CHORUS_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
@@ -122,6 +126,7 @@ impl HttpSettings {
     pub(crate) fn defaults() -> Self {
         Self {
             listen: ([127, 0, 0, 1], 0).into(),
+            operations_listen: None,
             public_url: None,
             allowed_origins: Vec::new(),
             tls_certificate_file: None,
