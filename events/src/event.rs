@@ -91,6 +91,18 @@ macro_rules! event {
                 }
             }
 
+            /// Whose personal data it carries, if any.
+            pub fn person(&mut self) -> Option<UserId> {
+                self.personal().map(|(person, _)| person)
+            }
+
+            /// Takes its personal data out, as nobody can read it once the person's key is destroyed.
+            pub fn erase_personal(&mut self) {
+                if let Some((_, personal)) = self.personal() {
+                    personal.erase();
+                }
+            }
+
             /// The body as JSON; an error if something personal is not sealed.
             pub(crate) fn encode(&self) -> serde_json::Result<Bytes> {
                 match self {

@@ -19,6 +19,7 @@ mod outside_input;
 mod personal;
 mod progress;
 mod recent;
+pub mod samples;
 mod sealed_log;
 mod subject;
 mod upcast;

@@ -142,6 +142,12 @@ pub(crate) trait Sealable: Send {
 
     /// Opens with the key, or marks the value erased if there is none any more.
     fn unseal(&mut self, key: Option<&DataKey>, bound_to: &[u8]) -> Result<(), CannotOpen>;
+
+    /// Marks the value erased, whatever it is.
+    fn erase(&mut self);
+
+    /// Puts a marker into every text of an open value, for tests that look for what is left of it.
+    fn mark(&mut self, marker: &str) -> Result<(), CannotOpen>;
 }
 
 impl<T: Serialize + DeserializeOwned + Send> Sealable for Personal<T> {
@@ -167,6 +173,30 @@ impl<T: Serialize + DeserializeOwned + Send> Sealable for Personal<T> {
             };
         }
         Ok(())
+    }
+
+    fn erase(&mut self) {
+        *self = Self::Erased;
+    }
+
+    fn mark(&mut self, marker: &str) -> Result<(), CannotOpen> {
+        if let Self::Open(value) = self {
+            let mut json = serde_json::to_value(&*value).map_err(|e| CannotOpen(e.to_string()))?;
+            mark_texts(&mut json, marker);
+            *self = Self::Open(serde_json::from_value(json).map_err(|e| CannotOpen(e.to_string()))?);
+        }
+        Ok(())
+    }
+}
+
+fn mark_texts(json: &mut serde_json::Value, marker: &str) {
+    match json {
+        serde_json::Value::String(text) => marker.clone_into(text),
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| mark_texts(item, marker)),
+        serde_json::Value::Object(fields) => {
+            fields.values_mut().for_each(|field| mark_texts(field, marker));
+        }
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
     }
 }
 
