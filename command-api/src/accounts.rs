@@ -297,6 +297,17 @@ impl Commands {
         self.look_at(Subject::Account(user)).await.map_err(log_problem)
     }
 
+    /// Whether somebody's account is active, by what is remembered of it; what would refuse a request is looked up.
+    pub(crate) async fn standing(&self, user: UserId) -> Result<Standing, Problem> {
+        let subject = Subject::Account(user);
+        match self.look_at_remembered::<Standing>(subject).await.map_err(log_problem)? {
+            Standing::Active => Ok(Standing::Active),
+            Standing::None | Standing::Deactivated | Standing::Suspended | Standing::Erased => {
+                self.look_at(subject).await.map_err(log_problem)
+            }
+        }
+    }
+
     pub(crate) async fn rename(
         &self,
         context: &Context,

@@ -246,6 +246,13 @@ impl Commands {
         Ok(state)
     }
 
+    /// As [`look_at`](Self::look_at), by what is remembered of it, if anything is.
+    pub(crate) async fn look_at_remembered<S: Fold>(&self, subject: Subject) -> Result<S, LogError> {
+        let mut state = S::default();
+        self.apply(subject, false, &mut state).await?;
+        Ok(state)
+    }
+
     /// Applies what stands of a subject. True if it was remembered, not read.
     async fn apply<S: Fold>(&self, subject: Subject, fresh: bool, state: &mut S) -> Result<bool, LogError> {
         let (history, remembered) = self.history(subject, fresh, false).await?;

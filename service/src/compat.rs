@@ -27,7 +27,7 @@ pub struct App {
     paths: &'static [&'static str],
     /// Below these, who is not logged in is told that first, also where there is nothing.
     guarded: &'static [&'static str],
-    not_logged_in: &'static str,
+    pub not_logged_in: &'static str,
     bad_token: &'static str,
     expired_token: &'static str,
 }

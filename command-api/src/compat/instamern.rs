@@ -1,6 +1,7 @@
 //! What the InstaMERN app asks the write side for. Texts and statuses are the app's, word for word.
 
 mod accounts;
+mod caller;
 mod passwords;
 mod people;
 mod posts;

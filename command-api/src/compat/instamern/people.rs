@@ -4,12 +4,13 @@ use axum::extract::{Request, State};
 use events::UserId;
 use http::StatusCode;
 use serde_json::{Value, json};
-use service::compat::{Caller, Fields, PathText, Refusal, Success};
+use service::compat::{Fields, PathText, Refusal, Success};
 use service::media::ImageVariant;
 use service::problem::Problem;
 
 use super::super::Desk;
 use super::accounts::taken;
+use super::caller::ActiveCaller;
 use super::posts::{Upload, not_stored};
 use super::{Answer, rules};
 use crate::context::Context;
@@ -20,7 +21,7 @@ const ELSEWHERE: [&str; 5] = ["email", "password", "passwordConfirm", "photo", "
 
 pub(super) async fn update(
     State(desk): State<Desk>,
-    caller: Caller,
+    ActiveCaller(caller): ActiveCaller,
     context: Context,
     fields: Fields,
 ) -> Answer {
@@ -51,7 +52,7 @@ pub(super) async fn update(
 
 pub(super) async fn upload_photo(
     State(desk): State<Desk>,
-    caller: Caller,
+    ActiveCaller(caller): ActiveCaller,
     context: Context,
     request: Request,
 ) -> Answer {
@@ -67,7 +68,11 @@ pub(super) async fn upload_photo(
     Ok(desk.answer(StatusCode::OK, &[done], said).await)
 }
 
-pub(super) async fn remove_photo(State(desk): State<Desk>, caller: Caller, context: Context) -> Answer {
+pub(super) async fn remove_photo(
+    State(desk): State<Desk>,
+    ActiveCaller(caller): ActiveCaller,
+    context: Context,
+) -> Answer {
     let user = UserId::new(caller.user);
     let context = context.unrepeatable().by(user);
     let done = desk.commands.remove_photo(&context, user).await.map_err(Problem::from)?;
@@ -96,7 +101,7 @@ fn refused(problem: Problem) -> Refusal {
 
 pub(super) async fn follow(
     State(desk): State<Desk>,
-    caller: Caller,
+    ActiveCaller(caller): ActiveCaller,
     PathText(username): PathText,
     context: Context,
 ) -> Answer {
@@ -110,7 +115,7 @@ pub(super) async fn follow(
 
 pub(super) async fn unfollow(
     State(desk): State<Desk>,
-    caller: Caller,
+    ActiveCaller(caller): ActiveCaller,
     PathText(username): PathText,
     context: Context,
 ) -> Answer {

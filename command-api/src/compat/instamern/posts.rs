@@ -11,6 +11,7 @@ use service::media::ImageVariant;
 use service::problem::Problem;
 
 use super::super::{Desk, ReadSideError};
+use super::caller::ActiveCaller;
 use super::{Answer, rules};
 use crate::context::Context;
 use crate::posts::{NewPost, PostRejected, form, image, is_form, unreadable, words};
@@ -64,7 +65,7 @@ pub(super) fn not_stored(said: &'static str) -> impl FnOnce(Problem) -> Refusal 
 
 pub(super) async fn upload(
     State(desk): State<Desk>,
-    caller: Caller,
+    ActiveCaller(caller): ActiveCaller,
     context: Context,
     request: Request,
 ) -> Answer {
@@ -99,7 +100,7 @@ fn missing(said: &'static str) -> impl FnOnce(Problem) -> Refusal {
 
 pub(super) async fn like(
     State(desk): State<Desk>,
-    caller: Caller,
+    ActiveCaller(caller): ActiveCaller,
     PathText(id): PathText,
     context: Context,
 ) -> Answer {
@@ -113,7 +114,7 @@ pub(super) async fn like(
 
 pub(super) async fn comment(
     State(desk): State<Desk>,
-    caller: Caller,
+    ActiveCaller(caller): ActiveCaller,
     PathText(id): PathText,
     context: Context,
     fields: Fields,
@@ -129,7 +130,7 @@ pub(super) async fn comment(
 /// The app's comments have no ids: the caller's first one under the post goes.
 pub(super) async fn delete_comment(
     State(desk): State<Desk>,
-    caller: Caller,
+    ActiveCaller(caller): ActiveCaller,
     PathText(id): PathText,
     context: Context,
 ) -> Answer {
@@ -176,7 +177,7 @@ impl From<PostRejected> for Unedited {
 
 pub(super) async fn update(
     State(desk): State<Desk>,
-    caller: Caller,
+    ActiveCaller(caller): ActiveCaller,
     PathText(id): PathText,
     context: Context,
     fields: Fields,
@@ -207,7 +208,7 @@ pub(super) async fn update(
 
 pub(super) async fn delete(
     State(desk): State<Desk>,
-    caller: Caller,
+    ActiveCaller(caller): ActiveCaller,
     PathText(id): PathText,
     context: Context,
 ) -> Answer {

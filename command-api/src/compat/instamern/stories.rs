@@ -4,18 +4,19 @@ use axum::extract::{Request, State};
 use events::UserId;
 use http::StatusCode;
 use serde_json::json;
-use service::compat::{Caller, Refusal, Success};
+use service::compat::{Refusal, Success};
 use service::media::ImageVariant;
 
 use super::super::Desk;
 use super::Answer;
+use super::caller::ActiveCaller;
 use super::posts::{Upload, not_stored};
 use crate::context::Context;
 use crate::stories::NewStory;
 
 pub(super) async fn upload(
     State(desk): State<Desk>,
-    caller: Caller,
+    ActiveCaller(caller): ActiveCaller,
     context: Context,
     request: Request,
 ) -> Answer {

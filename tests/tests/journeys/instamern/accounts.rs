@@ -336,8 +336,37 @@ async fn who_deactivates_is_gone_until_they_log_in(chorus: &Chorus) {
     // The token stays good, and what was posted stays.
     assert_eq!(app.current(&ann).await["active"], false);
     assert_eq!(app.post_page(&post).await["postedBy"], ann.id);
+    does_nothing_that_others_see(&app, &ann, &post).await;
     app.log_in(&ann.username, PASSWORD).await.expect(200);
     assert_eq!(app.user(&ann.username).await["active"], true);
+}
+
+/// With the token that stays good.
+async fn does_nothing_that_others_see(app: &App, ann: &Member, own: &str) {
+    let bob = app.sign_up("bob").await;
+    let post = app.publish(&bob, "Dusk").await;
+    let out = "You're not logged in. Please login.";
+    for path in [
+        format!("/posts/like/{post}"),
+        format!("/users/follow/{}", bob.username),
+        format!("/users/unfollow/{}", bob.username),
+        "/users/remove".to_owned(),
+    ] {
+        fails(&app.press(ann, &path).await, 401, out);
+    }
+    let said = json!({ "comment": "Lovely!", "caption": "Noon" });
+    fails(&app.post_as(ann, &format!("/posts/comments/{post}"), &said).await, 401, out);
+    fails(&app.post_as(ann, &format!("/posts/update/{own}"), &said).await, 401, out);
+    fails(&app.delete_as(ann, &format!("/posts/delete/{own}"), &json!({})).await, 401, out);
+    fails(&app.patch_as(ann, "/users/update", &json!({ "bio": "Back soon" })).await, 401, out);
+    for (path, field) in [("/posts/upload", "post"), ("/stories/upload", "story"), ("/users/upload", "photo")]
+    {
+        fails(&app.upload_as(ann, path, picture(field)).await, 401, out);
+    }
+    let page = app.post_page(&post).await;
+    assert_eq!((&page["likes"], &page["comments"]), (&json!([]), &json!([])));
+    let bob = app.current(&bob).await;
+    assert_eq!((&bob["notifications"], &bob["followers"]), (&json!([]), &json!([])));
 }
 
 async fn who_deletes_their_account_is_gone(chorus: &Chorus) {

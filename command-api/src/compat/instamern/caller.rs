@@ -1,0 +1,27 @@
+//! Who may do what others see. The app leaves tokens valid when an account is deactivated: they are for what has to do with
+//! the account itself.
+
+use axum::extract::FromRequestParts;
+use events::UserId;
+use http::request::Parts;
+use service::compat::{Caller, INSTAMERN, Refusal};
+
+use super::super::Desk;
+use crate::accounts::Standing;
+
+/// Somebody who is logged in and whose account is active. To log in again makes it so.
+pub(super) struct ActiveCaller(pub(super) Caller);
+
+impl FromRequestParts<Desk> for ActiveCaller {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Refusal> {
+        let caller = Caller::from_request_parts(parts, desk).await?;
+        match desk.commands.standing(UserId::new(caller.user)).await? {
+            Standing::Active => Ok(Self(caller)),
+            Standing::None | Standing::Deactivated | Standing::Suspended | Standing::Erased => {
+                Err(Refusal::unauthorized(INSTAMERN.not_logged_in))
+            }
+        }
+    }
+}
