@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta};
 use uuid::Uuid;
 
+#[expect(clippy::wildcard_imports, reason = "there is one of nearly everything")]
 use crate::*;
 
 fn id(n: u128) -> Uuid {

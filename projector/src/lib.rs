@@ -15,13 +15,17 @@ mod runner;
 mod status;
 
 pub use lost_events::{LostEvents, refuse_lost_events};
-pub use runner::{Projector, run};
+pub use runner::{COMMIT_WEIGHT, Projector, run};
 pub use status::{ProjectionState, Statuses};
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use events::{Kind, Recorded};
-use views::{StoreError, View, ViewStore, Writes};
+use serde_json::Value;
+use views::{Index, Query, StoreError, View, ViewStore, Writes};
+
+/// Documents that a projection looks for by an index, read at once.
+const FOUND_AT_ONCE: usize = 1000;
 
 /// Builds the view of its name, or several that must agree. It can always be rebuilt, so it looks at nothing but the events
 /// and its own documents: no clock, no other view.
@@ -46,6 +50,12 @@ pub trait Projection: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// The documents of its own views that it must see to project an event and that only an index finds; only few events
+    /// need any. Such an event is always the first of its batch, so that they are what its projection has left.
+    fn looks_for(&self, _: &Recorded) -> Vec<Search> {
+        Vec::new()
+    }
+
     /// The writes that an event leads to.
     ///
     /// # Errors
@@ -53,7 +63,25 @@ pub trait Projection: Send + Sync + 'static {
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError>;
 }
 
-/// Writes that have seen what a projection looks at to project these events.
+/// All documents that an index finds by its equal fields.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Search {
+    pub view: &'static View,
+    pub index: &'static Index,
+    pub equals: Vec<Value>,
+}
+
+/// How many of these events, from the first on, may be projected together.
+pub fn batch_length<'a>(
+    projection: &dyn Projection,
+    events: impl IntoIterator<Item = Option<&'a Recorded>>,
+) -> usize {
+    let begins = |recorded: &Recorded| !projection.looks_for(recorded).is_empty();
+    let after = |(place, recorded): &(usize, Option<&Recorded>)| *place == 0 || !recorded.is_some_and(begins);
+    events.into_iter().enumerate().take_while(after).count()
+}
+
+/// Writes that have seen what a projection looks at to project these events, which may be projected together.
 ///
 /// # Errors
 /// If the store does not answer, or holds what cannot be read.
@@ -63,16 +91,37 @@ pub async fn seeing<'a>(
     events: impl Iterator<Item = &'a Recorded>,
 ) -> Result<Writes, StoreError> {
     let mut keys: BTreeMap<&'static str, (&'static View, BTreeSet<String>)> = BTreeMap::new();
-    for (view, key) in events.flat_map(|recorded| projection.looks_at(recorded)) {
-        keys.entry(view.name).or_insert_with(|| (view, BTreeSet::new())).1.insert(key);
-    }
     let mut writes = Writes::default();
+    for (place, recorded) in events.enumerate() {
+        for (view, key) in projection.looks_at(recorded) {
+            keys.entry(view.name).or_insert_with(|| (view, BTreeSet::new())).1.insert(key);
+        }
+        if place == 0 {
+            for search in projection.looks_for(recorded) {
+                find_all(store, search, &mut writes).await?;
+            }
+        }
+    }
     for (view, keys) in keys.into_values() {
         let keys: Vec<String> = keys.into_iter().collect();
         let found = store.get_many(view, &keys).await?;
         keys.into_iter().zip(found).try_for_each(|(key, found)| writes.see(view, key, found))?;
     }
     Ok(writes)
+}
+
+async fn find_all(store: &dyn ViewStore, search: Search, writes: &mut Writes) -> Result<(), StoreError> {
+    let Search { view, index, equals } = search;
+    let mut after = None;
+    loop {
+        let query = Query::new(view, index, equals.clone(), FOUND_AT_ONCE).after(after);
+        let page = store.page(&query).await?;
+        writes.find(view, page.documents);
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 /// What becomes of a projection when an event cannot be taken in, attempt after attempt.

@@ -1,5 +1,6 @@
 //! The projections, each in the file of its feature.
 
+mod absences;
 mod accounts;
 mod captions;
 mod collections;

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use views::{Parked, StoreError, ViewStore, Writes};
 
 use crate::checkpoint::{Checkpoint, NotMoved, Pause, growing};
-use crate::{OnFailure, Projection, ProjectionState, Statuses, seeing};
+use crate::{OnFailure, Projection, ProjectionState, Statuses, batch_length, seeing};
 
 /// Events committed together at most.
 const BATCH: usize = 500;
@@ -24,7 +24,7 @@ const BATCH: usize = 500;
 const BEHIND: usize = BATCH - BATCH / 10;
 /// Once so many documents are written for some events of a batch by fan-outs and the like, these are committed before
 /// the rest, so that no transaction grows beyond this and what a single event writes.
-const COMMIT_WEIGHT: usize = 10_000;
+pub const COMMIT_WEIGHT: usize = 10_000;
 /// Attempts at an event that the store refuses, before it counts as one that cannot be taken in.
 const ATTEMPTS: u32 = 3;
 /// How often a projection says how far it has come, also when nothing happens: news may be lost.
@@ -349,8 +349,10 @@ impl Runner {
     }
 
     /// Commits events as one transaction, waiting out an outage of the store: all of them, or the first of them if they
-    /// write too much together. Answers how many.
+    /// write too much together or one must begin a batch. Answers how many.
     async fn try_commit(&self, events: &[Event], expected: u64, checkpoint: u64) -> Result<usize, Refused> {
+        let together = batch_length(&*self.projection, events.iter().map(Event::recorded));
+        let (events, waiting) = events.split_at(together);
         let mut writes = self.see(events).await?;
         let mut parked = Vec::new();
         let mut taken = 0;
@@ -383,7 +385,12 @@ impl Runner {
         }
         let writes = Arc::new(writes.into_list());
         // Up to the last one taken; behind the last of all the log may hold more that is not for this projection.
-        let reached = if taken < events.len() { events[taken - 1].position().0 } else { checkpoint };
+        let is_last = taken == events.len() && waiting.is_empty();
+        let reached = if is_last {
+            checkpoint
+        } else {
+            events[..taken].last().map_or(expected, |last| last.position().0)
+        };
         match self.checkpoint().commit(&writes, &parked, expected, reached).await {
             Ok(()) => Ok(taken),
             Err(NotMoved::Fenced) => Err(Refused::Fenced),
@@ -395,10 +402,7 @@ impl Runner {
     async fn see(&self, events: &[Event]) -> Result<Writes, Refused> {
         let mut pause = Pause::default();
         loop {
-            let read = events.iter().filter_map(|event| match event {
-                Event::Read(recorded) => Some(recorded),
-                Event::Unreadable(_) => None,
-            });
+            let read = events.iter().filter_map(Event::recorded);
             match seeing(&*self.projection, &*self.projector.store, read).await {
                 Ok(writes) => return Ok(writes),
                 Err(error @ StoreError::Unavailable(_)) => {
@@ -431,6 +435,13 @@ impl Runner {
 }
 
 impl Event {
+    fn recorded(&self) -> Option<&Recorded> {
+        match self {
+            Self::Read(recorded) => Some(recorded),
+            Self::Unreadable(_) => None,
+        }
+    }
+
     fn position(&self) -> Position {
         match self {
             Self::Read(recorded) => recorded.position,

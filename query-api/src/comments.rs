@@ -11,7 +11,8 @@ use service::problem::{Problem, Problems};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use views::comments::{BY_PARENT, BY_POST, Comment, VIEW};
+use views::comments::{BY_PARENT, BY_POST, Comment, Tally, VIEW, tally_of};
+use views::posts::Post;
 use views::{Query, ViewStoreExt, posts, profiles};
 
 use crate::answer::{Conditions, QueryHeaders, answer};
@@ -34,7 +35,7 @@ struct CommentPage {
     text: String,
     /// Id of the comment that this one answers.
     reply_to: Option<String>,
-    /// How many comments answer this one, also of those who are away.
+    /// How many comments answer this one.
     replies: i64,
     commented_at: DateTime<Utc>,
 }
@@ -53,7 +54,7 @@ async fn get_comments(
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
     queries.visible_post(post).await?;
-    let query = Query::new(&VIEW, &BY_POST, vec![json!(post)], paging.limit);
+    let query = Query::new(&VIEW, &BY_POST, vec![json!(post), json!(true)], paging.limit);
     answer(&conditions, caught_up, &queries.comments_page(query, &paging).await?)
 }
 
@@ -76,12 +77,14 @@ async fn get_replies(
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
     queries.visible_post(post).await?;
-    let query = Query::new(&VIEW, &BY_PARENT, vec![json!(comment)], paging.limit);
-    let of_post = |comment: Option<&Comment>| comment.is_some_and(|comment| comment.post == post.to_string());
+    let query = Query::new(&VIEW, &BY_PARENT, vec![json!(comment), json!(true)], paging.limit);
+    let of_post = |comment: Option<&Comment>| {
+        comment.is_some_and(|comment| comment.shown && comment.post == post.to_string())
+    };
     let parent: Option<Comment> = queries.store.get(&comment.to_string()).await.map_err(store_problem)?;
     if !of_post(parent.as_ref()) {
         // One that is deleted is known by what answers it.
-        let first = Query::new(&VIEW, &BY_PARENT, vec![json!(comment)], 1);
+        let first = Query { limit: 1, ..query.clone() };
         let replies = queries.store.page_of::<Comment>(first).await.map_err(store_problem)?;
         if !of_post(replies.documents.first()) {
             return Err(Problem::not_found("There is no such comment"));
@@ -91,6 +94,13 @@ async fn get_replies(
 }
 
 impl Queries {
+    /// How many comments each of these posts has, in their order.
+    pub(crate) async fn comment_counts(&self, posts: &[Post]) -> Result<Vec<i64>, Problem> {
+        let keys: Vec<String> = posts.iter().map(|post| tally_of(&post.post)).collect();
+        let found = self.store.get_all::<Tally>(&keys).await.map_err(store_problem)?;
+        Ok(found.into_iter().map(|tally| tally.map_or(0, |tally| tally.comments)).collect())
+    }
+
     async fn comments_page(&self, query: Query, paging: &Paging) -> Result<PageOf<CommentPage>, Problem> {
         let index = query.index;
         let query = query.after(paging.after(index)?);

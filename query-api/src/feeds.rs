@@ -7,7 +7,7 @@ use service::problem::{Problem, Problems};
 use service::sessions::Session;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use views::{feeds, posts, profiles};
+use views::{comments, feeds, posts, profiles};
 
 use crate::Queries;
 use crate::answer::{Conditions, QueryHeaders, answer};
@@ -16,7 +16,7 @@ use crate::posts::PostPage;
 use crate::timelines::Timeline;
 
 /// The views that a page of the feed is made of, by who writes them.
-const VIEWS: [&str; 3] = [feeds::PROJECTION, posts::VIEW.name, profiles::VIEW.name];
+const VIEWS: [&str; 4] = [feeds::PROJECTION, posts::VIEW.name, comments::VIEW.name, profiles::VIEW.name];
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(get_feed))

@@ -1,6 +1,5 @@
 //! Who likes a post.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -64,21 +63,9 @@ impl Queries {
         if let Some(known) = self.liker_lists.0.get(&post.post).filter(|known| known.liked == post.liked) {
             return Ok(known.users);
         }
-        // Who is away is counted, too.
-        let of = |role: Role| Query::new(&VIEW, &BY_POST, vec![json!(post.post), json!(role)], LIKERS_LIMIT);
-        let (present, away) = futures::try_join!(
-            self.store.page_of::<Like>(of(Role::Act)),
-            self.store.page_of::<Like>(of(Role::ActAway)),
-        )
-        .map_err(store_problem)?;
-        let mut found = present.documents;
-        if !away.documents.is_empty() {
-            found.extend(away.documents);
-            found.sort_by_key(|like| Reverse(like.position));
-            found.dedup_by_key(|like| like.position);
-            found.truncate(LIKERS_LIMIT);
-        }
-        // Who has just gone or come back may be in both, or in none.
+        let equals = vec![json!(post.post), json!(Role::Act)];
+        let query = Query::new(&VIEW, &BY_POST, equals, LIKERS_LIMIT);
+        let found = self.store.page_of::<Like>(query).await.map_err(store_problem)?.documents;
         let is_whole = usize::try_from(post.likes).is_ok_and(|likes| found.len() == likes.min(LIKERS_LIMIT));
         let newest = found.first().map(|like| like.position);
         let users: Arc<[String]> = found.into_iter().map(|like| like.user).collect();

@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::likes::{self, Like};
 use views::posts::{Post, VIEW};
-use views::{Cursor, ViewStoreExt, profiles};
+use views::{Cursor, ViewStoreExt, comments, profiles};
 
 use crate::answer::{Conditions, QueryHeaders, answer};
 use crate::paging::{PageOf, PageParams, Paging};
@@ -25,7 +25,7 @@ use crate::timelines::{self, Timeline, TimelinePage};
 use crate::{Queries, store_problem};
 
 /// The views that a page of posts is made of.
-const VIEWS: [&str; 2] = [VIEW.name, profiles::VIEW.name];
+const VIEWS: [&str; 3] = [VIEW.name, comments::VIEW.name, profiles::VIEW.name];
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new()
@@ -84,11 +84,11 @@ impl Queries {
         viewer: Option<Session>,
     ) -> Result<Vec<PostPage>, Problem> {
         let TimelinePage { posts, authors, next: _ } = page;
-        let liked = self.liked(&posts, viewer).await?;
-        let shown = posts.into_iter().filter_map(|post| {
+        let (liked, counts) = futures::try_join!(self.liked(&posts, viewer), self.comment_counts(&posts))?;
+        let shown = posts.into_iter().zip(counts).filter_map(|(post, comments)| {
             let author = self.person(authors.get(&post.author)?.clone());
             let viewer = liked.as_ref().map(|liked| PostViewer { liked: liked.contains(&post.post) });
-            Some(self.show_post(post, author, viewer))
+            Some(self.show_post(post, comments, author, viewer))
         });
         Ok(shown.collect())
     }
@@ -106,8 +106,8 @@ impl Queries {
         Ok(Some(found.into_iter().flatten().map(|like| like.post).collect()))
     }
 
-    fn show_post(&self, post: Post, author: Person, viewer: Option<PostViewer>) -> PostPage {
-        let Post { post: id, images, caption, edited, published, likes, comments, .. } = post;
+    fn show_post(&self, post: Post, comments: i64, author: Person, viewer: Option<PostViewer>) -> PostPage {
+        let Post { post: id, images, caption, edited, published, likes, .. } = post;
         let image = |image: views::posts::Image| Image {
             large: self.image_url(&image.media, ImageVariant::LARGE),
             feed: self.image_url(&image.media, ImageVariant::FEED),

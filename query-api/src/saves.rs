@@ -15,14 +15,15 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::saves::{IN_COLLECTION, OF_USER, Save, VIEW};
-use views::{Query, ViewStoreExt, collections, posts, profiles};
+use views::{Query, ViewStoreExt, collections, comments, posts, profiles};
 
 use crate::answer::{Conditions, QueryHeaders, answer};
 use crate::paging::{PageOf, PageParams, Paging, ROUNDS};
 use crate::posts::PostPage;
 use crate::{Queries, store_problem, timelines};
 
-const VIEWS: [&str; 4] = [VIEW.name, collections::VIEW.name, posts::VIEW.name, profiles::VIEW.name];
+const VIEWS: [&str; 5] =
+    [VIEW.name, collections::VIEW.name, posts::VIEW.name, comments::VIEW.name, profiles::VIEW.name];
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(get_saved)).routes(routes!(get_saved_in_collection))

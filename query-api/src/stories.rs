@@ -28,7 +28,7 @@ use views::{Document, Query, ViewStoreExt};
 
 use crate::answer::{Conditions, QueryHeaders, answer};
 use crate::follows::Side;
-use crate::paging::{PageOf, PageParams, Paging};
+use crate::paging::{COUNT_LIMIT, PageOf, PageParams, Paging};
 use crate::profiles::Person;
 use crate::{Queries, store_problem};
 
@@ -65,8 +65,8 @@ struct StoryPage {
     published_at: DateTime<Utc>,
     /// It is not shown from here on.
     expires_at: DateTime<Utc>,
-    /// How many people have viewed it, also those who have left since; null to everybody but its author.
-    views: Option<i64>,
+    /// How many people have viewed it, 10,000 stands for more, too; null to everybody but its author.
+    views: Option<u64>,
     /// What the story is to whoever asks; null to who is not logged in.
     viewer: Option<StoryViewer>,
 }
@@ -200,9 +200,27 @@ impl Queries {
         Ok(Some(Viewed { viewer, stories: views.into_iter().map(|view| view.story).collect() }))
     }
 
-    fn show_story(&self, story: Story, viewed: Option<&Viewed>) -> StoryPage {
+    /// These stories as they are shown, in their order.
+    async fn show_stories(
+        &self,
+        stories: impl Iterator<Item = Story>,
+        viewed: Option<&Viewed>,
+    ) -> Result<Vec<StoryPage>, Problem> {
+        let shown = stories.map(async |story| {
+            let is_own = viewed.is_some_and(|viewed| viewed.viewer == story.author);
+            let views = if is_own { Some(self.views_of(&story.story).await?) } else { None };
+            Ok::<_, Problem>(self.show_story(story, viewed, views))
+        });
+        futures::future::try_join_all(shown).await
+    }
+
+    /// How many people the list of a story's viewers has.
+    async fn views_of(&self, story: &str) -> Result<u64, Problem> {
+        self.store.count(&viewers_of(story, COUNT_LIMIT)).await.map_err(store_problem)
+    }
+
+    fn show_story(&self, story: Story, viewed: Option<&Viewed>, views: Option<u64>) -> StoryPage {
         let viewer = viewed.map(|viewed| StoryViewer { viewed: viewed.has(&story) });
-        let is_own = viewed.is_some_and(|viewed| viewed.viewer == story.author);
         let image = StoryImage {
             width: story.width,
             height: story.height,
@@ -216,7 +234,7 @@ impl Queries {
             image,
             published_at: DateTime::from_timestamp_millis(story.published).unwrap_or_default(),
             expires_at: DateTime::from_timestamp_millis(story.until).unwrap_or_default(),
-            views: is_own.then_some(story.views),
+            views,
             viewer,
         }
     }
@@ -228,8 +246,10 @@ impl Queries {
     ) -> Result<Vec<AuthoredStory>, Problem> {
         let visible = self.visible_stories(stories, viewer).await?;
         let viewed = self.viewed(visible.iter().map(|(_, story)| story), viewer).await?;
-        let show = |(author, story)| AuthoredStory { author, story: self.show_story(story, viewed.as_ref()) };
-        Ok(visible.into_iter().map(show).collect())
+        let (authors, stories): (Vec<Person>, Vec<Story>) = visible.into_iter().unzip();
+        let shown = self.show_stories(stories.into_iter(), viewed.as_ref()).await?;
+        let authored = authors.into_iter().zip(shown);
+        Ok(authored.map(|(author, story)| AuthoredStory { author, story }).collect())
     }
 
     /// What the viewer and those whom they follow show.
@@ -249,12 +269,13 @@ impl Queries {
             let newest = stories.iter().map(|story| story.position).max();
             (author.id != viewer, stories.iter().all(is_viewed), Reverse(newest))
         });
-        let show = |(author, stories): (Person, Vec<Story>)| StoryGroup {
-            author,
-            viewed: stories.iter().all(is_viewed),
-            stories: stories.into_iter().map(|story| self.show_story(story, viewed.as_ref())).collect(),
-        };
-        Ok(groups.into_iter().map(show).collect())
+        let mut shown = Vec::with_capacity(groups.len());
+        for (author, stories) in groups {
+            let is_viewed = stories.iter().all(is_viewed);
+            let stories = self.show_stories(stories.into_iter(), viewed.as_ref()).await?;
+            shown.push(StoryGroup { author, viewed: is_viewed, stories });
+        }
+        Ok(shown)
     }
 
     /// Of the viewer and those whom they follow, who may have stories to show.
@@ -302,6 +323,11 @@ impl Queries {
         let shown = self.authored(of_author, viewer).await?.pop();
         shown.ok_or_else(|| Problem::not_found("There is no such story"))
     }
+}
+
+/// Who has viewed a story and is active, the latest first.
+fn viewers_of(story: &str, limit: usize) -> Query {
+    Query::new(&story_views::VIEW, &BY_STORY, vec![json!(story), json!(true)], limit)
 }
 
 /// Which of some stories somebody has viewed.
@@ -414,8 +440,7 @@ async fn get_story_viewers(
     }
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
     queries.story_of(user, story, Some(session)).await?;
-    let query = Query::new(&story_views::VIEW, &BY_STORY, vec![json!(story)], paging.limit)
-        .after(paging.after(&BY_STORY)?);
+    let query = viewers_of(&story.to_string(), paging.limit).after(paging.after(&BY_STORY)?);
     let found = queries.store.page_of::<StoryView>(query).await.map_err(store_problem)?;
     let people = queries.people(found.documents.iter().map(|view| view.viewer.clone())).await?;
     let show = |view: &StoryView| {

@@ -10,6 +10,7 @@ use events::{
     StoryViewEvent, Subject, UserId,
 };
 use serde_json::{Value, json};
+use views::comments::{Comment, Tally};
 use views::follows::{Circle, FOLLOWERS, FOLLOWINGS, Follow};
 use views::likes::Like;
 use views::notifications::{Act, Kind, Role};
@@ -34,8 +35,6 @@ pub struct World {
 pub struct Story {
     pub author: String,
     pub viewers: BTreeSet<String>,
-    /// As they stand on the story.
-    pub counted: i64,
 }
 
 /// That somebody is told what somebody else did.
@@ -69,7 +68,7 @@ pub struct Post {
     pub likes: BTreeSet<String>,
     /// Author and text, by the comment's id.
     pub comments: BTreeMap<String, (String, String)>,
-    /// As they stand on the post.
+    /// Likes and comments, as they are counted.
     pub counted: (i64, i64),
 }
 
@@ -100,11 +99,18 @@ impl World {
             world.apply(&recorded.event);
         }
         let count = |number: usize| i64::try_from(number).expect("a count");
-        for post in world.posts.values_mut() {
-            post.counted = (count(post.likes.len()), count(post.comments.len()));
-        }
         let active: BTreeSet<String> =
             world.people.iter().filter(|(_, person)| person.active).map(|(id, _)| id.clone()).collect();
+        // Whoever is deactivated or suspended is shown and counted nowhere.
+        for post in world.posts.values_mut() {
+            post.likes.retain(|user| active.contains(user));
+            post.comments.retain(|_, (author, _)| active.contains(author));
+            post.counted = (count(post.likes.len()), count(post.comments.len()));
+        }
+        for story in world.stories.values_mut() {
+            story.viewers.retain(|viewer| active.contains(viewer));
+        }
+        world.told.retain(|told| active.contains(&told.actor));
         for (id, person) in &mut world.people {
             let of =
                 |mine: &String, other: &String| (mine == id && active.contains(other)).then(|| other.clone());
@@ -120,18 +126,20 @@ impl World {
     fn apply(&mut self, event: &Event) {
         match event {
             Event::Account(AccountEvent::SignedUp(event)) => {
-                let person = event.person.open().expect("an open person");
-                let person = Person { username: person.username.clone(), active: true, ..Person::default() };
+                // Of who is erased further on nothing can be read, and nothing is left.
+                let username = event.person.open().map(|person| person.username.clone()).unwrap_or_default();
+                let person = Person { username, active: true, ..Person::default() };
                 self.people.insert(event.user.to_string(), person);
             }
             Event::Account(AccountEvent::UsernameChanged(event)) => {
-                self.person(event.user).username.clone_from(event.spelling.open().expect("an open name"));
+                self.person(event.user).username = event.spelling.open().cloned().unwrap_or_default();
             }
             Event::Profile(ProfileEvent::ProfileEdited(event)) => {
-                self.person(event.user).bio.clone_from(&event.details.open().expect("open details").bio);
+                let details = event.details.open().cloned().unwrap_or_default();
+                self.person(event.user).bio = details.bio;
             }
             Event::Post(PostEvent::PostPublished(event)) => {
-                let text = event.text.open().expect("an open text").clone();
+                let text = event.text.open().cloned().unwrap_or_default();
                 let post =
                     Post { author: event.author.to_string(), caption: text.caption, ..Post::default() };
                 self.posts.insert(event.post.to_string(), post);
@@ -147,13 +155,15 @@ impl World {
             }
             // What was decided while its post was deleted stands in the log and shows nowhere.
             Event::Like(LikeEvent::PostLiked(event)) => {
-                if let Some(post) = self.post(event.post) {
+                let is_there = self.people.contains_key(&event.user.to_string());
+                if let Some(post) = self.post(event.post).filter(|_| is_there) {
                     assert!(post.likes.insert(event.user.to_string()), "liked twice");
                     self.tell(event.post_author, Kind::Like, event.user, Some(event.post), None);
                 }
             }
             Event::Like(LikeEvent::PostUnliked(event)) => {
-                if let Some(post) = self.post(event.post) {
+                let is_there = self.people.contains_key(&event.user.to_string());
+                if let Some(post) = self.post(event.post).filter(|_| is_there) {
                     assert!(post.likes.remove(&event.user.to_string()), "unliked without a like");
                     let (actor, post) = (event.user.to_string(), Some(event.post.to_string()));
                     self.told
@@ -187,12 +197,12 @@ impl World {
                 let story = Story { author: event.author.to_string(), ..Story::default() };
                 self.stories.insert(event.story.to_string(), story);
             }
-            Event::Story(StoryEvent::StoryDeleted(event)) => self.end(event.story),
-            Event::Story(StoryEvent::StoryExpired(event)) => self.end(event.story),
+            Event::Story(StoryEvent::StoryDeleted(event)) => self.end(event.author, event.story),
+            Event::Story(StoryEvent::StoryExpired(event)) => self.end(event.author, event.story),
             Event::StoryView(StoryViewEvent::StoryViewed(event)) => {
-                if let Some(story) = self.stories.get_mut(&event.story.to_string()) {
+                let is_there = self.people.contains_key(&event.viewer.to_string());
+                if let Some(story) = self.stories.get_mut(&event.story.to_string()).filter(|_| is_there) {
                     assert!(story.viewers.insert(event.viewer.to_string()), "viewed twice");
-                    story.counted += 1;
                 }
             }
             Event::Session(SessionEvent::SessionSeen(_))
@@ -240,8 +250,19 @@ impl World {
                 let gone = event.user.to_string();
                 self.people.remove(&gone);
                 self.follows.retain(|(follower, followee)| *follower != gone && *followee != gone);
-                self.told.retain(|told| told.actor != gone && told.owner != gone);
-                self.saves.retain(|(user, _), _| *user != gone);
+                let posts = self.posts.extract_if(.., |_, post| post.author == gone);
+                let deleted: BTreeSet<String> = posts.map(|(id, _)| id).collect();
+                let is_deleted = |post: &Option<String>| post.as_ref().is_some_and(|id| deleted.contains(id));
+                self.told.retain(|told| told.actor != gone && told.owner != gone && !is_deleted(&told.post));
+                for post in self.posts.values_mut() {
+                    post.likes.remove(&gone);
+                    post.comments.retain(|_, (author, _)| *author != gone);
+                }
+                self.stories.retain(|_, story| story.author != gone);
+                for story in self.stories.values_mut() {
+                    story.viewers.remove(&gone);
+                }
+                self.saves.retain(|(user, post), _| *user != gone && !deleted.contains(post));
             }
             _ => {}
         }
@@ -266,8 +287,9 @@ impl World {
     fn comment(&mut self, event: &CommentEvent) {
         match event {
             CommentEvent::Commented(event) => {
-                let text = event.text.open().expect("an open text").clone();
-                if let Some(post) = self.post(event.post) {
+                let text = event.text.open().cloned().unwrap_or_default();
+                let is_there = self.people.contains_key(&event.author.to_string());
+                if let Some(post) = self.post(event.post).filter(|_| is_there) {
                     let twice =
                         post.comments.insert(event.comment.to_string(), (event.author.to_string(), text));
                     assert_eq!(twice, None, "commented twice");
@@ -281,7 +303,8 @@ impl World {
                 }
             }
             CommentEvent::CommentDeleted(event) => {
-                if let Some(post) = self.post(event.post) {
+                let is_there = self.people.contains_key(&event.author.to_string());
+                if let Some(post) = self.post(event.post).filter(|_| is_there) {
                     post.comments.remove(&event.comment.to_string()).expect("a deleted comment");
                     self.told.retain(|told| told.comment != Some(event.comment.to_string()));
                 }
@@ -308,8 +331,10 @@ impl World {
         self.people.get_mut(&user.to_string()).expect("somebody who has signed up")
     }
 
-    fn end(&mut self, story: StoryId) {
-        self.stories.remove(&story.to_string()).expect("a story that ends once");
+    /// The stories of who is erased are gone before their day is over.
+    fn end(&mut self, author: UserId, story: StoryId) {
+        let ended = self.stories.remove(&story.to_string());
+        assert_eq!(ended.is_some(), self.people.contains_key(&author.to_string()), "a story that ends once");
     }
 
     fn post(&mut self, post: PostId) -> Option<&mut Post> {
@@ -336,24 +361,24 @@ impl World {
         for post in all::<views::posts::Post>(store, &views::posts::NEWEST, Vec::new()).await? {
             let mut shown = Post { author: post.author, caption: post.caption, ..Post::default() };
             let id = post.post;
-            for role in [Role::Act, Role::ActAway] {
-                let equals = vec![json!(id), json!(role)];
-                for like in all::<Like>(store, &views::likes::BY_POST, equals).await? {
-                    shown.likes.insert(like.user);
-                }
+            let equals = vec![json!(id), json!(Role::Act)];
+            for like in all::<Like>(store, &views::likes::BY_POST, equals).await? {
+                shown.likes.insert(like.user);
             }
-            let index = &views::comments::BY_POST;
-            for comment in all::<views::comments::Comment>(store, index, vec![json!(id)]).await? {
+            let (index, equals) = (&views::comments::BY_POST, vec![json!(id), json!(true)]);
+            for comment in all::<Comment>(store, index, equals).await? {
                 shown.comments.insert(comment.comment, (comment.author, comment.text));
             }
-            shown.counted = (post.likes, post.comments);
+            let tally = store.get::<Tally>(&views::comments::tally_of(&id)).await?;
+            shown.counted = (post.likes, tally.map_or(0, |tally| tally.comments));
             world.posts.insert(id, shown);
         }
         for story in all::<views::stories::Story>(store, &views::stories::NEWEST, Vec::new()).await? {
             let index = &views::story_views::BY_STORY;
-            let views = all::<views::story_views::StoryView>(store, index, vec![json!(story.story)]).await?;
+            let equals = vec![json!(story.story), json!(true)];
+            let views = all::<views::story_views::StoryView>(store, index, equals).await?;
             let viewers = views.into_iter().map(|view| view.viewer).collect();
-            world.stories.insert(story.story, Story { author: story.author, viewers, counted: story.views });
+            world.stories.insert(story.story, Story { author: story.author, viewers });
         }
         for id in like.people.keys() {
             let acts = || vec![json!(id), json!(Role::Act)];

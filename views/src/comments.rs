@@ -1,4 +1,4 @@
-//! Comments under posts.
+//! Comments under posts, and how many there are: lists and counts in one view, so that they are changed by the same commits.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,16 +7,20 @@ use crate::{Direction, Document, Index, Layout, View};
 pub const VIEW: View =
     View { name: "comments", indexes: &[&BY_POST, &BY_AUTHOR, &BY_PARENT], layout: Layout::ByKey };
 
-/// Those under one post, the oldest first.
+/// Those under one post that are shown, or that are not, the oldest first.
 pub const BY_POST: Index =
-    Index { name: "by_post", equals: &["post"], order: "position", direction: Direction::Ascending };
+    Index { name: "by_post", equals: &["post", "shown"], order: "position", direction: Direction::Ascending };
 /// Those of one author, the newest first.
 pub const BY_AUTHOR: Index =
     Index { name: "by_author", equals: &["author"], order: "position", direction: Direction::Descending };
 
-/// The replies to one comment, the oldest first.
-pub const BY_PARENT: Index =
-    Index { name: "by_parent", equals: &["reply_to"], order: "position", direction: Direction::Ascending };
+/// The replies to one comment that are shown, or that are not, the oldest first.
+pub const BY_PARENT: Index = Index {
+    name: "by_parent",
+    equals: &["reply_to", "shown"],
+    order: "position",
+    direction: Direction::Ascending,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comment {
@@ -24,13 +28,34 @@ pub struct Comment {
     pub post: String,
     pub author: String,
     pub reply_to: Option<String>,
-    /// How many comments answer this one.
-    #[serde(default)]
+    /// How many comments that are shown answer this one.
     pub replies: i64,
+    /// False while the author is deactivated or suspended.
+    pub shown: bool,
     pub text: String,
     /// Milliseconds since 1970.
     pub commented: i64,
     pub position: i64,
+}
+
+/// How many comments under a post are shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    pub tally_of: String,
+    pub comments: i64,
+}
+
+/// The key of the tally of a post.
+pub fn tally_of(post: &str) -> String {
+    format!("tally.{post}")
+}
+
+impl Document for Tally {
+    const VIEW: &'static View = &VIEW;
+
+    fn key(&self) -> String {
+        tally_of(&self.tally_of)
+    }
 }
 
 impl Document for Comment {

@@ -11,6 +11,7 @@ mod schema;
 mod store;
 mod writes;
 
+pub mod absences;
 pub mod accounts;
 pub mod captions;
 pub mod collections;

@@ -12,7 +12,7 @@ pub const VIEW: View =
 /// Those of one post, the newest first.
 pub const BY_POST: Index =
     Index { name: "by_post", equals: &["post", "role"], order: "position", direction: Direction::Descending };
-/// Those of one user that somebody is told of, the newest first.
+/// Those of one user that somebody is told of, or that nobody is, the newest first.
 pub const BY_USER: Index = Index {
     name: "by_user",
     equals: &["user", "tells", "role"],
@@ -33,9 +33,9 @@ pub struct Like {
     pub user: String,
     /// The post's author, who is told; nobody is told of their own.
     pub owner: Option<String>,
-    /// True where there is an owner, else none: what comes of one's going and coming back leaves one's own likes alone.
-    pub tells: Option<bool>,
-    /// [`Role::Act`], or [`Role::ActAway`].
+    /// Whether there is an owner.
+    pub tells: bool,
+    /// [`Role::Act`]; or [`Role::ActAway`] while the user is deactivated or suspended: then the like is not counted.
     pub role: Role,
     /// Milliseconds since 1970.
     pub liked: i64,

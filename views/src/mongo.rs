@@ -86,6 +86,15 @@ impl ViewStore for MongoViews {
         self.find_page(query).await
     }
 
+    async fn scan(
+        &self,
+        view: &View,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<StoredDocument>, StoreError> {
+        self.find_all(view, after, limit).await
+    }
+
     async fn keys(&self, query: &Query) -> Result<Vec<String>, StoreError> {
         self.find_keys(query).await
     }

@@ -20,7 +20,7 @@ use crate::{Direction, Document, Index, Layout, View};
 
 pub const VIEW: View = View {
     name: "notifications",
-    indexes: &[&OF_OWNER, &OF_GROUP, &BY_ACTOR, &UNDER_POST],
+    indexes: &[&OF_OWNER, &OF_GROUP, &BY_ACTOR, &UNDER_POST, &UNDER_AUTHOR],
     layout: Layout::AsPut,
 };
 
@@ -49,6 +49,14 @@ pub const BY_ACTOR: Index = Index {
 pub const UNDER_POST: Index = Index {
     name: "under_post",
     equals: &["under_post"],
+    order: "position",
+    direction: Direction::Descending,
+};
+
+/// All that comes of replies under the posts of one author who is not told of them, so that it goes with the author.
+pub const UNDER_AUTHOR: Index = Index {
+    name: "under_author",
+    equals: &["under_author"],
     order: "position",
     direction: Direction::Descending,
 };
@@ -103,6 +111,8 @@ pub struct Act {
     /// The key of its head.
     pub head: String,
     pub under_post: Option<String>,
+    /// The author of the post, where that is not the owner.
+    pub under_author: Option<String>,
     /// Milliseconds since 1970.
     pub at: i64,
     pub position: i64,
@@ -119,6 +129,8 @@ pub struct Voice {
     pub comment: Option<String>,
     pub group: String,
     pub under_post: Option<String>,
+    /// The author of the post, where that is not the owner.
+    pub under_author: Option<String>,
     /// Milliseconds since 1970.
     pub at: i64,
     pub position: i64,
@@ -135,6 +147,8 @@ pub struct Head {
     pub kind: Kind,
     pub post: Option<String>,
     pub under_post: Option<String>,
+    /// The author of the post, where that is not the owner.
+    pub under_author: Option<String>,
     /// Of the newest act that there has been. No act that is there is newer.
     pub position: i64,
 }
@@ -149,6 +163,7 @@ impl Head {
             kind: Kind::Like,
             post: Some(post.post.clone()),
             under_post: None,
+            under_author: None,
             position: post.told,
         })
     }

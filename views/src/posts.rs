@@ -1,4 +1,4 @@
-//! Posts, each with its counts. A post also stands for its likes among what its author is told.
+//! Posts, each with the count of its likes; their comments are counted with the [comments](crate::comments). A post also stands for its likes among what its author is told.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,11 +29,11 @@ pub struct Post {
     pub published: i64,
     /// Of the event that published it: the order of feeds.
     pub position: i64,
+    /// By active people.
     pub likes: i64,
     /// Position of the event that its likes were counted at last; 0 before the first.
     #[serde(default)]
     pub liked: i64,
-    pub comments: i64,
     /// [`Role::Head`] or [`Role::HeadUnsettled`] of the likes that the author is told of; none before the first.
     #[serde(default)]
     pub head: Option<Role>,

@@ -52,6 +52,15 @@ impl ViewStore for SqliteViews {
         Ok(self.database.read(|connection| read::page(connection, query))?)
     }
 
+    async fn scan(
+        &self,
+        view: &View,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<StoredDocument>, StoreError> {
+        Ok(self.database.read(|connection| read::scan(connection, view, after, limit))?)
+    }
+
     async fn keys(&self, query: &Query) -> Result<Vec<String>, StoreError> {
         Ok(self.database.read(|connection| read::keys(connection, query))?)
     }

@@ -82,6 +82,14 @@ pub trait ViewStore: std::fmt::Debug + Send + Sync + 'static {
 
     async fn page(&self, query: &Query) -> Result<Page, StoreError>;
 
+    /// All documents of a view in the order of their keys, at most `limit` of them after a key: to compare views as a whole.
+    async fn scan(
+        &self,
+        view: &View,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<StoredDocument>, StoreError>;
+
     /// The keys alone of the documents that a query finds, in its order and up to its limit: the index answers, and no
     /// document is read.
     async fn keys(&self, query: &Query) -> Result<Vec<String>, StoreError>;

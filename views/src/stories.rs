@@ -1,4 +1,4 @@
-//! Stories, each with its count of viewers, until their day is over.
+//! Stories, until their day is over.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,8 +31,6 @@ pub struct Story {
     pub until: i64,
     /// Of the event that published it.
     pub position: i64,
-    /// How many people have viewed it; its author does not count.
-    pub views: i64,
 }
 
 impl Document for Story {

@@ -4,16 +4,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "story_views", indexes: &[&BY_STORY], layout: Layout::ByKey };
+pub const VIEW: View = View { name: "story_views", indexes: &[&BY_STORY, &BY_VIEWER], layout: Layout::ByKey };
 
-/// Who has viewed one story, the latest first.
-pub const BY_STORY: Index =
-    Index { name: "by_story", equals: &["story"], order: "position", direction: Direction::Descending };
+/// Who of those who are active, or who are not, has viewed one story, the latest first.
+pub const BY_STORY: Index = Index {
+    name: "by_story",
+    equals: &["story", "active"],
+    order: "position",
+    direction: Direction::Descending,
+};
+/// What one viewer has viewed, the latest first.
+pub const BY_VIEWER: Index =
+    Index { name: "by_viewer", equals: &["viewer"], order: "position", direction: Direction::Descending };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoryView {
     pub story: String,
     pub viewer: String,
+    /// False while the viewer is deactivated or suspended: then they are neither listed nor counted.
+    pub active: bool,
     /// Milliseconds since 1970.
     pub viewed: i64,
     pub position: i64,

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, HashMap};
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{Document, Index, StoreError, StoredDocument, View};
@@ -185,6 +186,8 @@ pub struct Writes {
     latest: HashMap<(&'static str, String), usize>,
     /// Documents that the batch looks at, as the writes so far leave them.
     seen: HashMap<(&'static str, String), Option<Map<String, Value>>>,
+    /// What the batch's first event has found by an index, by the view's name.
+    found: Vec<(&'static str, StoredDocument)>,
     /// Documents that are written without being named, as far as is known.
     weight: usize,
 }
@@ -205,13 +208,35 @@ impl Writes {
         Ok(())
     }
 
+    /// Takes in what an index finds for the first event of the batch.
+    pub fn find(&mut self, view: &'static View, documents: Vec<StoredDocument>) {
+        self.found.extend(documents.into_iter().map(|document| (view.name, document)));
+    }
+
+    /// What an index has found for the first event of the batch, as it was before the batch.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if a document is not of its type.
+    pub fn found<T: Document>(&self) -> Result<Vec<T>, StoreError> {
+        let of_view = self.found.iter().filter(|(name, _)| *name == T::VIEW.name);
+        of_view.map(|(_, document)| document.read()).collect()
+    }
+
     /// A document as the writes so far leave it.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] if it is not of its type, or was not taken in before.
     pub fn seen<T: Document>(&self, key: &str) -> Result<Option<T>, StoreError> {
-        let problem = |problem: String| StoreError::corrupt(format!("{key} of {}: {problem}", T::VIEW.name));
-        let seen = self.seen.get(&(T::VIEW.name, key.to_owned()));
+        self.seen_in(T::VIEW, key)
+    }
+
+    /// As [`seen`](Self::seen), of a kind of document that is in several views.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if it is not of its type, or was not taken in before.
+    pub fn seen_in<T: DeserializeOwned>(&self, view: &View, key: &str) -> Result<Option<T>, StoreError> {
+        let problem = |problem: String| StoreError::corrupt(format!("{key} of {}: {problem}", view.name));
+        let seen = self.seen.get(&(view.name, key.to_owned()));
         let seen = seen.ok_or_else(|| problem("looked at without having been asked for".to_owned()))?;
         let read = |document: &Map<String, Value>| serde_json::from_value(Value::Object(document.clone()));
         seen.as_ref().map(read).transpose().map_err(|error| problem(error.to_string()))
@@ -219,7 +244,12 @@ impl Writes {
 
     /// Notes that a fan-out or a deletion writes about so many documents.
     pub fn weigh(&mut self, documents: usize) {
-        self.weight += documents;
+        self.weight = self.weight.saturating_add(documents);
+    }
+
+    /// Notes that nobody knows how many documents a write changes, so that nothing more is committed together with it.
+    pub fn weigh_unknown(&mut self) {
+        self.weight = usize::MAX;
     }
 
     /// About how many documents are written by writes that do not name them.
@@ -276,7 +306,10 @@ impl Writes {
     }
 
     pub fn delete<T: Document>(&mut self, key: impl Into<String>) {
-        let (view, key) = (T::VIEW, key.into());
+        self.delete_raw(T::VIEW, key.into());
+    }
+
+    pub fn delete_raw(&mut self, view: &'static View, key: String) {
         if let Some(seen) = self.seen.get_mut(&(view.name, key.clone())) {
             *seen = None;
         }

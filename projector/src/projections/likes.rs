@@ -1,49 +1,77 @@
 //! Who likes which post, how many do, and what its author is told of it: a like is the hottest of all events, so that each
-//! is one document and one change of its post, neither of which looks at anything. Part of the projection of
-//! [posts](super::Posts), which commits the two together.
+//! is one document and one change of its post; all it looks at is notes of who is not there, which nearly never are. Part
+//! of the projection of [posts](super::Posts), which commits the two together.
 
 use events::{LikeEvent, PostId, PostLiked, PostUnliked, Recorded, UserId};
 use serde_json::json;
+use views::absences::Absence;
 use views::likes::{BY_POST, BY_USER, Like, OF_OWNER, VIEW, key};
 use views::notifications::Role;
-use views::posts::{self, BY_AUTHOR, Post};
-use views::{DeleteEach, KeyPart, Patch, PatchEach, StoreError, Writes};
+use views::posts::{self, Post};
+use views::{Patch, PatchEach, StoreError, View, Writes};
 
-use super::{position, time};
+use super::posts::NOTES;
+use super::{absences, position, time};
 
-/// A like or unlike that was decided while its post was deleted finds no post to count it on.
-pub(super) fn project(event: &LikeEvent, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+pub(super) fn looks_at(event: &LikeEvent) -> Vec<(&'static View, String)> {
     match event {
-        LikeEvent::PostLiked(event) => like(event, recorded, writes),
-        LikeEvent::PostUnliked(event) => {
-            unlike(event, recorded, writes);
-            Ok(())
-        }
+        LikeEvent::PostLiked(event) => vec![
+            absences::at_account(NOTES, event.user),
+            absences::at_account(NOTES, event.post_author),
+            absences::at_post(NOTES, event.post),
+        ],
+        LikeEvent::PostUnliked(event) => vec![absences::at_account(NOTES, event.user)],
     }
 }
 
+pub(super) fn project(event: &LikeEvent, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+    match event {
+        LikeEvent::PostLiked(event) => like(event, recorded, writes),
+        LikeEvent::PostUnliked(event) => unlike(event, recorded, writes),
+    }
+}
+
+/// What was decided while its post was deleted, or one of the two was erased, is no like of anybody.
 fn like(event: &PostLiked, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+    let by = absences::account(NOTES, event.user, writes)?;
+    let author = absences::account(NOTES, event.post_author, writes)?;
+    let is_void = by == Some(Absence::Erased)
+        || author == Some(Absence::Erased)
+        || absences::post(NOTES, event.post, writes)?.is_some();
+    if is_void {
+        return Ok(());
+    }
     let (post, position) = (event.post.to_string(), position(recorded));
-    let owner = (event.user != event.post_author).then(|| event.post_author.to_string());
-    let counted = Patch::default().inc("likes", 1).set("liked", position);
-    let patch =
-        if owner.is_some() { counted.set("head", json!(Role::Head)).set("told", position) } else { counted };
+    let tells = event.user != event.post_author;
+    // Decided while its user was deactivated: it counts when they come back.
+    let is_hidden = by == Some(Absence::Hidden);
+    let counted =
+        if is_hidden { Patch::default() } else { Patch::default().inc("likes", 1).set("liked", position) };
+    let head = if is_hidden { Role::HeadUnsettled } else { Role::Head };
+    let patch = if tells { counted.set("head", json!(head)).set("told", position) } else { counted };
     writes.patch::<Post>(post.clone(), patch);
-    let (user, tells) = (event.user.to_string(), owner.is_some().then_some(true));
-    writes.insert(&Like { post, user, owner, tells, role: Role::Act, liked: time(recorded), position })
+    let owner = tells.then(|| event.post_author.to_string());
+    let role = if is_hidden { Role::ActAway } else { Role::Act };
+    let user = event.user.to_string();
+    writes.insert(&Like { post, user, owner, tells, role, liked: time(recorded), position })
 }
 
 /// Which like is the newest now, whoever asks finds out.
-fn unlike(event: &PostUnliked, recorded: &Recorded, writes: &mut Writes) {
+fn unlike(event: &PostUnliked, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
     let post = event.post.to_string();
-    let counted = Patch::default().inc("likes", -1).set("liked", position(recorded));
-    let patch = if event.user == event.post_author {
-        counted
-    } else {
-        counted.set("head", json!(Role::HeadUnsettled))
-    };
-    writes.patch::<Post>(post.clone(), patch);
+    let by = absences::account(NOTES, event.user, writes)?;
+    if by.is_none() {
+        let tells = event.user != event.post_author;
+        writes.patch::<Post>(post.clone(), counted(-1, tells, position(recorded)));
+    }
     writes.delete::<Like>(key(&post, &event.user.to_string()));
+    Ok(())
+}
+
+/// A post whose likes have become more or less. The act that its head stood for may be gone, or be older than another.
+fn counted(by: i64, tells: bool, at: i64) -> Patch {
+    let patch = Patch::default().inc("likes", by).set("liked", at);
+    if tells { patch.set("head", json!(Role::HeadUnsettled)) } else { patch }
 }
 
 pub(super) fn forget_post(post: PostId, writes: &mut Writes) {
@@ -52,51 +80,52 @@ pub(super) fn forget_post(post: PostId, writes: &mut Writes) {
     }
 }
 
-/// While somebody is away, nobody is told of what they like; it is counted all the same.
-pub(super) fn go(user: UserId, writes: &mut Writes) {
-    change_role(user, Role::Act, Role::ActAway, writes);
+/// What somebody likes is neither counted nor told while they are deactivated or suspended.
+pub(super) fn go(user: UserId, at: i64, writes: &mut Writes) {
+    change_role(user, at, (Role::Act, Role::ActAway), -1, writes);
 }
 
-pub(super) fn come_back(user: UserId, writes: &mut Writes) {
-    change_role(user, Role::ActAway, Role::Act, writes);
+pub(super) fn come_back(user: UserId, at: i64, writes: &mut Writes) {
+    change_role(user, at, (Role::ActAway, Role::Act), 1, writes);
 }
 
-/// Before the posts of who is erased are deleted: no like of them is left. What they liked themselves stays counted.
-pub(super) fn forget_author(user: UserId, writes: &mut Writes) {
+/// Takes away all that somebody likes, and all likes of what they published.
+pub(super) fn erase(user: UserId, at: i64, writes: &mut Writes) {
+    go(user, at, writes);
+    for tells in [true, false] {
+        writes.delete_where::<Like>(&BY_USER, vec![json!(user), json!(tells), json!(Role::ActAway)]);
+    }
     for role in [Role::Act, Role::ActAway] {
         writes.delete_where::<Like>(&OF_OWNER, vec![json!(user), json!(role)]);
     }
-    writes.delete_each(DeleteEach {
-        over: &posts::VIEW,
-        index: &BY_AUTHOR,
-        equals: vec![json!(user)],
-        from: &VIEW,
-        key: vec![KeyPart::Field("post"), KeyPart::Text(user.to_string())],
-    });
 }
 
-fn change_role(user: UserId, from: Role, to: Role, writes: &mut Writes) {
-    let each = |into, key, patch| PatchEach {
-        over: &VIEW,
-        index: &BY_USER,
-        equals: vec![json!(user), json!(true), json!(from)],
-        into,
-        key,
-        patch,
-    };
-    let unsettled = Patch::default().set("head", json!(Role::HeadUnsettled));
-    writes.patch_each(each(&posts::VIEW, Some("post"), unsettled));
-    writes.patch_each(each(&VIEW, None, Patch::default().set("role", json!(to))));
+fn change_role(user: UserId, at: i64, (from, to): (Role, Role), by: i64, writes: &mut Writes) {
+    for tells in [true, false] {
+        let each = |into, key, patch| PatchEach {
+            over: &VIEW,
+            index: &BY_USER,
+            equals: vec![json!(user), json!(tells), json!(from)],
+            into,
+            key,
+            patch,
+        };
+        writes.patch_each(each(&posts::VIEW, Some("post"), counted(by, tells, at)));
+        writes.patch_each(each(&VIEW, None, Patch::default().set("role", json!(to))));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use events::{Deactivated, Erased, Event, PostDeleted, Reactivated};
+    use uuid::Uuid;
     use views::{Query, ViewStoreExt};
 
     use super::*;
     use crate::projections::Posts;
     use crate::projections::testing::{ANN, BOB, Built, POST, built, post_published};
+
+    const CAT: UserId = UserId::new(Uuid::from_u128(0xc));
 
     fn liked(user: UserId) -> Event {
         PostLiked { post: POST, user, post_author: ANN }.into()
@@ -133,29 +162,61 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_away_likes_what_they_liked_but_tells_nobody() {
+    async fn likes_of_who_is_deactivated_are_neither_counted_nor_told_until_they_come_back() {
         let went = [post_published(POST, ANN), liked(BOB), Deactivated { user: BOB }.into()];
         let built_away = built(&Posts, went.clone()).await;
         assert_eq!(likers(&built_away, Role::Act).await, Vec::<String>::new());
         assert_eq!(likers(&built_away, Role::ActAway).await, [BOB.to_string()]);
         let away = post(&built_away).await;
-        assert_eq!((away.likes, away.head), (1, Some(Role::HeadUnsettled)));
+        assert_eq!((away.likes, away.liked, away.head), (0, 3, Some(Role::HeadUnsettled)));
         let back = built(&Posts, went.into_iter().chain([Reactivated { user: BOB }.into()])).await;
-        assert_eq!(likers(&back, Role::Act).await, [BOB.to_string()]);
+        assert_eq!((likers(&back, Role::Act).await, post(&back).await.likes), (vec![BOB.to_string()], 1));
         // One's own like stands for nothing that anybody is told.
         let left = [post_published(POST, ANN), liked(ANN), Deactivated { user: ANN }.into()];
+        assert_eq!(post(&built(&Posts, left.clone()).await).await.likes, 0);
         let returned = built(&Posts, left.into_iter().chain([Reactivated { user: ANN }.into()])).await;
         assert_eq!(
-            (likers(&returned, Role::Act).await, post(&returned).await.head),
-            (vec![ANN.to_string()], None)
+            (likers(&returned, Role::Act).await, post(&returned).await.likes, post(&returned).await.head),
+            (vec![ANN.to_string()], 1, None)
         );
+    }
+
+    #[tokio::test]
+    async fn likes_of_who_is_erased_are_neither_there_nor_counted() {
+        let erased = Event::from(Erased { user: BOB });
+        let history = [post_published(POST, ANN), liked(BOB), liked(CAT)];
+        for before in [vec![], vec![Deactivated { user: BOB }.into()]] {
+            let history = history.clone().into_iter().chain(before).chain([erased.clone()]);
+            let built = built(&Posts, history).await;
+            assert_eq!(
+                (likers(&built, Role::Act).await, post(&built).await.likes),
+                (vec![CAT.to_string()], 1)
+            );
+            assert_eq!(likers(&built, Role::ActAway).await, Vec::<String>::new());
+        }
+    }
+
+    /// A command looks at accounts without a lock on them.
+    #[tokio::test]
+    async fn what_was_decided_in_the_same_instant_as_a_departure_counts_is_undone_with_it() {
+        let published = || post_published(POST, ANN);
+        let (left, erased) = (Event::from(Deactivated { user: BOB }), Event::from(Erased { user: BOB }));
+        let late = built(&Posts, [published(), left.clone(), liked(BOB)]).await;
+        assert_eq!((post(&late).await.likes, post(&late).await.told), (0, 3));
+        let back = Reactivated { user: BOB }.into();
+        let back = built(&Posts, [published(), left.clone(), liked(BOB), back]).await;
+        assert_eq!(post(&back).await.likes, 1);
+        let let_go = built(&Posts, [published(), liked(BOB), left, unliked(BOB)]).await;
+        assert_eq!((post(&let_go).await.likes, let_go.count(&VIEW).await), (0, 0));
+        let gone = built(&Posts, [published(), liked(BOB), erased.clone(), unliked(BOB), liked(BOB)]).await;
+        assert_eq!((post(&gone).await.likes, gone.count(&VIEW).await), (0, 0));
     }
 
     #[tokio::test]
     async fn likes_go_with_their_post_and_with_its_author() {
         for gone in [PostDeleted { post: POST, author: ANN }.into(), Event::from(Erased { user: ANN })] {
             let built = built(&Posts, [post_published(POST, ANN), liked(ANN), liked(BOB), gone]).await;
-            assert_eq!(built.store.sizes().await.unwrap()["likes"].documents, 0);
+            assert_eq!(built.count(&VIEW).await, 0);
         }
     }
 }

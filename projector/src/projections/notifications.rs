@@ -1,18 +1,20 @@
-//! What people are told of that others did, but for [likes](super::likes). Each act leads to writes that need no look at
-//! anything, and one to the same group replaces the other's head before it reaches the store.
+//! What people are told of that others did, but for [likes](super::likes). Each act leads to writes that look at nothing
+//! but notes of who is not there, and one to the same group replaces the other's head before it reaches the store.
 
 use events::{
     AccountEvent, CommentEvent, Event, FollowEvent, Kind, NotificationsEvent, PostEvent, PostId, Recorded,
     UserId,
 };
 use serde_json::json;
+use views::absences::Absence;
 use views::notifications::{
-    self as view, Act, BY_ACTOR, Head, Mark, OF_GROUP, OF_OWNER, Role, UNDER_POST, VIEW, Voice, voice_in,
+    self as view, Act, BY_ACTOR, Head, Mark, OF_GROUP, OF_OWNER, Role, UNDER_AUTHOR, UNDER_POST, VIEW, Voice,
+    voice_in,
 };
-use views::{Copy, FanOut, KeyPart, Patch, PatchEach, StoreError, Writes};
+use views::{Copy, FanOut, KeyPart, Patch, PatchEach, StoreError, View, Writes};
 
-use super::profiles::{Presence, presence_after};
-use super::{position, time};
+use super::profiles::Presence;
+use super::{absences, position, time};
 use crate::{OnFailure, Projection};
 
 #[derive(Debug, Clone, Copy)]
@@ -31,11 +33,48 @@ impl Projection for Notifications {
         OnFailure::Park
     }
 
+    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+        let account = |user| absences::at_account(&VIEW, user);
+        match &recorded.event {
+            Event::Comment(CommentEvent::Commented(event)) => {
+                let mut keys = vec![absences::at_post(&VIEW, event.post), account(event.post_author)];
+                keys.push(account(event.author));
+                keys.extend(event.reply_to_author.map(account));
+                keys
+            }
+            Event::Follow(FollowEvent::Followed(event)) => {
+                vec![account(event.follower), account(event.followee)]
+            }
+            Event::Follow(FollowEvent::FollowRequested(event)) => {
+                vec![account(event.follower), account(event.followee)]
+            }
+            Event::Notifications(NotificationsEvent::NotificationsRead(event)) => vec![account(event.user)],
+            Event::Comment(CommentEvent::CommentDeleted(_))
+            | Event::Follow(FollowEvent::FollowAccepted(_) | FollowEvent::Unfollowed(_))
+            | Event::Post(_)
+            | Event::Account(_)
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Like(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => Vec::new(),
+        }
+    }
+
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
             Event::Comment(CommentEvent::Commented(event)) => {
-                // What an erased author has written is not shown.
-                if event.text.open().is_some() {
+                let post_author = absences::account(&VIEW, event.post_author, writes)?;
+                // What was decided while its post was deleted, or went with its author, is told nobody.
+                if post_author != Some(Absence::Erased)
+                    && absences::post(&VIEW, event.post, writes)?.is_none()
+                {
                     let said = Said { post: event.post, comment: event.comment, author: event.author };
                     for news in said.news(event.post_author, event.reply_to_author) {
                         news.tell(recorded, writes)?;
@@ -51,12 +90,15 @@ impl Projection for Notifications {
             Event::Follow(event) => follow(event, recorded, writes)?,
             Event::Post(PostEvent::PostDeleted(event)) => {
                 writes.delete_where::<Act>(&UNDER_POST, vec![json!(event.post)]);
+                absences::note_deleted_post(&VIEW, event.post, writes);
             }
             Event::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_)) => {}
             Event::Account(event) => account(event, writes),
             Event::Notifications(NotificationsEvent::NotificationsRead(event)) => {
-                let position = i64::try_from(event.up_to.0).unwrap_or(i64::MAX);
-                writes.put(&Mark { owner: event.user.to_string(), role: Role::Mark, position })?;
+                if absences::account(&VIEW, event.user, writes)? != Some(Absence::Erased) {
+                    let position = i64::try_from(event.up_to.0).unwrap_or(i64::MAX);
+                    writes.put(&Mark { owner: event.user.to_string(), role: Role::Mark, position })?;
+                }
             }
             Event::Username(_)
             | Event::Email(_)
@@ -76,8 +118,8 @@ impl Projection for Notifications {
 
 /// That somebody did something, to be told to one person.
 struct News {
-    owner: String,
-    actor: String,
+    owner: UserId,
+    actor: UserId,
     kind: view::Kind,
     /// The key of the act.
     act: String,
@@ -85,6 +127,8 @@ struct News {
     post: Option<String>,
     /// Of what may be said more than once in its group.
     comment: Option<String>,
+    /// The author of the post, where that is not the owner.
+    under_author: Option<String>,
 }
 
 /// Words under a post.
@@ -96,27 +140,36 @@ struct Said {
 
 impl News {
     fn of_follow(kind: view::Kind, group: String, follower: UserId, followee: UserId) -> Self {
-        let actor = follower.to_string();
-        let act = voice_in(&group, &actor);
-        Self { owner: followee.to_string(), actor, kind, act, group, post: None, comment: None }
+        let act = voice_in(&group, &follower.to_string());
+        let (owner, actor) = (followee, follower);
+        Self { owner, actor, kind, act, group, post: None, comment: None, under_author: None }
     }
 
-    /// Nobody is told what they did themselves.
+    /// Nobody is told what they did themselves, nor what was decided while one of the two was erased.
     fn tell(self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
-        if self.owner == self.actor {
+        let by = absences::account(&VIEW, self.actor, writes)?;
+        let to = absences::account(&VIEW, self.owner, writes)?;
+        if self.owner == self.actor || by == Some(Absence::Erased) || to == Some(Absence::Erased) {
             return Ok(());
         }
+        // Decided while the actor was deactivated: it is told when they come back.
+        let roles = match by {
+            Some(_) => (Role::ActAway, Role::VoiceAway, Role::HeadUnsettled),
+            None => (Role::Act, Role::Voice, Role::Head),
+        };
         let (at, position) = (time(recorded), position(recorded));
         let under_post = self.under_post();
-        let Self { owner, actor, kind, act, group, post, comment } = self;
+        let Self { owner, actor, kind, act, group, post, comment, under_author } = self;
+        let (owner, actor) = (owner.to_string(), actor.to_string());
         if comment.is_some() {
             writes.put(&Voice {
                 owner: owner.clone(),
-                role: Role::Voice,
+                role: roles.1,
                 actor: actor.clone(),
                 comment: comment.clone(),
                 group: group.clone(),
                 under_post: under_post.clone(),
+                under_author: under_author.clone(),
                 at,
                 position,
             })?;
@@ -124,7 +177,7 @@ impl News {
         writes.insert(&Act {
             act,
             owner: owner.clone(),
-            role: Role::Act,
+            role: roles.0,
             kind,
             group: if comment.is_some() { voice_in(&group, &actor) } else { group.clone() },
             head: view::head_of(&group),
@@ -132,10 +185,12 @@ impl News {
             post: post.clone(),
             comment,
             under_post: under_post.clone(),
+            under_author: under_author.clone(),
             at,
             position,
         })?;
-        writes.put(&Head { stands_for: group, owner, role: Role::Head, kind, post, under_post, position })
+        let role = roles.2;
+        writes.put(&Head { stands_for: group, owner, role, kind, post, under_post, under_author, position })
     }
 
     /// As if it had never been told. Which act is the group's newest now, whoever asks finds out.
@@ -153,12 +208,13 @@ impl News {
     /// What is left of what somebody said in a group: their newest there, if any.
     fn find_newest_voice(self, writes: &mut Writes) {
         let under_post = self.under_post();
-        let Self { owner, actor, group, .. } = self;
-        let voice = voice_in(&group, &actor);
+        let Self { owner, actor, group, under_author, .. } = self;
+        let voice = voice_in(&group, &actor.to_string());
         writes.delete::<Voice>(voice.clone());
         for (of, role) in [(Role::Act, Role::Voice), (Role::ActAway, Role::VoiceAway)] {
             let same = json!({
                 "owner": owner, "role": role, "actor": actor, "group": group, "under_post": under_post,
+                "under_author": under_author,
             });
             writes.fan_out(FanOut {
                 over: &VIEW,
@@ -183,13 +239,14 @@ impl Said {
     fn news(&self, post_author: UserId, reply_to_author: Option<UserId>) -> Vec<News> {
         let (post, comment) = (self.post.to_string(), self.comment.to_string());
         let news = |owner: UserId, kind, act, group| News {
-            owner: owner.to_string(),
-            actor: self.author.to_string(),
+            owner,
+            actor: self.author,
             kind,
             act,
             group,
             post: Some(post.clone()),
             comment: Some(comment.clone()),
+            under_author: (owner != post_author).then(|| post_author.to_string()),
         };
         let mut told = Vec::new();
         if let Some(answered) = reply_to_author {
@@ -231,12 +288,13 @@ fn follow(event: &FollowEvent, recorded: &Recorded, writes: &mut Writes) -> Resu
 }
 
 fn account(event: &AccountEvent, writes: &mut Writes) {
-    match presence_after(event) {
-        Some(Presence::Away) => go(event.user(), writes),
-        Some(Presence::Back) => come_back(event.user(), writes),
-        Some(Presence::Erased) => forget_person(event.user(), writes),
-        None => {}
+    let Some(presence) = absences::note_account(&VIEW, event, writes) else { return };
+    match presence {
+        Presence::Away => go(event.user(), writes),
+        Presence::Back => come_back(event.user(), writes),
+        Presence::Erased => forget_person(event.user(), writes),
     }
+    writes.weigh_unknown();
 }
 
 /// What somebody did is neither counted nor shown while they are away.
@@ -265,6 +323,7 @@ fn forget_person(user: UserId, writes: &mut Writes) {
     for role in [Role::Head, Role::HeadUnsettled, Role::Mark] {
         writes.delete_where::<Head>(&OF_OWNER, vec![json!(user), json!(role)]);
     }
+    writes.delete_where::<Act>(&UNDER_AUTHOR, vec![json!(user)]);
 }
 
 fn unsettle_groups_of(user: UserId, role: Role, writes: &mut Writes) {

@@ -1,15 +1,17 @@
 //! Posts, each with its counts, and [who likes them](super::likes).
 
-use events::{
-    AccountEvent, CommentEvent, Event, Kind, PostEvent, PostId, PostPublished, PostText, Recorded, UserId,
-};
+use events::{AccountEvent, Event, Kind, PostEvent, PostPublished, PostText, Recorded, UserId};
 use serde_json::json;
+use views::absences::Absence;
 use views::posts::{BY_AUTHOR, Image, Post, VIEW};
-use views::{Patch, StoreError, Writes, likes as likes_view};
+use views::{Patch, StoreError, View, Writes, likes as likes_view};
 
-use super::profiles::{Presence, presence_after};
-use super::{likes, position, time};
+use super::profiles::Presence;
+use super::{absences, likes, position, time};
 use crate::{OnFailure, Projection};
+
+/// Where it is noted who is not there, and which posts are deleted.
+pub(super) const NOTES: &View = &likes_view::VIEW;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Posts;
@@ -24,11 +26,33 @@ impl Projection for Posts {
     }
 
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::Account, Kind::Post, Kind::Like, Kind::Comment]
+        &[Kind::Account, Kind::Post, Kind::Like]
     }
 
     fn on_failure(&self) -> OnFailure {
         OnFailure::Park
+    }
+
+    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+        match &recorded.event {
+            Event::Like(event) => likes::looks_at(event),
+            Event::Post(PostEvent::PostPublished(event)) => vec![absences::at_account(NOTES, event.author)],
+            Event::Post(PostEvent::CaptionEdited(_) | PostEvent::PostDeleted(_))
+            | Event::Account(_)
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Comment(_)
+            | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => Vec::new(),
+        }
     }
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
@@ -42,17 +66,16 @@ impl Projection for Posts {
             }
             Event::Post(PostEvent::PostDeleted(event)) => {
                 writes.delete::<Post>(event.post.to_string());
+                absences::note_deleted_post(NOTES, event.post, writes);
                 likes::forget_post(event.post, writes);
             }
             Event::Like(event) => likes::project(event, recorded, writes)?,
-            // A comment that was decided while its post was deleted finds no post to count it on.
-            Event::Comment(CommentEvent::Commented(event)) => count(writes, event.post, "comments", 1),
-            Event::Comment(CommentEvent::CommentDeleted(event)) => count(writes, event.post, "comments", -1),
-            Event::Account(event) => account(event, writes),
+            Event::Account(event) => account(event, position(recorded), writes),
             Event::Username(_)
             | Event::Email(_)
             | Event::Session(_)
             | Event::Profile(_)
+            | Event::Comment(_)
             | Event::Follow(_)
             | Event::Story(_)
             | Event::StoryView(_)
@@ -67,8 +90,12 @@ impl Projection for Posts {
 }
 
 fn publish(event: &PostPublished, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
-    // What an erased author has written is not shown.
-    let Some(PostText { caption, alt, placeholders }) = event.text.open() else { return Ok(()) };
+    if absences::account(NOTES, event.author, writes)? == Some(Absence::Erased) {
+        return Ok(());
+    }
+    // What an author has written who is to be erased later in the log can be read no more. The post is put all the same,
+    // so that what others do to it comes to the same, and goes with its author.
+    let PostText { caption, alt, placeholders } = event.text.open().cloned().unwrap_or_default();
     writes.insert(&Post {
         post: event.post.to_string(),
         author: event.author.to_string(),
@@ -82,43 +109,35 @@ fn publish(event: &PostPublished, recorded: &Recorded, writes: &mut Writes) -> R
                 placeholder: placeholders.get(place).cloned(),
             })
             .collect(),
-        caption: caption.clone(),
+        caption,
         edited: false,
         published: time(recorded),
         position: position(recorded),
         likes: 0,
         liked: 0,
-        comments: 0,
         head: None,
         told: 0,
     })
 }
 
-fn account(event: &AccountEvent, writes: &mut Writes) {
-    match presence_after(event) {
-        Some(Presence::Away) => likes::go(event.user(), writes),
-        Some(Presence::Back) => likes::come_back(event.user(), writes),
-        Some(Presence::Erased) => erase(event.user(), writes),
-        None => {}
+fn account(event: &AccountEvent, at: i64, writes: &mut Writes) {
+    let Some(presence) = absences::note_account(NOTES, event, writes) else { return };
+    match presence {
+        Presence::Away => likes::go(event.user(), at, writes),
+        Presence::Back => likes::come_back(event.user(), at, writes),
+        Presence::Erased => erase(event.user(), at, writes),
     }
+    writes.weigh_unknown();
 }
 
-fn erase(user: UserId, writes: &mut Writes) {
-    likes::go(user, writes);
-    likes::forget_author(user, writes);
+fn erase(user: UserId, at: i64, writes: &mut Writes) {
+    likes::erase(user, at, writes);
     writes.delete_where::<Post>(&BY_AUTHOR, vec![json!(user)]);
-}
-
-fn count(writes: &mut Writes, post: PostId, field: &'static str, by: i64) {
-    writes.patch::<Post>(post.to_string(), Patch::default().inc(field, by));
 }
 
 #[cfg(test)]
 mod tests {
-    use events::{
-        CaptionEdited, CommentDeleted, CommentId, Commented, Erased, MediaId, Personal, PostDeleted,
-        PostLiked, PostUnliked,
-    };
+    use events::{CaptionEdited, Erased, MediaId, Personal, PostDeleted, PostId, PostLiked, PostUnliked};
     use uuid::Uuid;
     use views::ViewStoreExt;
 
@@ -142,21 +161,6 @@ mod tests {
         PostLiked { post: POST, user: BOB, post_author: ANN }.into()
     }
 
-    fn commented(n: u128) -> Event {
-        let comment = CommentId::new(Uuid::from_u128(n));
-        let text = Personal::Open("Lovely".into());
-        Commented {
-            post: POST,
-            comment,
-            author: BOB,
-            post_author: ANN,
-            reply_to: None,
-            reply_to_author: None,
-            text,
-        }
-        .into()
-    }
-
     #[tokio::test]
     async fn a_post_stands_as_it_was_published_and_edited() {
         let edited = CaptionEdited { post: POST, author: ANN, caption: Personal::Open("Dusk".into()) };
@@ -172,31 +176,37 @@ mod tests {
     #[tokio::test]
     async fn counts_are_those_of_what_is_there() {
         let unliked = PostUnliked { post: POST, user: BOB, post_author: ANN };
-        let comment = CommentId::new(Uuid::from_u128(1));
-        let deleted =
-            CommentDeleted { post: POST, comment, author: BOB, post_author: ANN, reply_to_author: None };
-        let history =
-            [published(text()), liked(), unliked.into(), liked(), commented(1), commented(2), deleted.into()];
+        let history = [published(text()), liked(), unliked.into(), liked()];
         let built = built(&Posts, history).await;
         let post: Post = built.store.get(&POST.to_string()).await.unwrap().unwrap();
-        assert_eq!((post.likes, post.comments), (1, 1));
+        assert_eq!(post.likes, 1);
     }
 
     /// Decided in the same instant as the deletion, and appended after it.
     #[tokio::test]
-    async fn a_like_or_comment_on_a_post_that_is_gone_leaves_nothing() {
-        let deleted = PostDeleted { post: POST, author: ANN };
-        let built = built(&Posts, [published(text()), deleted.into(), liked(), commented(1)]).await;
-        assert_eq!(built.store.sizes().await.unwrap()["posts"].documents, 0);
+    async fn a_like_on_a_post_that_is_gone_leaves_nothing() {
+        for gone in [PostDeleted { post: POST, author: ANN }.into(), Event::from(Erased { user: ANN })] {
+            let built = built(&Posts, [published(text()), gone, liked()]).await;
+            assert_eq!((built.count(&VIEW).await, built.count(&likes_view::VIEW).await), (0, 0));
+        }
     }
 
     #[tokio::test]
     async fn what_an_erased_author_wrote_is_left_out() {
         let edited = CaptionEdited { post: POST, author: ANN, caption: Personal::Erased };
-        let view = built(&Posts, [published(Personal::Erased), edited.into(), liked()]).await;
-        assert_eq!(view.store.sizes().await.unwrap()["posts"].documents, 0);
-        // Who was still there when it was published takes it along.
-        let view = built(&Posts, [published(text()), liked(), Erased { user: ANN }.into()]).await;
-        assert_eq!(view.store.sizes().await.unwrap()["posts"].documents, 0);
+        let erased = || Event::from(Erased { user: ANN });
+        // Read again later, and read while the author was still there.
+        for text in [Personal::Erased, text()] {
+            let history = [published(text), edited.clone().into(), liked(), erased()];
+            assert_eq!(built(&Posts, history).await.count(&VIEW).await, 0);
+        }
+        // Published in the same instant, and appended behind.
+        let later = PostPublished {
+            post: PostId::new(Uuid::from_u128(0x99)),
+            author: ANN,
+            images: Vec::new(),
+            text: Personal::Erased,
+        };
+        assert_eq!(built(&Posts, [erased(), later.into()]).await.count(&VIEW).await, 0);
     }
 }

@@ -1,12 +1,13 @@
 //! Which posts people keep for themselves.
 
-use events::{AccountEvent, CollectionEvent, Event, Kind, PostEvent, Recorded, SaveEvent};
+use events::{AccountEvent, CollectionEvent, Event, Kind, PostEvent, PostSaved, Recorded, SaveEvent};
 use serde_json::{Value, json};
+use views::absences::Absence;
 use views::saves::{BY_AUTHOR, IN_COLLECTION, OF_POST, OF_USER, Save, VIEW, key};
-use views::{Index, Patch, PatchEach, StoreError, Writes};
+use views::{Index, Patch, PatchEach, StoreError, View, Writes};
 
-use super::profiles::{Presence, presence_after};
-use super::{position, time};
+use super::profiles::Presence;
+use super::{absences, position, time};
 use crate::{OnFailure, Projection};
 
 #[derive(Debug, Clone, Copy)]
@@ -25,19 +26,18 @@ impl Projection for Saves {
         OnFailure::Park
     }
 
+    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+        let Event::Save(SaveEvent::PostSaved(event)) = &recorded.event else { return Vec::new() };
+        vec![
+            absences::at_account(&VIEW, event.user),
+            absences::at_account(&VIEW, event.post_author),
+            absences::at_post(&VIEW, event.post),
+        ]
+    }
+
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
-            Event::Save(SaveEvent::PostSaved(event)) => {
-                writes.put(&Save {
-                    user: event.user.to_string(),
-                    post: event.post.to_string(),
-                    author: event.post_author.to_string(),
-                    collection: event.collection.map(|collection| collection.to_string()),
-                    shown: true,
-                    saved: time(recorded),
-                    position: position(recorded),
-                })?;
-            }
+            Event::Save(SaveEvent::PostSaved(event)) => save(event, recorded, writes)?,
             Event::Save(SaveEvent::PostUnsaved(event)) => {
                 writes.delete::<Save>(key(&event.user.to_string(), &event.post.to_string()));
             }
@@ -53,6 +53,7 @@ impl Projection for Saves {
             | Event::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_)) => {}
             Event::Post(PostEvent::PostDeleted(event)) => {
                 writes.delete_where::<Save>(&OF_POST, vec![json!(event.post)]);
+                absences::note_deleted_post(&VIEW, event.post, writes);
             }
             Event::Account(event) => account(event, writes),
             Event::Username(_)
@@ -72,20 +73,41 @@ impl Projection for Saves {
     }
 }
 
+/// What was decided while its post was deleted, or one of the two was erased, is kept by nobody.
+fn save(event: &PostSaved, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+    let author = absences::account(&VIEW, event.post_author, writes)?;
+    let is_void = author == Some(Absence::Erased)
+        || absences::account(&VIEW, event.user, writes)? == Some(Absence::Erased)
+        || absences::post(&VIEW, event.post, writes)?.is_some();
+    if is_void {
+        return Ok(());
+    }
+    writes.put(&Save {
+        user: event.user.to_string(),
+        post: event.post.to_string(),
+        author: event.post_author.to_string(),
+        collection: event.collection.map(|collection| collection.to_string()),
+        shown: author.is_none(),
+        saved: time(recorded),
+        position: position(recorded),
+    })
+}
+
 fn account(event: &AccountEvent, writes: &mut Writes) {
+    let Some(presence) = absences::note_account(&VIEW, event, writes) else { return };
     let user = event.user();
     let mut show = |shown: bool| set_each(writes, &BY_AUTHOR, vec![json!(user)], "shown", json!(shown));
-    match presence_after(event) {
-        Some(Presence::Away) => show(false),
-        Some(Presence::Back) => show(true),
-        Some(Presence::Erased) => {
+    match presence {
+        Presence::Away => show(false),
+        Presence::Back => show(true),
+        Presence::Erased => {
             writes.delete_where::<Save>(&BY_AUTHOR, vec![json!(user)]);
             for shown in [true, false] {
                 writes.delete_where::<Save>(&OF_USER, vec![json!(user), json!(shown)]);
             }
         }
-        None => {}
     }
+    writes.weigh_unknown();
 }
 
 fn set_each(
@@ -155,7 +177,20 @@ mod tests {
         assert_eq!((all_of(&view).await, in_lakes(&view).await), (vec![OTHER_POST.to_string()], 1));
         for user in [ANN, BOB] {
             let gone = built(&Saves, history.clone().into_iter().chain([Erased { user }.into()])).await;
-            assert_eq!(gone.store.sizes().await.unwrap()["saves"].documents, 0);
+            assert_eq!(gone.count(&VIEW).await, 0);
         }
+    }
+
+    /// A command looks at posts and accounts without a lock on them.
+    #[tokio::test]
+    async fn what_is_saved_while_its_post_goes_is_not_counted() {
+        let deleted = Event::from(PostDeleted { post: POST, author: ANN });
+        for gone in [deleted, Erased { user: ANN }.into(), Erased { user: BOB }.into()] {
+            assert_eq!(built(&Saves, [gone, saved(POST, Some(LAKES))]).await.count(&VIEW).await, 0);
+        }
+        let mut history = vec![Event::from(Deactivated { user: ANN }), saved(POST, Some(LAKES))];
+        assert_eq!(in_lakes(&built(&Saves, history.clone()).await).await, 0);
+        history.push(Reactivated { user: ANN }.into());
+        assert_eq!(in_lakes(&built(&Saves, history).await).await, 1);
     }
 }

@@ -1,6 +1,6 @@
 //! Sessions: which are good, and what their owner sees of them.
 
-use events::{AccountEvent, Event, Kind, Recorded, SessionEvent, UserId};
+use events::{AccountEvent, Client, Event, Kind, Recorded, SessionEvent, UserId};
 use serde_json::json;
 use views::sessions::{BY_USER, Session, VIEW};
 use views::{Copy, FanOut, KeyPart, Patch, StoreError, Writes};
@@ -28,16 +28,17 @@ impl Projection for Sessions {
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
             Event::Session(SessionEvent::SessionStarted(event)) => {
-                let (device, address) = event.client.open().map_or(("", ""), |c| (&c.device, &c.address));
+                // Nobody sees the sessions of who is erased, or is to be erased later in the log.
+                let Some(Client { device, address }) = event.client.open() else { return Ok(()) };
                 writes.put(&Session {
                     session: event.session.to_string(),
                     user: event.user.to_string(),
                     started: time(recorded),
                     seen: time(recorded),
                     expires: event.expires.timestamp_millis(),
-                    device: device.to_owned(),
+                    device: device.clone(),
                     device_family: without_versions(device),
-                    address: address.to_owned(),
+                    address: address.clone(),
                     ended: false,
                     position: position(recorded),
                 })?;
@@ -105,7 +106,7 @@ fn without_versions(device: &str) -> String {
 mod tests {
     use chrono::DateTime;
     use events::{
-        Client, Erased, PasswordChangeReason, PasswordChanged, Personal, Role, RoleGranted, SessionEndReason,
+        Erased, PasswordChangeReason, PasswordChanged, Personal, Role, RoleGranted, SessionEndReason,
         SessionEnded, SessionId, SessionStarted,
     };
     use uuid::Uuid;

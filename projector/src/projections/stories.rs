@@ -1,8 +1,9 @@
-//! Stories, each with its count of viewers.
+//! Stories; how many have viewed one is counted among its [viewers](super::StoryViews).
 
-use events::{Event, Kind, Recorded, STORY_LIFETIME, StoryEvent, StoryPublished, StoryText, StoryViewEvent};
-use views::stories::{Story, VIEW};
-use views::{Patch, StoreError, Writes};
+use events::{AccountEvent, Event, Kind, Recorded, STORY_LIFETIME, StoryEvent, StoryPublished, StoryText};
+use serde_json::json;
+use views::stories::{BY_AUTHOR, Story, VIEW};
+use views::{StoreError, Writes};
 
 use super::{position, time};
 use crate::{OnFailure, Projection};
@@ -16,7 +17,7 @@ impl Projection for Stories {
     }
 
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::Story, Kind::StoryView]
+        &[Kind::Story, Kind::Account]
     }
 
     fn on_failure(&self) -> OnFailure {
@@ -28,9 +29,8 @@ impl Projection for Stories {
             Event::Story(StoryEvent::StoryPublished(event)) => publish(event, recorded, writes)?,
             Event::Story(StoryEvent::StoryDeleted(event)) => writes.delete::<Story>(event.story.to_string()),
             Event::Story(StoryEvent::StoryExpired(event)) => writes.delete::<Story>(event.story.to_string()),
-            // What was viewed while its story ended finds no story to count it on.
-            Event::StoryView(StoryViewEvent::StoryViewed(event)) => {
-                writes.patch::<Story>(event.story.to_string(), Patch::default().inc("views", 1));
+            Event::Account(AccountEvent::Erased(event)) => {
+                writes.delete_where::<Story>(&BY_AUTHOR, vec![json!(event.user)]);
             }
             Event::Account(_)
             | Event::Username(_)
@@ -41,6 +41,7 @@ impl Projection for Stories {
             | Event::Comment(_)
             | Event::Like(_)
             | Event::Follow(_)
+            | Event::StoryView(_)
             | Event::Notifications(_)
             | Event::Save(_)
             | Event::Collection(_)
@@ -65,39 +66,36 @@ fn publish(event: &StoryPublished, recorded: &Recorded, writes: &mut Writes) -> 
         published: time(recorded),
         until: time(recorded) + STORY_LIFETIME.num_milliseconds(),
         position: position(recorded),
-        views: 0,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use events::{Personal, StoryDeleted, StoryExpired};
+    use events::{Erased, Personal, StoryDeleted, StoryExpired};
     use views::ViewStoreExt;
 
     use super::*;
-    use crate::projections::testing::{ANN, BOB, Built, START, STORY, built, story_published, story_viewed};
+    use crate::projections::testing::{ANN, Built, START, STORY, built, story_published};
 
     async fn of(built: &Built) -> Option<Story> {
         built.store.get(&STORY.to_string()).await.unwrap()
     }
 
     #[tokio::test]
-    async fn a_story_stands_for_a_day_with_the_number_of_its_viewers() {
-        let viewed_by_a_third = story_viewed(events::UserId::new(uuid::Uuid::from_u128(0xc)));
-        let built = built(&Stories, [story_published(STORY), story_viewed(BOB), viewed_by_a_third]).await;
+    async fn a_story_stands_for_a_day() {
+        let built = built(&Stories, [story_published(STORY)]).await;
         let story = of(&built).await.unwrap();
-        assert_eq!((story.author, story.alt.as_str(), story.views), (ANN.to_string(), "A lake", 2));
+        assert_eq!((story.author, story.alt.as_str()), (ANN.to_string(), "A lake"));
         let published = (START + 1) * 1000;
         assert_eq!((story.published, story.until), (published, published + 24 * 3600 * 1000));
     }
 
-    /// One was viewed in the same instant, and that was appended after its end.
     #[tokio::test]
     async fn a_story_that_is_deleted_or_has_expired_leaves_nothing() {
         let (author, story) = (ANN, STORY);
         let ends: [Event; 2] = [StoryDeleted { author, story }.into(), StoryExpired { author, story }.into()];
         for end in ends {
-            let built = built(&Stories, [story_published(STORY), end, story_viewed(BOB)]).await;
+            let built = built(&Stories, [story_published(STORY), end]).await;
             assert_eq!(built.store.sizes().await.unwrap()["stories"].documents, 0);
         }
     }
@@ -106,6 +104,8 @@ mod tests {
     async fn what_an_erased_author_showed_is_left_out() {
         let Event::Story(StoryEvent::StoryPublished(published)) = story_published(STORY) else { panic!() };
         let erased = StoryPublished { text: Personal::Erased, ..published };
-        assert_eq!(of(&built(&Stories, [erased.into(), story_viewed(BOB)]).await).await, None);
+        assert_eq!(of(&built(&Stories, [erased.into()]).await).await, None);
+        let erased_later = [story_published(STORY), Erased { user: ANN }.into()];
+        assert_eq!(of(&built(&Stories, erased_later).await).await, None);
     }
 }

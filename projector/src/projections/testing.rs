@@ -8,9 +8,9 @@ use events::{
     PostText, Recorded, SignedUp, StoryId, StoryPublished, StoryText, StoryViewed, UserId,
 };
 use uuid::Uuid;
-use views::{Commit, SqliteViews, ViewStore, Writes};
+use views::{Commit, SqliteViews, View, ViewStore, Writes};
 
-use crate::{Projection, seeing};
+use crate::{Projection, batch_length, seeing};
 
 pub(crate) const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
 pub(crate) const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
@@ -61,18 +61,10 @@ pub(crate) async fn built(projection: &dyn Projection, history: impl IntoIterato
         Arc::new(SqliteViews::open(&folder.path().join("views.db"), views::ALL).await.unwrap());
     let history: Vec<Recorded> =
         history.into_iter().zip(1..).map(|(event, place)| recorded(event, place)).collect();
-    for recorded in &history {
-        let mut writes = seeing(projection, &*store, [recorded].into_iter()).await.unwrap();
-        projection.project(recorded, &mut writes).unwrap();
-        commit(&*store, projection.name(), writes, recorded.position.0 - 1, recorded.position.0).await;
-    }
+    take_in(&*store, projection, &history, 1).await;
     let whole = tempfile::tempdir().unwrap();
     let at_once = SqliteViews::open(&whole.path().join("views.db"), views::ALL).await.unwrap();
-    let mut writes = seeing(projection, &at_once, history.iter()).await.unwrap();
-    for recorded in &history {
-        projection.project(recorded, &mut writes).unwrap();
-    }
-    commit(&at_once, projection.name(), writes, 0, history.len() as u64).await;
+    take_in(&at_once, projection, &history, history.len()).await;
     let (one_by_one, at_once) = (store.sizes().await.unwrap(), at_once.sizes().await.unwrap());
     let documents = |sizes: std::collections::BTreeMap<String, views::ViewSize>| {
         sizes.into_iter().map(|(name, size)| (name, size.documents)).collect::<Vec<_>>()
@@ -88,17 +80,34 @@ pub(crate) async fn built_in_batches(projection: &dyn Projection, history: &[Eve
         Arc::new(SqliteViews::open(&folder.path().join("views.db"), views::ALL).await.unwrap());
     let history: Vec<Recorded> =
         history.iter().zip(1..).map(|(event, place)| recorded(event.clone(), place)).collect();
+    take_in(&*store, projection, &history, batch).await;
+    Built { store, _folder: folder }
+}
+
+/// Takes in a history in batches of at most this many events, as the runner does it.
+async fn take_in(store: &dyn ViewStore, projection: &dyn Projection, history: &[Recorded], batch: usize) {
+    let mut left = history;
     let mut checkpoint = 0;
-    for events in history.chunks(batch) {
-        let mut writes = Writes::default();
+    while !left.is_empty() {
+        let length = batch_length(projection, left.iter().take(batch).map(Some));
+        let (events, rest) = left.split_at(length);
+        let mut writes = seeing(projection, store, events.iter()).await.unwrap();
         for recorded in events {
             projection.project(recorded, &mut writes).unwrap();
         }
         let passed = checkpoint + events.len() as u64;
-        commit(&*store, projection.name(), writes, checkpoint, passed).await;
-        checkpoint = passed;
+        commit(store, projection.name(), writes, checkpoint, passed).await;
+        (checkpoint, left) = (passed, rest);
     }
-    Built { store, _folder: folder }
+}
+
+impl Built {
+    /// How many documents a view has, beside notes of who is not there.
+    pub(crate) async fn count(&self, view: &View) -> usize {
+        let is_note = |key: &str| key.starts_with("account.") || key.starts_with("post.");
+        let all = self.store.scan(view, None, 1000).await.unwrap();
+        all.iter().filter(|document| !is_note(&document.key)).count()
+    }
 }
 
 async fn commit(store: &dyn ViewStore, projection: &str, writes: Writes, expected: u64, checkpoint: u64) {

@@ -9,8 +9,8 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::timeout;
+use views::captions::Caption;
 use views::notifications::{Mark, Role};
-use views::story_views::StoryView;
 use views::{
     Commit, CommitError, Copy, Cursor, DeleteEach, Direction, Document, FanOut, Index, KeyPart, Layout,
     Parked, Patch, PatchEach, Query, StoreError, View, ViewStore, ViewStoreExt, Writes,
@@ -923,10 +923,16 @@ pub async fn what_has_another_shape_by_now_is_built_anew(
     age: impl AsyncFnOnce(),
 ) {
     let mark = Mark { owner: "ann".to_owned(), role: Role::Mark, position: 3 };
-    let seen = StoryView { story: "s".to_owned(), viewer: "ann".to_owned(), viewed: 0, position: 4 };
+    let written = Caption {
+        post: "p".to_owned(),
+        author: "ann".to_owned(),
+        caption: Some("Dawn".to_owned()),
+        written: 0,
+        position: 4,
+    };
     let store = open().await;
     commit(&*store, "notifications", 7, |writes| writes.put(&mark).unwrap()).await;
-    commit(&*store, "story_views", 9, |writes| writes.put(&seen).unwrap()).await;
+    commit(&*store, "captions", 9, |writes| writes.put(&written).unwrap()).await;
     let parked = Parked { position: 5, event_type: "like.liked.v1".into(), error: "broken".into() };
     let aside = Commit {
         projection: "posts",
@@ -941,8 +947,8 @@ pub async fn what_has_another_shape_by_now_is_built_anew(
 
     let store = open().await;
     assert_eq!(store.get::<Mark>(&mark.key()).await.unwrap(), None);
-    assert_eq!(store.get(&seen.key()).await.unwrap(), Some(seen));
-    for (projection, checkpoint) in [("notifications", 0), ("posts", 0), ("story_views", 9)] {
+    assert_eq!(store.get(&written.key()).await.unwrap(), Some(written));
+    for (projection, checkpoint) in [("notifications", 0), ("posts", 0), ("captions", 9)] {
         assert_eq!(store.checkpoint(projection).await.unwrap(), checkpoint, "{projection}");
     }
     assert_eq!(store.parked("posts", 1).await.unwrap(), []);
@@ -970,6 +976,28 @@ pub async fn what_is_parked_is_kept_with_its_reason(store: &dyn ViewStore) {
     set_aside(&projection, 20, 21, vec![parked(3, "c")]).await;
     assert_eq!(store.parked(&projection, 1).await.unwrap(), [parked(3, "c")]);
     assert_eq!(store.parked(&fresh("p"), 10).await.unwrap(), []);
+}
+
+pub async fn a_scan_finds_every_document_once_in_the_order_of_keys(store: &dyn ViewStore) {
+    let (projection, author) = (fresh("p"), fresh("scanned"));
+    let titles: Vec<String> = (0..5).map(|n| fresh(&format!("t{n}"))).collect();
+    commit(store, &projection, 1, |writes| {
+        titles.iter().for_each(|title| writes.put(&book(title, &author, 1)).unwrap());
+    })
+    .await;
+    let (mut keys, mut after): (Vec<String>, Option<String>) = (Vec::new(), None);
+    loop {
+        let found = store.scan(&BOOKS, after.as_deref(), 2).await.unwrap();
+        assert!(found.len() <= 2);
+        let Some(last) = found.last() else { break };
+        after = Some(last.key.clone());
+        keys.extend(found.into_iter().map(|document| document.key));
+    }
+    assert!(keys.is_sorted_by(|one, next| one < next), "{keys:?}");
+    assert!(titles.iter().all(|title| keys.contains(title)), "{keys:?}");
+    assert_eq!(store.scan(&BOOKS, None, 0).await.unwrap().len(), 0);
+    let first: Book = store.scan(&BOOKS, None, 1).await.unwrap()[0].read().unwrap();
+    assert_eq!(first.title, keys[0]);
 }
 
 pub async fn sizes_are_told(store: &dyn ViewStore) {

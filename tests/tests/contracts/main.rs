@@ -58,6 +58,7 @@ async fn keeps_the_contract_of_the_view_store(store: &Arc<dyn ViewStore>, twin: 
     contract::writes_do_together_what_they_do_one_by_one(&**store).await;
     contract::documents_are_counted_as_they_would_be_found(&**store).await;
     contract::every_query_uses_its_index(&**store, contract::VIEWS, false).await;
+    contract::a_scan_finds_every_document_once_in_the_order_of_keys(&**store).await;
     contract::what_is_parked_is_kept_with_its_reason(&**store).await;
     contract::sizes_are_told(&**store).await;
 }

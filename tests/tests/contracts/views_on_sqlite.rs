@@ -65,6 +65,7 @@ async fn an_index_that_is_new_finds_what_was_there_before() {
         author: "a".to_owned(),
         reply_to: reply_to.map(str::to_owned),
         replies: 0,
+        shown: true,
         text: String::new(),
         commented: 0,
         position,
@@ -79,7 +80,7 @@ async fn an_index_that_is_new_finds_what_was_there_before() {
     drop(old);
     for _ in 0..2 {
         let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&path, views::ALL).await.unwrap());
-        let query = Query::new(&views::comments::VIEW, &BY_PARENT, vec![json!("1")], 10);
+        let query = Query::new(&views::comments::VIEW, &BY_PARENT, vec![json!("1"), json!(true)], 10);
         let found = store.page_of::<Comment>(query).await.unwrap().documents;
         assert_eq!(found, [comment("2", Some("1"), 2)]);
     }

@@ -1,11 +1,13 @@
 //! Going for a while, and coming back.
 
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
 use tests::chorus::Chorus;
-use tests::client::PASSWORD;
+use tests::client::{Api, PASSWORD, User};
 
 crate::journeys! {
     whoever_goes_is_shown_nowhere_and_logged_out_until_they_log_in_again,
+    somebody_who_is_away_or_erased_is_in_no_list_and_in_no_count,
 }
 
 async fn whoever_goes_is_shown_nowhere_and_logged_out_until_they_log_in_again(chorus: &Chorus) {
@@ -49,4 +51,186 @@ async fn whoever_goes_is_shown_nowhere_and_logged_out_until_they_log_in_again(ch
     let post = api.post_page(&post).await;
     assert_eq!((&post["likes"], &post["comments"]), (&json!(0), &json!(0)));
     api.is_logged_out(&elsewhere).await;
+}
+
+/// Ann, what she published, and what others did to it.
+struct World<'a> {
+    api: Api,
+    ann: &'a User,
+    post: String,
+    comment: String,
+    story: String,
+    collection: String,
+}
+
+/// How many of each kind there are; each list has been found to be as long as it is counted.
+#[derive(Debug, PartialEq)]
+struct Counts {
+    likes: usize,
+    comments: usize,
+    replies: usize,
+    viewers: usize,
+    followers: usize,
+    followings: usize,
+    saved: usize,
+    unread: u64,
+}
+
+impl World<'_> {
+    async fn json(&self, path: &str) -> Value {
+        self.api.get_as(self.ann, path).await.expect(200).json()
+    }
+
+    async fn items(&self, path: &str) -> Vec<Value> {
+        self.json(path).await["items"].as_array().unwrap().clone()
+    }
+
+    /// Reads every list and count that Ann sees, which must agree and name nobody but these.
+    async fn counts(&self, shown: &[&User], hidden: Option<&User>) -> Counts {
+        let mut all = Vec::new();
+        let Self { post, comment, story, collection, ann, .. } = self;
+        let post_page = self.json(&format!("/v1/posts/{post}")).await;
+        let likes = self.items(&format!("/v1/posts/{post}/likes")).await;
+        let comments = self.items(&format!("/v1/posts/{post}/comments")).await;
+        let replies = self.items(&format!("/v1/posts/{post}/comments/{comment}/replies")).await;
+        assert_eq!(
+            (&post_page["likes"], &post_page["comments"]),
+            (&json!(likes.len()), &json!(comments.len()))
+        );
+        let answered = comments.iter().find(|item| item["id"] == json!(comment)).unwrap();
+        assert_eq!(answered["replies"], json!(replies.len()));
+
+        let own_story = self.json(&format!("/v1/users/{}/stories/{story}", ann.id)).await;
+        let viewers = self.items(&format!("/v1/users/{}/stories/{story}/viewers", ann.id)).await;
+        assert_eq!(own_story["views"], json!(viewers.len()));
+
+        let user = self.json(&format!("/v1/users/{}", ann.id)).await;
+        let followers = self.items(&format!("/v1/users/{}/followers", ann.id)).await;
+        let followings = self.items(&format!("/v1/users/{}/followings", ann.id)).await;
+        assert_eq!(
+            (&user["followers"], &user["followings"]),
+            (&json!(followers.len()), &json!(followings.len()))
+        );
+
+        let saved = self.items("/v1/me/saved").await;
+        let in_collection = self.items(&format!("/v1/me/collections/{collection}/posts")).await;
+        let counted = self.json(&format!("/v1/me/collections/{collection}")).await["posts"].clone();
+        assert_eq!((counted, saved.len()), (json!(in_collection.len()), in_collection.len()));
+
+        let told = self.items("/v1/me/notifications").await;
+        let people = |kind: &str| {
+            let group = told.iter().find(|group| group["kind"] == kind);
+            group.map_or(0, |group| {
+                group["people"].as_array().unwrap().len()
+                    + usize::try_from(group["others"].as_u64().unwrap()).unwrap()
+            })
+        };
+        assert_eq!(people("like"), likes.len());
+        assert_eq!(people("follow"), followers.len());
+        let unread = self.json("/v1/me/notifications/unread").await["count"].as_u64().unwrap();
+
+        // The same, as the InstaMERN app shows it.
+        let page = self.json(&format!("/instamern/posts/{post}")).await["data"]["post"].clone();
+        assert_eq!(page["likes"].as_array().unwrap().len(), likes.len());
+        assert_eq!(page["comments"].as_array().unwrap().len(), comments.len());
+        let feed = self.json("/instamern/posts?limit=100").await;
+        let posts = feed["data"]["posts"].as_array().unwrap();
+        let in_feed = posts.iter().find(|item| item["_id"] == json!(post)).unwrap().clone();
+        assert_eq!(in_feed["likes"].as_array().unwrap().len(), likes.len());
+        assert_eq!((&in_feed["like"], &in_feed["comment"]), (&json!(likes.len()), &json!(comments.len())));
+        let current = self.json("/instamern/users/authorization/current-user").await["data"]["user"].clone();
+        assert_eq!(current["notifications"].as_array().unwrap().len() as u64, unread);
+
+        let counts = Counts {
+            likes: likes.len(),
+            comments: comments.len(),
+            replies: replies.len(),
+            viewers: viewers.len(),
+            followers: followers.len(),
+            followings: followings.len(),
+            saved: saved.len(),
+            unread,
+        };
+        let lists = [likes, comments, replies, viewers, followers, followings, saved, in_collection, told];
+        all.extend(lists.into_iter().map(Value::from));
+        all.extend([page, in_feed, current]);
+        let all = Value::from(all).to_string();
+        for user in shown {
+            assert!(all.contains(&user.id), "{} is in no list", user.username);
+        }
+        if let Some(user) = hidden {
+            assert!(!all.contains(&user.id), "{} is still in a list: {all}", user.username);
+        }
+        counts
+    }
+}
+
+/// Bob likes, comments, answers, views, follows, is followed and published what is saved; Cat does a part of it.
+async fn somebody_who_is_away_or_erased_is_in_no_list_and_in_no_count(chorus: &Chorus) {
+    let api = chorus.api();
+    let (ann, bob, cat) = (api.sign_up("ann").await, api.sign_up("bob").await, api.sign_up("cat").await);
+    let moderator = api.sign_up("moderator").await;
+    chorus.operate(&["grant", &moderator.username, "moderator"]).unwrap();
+    api.is_logged_out(&moderator).await;
+    let moderator = api.log_in(&moderator, PASSWORD).await;
+
+    let post = api.publish(&ann, "Dawn").await;
+    let comment = api.comment(&ann, &post, "My own").await;
+    let answer = |text: &str| json!({ "text": text, "reply_to": comment });
+    let comments = format!("/v1/posts/{post}/comments");
+    let story = api.publish_story(&ann).await;
+    let view = format!("/v1/users/{}/stories/{story}/view", ann.id);
+    for user in [&bob, &cat] {
+        api.like(user, &post).await.expect(200);
+        api.comment(user, &post, "Lovely").await;
+        api.post_as(user, &comments, &answer("Indeed")).await.expect(201);
+        api.put_as(user, &view).await.expect(200);
+        api.follow(user, &ann).await.expect(200);
+        api.follow(&ann, user).await.expect(200);
+    }
+    api.comment(&bob, &post, "Once more").await;
+    let bobs = api.publish(&bob, "Dusk").await;
+    let collection =
+        api.post_as(&ann, "/v1/me/collections", &json!({ "name": "Evenings" })).await.expect(201).id();
+    api.put_as(&ann, &format!("/v1/me/collections/{collection}/posts/{bobs}")).await.expect(200);
+
+    let world = World { api: chorus.api(), ann: &ann, post, comment, story, collection };
+    let with_bob = Counts {
+        likes: 2,
+        comments: 6,
+        replies: 2,
+        viewers: 2,
+        followers: 2,
+        followings: 2,
+        saved: 1,
+        unread: 9,
+    };
+    let without_bob = Counts {
+        likes: 1,
+        comments: 3,
+        replies: 1,
+        viewers: 1,
+        followers: 1,
+        followings: 1,
+        saved: 0,
+        unread: 4,
+    };
+    assert_eq!(world.counts(&[&bob, &cat], None).await, with_bob);
+
+    let current = json!({ "current_password": PASSWORD });
+    api.post_as(&bob, "/v1/me/deactivation", &current).await.expect(200);
+    assert_eq!(world.counts(&[&cat], Some(&bob)).await, without_bob);
+    let bob = api.log_in(&bob, PASSWORD).await;
+    assert_eq!(world.counts(&[&bob, &cat], None).await, with_bob);
+
+    let suspension = format!("/v1/users/{}/suspension", bob.id);
+    api.put_json_as(&moderator, &suspension, &json!({ "reason": "spam" })).await.expect(200);
+    assert_eq!(world.counts(&[&cat], Some(&bob)).await, without_bob);
+    api.delete_as(&moderator, &suspension).await.expect(200);
+    assert_eq!(world.counts(&[&bob, &cat], None).await, with_bob);
+
+    let bob = api.log_in(&bob, PASSWORD).await;
+    let erase = api.request(Method::DELETE, "/instamern/users/delete").bearer_auth(&bob.token);
+    api.send(erase.json(&json!({ "currentPassword": PASSWORD }))).await.expect(204);
+    assert_eq!(world.counts(&[&cat], Some(&bob)).await, without_bob);
 }

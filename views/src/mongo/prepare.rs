@@ -12,6 +12,8 @@ use crate::{Direction, Index, StoreError};
 const RESHAPED: &[&[&str]] = &[
     // Likes tell their post's author, and notifications do without them.
     &["posts", "likes", "notifications"],
+    // Who is deactivated, suspended or erased is counted nowhere.
+    &["posts", "likes", "comments", "stories", "story_views", "saves", "notifications"],
 ];
 
 impl MongoViews {

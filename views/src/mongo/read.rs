@@ -54,6 +54,26 @@ impl MongoViews {
         Ok(Page::of(found, query.limit))
     }
 
+    pub(super) async fn find_all(
+        &self,
+        view: &View,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<StoredDocument>, StoreError> {
+        if limit == 0 {
+            // To MongoDB that would be no limit.
+            return Ok(Vec::new());
+        }
+        let by_key = doc! { "_id": 1 };
+        let find = Find {
+            filter: doc! { "_id": { "$gt": after.unwrap_or_default() } },
+            sort: by_key.clone(),
+            hint: by_key,
+            limit: i64::try_from(limit).unwrap_or(i64::MAX),
+        };
+        self.found(view, find, None).await?.into_iter().map(stored).collect()
+    }
+
     pub(super) async fn find_keys(&self, query: &Query) -> Result<Vec<String>, StoreError> {
         if query.limit == 0 {
             // To MongoDB that would be no limit.

@@ -41,6 +41,24 @@ pub(super) fn page(connection: &Connection, query: &Query) -> rusqlite::Result<P
     Ok(Page::of(found, query.limit))
 }
 
+pub(super) fn scan(
+    connection: &Connection,
+    view: &View,
+    after: Option<&str>,
+    limit: usize,
+) -> rusqlite::Result<Vec<StoredDocument>> {
+    // No key is empty.
+    let after = after.unwrap_or_default();
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    connection
+        .prepare_cached(&format!(
+            "SELECT key, doc FROM {} WHERE key > ?1 ORDER BY key LIMIT ?2",
+            table(view)
+        ))?
+        .query_map((after, limit), |row| Ok(StoredDocument::json(row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
 pub(super) fn keys(connection: &Connection, query: &Query) -> rusqlite::Result<Vec<String>> {
     // Without `doc` among what is selected, the index alone answers.
     let Select { sql, values } = select(query, &["key"], query.limit);

@@ -28,6 +28,20 @@ pub(super) const SCHEMA: Schema = Schema {
         DELETE FROM checkpoints WHERE projection IN ('posts', 'likes', 'notifications');
         DELETE FROM parked WHERE projection IN ('posts', 'likes', 'notifications');
         ",
+        // Who is deactivated, suspended or erased is counted nowhere.
+        "
+        DROP TABLE IF EXISTS view_posts;
+        DROP TABLE IF EXISTS view_likes;
+        DROP TABLE IF EXISTS view_comments;
+        DROP TABLE IF EXISTS view_stories;
+        DROP TABLE IF EXISTS view_story_views;
+        DROP TABLE IF EXISTS view_saves;
+        DROP TABLE IF EXISTS view_notifications;
+        DELETE FROM checkpoints WHERE projection IN
+            ('posts', 'likes', 'comments', 'stories', 'story_views', 'saves', 'notifications');
+        DELETE FROM parked WHERE projection IN
+            ('posts', 'likes', 'comments', 'stories', 'story_views', 'saves', 'notifications');
+        ",
     ],
 };
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use events::PostId;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 use service::compat::{Fields, PathText, Refusal, Success};
@@ -30,7 +30,7 @@ const AT_ONCE: usize = 16;
 const MISSING: &str = "The post no longer active.";
 
 /// The views that posts are shown from.
-const VIEWS: [&str; 2] = [VIEW.name, profiles::VIEW.name];
+const VIEWS: [&str; 3] = [VIEW.name, comments::VIEW.name, profiles::VIEW.name];
 
 /// What every list of posts tells of one.
 #[derive(Debug, Serialize)]
@@ -105,27 +105,14 @@ impl Queries {
         Ok(Shown { key, caption, photo, posted_by: author, likes, posted_at: moment(published) })
     }
 
-    /// The posts in their order, each as `shape` has it.
-    async fn shown_posts<T>(
-        &self,
-        posts: Vec<Post>,
-        shape: impl Fn(Shown, i64, i64) -> T,
-    ) -> Result<Vec<T>, Problem> {
-        let shown = futures::stream::iter(posts).map(async |post: Post| {
-            let (likes, comments) = (post.likes, post.comments);
-            Ok::<_, Problem>((self.show(post).await?, likes, comments))
-        });
-        let mut shown = shown.buffered(AT_ONCE);
-        let mut shaped = Vec::new();
-        while let Some(next) = shown.next().await {
-            let (post, likes, comments) = next?;
-            shaped.push(shape(post, likes, comments));
-        }
-        Ok(shaped)
+    /// The posts as they are shown, in their order.
+    async fn shown_posts(&self, posts: Vec<Post>) -> Result<Vec<Shown>, Problem> {
+        futures::stream::iter(posts).map(|post| self.show(post)).buffered(AT_ONCE).try_collect().await
     }
 
     pub(super) async fn posts_of_profile(&self, posts: Vec<Post>) -> Result<Vec<ProfilePost>, Problem> {
-        self.shown_posts(posts, |shown, _, _| ProfilePost { id: shown.key.clone(), shown }).await
+        let shown = self.shown_posts(posts).await?.into_iter();
+        Ok(shown.map(|shown| ProfilePost { id: shown.key.clone(), shown }).collect())
     }
 
     /// Those of these people whose posts and comments are shown: also of who has put their account to rest.
@@ -160,7 +147,11 @@ pub(super) async fn newest(State(queries): State<Queries>, conditions: Condition
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(FEED);
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
     let posts = queries.feed(limit).await?;
-    let posts = queries.shown_posts(posts, |shown, like, comment| FeedPost { shown, like, comment }).await?;
+    let likes: Vec<i64> = posts.iter().map(|post| post.likes).collect();
+    let comments = queries.comment_counts(&posts).await?;
+    let shown = queries.shown_posts(posts).await?.into_iter().zip(likes).zip(comments);
+    let posts: Vec<FeedPost> =
+        shown.map(|((shown, like), comment)| FeedPost { shown, like, comment }).collect();
     let count = posts.len();
     Ok(answer(&conditions, caught_up, &Success::of(Posts { posts }).counting(count))?)
 }
@@ -172,15 +163,13 @@ pub(super) async fn one(
 ) -> Answer {
     let missing = || Refusal::not_found(MISSING);
     let id: PostId = id.parse().map_err(|_| missing())?;
-    let caught_up = queries.catch_up(&conditions, &[&VIEWS[..], &[comments::VIEW.name]].concat()).await;
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
     let found: Option<Post> = queries.store.get(&id.to_string()).await.map_err(store_problem)?;
     let post = found.ok_or_else(missing)?;
-    let (author, has_comments) = (post.author.clone(), post.comments > 0);
+    let author = post.author.clone();
     let comments = async {
-        if !has_comments {
-            return Ok(Vec::new());
-        }
-        let query = Query::new(&comments::VIEW, &comments::BY_POST, vec![json!(id)], COMMENTS_LIMIT);
+        let shown = vec![json!(id), json!(true)];
+        let query = Query::new(&comments::VIEW, &comments::BY_POST, shown, COMMENTS_LIMIT);
         Ok(queries.store.page_of::<Comment>(query).await.map_err(store_problem)?.documents)
     };
     let shown = queries.posts_of_profile(vec![post]);

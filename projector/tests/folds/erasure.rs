@@ -1,0 +1,100 @@
+//! After somebody is erased nothing that they wrote or are is readable in any view.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::DateTime;
+use events::samples::marked_samples;
+use events::{Envelope, Erased, Event, EventId, Position, Recorded, UserId};
+use tests::servers::MongoServer;
+use uuid::Uuid;
+use views::{MongoViews, SqliteViews, ViewStore};
+
+use super::{build, documents};
+
+/// In every text of every personal value; a username and a word of a name, so that search keeps it whole.
+const MARKER: &str = "readablemarker";
+
+/// Events of every kind that carries personal data, and the erasure of everybody whom they are about.
+fn history() -> (Vec<Recorded>, Vec<Recorded>) {
+    let mut personal = marked_samples(MARKER).unwrap();
+    let people: BTreeSet<UserId> = personal.iter_mut().filter_map(Event::person).collect();
+    let erasures = people.into_iter().map(|user| Event::from(Erased { user }));
+    let wrote = personal.len();
+    let mut recorded: Vec<Recorded> =
+        personal.into_iter().chain(erasures).zip(1..).map(|(event, position)| at(event, position)).collect();
+    let erased = recorded.split_off(wrote);
+    (recorded, erased)
+}
+
+fn at(event: Event, position: u64) -> Recorded {
+    let envelope = Envelope {
+        id: EventId::new(Uuid::from_u128(u128::from(position))),
+        event_type: event.wire_name().into(),
+        source: "test".into(),
+        time: DateTime::UNIX_EPOCH,
+        subject: event.subject(),
+        actor: None,
+        correlation: Uuid::nil(),
+        causation: None,
+        traceparent: None,
+    };
+    Recorded { position: Position(position), envelope, event }
+}
+
+/// Views in which the marker stands, with how many documents it does.
+async fn marked(store: &dyn ViewStore) -> BTreeMap<&'static str, usize> {
+    let mut marked = BTreeMap::new();
+    for ((view, _), document) in documents(store).await {
+        if document.to_string().contains(MARKER) {
+            *marked.entry(view).or_default() += 1;
+        }
+    }
+    marked
+}
+
+async fn nothing_stays_readable(store: &dyn ViewStore) {
+    let (wrote, erased) = history();
+    build(store, |_| wrote.clone(), || 5).await;
+    let before: Vec<&str> = marked(store).await.into_keys().collect();
+    let expected = [
+        "accounts",
+        "captions",
+        "collections",
+        "comments",
+        "posts",
+        "profiles",
+        "search",
+        "sessions",
+        "stories",
+    ];
+    assert_eq!(before, expected, "every view that shows what people write shows the marker");
+    build(store, |_| erased.clone(), || 5).await;
+    assert_eq!(marked(store).await, BTreeMap::new());
+}
+
+#[tokio::test]
+async fn on_sqlite_no_document_and_no_file_keeps_what_an_erased_person_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteViews::open(&folder.path().join("views.db"), views::ALL).await.unwrap();
+    nothing_stays_readable(&store).await;
+    // As the projector does once all views have taken in the erasure.
+    store.purge().await.unwrap();
+    let files: Vec<PathBuf> =
+        std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(files.iter().any(|file| file.ends_with("views.db")), "{files:?}");
+    for file in files {
+        let bytes = std::fs::read(&file).unwrap();
+        let holds = bytes.windows(MARKER.len()).any(|window| window == MARKER.as_bytes());
+        assert!(!holds, "{} holds what an erased person wrote", file.display());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_mongodb_no_document_keeps_what_an_erased_person_wrote() {
+    let server = MongoServer::start().await.unwrap();
+    let store: Arc<dyn ViewStore> =
+        Arc::new(MongoViews::open(&server.url("chorus"), views::ALL).await.unwrap());
+    nothing_stays_readable(&*store).await;
+}

@@ -1,0 +1,453 @@
+//! Histories that a log could hold, drawn at random: each subject's events follow from each other, as its decision makes
+//! sure; whatever a decision only looks at may have changed in the same instant, so that anything may stand behind the
+//! deletion or erasure of what it is about.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta};
+#[expect(clippy::wildcard_imports, reason = "nearly all of them are drawn")]
+use events::*;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use uuid::Uuid;
+
+const PEOPLE: usize = 5;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Account {
+    Active,
+    Deactivated,
+    Suspended,
+    Erased,
+}
+
+struct Post {
+    id: PostId,
+    author: UserId,
+    deleted: bool,
+}
+
+struct Said {
+    comment: CommentId,
+    post: PostId,
+    post_author: UserId,
+    author: UserId,
+    is_reply: bool,
+    reply_to_author: Option<UserId>,
+    deleted: bool,
+}
+
+#[derive(Default, Clone, Copy, PartialEq)]
+enum Step {
+    #[default]
+    None,
+    Requested,
+    Follows,
+}
+
+struct Story {
+    id: StoryId,
+    author: UserId,
+    over: bool,
+}
+
+pub(crate) struct Histories {
+    rng: StdRng,
+    position: u64,
+    users: Vec<UserId>,
+    accounts: BTreeMap<UserId, Account>,
+    posts: Vec<Post>,
+    said: Vec<Said>,
+    likes: BTreeSet<(PostId, UserId)>,
+    follows: BTreeMap<(UserId, UserId), Step>,
+    stories: Vec<Story>,
+    viewed: BTreeSet<(StoryId, UserId)>,
+    saves: BTreeMap<(UserId, PostId), Option<CollectionId>>,
+    collections: Vec<(UserId, CollectionId)>,
+    sessions: Vec<(UserId, SessionId)>,
+}
+
+impl Histories {
+    /// Positions begin behind this one.
+    pub(crate) fn new(seed: u64, after: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let users: Vec<UserId> = (0..PEOPLE).map(|_| UserId::new(Uuid::from_u128(rng.random()))).collect();
+        Self {
+            accounts: users.iter().map(|&user| (user, Account::Active)).collect(),
+            users,
+            rng,
+            position: after,
+            posts: Vec::new(),
+            said: Vec::new(),
+            likes: BTreeSet::new(),
+            follows: BTreeMap::new(),
+            stories: Vec::new(),
+            viewed: BTreeSet::new(),
+            saves: BTreeMap::new(),
+            collections: Vec::new(),
+            sessions: Vec::new(),
+        }
+    }
+
+    pub(crate) fn history(mut self, length: usize) -> Vec<Recorded> {
+        let mut events: Vec<Event> = self.users.iter().map(|&user| signed_up(user)).collect();
+        while events.len() < length {
+            events.extend(self.event());
+        }
+        events.into_iter().map(|event| self.recorded(event)).collect()
+    }
+
+    fn recorded(&mut self, event: Event) -> Recorded {
+        self.position += 1;
+        let envelope = Envelope {
+            id: EventId::new(Uuid::from_u128(u128::from(self.position))),
+            event_type: event.wire_name().into(),
+            source: "test".into(),
+            time: DateTime::UNIX_EPOCH + TimeDelta::seconds(i64::try_from(self.position).unwrap()),
+            subject: event.subject(),
+            actor: None,
+            correlation: Uuid::nil(),
+            causation: None,
+            traceparent: None,
+        };
+        Recorded { position: Position(self.position), envelope, event }
+    }
+
+    fn id(&mut self) -> Uuid {
+        Uuid::from_u128(self.rng.random())
+    }
+
+    fn any(&mut self) -> UserId {
+        *self.users.choose(&mut self.rng).unwrap()
+    }
+
+    /// Somebody who may do something: nearly always somebody active, else somebody who ceased to be in this instant.
+    fn actor(&mut self) -> UserId {
+        for _ in 0..3 {
+            let user = self.any();
+            if self.accounts[&user] == Account::Active {
+                return user;
+            }
+        }
+        self.any()
+    }
+
+    /// A post, nearly always one that may be seen.
+    fn post(&mut self) -> Option<(PostId, UserId)> {
+        let mut found = None;
+        for _ in 0..3 {
+            let post = self.posts.choose(&mut self.rng)?;
+            found = Some((post.id, post.author));
+            if !post.deleted && self.accounts[&post.author] == Account::Active {
+                break;
+            }
+        }
+        found
+    }
+
+    fn event(&mut self) -> Option<Event> {
+        match self.rng.random_range(0..100) {
+            0..14 => self.account(),
+            14..17 => Some(self.about_account()),
+            17..22 => Some(self.profile()),
+            22..31 => Some(self.publish()),
+            31..35 => self.change_post(),
+            35..53 => self.like(),
+            53..65 => self.comment(),
+            65..69 => self.delete_comment(),
+            69..77 => self.follow(),
+            77..80 => Some(self.publish_story()),
+            80..82 => self.end_story(),
+            82..86 => self.view_story(),
+            86..92 => self.save(),
+            92..95 => Some(self.collect()),
+            95..98 => Some(self.session()),
+            98 => Some(NotificationsRead { user: self.actor(), up_to: Position(self.position) }.into()),
+            _ => Some(self.mail()),
+        }
+    }
+
+    fn account(&mut self) -> Option<Event> {
+        let user = self.any();
+        let account = self.accounts.get_mut(&user).unwrap();
+        let (next, event): (Account, Event) = match (self.rng.random_range(0..12), *account) {
+            (_, Account::Erased) => return None,
+            (0, _) => (Account::Erased, Erased { user }.into()),
+            (1..5, Account::Active) => (Account::Deactivated, Deactivated { user }.into()),
+            (5..8, Account::Active | Account::Deactivated) => {
+                (Account::Suspended, Suspended { user, reason: secret(user) }.into())
+            }
+            (_, Account::Deactivated) => (Account::Active, Reactivated { user }.into()),
+            (_, Account::Suspended) => (Account::Active, Reinstated { user }.into()),
+            (_, Account::Active) => return None,
+        };
+        *account = next;
+        Some(event)
+    }
+
+    /// Of an account that is there: its events are decided one after the other.
+    fn about_account(&mut self) -> Event {
+        let there: Vec<UserId> =
+            self.users.iter().copied().filter(|user| self.accounts[user] != Account::Erased).collect();
+        let Some(&user) = there.choose(&mut self.rng) else { return self.publish() };
+        let email = claim();
+        match self.rng.random_range(0..6) {
+            0 => UsernameChanged { user, username: email, spelling: secret(user) }.into(),
+            1 => EmailVerified { user, email }.into(),
+            2 => EmailChanged {
+                user,
+                email,
+                address: secret(user),
+                verified: true,
+                kept: None,
+                app: App::Chorus,
+            }
+            .into(),
+            3 => RoleGranted { user, role: Role::Moderator }.into(),
+            4 => RoleRevoked { user, role: Role::Moderator }.into(),
+            _ => SessionsEnded { user, kept: self.sessions.last().map(|(_, session)| *session) }.into(),
+        }
+    }
+
+    fn profile(&mut self) -> Event {
+        let user = self.actor();
+        match self.rng.random_range(0..4) {
+            0 => {
+                let (text, number) = (text(user), self.rng.random_range(0..9));
+                let details = ProfileDetails {
+                    firstname: format!("{text} {number}"),
+                    lastname: text.clone(),
+                    bio: text.clone(),
+                };
+                ProfileEdited { user, details: Personal::Open(details) }.into()
+            }
+            1 => PhotoChanged { user, photo: self.image() }.into(),
+            2 => PhotoRemoved { user }.into(),
+            _ => PrivacyChanged { user, private: self.rng.random() }.into(),
+        }
+    }
+
+    fn image(&mut self) -> Image {
+        Image { media: MediaId::new(self.id()), width: 10, height: 20 }
+    }
+
+    fn publish(&mut self) -> Event {
+        let (id, author) = (PostId::new(self.id()), self.actor());
+        self.posts.push(Post { id, author, deleted: false });
+        let written = text(author);
+        let text = PostText {
+            caption: self.rng.random::<bool>().then(|| written.clone()),
+            alt: vec![written.clone()],
+            placeholders: vec![written],
+        };
+        PostPublished { post: id, author, images: vec![self.image()], text: Personal::Open(text) }.into()
+    }
+
+    fn change_post(&mut self) -> Option<Event> {
+        let Self { posts, rng, .. } = self;
+        let mut there: Vec<&mut Post> = posts.iter_mut().filter(|post| !post.deleted).collect();
+        if there.is_empty() {
+            return None;
+        }
+        let place = rng.random_range(0..there.len());
+        let changed = &mut there[place];
+        let (post, author) = (changed.id, changed.author);
+        if rng.random() {
+            changed.deleted = true;
+            Some(PostDeleted { post, author }.into())
+        } else {
+            Some(CaptionEdited { post, author, caption: secret(author) }.into())
+        }
+    }
+
+    fn like(&mut self) -> Option<Event> {
+        let user = self.actor();
+        let liked: Vec<PostId> =
+            self.likes.iter().filter(|(_, of)| *of == user).map(|(post, _)| *post).collect();
+        // What was liked can be let go whatever has become of it.
+        let post = match liked.choose(&mut self.rng) {
+            Some(&post) if self.rng.random_ratio(1, 3) => post,
+            _ => self.post()?.0,
+        };
+        let post_author = self.posts.iter().find(|known| known.id == post)?.author;
+        if self.likes.remove(&(post, user)) {
+            return Some(PostUnliked { post, user, post_author }.into());
+        }
+        self.likes.insert((post, user));
+        Some(PostLiked { post, user, post_author }.into())
+    }
+
+    fn comment(&mut self) -> Option<Event> {
+        let ((mut post, mut post_author), author) = (self.post()?, self.actor());
+        let comment = CommentId::new(self.id());
+        let (mut reply_to, mut reply_to_author) = (None, None);
+        let parents: Vec<&Said> = self.said.iter().filter(|said| !said.is_reply).collect();
+        if self.rng.random_ratio(1, 2)
+            && let Some(parent) = parents.choose(&mut self.rng)
+        {
+            (post, post_author) = (parent.post, parent.post_author);
+            (reply_to, reply_to_author) = (Some(parent.comment), Some(parent.author));
+        }
+        let is_reply = reply_to.is_some();
+        self.said.push(Said {
+            comment,
+            post,
+            post_author,
+            author,
+            is_reply,
+            reply_to_author,
+            deleted: false,
+        });
+        let text = secret(author);
+        Some(Commented { post, comment, author, post_author, reply_to, reply_to_author, text }.into())
+    }
+
+    fn delete_comment(&mut self) -> Option<Event> {
+        let Self { said, rng, .. } = self;
+        let mut there: Vec<&mut Said> = said.iter_mut().filter(|said| !said.deleted).collect();
+        if there.is_empty() {
+            return None;
+        }
+        let place = rng.random_range(0..there.len());
+        let said = &mut there[place];
+        said.deleted = true;
+        let Said { comment, post, post_author, author, reply_to_author, .. } = **said;
+        Some(CommentDeleted { post, comment, author, post_author, reply_to_author }.into())
+    }
+
+    fn follow(&mut self) -> Option<Event> {
+        let (follower, followee) = (self.actor(), self.any());
+        if follower == followee {
+            return None;
+        }
+        let [asks, takes_back]: [bool; 2] = self.rng.random();
+        let step = self.follows.entry((follower, followee)).or_default();
+        let (next, event) = match *step {
+            Step::None if asks => (Step::Requested, FollowRequested { follower, followee }.into()),
+            Step::None => (Step::Follows, Followed { follower, followee }.into()),
+            Step::Requested if takes_back => {
+                (Step::None, Unfollowed { follower, followee, only_requested: true }.into())
+            }
+            Step::Requested => (Step::Follows, FollowAccepted { follower, followee }.into()),
+            Step::Follows => (Step::None, Unfollowed { follower, followee, only_requested: false }.into()),
+        };
+        *step = next;
+        Some(event)
+    }
+
+    fn publish_story(&mut self) -> Event {
+        let (story, author) = (StoryId::new(self.id()), self.actor());
+        self.stories.push(Story { id: story, author, over: false });
+        let text = StoryText { alt: text(author), placeholder: text(author) };
+        StoryPublished { author, story, image: self.image(), text: Personal::Open(text) }.into()
+    }
+
+    fn end_story(&mut self) -> Option<Event> {
+        let by_itself = self.rng.random();
+        let over = self.stories.iter_mut().find(|story| !story.over)?;
+        over.over = true;
+        let (author, story) = (over.author, over.id);
+        Some(if by_itself {
+            StoryExpired { author, story }.into()
+        } else {
+            StoryDeleted { author, story }.into()
+        })
+    }
+
+    fn view_story(&mut self) -> Option<Event> {
+        let viewer = self.actor();
+        let story = self.stories.choose(&mut self.rng)?;
+        let (story, author) = (story.id, story.author);
+        (viewer != author && self.viewed.insert((story, viewer)))
+            .then(|| StoryViewed { story, viewer, author }.into())
+    }
+
+    fn save(&mut self) -> Option<Event> {
+        let ((post, post_author), user) = (self.post()?, self.actor());
+        let mut own: Vec<Option<CollectionId>> =
+            self.collections.iter().filter(|(owner, _)| *owner == user).map(|(_, id)| Some(*id)).collect();
+        own.push(None);
+        let collection = *own.choose(&mut self.rng)?;
+        match self.saves.get(&(user, post)) {
+            Some(_) if self.rng.random_ratio(1, 2) => {
+                self.saves.remove(&(user, post));
+                Some(PostUnsaved { user, post }.into())
+            }
+            Some(before) if *before == collection => None,
+            _ => {
+                self.saves.insert((user, post), collection);
+                Some(PostSaved { user, post, post_author, collection }.into())
+            }
+        }
+    }
+
+    fn collect(&mut self) -> Event {
+        if !self.collections.is_empty() && self.rng.random() {
+            let place = self.rng.random_range(0..self.collections.len());
+            let (user, collection) = self.collections[place];
+            if self.rng.random() {
+                return CollectionRenamed { user, collection, name: secret(user) }.into();
+            }
+            self.collections.remove(place);
+            return CollectionDeleted { user, collection }.into();
+        }
+        let (user, collection) = (self.actor(), CollectionId::new(self.id()));
+        self.collections.push((user, collection));
+        CollectionCreated { user, collection, name: secret(user) }.into()
+    }
+
+    fn session(&mut self) -> Event {
+        if !self.sessions.is_empty() && self.rng.random() {
+            let place = self.rng.random_range(0..self.sessions.len());
+            let (user, session) = self.sessions[place];
+            if self.rng.random() {
+                return SessionSeen { user, session, since: Position(1) }.into();
+            }
+            self.sessions.remove(place);
+            return SessionEnded { user, session, reason: SessionEndReason::Revoked }.into();
+        }
+        let (user, session) = (self.actor(), SessionId::new(self.id()));
+        self.sessions.push((user, session));
+        let client = Client { device: text(user), address: text(user) };
+        let expires = DateTime::UNIX_EPOCH + TimeDelta::days(1);
+        SessionStarted { user, session, expires, client: Personal::Open(client) }.into()
+    }
+
+    fn mail(&mut self) -> Event {
+        let (event, user) = (EventId::new(Uuid::from_u128(self.rng.random_range(0..3))), self.any());
+        let template = MailTemplate::Welcome;
+        match self.rng.random_range(0..3) {
+            0 => MailReserved { event, template, user, recipient: claim(), attempt: 1 }.into(),
+            1 => MailFailed { event, template, user, attempt: 1, error: secret(user) }.into(),
+            _ => MailSent { event, template, user, message_id: "m".into() }.into(),
+        }
+    }
+}
+
+/// What everything that somebody wrote begins with: no name of a username may be longer than this.
+pub(crate) fn text(user: UserId) -> String {
+    format!("secret{}", &user.to_string()[..12])
+}
+
+fn secret(user: UserId) -> Personal<String> {
+    Personal::Open(text(user))
+}
+
+fn signed_up(user: UserId) -> Event {
+    let text = text(user);
+    let person = NewPerson {
+        username: text.clone(),
+        email: text.clone(),
+        password_hash: text.clone(),
+        firstname: text.clone(),
+        lastname: text,
+    };
+    let claim = claim();
+    SignedUp { user, username: claim, email: claim, app: App::Chorus, person: Personal::Open(person) }.into()
+}
+
+/// No view knows whose it is.
+fn claim() -> ClaimHash {
+    "00000000000000000000000000000001".parse().unwrap()
+}

@@ -1,0 +1,276 @@
+//! Views are folds of the log. A view that was built live, in batches of any length, while people wrote, left, came back and
+//! were erased, is document by document what a rebuild makes of the same log, in which what the erased have written
+//! can no longer be read; and both engines keep the same documents.
+//!
+//! `FOLD_CASES` is the number of histories, for longer runs than those of every build.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
+
+mod erasure;
+mod histories;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use events::{AccountEvent, Event, Recorded, UserId};
+use projector::projections::{Feeds, all};
+use projector::{COMMIT_WEIGHT, Projection, batch_length, seeing};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Map, Value};
+use service::config::FeedSettings;
+use tests::servers::MongoServer;
+use views::{Commit, MongoViews, SqliteViews, ViewStore};
+
+use self::histories::Histories;
+
+/// All documents, by their view and key.
+type Documents = BTreeMap<(&'static str, String), Value>;
+
+/// Events of one history.
+const LENGTH: usize = 160;
+/// Histories that one set of stores takes in, one behind the other.
+const TOGETHER: u64 = 10;
+/// The longest batch of the live view.
+const LIVE_BATCH: usize = 25;
+/// Documents read at once.
+const SCAN: usize = 1000;
+
+/// Followers beyond which a post is merged when it is read; a setting of all views that are compared.
+const FAN_OUT_LIMIT: u32 = 2;
+
+fn projections() -> Vec<Arc<dyn Projection>> {
+    let feeds = Feeds::new(FAN_OUT_LIMIT).backfilling(2);
+    let mut projections = all(&FeedSettings { fan_out_limit: FAN_OUT_LIMIT });
+    projections.retain(|projection| projection.name() != feeds.name());
+    projections.push(Arc::new(feeds));
+    projections
+}
+
+/// Takes in one batch as the runner does it: in as many commits as it takes.
+async fn take_in(store: &dyn ViewStore, projection: &dyn Projection, batch: &[Recorded], expected: &mut u64) {
+    let mut left = batch;
+    while !left.is_empty() {
+        let together = &left[..batch_length(projection, left.iter().map(Some))];
+        let mut writes = seeing(projection, store, together.iter()).await.unwrap();
+        let mut taken = 0;
+        for recorded in together {
+            if writes.weight() >= COMMIT_WEIGHT {
+                break;
+            }
+            projection.project(recorded, &mut writes).unwrap();
+            taken += 1;
+        }
+        let reached = left[taken - 1].position.0;
+        let commit = Commit {
+            projection: projection.name(),
+            writes: Arc::new(writes.into_list()),
+            parked: Vec::new(),
+            expected: *expected,
+            checkpoint: reached,
+        };
+        store.commit(commit).await.unwrap();
+        (*expected, left) = (reached, &left[taken..]);
+    }
+}
+
+/// Builds every view of a history that the store has not taken in yet.
+async fn build(
+    store: &dyn ViewStore,
+    mut history_of: impl FnMut(&dyn Projection) -> Vec<Recorded>,
+    mut batch: impl FnMut() -> usize,
+) {
+    for projection in projections() {
+        let mut history = history_of(&*projection);
+        history.retain(|recorded| projection.kinds().contains(&recorded.event.subject().kind()));
+        let mut expected = store.checkpoint(projection.name()).await.unwrap();
+        let mut left = &history[..];
+        while !left.is_empty() {
+            let (next, rest) = left.split_at(batch().min(left.len()));
+            take_in(store, &*projection, next, &mut expected).await;
+            left = rest;
+        }
+    }
+}
+
+/// Where each person is erased.
+fn erasures(history: &[Recorded]) -> BTreeMap<UserId, u64> {
+    let erased = history.iter().filter_map(|recorded| match &recorded.event {
+        Event::Account(AccountEvent::Erased(event)) => Some((event.user, recorded.position.0)),
+        _ => None,
+    });
+    erased.collect()
+}
+
+/// What a process reads that has known of each erasure from some position on, at the latest from where it stands.
+fn read_from(history: &[Recorded], known_from: &BTreeMap<UserId, u64>) -> Vec<Recorded> {
+    let mut history = history.to_vec();
+    for recorded in &mut history {
+        let known = recorded.event.person().and_then(|person| known_from.get(&person));
+        if known.is_some_and(|known| recorded.position.0 >= *known) {
+            recorded.event.erase_personal();
+        }
+    }
+    history
+}
+
+/// Every document of every view.
+async fn documents(store: &dyn ViewStore) -> Documents {
+    let mut all = BTreeMap::new();
+    for view in views::ALL {
+        let mut after: Option<String> = None;
+        loop {
+            let found = store.scan(view, after.as_deref(), SCAN).await.unwrap();
+            let Some(last) = found.last() else { break };
+            after = Some(last.key.clone());
+            for document in found {
+                let mut fields: Map<String, Value> = document.read().unwrap();
+                // An engine may keep the key among the fields, and leave out what is null.
+                fields.retain(|name, value| name != "_id" && !value.is_null());
+                all.insert((view.name, document.key), fields.into());
+            }
+        }
+    }
+    all
+}
+
+fn assert_same(one: &Documents, other: &Documents, what: &str) {
+    let keys = one.keys().chain(other.keys().filter(|key| !one.contains_key(*key)));
+    let apart: Vec<String> = keys
+        .filter(|key| one.get(*key) != other.get(*key))
+        .take(5)
+        .map(|key| format!("{key:?}:\n  {:?}\n  {:?}", one.get(key), other.get(key)))
+        .collect();
+    assert!(apart.is_empty(), "{what}:\n{}", apart.join("\n"));
+}
+
+/// Stores that are all to hold the same in the end.
+struct Stores {
+    live: Arc<dyn ViewStore>,
+    rebuilt: Vec<(usize, Arc<dyn ViewStore>)>,
+    position: u64,
+}
+
+impl Stores {
+    /// Takes in one more history, live and as rebuilds, and compares all of them. Answers what they hold.
+    async fn compare(&mut self, seed: u64) -> Documents {
+        let history = Histories::new(seed, self.position).history(LENGTH);
+        self.position = history.last().unwrap().position.0;
+        let erasures = erasures(&history);
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut knowing = StdRng::seed_from_u64(!seed);
+        let first = history[0].position.0;
+        // Each projection reads at its own pace, so that another may have met an erasure long before it.
+        let live = |_: &dyn Projection| {
+            let mut known = erasures.clone();
+            for at in known.values_mut() {
+                if knowing.random() {
+                    *at = knowing.random_range(first..=*at);
+                }
+            }
+            read_from(&history, &known)
+        };
+        build(&*self.live, live, || rng.random_range(1..=LIVE_BATCH)).await;
+        let expected = documents(&*self.live).await;
+        let nothing_readable: BTreeMap<UserId, u64> = erasures.keys().map(|&user| (user, 0)).collect();
+        let in_the_log = read_from(&history, &nothing_readable);
+        for (batch, store) in &self.rebuilt {
+            build(&**store, |_| in_the_log.clone(), || *batch).await;
+            let what = format!("seed {seed}: live, and folded in batches of {batch}");
+            assert_same(&expected, &documents(&**store).await, &what);
+        }
+        assert_counts_equal_lists(&expected, seed);
+        for user in erasures.keys() {
+            let written = histories::text(*user);
+            let left = expected.iter().find(|(_, document)| document.to_string().contains(&written));
+            assert!(left.is_none(), "seed {seed}: text of who is erased: {left:?}");
+        }
+        expected
+    }
+}
+
+/// Likes on their posts, comments in their tallies and replies on what they answer are counted as they are listed, of people
+/// who are active.
+fn assert_counts_equal_lists(documents: &Documents, seed: u64) {
+    let of = |view: &'static str| {
+        documents
+            .iter()
+            .filter(move |((name, _), _)| *name == view)
+            .map(|((_, key), document)| (key, document))
+    };
+    let is_active = |user: &Value| {
+        let profile = documents.get(&("profiles", user.as_str().unwrap_or_default().to_owned()));
+        profile.is_some_and(|profile| profile["standing"] == "active")
+    };
+    let listed = |view, field: &str, of_this: &Value, shown: (&str, Value), author: &str| {
+        let shown = of(view).filter(|(_, item)| item[field] == *of_this && item[shown.0] == shown.1);
+        let authors: Vec<&Value> = shown.map(|(_, item)| &item[author]).collect();
+        assert!(authors.iter().all(|author| is_active(author)), "seed {seed}: {view} of {of_this}");
+        Value::from(authors.len())
+    };
+    for (key, post) in of("posts") {
+        let likes = listed("likes", "post", &post["post"], ("role", "act".into()), "user");
+        assert_eq!(post["likes"], likes, "seed {seed}: likes of {key}");
+    }
+    for (key, document) in of("comments") {
+        if let Some(post) = document.get("tally_of") {
+            let comments = listed("comments", "post", post, ("shown", true.into()), "author");
+            assert_eq!(document["comments"], comments, "seed {seed}: {key}");
+        }
+        if let Some(comment) = document.get("comment") {
+            let replies = listed("comments", "reply_to", comment, ("shown", true.into()), "author");
+            assert_eq!(document["replies"], replies, "seed {seed}: replies to {key}");
+        }
+    }
+    for (key, view) in of("story_views").filter(|(_, view)| view["active"] == true) {
+        assert!(is_active(&view["viewer"]), "seed {seed}: {key}");
+    }
+    for (key, act) in of("notifications").filter(|(_, act)| act["role"] == "act") {
+        assert!(is_active(&act["actor"]), "seed {seed}: {key}");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test has no settings of its own")]
+fn cases(usual: u64) -> u64 {
+    std::env::var("FOLD_CASES").map_or(usual, |cases| cases.parse().unwrap())
+}
+
+async fn on_sqlite(folder: &tempfile::TempDir, name: &str) -> Arc<dyn ViewStore> {
+    let path = folder.path().join(format!("{name}.db"));
+    Arc::new(SqliteViews::open(&path, views::ALL).await.unwrap())
+}
+
+#[tokio::test]
+async fn views_on_sqlite_are_folds_of_the_log() {
+    for first in (0..cases(10)).step_by(usize::try_from(TOGETHER).unwrap()) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut rebuilt = Vec::new();
+        for batch in [1, 7, 500, usize::MAX] {
+            rebuilt.push((batch, on_sqlite(&folder, &format!("rebuilt{batch}")).await));
+        }
+        let mut stores = Stores { live: on_sqlite(&folder, "live").await, rebuilt, position: 0 };
+        for seed in first..cases(10).min(first + TOGETHER) {
+            stores.compare(seed).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_on_mongodb_are_folds_of_the_log_and_equal_those_on_sqlite() {
+    let server = MongoServer::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let open = async |name: &str| {
+        let store = MongoViews::open(&server.url(name), views::ALL).await.unwrap();
+        Arc::new(store) as Arc<dyn ViewStore>
+    };
+    let mut rebuilt = Vec::new();
+    for batch in [1, 7, usize::MAX] {
+        rebuilt.push((batch, open(&format!("rebuilt{batch}")).await));
+    }
+    let mut on_mongo = Stores { live: open("live").await, rebuilt, position: 0 };
+    let mut sqlite = Stores { live: on_sqlite(&folder, "live").await, rebuilt: Vec::new(), position: 0 };
+    for seed in 1000..1000 + cases(2) {
+        let documents = on_mongo.compare(seed).await;
+        assert_same(&documents, &sqlite.compare(seed).await, &format!("seed {seed}: on both engines"));
+    }
+}
