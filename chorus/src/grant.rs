@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use command_api::Commands;
+use command_api::{Commands, ReservedUsernames};
 use events::{MasterKeys, ProgressBoard, Role};
 use service::browsers::{Browsers, SameSite};
 use service::config::{LogSettings, MediaSettings, PlaceSettings, Problems, Secret};
@@ -75,6 +75,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         clock: clock::system(),
         session_length: chrono::TimeDelta::zero(),
         browsers: Arc::new(Browsers::new([], SameSite::Lax)),
+        reserved_usernames: ReservedUsernames::with([]),
         limits: Limits::none(),
         tasks: Tasks::default(),
     })?;

@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use command_api::Commands;
 use command_api::compat::{self, LocalReadSide};
+use command_api::{Commands, ReservedUsernames};
 use events::{MasterKeys, ProgressBoard, SealedLog};
 use projector::reactions::{self, erasures, mailboxes, mails, purges, stories};
 use projector::{LostEvents, Projector, mail, projections, refuse_lost_events};
 use query_api::Queries;
 use service::config::{
-    FeedSettings, HttpSettings, LimitSettings, LogSettings, LostEventsSettings, MailSettings, MediaSettings,
-    PlaceSettings, Problems, Secret, SigningSettings, TelemetrySettings, ViewSettings,
+    AccountSettings, FeedSettings, HttpSettings, LimitSettings, LogSettings, LostEventsSettings,
+    MailSettings, MediaSettings, PlaceSettings, Problems, Secret, SigningSettings, TelemetrySettings,
+    ViewSettings,
 };
 use service::exclusive::ExclusiveUse;
 use service::health::{self, check, detailed_check};
@@ -48,6 +49,8 @@ pub struct Settings {
     #[command(flatten)]
     pub limits: LimitSettings,
     #[command(flatten)]
+    pub accounts: AccountSettings,
+    #[command(flatten)]
     pub signing: SigningSettings,
     #[command(flatten)]
     pub telemetry: TelemetrySettings,
@@ -57,7 +60,7 @@ pub struct Settings {
 
 impl Settings {
     /// Checks everything that can be checked without a server, and tells all problems at once.
-    fn check(&self) -> Result<(MasterKeys, SigningKeys, mail::Way)> {
+    fn check(&self) -> Result<(MasterKeys, SigningKeys, mail::Way, ReservedUsernames)> {
         self.place.prepare().with_context(|| format!("making the folder {}", self.place.data.display()))?;
         let mut problems = Problems::default();
         self.http.check(&self.place, &mut problems);
@@ -69,9 +72,10 @@ impl Settings {
         let master = self.log.master_keys().read(&self.place, make, parse, &mut problems);
         let signing =
             self.signing.keys().read(&self.place, SigningKeys::generate, SigningKeys::parse, &mut problems);
+        let reserved_usernames = self.accounts.reserved_usernames(&mut problems);
         problems.none_or()?;
         let ((master, signing), way) = master.zip(signing).zip(way).context("a setting is missing")?;
-        Ok((master, signing, way))
+        Ok((master, signing, way, ReservedUsernames::with(reserved_usernames)))
     }
 
     /// Opens log, views and media, and refuses a log that has lost events.
@@ -126,7 +130,7 @@ impl Settings {
 pub async fn run(settings: Settings) -> Result<()> {
     let tasks = Tasks::default();
     let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
-    let (master, signing, way) = settings.check()?;
+    let (master, signing, way, reserved_usernames) = settings.check()?;
     // Two servers would work on the same views and hear nothing of each other.
     let _alone = ExclusiveUse::of_settings(&[
         &settings.log.place.url(&settings.place),
@@ -179,6 +183,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         clock: clock::system(),
         session_length: settings.signing.session_length(),
         browsers: Arc::clone(&browsers),
+        reserved_usernames,
         limits: Limits::new(&settings.limits, Ticks::monotonic()),
         tasks: tasks.clone(),
     })?;

@@ -1,10 +1,10 @@
 //! Signing up and changing the username; and what all decisions about an account know of it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use axum::extract::State;
 use axum::response::Response;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use events::{
     AccountEvent, App, ClaimHash, Event, MailTemplate, NewPerson, PasswordChangeReason, Personal, Recorded,
     Role, SessionId, SignedUp, Subject, UserId, UsernameChanged,
@@ -31,6 +31,10 @@ use crate::rejections::log_problem;
 use crate::sessions::{ClientNote, SignedIn};
 use crate::text::{self, Fields};
 
+/// How long a username that an account gave up is kept for that account alone; an erased account never returns, so its
+/// name is kept for nobody.
+const FORMER_USERNAME_RESERVED: TimeDelta = TimeDelta::days(30);
+
 // ---------------------------------------------------------------- decisions
 
 /// What decisions about an account need of it.
@@ -43,6 +47,8 @@ pub(crate) struct Account {
     pub(crate) password_hash: Option<String>,
     pub(crate) roles: HashSet<Role>,
     pub(crate) abandoned: HashSet<ClaimHash>,
+    /// Usernames that the account had before, and when it gave each up at last.
+    pub(crate) former_usernames: HashMap<ClaimHash, DateTime<Utc>>,
     /// The latest link of each kind that was mailed, or is on its way.
     pub(crate) verification: Option<MailedLink>,
     pub(crate) reset: Option<MailedLink>,
@@ -127,6 +133,12 @@ impl Account {
     pub(crate) fn uses(&self, claim: ClaimHash) -> bool {
         self.exists() && (self.username == Some(claim) || self.email == Some(claim))
     }
+
+    /// True while a username that this account gave up is kept from everybody else.
+    pub(crate) fn reserves(&self, username: ClaimHash, now: DateTime<Utc>) -> bool {
+        let given_up = self.former_usernames.get(&username);
+        given_up.is_some_and(|&given_up| now - given_up < FORMER_USERNAME_RESERVED)
+    }
 }
 
 impl Fold for Standing {
@@ -170,7 +182,10 @@ impl Fold for Account {
                 }
             }
             AccountEvent::UsernameChanged(event) => {
-                self.username = Some(event.username);
+                let before = self.username.replace(event.username);
+                if let Some(before) = before.filter(|before| *before != event.username) {
+                    self.former_usernames.insert(before, time);
+                }
                 self.words.username = event.spelling.open().cloned().unwrap_or_default();
             }
             AccountEvent::EmailVerificationRequested(event) => {
@@ -222,8 +237,12 @@ impl Fold for Account {
             | AccountEvent::Suspended(_)
             | AccountEvent::Reactivated(_)
             | AccountEvent::Reinstated(_)
-            | AccountEvent::Erased(_)
             | AccountEvent::SessionsEnded(_) => {}
+            AccountEvent::Erased(_) => {
+                if let Some(username) = self.username {
+                    self.former_usernames.insert(username, time);
+                }
+            }
         }
     }
 }
@@ -260,6 +279,9 @@ fn change_username(account: &Account, wish: &UsernameChanged) -> Result<Option<E
 
 impl Commands {
     pub(crate) async fn sign_up(&self, context: &Context, wish: SignUp) -> Result<(UserId, Done), Problem> {
+        if self.reserved_usernames.contains(&wish.username) {
+            return Err(ClaimRejected::UsernameReserved.into());
+        }
         let keys = self.log.keys();
         let (username, email) = (keys.claim_hash(&wish.username), keys.claim_hash(&wish.email));
         let user = UserId::new(context.new_id(keys, &format!("user {username}")));
@@ -317,6 +339,10 @@ impl Commands {
         let username = self.log.keys().claim_hash(&spelling);
         let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
         let old = account.username;
+        // An account that has a reserved name may still change its spelling.
+        if old != Some(username) && self.reserved_usernames.contains(&spelling) {
+            return Err(ClaimRejected::UsernameReserved.into());
+        }
         self.claim(context, ClaimKind::Username, username, user).await?;
         let event = UsernameChanged { user, username, spelling: Personal::Open(spelling) };
         let done = self
@@ -425,6 +451,8 @@ struct Username {
 }
 
 /// Take another username
+///
+/// For 30 days nobody else can have the name that I had before.
 #[utoipa::path(
     put, path = "/v1/me/username", tag = "accounts", request_body = Username, security(("token" = [])),
     params(CommandHeaders),
@@ -484,6 +512,39 @@ mod tests {
 
     fn wish() -> SignedUp {
         SignedUp { user: ANN, username: hash(1), email: hash(2), app: App::Chorus, person: Personal::Erased }
+    }
+
+    /// The account that events make, a day from one to the next.
+    fn folded(history: impl IntoIterator<Item = Event>) -> Account {
+        let mut account = Account::default();
+        for (event, day) in history.into_iter().zip(0..) {
+            let envelope = events::Envelope {
+                id: events::EventId::new(Uuid::nil()),
+                event_type: event.wire_name().into(),
+                source: "test".into(),
+                time: DateTime::UNIX_EPOCH + TimeDelta::days(day),
+                subject: event.subject(),
+                actor: None,
+                correlation: Uuid::nil(),
+                causation: None,
+                traceparent: None,
+            };
+            account.apply(&Recorded { position: events::Position(1), envelope, event });
+        }
+        account
+    }
+
+    #[test]
+    fn an_account_reserves_a_username_from_when_it_was_given_up_at_last() {
+        let change = |n| UsernameChanged { user: ANN, username: hash(n), spelling: Personal::Erased }.into();
+        let day = |n| DateTime::UNIX_EPOCH + TimeDelta::days(n);
+        let first = Event::from(wish());
+        let account = folded([first.clone(), change(1), change(3), change(1), change(4)]);
+        assert!(account.reserves(hash(1), day(4 + 29)) && !account.reserves(hash(1), day(4 + 30)));
+        assert!(account.reserves(hash(3), day(3 + 29)) && !account.reserves(hash(3), day(3 + 30)));
+        assert!(!account.reserves(hash(4), day(5)), "in use");
+        let erased = folded([first, events::Erased { user: ANN }.into()]);
+        assert!(erased.reserves(hash(1), day(1 + 29)) && !erased.reserves(hash(1), day(1 + 30)));
     }
 
     #[test]

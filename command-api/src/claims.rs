@@ -26,6 +26,8 @@ const CLAIM_ATTEMPTS: usize = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClaimRejected {
     UsernameTaken,
+    /// Nobody can take it.
+    UsernameReserved,
     EmailTaken,
     /// It took so long that somebody else has taken it over.
     Lost,
@@ -44,22 +46,31 @@ fn abandon_claim(account: &Account, user: UserId, claim: ClaimHash) -> Result<Op
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct HolderUsesIt;
 
-/// Who holds a name or an address, since when.
+/// Who holds a name or an address, since when; who held a name last if it was released.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Claim {
     holder: Option<(UserId, DateTime<Utc>)>,
+    last_holder: Option<UserId>,
+}
+
+impl Claim {
+    fn held_by(user: UserId, since: DateTime<Utc>) -> Self {
+        Self { holder: Some((user, since)), last_holder: None }
+    }
 }
 
 impl Fold for Claim {
     fn apply(&mut self, recorded: &Recorded) {
         let since = recorded.envelope.time;
         match &recorded.event {
-            Event::Username(UsernameEvent::UsernameClaimed(event)) => self.holder = Some((event.user, since)),
-            Event::Email(EmailEvent::EmailClaimed(event)) => self.holder = Some((event.user, since)),
-            Event::Username(UsernameEvent::UsernameReleased(_))
-            | Event::Email(EmailEvent::EmailReleased(_)) => {
-                self.holder = None;
+            Event::Username(UsernameEvent::UsernameClaimed(event)) => {
+                *self = Self::held_by(event.user, since)
             }
+            Event::Email(EmailEvent::EmailClaimed(event)) => *self = Self::held_by(event.user, since),
+            Event::Username(UsernameEvent::UsernameReleased(event)) => {
+                *self = Self { holder: None, last_holder: Some(event.user) };
+            }
+            Event::Email(EmailEvent::EmailReleased(_)) => *self = Self::default(),
             Event::Account(_)
             | Event::Session(_)
             | Event::Profile(_)
@@ -105,22 +116,50 @@ impl Found {
     }
 }
 
-/// Somebody else holds the claim.
+/// Why a claim cannot be made without a look at somebody else's account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct HeldBy(UserId, DateTime<Utc>);
+enum Claimed {
+    /// Somebody holds it.
+    HeldBy(UserId, DateTime<Utc>),
+    /// Somebody held it last, whose name it may have been.
+    ReleasedBy(UserId),
+}
 
-/// The claim is free, or held by this user, or by somebody whose hold has been given up.
+/// The claim is free, or held by this user, or by somebody (`given_up`) whose account shows that it is of no use to them.
 fn claim(
     claim: &Claim,
     kind: ClaimKind,
     hash: ClaimHash,
     user: UserId,
     given_up: Option<UserId>,
-) -> Result<Option<Event>, HeldBy> {
-    match claim.holder {
-        Some((holder, _)) if holder == user => Ok(None),
-        Some((holder, since)) if Some(holder) != given_up => Err(HeldBy(holder, since)),
-        Some(_) | None => Ok(Some(kind.claimed(hash, user))),
+) -> Result<Option<Event>, Claimed> {
+    match (claim.holder, claim.last_holder) {
+        (Some((holder, _)), _) if holder == user => Ok(None),
+        (Some((holder, since)), _) if Some(holder) != given_up => Err(Claimed::HeldBy(holder, since)),
+        (None, Some(last)) if last != user && Some(last) != given_up => Err(Claimed::ReleasedBy(last)),
+        (Some(_) | None, _) => Ok(Some(kind.claimed(hash, user))),
+    }
+}
+
+/// What becomes of a claim that somebody else made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takeover {
+    Refused,
+    /// Its holder never came to use it: they are informed on their own subject first.
+    AfterAbandoning,
+    Free,
+}
+
+/// Whether somebody else may have a claim, by the account of who holds it or held it last. A name that was in use is
+/// reserved for its last owner, however it was given up: also if a crash came between the change and the release.
+fn takeover(account: &Account, claimed: Claimed, hash: ClaimHash, now: DateTime<Utc>) -> Takeover {
+    if account.uses(hash) || account.reserves(hash, now) {
+        return Takeover::Refused;
+    }
+    match claimed {
+        Claimed::HeldBy(_, since) if now - since < CLAIM_HOLDS => Takeover::Refused,
+        Claimed::HeldBy(..) => Takeover::AfterAbandoning,
+        Claimed::ReleasedBy(_) => Takeover::Free,
     }
 }
 
@@ -183,12 +222,17 @@ impl Commands {
             let claimed =
                 self.execute(context, subject, &[], |state| claim(state, kind, hash, user, given_up)).await;
             let Err(failure) = claimed else { return Ok(()) };
-            let HeldBy(holder, since) = failure.rejection()?;
-            let uses_it = self.look_at::<Account>(Subject::Account(holder)).await?.uses(hash);
-            if uses_it || context.now - since < CLAIM_HOLDS {
-                return Err(Failure::Rejected(kind.taken()));
-            }
+            let claimed = failure.rejection()?;
+            let (Claimed::HeldBy(holder, _) | Claimed::ReleasedBy(holder)) = claimed;
             let account = Subject::Account(holder);
+            match takeover(&self.look_at(account).await?, claimed, hash, context.now) {
+                Takeover::Refused => return Err(Failure::Rejected(kind.taken())),
+                Takeover::AfterAbandoning => {}
+                Takeover::Free => {
+                    given_up = Some(holder);
+                    continue;
+                }
+            }
             match self.execute(context, account, &[], |state| abandon_claim(state, holder, hash)).await {
                 Ok(_) => given_up = Some(holder),
                 Err(failure) => {
@@ -287,28 +331,64 @@ impl Commands {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::Standing;
     use crate::accounts::testing::{ANN, abandoned, hash, signed_up};
 
     const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
 
     #[test]
     fn a_claim_is_taken_if_it_is_free_or_given_up() {
-        let held = |holder| Claim { holder: Some((holder, DateTime::UNIX_EPOCH)) };
+        let held = |holder| Claim::held_by(holder, DateTime::UNIX_EPOCH);
+        let released = |holder| Claim { holder: None, last_holder: Some(holder) };
         let claimed = Ok(Some(UsernameClaimed { username: hash(1), user: ANN }.into()));
         let by_ann = |state: &Claim, given_up| claim(state, ClaimKind::Username, hash(1), ANN, given_up);
         assert_eq!(by_ann(&Claim::default(), None), claimed);
         assert_eq!(by_ann(&held(ANN), None), Ok(None));
-        assert_eq!(by_ann(&held(BOB), None), Err(HeldBy(BOB, DateTime::UNIX_EPOCH)));
+        assert_eq!(by_ann(&held(BOB), None), Err(Claimed::HeldBy(BOB, DateTime::UNIX_EPOCH)));
+        assert_eq!(by_ann(&released(ANN), None), claimed);
+        assert_eq!(by_ann(&released(BOB), None), Err(Claimed::ReleasedBy(BOB)));
+        assert_eq!(by_ann(&released(BOB), Some(BOB)), claimed);
         assert_eq!(by_ann(&held(BOB), Some(BOB)), claimed);
         assert_eq!(
             by_ann(&held(BOB), Some(UserId::new(Uuid::nil()))),
-            Err(HeldBy(BOB, DateTime::UNIX_EPOCH))
+            Err(Claimed::HeldBy(BOB, DateTime::UNIX_EPOCH))
+        );
+    }
+
+    #[test]
+    fn a_username_that_was_in_use_is_reserved_for_30_days() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(100);
+        let released = |account: &Account| takeover(account, Claimed::ReleasedBy(BOB), hash(7), now);
+        let given_up = |age| Account { former_usernames: [(hash(7), now - age)].into(), ..signed_up() };
+        let almost = TimeDelta::days(30) - TimeDelta::seconds(1);
+        assert_eq!(released(&given_up(almost)), Takeover::Refused);
+        assert_eq!(released(&given_up(TimeDelta::days(30))), Takeover::Free);
+        let erased = Account { standing: Standing::Erased, ..given_up(almost) };
+        assert_eq!(released(&erased), Takeover::Refused, "for nobody");
+        // A sign-up or a change that came to nothing never used the name.
+        assert_eq!(released(&signed_up()), Takeover::Free);
+        assert_eq!(released(&Account::default()), Takeover::Free);
+    }
+
+    #[test]
+    fn a_held_claim_is_free_when_it_is_unused_after_ten_minutes() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(100);
+        let held = |account: &Account, age| takeover(account, Claimed::HeldBy(BOB, now - age), hash(1), now);
+        assert_eq!(held(&signed_up(), TimeDelta::days(1)), Takeover::Refused, "in use");
+        let unused = Account { username: Some(hash(9)), ..signed_up() };
+        assert_eq!(held(&unused, TimeDelta::minutes(9)), Takeover::Refused);
+        assert_eq!(held(&unused, TimeDelta::minutes(10)), Takeover::AfterAbandoning);
+        // The change to another name was made, but a crash came before the release.
+        let former = [(hash(1), now - TimeDelta::days(1))].into();
+        assert_eq!(
+            held(&Account { former_usernames: former, ..unused }, TimeDelta::days(9)),
+            Takeover::Refused
         );
     }
 
     #[test]
     fn only_the_holder_releases_a_claim() {
-        let held = Claim { holder: Some((ANN, DateTime::UNIX_EPOCH)) };
+        let held = Claim::held_by(ANN, DateTime::UNIX_EPOCH);
         let released = Some(EmailReleased { email: hash(2), user: ANN }.into());
         assert_eq!(release(&held, ClaimKind::Email, hash(2), ANN), released);
         assert_eq!(release(&held, ClaimKind::Email, hash(2), BOB), None);

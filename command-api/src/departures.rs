@@ -78,7 +78,7 @@ impl Commands {
         self.execute(context, Subject::Account(user), &[], decide).await
     }
 
-    /// Erases somebody: what they held is free again, and what they wrote can be read no more, at once or, if the key vault
+    /// Erases somebody: their address is free again, their name in 30 days, and what they wrote can be read no more, at once or, if the key vault
     /// cannot be reached, as soon as it can.
     pub(crate) async fn erase(&self, context: &Context, user: UserId) -> Result<Done, Problem> {
         let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;

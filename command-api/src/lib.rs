@@ -24,6 +24,7 @@ mod posts;
 mod profiles;
 mod receipt;
 mod rejections;
+mod reserved_names;
 mod roles;
 mod saves;
 mod sessions;
@@ -52,6 +53,8 @@ use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+pub use crate::reserved_names::ReservedUsernames;
+
 use crate::histories::Histories;
 use crate::passwords::Passwords;
 use crate::sessions::LogSessions;
@@ -75,6 +78,7 @@ pub struct Inner {
     kept_notes: Mutex<Option<mpsc::Receiver<UsedSession>>>,
     clock: Arc<dyn Clock>,
     session_length: TimeDelta,
+    reserved_usernames: ReservedUsernames,
     limits: Limits,
     tasks: Tasks,
 }
@@ -103,6 +107,7 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub session_length: TimeDelta,
     pub browsers: Arc<Browsers>,
+    pub reserved_usernames: ReservedUsernames,
     pub limits: Limits,
     /// For work that goes on after its request was answered.
     pub tasks: Tasks,
@@ -112,7 +117,18 @@ impl Commands {
     /// # Errors
     /// If the threads that hash passwords cannot be started.
     pub fn new(parts: Parts) -> std::io::Result<Self> {
-        let Parts { log, board, media, signing, clock, session_length, browsers, limits, tasks } = parts;
+        let Parts {
+            log,
+            board,
+            media,
+            signing,
+            clock,
+            session_length,
+            browsers,
+            reserved_usernames,
+            limits,
+            tasks,
+        } = parts;
         let (notes_of_use, kept_notes) = UseNotes::channel();
         let authenticator = Authenticator::new(service::sessions::Parts {
             keys: Arc::new(FixedKeys(Arc::new(VerifyingKeys::of(signing.public())))),
@@ -134,6 +150,7 @@ impl Commands {
             kept_notes: Mutex::new(Some(kept_notes)),
             clock,
             session_length,
+            reserved_usernames,
             limits,
             tasks,
         })))

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use command_api::Commands;
 use command_api::compat::{self, RemoteReadSide};
+use command_api::{Commands, ReservedUsernames};
 use events::{MasterKeys, ProgressBoard};
 use service::config::{
-    HttpSettings, LimitSettings, LogSettings, MediaSettings, PlaceSettings, Problems, Secret,
-    SigningSettings, TelemetrySettings, from_arguments,
+    AccountSettings, HttpSettings, LimitSettings, LogSettings, MediaSettings, PlaceSettings, Problems,
+    Secret, SigningSettings, TelemetrySettings, from_arguments,
 };
 use service::health::{self, check};
 use service::limits::{Limits, Ticks};
@@ -38,6 +38,8 @@ struct Settings {
     http: HttpSettings,
     #[command(flatten)]
     limits: LimitSettings,
+    #[command(flatten)]
+    accounts: AccountSettings,
     #[command(flatten)]
     signing: SigningSettings,
     /// Where the read side is: the web apps' log-in shows what only that knows
@@ -67,6 +69,7 @@ async fn main() -> Result<()> {
         SigningKeys::parse,
         &mut problems,
     );
+    let reserved_usernames = settings.accounts.reserved_usernames(&mut problems);
     problems.none_or()?;
     let (master, signing) = master.zip(signing).context("a secret is missing")?;
 
@@ -89,6 +92,7 @@ async fn main() -> Result<()> {
         clock: clock::system(),
         session_length: settings.signing.session_length(),
         browsers: Arc::new(settings.signing.browsers(&settings.http)),
+        reserved_usernames: ReservedUsernames::with(reserved_usernames),
         limits: Limits::new(&settings.limits, Ticks::monotonic()),
         tasks: tasks.clone(),
     })?;

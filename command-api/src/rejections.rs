@@ -63,6 +63,9 @@ impl From<ClaimRejected> for Problem {
     fn from(rejected: ClaimRejected) -> Self {
         match rejected {
             ClaimRejected::UsernameTaken => Self::conflict("username-taken", "This username is taken"),
+            ClaimRejected::UsernameReserved => {
+                Self::invalid(vec![FieldProblem::new("username", "is reserved: choose another one")])
+            }
             ClaimRejected::EmailTaken => Self::conflict("email-taken", "This email address is taken"),
             ClaimRejected::Lost => {
                 Self::conflict("claim-lost", "This took too long and was given up: try again")

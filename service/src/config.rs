@@ -2,6 +2,7 @@
 //! beside it; all that is wrong with them is told at once. `.env.example` explains every one.
 //! What production refuses, a group refuses in its own `check`, with the place that tells what the process is run for.
 
+mod accounts;
 mod apps;
 mod arguments;
 mod http;
@@ -16,6 +17,7 @@ use clap::{Args, ValueEnum};
 
 use crate::browsers::{Browsers, SameSite};
 
+pub use accounts::AccountSettings;
 pub use apps::AppSettings;
 pub use arguments::from_arguments;
 pub use http::{HttpSettings, LimitSettings};

@@ -1,12 +1,21 @@
+use chrono::TimeDelta;
+use events::{
+    Draft, Event, EventId, Freshness, Personal, UsernameChanged, UsernameClaimed, UsernameReleased,
+    time_ordered_id,
+};
 use serde_json::json;
+use service::clock::{Clock, SystemClock};
 use tests::chorus::Chorus;
 use tests::client::{PASSWORD, fresh};
+use uuid::Uuid;
 
 crate::journeys! {
     somebody_signs_up_and_sees_themselves,
     a_name_and_an_address_belong_to_one_account,
     of_many_who_want_one_name_at_once_exactly_one_gets_it,
-    somebody_takes_another_name_and_the_old_one_is_free,
+    an_old_username_is_reserved_for_its_last_owner,
+    an_old_username_is_free_after_30_days,
+    reserved_usernames_are_refused,
 }
 
 async fn somebody_signs_up_and_sees_themselves(chorus: &Chorus) {
@@ -65,7 +74,7 @@ async fn of_many_who_want_one_name_at_once_exactly_one_gets_it(chorus: &Chorus) 
     }
 }
 
-async fn somebody_takes_another_name_and_the_old_one_is_free(chorus: &Chorus) {
+async fn an_old_username_is_reserved_for_its_last_owner(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let rename = async |user, username: &str| {
@@ -78,14 +87,74 @@ async fn somebody_takes_another_name_and_the_old_one_is_free(chorus: &Chorus) {
     let by_name = async |name: &str| api.get(&format!("/v1/users/by-username/{name}")).await;
     assert_eq!(by_name(&new).await.expect(200).json()["id"], ann.id);
     by_name(&ann.username).await.problem(404, "not-found");
-    // The old name logs in nobody, the new one does, and somebody else may have the old one.
+    // The old name logs in nobody, the new one does.
     let log_in =
         async |login: &str| api.post("/v1/sessions", &json!({ "login": login, "password": PASSWORD })).await;
     log_in(&ann.username).await.problem(401, "unauthenticated");
     assert_eq!(log_in(&new).await.expect(201).json()["user"], ann.id);
-    rename(&bob.token, &ann.username).await.expect(200);
-    assert_eq!(by_name(&ann.username).await.expect(200).json()["id"], bob.id);
+    // Nobody else can have the old name, but Ann can take it back.
+    rename(&bob.token, &ann.username).await.problem(409, "username-taken");
+    let sign_up = json!({
+        "username": ann.username, "email": format!("{new}@example.net"), "password": PASSWORD,
+    });
+    api.post("/v1/accounts", &sign_up).await.problem(409, "username-taken");
+    rename(&ann.token, &ann.username).await.expect(200);
+    assert_eq!(by_name(&ann.username).await.expect(200).json()["id"], ann.id);
+    rename(&bob.token, &new).await.problem(409, "username-taken");
+    rename(&ann.token, &new).await.expect(200);
     // Another spelling of one's own name is no other name.
     rename(&ann.token, &new.to_uppercase()).await.expect(200);
     assert_eq!(by_name(&new).await.expect(200).json()["username"], new.to_uppercase());
+}
+
+/// The events of a username change, as they stand in the log some time later.
+async fn change_username_earlier(chorus: &Chorus, user: &str, old: &str, new: &str, age: TimeDelta) {
+    let log = chorus.log().await.unwrap();
+    let user = user.parse().unwrap();
+    let (old, username) = (log.keys().claim_hash(old), log.keys().claim_hash(new));
+    let spelling = Personal::Open(new.to_owned());
+    let events: [Event; 3] = [
+        UsernameClaimed { username, user }.into(),
+        UsernameChanged { user, username, spelling }.into(),
+        UsernameReleased { username: old, user }.into(),
+    ];
+    for event in events {
+        let subject = event.subject();
+        let last = log.last(&[subject], Freshness::Latest).await.unwrap().pop().flatten();
+        let time = SystemClock.now() - age;
+        let draft = Draft {
+            id: EventId::new(time_ordered_id(time)),
+            time,
+            actor: Some(user),
+            correlation: Uuid::from_u128(rand::random()),
+            causation: None,
+            traceparent: None,
+            event,
+        };
+        log.append(draft, last.map(|last| last.position).unwrap_or_default()).await.unwrap();
+    }
+}
+
+async fn an_old_username_is_free_after_30_days(chorus: &Chorus) {
+    let api = chorus.api();
+    for (age, status) in [(TimeDelta::days(30) - TimeDelta::minutes(5), 409), (TimeDelta::days(30), 201)] {
+        let ann = api.sign_up("ann").await;
+        change_username_earlier(chorus, &ann.id, &ann.username, &fresh("annie"), age).await;
+        let sign_up = json!({
+            "username": ann.username, "email": format!("{}@example.net", ann.username), "password": PASSWORD,
+        });
+        api.post("/v1/accounts", &sign_up).await.expect(status);
+    }
+}
+
+async fn reserved_usernames_are_refused(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    for name in ["admin", "Ad_Min", "s.u.p.p.o.r.t", "Chorus"] {
+        let sign_up =
+            json!({ "username": name, "email": format!("{}@example.org", fresh("a")), "password": PASSWORD });
+        assert_eq!(api.post("/v1/accounts", &sign_up).await.problem(422, "invalid"), ["username"]);
+        let renamed = api.put_json_as(&ann, "/v1/me/username", &json!({ "username": name })).await;
+        assert_eq!(renamed.problem(422, "invalid"), ["username"]);
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use service::compat::{Caller, Fields, Refusal, Success, forget_cookie};
 use service::http::ClientAddress;
 use service::limits::Attempt;
-use service::problem::Problem;
+use service::problem::{FieldProblem, Problem};
 use service::sessions::Session;
 
 use super::super::Desk;
@@ -22,8 +22,14 @@ use crate::text;
 const TAKEN: (StatusCode, StatusCode, &str) =
     (StatusCode::CONFLICT, StatusCode::CONFLICT, "This user already exists.");
 
-/// A username or an address that somebody else has.
+/// A username or an address that somebody else has, or that nobody can have.
 pub(super) fn taken(problem: Problem) -> Refusal {
+    if problem.status == StatusCode::UNPROCESSABLE_ENTITY
+        && let Some(FieldProblem { field, message }) = problem.fields.first()
+        && field == "username"
+    {
+        return Refusal::forbidden(format!("@username {message}."));
+    }
     Refusal::rename(problem, &[TAKEN])
 }
 

@@ -390,6 +390,9 @@ async fn who_deletes_their_account_is_gone(chorus: &Chorus) {
     assert_eq!(app.post_page(&other).await["comments"], json!([]));
     let unknown = "User not found. You can signup with that user.";
     fails(&app.log_in(&ann.username, PASSWORD).await, 404, unknown);
-    // Name and address are free again.
-    app.post("/users/signup", &newcomer(&ann.username)).await.expect(201);
+    // The address is free again, but for 30 days nobody can speak in the name of who is gone.
+    let mut again = newcomer(&ann.username);
+    fails(&app.post("/users/signup", &again).await, 409, "This user already exists.");
+    again["username"] = json!(fresh("eve"));
+    app.post("/users/signup", &again).await.expect(201);
 }

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use tests::chorus::Chorus;
 use tests::client::fresh;
 
-use super::{App, fails, names, picture, says, text};
+use super::{App, fails, names, newcomer, picture, says, text};
 
 crate::journeys! {
     somebody_follows_and_unfollows,
@@ -75,6 +75,9 @@ async fn a_profile_changes_by_what_is_sent(chorus: &Chorus) {
         "Firstname cannot be shorter than 2 characters. @username cannot be shorter than 3 characters.";
     fails(&update(json!({ "firstname": "E", "username": "e" })).await, 403, both);
     fails(&update(json!({ "username": bob.username })).await, 409, "This user already exists.");
+    let reserved = "@username is reserved: choose another one.";
+    fails(&update(json!({ "username": "Mod-erator" })).await, 403, reserved);
+    fails(&app.post("/users/signup", &newcomer("instamern")).await, 403, reserved);
     assert_eq!(app.user(&name).await["firstname"], "Eve");
 }
 
