@@ -10,6 +10,7 @@ mod follows;
 mod likes;
 mod mails;
 mod notifications;
+mod pictures;
 mod posts;
 mod profiles;
 mod saves;
@@ -29,6 +30,7 @@ pub use feeds::Feeds;
 pub use follows::Follows;
 pub use mails::Mails;
 pub use notifications::Notifications;
+pub use pictures::Pictures;
 pub use posts::Posts;
 pub use profiles::Profiles;
 pub use saves::Saves;
@@ -53,6 +55,7 @@ pub fn all(feeds: &FeedSettings) -> Vec<Arc<dyn Projection>> {
         Arc::new(Follows),
         Arc::new(Mails),
         Arc::new(Notifications),
+        Arc::new(Pictures),
         Arc::new(Posts),
         Arc::new(Profiles),
         Arc::new(Saves),

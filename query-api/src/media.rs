@@ -8,17 +8,21 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 use service::extract::Path;
-use service::media::{CACHE_FOR_EVER, ImageVariant, MediaError, MediaKey, MediaObject, MediaStore, Part};
+use service::media::{CACHE_CONTROL, ImageVariant, MediaError, MediaKey, MediaObject, MediaStore, Part};
 use service::problem::{Problem, Problems};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use views::pictures::Picture;
+use views::profiles::{Profile, Standing};
+use views::{StoreError, ViewStoreExt};
 
-use crate::Queries;
 use crate::answer::known_tags;
+use crate::{Queries, store_problem};
 
-/// How long a link to the store is good, and how long a browser may go on using it.
-const LINK_VALID: Duration = Duration::from_hours(1);
-const LINK_CACHE: &str = "private, max-age=1800";
+/// How long a link to the store is good, and how long a browser may go on using it: together with [`CACHE_CONTROL`], so long
+/// a picture may still be seen when its owner's things are no longer shown.
+const LINK_VALID: Duration = Duration::from_mins(10);
+const LINK_CACHE: &str = "private, max-age=300";
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(get_media))
@@ -27,6 +31,13 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
 impl Queries {
     pub(crate) fn image_url(&self, picture: &str, variant: ImageVariant) -> String {
         variant.url(&self.public_url, picture)
+    }
+
+    /// Whether a picture belongs to somebody whose things are shown. One that nothing shows belongs to nobody.
+    async fn is_shown(&self, picture: &str) -> Result<bool, StoreError> {
+        let Some(Picture { owner, .. }) = self.store.get(picture).await? else { return Ok(false) };
+        let owner: Option<Profile> = self.store.get(&owner).await?;
+        Ok(owner.is_some_and(|owner| owner.standing == Standing::Active))
     }
 }
 
@@ -38,7 +49,8 @@ struct Place {
 
 /// A picture
 ///
-/// Needs no token. What stands under such an address never changes.
+/// Needs no token. What stands under such an address never changes, but it is refused as soon as its post or story is
+/// deleted, or its owner is deactivated, suspended or erased.
 #[utoipa::path(
     get, path = "/media/images/{picture}/{file}", tag = "media",
     params(
@@ -60,6 +72,9 @@ async fn get_media(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let key = MediaKey::parse(&format!("images/{picture}/{file}")).ok_or_else(missing)?;
+    if !queries.is_shown(&picture).await.map_err(store_problem)? {
+        return Err(missing());
+    }
     serve(&*queries.media, &method, &key, &headers).await
 }
 
@@ -114,7 +129,7 @@ async fn serve(
 fn described(mut response: Response, key: &MediaKey, tag: &str) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(key.content_type()));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHE_FOR_EVER));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHE_CONTROL));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(
         HeaderName::from_static("cross-origin-resource-policy"),

@@ -27,8 +27,9 @@ pub use s3::{S3Media, S3Settings};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MediaKey(String);
 
-/// `Cache-Control` of everything in the store: what stands under a key never changes.
-pub const CACHE_FOR_EVER: &str = "public, max-age=31536000, immutable";
+/// `Cache-Control` of everything in the store. What stands under a key never changes, but it may be withdrawn: caches ask
+/// again after five minutes, and are answered 304 while it may still be shown.
+pub const CACHE_CONTROL: &str = "public, max-age=300";
 /// Longest key in bytes.
 const KEY_LIMIT: usize = 256;
 

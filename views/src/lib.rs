@@ -21,6 +21,7 @@ pub mod follows;
 pub mod likes;
 pub mod mails;
 pub mod notifications;
+pub mod pictures;
 pub mod posts;
 pub mod profiles;
 pub mod saves;
@@ -57,6 +58,7 @@ pub const ALL: &[&View] = &[
     &likes::VIEW,
     &mails::VIEW,
     &notifications::VIEW,
+    &pictures::VIEW,
     &posts::VIEW,
     &profiles::VIEW,
     &saves::VIEW,

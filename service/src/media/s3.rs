@@ -120,7 +120,7 @@ impl MediaStore for S3Media {
             .bucket(&self.bucket)
             .key(self.name(key))
             .content_type(key.content_type())
-            .cache_control(super::CACHE_FOR_EVER)
+            .cache_control(super::CACHE_CONTROL)
             .body(ByteStream::from(content))
             .send()
             .await
@@ -188,7 +188,12 @@ impl MediaStore for S3Media {
     async fn link(&self, key: &MediaKey, valid: Duration) -> Result<Option<String>, MediaError> {
         let Some(public) = &self.public else { return Ok(None) };
         let valid = PresigningConfig::expires_in(valid).map_err(MediaError::unavailable)?;
-        let request = public.get_object().bucket(&self.bucket).key(self.name(key));
+        let request = public
+            .get_object()
+            .bucket(&self.bucket)
+            .key(self.name(key))
+            // Earlier versions stored pictures that may be kept for ever.
+            .response_cache_control(super::CACHE_CONTROL);
         let signed = request.presigned(valid).await.map_err(MediaError::unavailable)?;
         Ok(Some(signed.uri().to_owned()))
     }

@@ -53,6 +53,8 @@ async fn a_bucket_keeps_the_contract_of_the_media_store() {
     linked.put(&key, bytes::Bytes::from_static(b"picture")).await.unwrap();
     let link = linked.link(&key, Duration::from_mins(1)).await.unwrap().unwrap();
     assert!(link.contains("X-Amz-Signature") && link.contains("X-Amz-Expires=60"), "{link}");
+    // Whatever was stored with the object before, the answer says how long it may be kept.
+    assert!(link.contains("response-cache-control=public%2C%20max-age%3D300"), "{link}");
     let answer = reqwest_get(&link).await;
     assert_eq!(answer, ("image/jpeg".to_owned(), b"picture".to_vec()));
 

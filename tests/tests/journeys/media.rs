@@ -1,15 +1,18 @@
 use std::io::Cursor;
 
+use reqwest::Method;
 use reqwest::multipart::{Form, Part};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::chorus::Chorus;
-use tests::client::{Api, User};
+use tests::client::{Answer, Api, PASSWORD, User, png};
 
 crate::journeys! {
     a_picture_is_given_out_in_its_sizes_to_any_page,
     a_picture_keeps_nothing_of_where_it_was_taken,
     what_is_no_picture_leaves_nothing,
     a_picture_that_is_not_there_is_not_found,
+    pictures_of_deactivated_and_suspended_people_are_refused,
+    pictures_of_what_is_deleted_are_refused_at_once,
 }
 
 async fn published(api: &Api, user: &User, picture: Vec<u8>) -> Value {
@@ -40,7 +43,7 @@ async fn a_picture_is_given_out_in_its_sizes_to_any_page(chorus: &Chorus) {
         assert_eq!(answer.header("content-type"), Some("image/jpeg"));
         assert_eq!(answer.header("cross-origin-resource-policy"), Some("cross-origin"));
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-        assert!(answer.header("cache-control").unwrap().contains("immutable"));
+        assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
         let picture = image::load_from_memory(&answer.body).unwrap();
         assert_eq!((picture.width(), picture.height()), (width, height), "{size}");
 
@@ -116,4 +119,73 @@ async fn a_picture_that_is_not_there_is_not_found(chorus: &Chorus) {
     ] {
         api.get(&path).await.problem(404, "not-found");
     }
+}
+
+/// URLs of a picture of a post, of a story and of a profile of this user.
+async fn pictures_of(api: &Api, user: &User) -> [String; 3] {
+    let photo = api.request(Method::PUT, "/v1/me/photo").bearer_auth(&user.token).body(png(30, 30));
+    api.send(photo).await.expect(200);
+    let profile = api.get(&format!("/v1/users/{}", user.id)).await.expect(200).json();
+    let story = api.publish_story(user).await;
+    let story = api.get(&format!("/v1/users/{}/stories/{story}", user.id)).await.expect(200).json();
+    let post = published(api, user, jpeg(60, 40)).await;
+    let url = |value: &Value| value.as_str().unwrap_or_else(|| panic!("no URL: {value}")).to_owned();
+    [url(&post["feed"]), url(&story["image"]["story"]), url(&profile["photo"])]
+}
+
+/// What the two ways to ask for a picture answer: for the whole, and whether it has changed.
+async fn ask_both(api: &Api, url: &str) -> [Answer; 2] {
+    let tag = format!("\"{}\"", url.split_once("/media/").unwrap().1);
+    [api.get(url).await, api.get_with(url, "if-none-match", &tag).await]
+}
+
+async fn are_shown(api: &Api, urls: &[String]) {
+    for url in urls {
+        let [whole, changed] = ask_both(api, url).await;
+        whole.expect(200);
+        changed.expect(304);
+    }
+}
+
+async fn are_refused(api: &Api, urls: &[String]) {
+    for url in urls {
+        for answer in ask_both(api, url).await {
+            answer.problem(404, "not-found");
+        }
+    }
+}
+
+async fn pictures_of_deactivated_and_suspended_people_are_refused(chorus: &Chorus) {
+    let api = chorus.api();
+    let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
+    let (hers, his) = (pictures_of(&api, &ann).await, pictures_of(&api, &bob).await);
+    are_shown(&api, &hers).await;
+    let deactivation = json!({ "current_password": PASSWORD });
+    api.post_as(&ann, "/v1/me/deactivation", &deactivation).await.expect(200);
+    are_refused(&api, &hers).await;
+    are_shown(&api, &his).await;
+    api.log_in(&ann, PASSWORD).await;
+    are_shown(&api, &hers).await;
+
+    let moderator = api.sign_up("moderator").await;
+    chorus.operate(&["grant", &moderator.username, "moderator"]).unwrap();
+    api.is_logged_out(&moderator).await;
+    let moderator = api.log_in(&moderator, PASSWORD).await;
+    let suspension = format!("/v1/users/{}/suspension", bob.id);
+    api.put_json_as(&moderator, &suspension, &json!({ "reason": "spam" })).await.expect(200);
+    are_refused(&api, &his).await;
+    are_shown(&api, &hers).await;
+    api.delete_as(&moderator, &suspension).await.expect(200);
+    are_shown(&api, &his).await;
+}
+
+async fn pictures_of_what_is_deleted_are_refused_at_once(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let photo = pictures_of(&api, &ann).await[2].clone();
+    let post = api.publish(&ann, "Dawn").await;
+    let picture = api.post_page(&post).await["images"][0]["feed"].as_str().unwrap().to_owned();
+    api.delete_as(&ann, &format!("/v1/posts/{post}")).await.expect(200);
+    api.delete_as(&ann, "/v1/me/photo").await.expect(200);
+    are_refused(&api, &[picture, photo]).await;
 }
