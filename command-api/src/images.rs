@@ -1,62 +1,83 @@
 //! Pictures that people send: decoded within limits, turned upright, stripped of everything but their pixels, brought
 //! to the sizes they are shown in, stored. The work is done in a bounded pool beside the threads that answer requests.
 //! A picture is stored before the event that claims it is appended; what no event claims is collected by a reaction.
+//!
+//! The steps of `process`: `header` (limits), `decode`, `scale` (size, orientation, colours), `variants` (files).
 
-use std::io::Cursor;
-use std::sync::Arc;
+mod decode;
+mod header;
+mod orientation;
+mod pool;
+mod scale;
+mod variants;
+
+use std::error::Error;
 
 use bytes::Bytes;
-use events::{Image, MediaId, time_ordered_id};
-use image::codecs::jpeg::JpegEncoder;
-use image::imageops::FilterType;
-use image::metadata::Orientation;
-use image::{
-    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat, ImageReader,
-    Limits, RgbImage, RgbaImage,
-};
-use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
-use service::media::{Fit, ImageVariant, PictureFormat};
+use events::{Image, MediaId, UserId, time_ordered_id};
+use futures::future::try_join_all;
+use service::media::ImageVariant;
 use service::problem::Problem;
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
 use crate::Commands;
 use crate::context::Context;
 use crate::rejections::media_problem;
+pub(crate) use header::PROFILE_LIMIT;
+pub(crate) use pool::UploadSlot;
+use pool::{Limits, Pool};
+use variants::{Encoded, File};
 
 /// Largest picture that is taken, in megapixels: what cameras make, with room to spare.
 pub(crate) const MEGAPIXELS: u64 = 50;
-/// Longest side in pixels that a decoder may begin to work on.
-const SIDE_LIMIT: u32 = 20_000;
-/// Memory in bytes that a decoder may take for itself.
-const DECODER_MEMORY: u64 = 256 * 1024 * 1024;
-/// Pictures that may wait for a place in the pool.
-const WAITING: usize = 32;
-/// JPEG quality: hard to tell from the original, a fraction of its size.
-const QUALITY: u8 = 85;
-/// Longest side in pixels of what a placeholder is computed from: it keeps a few waves, and none is shorter.
-const PLACEHOLDER_SIDE: u32 = 32;
-/// Waves that a placeholder keeps along the longer and the shorter side: about 30 characters.
-const PLACEHOLDER_WAVES: (u32, u32) = (4, 3);
+/// Longest side in pixels that is taken: of a panorama.
+pub(crate) const SIDE_LIMIT: u32 = 20_000;
+/// Memory in bytes of all pictures in work, without their files: several ordinary ones, or one of the most costly.
+pub(crate) const MEMORY: u64 = 640 * 1024 * 1024;
+/// Memory in bytes that a picture needs apart from its decoder: its variants and their files.
+const MEMORY_OF_VARIANTS: u64 = 32 * 1024 * 1024;
+/// Files in bytes that wait to be processed: of all accounts, and of one, which is twice its largest upload.
+const HELD: u64 = 768 * 1024 * 1024;
+const HELD_BY_ACCOUNT: u64 = 128 * 1024 * 1024;
+/// Uploads of one account at the same time: what a browser opens connections for, and some more.
+const UPLOADS: usize = 8;
+
+type Cause = Box<dyn Error + Send + Sync>;
 
 #[derive(Debug, Error)]
 pub(crate) enum ImageRejected {
     #[error("not an image")]
-    NoImage(#[source] ImageError),
+    NoImage(#[source] Cause),
     #[error("too many pixels")]
     TooManyPixels,
-    #[error("too many images are being worked on at once")]
+    #[error("a side is too long")]
+    SideTooLong,
+    #[error("too much memory is needed")]
+    TooMuchMemory,
+    #[error("the colour profile is too large")]
+    ProfileTooLarge,
+    #[error("too many images are being processed")]
     Busy,
-    #[error("no placeholder can be made of it")]
-    NoPlaceholder(#[source] blurhash::Error),
+    #[error("too many uploads of one account")]
+    TooManyUploads,
+    #[error("the image cannot be processed")]
+    Failed(#[source] Cause),
 }
 
-/// One encoded variant.
-type File = (ImageVariant, Bytes);
+impl ImageRejected {
+    fn no_image(cause: impl Into<Cause>) -> Self {
+        Self::NoImage(cause.into())
+    }
+
+    fn failed(cause: impl Into<Cause>) -> Self {
+        Self::Failed(cause.into())
+    }
+}
 
 /// A picture that is ready to be stored.
 #[derive(Debug)]
-pub(crate) struct Made {
+pub(crate) struct ProcessedImage {
     width: u32,
     height: u32,
     placeholder: String,
@@ -71,180 +92,155 @@ pub(crate) struct Picture {
     pub(crate) placeholder: String,
 }
 
+/// Processes pictures, in a pool that all accounts share fairly.
 #[derive(Debug)]
-pub(crate) struct Workshop {
-    /// One picture at a time for each core: each may take a few hundred megabytes while it is decoded.
-    places: Arc<Semaphore>,
-    queue: Arc<Semaphore>,
+pub(crate) struct ImageProcessor {
+    pool: Pool,
 }
 
-impl Default for Workshop {
+impl Default for ImageProcessor {
     fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { places: Arc::new(Semaphore::new(cores)), queue: Arc::new(Semaphore::new(WAITING + cores)) }
+        let places = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let pool = Pool::new(Limits {
+            places,
+            memory: MEMORY,
+            held: HELD,
+            held_by_account: HELD_BY_ACCOUNT,
+            uploads: UPLOADS,
+        });
+        Self { pool }
     }
 }
 
-impl Workshop {
+impl ImageProcessor {
     /// Makes the variants of a picture. Nothing is stored yet.
-    pub(crate) async fn make(
+    pub(crate) async fn process(
         &self,
+        account: UserId,
         original: Bytes,
         variants: &'static [ImageVariant],
-    ) -> Result<Made, Problem> {
-        let _queued = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| ImageRejected::Busy)?;
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(Problem::internal)?;
-        let made = tokio::task::spawn_blocking(move || {
-            let made = make(&original, variants);
-            // Held until the work is done, also when whoever asked for it has gone.
-            drop(place);
-            made
+    ) -> Result<ProcessedImage, Problem> {
+        let held = self.pool.hold(account, original.len() as u64)?;
+        let header = original.clone();
+        let memory = finished(spawn_blocking(move || memory_of(&header, variants)).await)?;
+        let permit = self.pool.enter(account, memory).await?;
+        let processed = spawn_blocking(move || {
+            let processed = process(&original, variants);
+            // Kept until the work is done, also when the client has gone.
+            drop((permit, held));
+            processed
         });
-        Ok(made.await.map_err(Problem::internal)??)
+        Ok(finished(processed.await)?)
+    }
+}
+
+/// A decoder that panics on a file has met one that it cannot read.
+fn finished<T>(
+    outcome: Result<Result<T, ImageRejected>, tokio::task::JoinError>,
+) -> Result<T, ImageRejected> {
+    match outcome {
+        Ok(outcome) => outcome,
+        Err(error) if error.is_panic() => {
+            tracing::error!("an image made its decoder panic");
+            Err(ImageRejected::no_image(error))
+        }
+        Err(error) => Err(ImageRejected::failed(error)),
     }
 }
 
 impl Commands {
+    /// Counts an upload before its body is read; the account may have a few at the same time.
+    pub(crate) fn begin_upload(&self, account: UserId) -> Result<UploadSlot, Problem> {
+        Ok(self.images.pool.begin_upload(account)?)
+    }
+
     /// Makes the variants of a picture and stores them under a new id. Nothing is stored of what is no picture.
     pub(crate) async fn store_picture(
         &self,
         context: &Context,
+        account: UserId,
         original: Bytes,
         variants: &'static [ImageVariant],
     ) -> Result<Picture, Problem> {
-        let made = self.images.make(original, variants).await?;
-        self.keep_picture(context, made).await
+        let processed = self.images.process(account, original, variants).await?;
+        self.keep_picture(context, processed).await
     }
 
     /// Stores a picture under a new id. The id is never used again, not even by the same request when it is repeated:
     /// so what stands under a key never changes, and what is old and not claimed never will be.
-    pub(crate) async fn keep_picture(&self, context: &Context, made: Made) -> Result<Picture, Problem> {
-        let Made { width, height, placeholder, files } = made;
+    pub(crate) async fn keep_picture(
+        &self,
+        context: &Context,
+        processed: ProcessedImage,
+    ) -> Result<Picture, Problem> {
+        let ProcessedImage { width, height, placeholder, files } = processed;
         let media = MediaId::new(time_ordered_id(context.now));
-        for (variant, content) in files {
+        let stored = files.into_iter().map(async |(variant, content)| {
             let key =
                 variant.key(&media.to_string()).ok_or_else(|| Problem::internal("an id that is no key"))?;
-            self.media.put(&key, content).await.map_err(media_problem)?;
-        }
+            self.media.put(&key, content).await.map_err(media_problem)
+        });
+        try_join_all(stored).await?;
         Ok(Picture { image: Image { media, width, height }, placeholder })
     }
 }
 
-/// The variants, and the size of the first.
-fn make(original: &[u8], variants: &[ImageVariant]) -> Result<Made, ImageRejected> {
-    let picture = decode(original)?;
-    let placeholder = placeholder(&picture)?;
-    let mut size = None;
-    let mut files = Vec::with_capacity(variants.len());
-    for &variant in variants {
-        let sized = resize(&picture, variant);
-        size.get_or_insert((sized.width(), sized.height()));
-        files.push((variant, encode(&sized, variant).map_err(ImageRejected::NoImage)?));
-    }
-    let (width, height) = size.unwrap_or_default();
-    Ok(Made { width, height, placeholder, files })
-}
-
-/// The picture's `BlurHash`: a few waves of colour, to be shown until the picture is there.
-fn placeholder(picture: &DynamicImage) -> Result<String, ImageRejected> {
-    let small = picture.thumbnail(PLACEHOLDER_SIDE, PLACEHOLDER_SIDE).to_rgba8();
-    let (longer, shorter) = PLACEHOLDER_WAVES;
-    let (across, down) =
-        if picture.width() >= picture.height() { (longer, shorter) } else { (shorter, longer) };
-    blurhash::encode(across, down, small.width(), small.height(), &small)
-        .map_err(ImageRejected::NoPlaceholder)
-}
-
-/// The pixels, upright. The size that the file claims is looked at before memory is taken for it.
-fn decode(original: &[u8]) -> Result<DynamicImage, ImageRejected> {
-    let mut reader =
-        ImageReader::new(Cursor::new(original)).with_guessed_format().map_err(|e| rejected(e.into()))?;
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(SIDE_LIMIT);
-    limits.max_image_height = Some(SIDE_LIMIT);
-    limits.max_alloc = Some(DECODER_MEMORY);
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(rejected)?;
-    let (width, height) = decoder.dimensions();
+/// Reads the header of a picture and checks it against the limits: the memory that processing it takes at most.
+fn memory_of(original: &[u8], variants: &[ImageVariant]) -> Result<u64, ImageRejected> {
+    let header = header::read(original)?;
+    let (width, height) = (header.width, header.height);
     if u64::from(width) * u64::from(height) > MEGAPIXELS * 1_000_000 {
         return Err(ImageRejected::TooManyPixels);
     }
-    // A picture whose note on its orientation is broken is shown as it is.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let profile = decoder.icc_profile().unwrap_or(None);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(rejected)?;
-    picture.apply_orientation(orientation);
-    Ok(in_srgb(on_white(picture), profile.as_deref()).into())
+    if width.max(height) > SIDE_LIMIT {
+        return Err(ImageRejected::SideTooLong);
+    }
+    let scale = variants::scale(header.upright(), variants);
+    let (across, down) = variants::by((width, height), scale);
+    // What resizing leaves between its two passes; then the picture itself, turned, and in other colours.
+    let between = u64::from(across) * u64::from(height) * 4;
+    let reduced = u64::from(across) * u64::from(down) * 3;
+    let memory = decode::memory(&header, scale) + between + 3 * reduced + MEMORY_OF_VARIANTS;
+    if memory > MEMORY {
+        return Err(ImageRejected::TooMuchMemory);
+    }
+    Ok(memory)
 }
 
-fn rejected(error: ImageError) -> ImageRejected {
-    match error {
-        ImageError::Limits(_) => ImageRejected::TooManyPixels,
-        other => ImageRejected::NoImage(other),
-    }
-}
-
-/// What can be seen through is laid on white, since JPEG cannot say it; eight bits a colour are kept.
-fn on_white(picture: DynamicImage) -> RgbImage {
-    if !picture.color().has_alpha() {
-        return picture.into_rgb8();
-    }
-    let picture = picture.to_rgba8();
-    let mut white = RgbaImage::from_pixel(picture.width(), picture.height(), image::Rgba([255; 4]));
-    image::imageops::overlay(&mut white, &picture, 0, 0);
-    DynamicImage::from(white).into_rgb8()
-}
-
-/// The colours that the picture's profile means, in sRGB: what is stored has no profile, and is taken for that. A
-/// profile that cannot be read, or is of other colours than red, green and blue, is passed over.
-fn in_srgb(picture: RgbImage, profile: Option<&[u8]>) -> RgbImage {
-    let profile = profile.and_then(|profile| ColorProfile::new_from_slice(profile).ok());
-    let Some(profile) = profile.filter(|profile| profile.color_space == DataColorSpace::Rgb) else {
-        return picture;
-    };
-    let (srgb, options) = (ColorProfile::new_srgb(), TransformOptions::default());
-    let mut converted = RgbImage::new(picture.width(), picture.height());
-    let conversion = profile.create_transform_8bit(Layout::Rgb, &srgb, Layout::Rgb, options);
-    match conversion.and_then(|conversion| conversion.transform(&picture, &mut converted)) {
-        Ok(()) => converted,
-        Err(_) => picture,
-    }
-}
-
-fn resize(picture: &DynamicImage, variant: ImageVariant) -> DynamicImage {
-    let ImageVariant { width, height, .. } = variant;
-    match variant.fit {
-        Fit::Contain if picture.width() <= width && picture.height() <= height => picture.clone(),
-        Fit::Contain => picture.resize(width, height, FilterType::Lanczos3),
-        Fit::Cover => picture.resize_to_fill(width, height, FilterType::Lanczos3),
-    }
-}
-
-fn encode(picture: &DynamicImage, variant: ImageVariant) -> Result<Bytes, ImageError> {
-    let mut content = Vec::new();
-    match variant.format {
-        PictureFormat::Jpeg => {
-            JpegEncoder::new_with_quality(&mut content, QUALITY).write_image(
-                picture.as_bytes(),
-                picture.width(),
-                picture.height(),
-                ExtendedColorType::Rgb8,
-            )?;
-        }
-        PictureFormat::Png => picture.write_to(&mut Cursor::new(&mut content), ImageFormat::Png)?,
-    }
-    Ok(content.into())
+/// The variants, and the size of the first.
+fn process(original: &[u8], variants: &[ImageVariant]) -> Result<ProcessedImage, ImageRejected> {
+    memory_of(original, variants)?;
+    let header = header::read(original)?;
+    let upright = header.upright();
+    let scale = variants::scale(upright, variants);
+    let pixels = decode::decode(original, &header, scale)?;
+    let picture = pixels
+        .resized(variants::by((header.width, header.height), scale))?
+        .into_srgb(header.orientation, header.profile.as_deref())?;
+    let Encoded { size: (width, height), placeholder, files } = variants::encode(picture, upright, variants)?;
+    Ok(ProcessedImage { width, height, placeholder, files })
 }
 
 #[cfg(test)]
 mod metadata;
+#[cfg(test)]
+mod reference;
 
 #[cfg(test)]
 mod tests {
-    use image::{GenericImageView, Rgb, Rgba};
+    use std::io::Cursor;
+
+    use image::{DynamicImage, GenericImageView, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
     use proptest::prelude::*;
+    use service::media::ImageVariant;
 
     use super::*;
+
+    /// Baseline, 4:2:0, each component in a scan of its own.
+    const THREE_SCANS: &[u8] = include_bytes!("../fixtures/images/three-scans-420.jpg");
+    /// The orientation is stored as LONG.
+    const ORIENTATION_LONG: &[u8] = include_bytes!("../fixtures/images/orientation-long.jpg");
+    const UPRIGHT: &[u8] = include_bytes!("../fixtures/images/upright.jpg");
 
     fn encoded(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
@@ -281,19 +277,19 @@ mod tests {
 
     #[test]
     fn every_variant_has_its_size_and_none_is_enlarged() {
-        let Made { width, height, files, .. } =
-            make(&encoded(&two_colours(3000, 1500), ImageFormat::Png), ImageVariant::OF_POST).unwrap();
+        let ProcessedImage { width, height, files, .. } =
+            process(&encoded(&two_colours(3000, 1500), ImageFormat::Png), ImageVariant::OF_POST).unwrap();
         let sizes: Vec<(u32, u32)> = files.iter().map(|file| decoded(file).dimensions()).collect();
         assert_eq!(
             ((width, height), sizes.as_slice()),
             ((2048, 1024), &[(2048, 1024), (1080, 540), (1080, 1350), (320, 320)][..])
         );
-        let Made { width, height, files, .. } =
-            make(&encoded(&two_colours(40, 20), ImageFormat::Png), ImageVariant::OF_POST).unwrap();
+        let ProcessedImage { width, height, files, .. } =
+            process(&encoded(&two_colours(40, 20), ImageFormat::Png), ImageVariant::OF_POST).unwrap();
         assert_eq!((width, height), (40, 20));
         assert_eq!(decoded(&files[1]).dimensions(), (40, 20));
-        let Made { files, .. } =
-            make(&encoded(&two_colours(400, 300), ImageFormat::WebP), ImageVariant::OF_PHOTO).unwrap();
+        let ProcessedImage { files, .. } =
+            process(&encoded(&two_colours(400, 300), ImageFormat::WebP), ImageVariant::OF_PHOTO).unwrap();
         assert_eq!(image::guess_format(&files[0].1).unwrap(), ImageFormat::Png);
         assert_eq!(decoded(&files[0]).dimensions(), (320, 320));
     }
@@ -303,7 +299,7 @@ mod tests {
         // 6: to be turned a quarter clockwise, so what was left is now above.
         let sent = with_exif(&two_colours(64, 32), 6);
         assert!(sent.windows(3).any(|window| window == b"GPS"));
-        let Made { width, height, files, .. } = make(&sent, ImageVariant::OF_POST).unwrap();
+        let ProcessedImage { width, height, files, .. } = process(&sent, ImageVariant::OF_POST).unwrap();
         assert_eq!((width, height), (32, 64));
         let picture = decoded(&files[0]).to_rgb8();
         let (above, below) = (picture.get_pixel(16, 8), picture.get_pixel(16, 56));
@@ -319,11 +315,12 @@ mod tests {
     fn a_placeholder_says_roughly_what_the_picture_shows() {
         for (width, height, waves) in [(640, 320, "L"), (8, 4, "L"), (1, 1, "L"), (1, 200, "T")] {
             let sent = encoded(&two_colours(width, height), ImageFormat::Png);
-            let placeholder = make(&sent, ImageVariant::OF_POST).unwrap().placeholder;
+            let placeholder = process(&sent, ImageVariant::OF_POST).unwrap().placeholder;
             // The first character says how many waves there are, and so how long it is: 4 + 2 x 12.
             assert_eq!((placeholder.len(), &placeholder[..1]), (28, waves), "{placeholder}");
         }
-        let placeholder = make(&encoded(&two_colours(640, 320), ImageFormat::Png), &[]).unwrap().placeholder;
+        let placeholder =
+            process(&encoded(&two_colours(640, 320), ImageFormat::Png), &[]).unwrap().placeholder;
         let shown = blurhash::decode(&placeholder, 20, 10, 1.0).unwrap();
         let pixel = |x: usize| &shown[(5 * 20 + x) * 4..][..3];
         assert!(pixel(2)[0] > 150 && pixel(2)[2] < 100, "{:?}", pixel(2));
@@ -333,8 +330,8 @@ mod tests {
     #[test]
     fn what_can_be_seen_through_is_laid_on_white() {
         let clear = RgbaImage::from_pixel(8, 8, Rgba([0, 0, 0, 0]));
-        let Made { files, .. } =
-            make(&encoded(&clear.into(), ImageFormat::Png), &[ImageVariant::LARGE]).unwrap();
+        let ProcessedImage { files, .. } =
+            process(&encoded(&clear.into(), ImageFormat::Png), &[ImageVariant::LARGE]).unwrap();
         assert!(decoded(&files[0]).to_rgb8().pixels().all(|pixel| pixel.0.iter().all(|&part| part > 250)));
     }
 
@@ -350,26 +347,142 @@ mod tests {
             b"\x89PNG\r\n\x1a\n",
             cut,
         ] {
-            let refused = make(bytes, ImageVariant::OF_POST);
+            let refused = process(bytes, ImageVariant::OF_POST);
             assert!(matches!(refused, Err(ImageRejected::NoImage(_))), "{bytes:?}");
         }
     }
 
+    fn average(picture: &DynamicImage) -> [u64; 3] {
+        let picture = picture.to_rgb8();
+        let count = u64::from(picture.width()) * u64::from(picture.height());
+        [0, 1, 2].map(|channel| picture.pixels().map(|pixel| u64::from(pixel[channel])).sum::<u64>() / count)
+    }
+
     #[test]
-    fn a_bomb_is_refused_before_it_goes_off() {
-        // A PNG of a few bytes that claims to be enormous.
-        let claim = |width: u32, height: u32| {
-            let mut png = encoded(&two_colours(1, 1), ImageFormat::Png);
-            png[16..20].copy_from_slice(&width.to_be_bytes());
-            png[20..24].copy_from_slice(&height.to_be_bytes());
-            let crc = crc32(&png[12..29]);
-            png[29..33].copy_from_slice(&crc.to_be_bytes());
-            png
-        };
-        for (width, height) in [(u32::MAX >> 1, 1), (60_000, 60_000), (10_000, 10_000)] {
-            let refused = make(&claim(width, height), ImageVariant::OF_POST);
-            assert!(matches!(refused, Err(ImageRejected::TooManyPixels)), "{width} × {height}: {refused:?}");
+    fn baseline_jpeg_with_a_scan_for_each_component_shows_its_colours() {
+        let processed = process(THREE_SCANS, ImageVariant::OF_POST).unwrap();
+        assert_eq!((processed.width, processed.height), (88, 88));
+        for file in &processed.files {
+            let near = average(&decoded(file)).into_iter().zip([117, 131, 136]);
+            assert!(near.clone().all(|(is, right)| is.abs_diff(right) <= 3), "{:?}", average(&decoded(file)));
         }
+    }
+
+    #[test]
+    fn orientation_stored_as_long_turns_the_picture_upright() {
+        let size = |sent| process(sent, ImageVariant::OF_POST).map(|made| (made.width, made.height)).unwrap();
+        assert_eq!((size(ORIENTATION_LONG), size(UPRIGHT)), ((32, 64), (64, 32)));
+    }
+
+    /// A JPEG whose pixels are all different, so that most of the file is its scans.
+    fn noisy_jpeg(progressive: bool) -> Vec<u8> {
+        let (mut jpeg, mut state) = (Vec::new(), 1_u32);
+        let pixels: Vec<u8> = (0..64 * 48 * 3)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                state.to_be_bytes()[0]
+            })
+            .collect();
+        let mut encoder = jpeg_encoder::Encoder::new(&mut jpeg, 90);
+        encoder.set_progressive(progressive);
+        encoder.encode(&pixels, 64, 48, jpeg_encoder::ColorType::Rgb).unwrap();
+        jpeg
+    }
+
+    #[test]
+    fn jpeg_that_ends_early_is_refused() {
+        for progressive in [false, true] {
+            let whole = noisy_jpeg(progressive);
+            assert!(process(&whole, ImageVariant::OF_POST).is_ok());
+            for part in 1..20 {
+                let refused = process(&whole[..whole.len() * part / 20], ImageVariant::OF_POST);
+                assert!(
+                    matches!(refused, Err(ImageRejected::NoImage(_))),
+                    "{part}/20 {progressive}: {refused:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn story_of_an_app_with_one_story_size_has_exactly_that_size() {
+        for (width, height, shown) in
+            [(8, 4, (1080, 540)), (3000, 1500, (1080, 540)), (90, 160, (1080, 1920))]
+        {
+            let sent = encoded(&two_colours(width, height), ImageFormat::Png);
+            let processed = process(&sent, ImageVariant::OF_FRAMED_STORY).unwrap();
+            assert_eq!((processed.width, processed.height), (1080, 1920));
+            assert_eq!(processed.files[0].0.file_name(), ImageVariant::STORY.file_name());
+            let story = decoded(&processed.files[0]).to_rgb8();
+            assert_eq!(story.dimensions(), (1080, 1920));
+            // The picture stands in the middle; what is above and below it is black.
+            let top = (1920 - shown.1) / 2;
+            for (y, is_picture) in
+                [(0, top == 0), (top + 20, true), (1919 - top - 20, true), (1919, top == 0)]
+            {
+                assert_eq!(story.get_pixel(20, y)[0] > 200, is_picture, "{width} x {height} at {y}");
+            }
+            let whole = process(&sent, ImageVariant::OF_STORY).unwrap();
+            assert!(whole.width <= width && whole.height <= height, "{width} x {height} is enlarged");
+        }
+    }
+
+    /// A PNG of a few bytes that claims to be of this size.
+    fn claimed_png(width: u32, height: u32) -> Vec<u8> {
+        let mut png = encoded(&two_colours(1, 1), ImageFormat::Png);
+        png[16..20].copy_from_slice(&width.to_be_bytes());
+        png[20..24].copy_from_slice(&height.to_be_bytes());
+        let crc = crc32(&png[12..29]);
+        png[29..33].copy_from_slice(&crc.to_be_bytes());
+        png
+    }
+
+    /// The header of a JPEG of this size; `frame` is the marker of its kind, each sampling two factors of four bits.
+    fn claimed_jpeg(width: u16, height: u16, frame: u8, sampling: [u8; 3]) -> Vec<u8> {
+        let components = [[1, sampling[0], 0], [2, sampling[1], 0], [3, sampling[2], 0]].concat();
+        let size = [height.to_be_bytes(), width.to_be_bytes()].concat();
+        [&[0xff, 0xd8, 0xff, frame, 0, 17, 8][..], &size, &[3], &components, &[0xff, 0xda, 0, 2]].concat()
+    }
+
+    #[test]
+    fn picture_beyond_a_limit_is_refused_by_that_limit_before_it_is_decoded() {
+        let refused = |file: &[u8]| process(file, ImageVariant::OF_POST).unwrap_err();
+        for (width, height) in [(u32::MAX >> 1, 1), (60_000, 60_000), (10_000, 10_000)] {
+            let refused = refused(&claimed_png(width, height));
+            assert!(matches!(refused, ImageRejected::TooManyPixels), "{width} x {height}: {refused:?}");
+        }
+        let told = Problem::from(refused(&claimed_png(24_000, 1_200)));
+        assert!(told.detail.contains("20000 pixels"), "{}", told.detail);
+        let told = Problem::from(refused(&claimed_jpeg(20_000, 2_500, 0xc2, [0x11; 3])));
+        assert!(told.detail.contains("640 MB"), "{}", told.detail);
+        // Nothing of it is there but its header.
+        assert!(matches!(refused(&claimed_jpeg(8_000, 6_000, 0xc0, [0x11; 3])), ImageRejected::NoImage(_)));
+    }
+
+    #[test]
+    fn picture_of_48_megapixels_needs_less_than_230_mb() {
+        let memory = |file: &[u8]| memory_of(file, ImageVariant::OF_POST).unwrap() >> 20;
+        for (width, height) in [(8_000, 6_000), (6_000, 8_000)] {
+            assert!(memory(&claimed_jpeg(width, height, 0xc0, [0x22, 0x11, 0x11])) < 230);
+            assert!(memory(&claimed_jpeg(width, height, 0xc0, [0x11; 3])) < 230);
+        }
+        // All pictures in work together, their files and the rest of the process stay below 1 GB.
+        const { assert!(MEMORY <= 640 << 20) };
+    }
+
+    #[test]
+    fn colour_profile_beyond_its_limit_is_refused_without_being_inflated() {
+        let with_profile = |size: usize| {
+            let plain = encoded(&two_colours(8, 8), ImageFormat::Png);
+            let profile = fdeflate::compress_to_vec(&vec![0; size]);
+            let body = [b"iCCPx\0\0", &profile[..]].concat();
+            let length = u32::try_from(body.len() - 4).unwrap().to_be_bytes();
+            [&plain[..33], &length, &body, &crc32(&body).to_be_bytes(), &plain[33..]].concat()
+        };
+        assert!(process(&with_profile(PROFILE_LIMIT), ImageVariant::OF_POST).is_ok());
+        let refused = process(&with_profile(PROFILE_LIMIT + 1), ImageVariant::OF_POST).unwrap_err();
+        assert!(matches!(refused, ImageRejected::ProfileTooLarge), "{refused:?}");
+        assert!(Problem::from(refused).detail.contains("4 MB"));
     }
 
     pub(super) fn crc32(bytes: &[u8]) -> u32 {
@@ -384,19 +497,17 @@ mod tests {
     fn small_files() -> Vec<Vec<u8>> {
         let formats = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Gif, ImageFormat::WebP];
         let plain = formats.map(|format| encoded(&two_colours(24, 16), format));
-        plain.into_iter().chain([with_exif(&two_colours(24, 16), 6)]).collect()
+        let more =
+            [with_exif(&two_colours(24, 16), 6), noisy_jpeg(true), noisy_jpeg(false), THREE_SCANS.to_vec()];
+        plain.into_iter().chain(more).collect()
     }
 
     /// What may come of bytes that are no picture, or hardly one.
     fn is_bounded(bytes: &[u8]) -> bool {
-        match decode(bytes) {
-            Ok(picture) => {
-                let (width, height) = picture.dimensions();
-                u64::from(width) * u64::from(height) <= MEGAPIXELS * 1_000_000
-                    && width.max(height) <= SIDE_LIMIT
-            }
-            Err(ImageRejected::NoImage(_) | ImageRejected::TooManyPixels) => true,
-            Err(ImageRejected::Busy | ImageRejected::NoPlaceholder(_)) => false,
+        match process(bytes, &[ImageVariant::THUMB]) {
+            Ok(made) => (made.width, made.height) == (320, 320),
+            Err(ImageRejected::Busy | ImageRejected::TooManyUploads | ImageRejected::Failed(_)) => false,
+            Err(_) => true,
         }
     }
 

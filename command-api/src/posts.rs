@@ -8,6 +8,7 @@ use events::{
     CaptionEdited, Event, Image, Personal, PostDeleted, PostEvent, PostId, PostPublished, PostText, Recorded,
     Subject, UserId,
 };
+use futures::future::try_join_all;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use service::extract::{Json, Path, too_large};
@@ -301,18 +302,15 @@ impl Commands {
             return Ok((post, event.images, done));
         }
         let NewPost { images: originals, alt, caption } = new;
-        let mut made = Vec::with_capacity(originals.len());
-        for (place, original) in originals.into_iter().enumerate() {
-            let picture = self.images.make(original, ImageVariant::OF_POST).await;
-            made.push(picture.map_err(|problem| at(problem, format!("image[{place}]")))?);
-        }
+        let processing = originals.into_iter().enumerate().map(async |(place, original)| {
+            let processed = self.images.process(author, original, ImageVariant::OF_POST).await;
+            processed.map_err(|problem| at(problem, format!("image[{place}]")))
+        });
+        let processed = try_join_all(processing).await?;
         // Only when all of them are pictures is any of them stored.
-        let (mut images, mut placeholders) = (Vec::with_capacity(made.len()), Vec::with_capacity(made.len()));
-        for made in made {
-            let Picture { image, placeholder } = self.keep_picture(context, made).await?;
-            images.push(image);
-            placeholders.push(placeholder);
-        }
+        let stored = try_join_all(processed.into_iter().map(|one| self.keep_picture(context, one))).await?;
+        let (images, placeholders) =
+            stored.into_iter().map(|Picture { image, placeholder }| (image, placeholder)).unzip();
         let text = Personal::Open(PostText { caption, alt, placeholders });
         let event = PostPublished { post, author, images, text };
         let done = self.begin(context, Subject::Post(post), &[], |state| publish(state, &event)).await?;
@@ -368,9 +366,11 @@ async fn post_post(
     session: Session,
     context: Context,
     prefer: Prefer,
-    new: NewPost,
+    request: Request,
 ) -> Result<Response, Problem> {
     let author = UserId::new(session.user);
+    let _slot = commands.begin_upload(author)?;
+    let new = NewPost::from_request(request, &()).await?;
     let caption = new.caption.as_deref().unwrap_or("\0").as_bytes();
     let said =
         new.images.iter().map(AsRef::as_ref).chain([caption]).chain(new.alt.iter().map(String::as_bytes));

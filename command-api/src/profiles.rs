@@ -1,7 +1,7 @@
 //! How people show themselves.
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::response::Response;
 use events::{
     AccountEvent, Event, Image, LogError, MediaId, Personal, PhotoChanged, PhotoRemoved, ProfileDetails,
@@ -178,9 +178,11 @@ async fn put_photo(
     session: Session,
     context: Context,
     prefer: Prefer,
-    Photo(picture): Photo,
+    request: Request,
 ) -> Result<Response, Problem> {
     let user = UserId::new(session.user);
+    let _slot = commands.begin_upload(user)?;
+    let picture = service::extract::body(request, &()).await?;
     let context = context.by(user).saying([picture.as_ref()]);
     let (media, done) = commands.change_photo(&context, user, picture).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, Some(media.to_string())).await)
@@ -224,7 +226,7 @@ impl Commands {
         if let Some(before) = self.photo_before(context, user).await? {
             return Ok(before);
         }
-        let photo = self.store_picture(context, picture, ImageVariant::OF_PHOTO).await?.image;
+        let photo = self.store_picture(context, user, picture, ImageVariant::OF_PHOTO).await?.image;
         let decide = |profile: &Profile| change_photo(profile, user, photo);
         let done = self.execute(context, Subject::Profile(user), &[Subject::Account(user)], decide).await?;
         match done.changed {
@@ -262,17 +264,6 @@ async fn delete_photo(
     let user = UserId::new(session.user);
     let done = commands.remove_photo(&context.by(user), user).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
-}
-
-/// A body that is a picture.
-struct Photo(Bytes);
-
-impl<S: Send + Sync> axum::extract::FromRequest<S> for Photo {
-    type Rejection = Problem;
-
-    async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Problem> {
-        service::extract::body(request, state).await.map(Self)
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The one table from what a decision refuses, and from what keeps a command from its end, to what HTTP says.
 
+use std::time::Duration;
+
 use events::LogError;
 use http::StatusCode;
 use service::media::MediaError;
@@ -13,7 +15,7 @@ use crate::departures::DepartureRejected;
 use crate::emails::EmailRejected;
 use crate::execute::Failure;
 use crate::follows::FollowRejected;
-use crate::images::ImageRejected;
+use crate::images::{ImageRejected, MEGAPIXELS, MEMORY, PROFILE_LIMIT, SIDE_LIMIT};
 use crate::likes::LikeRejected;
 use crate::passwords::{PasswordRejected, PasswordsBusy};
 use crate::posts::PostRejected;
@@ -22,6 +24,9 @@ use crate::roles::RoleRejected;
 use crate::saves::SaveRejected;
 use crate::sessions::SessionRejected;
 use crate::stories::StoryRejected;
+
+/// After which an account that has too many uploads at once may try the next.
+const UPLOAD_WAIT: Duration = Duration::from_secs(2);
 
 pub(crate) fn log_problem(error: LogError) -> Problem {
     match error {
@@ -227,19 +232,32 @@ impl From<ImageRejected> for Problem {
                 "not-an-image",
                 "This file is no image that can be read: JPEG, PNG, WebP and GIF are",
             ),
-            ImageRejected::TooManyPixels => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "image-too-large",
-                format!(
-                    "This image has too many pixels: at most {} megapixels are taken",
-                    crate::images::MEGAPIXELS
-                ),
-            ),
+            ImageRejected::TooManyPixels => image_too_large(format!(
+                "This image has too many pixels: at most {MEGAPIXELS} megapixels are taken"
+            )),
+            ImageRejected::SideTooLong => image_too_large(format!(
+                "This image is too long: at most {SIDE_LIMIT} pixels are taken along a side"
+            )),
+            ImageRejected::TooMuchMemory => image_too_large(format!(
+                "This image needs too much memory to be read: at most {} MB are given to one",
+                MEMORY >> 20
+            )),
+            ImageRejected::ProfileTooLarge => image_too_large(format!(
+                "This image has too large a colour profile: at most {} MB are taken",
+                PROFILE_LIMIT >> 20
+            )),
+            ImageRejected::TooManyUploads => {
+                Self::too_many("You have too many uploads at once: wait for one to end", UPLOAD_WAIT)
+            }
             ImageRejected::Busy => return Self::unavailable("Room for another image", rejected),
-            ImageRejected::NoPlaceholder(_) => return Self::internal(rejected),
+            ImageRejected::Failed(_) => return Self::internal(rejected),
         }
         .because(rejected)
     }
+}
+
+fn image_too_large(detail: String) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "image-too-large", detail)
 }
 
 fn no_post() -> Problem {

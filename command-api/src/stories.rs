@@ -208,6 +208,7 @@ impl Commands {
         context: &Context,
         author: UserId,
         new: NewStory,
+        variants: &'static [ImageVariant],
     ) -> Result<(StoryPublished, Done), Problem> {
         let story = StoryId::new(context.new_id(self.log.keys(), "story"));
         let subject = Subject::Story(author, story);
@@ -215,7 +216,7 @@ impl Commands {
         if let Some((Event::Story(StoryEvent::StoryPublished(published)), done)) = before {
             return Ok((published, done));
         }
-        let stored = self.store_picture(context, new.image, ImageVariant::OF_STORY).await;
+        let stored = self.store_picture(context, author, new.image, variants).await;
         let Picture { image, placeholder } = stored.map_err(|problem| posts::at(problem, "image"))?;
         let text = Personal::Open(StoryText { alt: new.alt, placeholder });
         let wish = StoryPublished { author, story, image, text };
@@ -239,11 +240,14 @@ async fn post_story(
     session: Session,
     context: Context,
     prefer: Prefer,
-    new: NewStory,
+    request: Request,
 ) -> Result<Response, Problem> {
     let author = UserId::new(session.user);
+    let _slot = commands.begin_upload(author)?;
+    let new = NewStory::from_request(request, &()).await?;
     let context = context.by(author).saying([new.image.as_ref(), new.alt.as_bytes()]);
-    let (StoryPublished { story, .. }, done) = commands.publish_story(&context, author, new).await?;
+    let (StoryPublished { story, .. }, done) =
+        commands.publish_story(&context, author, new, ImageVariant::OF_STORY).await?;
     let mut response = commands.receipt(prefer, done, StatusCode::CREATED, Some(story.to_string())).await;
     if let Ok(place) = HeaderValue::try_from(format!("/v1/users/{author}/stories/{story}")) {
         response.headers_mut().insert(header::LOCATION, place);

@@ -11,7 +11,7 @@ use image::{DynamicImage, ExtendedColorType, Frame, ImageEncoder, ImageFormat, R
 use moxcms::ColorProfile;
 use service::media::ImageVariant;
 
-use super::{Made, make};
+use super::{ProcessedImage, process};
 
 /// What must not be found again.
 const SECRET: &[u8] = b"48.8584N 2.2945E at home with Ann";
@@ -219,7 +219,7 @@ fn nothing_but_pixels_is_left_in_any_file_of_any_picture() {
     ];
     for (kind, sent) in sent {
         assert!(sent.windows(SECRET.len()).any(|window| window == SECRET), "{kind} says nothing");
-        let Made { width, height, files, .. } = make(&sent, &every_variant()).unwrap();
+        let ProcessedImage { width, height, files, .. } = process(&sent, &every_variant()).unwrap();
         assert_eq!((width, height), SIDES, "{kind}");
         for (_, file) in files {
             says_nothing_but_its_pixels(&file);
@@ -245,7 +245,7 @@ fn a_picture_stands_upright_however_the_camera_was_held() {
         for (kind, sent) in
             [("jpeg", jpeg(orientation)), ("png", png(orientation, false)), ("webp", webp(orientation))]
         {
-            let files = make(&sent, &[ImageVariant::LARGE]).unwrap().files;
+            let files = process(&sent, &[ImageVariant::LARGE]).unwrap().files;
             let made = image::load_from_memory(&files[0].1).unwrap().to_rgb8();
             let (width, height) = if orientation >= 5 { (SIDES.1, SIDES.0) } else { SIDES };
             assert_eq!(made.dimensions(), (width, height), "{kind} {orientation}");
@@ -264,6 +264,17 @@ fn a_picture_stands_upright_however_the_camera_was_held() {
     }
 }
 
+/// Some programs write the name of JPEG's segment into WebP's chunk.
+#[test]
+fn webp_whose_exif_begins_like_that_of_a_jpeg_stands_upright() {
+    let mut sent = Vec::new();
+    let mut encoder = WebPEncoder::new_lossless(&mut sent);
+    encoder.set_exif_metadata([b"Exif\0\0".to_vec(), exif(6, true)].concat()).unwrap();
+    encoder.write_image(&picture(), SIDES.0, SIDES.1, ExtendedColorType::Rgb8).unwrap();
+    let ProcessedImage { width, height, .. } = process(&sent, &[ImageVariant::LARGE]).unwrap();
+    assert_eq!((width, height), (SIDES.1, SIDES.0));
+}
+
 /// What a wide-gamut phone writes is shown as it was meant, though the profile that says so is left out.
 #[test]
 fn colours_are_those_that_the_profile_means() {
@@ -274,7 +285,7 @@ fn colours_are_those_that_the_profile_means() {
     encoder.set_icc_profile(icc()).unwrap();
     encoder.write_image(&red, 16, 16, ExtendedColorType::Rgb8).unwrap();
     let shown = |sent: &[u8]| {
-        let files = make(sent, ImageVariant::OF_PHOTO).unwrap().files;
+        let files = process(sent, ImageVariant::OF_PHOTO).unwrap().files;
         image::load_from_memory(&files[0].1).unwrap().to_rgb8().get_pixel(8, 8).0
     };
     let [r, g, b] = shown(&sent);

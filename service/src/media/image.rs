@@ -16,6 +16,8 @@ pub struct ImageVariant {
 pub enum Fit {
     /// The whole of it, with no side longer than the box's; never enlarged.
     Contain,
+    /// The whole of it, as large as the box allows, on a ground that fills the box; a small picture is enlarged.
+    Framed,
     /// The box is filled, and what is beyond it cut off; a small picture is enlarged.
     Cover,
 }
@@ -36,6 +38,8 @@ impl ImageVariant {
     pub const THUMB: Self = Self::jpeg("thumb.jpg", 320, 320, Fit::Cover);
     /// The whole picture, on a phone's whole screen.
     pub const STORY: Self = Self::jpeg("story.jpg", 1080, 1920, Fit::Contain);
+    /// The same file for an app whose story window takes its size from the picture.
+    pub const FRAMED_STORY: Self = Self { fit: Fit::Framed, ..Self::STORY };
     /// Of a person.
     pub const PHOTO: Self =
         Self { file_name: "photo.png", width: 320, height: 320, fit: Fit::Cover, format: PictureFormat::Png };
@@ -44,6 +48,8 @@ impl ImageVariant {
     pub const OF_POST: &[Self] = &[Self::LARGE, Self::FEED, Self::COVER, Self::THUMB];
     /// The variants of a story's picture.
     pub const OF_STORY: &[Self] = &[Self::STORY, Self::THUMB];
+    /// The variants of a story's picture that is sent by an app which needs it in one size; the same files.
+    pub const OF_FRAMED_STORY: &[Self] = &[Self::FRAMED_STORY, Self::THUMB];
     /// The variants of a person's photo.
     pub const OF_PHOTO: &[Self] = &[Self::PHOTO];
 

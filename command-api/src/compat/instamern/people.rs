@@ -56,10 +56,11 @@ pub(super) async fn upload_photo(
     context: Context,
     request: Request,
 ) -> Answer {
+    let user = UserId::new(caller.user);
+    let _slot = desk.commands.begin_upload(user)?;
     let upload = Upload::read(request, "photo").await?;
     let missing = || Refusal::forbidden("No photo found to upload.");
     let picture = upload.picture.ok_or_else(missing)?;
-    let user = UserId::new(caller.user);
     let context = context.unrepeatable().by(user);
     let stored = desk.commands.change_photo(&context, user, picture).await;
     let (media, done) = stored.map_err(not_stored("Couldn't uploaded photo"))?;

@@ -69,10 +69,11 @@ pub(super) async fn upload(
     context: Context,
     request: Request,
 ) -> Answer {
+    let author = UserId::new(caller.user);
+    let _slot = desk.commands.begin_upload(author)?;
     let Upload { picture, caption } = Upload::read(request, "post").await?;
     let picture = picture.ok_or_else(|| Refusal::forbidden("No post photo found to upload."))?;
     let caption = caption.map(|caption| rules::caption(&caption)).transpose()?;
-    let author = UserId::new(caller.user);
     let context = context.unrepeatable().by(author);
     let new = NewPost { images: vec![picture], alt: Vec::new(), caption: caption.clone() };
     let published = desk.commands.publish(&context, author, new).await;

@@ -20,12 +20,13 @@ pub(super) async fn upload(
     context: Context,
     request: Request,
 ) -> Answer {
+    let author = UserId::new(caller.user);
+    let _slot = desk.commands.begin_upload(author)?;
     let upload = Upload::read(request, "story").await?;
     let image = upload.picture.ok_or_else(|| Refusal::forbidden("Couldn't any story to share."))?;
-    let author = UserId::new(caller.user);
     let context = context.unrepeatable().by(author);
     let new = NewStory { image, alt: String::new() };
-    let published = desk.commands.publish_story(&context, author, new).await;
+    let published = desk.commands.publish_story(&context, author, new, ImageVariant::OF_FRAMED_STORY).await;
     let (story, done) = published.map_err(not_stored("Couldn't storied."))?;
     let photo = ImageVariant::STORY.url(&desk.public_url, &story.image.media.to_string());
     let story = json!({ "_id": story.story, "photo": photo, "storiedBy": author });

@@ -33,6 +33,9 @@ async fn a_story_is_uploaded_and_shown_with_its_author(chorus: &Chorus) {
     let shown = app.api.get(&text(&stories[0]["photo"])).await.expect(200);
     assert_eq!(shown.header("cross-origin-resource-policy"), Some("cross-origin"));
     assert_eq!(shown.header("content-type"), Some("image/jpeg"));
+    // The app's story window takes its size from the picture.
+    let shown = image::load_from_memory(&shown.body).unwrap();
+    assert_eq!((shown.width(), shown.height()), (1080, 1920));
     let group = group_of(&app, &ann).await.unwrap();
     let grouped: Vec<Value> =
         stories.iter().map(|story| json!({ "photo": story["photo"], "storyId": story["_id"] })).collect();

@@ -1,0 +1,186 @@
+//! From a file to pixels, no larger than they are needed, in colours that JPEG can hold.
+
+use std::io::Cursor;
+
+use image::codecs::gif::GifDecoder;
+use image::codecs::webp::WebPDecoder;
+use image::{ImageDecoder, Limits};
+use jpeg_decoder::{ColorTransform, PixelFormat};
+
+use super::ImageRejected;
+use super::header::{Format, Header, JpegFrame};
+use super::scale::{Channels, Pixels};
+
+/// Memory in bytes that `decode` takes at most, with its result.
+pub(super) fn memory(header: &Header, scale: f64) -> u64 {
+    let pixels = u64::from(header.width) * u64::from(header.height);
+    match &header.format {
+        Format::Jpeg(frame) => jpeg_memory(header, frame, eighths(header, scale)),
+        // Rows are put together as they come; an interlaced picture is there only as a whole.
+        Format::Png { interlaced: false } => 3 * pixels,
+        Format::Png { interlaced: true } => 4 * pixels,
+        // The planes of a lossy picture or the colours of a lossless one, its transparency, and the result.
+        Format::WebP { animated: false, alpha: false } => 7 * pixels,
+        Format::WebP { animated: false, alpha: true } => 11 * pixels,
+        Format::WebP { animated: true, .. } => 15 * pixels,
+        // The result, and a frame that is smaller than the picture.
+        Format::Gif => 8 * pixels,
+    }
+}
+
+/// The pixels as they are stored, at `scale` of their size or larger.
+pub(super) fn decode(original: &[u8], header: &Header, scale: f64) -> Result<Pixels, ImageRejected> {
+    match &header.format {
+        Format::Jpeg(frame) => jpeg(original, frame, eighths(header, scale)),
+        Format::Png { interlaced } => png(original, *interlaced),
+        Format::WebP { .. } => {
+            on_white(WebPDecoder::new(Cursor::new(original)).map_err(ImageRejected::no_image)?)
+        }
+        Format::Gif => {
+            let mut decoder = GifDecoder::new(Cursor::new(original)).map_err(ImageRejected::no_image)?;
+            let mut limits = Limits::no_limits();
+            // For its first frame, which may claim to be larger than the picture.
+            limits.max_alloc = Some(4 * u64::from(header.width) * u64::from(header.height));
+            decoder.set_limits(limits).map_err(ImageRejected::no_image)?;
+            on_white(decoder)
+        }
+    }
+}
+
+// --------------------------------------------------------------------- JPEG
+
+/// The smallest size that the decoder can make itself, in eighths, of those that suffice.
+fn eighths(header: &Header, scale: f64) -> u16 {
+    let suffices = |eighths: &u16| {
+        [header.width, header.height].into_iter().all(|side| {
+            let side = f64::from(side);
+            (side * f64::from(*eighths) / 8.0).ceil() + SLACK * side >= (side * scale).round()
+        })
+    };
+    [1, 2, 4].into_iter().find(suffices).unwrap_or(8)
+}
+
+/// Rounding differences, in parts of a side.
+const SLACK: f64 = 1e-9;
+
+fn jpeg_memory(header: &Header, frame: &JpegFrame, eighths: u16) -> u64 {
+    let most = |which: usize| frame.components.iter().map(|one| u64::from(one[which])).max().unwrap_or(1);
+    let across = u64::from(header.width).div_ceil(8 * most(1));
+    let down = u64::from(header.height).div_ceil(8 * most(2));
+    let sampled: u64 = frame.components.iter().map(|one| u64::from(one[1]) * u64::from(one[2])).sum();
+    let blocks = across * down * sampled;
+    let side = u64::from(eighths);
+    // A progressive picture is kept as coefficients of two bytes until its last scan.
+    let coefficients = if frame.progressive { blocks * 64 * 2 } else { 0 };
+    let planes = blocks * side * side;
+    let pixels = u64::from(header.width) * u64::from(header.height) * side * side / 64;
+    coefficients + planes + pixels * frame.components.len() as u64
+}
+
+fn jpeg(original: &[u8], frame: &JpegFrame, eighths: u16) -> Result<Pixels, ImageRejected> {
+    let mut decoder = jpeg_decoder::Decoder::new(original);
+    decoder.read_info().map_err(ImageRejected::no_image)?;
+    let whole = decoder.info().ok_or_else(|| ImageRejected::no_image("no frame"))?;
+    if let Some(transform) = colours(frame) {
+        decoder.set_color_transform(transform);
+    }
+    if eighths < 8 {
+        let part =
+            |side: u16| u16::try_from((u32::from(side) * u32::from(eighths)).div_ceil(8)).unwrap_or(side);
+        decoder.scale(part(whole.width), part(whole.height)).map_err(ImageRejected::no_image)?;
+    }
+    let data = decoder.decode().map_err(ImageRejected::no_image)?;
+    let info = decoder.info().ok_or_else(|| ImageRejected::no_image("no frame"))?;
+    let channels = match info.pixel_format {
+        PixelFormat::L8 => Channels::Gray,
+        PixelFormat::RGB24 => Channels::Rgb,
+        PixelFormat::CMYK32 => Channels::Cmyk,
+        PixelFormat::L16 => return Err(ImageRejected::no_image("samples of 16 bits")),
+    };
+    Pixels::new(info.width.into(), info.height.into(), channels, data)
+}
+
+/// How libjpeg takes the components, where the decoder would take them otherwise.
+fn colours(frame: &JpegFrame) -> Option<ColorTransform> {
+    match (frame.components.as_slice(), frame.jfif, frame.adobe) {
+        ([_, _, _], true, _) => Some(ColorTransform::YCbCr),
+        ([_, _, _], false, Some(0)) => Some(ColorTransform::RGB),
+        ([_, _, _], false, Some(_)) => Some(ColorTransform::YCbCr),
+        ([[b'R', ..], [b'G', ..], [b'B', ..]], false, None) => Some(ColorTransform::RGB),
+        ([_, _, _], false, None) => Some(ColorTransform::YCbCr),
+        ([_, _, _, _], _, Some(2)) => Some(ColorTransform::YCCK),
+        ([_, _, _, _], _, _) => Some(ColorTransform::CMYK),
+        _ => None,
+    }
+}
+
+// ---------------------------------------------------------------------- PNG
+
+fn png(original: &[u8], interlaced: bool) -> Result<Pixels, ImageRejected> {
+    let mut decoder = png::Decoder::new(Cursor::new(original));
+    // Read by `header`, with limits of their own.
+    decoder.set_ignore_text_chunk(true);
+    decoder.set_ignore_iccp_chunk(true);
+    decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
+    let mut reader = decoder.read_info().map_err(ImageRejected::no_image)?;
+    let (width, height) = reader.info().size();
+    let samples = reader.output_color_type().0;
+    let channels = if matches!(samples, png::ColorType::Grayscale | png::ColorType::GrayscaleAlpha) {
+        Channels::Gray
+    } else {
+        Channels::Rgb
+    };
+    let pixels = width as usize * height as usize;
+    let data = if interlaced {
+        let mut whole = vec![0; pixels * samples.samples()];
+        reader.next_frame(&mut whole).map_err(ImageRejected::no_image)?;
+        opaque(&mut whole, samples);
+        whole.truncate(pixels * channels.count());
+        whole
+    } else {
+        let mut whole = Vec::with_capacity(pixels * channels.count());
+        let mut row = vec![0; width as usize * samples.samples()];
+        for _ in 0..height {
+            reader.read_row(&mut row).map_err(ImageRejected::no_image)?;
+            opaque(&mut row, samples);
+            whole.extend_from_slice(&row[..width as usize * channels.count()]);
+        }
+        whole
+    };
+    Pixels::new(width, height, channels, data)
+}
+
+/// Lays pixels on white, in place: what is left of them stands at the beginning.
+fn opaque(pixels: &mut [u8], samples: png::ColorType) {
+    match samples {
+        png::ColorType::Rgba => laid_on_white::<4>(pixels),
+        png::ColorType::GrayscaleAlpha => laid_on_white::<2>(pixels),
+        png::ColorType::Grayscale | png::ColorType::Rgb | png::ColorType::Indexed => {}
+    }
+}
+
+/// As `opaque`, of pixels of `N` channels, the last of which says how opaque they are.
+fn laid_on_white<const N: usize>(pixels: &mut [u8]) {
+    for pixel in 0..pixels.len() / N {
+        let alpha = u16::from(pixels[pixel * N + N - 1]);
+        for channel in 0..N - 1 {
+            let value = u16::from(pixels[pixel * N + channel]);
+            let mixed = (value * alpha + 255 * (255 - alpha) + 127) / 255;
+            pixels[pixel * (N - 1) + channel] = mixed.to_le_bytes()[0];
+        }
+    }
+}
+
+// --------------------------------------------------------------- WebP and GIF
+
+fn on_white(decoder: impl ImageDecoder) -> Result<Pixels, ImageRejected> {
+    let ((width, height), alpha) = (decoder.dimensions(), decoder.color_type().has_alpha());
+    let size = usize::try_from(decoder.total_bytes()).map_err(ImageRejected::no_image)?;
+    let mut data = vec![0; size];
+    decoder.read_image(&mut data).map_err(ImageRejected::no_image)?;
+    if alpha {
+        laid_on_white::<4>(&mut data);
+        data.truncate(size / 4 * 3);
+    }
+    Pixels::new(width, height, Channels::Rgb, data)
+}

@@ -1,0 +1,198 @@
+//! Pixels, and how they are brought to other sizes, turned, and brought to sRGB.
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::metadata::Orientation;
+use image::{DynamicImage, GrayImage, RgbImage};
+use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
+
+use super::ImageRejected;
+
+/// What a pixel consists of, eight bits each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Channels {
+    Gray,
+    Rgb,
+    /// Ink: 0 is none.
+    Cmyk,
+}
+
+impl Channels {
+    pub(super) const fn count(self) -> usize {
+        match self {
+            Self::Gray => 1,
+            Self::Rgb => 3,
+            Self::Cmyk => 4,
+        }
+    }
+
+    const fn pixel_type(self) -> PixelType {
+        match self {
+            Self::Gray => PixelType::U8,
+            Self::Rgb => PixelType::U8x3,
+            Self::Cmyk => PixelType::U8x4,
+        }
+    }
+}
+
+/// A decoded picture.
+#[derive(Debug)]
+pub(super) struct Pixels {
+    pub(super) width: u32,
+    pub(super) height: u32,
+    channels: Channels,
+    data: Vec<u8>,
+}
+
+impl Pixels {
+    /// # Errors
+    /// If there are not exactly as many bytes as pixels.
+    pub(super) fn new(
+        width: u32,
+        height: u32,
+        channels: Channels,
+        data: Vec<u8>,
+    ) -> Result<Self, ImageRejected> {
+        match width as usize * height as usize * channels.count() == data.len() {
+            true => Ok(Self { width, height, channels, data }),
+            false => Err(ImageRejected::no_image("another size than its header says")),
+        }
+    }
+
+    /// Exactly this size.
+    pub(super) fn resized(self, to: (u32, u32)) -> Result<Self, ImageRejected> {
+        if (self.width, self.height) == to {
+            return Ok(self);
+        }
+        let from = (self.width, self.height);
+        let data = resample(&self.data, from, self.channels.pixel_type(), to, Cut::Nothing)?;
+        Ok(Self { width: to.0, height: to.1, data, ..self })
+    }
+
+    /// Turned upright, in sRGB.
+    pub(super) fn into_srgb(
+        self,
+        orientation: Orientation,
+        profile: Option<&[u8]>,
+    ) -> Result<RgbImage, ImageRejected> {
+        let Self { width, height, channels, data } = self;
+        let profile = profile.and_then(|profile| ColorProfile::new_from_slice(profile).ok());
+        let srgb = || ImageRejected::failed("pixels of another size");
+        let data = match (channels, profile) {
+            (Channels::Rgb, Some(profile)) => {
+                let conversion = Conversion::new(&profile, DataColorSpace::Rgb, Layout::Rgb);
+                conversion
+                    .filter(|conversion| !conversion.is_identity())
+                    .and_then(|it| it.run(&data))
+                    .unwrap_or(data)
+            }
+            (Channels::Rgb, None) => data,
+            (Channels::Gray, profile) => {
+                let conversion =
+                    profile.and_then(|profile| Conversion::new(&profile, DataColorSpace::Gray, Layout::Gray));
+                match conversion.and_then(|conversion| conversion.run(&data)) {
+                    Some(converted) => converted,
+                    None => {
+                        let gray = GrayImage::from_raw(width, height, data).ok_or_else(srgb)?;
+                        DynamicImage::from(gray).into_rgb8().into_raw()
+                    }
+                }
+            }
+            (Channels::Cmyk, profile) => {
+                let conversion =
+                    profile.and_then(|profile| Conversion::new(&profile, DataColorSpace::Cmyk, Layout::Rgba));
+                conversion
+                    .and_then(|conversion| conversion.run(&data))
+                    .unwrap_or_else(|| light_left_by(&data))
+            }
+        };
+        let mut picture = DynamicImage::from(RgbImage::from_raw(width, height, data).ok_or_else(srgb)?);
+        picture.apply_orientation(orientation);
+        Ok(picture.into_rgb8())
+    }
+}
+
+/// CMYK without a profile: each ink takes away its share of the light that black leaves.
+fn light_left_by(cmyk: &[u8]) -> Vec<u8> {
+    let light =
+        |ink: u8, black: u8| ((u16::from(255 - ink) * u16::from(255 - black) + 127) / 255).to_le_bytes()[0];
+    cmyk.chunks_exact(4)
+        .flat_map(|pixel| [light(pixel[0], pixel[3]), light(pixel[1], pixel[3]), light(pixel[2], pixel[3])])
+        .collect()
+}
+
+// ------------------------------------------------------------------ profiles
+
+/// From a profile's colours to sRGB.
+struct Conversion {
+    transform: std::sync::Arc<moxcms::Transform8BitExecutor>,
+    channels: usize,
+}
+
+/// Differences in one of 255 steps that nobody sees: a profile that changes no colour by more is sRGB's own.
+const UNSEEN: u8 = 1;
+
+impl Conversion {
+    /// None for a profile that cannot be used, or is of other colours than the picture.
+    fn new(profile: &ColorProfile, colours: DataColorSpace, layout: Layout) -> Option<Self> {
+        if profile.color_space != colours {
+            return None;
+        }
+        let (srgb, options) = (ColorProfile::new_srgb(), TransformOptions::default());
+        let transform = profile.create_transform_8bit(layout, &srgb, Layout::Rgb, options).ok()?;
+        Some(Self { transform, channels: layout.channels() })
+    }
+
+    fn run(&self, pixels: &[u8]) -> Option<Vec<u8>> {
+        let mut converted = vec![0; pixels.len() / self.channels * 3];
+        self.transform.transform(pixels, &mut converted).ok()?;
+        Some(converted)
+    }
+
+    /// Whether colours all over the cube stay what they are.
+    fn is_identity(&self) -> bool {
+        let steps = (0..=255_u8).step_by(17);
+        let colours: Vec<u8> = steps
+            .clone()
+            .flat_map(|r| steps.clone().map(move |g| (r, g)))
+            .flat_map(|(r, g)| steps.clone().flat_map(move |b| [r, g, b]))
+            .collect();
+        let near = |(before, after): (&u8, &u8)| before.abs_diff(*after) <= UNSEEN;
+        self.run(&colours).is_some_and(|converted| colours.iter().zip(&converted).all(near))
+    }
+}
+
+// ------------------------------------------------------------------- resizing
+
+/// What of a picture is left out when it is brought to another shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut {
+    Nothing,
+    /// What is beyond the new shape, on both sides alike.
+    Sides,
+}
+
+/// A picture in sRGB at another size.
+pub(super) fn resize(picture: &RgbImage, to: (u32, u32), cut: Cut) -> Result<RgbImage, ImageRejected> {
+    let data = resample(picture, picture.dimensions(), PixelType::U8x3, to, cut)?;
+    RgbImage::from_raw(to.0, to.1, data).ok_or_else(|| ImageRejected::failed("pixels of another size"))
+}
+
+fn resample(
+    data: &[u8],
+    from: (u32, u32),
+    kind: PixelType,
+    to: (u32, u32),
+    cut: Cut,
+) -> Result<Vec<u8>, ImageRejected> {
+    let source = ImageRef::new(from.0, from.1, data, kind).map_err(ImageRejected::failed)?;
+    let mut made = Image::new(to.0, to.1, kind);
+    let lanczos = ResizeAlg::Convolution(FilterType::Lanczos3);
+    let options = ResizeOptions::new().resize_alg(lanczos).use_alpha(false);
+    let options = match cut {
+        Cut::Nothing => options,
+        Cut::Sides => options.fit_into_destination(Some((0.5, 0.5))),
+    };
+    Resizer::new().resize(&source, &mut made, &options).map_err(ImageRejected::failed)?;
+    Ok(made.into_vec())
+}

@@ -1,0 +1,159 @@
+//! The files that are stored of a picture: its variants, each made from the smallest picture that is large enough.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use image::{ImageEncoder, Rgb, RgbImage};
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use service::media::{Fit, ImageVariant, PictureFormat};
+
+use super::ImageRejected;
+use super::scale::{Cut, resize};
+
+/// JPEG quality: hard to tell from the original, a fraction of its size.
+const QUALITY: u8 = 85;
+/// Longest side in pixels of what a placeholder is computed from: it keeps a few waves, and none is shorter.
+const PLACEHOLDER_SIDE: u32 = 32;
+/// Waves that a placeholder keeps along the longer and the shorter side: about 30 characters.
+const PLACEHOLDER_WAVES: (u32, u32) = (4, 3);
+/// What is around a picture that does not fill its frame.
+const FRAME: Rgb<u8> = Rgb([0; 3]);
+
+/// One encoded variant.
+pub(super) type File = (ImageVariant, Bytes);
+
+/// The part of its size, at most 1, at which a picture suffices for all variants.
+pub(super) fn scale(size: (u32, u32), variants: &[ImageVariant]) -> f64 {
+    let placeholder = ratio(size, (PLACEHOLDER_SIDE, PLACEHOLDER_SIDE)).0;
+    let needed = variants.iter().map(|variant| {
+        let (inside, across) = ratio(size, (variant.width, variant.height));
+        match variant.fit {
+            Fit::Contain | Fit::Framed => inside,
+            Fit::Cover => across,
+        }
+    });
+    needed.fold(placeholder, f64::max).min(1.0)
+}
+
+/// The factors by which a picture just fits into a box, and just fills it.
+fn ratio(size: (u32, u32), to: (u32, u32)) -> (f64, f64) {
+    let (across, down) = (f64::from(to.0) / f64::from(size.0), f64::from(to.1) / f64::from(size.1));
+    (across.min(down), across.max(down))
+}
+
+/// A size by a factor, at least one pixel each way.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "sides are below 2^32 and positive"
+)]
+pub(super) fn by((width, height): (u32, u32), factor: f64) -> (u32, u32) {
+    let side = |side: u32| ((f64::from(side) * factor).round() as u32).max(1);
+    (side(width), side(height))
+}
+
+/// All variants, encoded, with the size of the first.
+pub(super) struct Encoded {
+    pub(super) size: (u32, u32),
+    pub(super) placeholder: String,
+    pub(super) files: Vec<File>,
+}
+
+/// The variants of a picture of `original` size, of which `base` is as large as any of them needs.
+pub(super) fn encode(
+    base: RgbImage,
+    original: (u32, u32),
+    variants: &[ImageVariant],
+) -> Result<Encoded, ImageRejected> {
+    // Pictures that show everything that the original shows.
+    let mut whole = vec![Arc::new(base)];
+    let mut made: Vec<(ImageVariant, Arc<RgbImage>)> = Vec::with_capacity(variants.len());
+    for &variant in variants {
+        let sized = sized(&whole, original, variant)?;
+        if variant.fit == Fit::Contain {
+            whole.push(Arc::clone(&sized));
+        }
+        made.push((variant, sized));
+    }
+    let smallest = whole.iter().min_by_key(|picture| picture.width()).unwrap_or(&whole[0]);
+    let placeholder = placeholder(smallest, original)?;
+    // A picture that is several variants at once is encoded once.
+    let mut different: Vec<(PictureFormat, Arc<RgbImage>)> = Vec::with_capacity(made.len());
+    for (variant, picture) in &made {
+        if !different.iter().any(|(format, other)| *format == variant.format && Arc::ptr_eq(other, picture)) {
+            different.push((variant.format, Arc::clone(picture)));
+        }
+    }
+    let contents: Vec<Bytes> = different
+        .par_iter()
+        .map(|(format, picture)| encoded(picture, *format))
+        .collect::<Result<_, ImageRejected>>()?;
+    let content = |variant: ImageVariant, picture: &Arc<RgbImage>| {
+        let same = |(format, other): &(PictureFormat, Arc<RgbImage>)| {
+            *format == variant.format && Arc::ptr_eq(other, picture)
+        };
+        let place = different.iter().position(same)?;
+        Some((variant, contents[place].clone()))
+    };
+    let files = made.iter().filter_map(|(variant, picture)| content(*variant, picture)).collect();
+    let size = made.first().map_or(original, |(_, picture)| picture.dimensions());
+    Ok(Encoded { size, placeholder, files })
+}
+
+/// One variant, from the smallest of the whole pictures that need not be enlarged for it.
+fn sized(
+    whole: &[Arc<RgbImage>],
+    original: (u32, u32),
+    variant: ImageVariant,
+) -> Result<Arc<RgbImage>, ImageRejected> {
+    let frame = (variant.width, variant.height);
+    let (inside, _) = ratio(original, frame);
+    let (to, cut) = match variant.fit {
+        Fit::Contain => (by(original, inside.min(1.0)), Cut::Nothing),
+        Fit::Framed => (by(original, inside), Cut::Nothing),
+        Fit::Cover => (frame, Cut::Sides),
+    };
+    let suffices = |picture: &&Arc<RgbImage>| picture.width() >= to.0 && picture.height() >= to.1;
+    let source = whole.iter().filter(suffices).min_by_key(|picture| picture.width()).unwrap_or(&whole[0]);
+    let picture =
+        if source.dimensions() == to { Arc::clone(source) } else { Arc::new(resize(source, to, cut)?) };
+    if variant.fit != Fit::Framed || to == frame {
+        return Ok(picture);
+    }
+    let mut framed = RgbImage::from_pixel(frame.0, frame.1, FRAME);
+    let (left, top) = (frame.0.saturating_sub(to.0) / 2, frame.1.saturating_sub(to.1) / 2);
+    image::imageops::replace(&mut framed, &*picture, left.into(), top.into());
+    Ok(Arc::new(framed))
+}
+
+/// The picture's `BlurHash`: a few waves of colour, to be shown until the picture is there.
+fn placeholder(picture: &RgbImage, original: (u32, u32)) -> Result<String, ImageRejected> {
+    let (inside, _) = ratio(picture.dimensions(), (PLACEHOLDER_SIDE, PLACEHOLDER_SIDE));
+    let to = by(picture.dimensions(), inside.min(1.0));
+    let small = resize(picture, to, Cut::Nothing)?;
+    let rgba: Vec<u8> = small.pixels().flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 255]).collect();
+    let (longer, shorter) = PLACEHOLDER_WAVES;
+    let (across, down) = if original.0 >= original.1 { (longer, shorter) } else { (shorter, longer) };
+    blurhash::encode(across, down, to.0, to.1, &rgba).map_err(ImageRejected::failed)
+}
+
+fn encoded(picture: &RgbImage, format: PictureFormat) -> Result<Bytes, ImageRejected> {
+    let mut content = Vec::new();
+    let (width, height) = picture.dimensions();
+    match format {
+        PictureFormat::Jpeg => {
+            let side = |side: u32| u16::try_from(side).map_err(ImageRejected::failed);
+            let mut encoder = jpeg_encoder::Encoder::new(&mut content, QUALITY);
+            encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_2_2);
+            encoder
+                .encode(picture, side(width)?, side(height)?, jpeg_encoder::ColorType::Rgb)
+                .map_err(ImageRejected::failed)?;
+        }
+        PictureFormat::Png => {
+            image::codecs::png::PngEncoder::new(&mut content)
+                .write_image(picture, width, height, image::ExtendedColorType::Rgb8)
+                .map_err(ImageRejected::failed)?;
+        }
+    }
+    Ok(content.into())
+}
