@@ -28,7 +28,7 @@ struct Arguments {
     engines: Vec<Engine>,
 
     /// What to measure
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Http, Part::Accounts, Part::Photos, Part::CatchUp, Part::Scaling])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Http, Part::Accounts, Part::Photos, Part::Uploads, Part::CatchUp, Part::Scaling])]
     parts: Vec<Part>,
 
     /// Of what is measured under load, only what has this text in its name
@@ -71,6 +71,8 @@ enum Part {
     Accounts,
     /// What the photo app asks for, on a graph in which a few are followed by half of everybody
     Photos,
+    /// Pictures that are published, beside sharp where Node finds it (`NODE_PATH`)
+    Uploads,
     /// Views that take in a long log
     CatchUp,
     /// What changes while the log grows
@@ -101,6 +103,9 @@ async fn main() -> Result<()> {
         if parts.contains(&Part::Photos) {
             let column = Column::start(engine).await?;
             measures::photos(&column, (people, posts), Duration::from_secs(seconds), &mut findings).await?;
+        }
+        if parts.contains(&Part::Uploads) {
+            measures::uploads(&engine.start().await?, engine, &mut findings).await?;
         }
         if parts.contains(&Part::CatchUp) {
             measures::catch_up(engine, events, &mut findings).await?;

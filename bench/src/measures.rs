@@ -6,6 +6,7 @@ mod freshness;
 mod http_load;
 mod photos;
 mod scaling;
+mod uploads;
 
 pub(crate) use accounts::{accounts, tokens};
 pub(crate) use catch_up::catch_up;
@@ -13,6 +14,7 @@ pub(crate) use freshness::freshness;
 pub(crate) use http_load::http_load;
 pub(crate) use photos::photos;
 pub(crate) use scaling::scaling;
+pub(crate) use uploads::uploads;
 
 use crate::table::Ratio;
 

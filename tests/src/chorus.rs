@@ -292,6 +292,11 @@ impl Chorus {
         self.services.get(&service).map(|running| running.port)
     }
 
+    /// The processor time that a service has taken so far.
+    pub fn processor_time(&self, service: Service) -> Result<Duration> {
+        self.services.get(&service).context("a service that is not there")?.process.processor_time()
+    }
+
     /// The memory that one service has at present, in bytes.
     pub fn resident_memory(&self, service: Service) -> Result<u64> {
         self.services.get(&service).context("a service that is not there")?.process.resident_memory()

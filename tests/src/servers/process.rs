@@ -152,6 +152,23 @@ impl ServerProcess {
         Ok(kibibytes * 1024)
     }
 
+    /// The processor time it has taken so far, of all its threads.
+    pub fn processor_time(&self) -> Result<Duration> {
+        /// Of a tick: 100 a second on every Linux (`USER_HZ`).
+        const TICK: Duration = Duration::from_millis(10);
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()?))?;
+        // The name, in brackets, may hold spaces; behind it user and system time are the 12th and 13th field.
+        let (_, fields) = stat.rsplit_once(") ").context("no name")?;
+        let ticks: Vec<u32> = fields
+            .split(' ')
+            .skip(11)
+            .take(2)
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .context("no times")?;
+        Ok(TICK * ticks.into_iter().sum())
+    }
+
     /// Waits until the server has ended.
     pub(super) fn wait(&mut self) -> Result<()> {
         let Some(mut shell) = self.shell.take() else { return Ok(()) };
