@@ -105,6 +105,11 @@ impl Settings {
         Ok((log, store, media))
     }
 
+    /// Locks the files of log and views: a second server would work on the same views without being notified of progress.
+    fn lock(&self) -> Result<Vec<ExclusiveUse>> {
+        Ok(ExclusiveUse::of_settings(&[&self.log.place.url(&self.place), &self.views.url(&self.place)])?)
+    }
+
     /// Says where it listens, and what it uses.
     fn tell(&self, address: SocketAddr) -> std::io::Result<()> {
         let [log, views, media, mail] = [
@@ -131,11 +136,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let tasks = Tasks::default();
     let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
     let (master, signing, way, reserved_usernames) = settings.check()?;
-    // Two servers would work on the same views and hear nothing of each other.
-    let _alone = ExclusiveUse::of_settings(&[
-        &settings.log.place.url(&settings.place),
-        &settings.views.url(&settings.place),
-    ])?;
+    let _locked = settings.lock()?;
     let address = settings.http.listen;
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
     let (log, store, media) = settings.open(&master).await?;

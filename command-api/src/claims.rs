@@ -64,7 +64,7 @@ impl Fold for Claim {
         let since = recorded.envelope.time;
         match &recorded.event {
             Event::Username(UsernameEvent::UsernameClaimed(event)) => {
-                *self = Self::held_by(event.user, since)
+                *self = Self::held_by(event.user, since);
             }
             Event::Email(EmailEvent::EmailClaimed(event)) => *self = Self::held_by(event.user, since),
             Event::Username(UsernameEvent::UsernameReleased(event)) => {

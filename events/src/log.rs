@@ -87,7 +87,6 @@ impl Filter {
 
 /// What an adapter tells a follower.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all of them are events")]
 pub(crate) enum Followed {
     Event(Stored),
     Unreadable(Unreadable),

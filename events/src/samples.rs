@@ -3,7 +3,10 @@
 use chrono::{DateTime, TimeDelta};
 use uuid::Uuid;
 
-#[expect(clippy::wildcard_imports, reason = "there is one of nearly everything")]
+#[allow(
+    clippy::wildcard_imports,
+    reason = "there is one of nearly everything; not so much as a warning in tests"
+)]
 use crate::*;
 
 fn id(n: u128) -> Uuid {

@@ -232,6 +232,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_deleted_picture_is_404_whatever_is_asked_of_it() {
+        /// The store, the method, the headers, and the status while the picture is there.
+        type Question<'a> = (&'a dyn MediaStore, Method, Vec<(HeaderName, &'a str)>, u16);
         let folder = tempfile::tempdir().unwrap();
         let (plain, linked) =
             (FileMedia::open(folder.path()).unwrap(), Linked(FileMedia::open(folder.path()).unwrap()));
@@ -239,7 +241,7 @@ mod tests {
         plain.put(&key, Bytes::from_static(b"picture")).await.unwrap();
         let (_, headers, _) = ask(&plain, Method::GET, &[]).await;
         let tag = headers[header::ETAG].to_str().unwrap();
-        let questions: [(&dyn MediaStore, Method, Vec<(HeaderName, &str)>, u16); 6] = [
+        let questions: [Question<'_>; 6] = [
             (&plain, Method::GET, vec![], 200),
             (&plain, Method::HEAD, vec![], 200),
             (&plain, Method::GET, vec![(header::IF_NONE_MATCH, tag)], 304),

@@ -34,7 +34,7 @@ pub(crate) async fn uploads(chorus: &Chorus, engine: Engine, findings: &mut Find
             api.publish_form(&user, Form::new().part("image", image)).await.expect(201);
             answered = answered.min(start.elapsed());
         }
-        let taken = (chorus.processor_time(engine.writer())? - before) / TIMES;
+        let taken = chorus.processor_time(engine.writer())?.saturating_sub(before) / TIMES;
         let megapixels = f64::from(width) * f64::from(height) / 1e6;
         let taken = taken.as_secs_f64() * 1e3;
         let beside = match by_libvips(&picture)? {

@@ -181,7 +181,7 @@ impl DiskProbe {
             return outcome.clone();
         }
         let written = File::create(&self.file)
-            .and_then(|mut file| file.write_all(&[0; PROBE_BYTES]).and_then(|()| file.sync_all()));
+            .and_then(|mut file| file.write_all(&vec![0; PROBE_BYTES]).and_then(|()| file.sync_all()));
         // On a full disk it must not take what was left.
         let removed = std::fs::remove_file(&self.file);
         let outcome = written.and(removed).map_err(|error| format!("the disk cannot be written: {error}"));

@@ -39,7 +39,7 @@ impl Projection for Pictures {
                 show(recorded, event.author, [event.image.media], writes)?;
             }
             Event::Story(StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_)) => {
-                forget(subject, writes)
+                forget(subject, writes);
             }
             Event::Profile(ProfileEvent::PhotoChanged(event)) => {
                 forget(subject, writes);

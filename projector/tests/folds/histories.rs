@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta};
-#[expect(clippy::wildcard_imports, reason = "nearly all of them are drawn")]
 use events::*;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -251,7 +250,7 @@ impl Histories {
             return None;
         }
         let place = rng.random_range(0..there.len());
-        let changed = &mut there[place];
+        let changed = &mut *there[place];
         let (post, author) = (changed.id, changed.author);
         if rng.random() {
             changed.deleted = true;
@@ -310,9 +309,9 @@ impl Histories {
             return None;
         }
         let place = rng.random_range(0..there.len());
-        let said = &mut there[place];
+        let said = &mut *there[place];
         said.deleted = true;
-        let Said { comment, post, post_author, author, reply_to_author, .. } = **said;
+        let Said { comment, post, post_author, author, reply_to_author, .. } = *said;
         Some(CommentDeleted { post, comment, author, post_author, reply_to_author }.into())
     }
 

@@ -102,7 +102,8 @@ fn lies_within(path: &Path, folder: &Path) -> bool {
 fn make_private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let mut permissions = std::fs::metadata(path)?.permissions();
-    if permissions.mode() & 0o077 == 0 {
+    let for_others = permissions.mode() & 0o077;
+    if for_others == 0 {
         return Ok(());
     }
     permissions.set_mode(0o600);

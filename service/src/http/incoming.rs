@@ -207,7 +207,7 @@ impl Incoming {
         (self.awaiting_client, self.since) = (false, now);
         match &frame {
             Some(Ok(frame)) => self.received += frame.data_ref().map_or(0, |data| data.len() as u64),
-            Some(Err(error)) if error.source().is_some_and(|cause| cause.is::<TimeoutError>()) => {
+            Some(Err(error)) if error.source().is_some_and(<dyn std::error::Error>::is::<TimeoutError>) => {
                 self.progress = Progress::TooSlow;
             }
             // After an error nothing more will come.

@@ -68,7 +68,7 @@ impl MediaStore for FileMedia {
         match fs::metadata(self.path(key)).await {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
             found => Ok(Some(found.map_err(MediaError::unavailable)?)
-                .filter(|info| info.is_file())
+                .filter(std::fs::Metadata::is_file)
                 .map(|info| info.len())),
         }
     }

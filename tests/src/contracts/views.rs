@@ -982,7 +982,9 @@ pub async fn a_scan_finds_every_document_once_in_the_order_of_keys(store: &dyn V
     let (projection, author) = (fresh("p"), fresh("scanned"));
     let titles: Vec<String> = (0..5).map(|n| fresh(&format!("t{n}"))).collect();
     commit(store, &projection, 1, |writes| {
-        titles.iter().for_each(|title| writes.put(&book(title, &author, 1)).unwrap());
+        for title in &titles {
+            writes.put(&book(title, &author, 1)).unwrap();
+        }
     })
     .await;
     let (mut keys, mut after): (Vec<String>, Option<String>) = (Vec::new(), None);

@@ -161,7 +161,7 @@ async fn no_session_of_a_living_worker_is_ended_by_a_newcomer() {
             while let Err(error) = contract::commit_many(&*worker, PROJECTION, expected, 10_000).await {
                 match error {
                     CommitError::Fenced { actual } => expected = actual,
-                    error => panic!("{error:?}"),
+                    error @ CommitError::Store(_) => panic!("{error:?}"),
                 }
             }
             expected += 1;

@@ -3,18 +3,20 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
 use events::{
     Draft, Event, EventId, Followed, Personal, Position, PostId, PostPublished, PostText, SealedLog, UserId,
     time_ordered_id,
 };
 use rand::RngExt;
+use service::clock::{Clock, SystemClock};
 use tests::chorus::{Chorus, Service};
 use tests::waiting::found;
 use uuid::Uuid;
 
+use crate::rounds;
+
 /// More by hand: `CHORUS_TEST_KILLS=50`.
-const KILLS: u32 = 5;
+const KILLS: usize = 5;
 /// Half of what MongoDB gives an abandoned transaction.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(30);
 /// Each post is put into so many homes: a transaction takes a while, and most kills fall into one.
@@ -28,7 +30,7 @@ fn user(n: u32) -> UserId {
 }
 
 async fn append(log: &SealedLog, event: impl Into<Event>) {
-    let now = Utc::now();
+    let now = SystemClock.now();
     let draft = Draft {
         id: EventId::new(time_ordered_id(now)),
         time: now,
@@ -43,7 +45,7 @@ async fn append(log: &SealedLog, event: impl Into<Event>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn views_go_on_soon_after_each_kill_of_the_projector() {
-    let kills = std::env::var("CHORUS_TEST_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    let kills = rounds("CHORUS_TEST_KILLS", KILLS);
     let mut chorus = Chorus::distributed_with(&[("CHORUS_FAN_OUT_LIMIT", "100000")]).await.unwrap();
     let (log, views) = (chorus.log().await.unwrap(), chorus.views().await.unwrap());
     let author = user(0);
@@ -85,8 +87,5 @@ async fn views_go_on_soon_after_each_kill_of_the_projector() {
     let ((), mut took) = tokio::join!(publish, kill);
     took.sort_by(f64::total_cmp);
     let abandoned = chorus.printed(Service::Projector).matches("has abandoned").count();
-    #[expect(clippy::print_stdout, reason = "seconds are shown, not asserted")]
-    {
-        println!("{kills} kills, {abandoned} transactions abandoned; the views went on after {took:.1?} s");
-    }
+    println!("{kills} kills, {abandoned} transactions abandoned; the views went on after {took:.1?} s");
 }

@@ -300,7 +300,11 @@ mod tests {
         let first_to_an_address = match template {
             MailTemplate::EmailVerification | MailTemplate::EmailChangeConfirmation => true,
             MailTemplate::Welcome => app != App::Chorus,
-            _ => false,
+            MailTemplate::PasswordReset
+            | MailTemplate::PasswordChanged
+            | MailTemplate::EmailChangeNotice
+            | MailTemplate::EmailChanged
+            | MailTemplate::NewDevice => false,
         };
         written_to(!first_to_an_address, template, app, firstname, device)
     }
