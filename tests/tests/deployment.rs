@@ -141,11 +141,14 @@ async fn its_services_as_plain_processes_are_a_working_system() {
             }
         }
         environment.insert("CHORUS_LISTEN".into(), format!("127.0.0.1:{port}"));
+        // In containers of their own all listen on one port.
+        let operations = free_port().unwrap();
+        environment.insert("CHORUS_OPERATIONS_LISTEN".into(), format!("127.0.0.1:{operations}"));
         environment.insert("CHORUS_DATA".into(), folder.path().join(service).display().to_string());
         let environment: Vec<_> = environment.into_iter().collect();
         let log = folder.path().join(format!("{service}.log"));
         let mut process = ServerProcess::start(&binary(service).unwrap(), &[], &environment, &log).unwrap();
-        let ready = format!("http://127.0.0.1:{port}/readyz");
+        let ready = format!("http://127.0.0.1:{operations}/readyz");
         let api = Api::plain();
         let answers = || async {
             api.try_send(api.request(Method::GET, &ready))

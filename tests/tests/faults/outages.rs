@@ -132,7 +132,8 @@ async fn a_command_whose_append_is_not_answered_has_an_unknown_outcome() {
     // The app reads the same in its own form.
     proxy.lose_answers_after("HPUB chorus.comment.");
     let path = format!("/instamern/posts/comment/{post}");
-    let comment = api.request(Method::POST, &path).bearer_auth(&ann.token).json(&json!({ "text": "Lovely" }));
+    let comment =
+        api.request(Method::POST, &path).bearer_auth(&ann.token).json(&json!({ "comment": "Lovely" }));
     let answer = api.send(comment).await.expect(503);
     assert_eq!(answer.json()["status"], "fail");
     assert!(answer.text().contains("not known"), "{}", answer.text());
