@@ -40,7 +40,7 @@ const NAMED: usize = 20;
 /// What to say where there is nothing to copy on this machine.
 const OF_SERVERS: &str = "`chorus backup` and `chorus restore` are for a log in a file (sqlite:). A log on NATS is backed up \
     with `nats stream backup` of the log stream first and of the bucket of the keys (stream KV_<name>-keys) right after it; \
-    media with the versioning or replication of their bucket; the secrets by whoever gave them. MongoDB needs no backup: \
+    media with the versioning or replication of their bucket; the secrets separately, as you keep them. MongoDB needs no backup: \
     views are built again. See docs/operations.md";
 
 /// Takes the same settings as the server, which may be running.
@@ -49,7 +49,7 @@ pub struct Settings {
     /// Folder to make; it must not be there, or be empty
     folder: PathBuf,
 
-    /// Put the master key and the signing keys into the backup as well: whoever has it can then read everything
+    /// Put the master key and the signing keys into the backup as well: anyone who has it can read everything
     #[arg(long)]
     with_secrets: bool,
 
@@ -143,7 +143,7 @@ fn tell(manifest: &Manifest, folder: &Path, has_media: bool) -> Result<()> {
         None => writeln!(out, "  media    not in it: they are kept in a bucket; see docs/operations.md")?,
     }
     let secrets = if manifest.secrets {
-        "in it: whoever has the backup can read everything"
+        "in it: anyone who has the backup can read everything"
     } else {
         "not in it: keep the master key elsewhere, without it nothing personal can be read"
     };

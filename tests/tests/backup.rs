@@ -173,7 +173,7 @@ async fn backup_of_a_running_server_is_restored_and_answers_every_read_as_before
     let place = Folder::new().unwrap();
     let backup = place.path().join("backup");
     let told = old.operate(&["backup", backup.to_str().unwrap(), "--with-secrets"]).unwrap();
-    assert!(told.contains("whoever has the backup can read everything"), "{told}");
+    assert!(told.contains("anyone who has the backup can read everything"), "{told}");
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&backup), 0o700);
     let mut names = BTreeMap::new();
