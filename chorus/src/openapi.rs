@@ -13,7 +13,7 @@ const TOKEN: &str = "token";
 const COOKIE: &str = "cookie";
 
 /// What each tag groups, in the order in which the documentation page shows them.
-const TAGS: [(&str, &str); 15] = [
+const TAGS: [(&str, &str); 16] = [
     ("accounts", "Sign-up, username, email address, password and deactivation of an account"),
     ("sessions", "Log-in, log-out, the list of sessions, and the public keys of their tokens"),
     ("profiles", "Names, bio and photo of a user"),
@@ -28,6 +28,7 @@ const TAGS: [(&str, &str); 15] = [
     ("search", "Finding users by name, and suggestions of users to follow"),
     ("media", "The files of pictures, in their sizes"),
     ("roles", "Granting roles and suspending users; for moderators and admins"),
+    ("moderation", "Removing what other people published, and restoring it"),
     ("mails", "The state of outgoing mails; for admins"),
 ];
 

@@ -80,7 +80,8 @@ impl Fold for Collections {
             | Event::Notifications(_)
             | Event::Save(_)
             | Event::Mail(_)
-            | Event::Mailbox(_) => {}
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
         }
     }
 }

@@ -3,7 +3,8 @@
 use axum::extract::State;
 use axum::response::Response;
 use events::{
-    CommentDeleted, CommentEvent, CommentId, Commented, Event, Personal, PostId, Recorded, Subject, UserId,
+    CommentDeleted, CommentEvent, CommentId, Commented, Content, ContentRemoved, ContentRestored, Event,
+    ModerationEvent, Personal, PostId, Recorded, Subject, UserId,
 };
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
@@ -38,6 +39,8 @@ struct Comments {
     post: SeenPost,
     there: Vec<There>,
     deleted: Vec<CommentId>,
+    /// By a moderator.
+    removed: Vec<CommentId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +54,8 @@ struct There {
 
 impl Comments {
     fn find(&self, comment: CommentId) -> Option<&There> {
-        self.there.iter().find(|there| there.comment == comment)
+        let there = self.there.iter().find(|there| there.comment == comment);
+        there.filter(|there| !self.removed.contains(&there.comment))
     }
 }
 
@@ -69,7 +73,15 @@ impl Fold for Comments {
                 self.there.retain(|there| there.comment != event.comment);
                 self.deleted.push(event.comment);
             }
-            Event::Post(_) | Event::Account(_) => self.post.apply(recorded),
+            Event::Moderation(ModerationEvent::ContentRemoved(ContentRemoved {
+                content: Content::Comment { comment, .. },
+                ..
+            })) => self.removed.push(*comment),
+            Event::Moderation(ModerationEvent::ContentRestored(ContentRestored {
+                content: Content::Comment { comment, .. },
+                ..
+            })) => self.removed.retain(|removed| removed != comment),
+            Event::Post(_) | Event::Account(_) | Event::Moderation(_) => self.post.apply(recorded),
             Event::Username(_)
             | Event::Email(_)
             | Event::Session(_)
@@ -151,8 +163,11 @@ impl Commands {
     ) -> Result<(CommentId, Done), Failure<CommentRejected>> {
         let id = CommentId::new(context.new_id(self.log.keys(), "comment"));
         let wish = Wish { post, comment: id, author, reply_to, text };
-        let mut others = vec![Subject::Post(post)];
-        others.extend(reply_to.map(|parent| Subject::Comment(post, parent)));
+        let mut others = SeenPost::subjects(post).to_vec();
+        if let Some(comment) = reply_to {
+            let parent = Content::Comment { post, comment };
+            others.extend([parent.subject(), Subject::Moderation(parent)]);
+        }
         let decide = |state: &Comments| comment(state, &wish);
         let done = self.begin(context, Subject::Comment(post, id), &others, decide).await?;
         Ok((id, done))
@@ -165,8 +180,9 @@ impl Commands {
         id: CommentId,
         who: UserId,
     ) -> Result<Done, Failure<CommentRejected>> {
+        let content = Content::Comment { post, comment: id };
         let decide = |state: &Comments| delete(state, post, id, who);
-        self.execute(context, Subject::Comment(post, id), &[], decide).await
+        self.execute(context, content.subject(), &[Subject::Moderation(content)], decide).await
     }
 }
 
@@ -257,7 +273,7 @@ mod tests {
 
     fn state(there: &[There]) -> Comments {
         let post = SeenPost::of(ANN, Standing::Active);
-        Comments { post, there: there.to_vec(), deleted: Vec::new() }
+        Comments { post, there: there.to_vec(), deleted: Vec::new(), removed: Vec::new() }
     }
 
     fn wish(reply_to: Option<CommentId>) -> Wish {
@@ -315,6 +331,9 @@ mod tests {
         }
         assert_eq!(delete(&with_comment, POST, FIRST, CAT), Err(CommentRejected::NotYours));
         assert_eq!(delete(&state(&[]), POST, FIRST, BOB), Err(CommentRejected::NotFound));
+        let removed = Comments { removed: vec![FIRST], ..state(&[there(FIRST, CAT, false)]) };
+        assert_eq!(delete(&removed, POST, FIRST, CAT), Err(CommentRejected::NotFound));
+        assert_eq!(comment(&removed, &wish(Some(FIRST))), Err(CommentRejected::NoParent));
         let gone = Comments { deleted: vec![FIRST], ..state(&[]) };
         assert_eq!(delete(&gone, POST, FIRST, BOB), Ok(None), "twice is as once");
     }

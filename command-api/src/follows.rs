@@ -65,7 +65,8 @@ impl Fold for Follow {
             | Event::Save(_)
             | Event::Collection(_)
             | Event::Mail(_)
-            | Event::Mailbox(_) => {}
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
         }
     }
 }

@@ -16,7 +16,7 @@ const COUNTERS: usize = 1024;
 
 /// Kinds whose histories are remembered, and that [`tail`](crate::tail) therefore follows: each is read by commands
 /// about other subjects. Toggles are touched once or twice in their lives and would only push these out.
-pub(crate) const KINDS: &[Kind] = &[Kind::Account, Kind::Profile, Kind::Post, Kind::Story];
+pub(crate) const KINDS: &[Kind] = &[Kind::Account, Kind::Profile, Kind::Post, Kind::Story, Kind::Moderation];
 
 /// The events of one subject, or the last of them where that is its state.
 #[derive(Debug, Clone, Default)]

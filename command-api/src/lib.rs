@@ -17,6 +17,7 @@ mod follows;
 mod histories;
 mod images;
 mod likes;
+mod moderation;
 mod notifications;
 mod outcome;
 mod passwords;
@@ -194,6 +195,7 @@ fn documented() -> OpenApiRouter<Commands> {
         .merge(emails::routes())
         .merge(departures::routes())
         .merge(roles::routes())
+        .merge(moderation::routes())
         .merge(profiles::routes())
         .merge(posts::routes())
         .merge(likes::routes())

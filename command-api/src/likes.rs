@@ -38,7 +38,7 @@ impl Fold for Like {
         match &recorded.event {
             Event::Like(LikeEvent::PostLiked(event)) => self.liked = Some(event.post_author),
             Event::Like(LikeEvent::PostUnliked(_)) => self.liked = None,
-            Event::Post(_) | Event::Account(_) => self.post.apply(recorded),
+            Event::Post(_) | Event::Account(_) | Event::Moderation(_) => self.post.apply(recorded),
             Event::Username(_)
             | Event::Email(_)
             | Event::Session(_)
@@ -92,7 +92,7 @@ impl Commands {
             likes.store(state.liked.is_none(), Ordering::Relaxed);
             toggle(state, post, user)
         };
-        let done = self.begin(context, Subject::Like(post, user), &[Subject::Post(post)], decide).await?;
+        let done = self.begin(context, Subject::Like(post, user), &SeenPost::subjects(post), decide).await?;
         Ok((likes.load(Ordering::Relaxed), done))
     }
 }
@@ -118,7 +118,7 @@ async fn put_like(
 ) -> Result<Response, Problem> {
     let user = UserId::new(session.user);
     let decide = |state: &Like| like(state, post, user);
-    let subjects = (Subject::Like(post, user), [Subject::Post(post)]);
+    let subjects = (Subject::Like(post, user), SeenPost::subjects(post));
     let done = commands.begin(&context.by(user), subjects.0, &subjects.1, decide).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }

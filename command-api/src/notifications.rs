@@ -48,7 +48,8 @@ impl Fold for Reading {
             | Event::Save(_)
             | Event::Collection(_)
             | Event::Mail(_)
-            | Event::Mailbox(_) => {}
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
         }
     }
 }

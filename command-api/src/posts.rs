@@ -5,8 +5,8 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use events::{
-    CaptionEdited, Event, Image, Personal, PostDeleted, PostEvent, PostId, PostPublished, PostText, Recorded,
-    Subject, UserId,
+    CaptionEdited, Content, Event, Image, ModerationEvent, Personal, PostDeleted, PostEvent, PostId,
+    PostPublished, PostText, Recorded, Subject, UserId,
 };
 use futures::future::try_join_all;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -85,23 +85,32 @@ impl Fold for Post {
 pub(crate) struct SeenPost {
     post: Post,
     author: Standing,
+    /// By a moderator.
+    removed: bool,
 }
 
 impl SeenPost {
     /// Whose it is, as long as it is seen.
     pub(crate) fn author(&self) -> Option<UserId> {
-        self.post.author().filter(|_| self.author == Standing::Active)
+        self.post.author().filter(|_| self.author == Standing::Active && !self.removed)
+    }
+
+    /// What must be looked at beside its author's account.
+    pub(crate) const fn subjects(post: PostId) -> [Subject; 2] {
+        [Subject::Post(post), Subject::Moderation(Content::Post { post })]
     }
 
     #[cfg(test)]
     pub(crate) const fn of(author: UserId, standing: Standing) -> Self {
-        Self { post: Post::Published { author, caption: None }, author: standing }
+        Self { post: Post::Published { author, caption: None }, author: standing, removed: false }
     }
 
     /// Posts that nobody sees, of an author who is active or not.
     #[cfg(test)]
     pub(crate) fn unseen(author: UserId) -> Vec<Self> {
-        let gone = [Post::None, Post::Deleted].map(|post| Self { post, author: Standing::Active });
+        let active = Self::of(author, Standing::Active);
+        let gone = [Post::None, Post::Deleted].map(|post| Self { post, ..active.clone() });
+        let gone = gone.into_iter().chain([Self { removed: true, ..active }]);
         crate::accounts::testing::UNSEEN
             .into_iter()
             .map(|standing| Self::of(author, standing))
@@ -114,10 +123,45 @@ impl Fold for SeenPost {
     fn apply(&mut self, recorded: &Recorded) {
         self.post.apply(recorded);
         self.author.apply(recorded);
+        if let Some(removed) = post_removed_after(recorded) {
+            self.removed = removed;
+        }
     }
 
     fn also(&self) -> Option<Subject> {
         self.post.author().map(Subject::Account)
+    }
+}
+
+/// Whether a post is removed after an event; none if the event is about something else.
+fn post_removed_after(recorded: &Recorded) -> Option<bool> {
+    let Event::Moderation(event) = &recorded.event else { return None };
+    if !matches!(event.content(), Content::Post { .. }) {
+        return None;
+    }
+    Some(matches!(event, ModerationEvent::ContentRemoved(_)))
+}
+
+/// What its author's decisions need of a post.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct OwnPost {
+    post: Post,
+    removed: bool,
+}
+
+impl OwnPost {
+    /// The post as its author may change it: while it is removed, there is none to them either.
+    const fn changeable(&self) -> &Post {
+        if self.removed { &Post::None } else { &self.post }
+    }
+}
+
+impl Fold for OwnPost {
+    fn apply(&mut self, recorded: &Recorded) {
+        self.post.apply(recorded);
+        if let Some(removed) = post_removed_after(recorded) {
+            self.removed = removed;
+        }
     }
 }
 
@@ -327,11 +371,12 @@ impl Commands {
         editor: UserId,
         accept: impl Fn() -> Result<String, R>,
     ) -> Result<Done, Failure<R>> {
-        let decide = |state: &Post| {
-            edit_caption(state, post, editor, "")?;
-            Ok(edit_caption(state, post, editor, &accept()?)?)
+        let decide = |state: &OwnPost| {
+            edit_caption(state.changeable(), post, editor, "")?;
+            Ok(edit_caption(state.changeable(), post, editor, &accept()?)?)
         };
-        self.execute(context, Subject::Post(post), &[], decide).await
+        let [target, moderation] = SeenPost::subjects(post);
+        self.execute(context, target, &[moderation], decide).await
     }
 
     pub(crate) async fn delete_post(
@@ -340,8 +385,9 @@ impl Commands {
         post: PostId,
         who: UserId,
     ) -> Result<Done, Failure<PostRejected>> {
-        let decide = |state: &Post| delete(state, post, who);
-        self.execute(context, Subject::Post(post), &[], decide).await
+        let decide = |state: &OwnPost| delete(state.changeable(), post, who);
+        let [target, moderation] = SeenPost::subjects(post);
+        self.execute(context, target, &[moderation], decide).await
     }
 }
 

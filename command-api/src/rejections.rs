@@ -17,6 +17,7 @@ use crate::execute::Failure;
 use crate::follows::FollowRejected;
 use crate::images::{ImageRejected, MEGAPIXELS, MEMORY, PROFILE_LIMIT, SIDE_LIMIT};
 use crate::likes::LikeRejected;
+use crate::moderation::ModerationRejected;
 use crate::passwords::{PasswordRejected, PasswordsBusy};
 use crate::posts::PostRejected;
 use crate::profiles::ProfileRejected;
@@ -116,6 +117,19 @@ impl From<RoleRejected> for Problem {
             RoleRejected::Oneself => {
                 Self::conflict("oneself", "You cannot do this to yourself: another admin can")
             }
+        }
+    }
+}
+
+impl From<ModerationRejected> for Problem {
+    fn from(rejected: ModerationRejected) -> Self {
+        match rejected {
+            ModerationRejected::NotAllowed => Self::forbidden("Your roles do not allow this"),
+            ModerationRejected::NotFound => Self::not_found("There is no such content"),
+            ModerationRejected::TooLate => Self::conflict(
+                "removal-final",
+                "This was removed more than 30 days ago and cannot be restored",
+            ),
         }
     }
 }

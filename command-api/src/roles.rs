@@ -23,8 +23,8 @@ use crate::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 use crate::rejections::log_problem;
 use crate::text::{self, Fields};
 
-/// Longest reason for a suspension, in characters.
-const REASON_LIMIT: usize = 500;
+/// Longest reason for a suspension or a removal, in characters.
+pub(crate) const REASON_LIMIT: usize = 500;
 
 // ---------------------------------------------------------------- decisions
 
@@ -48,7 +48,7 @@ pub(crate) enum Authority {
 }
 
 impl Authority {
-    fn has(&self, role: Role) -> bool {
+    pub(crate) fn has(&self, role: Role) -> bool {
         match self {
             Self::Operator => true,
             Self::Person { roles, .. } => roles.contains(&role),
@@ -114,7 +114,8 @@ fn reinstate(account: &Account, by: &Authority, user: UserId) -> Result<Option<E
 // ----------------------------------------------------------------- commands
 
 impl Commands {
-    async fn authority(&self, user: UserId) -> Result<Authority, Problem> {
+    /// Somebody with their present roles.
+    pub(crate) async fn authority(&self, user: UserId) -> Result<Authority, Problem> {
         let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
         Ok(Authority::Person { user, roles: account.roles })
     }

@@ -46,7 +46,7 @@ impl Fold for Save {
             }
             Event::Save(SaveEvent::PostUnsaved(_)) => self.saved = None,
             Event::Collection(_) => self.collections.apply(recorded),
-            Event::Post(_) | Event::Account(_) => self.post.apply(recorded),
+            Event::Post(_) | Event::Account(_) | Event::Moderation(_) => self.post.apply(recorded),
             Event::Username(_)
             | Event::Email(_)
             | Event::Session(_)
@@ -137,7 +137,7 @@ async fn put_save(
 ) -> Result<Response, Problem> {
     let user = UserId::new(session.user);
     let decide = |state: &Save| save(state, user, post);
-    let subjects = (Subject::Save(user, post), [Subject::Post(post)]);
+    let subjects = (Subject::Save(user, post), SeenPost::subjects(post));
     let done = commands.begin(&context.by(user), subjects.0, &subjects.1, decide).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
@@ -181,7 +181,8 @@ async fn put_into_collection(
 ) -> Result<Response, Problem> {
     let user = UserId::new(session.user);
     let decide = |state: &Save| save_in(state, user, post, collection);
-    let subjects = (Subject::Save(user, post), [Subject::Post(post), Subject::Collection(user)]);
+    let [seen, moderation] = SeenPost::subjects(post);
+    let subjects = (Subject::Save(user, post), [seen, moderation, Subject::Collection(user)]);
     let done = commands.execute(&context.by(user), subjects.0, &subjects.1, decide).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
@@ -206,7 +207,8 @@ async fn delete_from_collection(
 ) -> Result<Response, Problem> {
     let user = UserId::new(session.user);
     let decide = |state: &Save| take_out(state, user, post, collection);
-    let subjects = (Subject::Save(user, post), [Subject::Post(post), Subject::Collection(user)]);
+    let [seen, moderation] = SeenPost::subjects(post);
+    let subjects = (Subject::Save(user, post), [seen, moderation, Subject::Collection(user)]);
     let done = commands.execute(&context.by(user), subjects.0, &subjects.1, decide).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }

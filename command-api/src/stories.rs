@@ -6,8 +6,9 @@ use axum::response::Response;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use events::{
-    Event, FollowEvent, Personal, ProfileEvent, Recorded, STORY_LIFETIME, StoryDeleted, StoryEvent, StoryId,
-    StoryPublished, StoryText, StoryViewEvent, StoryViewed, Subject, UserId,
+    Content, Event, FollowEvent, ModerationEvent, Personal, ProfileEvent, Recorded, STORY_LIFETIME,
+    StoryDeleted, StoryEvent, StoryId, StoryPublished, StoryText, StoryViewEvent, StoryViewed, Subject,
+    UserId,
 };
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
@@ -73,7 +74,7 @@ impl Fold for Story {
 /// A story, whether somebody has viewed it, and what decides whether they may.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Viewing {
-    story: Story,
+    story: ModeratedStory,
     author: Standing,
     /// The author's followers must be accepted, and nobody else sees the story.
     private: bool,
@@ -84,7 +85,7 @@ struct Viewing {
 impl Fold for Viewing {
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
-            Event::Story(_) => self.story.apply(recorded),
+            Event::Story(_) | Event::Moderation(_) => self.story.apply(recorded),
             Event::StoryView(StoryViewEvent::StoryViewed(_)) => self.viewed = true,
             Event::Account(_) => self.author.apply(recorded),
             Event::Profile(ProfileEvent::PrivacyChanged(event)) => self.private = event.private,
@@ -104,6 +105,29 @@ impl Fold for Viewing {
             | Event::Collection(_)
             | Event::Mail(_)
             | Event::Mailbox(_) => {}
+        }
+    }
+}
+
+/// A story, and whether a moderator has removed it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct ModeratedStory {
+    story: Story,
+    removed: bool,
+}
+
+impl ModeratedStory {
+    /// The story as everybody sees it, also its author: while it is removed, there is none.
+    const fn visible(self) -> Story {
+        if self.removed { Story::None } else { self.story }
+    }
+}
+
+impl Fold for ModeratedStory {
+    fn apply(&mut self, recorded: &Recorded) {
+        self.story.apply(recorded);
+        if let Event::Moderation(event) = &recorded.event {
+            self.removed = matches!(event, ModerationEvent::ContentRemoved(_));
         }
     }
 }
@@ -136,7 +160,7 @@ fn view(
     now: DateTime<Utc>,
 ) -> Result<Option<Event>, StoryRejected> {
     let may_see = state.author == Standing::Active && (!state.private || state.follows || viewer == author);
-    if !may_see || !state.story.is_shown(now) {
+    if !may_see || !state.story.visible().is_shown(now) {
         return Err(StoryRejected::NotFound);
     }
     Ok((viewer != author && !state.viewed).then(|| StoryViewed { story, viewer, author }.into()))
@@ -273,8 +297,10 @@ async fn delete_story(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let who = UserId::new(session.user);
-    let decide = |state: &Story| delete(*state, author, story, who);
-    let done = commands.execute(&context.by(who), Subject::Story(author, story), &[], decide).await?;
+    let moderation = Subject::Moderation(Content::Story { author, story });
+    let decide = |state: &ModeratedStory| delete(state.visible(), author, story, who);
+    let done =
+        commands.execute(&context.by(who), Subject::Story(author, story), &[moderation], decide).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
 
@@ -303,6 +329,7 @@ async fn put_story_view(
         Subject::Account(author),
         Subject::Profile(author),
         Subject::Follow(viewer, author),
+        Subject::Moderation(Content::Story { author, story }),
     ];
     let decide = |state: &Viewing| view(state, author, story, viewer, now);
     let target = Subject::StoryView(story, viewer);
@@ -335,8 +362,14 @@ mod tests {
         StoryPublished { author: ANN, story: STORY, image, text: Personal::Open(StoryText::default()) }
     }
 
+    impl From<Story> for ModeratedStory {
+        fn from(story: Story) -> Self {
+            Self { story, removed: false }
+        }
+    }
+
     fn viewing() -> Viewing {
-        Viewing { story: THERE, author: Standing::Active, ..Viewing::default() }
+        Viewing { story: THERE.into(), author: Standing::Active, ..Viewing::default() }
     }
 
     fn viewed() -> Event {
@@ -396,7 +429,7 @@ mod tests {
         assert_eq!(at(TimeDelta::hours(24) - TimeDelta::seconds(1)), Ok(Some(viewed())));
         assert_eq!(at(TimeDelta::hours(24)), Err(StoryRejected::NotFound));
         for story in [Story::None, Story::Over] {
-            let state = Viewing { story, ..viewing() };
+            let state = Viewing { story: story.into(), ..viewing() };
             assert_eq!(view(&state, ANN, STORY, BOB, NOON), Err(StoryRejected::NotFound));
         }
     }
@@ -407,6 +440,10 @@ mod tests {
             let state = Viewing { author, ..viewing() };
             assert_eq!(view(&state, ANN, STORY, BOB, NOON), Err(StoryRejected::NotFound), "{author:?}");
         }
+        let removed = Viewing { story: ModeratedStory { story: THERE, removed: true }, ..viewing() };
+        assert_eq!(view(&removed, ANN, STORY, BOB, NOON), Err(StoryRejected::NotFound));
+        let own = ModeratedStory { story: THERE, removed: true };
+        assert_eq!(delete(own.visible(), ANN, STORY, ANN), Err(StoryRejected::NotFound));
         let private = Viewing { private: true, ..viewing() };
         assert_eq!(view(&private, ANN, STORY, BOB, NOON), Err(StoryRejected::NotFound));
         assert_eq!(view(&private, ANN, STORY, ANN, NOON), Ok(None));

@@ -6,6 +6,7 @@ use crate::comments::CommentEvent;
 use crate::follows::FollowEvent;
 use crate::likes::LikeEvent;
 use crate::mails::{MailEvent, MailboxEvent};
+use crate::moderation::ModerationEvent;
 use crate::notifications::NotificationsEvent;
 use crate::personal::Sealable;
 use crate::posts::PostEvent;
@@ -141,6 +142,7 @@ event! {
     Collection(CollectionEvent),
     Mail(MailEvent),
     Mailbox(MailboxEvent),
+    Moderation(ModerationEvent),
 }
 
 /// An event that this program has no name for: written by a newer one.

@@ -30,6 +30,7 @@ mod comments;
 mod follows;
 mod likes;
 mod mails;
+mod moderation;
 mod notifications;
 mod posts;
 mod profiles;
@@ -54,6 +55,7 @@ pub use log::{
     AppendError, Batch, EventLog, Filter, Follow, Freshness, LogError, Progress, Unreadable, Urgency,
 };
 pub use mails::*;
+pub use moderation::*;
 pub use notifications::*;
 pub use open::{OpenError, Opened, log_files, open, open_sealed};
 pub use personal::{Ciphertext, Personal};
@@ -64,5 +66,5 @@ pub use saves::*;
 pub use sealed_log::{Draft, Recorded, SealedLog};
 pub use sessions::*;
 pub use stories::*;
-pub use subject::{Kind, ParseSubjectError, Subject};
+pub use subject::{Content, Kind, ParseSubjectError, Subject};
 pub use vault::{KeyName, KeyState, KeyVault, VaultError};

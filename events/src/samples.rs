@@ -179,6 +179,9 @@ pub fn samples() -> Vec<Event> {
         .into(),
         MailBounced { email: address, permanent: true, message_id: "0100-a1".into() }.into(),
         MailComplained { email: address, message_id: "0100-a1".into() }.into(),
+        ContentRemoved { content: Content::Comment { post, comment }, author: bob, reason: text("abuse") }
+            .into(),
+        ContentRestored { content: Content::Story { author: ann, story }, author: ann }.into(),
     ]
 }
 

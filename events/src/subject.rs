@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{ClaimHash, CommentId, EventId, MailTemplate, PostId, SessionId, StoryId, UserId};
@@ -41,6 +42,53 @@ pub enum Subject {
     Mail(EventId, MailTemplate),
     /// `mailbox.<keyed hash>`: whether an address takes mail
     Mailbox(ClaimHash),
+    /// `moderation.<content>`, such as `moderation.post.<post>`: whether a moderator has removed it
+    Moderation(Content),
+}
+
+/// Something that people publish and moderators may remove. Its text form is the kind and the ids of its subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Content {
+    Post { post: PostId },
+    Comment { post: PostId, comment: CommentId },
+    Story { author: UserId, story: StoryId },
+}
+
+impl Content {
+    /// The subject of the content itself.
+    pub const fn subject(self) -> Subject {
+        match self {
+            Self::Post { post } => Subject::Post(post),
+            Self::Comment { post, comment } => Subject::Comment(post, comment),
+            Self::Story { author, story } => Subject::Story(author, story),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        if Kind::of(text)? == Kind::Moderation {
+            return None;
+        }
+        match text.parse().ok()? {
+            Subject::Post(post) => Some(Self::Post { post }),
+            Subject::Comment(post, comment) => Some(Self::Comment { post, comment }),
+            Subject::Story(author, story) => Some(Self::Story { author, story }),
+            Subject::Account(_)
+            | Subject::Username(_)
+            | Subject::Email(_)
+            | Subject::Session(..)
+            | Subject::Profile(_)
+            | Subject::Like(..)
+            | Subject::Follow(..)
+            | Subject::StoryView(..)
+            | Subject::Notifications(_)
+            | Subject::Save(..)
+            | Subject::Collection(_)
+            | Subject::Mail(..)
+            | Subject::Mailbox(_)
+            | Subject::Moderation(_) => None,
+        }
+    }
 }
 
 macro_rules! kinds {
@@ -107,6 +155,7 @@ kinds! {
     Collection = "collection",
     Mail = "mail",
     Mailbox = "mailbox",
+    Moderation = "moderation",
 }
 
 impl fmt::Display for Kind {
@@ -131,7 +180,13 @@ impl Kind {
             | Self::Save
             | Self::Mail
             | Self::Mailbox => true,
-            Self::Account | Self::Profile | Self::Post | Self::Story | Self::Collection => false,
+            // The last one says all, but each is remembered with what it is about, for whoever likes it or comments on it.
+            Self::Account
+            | Self::Profile
+            | Self::Post
+            | Self::Story
+            | Self::Collection
+            | Self::Moderation => false,
         }
     }
 }
@@ -154,6 +209,7 @@ impl fmt::Display for Subject {
             Self::StoryView(story, viewer) => write!(f, "{kind}.{story}.{viewer}"),
             Self::Save(user, post) => write!(f, "{kind}.{user}.{post}"),
             Self::Mail(event, template) => write!(f, "{kind}.{event}.{template}"),
+            Self::Moderation(content) => write!(f, "{kind}.{}", content.subject()),
         }
     }
 }
@@ -169,6 +225,9 @@ impl FromStr for Subject {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let unknown = || ParseSubjectError(text.to_owned());
         let kind = Kind::of(text).ok_or_else(unknown)?;
+        if let (Kind::Moderation, Some((_, content))) = (kind, text.split_once('.')) {
+            return Content::parse(content).map(Self::Moderation).ok_or_else(unknown);
+        }
         let mut tokens = text.split('.').skip(1);
         let subject = match kind {
             Kind::Account => token(&mut tokens).map(Self::Account),
@@ -187,6 +246,7 @@ impl FromStr for Subject {
             Kind::Collection => token(&mut tokens).map(Self::Collection),
             Kind::Mail => two(&mut tokens).map(|(event, template)| Self::Mail(event, template)),
             Kind::Mailbox => token(&mut tokens).map(Self::Mailbox),
+            Kind::Moderation => None,
         };
         match (subject, tokens.next()) {
             (Some(subject), None) => Ok(subject),
@@ -231,9 +291,14 @@ mod tests {
             Subject::Collection(user),
             Subject::Mail(EventId::new(id(6)), MailTemplate::Welcome),
             Subject::Mailbox(ClaimHash([9; 16])),
+            Subject::Moderation(Content::Post { post }),
         ];
         assert_eq!(subjects.map(|s| s.kind()).as_slice(), Kind::ALL);
-        for subject in subjects {
+        let contents = [
+            Content::Comment { post, comment: CommentId::new(id(5)) },
+            Content::Story { author: user, story: StoryId::new(id(10)) },
+        ];
+        for subject in subjects.into_iter().chain(contents.map(Subject::Moderation)) {
             assert_eq!(subject.to_string().parse(), Ok(subject));
         }
     }
@@ -249,6 +314,11 @@ mod tests {
             &format!("post.{post}.{post}"),
             &format!("like.{post}"),
             "planet.1",
+            "moderation",
+            &format!("moderation.{post}"),
+            &format!("moderation.account.{post}"),
+            &format!("moderation.post.{post}.{post}"),
+            &format!("moderation.moderation.post.{post}"),
         ] {
             assert!(text.parse::<Subject>().is_err(), "{text}");
         }

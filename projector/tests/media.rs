@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{
-    Draft, Erased, Event, EventId, Freshness, Image, MasterKeys, MediaId, Personal, PhotoChanged,
-    PhotoRemoved, PostDeleted, PostId, PostPublished, PostText, SealedLog, StoryDeleted, StoryExpired,
-    StoryId, StoryPublished, StoryText, UserId, open_sealed,
+    Content, ContentRemoved, ContentRestored, Draft, Erased, Event, EventId, Freshness, Image, MasterKeys,
+    MediaId, Personal, PhotoChanged, PhotoRemoved, PostDeleted, PostId, PostPublished, PostText, SealedLog,
+    StoryDeleted, StoryExpired, StoryId, StoryPublished, StoryText, UserId, open_sealed,
 };
 use futures::TryStreamExt;
 use projector::reactions::media::{self, Collected, Limit, MediaFailed, SAFE_AGE, audit, collect};
@@ -290,6 +290,33 @@ async fn collection_that_would_delete_much_of_the_store_deletes_nothing() {
     let Collected { looked_at, deleted } = collect(Limit::Pictures(21)).await.unwrap();
     assert_eq!((looked_at, deleted.len()), (23, 21));
     assert_eq!(world.stored().await, media_of(&claimed));
+}
+
+#[tokio::test]
+async fn files_of_a_removed_post_are_kept_while_it_can_be_restored() {
+    let world = World::new().await;
+    let worker = world.worker("views.db").await;
+    let ((removed, files), (restored, kept)) = (world.post(ANN, 2).await, world.post(ANN, 1).await);
+    for post in [removed, restored] {
+        let reason = Personal::Open("spam".to_owned());
+        world.append(ContentRemoved { content: Content::Post { post }, author: ANN, reason }).await;
+    }
+    let last = world.append(ContentRestored { content: Content::Post { post: restored }, author: ANN }).await;
+    worker.passes(last).await;
+    let all = media_of(&[&files[..], &kept].concat());
+    let (log, media) = (&**world.log.raw(), &*world.media);
+    let still_reversible = now() + TimeDelta::days(30);
+    collect(log, media, still_reversible, Limit::Share).await.unwrap();
+    assert_eq!(world.stored().await, all);
+    world.is_clean().await;
+    let over = now() + TimeDelta::days(31) + TimeDelta::minutes(1);
+    // Until the files are collected nothing is amiss either.
+    assert!(audit(log, media, (over, TimeDelta::zero()), &|_, _| ()).await.unwrap().is_clean());
+    let Collected { deleted, .. } = collect(log, media, over, Limit::Share).await.unwrap();
+    assert_eq!(deleted.into_iter().collect::<BTreeSet<_>>(), media_of(&files));
+    assert_eq!(world.stored().await, media_of(&kept));
+    assert!(audit(log, media, (over, TimeDelta::zero()), &|_, _| ()).await.unwrap().is_clean());
+    worker.stop().await;
 }
 
 #[tokio::test]

@@ -35,7 +35,9 @@ impl Queries {
 
     /// Whether a picture belongs to somebody whose things are shown. One that nothing shows belongs to nobody.
     async fn is_shown(&self, picture: &str) -> Result<bool, StoreError> {
-        let Some(Picture { owner, .. }) = self.store.get(picture).await? else { return Ok(false) };
+        let Some(Picture { owner, removed: false, .. }) = self.store.get(picture).await? else {
+            return Ok(false);
+        };
         let owner: Option<Profile> = self.store.get(&owner).await?;
         Ok(owner.is_some_and(|owner| owner.standing == Standing::Active))
     }
@@ -50,7 +52,7 @@ struct Place {
 /// A picture
 ///
 /// Needs no token. What stands under such an address never changes, but it is refused as soon as its post or story is
-/// deleted, or its owner is deactivated, suspended or erased.
+/// deleted or removed, or its owner is deactivated, suspended or erased.
 #[utoipa::path(
     get, path = "/media/images/{picture}/{file}", tag = "media",
     params(

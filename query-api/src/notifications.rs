@@ -45,10 +45,12 @@ struct Notification {
     people: Vec<Person>,
     /// How many there are beside those; 9,997 stands for more, too.
     others: u64,
-    /// What it is about; null for follows.
+    /// What it is about; null for follows and for removed stories.
     post: Option<AboutPost>,
-    /// Id of the newest comment or reply.
+    /// Id of the newest comment or reply, or of the comment that was removed.
     comment: Option<String>,
+    /// Why a moderator removed it; null for all else.
+    reason: Option<String>,
     /// Whether any of it has happened since I last read.
     unread: bool,
     /// Of the newest of it: send it as `up_to` once this has been read.
@@ -69,6 +71,8 @@ enum NotificationKind {
     Follow,
     /// Somebody asks to follow me.
     FollowRequest,
+    /// A moderator removed something of mine; `people` is empty.
+    ContentRemoved,
 }
 
 impl From<Kind> for NotificationKind {
@@ -79,6 +83,7 @@ impl From<Kind> for NotificationKind {
             Kind::Reply => Self::Reply,
             Kind::Follow => Self::Follow,
             Kind::FollowRequest => Self::FollowRequest,
+            Kind::ContentRemoved => Self::ContentRemoved,
         }
     }
 }
@@ -138,7 +143,8 @@ impl Queries {
         ids.sort_unstable();
         ids.dedup();
         let posts = self.store.get_all::<Post>(&ids).await.map_err(store_problem)?.into_iter().flatten();
-        let posts: HashMap<String, Post> = posts.map(|post| (post.post.clone(), post)).collect();
+        let posts: HashMap<String, Post> =
+            posts.filter(|post| !post.removed).map(|post| (post.post.clone(), post)).collect();
         let actors = groups.iter().flat_map(|group| &group.voices).map(|voice| voice.actor.clone());
         let authors = posts.values().map(|post| post.author.clone());
         let people = self.people(actors.chain(authors)).await?;
@@ -150,6 +156,9 @@ impl Queries {
 
     /// None if nobody of it may be seen, or what it is about is gone.
     async fn show_group(&self, group: Group, around: &Around) -> Result<Option<Notification>, StoreError> {
+        if group.head.kind == Kind::ContentRemoved {
+            return Ok(removal(group, around.read_up_to));
+        }
         let seen: Vec<&groups::Spoken> =
             group.voices.iter().filter(|voice| around.people.contains_key(&voice.actor)).collect();
         let Some(newest) = seen.first() else { return Ok(None) };
@@ -171,6 +180,7 @@ impl Queries {
             kind: group.head.kind.into(),
             post,
             comment: newest.comment.clone(),
+            reason: None,
             unread: newest.position > around.read_up_to,
             position: newest.position,
             at: DateTime::from_timestamp_millis(newest.at).unwrap_or_default(),
@@ -202,6 +212,23 @@ impl Queries {
         let count = (acts + likes).min(COUNT_LIMIT as u64);
         Ok(Unread { count, read_up_to, newest: newest_act.max(newest_like) })
     }
+}
+
+/// Of what is removed nothing is shown but that it is, and why.
+fn removal(group: Group, read_up_to: i64) -> Option<Notification> {
+    let notice = group.voices.into_iter().next()?;
+    Some(Notification {
+        id: group.head.stands_for,
+        kind: group.head.kind.into(),
+        people: Vec::new(),
+        others: 0,
+        post: group.head.post.map(|id| AboutPost { id, thumb: None }),
+        comment: notice.comment,
+        reason: notice.reason,
+        unread: notice.position > read_up_to,
+        position: notice.position,
+        at: DateTime::from_timestamp_millis(notice.at).unwrap_or_default(),
+    })
 }
 
 /// My notifications, the newest first

@@ -147,7 +147,7 @@ impl Queries {
         viewer: Option<Session>,
     ) -> Result<Vec<(Person, Story)>, Problem> {
         let now = self.clock.now().timestamp_millis();
-        stories.retain(|story| now < story.until);
+        stories.retain(|story| now < story.until && !story.removed);
         let authors: HashSet<&String> = stories.iter().map(|story| &story.author).collect();
         let authors = self.story_authors(authors.into_iter().cloned().collect(), viewer).await?;
         let visible = |story: Story| Some((authors.get(&story.author)?.clone(), story));

@@ -147,7 +147,7 @@ pub(crate) async fn visible(store: &dyn ViewStore, posts: &[String]) -> Result<T
     let found: Vec<Post> = store.get_all::<Post>(posts).await?.into_iter().flatten().collect();
     let mut people = People::default();
     people.see(store, found.iter().map(|post| post.author.as_str())).await?;
-    let seen = found.into_iter().filter(|post| people.may_be_seen(&post.author)).collect();
+    let seen = found.into_iter().filter(|post| !post.removed && people.may_be_seen(&post.author)).collect();
     Ok(people.page(seen, None))
 }
 
@@ -255,7 +255,7 @@ impl People {
                 .collect();
             let found = store.get_all::<Post>(&unread).await?;
             read.extend(found.into_iter().flatten().map(|post| (post.post.clone(), post)));
-            seen.extend(next.iter().filter_map(|post| read.remove(post)));
+            seen.extend(next.iter().filter_map(|post| read.remove(post)).filter(|post| !post.removed));
         }
         Ok(())
     }

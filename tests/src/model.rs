@@ -211,6 +211,7 @@ impl World {
             | Event::Collection(_)
             | Event::Mail(_)
             | Event::Mailbox(_)
+            | Event::Moderation(_)
             | Event::Username(_)
             | Event::Email(_) => {}
         }

@@ -30,8 +30,11 @@ pub struct Comment {
     pub reply_to: Option<String>,
     /// How many comments that are shown answer this one.
     pub replies: i64,
-    /// False while the author is deactivated or suspended.
+    /// False while the author is deactivated or suspended, or a moderator has removed it.
     pub shown: bool,
+    /// By a moderator.
+    #[serde(default)]
+    pub removed: bool,
     pub text: String,
     /// Milliseconds since 1970.
     pub commented: i64,

@@ -66,6 +66,7 @@ pub const UNDER_AUTHOR: Index = Index {
 pub enum Role {
     Act,
     ActAway,
+    ActRemoved,
     Voice,
     VoiceAway,
     Head,
@@ -82,13 +83,15 @@ pub enum Kind {
     Reply,
     Follow,
     FollowRequest,
+    /// A moderator removed something of the owner's.
+    ContentRemoved,
 }
 
 impl Kind {
     /// The role under which the people of a group are found, each once.
     pub const fn voices(self) -> Role {
         match self {
-            Self::Like | Self::Follow | Self::FollowRequest => Role::Act,
+            Self::Like | Self::Follow | Self::FollowRequest | Self::ContentRemoved => Role::Act,
             Self::Comment | Self::Reply => Role::Voice,
         }
     }
@@ -100,12 +103,16 @@ pub struct Act {
     /// Its key: of the subject that it happened to.
     pub act: String,
     pub owner: String,
-    /// [`Role::Act`], or [`Role::ActAway`].
+    /// [`Role::Act`], [`Role::ActAway`]; or [`Role::ActRemoved`] while a moderator has removed what was said, whoever comes or
+    /// goes.
     pub role: Role,
     pub kind: Kind,
     pub actor: String,
     pub post: Option<String>,
     pub comment: Option<String>,
+    /// Why, of a removal; none of all else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// The group, where the act is a voice of it; otherwise the key of its voice.
     pub group: String,
     /// The key of its head.
@@ -193,6 +200,24 @@ pub fn comments_under(post: &str) -> String {
 pub fn replies_to(owner: &str, post: &str) -> String {
     format!("reply.{post}.{owner}")
 }
+
+/// The key of the group that a removal is alone in.
+pub fn removal_of(content: &str) -> String {
+    format!("content_removed.{content}")
+}
+
+/// The owner, in place of the real one, of what is hidden from its owner for a time: nobody has such an id.
+pub fn hidden_from(owner: &str) -> String {
+    format!("hidden.{owner}")
+}
+
+/// The owner, also of what is hidden.
+pub fn owner_of(owner: &str) -> &str {
+    owner.strip_prefix("hidden.").unwrap_or(owner)
+}
+
+/// The actor of removals: owners are not told which moderator it was.
+pub const MODERATION: &str = "moderation";
 
 /// The key of the group of all that follow somebody.
 pub fn followers_of(owner: &str) -> String {

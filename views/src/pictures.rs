@@ -19,6 +19,9 @@ pub struct Picture {
     pub owner: String,
     /// The subject of the post, story or profile that shows it.
     pub subject: String,
+    /// A moderator has removed what shows it.
+    #[serde(default)]
+    pub removed: bool,
     /// Of the event that published it.
     pub position: i64,
 }

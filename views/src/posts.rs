@@ -25,6 +25,9 @@ pub struct Post {
     /// None where no caption was given at all.
     pub caption: Option<String>,
     pub edited: bool,
+    /// A moderator has removed it: nobody is shown it, until it is restored.
+    #[serde(default)]
+    pub removed: bool,
     /// Milliseconds since 1970.
     pub published: i64,
     /// Of the event that published it: the order of feeds.

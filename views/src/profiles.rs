@@ -34,6 +34,20 @@ pub struct Profile {
     pub posts: i64,
 }
 
+/// A post that does not count, since it is deleted or removed: kept so that a deletion and a removal that were decided at the
+/// same time do not take it off twice. No index has it: it lacks their fields.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UncountedPost {
+    pub uncounted: String,
+    /// For good.
+    pub deleted: bool,
+}
+
+/// The key of such a note.
+pub fn uncounted(post: &str) -> String {
+    format!("post.{post}")
+}
+
 /// Whether an account and what it published is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -50,5 +64,13 @@ impl Document for Profile {
 
     fn key(&self) -> String {
         self.user.clone()
+    }
+}
+
+impl Document for UncountedPost {
+    const VIEW: &'static View = &VIEW;
+
+    fn key(&self) -> String {
+        uncounted(&self.uncounted)
     }
 }

@@ -25,6 +25,9 @@ pub struct Story {
     pub alt: String,
     /// Its `BlurHash`.
     pub placeholder: String,
+    /// A moderator has removed it: nobody is shown it, until it is restored.
+    #[serde(default)]
+    pub removed: bool,
     /// Milliseconds since 1970.
     pub published: i64,
     /// Not shown from here on, whether or not the story has left the view yet. Milliseconds since 1970.

@@ -64,7 +64,8 @@ impl Projection for Collections {
             | Event::Notifications(_)
             | Event::Save(_)
             | Event::Mail(_)
-            | Event::Mailbox(_) => {}
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
         }
         Ok(())
     }

@@ -2,7 +2,8 @@
 //! until they come back; those of who is erased are gone.
 
 use events::{
-    AccountEvent, CommentDeleted, CommentEvent, Commented, Event, Kind, PostEvent, PostId, Recorded,
+    AccountEvent, CommentDeleted, CommentEvent, Commented, Content, Event, Kind, ModerationEvent, PostEvent,
+    PostId, Recorded,
 };
 use serde_json::json;
 use views::absences::Absence;
@@ -25,7 +26,7 @@ impl Projection for Comments {
     }
 
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::Comment, Kind::Post, Kind::Account]
+        &[Kind::Comment, Kind::Post, Kind::Account, Kind::Moderation]
     }
 
     fn on_failure(&self) -> OnFailure {
@@ -43,6 +44,12 @@ impl Projection for Comments {
             Event::Comment(CommentEvent::CommentDeleted(event)) => {
                 vec![(&VIEW, event.comment.to_string())]
             }
+            Event::Moderation(event) => match event.content() {
+                Content::Comment { comment, .. } => {
+                    vec![(&VIEW, comment.to_string()), absences::at_account(&VIEW, event.author())]
+                }
+                Content::Post { .. } | Content::Story { .. } => Vec::new(),
+            },
             Event::Post(_)
             | Event::Account(_)
             | Event::Username(_)
@@ -80,6 +87,7 @@ impl Projection for Comments {
             }
             Event::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_)) => Ok(()),
             Event::Account(event) => account(event, writes),
+            Event::Moderation(event) => moderate(event, writes),
             Event::Username(_)
             | Event::Email(_)
             | Event::Session(_)
@@ -118,6 +126,7 @@ fn comment(event: &Commented, recorded: &Recorded, writes: &mut Writes) -> Resul
         reply_to: event.reply_to.map(|parent| parent.to_string()),
         replies: 0,
         shown: by.is_none(),
+        removed: false,
         // What an author has written who is to be erased later in the log can be read no more. The comment is put all the
         // same, so that what others do to it comes to the same, and goes with its author.
         text: event.text.open().cloned().unwrap_or_default(),
@@ -150,7 +159,7 @@ fn forget_post(post: PostId, writes: &mut Writes) {
 fn account(event: &AccountEvent, writes: &mut Writes) -> Result<(), StoreError> {
     let Some(presence) = absences::note_account(&VIEW, event, writes) else { return Ok(()) };
     for comment in writes.found::<Comment>()? {
-        let shown = presence == Presence::Back;
+        let shown = presence == Presence::Back && !comment.removed;
         if comment.shown != shown {
             count(&comment, if shown { 1 } else { -1 }, writes);
         }
@@ -165,6 +174,20 @@ fn account(event: &AccountEvent, writes: &mut Writes) -> Result<(), StoreError> 
     Ok(())
 }
 
+/// A removed comment is neither shown nor counted, whether or not its author comes or goes meanwhile.
+fn moderate(event: &ModerationEvent, writes: &mut Writes) -> Result<(), StoreError> {
+    let Content::Comment { comment, .. } = event.content() else { return Ok(()) };
+    let Some(comment) = writes.seen::<Comment>(&comment.to_string())? else { return Ok(()) };
+    let removed = matches!(event, ModerationEvent::ContentRemoved(_));
+    let shown = !removed && absences::account(&VIEW, event.author(), writes)?.is_none();
+    if comment.shown != shown {
+        count(&comment, if shown { 1 } else { -1 }, writes);
+    }
+    let patch = Patch::default().set("removed", removed).set("shown", shown);
+    writes.patch::<Comment>(comment.comment, patch);
+    Ok(())
+}
+
 /// One more or less under its post, and among the replies to what it answers.
 fn count(comment: &Comment, by: i64, writes: &mut Writes) {
     writes.patch::<Tally>(tally_of(&comment.post), Patch::default().inc("comments", by));
@@ -176,8 +199,8 @@ fn count(comment: &Comment, by: i64, writes: &mut Writes) {
 #[cfg(test)]
 mod tests {
     use events::{
-        CommentDeleted, CommentId, Commented, Deactivated, Erased, Personal, PostDeleted, PostId, Reinstated,
-        Suspended, UserId,
+        CommentDeleted, CommentId, Commented, ContentRemoved, ContentRestored, Deactivated, Erased, Personal,
+        PostDeleted, PostId, Reactivated, Reinstated, Suspended, UserId,
     };
     use uuid::Uuid;
     use views::comments::BY_PARENT;
@@ -217,6 +240,36 @@ mod tests {
         ];
         let built = built(&Comments, history).await;
         assert_eq!(shown(&built).await, ["3", "1"]);
+    }
+
+    #[tokio::test]
+    async fn a_removed_comment_is_neither_shown_nor_counted_until_it_is_restored() {
+        let content = Content::Comment { post: POST, comment: CommentId::new(Uuid::from_u128(3)) };
+        let reason = Personal::Open("abuse".to_owned());
+        let removed = Event::from(ContentRemoved { content, author: BOB, reason });
+        let restored = Event::from(ContentRestored { content, author: BOB });
+        let (left, back) = (Event::from(Deactivated { user: BOB }), Event::from(Reactivated { user: BOB }));
+        let comment = CommentId::new(Uuid::from_u128(3));
+        let deleted = Event::from(CommentDeleted {
+            post: POST,
+            comment,
+            author: BOB,
+            post_author: ANN,
+            reply_to_author: Some(BOB),
+        });
+        let said = [commented(POST, 1), answer(2, ANN, 1), answer(3, BOB, 1)];
+        for (then, texts) in [
+            (vec![&removed], &["1", "2"][..]),
+            (vec![&removed, &restored], &["1", "2", "3"]),
+            (vec![&removed, &left, &back], &["1", "2"]),
+            (vec![&removed, &left, &restored], &["2"]),
+            (vec![&left, &removed, &restored, &back], &["1", "2", "3"]),
+            (vec![&removed, &deleted, &restored], &["1", "2"]),
+            (vec![&deleted, &removed, &restored], &["1", "2"]),
+        ] {
+            let history = said.iter().chain(then.iter().copied()).cloned();
+            assert_eq!(shown(&built(&Comments, history).await).await, texts, "{then:?}");
+        }
     }
 
     #[tokio::test]

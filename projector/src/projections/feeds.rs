@@ -81,7 +81,8 @@ impl Projection for Feeds {
             | Event::Save(_)
             | Event::Collection(_)
             | Event::Mail(_)
-            | Event::Mailbox(_) => return Vec::new(),
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => return Vec::new(),
         };
         vec![(&AUTHORS, author.to_string())]
     }
@@ -117,7 +118,8 @@ impl Projection for Feeds {
             | Event::Save(_)
             | Event::Collection(_)
             | Event::Mail(_)
-            | Event::Mailbox(_) => {}
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
         }
         Ok(())
     }

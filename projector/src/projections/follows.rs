@@ -48,7 +48,8 @@ impl Projection for Follows {
             | Event::Save(_)
             | Event::Collection(_)
             | Event::Mail(_)
-            | Event::Mailbox(_) => Vec::new(),
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => Vec::new(),
         }
     }
 
@@ -69,7 +70,8 @@ impl Projection for Follows {
             | Event::Save(_)
             | Event::Collection(_)
             | Event::Mail(_)
-            | Event::Mailbox(_) => Ok(()),
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => Ok(()),
         }
     }
 }

@@ -6,7 +6,7 @@ use events::{LikeEvent, PostId, PostLiked, PostUnliked, Recorded, UserId};
 use serde_json::json;
 use views::absences::Absence;
 use views::likes::{BY_POST, BY_USER, Like, OF_OWNER, VIEW, key};
-use views::notifications::Role;
+use views::notifications::{Role, hidden_from};
 use views::posts::{self, Post};
 use views::{Patch, PatchEach, StoreError, View, Writes};
 
@@ -80,6 +80,25 @@ pub(super) fn forget_post(post: PostId, writes: &mut Writes) {
     }
 }
 
+/// While a post is removed its author is not notified of its likes.
+pub(super) fn set_hidden(post: PostId, author: UserId, hidden: bool, writes: &mut Writes) {
+    let author = author.to_string();
+    let owner = if hidden { hidden_from(&author) } else { author.clone() };
+    for role in [Role::Act, Role::ActAway] {
+        writes.patch_each(PatchEach {
+            over: &VIEW,
+            index: &BY_POST,
+            equals: vec![json!(post), json!(role)],
+            into: &VIEW,
+            key: None,
+            patch: Patch::default().set("owner", owner.clone()),
+        });
+    }
+    // Nobody ever is of their own.
+    writes.patch::<Like>(key(&post.to_string(), &author), Patch::default().set("owner", json!(null)));
+    writes.weigh_unknown();
+}
+
 /// What somebody likes is neither counted nor told while they are deactivated or suspended.
 pub(super) fn go(user: UserId, at: i64, writes: &mut Writes) {
     change_role(user, at, (Role::Act, Role::ActAway), -1, writes);
@@ -96,7 +115,9 @@ pub(super) fn erase(user: UserId, at: i64, writes: &mut Writes) {
         writes.delete_where::<Like>(&BY_USER, vec![json!(user), json!(tells), json!(Role::ActAway)]);
     }
     for role in [Role::Act, Role::ActAway] {
-        writes.delete_where::<Like>(&OF_OWNER, vec![json!(user), json!(role)]);
+        for owner in [user.to_string(), hidden_from(&user.to_string())] {
+            writes.delete_where::<Like>(&OF_OWNER, vec![json!(owner), json!(role)]);
+        }
     }
 }
 
@@ -117,7 +138,10 @@ fn change_role(user: UserId, at: i64, (from, to): (Role, Role), by: i64, writes:
 
 #[cfg(test)]
 mod tests {
-    use events::{Deactivated, Erased, Event, PostDeleted, Reactivated};
+    use events::{
+        Content, ContentRemoved, ContentRestored, Deactivated, Erased, Event, Personal, PostDeleted,
+        Reactivated,
+    };
     use uuid::Uuid;
     use views::{Query, ViewStoreExt};
 
@@ -210,6 +234,29 @@ mod tests {
         assert_eq!((post(&let_go).await.likes, let_go.count(&VIEW).await), (0, 0));
         let gone = built(&Posts, [published(), liked(BOB), erased.clone(), unliked(BOB), liked(BOB)]).await;
         assert_eq!((post(&gone).await.likes, gone.count(&VIEW).await), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_removed_post_keeps_its_likes_and_hides_them_from_its_author() {
+        let content = Content::Post { post: POST };
+        let removed = ContentRemoved { content, author: ANN, reason: Personal::Open("spam".into()) };
+        let mut history = vec![post_published(POST, ANN), liked(ANN), liked(BOB), removed.into()];
+        let owned = async |built: &Built| {
+            let query = Query::new(&VIEW, &OF_OWNER, vec![json!(ANN), json!(Role::Act)], 10);
+            built.store.page_of::<Like>(query).await.unwrap().documents.len()
+        };
+        let hidden = built(&Posts, history.clone()).await;
+        assert_eq!(
+            (post(&hidden).await.removed, post(&hidden).await.likes, owned(&hidden).await),
+            (true, 2, 0)
+        );
+        let erased = built(&Posts, history.clone().into_iter().chain([Erased { user: ANN }.into()])).await;
+        assert_eq!(erased.count(&VIEW).await, 0);
+        history.push(ContentRestored { content, author: ANN }.into());
+        let restored = built(&Posts, history).await;
+        assert_eq!((post(&restored).await.removed, owned(&restored).await), (false, 1));
+        let own: Like = restored.store.get(&key(&POST.to_string(), &ANN.to_string())).await.unwrap().unwrap();
+        assert_eq!(own.owner, None);
     }
 
     #[tokio::test]

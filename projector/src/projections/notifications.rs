@@ -2,20 +2,21 @@
 //! but notes of who is not there, and one to the same group replaces the other's head before it reaches the store.
 
 use events::{
-    AccountEvent, CommentEvent, Event, FollowEvent, Kind, NotificationsEvent, PostEvent, PostId, Recorded,
-    UserId,
+    AccountEvent, CommentEvent, CommentId, Content, Event, FollowEvent, Kind, ModerationEvent,
+    NotificationsEvent, PostEvent, PostId, Recorded, UserId,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use views::absences::Absence;
 use views::notifications::{
     self as view, Act, BY_ACTOR, Head, Mark, OF_GROUP, OF_OWNER, Role, UNDER_AUTHOR, UNDER_POST, VIEW, Voice,
     voice_in,
 };
-use views::{Copy, FanOut, KeyPart, Patch, PatchEach, StoreError, View, Writes};
+use views::{Copy, Document, FanOut, KeyPart, Patch, PatchEach, StoreError, View, Writes};
 
 use super::profiles::Presence;
 use super::{absences, position, time};
-use crate::{OnFailure, Projection};
+use crate::{OnFailure, Projection, Search};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Notifications;
@@ -26,7 +27,7 @@ impl Projection for Notifications {
     }
 
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::Comment, Kind::Follow, Kind::Post, Kind::Account, Kind::Notifications]
+        &[Kind::Comment, Kind::Follow, Kind::Post, Kind::Account, Kind::Notifications, Kind::Moderation]
     }
 
     fn on_failure(&self) -> OnFailure {
@@ -49,6 +50,13 @@ impl Projection for Notifications {
                 vec![account(event.follower), account(event.followee)]
             }
             Event::Notifications(NotificationsEvent::NotificationsRead(event)) => vec![account(event.user)],
+            Event::Moderation(event) => match event.content() {
+                Content::Comment { comment, .. } => {
+                    let acts = acts_of(comment).map(|act| (&VIEW, act));
+                    acts.into_iter().chain([account(event.author())]).collect()
+                }
+                Content::Post { .. } | Content::Story { .. } => Vec::new(),
+            },
             Event::Comment(CommentEvent::CommentDeleted(_))
             | Event::Follow(FollowEvent::FollowAccepted(_) | FollowEvent::Unfollowed(_))
             | Event::Post(_)
@@ -65,6 +73,13 @@ impl Projection for Notifications {
             | Event::Mail(_)
             | Event::Mailbox(_) => Vec::new(),
         }
+    }
+
+    /// What was said under a removed post is hidden from whoever it was told.
+    fn looks_for(&self, recorded: &Recorded) -> Vec<Search> {
+        let Event::Moderation(event) = &recorded.event else { return Vec::new() };
+        let Content::Post { post } = event.content() else { return Vec::new() };
+        vec![Search { view: &VIEW, index: &UNDER_POST, equals: vec![json!(post)] }]
     }
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
@@ -94,6 +109,7 @@ impl Projection for Notifications {
             }
             Event::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_)) => {}
             Event::Account(event) => account(event, writes),
+            Event::Moderation(event) => moderation(event, recorded, writes)?,
             Event::Notifications(NotificationsEvent::NotificationsRead(event)) => {
                 if absences::account(&VIEW, event.user, writes)? != Some(Absence::Erased) {
                     let position = i64::try_from(event.up_to.0).unwrap_or(i64::MAX);
@@ -184,6 +200,7 @@ impl News {
             actor,
             post: post.clone(),
             comment,
+            reason: None,
             under_post: under_post.clone(),
             under_author: under_author.clone(),
             at,
@@ -287,6 +304,132 @@ fn follow(event: &FollowEvent, recorded: &Recorded, writes: &mut Writes) -> Resu
     Ok(())
 }
 
+/// The author of what is removed is notified with the reason, until it is restored.
+fn moderation(event: &ModerationEvent, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+    let removed = matches!(event, ModerationEvent::ContentRemoved(_));
+    match event.content() {
+        Content::Post { .. } => set_hidden(removed, writes)?,
+        Content::Comment { comment, .. } => set_comment_removed(comment, event.author(), removed, writes)?,
+        Content::Story { .. } => {}
+    }
+    let group = view::removal_of(&event.content().subject().to_string());
+    let (event, reason) = match event {
+        ModerationEvent::ContentRemoved(event) => match event.reason.open() {
+            Some(reason) => (event, reason.clone()),
+            // The author is erased.
+            None => return Ok(()),
+        },
+        ModerationEvent::ContentRestored(_) => {
+            writes.delete::<Head>(view::head_of(&group));
+            writes.delete::<Act>(group);
+            return Ok(());
+        }
+    };
+    let (post, comment) = match event.content {
+        Content::Post { post } => (Some(post.to_string()), None),
+        Content::Comment { post, comment } => (Some(post.to_string()), Some(comment.to_string())),
+        Content::Story { .. } => (None, None),
+    };
+    let (owner, kind, position) = (event.author.to_string(), view::Kind::ContentRemoved, position(recorded));
+    writes.put(&Act {
+        act: group.clone(),
+        owner: owner.clone(),
+        role: Role::Act,
+        kind,
+        actor: view::MODERATION.to_owned(),
+        post: post.clone(),
+        comment,
+        reason: Some(reason),
+        group: group.clone(),
+        head: view::head_of(&group),
+        under_post: None,
+        under_author: None,
+        at: time(recorded),
+        position,
+    })?;
+    let (role, under_post, under_author) = (Role::Head, None, None);
+    writes.put(&Head { stands_for: group, owner, role, kind, post, under_post, under_author, position })
+}
+
+/// The keys of what may be told of a comment.
+fn acts_of(comment: CommentId) -> [String; 2] {
+    [format!("comment.{comment}"), format!("reply.{comment}")]
+}
+
+/// Takes back what was told of a comment, or tells it again, if its author is not deactivated.
+fn set_comment_removed(
+    comment: CommentId,
+    author: UserId,
+    removed: bool,
+    writes: &mut Writes,
+) -> Result<(), StoreError> {
+    let role = match absences::account(&VIEW, author, writes)? {
+        _ if removed => Role::ActRemoved,
+        Some(_) => Role::ActAway,
+        None => Role::Act,
+    };
+    for key in acts_of(comment) {
+        let Some(act) = writes.seen::<Act>(&key)? else { continue };
+        let (owner, group) = (view::owner_of(&act.owner).parse(), act.head.strip_prefix("head."));
+        let (Ok(owner), Some(group)) = (owner, group) else {
+            return Err(StoreError::Corrupt(format!("{key} of {}: no owner or head", VIEW.name).into()));
+        };
+        writes.patch::<Act>(key.clone(), Patch::default().set("role", json!(role)));
+        writes.patch::<Head>(act.head.clone(), unsettled());
+        let news = News {
+            owner,
+            actor: author,
+            kind: act.kind,
+            act: key,
+            group: group.to_owned(),
+            post: act.post,
+            comment: act.comment,
+            under_author: act.under_author,
+        };
+        news.find_newest_voice(writes);
+    }
+    Ok(())
+}
+
+/// Hides all that was found under a post from its owners, or shows it to them again. Roles stay what they are, and follow who
+/// comes and goes meanwhile.
+fn set_hidden(hidden: bool, writes: &mut Writes) -> Result<(), StoreError> {
+    for found in writes.found::<UnderPost>()? {
+        let owner = view::owner_of(&found.owner);
+        let owner = if hidden { view::hidden_from(owner) } else { owner.to_owned() };
+        if owner != found.owner {
+            writes.patch::<UnderPost>(found.key(), Patch::default().set("owner", owner));
+        }
+        writes.weigh(1);
+    }
+    Ok(())
+}
+
+/// An act, a voice or a head.
+#[derive(Serialize, Deserialize)]
+struct UnderPost {
+    owner: String,
+    act: Option<String>,
+    stands_for: Option<String>,
+    group: Option<String>,
+    actor: Option<String>,
+}
+
+impl Document for UnderPost {
+    const VIEW: &'static View = &VIEW;
+
+    fn key(&self) -> String {
+        match (&self.act, &self.stands_for) {
+            (Some(act), _) => act.clone(),
+            (None, Some(group)) => view::head_of(group),
+            (None, None) => {
+                let text = |field: &Option<String>| field.clone().unwrap_or_default();
+                voice_in(&text(&self.group), &text(&self.actor))
+            }
+        }
+    }
+}
+
 fn account(event: &AccountEvent, writes: &mut Writes) {
     let Some(presence) = absences::note_account(&VIEW, event, writes) else { return };
     match presence {
@@ -316,12 +459,23 @@ fn forget_person(user: UserId, writes: &mut Writes) {
     for role in [Role::Act, Role::ActAway] {
         unsettle_groups_of(user, role, writes);
     }
-    for role in [Role::Act, Role::ActAway, Role::Voice, Role::VoiceAway] {
+    for role in [Role::Act, Role::ActAway, Role::ActRemoved, Role::Voice, Role::VoiceAway] {
         writes.delete_where::<Act>(&BY_ACTOR, vec![json!(user), json!(role)]);
-        writes.delete_where::<Act>(&OF_OWNER, vec![json!(user), json!(role)]);
     }
-    for role in [Role::Head, Role::HeadUnsettled, Role::Mark] {
-        writes.delete_where::<Head>(&OF_OWNER, vec![json!(user), json!(role)]);
+    let owned = [
+        Role::Act,
+        Role::ActAway,
+        Role::ActRemoved,
+        Role::Voice,
+        Role::VoiceAway,
+        Role::Head,
+        Role::HeadUnsettled,
+        Role::Mark,
+    ];
+    for owner in [user.to_string(), view::hidden_from(&user.to_string())] {
+        for role in owned {
+            writes.delete_where::<Act>(&OF_OWNER, vec![json!(owner), json!(role)]);
+        }
     }
     writes.delete_where::<Act>(&UNDER_AUTHOR, vec![json!(user)]);
 }

@@ -1,11 +1,12 @@
 //! Whose each picture is, for as long as a post, a story or a profile shows it.
 
 use events::{
-    AccountEvent, Event, Kind, MediaId, PostEvent, ProfileEvent, Recorded, StoryEvent, Subject, UserId,
+    AccountEvent, Content, Event, Kind, MediaId, ModerationEvent, PostEvent, ProfileEvent, Recorded,
+    StoryEvent, Subject, UserId,
 };
 use serde_json::json;
 use views::pictures::{BY_OWNER, BY_SUBJECT, Picture, VIEW};
-use views::{StoreError, Writes};
+use views::{Patch, PatchEach, StoreError, Writes};
 
 use super::position;
 use crate::{OnFailure, Projection};
@@ -19,7 +20,7 @@ impl Projection for Pictures {
     }
 
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::Account, Kind::Profile, Kind::Post, Kind::Story]
+        &[Kind::Account, Kind::Profile, Kind::Post, Kind::Story, Kind::Moderation]
     }
 
     fn on_failure(&self) -> OnFailure {
@@ -51,6 +52,10 @@ impl Projection for Pictures {
             Event::Account(AccountEvent::Erased(event)) => {
                 writes.delete_where::<Picture>(&BY_OWNER, vec![json!(event.user)]);
             }
+            Event::Moderation(event) => {
+                let removed = matches!(event, ModerationEvent::ContentRemoved(_));
+                set_removed(event.content(), removed, writes);
+            }
             Event::Account(_)
             | Event::Username(_)
             | Event::Email(_)
@@ -81,10 +86,22 @@ fn show(
             picture: picture.to_string(),
             owner: owner.to_string(),
             subject: subject.to_string(),
+            removed: false,
             position: position(recorded),
         })?;
     }
     Ok(())
+}
+
+fn set_removed(content: Content, removed: bool, writes: &mut Writes) {
+    writes.patch_each(PatchEach {
+        over: &VIEW,
+        index: &BY_SUBJECT,
+        equals: vec![json!(content.subject().to_string())],
+        into: &VIEW,
+        key: None,
+        patch: Patch::default().set("removed", removed),
+    });
 }
 
 fn forget(subject: Subject, writes: &mut Writes) {
@@ -94,8 +111,8 @@ fn forget(subject: Subject, writes: &mut Writes) {
 #[cfg(test)]
 mod tests {
     use events::{
-        Deactivated, Erased, Image, Personal, PhotoChanged, PhotoRemoved, PostDeleted, PostPublished,
-        PostText, StoryExpired,
+        ContentRemoved, ContentRestored, Deactivated, Erased, Image, Personal, PhotoChanged, PhotoRemoved,
+        PostDeleted, PostPublished, PostText, StoryExpired,
     };
     use uuid::Uuid;
     use views::ViewStoreExt;
@@ -140,6 +157,22 @@ mod tests {
         ];
         let view = built(&Pictures, shown.into_iter().chain(ends)).await;
         assert_eq!((owner(&view, 5).await, count(&view).await), (Some(ANN.to_string()), 1));
+    }
+
+    #[tokio::test]
+    async fn pictures_of_a_removed_post_are_marked_until_it_is_restored() {
+        let content = Content::Post { post: POST };
+        let removal = ContentRemoved { content, author: ANN, reason: Personal::Open("spam".into()) };
+        let removed = async |built: &Built, n: u128| {
+            let key = image(n).media.to_string();
+            built.store.get::<Picture>(&key).await.unwrap().unwrap().removed
+        };
+        let history = [post(vec![image(1), image(2)]), photo(ANN, 3), removal.into()];
+        let view = built(&Pictures, history.clone()).await;
+        assert!(removed(&view, 1).await && removed(&view, 2).await && !removed(&view, 3).await);
+        let restored = ContentRestored { content, author: ANN }.into();
+        let view = built(&Pictures, history.into_iter().chain([restored])).await;
+        assert!(!removed(&view, 1).await && !removed(&view, 2).await);
     }
 
     #[tokio::test]

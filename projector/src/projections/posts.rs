@@ -1,6 +1,8 @@
 //! Posts, each with its counts, and [who likes them](super::likes).
 
-use events::{AccountEvent, Event, Kind, PostEvent, PostPublished, PostText, Recorded, UserId};
+use events::{
+    AccountEvent, Content, Event, Kind, ModerationEvent, PostEvent, PostPublished, PostText, Recorded, UserId,
+};
 use serde_json::json;
 use views::absences::Absence;
 use views::posts::{BY_AUTHOR, Image, Post, VIEW};
@@ -26,7 +28,7 @@ impl Projection for Posts {
     }
 
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::Account, Kind::Post, Kind::Like]
+        &[Kind::Account, Kind::Post, Kind::Like, Kind::Moderation]
     }
 
     fn on_failure(&self) -> OnFailure {
@@ -51,7 +53,8 @@ impl Projection for Posts {
             | Event::Save(_)
             | Event::Collection(_)
             | Event::Mail(_)
-            | Event::Mailbox(_) => Vec::new(),
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => Vec::new(),
         }
     }
 
@@ -71,6 +74,7 @@ impl Projection for Posts {
             }
             Event::Like(event) => likes::project(event, recorded, writes)?,
             Event::Account(event) => account(event, position(recorded), writes),
+            Event::Moderation(event) => moderate(event, writes),
             Event::Username(_)
             | Event::Email(_)
             | Event::Session(_)
@@ -111,6 +115,7 @@ fn publish(event: &PostPublished, recorded: &Recorded, writes: &mut Writes) -> R
             .collect(),
         caption,
         edited: false,
+        removed: false,
         published: time(recorded),
         position: position(recorded),
         likes: 0,
@@ -118,6 +123,17 @@ fn publish(event: &PostPublished, recorded: &Recorded, writes: &mut Writes) -> R
         head: None,
         told: 0,
     })
+}
+
+/// A removed post stays as it is, so that it can be restored; only its likes are news to nobody.
+fn moderate(event: &ModerationEvent, writes: &mut Writes) {
+    let Content::Post { post } = event.content() else { return };
+    let (author, removed) = match event {
+        ModerationEvent::ContentRemoved(event) => (event.author, true),
+        ModerationEvent::ContentRestored(event) => (event.author, false),
+    };
+    writes.patch::<Post>(post.to_string(), Patch::default().set("removed", removed));
+    likes::set_hidden(post, author, removed, writes);
 }
 
 fn account(event: &AccountEvent, at: i64, writes: &mut Writes) {

@@ -1,10 +1,13 @@
 //! How people show themselves, with the count of their posts.
 
-use events::{AccountEvent, Event, Kind, PostEvent, ProfileEvent, Recorded, UserId, fold_name};
+use events::{
+    AccountEvent, Content, Event, Kind, ModerationEvent, PostEvent, PostId, ProfileEvent, Recorded, UserId,
+    fold_name,
+};
 use serde_json::json;
 use views::posts::Image;
-use views::profiles::{Profile, Standing, VIEW};
-use views::{Patch, StoreError, Writes};
+use views::profiles::{Profile, Standing, UncountedPost, VIEW, uncounted};
+use views::{Patch, StoreError, View, Writes};
 
 use super::{position, time};
 use crate::{OnFailure, Projection};
@@ -18,11 +21,35 @@ impl Projection for Profiles {
     }
 
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::Account, Kind::Profile, Kind::Post]
+        &[Kind::Account, Kind::Profile, Kind::Post, Kind::Moderation]
     }
 
     fn on_failure(&self) -> OnFailure {
         OnFailure::Park
+    }
+
+    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+        let post = match &recorded.event {
+            Event::Post(PostEvent::PostDeleted(event)) => Some(event.post),
+            Event::Moderation(event) => post_of(event),
+            Event::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_))
+            | Event::Account(_)
+            | Event::Profile(_)
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => None,
+        };
+        post.map(|post| (&VIEW, uncounted(&post.to_string()))).into_iter().collect()
     }
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
@@ -30,7 +57,12 @@ impl Projection for Profiles {
             Event::Account(event) => account(event, recorded, writes)?,
             Event::Profile(event) => profile(event, writes),
             Event::Post(PostEvent::PostPublished(event)) => count(writes, event.author, "posts", 1),
-            Event::Post(PostEvent::PostDeleted(event)) => count(writes, event.author, "posts", -1),
+            Event::Post(PostEvent::PostDeleted(event)) => {
+                if take_off(event.post, true, writes)? {
+                    count(writes, event.author, "posts", -1);
+                }
+            }
+            Event::Moderation(event) => moderate(event, writes)?,
             Event::Post(PostEvent::CaptionEdited(_)) => {}
             Event::Username(_)
             | Event::Email(_)
@@ -172,6 +204,41 @@ fn profile(event: &ProfileEvent, writes: &mut Writes) {
     }
 }
 
+/// The post that moderators did something about.
+const fn post_of(event: &ModerationEvent) -> Option<PostId> {
+    match event.content() {
+        Content::Post { post } => Some(post),
+        Content::Comment { .. } | Content::Story { .. } => None,
+    }
+}
+
+fn moderate(event: &ModerationEvent, writes: &mut Writes) -> Result<(), StoreError> {
+    let Some(post) = post_of(event) else { return Ok(()) };
+    match event {
+        ModerationEvent::ContentRemoved(event) => {
+            if take_off(post, false, writes)? {
+                count(writes, event.author, "posts", -1);
+            }
+        }
+        ModerationEvent::ContentRestored(event) => {
+            let key = uncounted(&post.to_string());
+            if writes.seen::<UncountedPost>(&key)?.is_some_and(|note| !note.deleted) {
+                writes.delete::<UncountedPost>(key);
+                count(writes, event.author, "posts", 1);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Notes that a post counts no more. False if it did not before.
+fn take_off(post: PostId, deleted: bool, writes: &mut Writes) -> Result<bool, StoreError> {
+    let before: Option<UncountedPost> = writes.seen(&uncounted(&post.to_string()))?;
+    let deleted = deleted || before.as_ref().is_some_and(|note| note.deleted);
+    writes.put(&UncountedPost { uncounted: post.to_string(), deleted })?;
+    Ok(before.is_none())
+}
+
 fn count(writes: &mut Writes, user: UserId, field: &'static str, by: i64) {
     writes.patch::<Profile>(user.to_string(), Patch::default().inc(field, by));
 }
@@ -179,8 +246,9 @@ fn count(writes: &mut Writes, user: UserId, field: &'static str, by: i64) {
 #[cfg(test)]
 mod tests {
     use events::{
-        Deactivated, Erased, MediaId, Personal, PhotoChanged, PhotoRemoved, PostDeleted, PostPublished,
-        PostText, PrivacyChanged, ProfileDetails, ProfileEdited, Reactivated, UsernameChanged,
+        ContentRemoved, ContentRestored, Deactivated, Erased, MediaId, Personal, PhotoChanged, PhotoRemoved,
+        PostDeleted, PostPublished, PostText, PrivacyChanged, ProfileDetails, ProfileEdited, Reactivated,
+        UsernameChanged,
     };
     use uuid::Uuid;
     use views::ViewStoreExt;
@@ -222,6 +290,30 @@ mod tests {
         assert_eq!(of(&built(&Profiles, history.clone()).await, ANN).await.unwrap().posts, 2);
         history.push(PostDeleted { post: POST, author: ANN }.into());
         assert_eq!(of(&built(&Profiles, history).await, ANN).await.unwrap().posts, 1);
+    }
+
+    #[tokio::test]
+    async fn a_removed_post_is_counted_again_when_it_is_restored_unless_it_was_deleted() {
+        let content = Content::Post { post: POST };
+        let reason = Personal::Open("spam".to_owned());
+        let removed = Event::from(ContentRemoved { content, author: ANN, reason });
+        let restored = Event::from(ContentRestored { content, author: ANN });
+        let deleted = Event::from(PostDeleted { post: POST, author: ANN });
+        let text = Personal::Open(PostText::default());
+        let published = PostPublished { post: POST, author: ANN, images: vec![], text };
+        for (then, posts) in [
+            (vec![&removed], 0),
+            (vec![&removed, &restored], 1),
+            (vec![&removed, &restored, &removed], 0),
+            (vec![&removed, &deleted], 0),
+            (vec![&deleted, &removed], 0),
+            (vec![&removed, &deleted, &restored], 0),
+            (vec![&deleted, &removed, &restored], 0),
+        ] {
+            let history = [signed_up(ANN, "ann"), published.clone().into()].into_iter();
+            let built = built(&Profiles, history.chain(then.iter().map(|event| (*event).clone()))).await;
+            assert_eq!(of(&built, ANN).await.unwrap().posts, posts, "{then:?}");
+        }
     }
 
     /// An account that was erased reads as erased from its first event on, and is not built at all.

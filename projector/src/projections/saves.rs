@@ -1,8 +1,12 @@
 //! Which posts people keep for themselves.
 
-use events::{AccountEvent, CollectionEvent, Event, Kind, PostEvent, PostSaved, Recorded, SaveEvent};
+use events::{
+    AccountEvent, CollectionEvent, Content, Event, Kind, ModerationEvent, PostEvent, PostSaved, Recorded,
+    SaveEvent,
+};
 use serde_json::{Value, json};
 use views::absences::Absence;
+use views::notifications::hidden_from;
 use views::saves::{BY_AUTHOR, IN_COLLECTION, OF_POST, OF_USER, Save, VIEW, key};
 use views::{Index, Patch, PatchEach, StoreError, View, Writes};
 
@@ -19,7 +23,7 @@ impl Projection for Saves {
     }
 
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::Save, Kind::Collection, Kind::Post, Kind::Account]
+        &[Kind::Save, Kind::Collection, Kind::Post, Kind::Account, Kind::Moderation]
     }
 
     fn on_failure(&self) -> OnFailure {
@@ -27,6 +31,9 @@ impl Projection for Saves {
     }
 
     fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+        if let Event::Moderation(ModerationEvent::ContentRestored(event)) = &recorded.event {
+            return vec![absences::at_account(&VIEW, event.author)];
+        }
         let Event::Save(SaveEvent::PostSaved(event)) = &recorded.event else { return Vec::new() };
         vec![
             absences::at_account(&VIEW, event.user),
@@ -56,6 +63,7 @@ impl Projection for Saves {
                 absences::note_deleted_post(&VIEW, event.post, writes);
             }
             Event::Account(event) => account(event, writes),
+            Event::Moderation(event) => moderate(event, writes)?,
             Event::Username(_)
             | Event::Email(_)
             | Event::Session(_)
@@ -101,13 +109,31 @@ fn account(event: &AccountEvent, writes: &mut Writes) {
         Presence::Away => show(false),
         Presence::Back => show(true),
         Presence::Erased => {
-            writes.delete_where::<Save>(&BY_AUTHOR, vec![json!(user)]);
+            for author in [user.to_string(), hidden_from(&user.to_string())] {
+                writes.delete_where::<Save>(&BY_AUTHOR, vec![json!(author)]);
+            }
             for shown in [true, false] {
                 writes.delete_where::<Save>(&OF_USER, vec![json!(user), json!(shown)]);
             }
         }
     }
     writes.weigh_unknown();
+}
+
+/// What is saved of a removed post is neither listed nor counted, whether or not its author comes or goes meanwhile.
+fn moderate(event: &ModerationEvent, writes: &mut Writes) -> Result<(), StoreError> {
+    let Content::Post { post } = event.content() else { return Ok(()) };
+    let (author, shown) = match event {
+        ModerationEvent::ContentRemoved(event) => (hidden_from(&event.author.to_string()), false),
+        ModerationEvent::ContentRestored(event) => {
+            (event.author.to_string(), absences::account(&VIEW, event.author, writes)?.is_none())
+        }
+    };
+    for (field, value) in [("author", json!(author)), ("shown", json!(shown))] {
+        set_each(writes, &OF_POST, vec![json!(post)], field, value);
+    }
+    writes.weigh_unknown();
+    Ok(())
 }
 
 fn set_each(
@@ -124,8 +150,8 @@ fn set_each(
 #[cfg(test)]
 mod tests {
     use events::{
-        CollectionDeleted, CollectionId, Deactivated, Erased, PostDeleted, PostId, PostSaved, PostUnsaved,
-        Reactivated,
+        CollectionDeleted, CollectionId, ContentRemoved, ContentRestored, Deactivated, Erased, Personal,
+        PostDeleted, PostId, PostSaved, PostUnsaved, Reactivated,
     };
     use uuid::Uuid;
     use views::{Query, ViewStoreExt};
@@ -179,6 +205,28 @@ mod tests {
             let gone = built(&Saves, history.clone().into_iter().chain([Erased { user }.into()])).await;
             assert_eq!(gone.count(&VIEW).await, 0);
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_saved_of_a_removed_post_is_not_counted_until_it_is_restored() {
+        let content = Content::Post { post: POST };
+        let removed = ContentRemoved { content, author: ANN, reason: Personal::Open("spam".into()) };
+        let removed = [saved(POST, Some(LAKES)), removed.into()];
+        let restored = || Event::from(ContentRestored { content, author: ANN });
+        let (left, back) = (Event::from(Deactivated { user: ANN }), Event::from(Reactivated { user: ANN }));
+        for (then, count) in [
+            (vec![], 0),
+            (vec![restored()], 1),
+            (vec![left.clone(), back.clone()], 0),
+            (vec![left.clone(), restored()], 0),
+            (vec![left.clone(), restored(), back.clone()], 1),
+            (vec![left, back, restored()], 1),
+        ] {
+            let view = built(&Saves, removed.clone().into_iter().chain(then.clone())).await;
+            assert_eq!(in_lakes(&view).await, count, "{then:?}");
+        }
+        let erased = removed.into_iter().chain([Erased { user: ANN }.into()]);
+        assert_eq!(built(&Saves, erased).await.count(&VIEW).await, 0);
     }
 
     /// A command looks at posts and accounts without a lock on them.

@@ -46,7 +46,8 @@ impl Projection for Search {
             | Event::Save(_)
             | Event::Collection(_)
             | Event::Mail(_)
-            | Event::Mailbox(_) => Vec::new(),
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => Vec::new(),
         }
     }
 
@@ -73,7 +74,8 @@ impl Projection for Search {
             | Event::Save(_)
             | Event::Collection(_)
             | Event::Mail(_)
-            | Event::Mailbox(_) => {}
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
         }
         Ok(())
     }

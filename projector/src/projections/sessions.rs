@@ -76,7 +76,8 @@ impl Projection for Sessions {
             | Event::Save(_)
             | Event::Collection(_)
             | Event::Mail(_)
-            | Event::Mailbox(_) => {}
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
         }
         Ok(())
     }

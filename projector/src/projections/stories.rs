@@ -1,9 +1,12 @@
 //! Stories; how many have viewed one is counted among its [viewers](super::StoryViews).
 
-use events::{AccountEvent, Event, Kind, Recorded, STORY_LIFETIME, StoryEvent, StoryPublished, StoryText};
+use events::{
+    AccountEvent, Content, Event, Kind, ModerationEvent, Recorded, STORY_LIFETIME, StoryEvent,
+    StoryPublished, StoryText,
+};
 use serde_json::json;
 use views::stories::{BY_AUTHOR, Story, VIEW};
-use views::{StoreError, Writes};
+use views::{Patch, StoreError, Writes};
 
 use super::{position, time};
 use crate::{OnFailure, Projection};
@@ -17,7 +20,7 @@ impl Projection for Stories {
     }
 
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::Story, Kind::Account]
+        &[Kind::Story, Kind::Account, Kind::Moderation]
     }
 
     fn on_failure(&self) -> OnFailure {
@@ -31,6 +34,12 @@ impl Projection for Stories {
             Event::Story(StoryEvent::StoryExpired(event)) => writes.delete::<Story>(event.story.to_string()),
             Event::Account(AccountEvent::Erased(event)) => {
                 writes.delete_where::<Story>(&BY_AUTHOR, vec![json!(event.user)]);
+            }
+            Event::Moderation(event) => {
+                if let Content::Story { story, .. } = event.content() {
+                    let removed = matches!(event, ModerationEvent::ContentRemoved(_));
+                    writes.patch::<Story>(story.to_string(), Patch::default().set("removed", removed));
+                }
             }
             Event::Account(_)
             | Event::Username(_)
@@ -63,6 +72,7 @@ fn publish(event: &StoryPublished, recorded: &Recorded, writes: &mut Writes) -> 
         height: event.image.height,
         alt,
         placeholder,
+        removed: false,
         published: time(recorded),
         until: time(recorded) + STORY_LIFETIME.num_milliseconds(),
         position: position(recorded),
@@ -71,7 +81,7 @@ fn publish(event: &StoryPublished, recorded: &Recorded, writes: &mut Writes) -> 
 
 #[cfg(test)]
 mod tests {
-    use events::{Erased, Personal, StoryDeleted, StoryExpired};
+    use events::{ContentRemoved, ContentRestored, Erased, Personal, StoryDeleted, StoryExpired};
     use views::ViewStoreExt;
 
     use super::*;
@@ -88,6 +98,17 @@ mod tests {
         assert_eq!((story.author, story.alt.as_str()), (ANN.to_string(), "A lake"));
         let published = (START + 1) * 1000;
         assert_eq!((story.published, story.until), (published, published + 24 * 3600 * 1000));
+    }
+
+    #[tokio::test]
+    async fn a_removed_story_is_marked_until_it_is_restored() {
+        let content = Content::Story { author: ANN, story: STORY };
+        let removal = ContentRemoved { content, author: ANN, reason: Personal::Open("spam".into()) };
+        let history = [story_published(STORY), removal.into()];
+        assert!(of(&built(&Stories, history.clone()).await).await.unwrap().removed);
+        let restored = ContentRestored { content, author: ANN };
+        let restored = built(&Stories, history.into_iter().chain([restored.into()])).await;
+        assert!(!of(&restored).await.unwrap().removed);
     }
 
     #[tokio::test]

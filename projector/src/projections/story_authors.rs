@@ -46,7 +46,8 @@ impl Projection for StoryAuthors {
             | Event::Save(_)
             | Event::Collection(_)
             | Event::Mail(_)
-            | Event::Mailbox(_) => {}
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
         }
         Ok(())
     }

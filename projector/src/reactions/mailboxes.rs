@@ -105,6 +105,7 @@ pub(super) fn takes_no_mail(last: &Event) -> bool {
         | Event::Notifications(_)
         | Event::Save(_)
         | Event::Collection(_)
-        | Event::Mail(_) => false,
+        | Event::Mail(_)
+        | Event::Moderation(_) => false,
     }
 }

@@ -63,6 +63,7 @@ async fn nothing_stays_readable(store: &dyn ViewStore) {
         "captions",
         "collections",
         "comments",
+        "notifications",
         "posts",
         "profiles",
         "search",

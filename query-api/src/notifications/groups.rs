@@ -42,13 +42,15 @@ pub(super) struct Group {
 pub(super) struct Spoken {
     pub(super) actor: String,
     pub(super) comment: Option<String>,
+    #[serde(default)]
+    pub(super) reason: Option<String>,
     pub(super) at: i64,
     pub(super) position: i64,
 }
 
 impl From<Like> for Spoken {
     fn from(like: Like) -> Self {
-        Self { actor: like.user, comment: None, at: like.liked, position: like.position }
+        Self { actor: like.user, comment: None, reason: None, at: like.liked, position: like.position }
     }
 }
 

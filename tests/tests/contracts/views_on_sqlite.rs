@@ -66,6 +66,7 @@ async fn an_index_that_is_new_finds_what_was_there_before() {
         reply_to: reply_to.map(str::to_owned),
         replies: 0,
         shown: true,
+        removed: false,
         text: String::new(),
         commented: 0,
         position,

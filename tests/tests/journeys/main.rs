@@ -23,6 +23,7 @@ mod instamern;
 mod likes;
 mod mails;
 mod media;
+mod moderation;
 mod notifications;
 mod operation;
 mod passwords;

@@ -2,8 +2,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use events::{
-    CommentDeleted, CommentId, Commented, Deactivated, Erased, FollowAccepted, FollowRequested, Followed,
-    NotificationsRead, Personal, Position, PostDeleted, PostLiked, PostUnliked, Reactivated, Unfollowed,
+    CommentDeleted, CommentId, Commented, Content, ContentRemoved, ContentRestored, Deactivated, Erased,
+    FollowAccepted, FollowRequested, Followed, NotificationsRead, Personal, Position, PostDeleted, PostLiked,
+    PostUnliked, Reactivated, Unfollowed,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -463,5 +464,80 @@ proptest! {
                 assert_eq!(told(&views, user).await, world.told(user), "{:#?}", world.history);
             }
         });
+    }
+}
+
+#[tokio::test]
+async fn the_author_of_a_removed_post_is_notified_of_that_and_of_nothing_else_about_it() {
+    let comment = |n: u128, author| -> Event {
+        Commented {
+            post: POST,
+            comment: CommentId::new(Uuid::from_u128(n)),
+            author,
+            post_author: ANN,
+            reply_to: None,
+            reply_to_author: None,
+            text: Personal::Open("Lovely".into()),
+        }
+        .into()
+    };
+    let content = Content::Post { post: POST };
+    let removal = ContentRemoved { content, author: ANN, reason: Personal::Open("spam".into()) };
+    let follows = Followed { follower: BOB, followee: ANN }.into();
+    let mut history = vec![comment(1, BOB), comment(2, CAT), follows, removal.into()];
+    let acts = async |built: &Built| {
+        let query = Query::new(&VIEW, &OF_OWNER, vec![json!(ANN), json!(Role::Act)], 10);
+        let acts = built.store.page_of::<Act>(query).await.unwrap().documents;
+        acts.into_iter().map(|act| (act.kind, act.reason)).collect::<Vec<_>>()
+    };
+    let removed = built(&Notifications, history.clone()).await;
+    assert_eq!(acts(&removed).await, [(K::ContentRemoved, Some("spam".into())), (K::Follow, None)]);
+    // Whoever goes and comes back meanwhile changes nothing of that.
+    history.extend([Deactivated { user: BOB }.into(), Reactivated { user: BOB }.into()]);
+    assert_eq!(acts(&built(&Notifications, history.clone()).await).await.len(), 2);
+    history.push(Deactivated { user: CAT }.into());
+    let erased = history.iter().cloned().chain([Erased { user: ANN }.into()]);
+    assert_eq!(acts(&built(&Notifications, erased).await).await, []);
+    history.push(ContentRestored { content, author: ANN }.into());
+    assert_eq!(acts(&built(&Notifications, history).await).await, [(K::Follow, None), (K::Comment, None)]);
+}
+
+#[tokio::test]
+async fn a_removed_comment_is_told_again_when_it_is_restored() {
+    let comment = |n: u128| -> Event {
+        Commented {
+            post: POST,
+            comment: CommentId::new(Uuid::from_u128(n)),
+            author: BOB,
+            post_author: ANN,
+            reply_to: None,
+            reply_to_author: None,
+            text: Personal::Open("Lovely".into()),
+        }
+        .into()
+    };
+    let content = Content::Comment { post: POST, comment: CommentId::new(Uuid::from_u128(2)) };
+    let removed =
+        Event::from(ContentRemoved { content, author: BOB, reason: Personal::Open("abuse".into()) });
+    let restored = Event::from(ContentRestored { content, author: BOB });
+    let (left, back) = (Event::from(Deactivated { user: BOB }), Event::from(Reactivated { user: BOB }));
+    // Positions of Ann's acts, and the newest comment of Bob's that stands for them.
+    for (then, acts, voice) in [
+        (vec![], &[2, 1][..], Some(2)),
+        (vec![&removed], &[1], Some(1)),
+        (vec![&removed, &restored], &[2, 1], Some(2)),
+        (vec![&removed, &left, &back], &[1], Some(1)),
+        (vec![&removed, &left, &restored], &[], None),
+        (vec![&removed, &left, &restored, &back], &[2, 1], Some(2)),
+    ] {
+        let history = [comment(1), comment(2)].into_iter().chain(then.iter().copied().cloned());
+        let built = built(&Notifications, history).await;
+        let query = Query::new(&VIEW, &OF_OWNER, vec![json!(ANN), json!(Role::Act)], 10);
+        let found = built.store.page_of::<Act>(query).await.unwrap().documents;
+        assert_eq!(found.iter().map(|act| act.position).collect::<Vec<_>>(), acts, "{then:?}");
+        let voices = vec![json!(view::comments_under(&POST.to_string())), json!(Role::Voice)];
+        let voices = built.store.page_of::<Voice>(Query::new(&VIEW, &OF_GROUP, voices, 10)).await.unwrap();
+        let newest = voices.documents.first().map(|voice| voice.position);
+        assert_eq!(newest, voice, "{then:?}");
     }
 }

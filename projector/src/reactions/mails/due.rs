@@ -85,7 +85,8 @@ pub(super) fn wishes(recorded: &Recorded) -> Vec<Wish> {
         | Event::Save(_)
         | Event::Collection(_)
         | Event::Mail(_)
-        | Event::Mailbox(_) => return Vec::new(),
+        | Event::Mailbox(_)
+        | Event::Moderation(_) => return Vec::new(),
     };
     let wish = |&template: &T| Wish {
         event: recorded.envelope.id,

@@ -55,7 +55,9 @@ pub async fn audit(
     }
     let head = log.head().await?;
     let claims = of_log(log, head, LookedFor::Everything, &|passed| told(passed, head)).await?;
-    let claims = claims.ok_or(MediaFailed::Closed)?;
+    let mut claims = claims.ok_or(MediaFailed::Closed)?;
+    // The next collection takes these, if it has not yet.
+    let over = claims.let_go_of_removed(now);
     let files = stored.len();
     let mut absent = Vec::new();
     for (key, referenced_by) in expected(&claims) {
@@ -63,6 +65,7 @@ pub async fn audit(
             absent.push(Missing { key, referenced_by });
         }
     }
+    stored.retain(|name, _| picture_of(name).is_none_or(|picture| !over.contains(&picture)));
     let (young, old): (Vec<_>, Vec<_>) =
         stored.into_iter().partition(|(_, modified)| now - *modified < grace);
     let old: Vec<String> = old.into_iter().map(|(name, _)| name).collect();
@@ -101,7 +104,8 @@ fn variants(subject: Subject) -> &'static [ImageVariant] {
         | Kind::Save
         | Kind::Collection
         | Kind::Mail
-        | Kind::Mailbox => &[],
+        | Kind::Mailbox
+        | Kind::Moderation => &[],
     }
 }
 

@@ -3,13 +3,16 @@
 
 use std::collections::{HashMap, HashSet};
 
+use chrono::{DateTime, Utc};
 use events::{
-    AccountEvent, Event, EventLog, Filter, Kind, LogError, MediaId, Position, PostEvent, ProfileEvent,
-    Recorded, StoryEvent, Subject, UserId,
+    AccountEvent, Event, EventLog, Filter, Kind, LogError, MediaId, ModerationEvent, Position, PostEvent,
+    ProfileEvent, REMOVAL_REVERSIBLE, Recorded, StoryEvent, Subject, UserId,
 };
 
+use super::collection::SAFE_AGE;
+
 /// The kinds of events that claim pictures or let them go.
-pub(super) const KINDS: &[Kind] = &[Kind::Account, Kind::Profile, Kind::Post, Kind::Story];
+pub(super) const KINDS: &[Kind] = &[Kind::Account, Kind::Profile, Kind::Post, Kind::Story, Kind::Moderation];
 /// Events taken from the log at once.
 const BATCH: usize = 1000;
 
@@ -19,6 +22,8 @@ pub(super) struct Claims {
     held: HashMap<Subject, Claim>,
     /// What they have claims no more, also what is published in the same instant.
     erased: HashSet<UserId>,
+    /// What moderators have removed, and when.
+    removed: HashMap<Subject, DateTime<Utc>>,
     looked_for: LookedFor,
 }
 
@@ -40,6 +45,21 @@ pub(super) enum LookedFor {
 impl Claims {
     pub(super) fn of(looked_for: LookedFor) -> Self {
         Self { looked_for, ..Self::default() }
+    }
+
+    /// Takes in an event with its time, which matters for removals alone, and tells which pictures it lets go.
+    fn apply_at(&mut self, recorded: &Recorded) -> Vec<MediaId> {
+        if let Event::Moderation(event) = &recorded.event {
+            match event {
+                ModerationEvent::ContentRemoved(event) => {
+                    self.removed.insert(event.content.subject(), recorded.envelope.time);
+                }
+                ModerationEvent::ContentRestored(event) => {
+                    self.removed.remove(&event.content.subject());
+                }
+            }
+        }
+        self.apply(&recorded.event)
     }
 
     /// Takes in an event, and tells which pictures it lets go.
@@ -75,7 +95,8 @@ impl Claims {
             | Event::Save(_)
             | Event::Collection(_)
             | Event::Mail(_)
-            | Event::Mailbox(_) => Vec::new(),
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => Vec::new(),
         }
     }
 
@@ -115,6 +136,14 @@ impl Claims {
         self.held.extract_if(|_, claim| claim.author == user).flat_map(|(_, claim)| claim.pictures).collect()
     }
 
+    /// Takes off what was removed so long ago that it can no longer be restored, by a clock that may be a day behind.
+    pub(super) fn let_go_of_removed(&mut self, now: DateTime<Utc>) -> HashSet<MediaId> {
+        let kept = REMOVAL_REVERSIBLE + SAFE_AGE;
+        let over: Vec<Subject> =
+            self.removed.iter().filter(|(_, at)| now - **at >= kept).map(|(subject, _)| *subject).collect();
+        over.into_iter().flat_map(|subject| self.let_go(subject)).collect()
+    }
+
     /// What is claimed, each with the subject that claims it.
     pub(super) fn pictures(&self) -> impl Iterator<Item = (MediaId, Subject)> {
         self.held
@@ -141,7 +170,7 @@ pub(super) async fn of_log(
             return Err(unreadable.error);
         }
         for stored in events.into_iter().filter(|stored| stored.position <= up_to) {
-            claims.apply(&Recorded::sealed(stored)?.event);
+            claims.apply_at(&Recorded::sealed(stored)?);
         }
         passed = until;
         told(passed.min(up_to));
@@ -185,7 +214,8 @@ pub(super) async fn let_go_by(
         | Event::Save(_)
         | Event::Collection(_)
         | Event::Mail(_)
-        | Event::Mailbox(_) => return Ok(Vec::new()),
+        | Event::Mailbox(_)
+        | Event::Moderation(_) => return Ok(Vec::new()),
     };
     let mut claims = Claims::default();
     let mut gone = Vec::new();

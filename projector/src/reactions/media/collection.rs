@@ -95,8 +95,8 @@ fn refused_gauge(pictures: usize) {
     metrics::gauge!("chorus_media_collection_refused").set(pictures as f64);
 }
 
-/// Deletes every picture that is older than [`SAFE_AGE`] and that the log does not claim, unless there are more than the
-/// limit allows.
+/// Deletes every picture that is older than [`SAFE_AGE`] and that the log does not claim, or that belongs to what moderators
+/// removed so long ago that it cannot be restored, unless there are more than the limit allows.
 ///
 /// # Errors
 /// [`MediaFailed::TooMany`] if there are; then nothing is deleted. Others if the log or the media store is away: what has
@@ -122,7 +122,7 @@ pub async fn collect(
                 stored += newest.len();
                 let old = old_enough(&mut newest, now);
                 looked_at += old.len();
-                unclaimed.extend(unclaimed_of(log, old).await?);
+                unclaimed.extend(unclaimed_of(log, old, now).await?);
             }
             let modified = newest.entry(picture).or_insert(one.modified);
             *modified = one.modified.max(*modified);
@@ -131,7 +131,7 @@ pub async fn collect(
             stored += newest.len();
             let old = old_enough(&mut newest, now);
             looked_at += old.len();
-            unclaimed.extend(unclaimed_of(log, old).await?);
+            unclaimed.extend(unclaimed_of(log, old, now).await?);
             break;
         }
     }
@@ -157,13 +157,15 @@ fn old_enough(newest: &mut HashMap<MediaId, DateTime<Utc>>, now: DateTime<Utc>) 
 async fn unclaimed_of(
     log: &dyn EventLog,
     mut pictures: HashSet<MediaId>,
+    now: DateTime<Utc>,
 ) -> Result<HashSet<MediaId>, MediaFailed> {
     if pictures.is_empty() {
         return Ok(pictures);
     }
     let head = log.head().await?;
     let looked_for = LookedFor::These(pictures.clone());
-    let claims = of_log(log, head, looked_for, &|_| ()).await?.ok_or(MediaFailed::Closed)?;
+    let mut claims = of_log(log, head, looked_for, &|_| ()).await?.ok_or(MediaFailed::Closed)?;
+    claims.let_go_of_removed(now);
     for (picture, _) in claims.pictures() {
         pictures.remove(&picture);
     }

@@ -33,15 +33,16 @@ pub(super) struct Notification {
     new: bool,
 }
 
-/// The app's own server tells neither of replies nor of requests to follow: those are said in its way.
-const fn text(kind: Kind) -> &'static str {
-    match kind {
+/// None of what the app has no words for. The app's own server tells neither of replies nor of requests to follow: those are said in its way.
+const fn text(kind: Kind) -> Option<&'static str> {
+    Some(match kind {
         Kind::Follow => "followed you.",
         Kind::FollowRequest => "asked to follow you.",
         Kind::Like => "liked your photo.",
         Kind::Comment => "commented your photo.",
         Kind::Reply => "replied to your comment.",
-    }
+        Kind::ContentRemoved => return None,
+    })
 }
 
 /// One thing that one person did.
@@ -84,7 +85,8 @@ impl Queries {
         let posts: HashSet<String> = newest.iter().filter_map(|told| told.post.clone()).collect();
         let posts: Vec<String> = posts.into_iter().collect();
         let found = self.store.get_all::<Post>(&posts).await.map_err(store_problem)?;
-        let there: HashSet<String> = found.into_iter().flatten().map(|post| post.post).collect();
+        let there: HashSet<String> =
+            found.into_iter().flatten().filter(|post| !post.removed).map(|post| post.post).collect();
         let shown = newest.into_iter().rev().filter_map(|told| {
             // What was done to a post that was deleted in the same instant is told nobody.
             if told.post.as_ref().is_some_and(|post| !there.contains(post)) {
@@ -95,7 +97,7 @@ impl Queries {
                 key: told.key,
                 notified_by: told.actor,
                 notified_to: owner.to_string(),
-                text: text(told.kind),
+                text: text(told.kind)?,
                 new: told.position > read_up_to,
             })
         });

@@ -132,7 +132,9 @@ impl Queries {
             let query = Query::new(&VIEW, &NEWEST, Vec::new(), limit).after(after.take());
             let page = self.store.page_of::<Post>(query).await.map_err(store_problem)?;
             let heard = self.heard(page.documents.iter().map(|post| &post.author)).await?;
-            posts.extend(page.documents.into_iter().filter(|post| heard.contains(&post.author)));
+            posts.extend(
+                page.documents.into_iter().filter(|post| !post.removed && heard.contains(&post.author)),
+            );
             if posts.len() >= limit || page.next.is_none() {
                 posts.truncate(limit);
                 return Ok(posts);
@@ -165,7 +167,7 @@ pub(super) async fn one(
     let id: PostId = id.parse().map_err(|_| missing())?;
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
     let found: Option<Post> = queries.store.get(&id.to_string()).await.map_err(store_problem)?;
-    let post = found.ok_or_else(missing)?;
+    let post = found.filter(|post| !post.removed).ok_or_else(missing)?;
     let author = post.author.clone();
     let comments = async {
         let shown = vec![json!(id), json!(true)];

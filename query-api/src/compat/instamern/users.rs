@@ -117,6 +117,7 @@ impl Queries {
     async fn profile_posts(&self, user: &str) -> Result<Vec<ProfilePost>, Problem> {
         let query = Query::new(&posts::VIEW, &posts::BY_AUTHOR, vec![json!(user)], POSTS_LIMIT);
         let mut found = self.store.page_of::<Post>(query).await.map_err(store_problem)?.documents;
+        found.retain(|post| !post.removed);
         found.reverse();
         self.posts_of_profile(found).await
     }
