@@ -21,7 +21,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
-use views::profiles::Profile;
+use views::accounts::profiles::Profile;
 
 pub(crate) use distributed::Distributed;
 pub(crate) use log_ins::{hashed, verify};

@@ -14,11 +14,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use events::{LogFiles, Position};
 use indicatif::{ProgressBar, ProgressStyle};
+use media::{MediaSize, copy_media, local_folder};
 use projector::reactions::media::{Missing, audit};
 use serde::{Deserialize, Serialize};
 use service::clock::{Clock, SystemClock};
 use service::config::{LogSettings, MediaSettings, PlaceSettings, SigningSettings};
-use service::media::{self, MediaSize, copy_media, local_folder};
 
 pub use restore::{RestoreSettings, restore};
 

@@ -7,12 +7,13 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use command_api::{Commands, ReservedUsernames};
 use events::{MasterKeys, ProgressBoard, Role};
-use service::browsers::{Browsers, SameSite};
+use service::clock;
+use service::config::SameSite;
 use service::config::{LogSettings, MediaSettings, PlaceSettings, Problems, Secret};
-use service::limits::Limits;
 use service::shutdown::Tasks;
-use service::tokens::SigningKeys;
-use service::{clock, media};
+use web::browsers::Browsers;
+use web::limits::Limits;
+use web::tokens::SigningKeys;
 
 /// Takes the same settings as the server whose log it writes to, which may be running.
 #[derive(Debug, Args)]

@@ -8,10 +8,10 @@ use chrono::TimeDelta;
 use clap::{Args, Subcommand};
 use events::{EventLog, Position};
 use indicatif::{ProgressBar, ProgressStyle};
+use media::MediaStore;
 use projector::reactions::media::{Audit, Collected, Limit, audit, collect};
 use service::clock::{Clock, SystemClock};
 use service::config::{LogUrlSettings, MediaSettings, PlaceSettings};
-use service::media::{self, MediaStore};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -1,12 +1,12 @@
 //! The description of the whole HTTP API, from the routes of both sides.
 
-use service::browsers::SESSION_COOKIE;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{OpenApi, ServerBuilder};
+use web::browsers::SESSION_COOKIE;
 
 /// Names of the two ways to log in. The routes name the first; the second is accepted wherever the first is.
 const TOKEN: &str = "token";

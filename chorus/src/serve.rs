@@ -9,8 +9,9 @@ use clap::Args;
 use command_api::compat::{self, LocalReadSide};
 use command_api::{Commands, ReservedUsernames};
 use events::{MasterKeys, ProgressBoard, SealedLog};
+use media::MediaStore;
 use projector::reactions::{self, erasures, mailboxes, mails, purges, stories};
-use projector::{LostEvents, Projector, mail, projections, refuse_lost_events};
+use projector::{LostEvents, Projector, mail, refuse_lost_events};
 use query_api::Queries;
 use service::config::{
     AccountSettings, FeedSettings, HttpSettings, LimitSettings, LogSettings, LostEventsSettings,
@@ -18,16 +19,17 @@ use service::config::{
     ViewSettings,
 };
 use service::exclusive::ExclusiveUse;
-use service::health::{self, check, detailed_check};
-use service::limits::{Limits, Ticks};
-use service::media::MediaStore;
-use service::sessions::FixedKeys;
 use service::shutdown::Tasks;
 use service::start::{patiently, without_password};
-use service::tokens::{SigningKeys, VerifyingKeys};
-use service::{clock, http, media, telemetry};
+use service::{clock, telemetry};
 use tokio::net::TcpListener;
 use views::ViewStore;
+use web::browsers::Browsers;
+use web::health::{self, check, detailed_check};
+use web::http;
+use web::limits::{Limits, Ticks};
+use web::sessions::FixedKeys;
+use web::tokens::{SigningKeys, VerifyingKeys};
 
 /// Each setting is a flag or the environment variable beside it.
 #[derive(Debug, Clone, Args)]
@@ -145,7 +147,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let (board, keep_board) = ProgressBoard::follow(&**log.raw());
     tasks.spawn_until_stopping("progress board", keep_board);
     let projector = Projector { log: log.clone(), store: Arc::clone(&store) };
-    let statuses = projector::run(&projector, projections::all(&settings.feeds), &tasks);
+    let statuses = projector::run(&projector, projector::projections(&settings.feeds), &tasks);
     let mailing = mails::run(
         mails::Parts {
             log: log.clone(),
@@ -163,8 +165,13 @@ pub async fn run(settings: Settings) -> Result<()> {
     let parts = stories::Parts { log: log.clone(), store: Arc::clone(&store), clock: clock::system() };
     let ending_stories = stories::run(parts, &tasks);
     let erasing = erasures::run(&log, Arc::clone(&store), &tasks);
-    let purging =
-        purges::run(&log, Arc::clone(&store), board.clone(), &projections::all(&settings.feeds), &tasks);
+    let purging = purges::run(
+        &log,
+        Arc::clone(&store),
+        board.clone(),
+        &projector::projections(&settings.feeds),
+        &tasks,
+    );
     let cleaning = reactions::media::run(
         reactions::media::Parts {
             log: Arc::clone(log.raw()),
@@ -175,7 +182,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         &tasks,
     );
     let keys = FixedKeys(Arc::new(VerifyingKeys::of(signing.public())));
-    let browsers = Arc::new(settings.signing.browsers(&settings.http));
+    let browsers = Arc::new(Browsers::configured(&settings.http, settings.signing.cookie_same_site));
     let commands = Commands::new(command_api::Parts {
         log: log.clone(),
         board: board.clone(),

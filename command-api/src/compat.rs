@@ -9,9 +9,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::FromRef;
 use axum::middleware::from_fn;
-use service::sessions::Authenticator;
+use web::sessions::Authenticator;
 
-use crate::{Commands, outcome};
+use crate::Commands;
+use crate::pipeline::outcome;
 
 pub use read_side::{LocalReadSide, ReadSide, ReadSideError, RemoteReadSide};
 

@@ -16,14 +16,14 @@ use std::error::Error;
 use bytes::Bytes;
 use events::{Image, MediaId, UserId, time_ordered_id};
 use futures::future::try_join_all;
-use service::media::ImageVariant;
-use service::problem::Problem;
+use media::ImageVariant;
 use thiserror::Error;
 use tokio::task::spawn_blocking;
+use web::problem::Problem;
 
 use crate::Commands;
-use crate::context::Context;
-use crate::rejections::media_problem;
+use crate::pipeline::context::Context;
+use crate::pipeline::rejections::media_problem;
 pub(crate) use header::PROFILE_LIMIT;
 pub(crate) use pool::UploadSlot;
 use pool::{Limits, Pool};
@@ -231,8 +231,8 @@ mod tests {
     use std::io::Cursor;
 
     use image::{DynamicImage, GenericImageView, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
+    use media::ImageVariant;
     use proptest::prelude::*;
-    use service::media::ImageVariant;
 
     use super::*;
 

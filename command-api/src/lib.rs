@@ -2,36 +2,13 @@
 //! events. It decides from the log alone and never reads a view.
 //!
 //! Start with [`execute`](Commands::execute), the only way from a command to the log, then a feature of your choice
-//! ([`likes`] is the smallest): its decisions, its routes and their tests stand in one file.
+//! ([`social::likes`] is the smallest): its decisions, its routes and their tests stand in one file.
 
 mod accounts;
-mod claims;
-mod collections;
-mod comments;
 pub mod compat;
-mod context;
-mod departures;
-mod emails;
-mod execute;
-mod follows;
-mod histories;
 mod images;
-mod likes;
-mod moderation;
-mod notifications;
-mod outcome;
-mod passwords;
-mod posts;
-mod profiles;
-mod receipt;
-mod rejections;
-mod reserved_names;
-mod roles;
-mod saves;
-mod sessions;
-mod stories;
-mod tail;
-mod text;
+mod pipeline;
+mod social;
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
@@ -42,23 +19,23 @@ use axum::routing::get;
 use axum::{Json, Router};
 use chrono::TimeDelta;
 use events::{ProgressBoard, SealedLog};
-use service::browsers::Browsers;
+use media::MediaStore;
 use service::clock::Clock;
-use service::limits::Limits;
-use service::media::MediaStore;
-use service::sessions::{Authenticator, FixedKeys, UseNotes, UsedSession};
 use service::shutdown::Tasks;
-use service::tokens::{SigningKeys, VerifyingKeys};
 use tokio::sync::mpsc;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
+use web::browsers::Browsers;
+use web::limits::Limits;
+use web::sessions::{Authenticator, FixedKeys, UseNotes, UsedSession};
+use web::tokens::{SigningKeys, VerifyingKeys};
 
-pub use crate::reserved_names::ReservedUsernames;
+pub use crate::accounts::reserved_names::ReservedUsernames;
 
-use crate::histories::Histories;
-use crate::passwords::Passwords;
-use crate::sessions::LogSessions;
+use crate::accounts::passwords::Passwords;
+use crate::accounts::sessions::LogSessions;
+use crate::pipeline::subject_cache::Histories;
 
 /// Everything a command needs. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -131,7 +108,7 @@ impl Commands {
             tasks,
         } = parts;
         let (notes_of_use, kept_notes) = UseNotes::channel();
-        let authenticator = Authenticator::new(service::sessions::Parts {
+        let authenticator = Authenticator::new(web::sessions::Parts {
             keys: Arc::new(FixedKeys(Arc::new(VerifyingKeys::of(signing.public())))),
             lookup: Arc::new(LogSessions::new(Arc::clone(log.raw()))),
             clock: Arc::clone(&clock),
@@ -166,7 +143,7 @@ impl Commands {
 /// The routes of the write side, and what OpenAPI says of them.
 pub fn routes(commands: Commands) -> (Router, OpenApi) {
     let (router, api) = documented().split_for_parts();
-    (router.with_state(commands).route_layer(from_fn(outcome::after_append)), api)
+    (router.with_state(commands).route_layer(from_fn(pipeline::outcome::after_append)), api)
 }
 
 impl Commands {
@@ -188,29 +165,13 @@ pub fn openapi() -> OpenApi {
 }
 
 fn documented() -> OpenApiRouter<Commands> {
-    OpenApiRouter::with_openapi(Document::openapi())
-        .merge(accounts::routes())
-        .merge(sessions::routes())
-        .merge(passwords::routes())
-        .merge(emails::routes())
-        .merge(departures::routes())
-        .merge(roles::routes())
-        .merge(moderation::routes())
-        .merge(profiles::routes())
-        .merge(posts::routes())
-        .merge(likes::routes())
-        .merge(comments::routes())
-        .merge(follows::routes())
-        .merge(stories::routes())
-        .merge(notifications::routes())
-        .merge(saves::routes())
-        .merge(collections::routes())
+    OpenApiRouter::with_openapi(Document::openapi()).merge(accounts::routes()).merge(social::routes())
 }
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(title = "Chorus", description = "The open backend for social, photo and music apps."),
     // What a type that only derives `IntoResponses` refers to is not collected from the routes.
-    components(schemas(service::problem::ProblemDocument, receipt::Receipt))
+    components(schemas(web::problem::ProblemDocument, pipeline::receipt::Receipt))
 )]
 struct Document;

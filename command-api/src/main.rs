@@ -12,13 +12,15 @@ use service::config::{
     AccountSettings, HttpSettings, LimitSettings, LogSettings, MediaSettings, PlaceSettings, Problems,
     Secret, SigningSettings, TelemetrySettings, from_arguments,
 };
-use service::health::{self, check};
-use service::limits::{Limits, Ticks};
 use service::shutdown::Tasks;
 use service::start::{patiently, without_password};
-use service::tokens::SigningKeys;
-use service::{clock, http, media, telemetry};
+use service::{clock, telemetry};
 use tokio::net::TcpListener;
+use web::browsers::Browsers;
+use web::health::{self, check};
+use web::http;
+use web::limits::{Limits, Ticks};
+use web::tokens::SigningKeys;
 
 /// Passwords and pictures take memory by the ten mebibytes, and the system's allocator keeps what each thread has had.
 #[global_allocator]
@@ -91,7 +93,7 @@ async fn main() -> Result<()> {
         signing: Arc::new(signing),
         clock: clock::system(),
         session_length: settings.signing.session_length(),
-        browsers: Arc::new(settings.signing.browsers(&settings.http)),
+        browsers: Arc::new(Browsers::configured(&settings.http, settings.signing.cookie_same_site)),
         reserved_usernames: ReservedUsernames::with(reserved_usernames),
         limits: Limits::new(&settings.limits, Ticks::monotonic()),
         tasks: tasks.clone(),

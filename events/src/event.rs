@@ -1,19 +1,19 @@
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::accounts::ProfileEvent;
+use crate::accounts::SessionEvent;
 use crate::accounts::{AccountEvent, EmailEvent, UsernameEvent};
-use crate::comments::CommentEvent;
-use crate::follows::FollowEvent;
-use crate::likes::LikeEvent;
 use crate::mails::{MailEvent, MailboxEvent};
-use crate::moderation::ModerationEvent;
-use crate::notifications::NotificationsEvent;
 use crate::personal::Sealable;
-use crate::posts::PostEvent;
-use crate::profiles::ProfileEvent;
-use crate::saves::{CollectionEvent, SaveEvent};
-use crate::sessions::SessionEvent;
-use crate::stories::{StoryEvent, StoryViewEvent};
+use crate::social::CommentEvent;
+use crate::social::FollowEvent;
+use crate::social::LikeEvent;
+use crate::social::ModerationEvent;
+use crate::social::NotificationsEvent;
+use crate::social::PostEvent;
+use crate::social::{CollectionEvent, SaveEvent};
+use crate::social::{StoryEvent, StoryViewEvent};
 use crate::{Kind, Subject, UserId, upcast};
 
 /// One enum per kind of subject: each variant holds the struct of its name and has a wire name, written by hand

@@ -151,7 +151,7 @@ impl MailedToken {
     pub fn parse(text: &str) -> Option<Self> {
         let (user, tag) = (text.get(..32)?, text.get(32..)?);
         let tag: ClaimHash = tag.parse().ok()?;
-        Some(Self { user: user.parse().ok()?, tag: tag.0 })
+        Some(Self { user: user.parse().ok()?, tag: tag.uuid().into_bytes() })
     }
 
     /// The text that stands in the link. It is a secret: it must not be logged or kept.
@@ -205,7 +205,7 @@ impl KeyRing {
     /// The keyed hash under which a username or an address may stand in the log. What differs only in letter
     /// case or in the composition of its characters is one name.
     pub fn claim_hash(&self, name: &str) -> ClaimHash {
-        ClaimHash(mac(&self.names, &[fold_name(name).as_bytes()]))
+        ClaimHash::new(mac(&self.names, &[fold_name(name).as_bytes()]))
     }
 
     /// The id that the same parts always give, and that nobody else can foretell (UUIDv8).

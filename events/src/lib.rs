@@ -9,7 +9,6 @@ mod envelope;
 mod event;
 #[cfg(test)]
 mod fixtures;
-mod ids;
 mod keyring;
 mod log;
 mod log_health;
@@ -26,45 +25,27 @@ mod upcast;
 mod vault;
 
 mod accounts;
-mod comments;
-mod follows;
-mod likes;
 mod mails;
-mod moderation;
-mod notifications;
-mod posts;
-mod profiles;
-mod saves;
-mod sessions;
-mod stories;
+mod social;
 
 mod jetstream;
 mod sqlite;
 
 pub use self::sqlite::{Contents, LogFiles, SqliteLog, SqliteVault};
 pub use accounts::*;
-pub use comments::*;
 pub use envelope::{EVENT_SOURCE, Envelope, Message, Stored};
 pub use event::{Event, UnknownEvent};
-pub use follows::*;
 pub use ids::*;
 pub use jetstream::{JetStreamLog, JetStreamSettings, JetStreamVault};
 pub use keyring::{KeyRing, LinkPurpose, MailedToken, MasterKeys, MasterKeysError, fold_name};
-pub use likes::*;
 pub use log::{
     AppendError, Batch, EventLog, Filter, Follow, Freshness, LogError, Progress, Unreadable, Urgency,
 };
 pub use mails::*;
-pub use moderation::*;
-pub use notifications::*;
 pub use open::{OpenError, Opened, log_files, open, open_sealed};
 pub use personal::{Ciphertext, Personal};
-pub use posts::*;
-pub use profiles::*;
 pub use progress::ProgressBoard;
-pub use saves::*;
 pub use sealed_log::{Draft, Recorded, SealedLog};
-pub use sessions::*;
-pub use stories::*;
+pub use social::*;
 pub use subject::{Content, Kind, ParseSubjectError, Subject};
 pub use vault::{KeyName, KeyState, KeyVault, VaultError};

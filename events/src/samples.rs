@@ -21,7 +21,7 @@ fn user(n: u128) -> UserId {
 #[expect(clippy::too_many_lines, reason = "a list")]
 pub fn samples() -> Vec<Event> {
     let (ann, bob) = (user(0xa), user(0xb));
-    let (name, address) = (ClaimHash([0x11; 16]), ClaimHash([0x22; 16]));
+    let (name, address) = (ClaimHash::new([0x11; 16]), ClaimHash::new([0x22; 16]));
     let (session, post, comment) =
         (SessionId::new(id(0x5e)), PostId::new(id(0x90)), CommentId::new(id(0xc0)));
     let (story, collection) = (StoryId::new(id(0x57)), CollectionId::new(id(0xc7)));

@@ -276,8 +276,8 @@ mod tests {
         let post = PostId::new(id(3));
         let subjects = [
             Subject::Account(user),
-            Subject::Username(ClaimHash([7; 16])),
-            Subject::Email(ClaimHash([8; 16])),
+            Subject::Username(ClaimHash::new([7; 16])),
+            Subject::Email(ClaimHash::new([8; 16])),
             Subject::Session(user, SessionId::new(id(4))),
             Subject::Profile(user),
             Subject::Post(post),
@@ -290,7 +290,7 @@ mod tests {
             Subject::Save(user, post),
             Subject::Collection(user),
             Subject::Mail(EventId::new(id(6)), MailTemplate::Welcome),
-            Subject::Mailbox(ClaimHash([9; 16])),
+            Subject::Mailbox(ClaimHash::new([9; 16])),
             Subject::Moderation(Content::Post { post }),
         ];
         assert_eq!(subjects.map(|s| s.kind()).as_slice(), Kind::ALL);

@@ -2,133 +2,51 @@
 //! its writes together with its checkpoint, and tells everybody how far it has come. Beside it run the
 //! [`reactions`]: what happens outside because of events, such as mail.
 //!
-//! Start with [`Projection`], then one of [`projections`], then [`run`]; for mail, with [`reactions::mails`].
+//! Start with [`Projection`], then one of [`social`], then [`run`]; for mail, with [`reactions::mails`].
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new event asks every projection for its verdict")]
 
-mod checkpoint;
-mod lost_events;
+pub mod accounts;
+mod engine;
 pub mod mail;
-pub mod projections;
+mod mails;
 pub mod reactions;
-mod runner;
-mod status;
+pub mod social;
+#[cfg(test)]
+mod testing;
 
-pub use lost_events::{LostEvents, refuse_lost_events};
-pub use runner::{COMMIT_WEIGHT, Projector, run};
-pub use status::{ProjectionState, Statuses};
+use std::sync::Arc;
 
-use std::collections::{BTreeMap, BTreeSet};
+use service::config::FeedSettings;
 
-use events::{Kind, Recorded};
-use serde_json::Value;
-use views::{Index, Query, StoreError, View, ViewStore, Writes};
+pub use engine::lost_events::{LostEvents, refuse_lost_events};
+pub use engine::projection::{OnFailure, Projection, Search, batch_length, seeing};
+pub use engine::runner::{COMMIT_WEIGHT, Projector, run};
+pub use engine::status::{ProjectionState, Statuses};
+pub use mails::Mails;
 
-/// Documents that a projection looks for by an index, read at once.
-const FOUND_AT_ONCE: usize = 1000;
-
-/// Builds the view of its name, or several that must agree. It can always be rebuilt, so it looks at nothing but the events
-/// and its own documents: no clock, no other view.
-pub trait Projection: Send + Sync + 'static {
-    /// The view's name, and the checkpoint's.
-    fn name(&self) -> &'static str;
-
-    /// The names of the views that it writes, and nobody else.
-    fn views(&self) -> Vec<&'static str> {
-        vec![self.name()]
-    }
-
-    /// The kinds of events it takes.
-    fn kinds(&self) -> &'static [Kind];
-
-    /// What to do with an event that cannot be taken in.
-    fn on_failure(&self) -> OnFailure;
-
-    /// The documents of its own views that it must see to project an event; nearly none needs any. What it finds is what
-    /// its own commits have left: a worker that has been fenced off may see less, but cannot commit.
-    fn looks_at(&self, _: &Recorded) -> Vec<(&'static View, String)> {
-        Vec::new()
-    }
-
-    /// The documents of its own views that it must see to project an event and that only an index finds; only few events
-    /// need any. Such an event is always the first of its batch, so that they are what its projection has left.
-    fn looks_for(&self, _: &Recorded) -> Vec<Search> {
-        Vec::new()
-    }
-
-    /// The writes that an event leads to.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] for a document that cannot be written.
-    fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError>;
+/// Every view is built by one of them.
+pub fn projections(feeds: &FeedSettings) -> Vec<Arc<dyn Projection>> {
+    let mut all = accounts::projections();
+    all.extend(social::projections(feeds));
+    all.push(Arc::new(Mails));
+    all
 }
 
-/// All documents that an index finds by its equal fields.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Search {
-    pub view: &'static View,
-    pub index: &'static Index,
-    pub equals: Vec<Value>,
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
 
-/// How many of these events, from the first on, may be projected together.
-pub fn batch_length<'a>(
-    projection: &dyn Projection,
-    events: impl IntoIterator<Item = Option<&'a Recorded>>,
-) -> usize {
-    let begins = |recorded: &Recorded| !projection.looks_for(recorded).is_empty();
-    let after = |(place, recorded): &(usize, Option<&Recorded>)| *place == 0 || !recorded.is_some_and(begins);
-    events.into_iter().enumerate().take_while(after).count()
-}
+    use service::config::FeedSettings;
 
-/// Writes that have seen what a projection looks at to project these events, which may be projected together.
-///
-/// # Errors
-/// If the store does not answer, or holds what cannot be read.
-pub async fn seeing<'a>(
-    projection: &dyn Projection,
-    store: &dyn ViewStore,
-    events: impl Iterator<Item = &'a Recorded>,
-) -> Result<Writes, StoreError> {
-    let mut keys: BTreeMap<&'static str, (&'static View, BTreeSet<String>)> = BTreeMap::new();
-    let mut writes = Writes::default();
-    for (place, recorded) in events.enumerate() {
-        for (view, key) in projection.looks_at(recorded) {
-            keys.entry(view.name).or_insert_with(|| (view, BTreeSet::new())).1.insert(key);
-        }
-        if place == 0 {
-            for search in projection.looks_for(recorded) {
-                find_all(store, search, &mut writes).await?;
-            }
-        }
+    #[test]
+    fn every_view_has_exactly_one_projection() {
+        let views: BTreeSet<&str> = views::all().iter().map(|view| view.name).collect();
+        let written: Vec<&str> = super::projections(&FeedSettings::default())
+            .iter()
+            .flat_map(|projection| projection.views())
+            .collect();
+        assert_eq!(written.iter().copied().collect::<BTreeSet<_>>(), views);
+        assert_eq!(written.len(), views.len());
     }
-    for (view, keys) in keys.into_values() {
-        let keys: Vec<String> = keys.into_iter().collect();
-        let found = store.get_many(view, &keys).await?;
-        keys.into_iter().zip(found).try_for_each(|(key, found)| writes.see(view, key, found))?;
-    }
-    Ok(writes)
-}
-
-async fn find_all(store: &dyn ViewStore, search: Search, writes: &mut Writes) -> Result<(), StoreError> {
-    let Search { view, index, equals } = search;
-    let mut after = None;
-    loop {
-        let query = Query::new(view, index, equals.clone(), FOUND_AT_ONCE).after(after);
-        let page = store.page(&query).await?;
-        writes.find(view, page.documents);
-        after = page.next;
-        if after.is_none() {
-            return Ok(());
-        }
-    }
-}
-
-/// What becomes of a projection when an event cannot be taken in, attempt after attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnFailure {
-    /// The event is set aside with its error, and the view goes on without it.
-    Park,
-    /// The view would be wrong without it, so the projection stops and says so.
-    Stop,
 }

@@ -7,16 +7,17 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use events::{MasterKeys, ProgressBoard};
 use projector::reactions::{erasures, mailboxes, mails, media, purges, stories};
-use projector::{LostEvents, Projector, mail, projections, refuse_lost_events};
+use projector::{LostEvents, Projector, mail, refuse_lost_events};
 use service::config::{
     FeedSettings, HttpSettings, LogSettings, LostEventsSettings, MailSettings, MediaSettings, PlaceSettings,
     Problems, Secret, TelemetrySettings, ViewSettings, from_arguments,
 };
-use service::health::{self, check, detailed_check};
 use service::shutdown::Tasks;
 use service::start::{patiently, without_password};
-use service::{clock, http, telemetry};
+use service::{clock, telemetry};
 use tokio::net::TcpListener;
+use web::health::{self, check, detailed_check};
+use web::http;
 
 /// Passwords and pictures take memory by the ten mebibytes, and the system's allocator keeps what each thread has had.
 #[global_allocator]
@@ -81,10 +82,8 @@ async fn main() -> Result<()> {
         .await
         .context("opening the view store")?;
     let mail = way.open().await.context("opening the way for mail")?;
-    let pictures = service::media::open(&media_url)
-        .await
-        .map_err(anyhow::Error::msg)
-        .context("opening the media store")?;
+    let pictures =
+        ::media::open(&media_url).await.map_err(anyhow::Error::msg).context("opening the media store")?;
     let accepted = settings.lost_events.accept_lost_events;
     let compare = || refuse_lost_events(&log, &*store, &*pictures, accepted);
     patiently("the event log and the view store", compare, LostEvents::is_outage)
@@ -94,15 +93,20 @@ async fn main() -> Result<()> {
     let (board, keep_board) = ProgressBoard::follow(&**log.raw());
     tasks.spawn_until_stopping("progress board", keep_board);
     let projector = Projector { log: log.clone(), store: Arc::clone(&store) };
-    let statuses = projector::run(&projector, projections::all(&settings.feeds), &tasks);
+    let statuses = projector::run(&projector, projector::projections(&settings.feeds), &tasks);
     if let Some(queue) = mail.feedback {
         mailboxes::run(log.clone(), clock::system(), queue, &tasks);
     }
     let parts = stories::Parts { log: log.clone(), store: Arc::clone(&store), clock: clock::system() };
     let ending_stories = stories::run(parts, &tasks);
     let erasing = erasures::run(&log, Arc::clone(&store), &tasks);
-    let purging =
-        purges::run(&log, Arc::clone(&store), board.clone(), &projections::all(&settings.feeds), &tasks);
+    let purging = purges::run(
+        &log,
+        Arc::clone(&store),
+        board.clone(),
+        &projector::projections(&settings.feeds),
+        &tasks,
+    );
     let cleaning = media::run(
         media::Parts {
             log: Arc::clone(log.raw()),

@@ -10,7 +10,7 @@ use events::{
     ProgressBoard, SealedLog, Subject, UserId, open_sealed,
 };
 use projector::reactions::{erasures, purges};
-use projector::{ProjectionState, Projector, projections};
+use projector::{ProjectionState, Projector};
 use service::clock::{Clock, SystemClock};
 use service::config::FeedSettings;
 use service::shutdown::Tasks;
@@ -69,7 +69,7 @@ async fn who_is_erased_can_be_read_by_nobody_even_if_the_command_came_to_no_end(
     assert_eq!(caption(&open().await, ANN).await.as_deref(), Some("Dawn"));
 
     let views = folder.path().join("views.db");
-    let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&views, views::ALL).await.unwrap());
+    let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&views, views::all()).await.unwrap());
     let tasks = Tasks::default();
     let reading = open().await;
     assert_eq!(caption(&reading, ANN).await.as_deref(), Some("Dawn"));
@@ -104,8 +104,8 @@ async fn after_an_erasure_the_files_of_the_views_hold_nothing_that_was_deleted()
     let setting = format!("sqlite:{}", folder.path().join("events.db").display());
     let log = open_sealed(&setting, None, &master).await.unwrap();
     let views = folder.path().join("views.db");
-    let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&views, views::ALL).await.unwrap());
-    let (view, key) = (&views::captions::VIEW, "a".to_owned());
+    let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&views, views::all()).await.unwrap());
+    let (view, key) = (&views::social::captions::VIEW, "a".to_owned());
     let document = serde_json::json!({ "text": MARKER }).as_object().unwrap().clone();
     commit(&*store, vec![Write::Put { view, key: key.clone(), document, is_new: true }], 0).await;
     commit(&*store, vec![Write::Delete { view, key }], 1).await;
@@ -119,7 +119,7 @@ async fn after_an_erasure_the_files_of_the_views_hold_nothing_that_was_deleted()
     let tasks = Tasks::default();
     let (board, keep_board) = ProgressBoard::follow(&**log.raw());
     tasks.spawn_until_stopping("progress board", keep_board);
-    let all = projections::all(&FeedSettings::default());
+    let all = projector::projections(&FeedSettings::default());
     let statuses = purges::run(&log, Arc::clone(&store), board, &all, &tasks);
     projector::run(&Projector { log: log.clone(), store: Arc::clone(&store) }, all, &tasks);
     let head = log.raw().head().await.unwrap();

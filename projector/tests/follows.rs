@@ -12,7 +12,8 @@ use events::{
     Personal, Position, Reactivated, Recorded, Reinstated, SignedUp, Suspended, Unfollowed, UserId,
 };
 use projector::Projection;
-use projector::projections::{Follows, Profiles};
+use projector::accounts::Profiles;
+use projector::social::Follows;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -173,13 +174,13 @@ async fn counts_equal_lists(store: &dyn ViewStore, seeds: std::ops::Range<u64>) 
 #[tokio::test]
 async fn on_sqlite_counts_equal_lists_after_any_history() {
     let folder = tempfile::tempdir().unwrap();
-    let store = SqliteViews::open(&folder.path().join("views.db"), views::ALL).await.unwrap();
+    let store = SqliteViews::open(&folder.path().join("views.db"), views::all()).await.unwrap();
     counts_equal_lists(&store, 0..400).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_mongodb_counts_equal_lists_after_any_history() {
     let server = MongoServer::start().await.unwrap();
-    let store = MongoViews::open(&server.url("chorus"), views::ALL).await.unwrap();
+    let store = MongoViews::open(&server.url("chorus"), views::all()).await.unwrap();
     counts_equal_lists(&store, 1000..1060).await;
 }

@@ -14,8 +14,8 @@ use events::{
     PasswordChangeReason, PasswordChanged, PasswordResetRequested, Personal, Position, ProgressBoard,
     Recorded, SealedLog, SessionId, SessionStarted, SignedUp, Subject, UserId, open_sealed,
 };
+use projector::accounts::Sessions;
 use projector::mail::Way;
-use projector::projections::Sessions;
 use projector::reactions::{mailboxes, mails};
 use projector::{Projector, Statuses};
 use service::clock::{self, Clock};
@@ -82,7 +82,7 @@ impl World {
     /// With stores of its own, as another process has.
     async fn worker_by(&self, mail: &str) -> Worker {
         let views = self.folder.path().join(self.views);
-        let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&views, views::ALL).await.unwrap());
+        let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&views, views::all()).await.unwrap());
         let tasks = Tasks::default();
         let (board, keep_board) = ProgressBoard::follow(&**self.log.raw());
         tasks.spawn_until_stopping("board", keep_board);

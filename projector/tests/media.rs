@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::media::{FileMedia, ImageVariant, Listing, MediaError, MediaKey, MediaObject, MediaStore, Part};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,7 +19,6 @@ use futures::TryStreamExt;
 use projector::reactions::media::{self, Collected, Limit, MediaFailed, SAFE_AGE, audit, collect};
 use projector::{LostEvents, ProjectionState, Statuses, refuse_lost_events};
 use service::clock::{self, Clock, SystemClock};
-use service::media::{FileMedia, ImageVariant, Listing, MediaError, MediaKey, MediaObject, MediaStore, Part};
 use service::shutdown::Tasks;
 use tests::cable::Cable;
 use tests::servers::MotoServer;
@@ -81,7 +81,7 @@ impl World {
 
     async fn worker(&self, views: &str) -> Worker {
         let views = self.folder.path().join(views);
-        let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&views, views::ALL).await.unwrap());
+        let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&views, views::all()).await.unwrap());
         let tasks = Tasks::default();
         let parts = media::Parts {
             log: Arc::clone(self.log.raw()),
@@ -147,7 +147,7 @@ impl World {
 
     /// The pictures of which anything is stored.
     async fn stored(&self) -> BTreeSet<MediaId> {
-        let all: Vec<service::media::Listed> = self.media.list().try_collect().await.unwrap();
+        let all: Vec<::media::Listed> = self.media.list().try_collect().await.unwrap();
         all.iter().map(|one| one.name.split('/').nth(1).unwrap().parse().unwrap()).collect()
     }
 
@@ -239,7 +239,7 @@ async fn what_no_event_claims_is_collected_when_it_is_old_enough() {
 #[tokio::test]
 async fn log_that_has_lost_events_is_refused_unless_that_is_accepted_and_views_ahead_of_it_always() {
     let world = World::new().await;
-    let store = SqliteViews::open(&world.folder.path().join("views.db"), views::ALL).await.unwrap();
+    let store = SqliteViews::open(&world.folder.path().join("views.db"), views::all()).await.unwrap();
     let refuse = async |accepted| refuse_lost_events(&world.log, &store, &*world.media, accepted).await;
     refuse(false).await.unwrap();
     world.upload(ImageVariant::OF_POST).await;
@@ -325,7 +325,7 @@ async fn an_outage_of_the_media_store_is_waited_out() {
     let cable = Cable::to(server.port()).await.unwrap();
     let by_cable =
         server.media_url("media").replace(&server.endpoint(), &format!("http://127.0.0.1:{}", cable.port()));
-    let media = service::media::open(&by_cable).await.unwrap();
+    let media = ::media::open(&by_cable).await.unwrap();
     let world = World::with(tempfile::tempdir().unwrap(), media).await;
     let (post, _) = world.post(ANN, 1).await;
     let (_, kept) = world.post(BOB, 1).await;

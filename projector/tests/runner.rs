@@ -13,11 +13,12 @@ use events::{
     PostLiked, PostPublished, PostText, PostUnliked, Recorded, SealedLog, SessionId, Subject, UserId,
     open_sealed,
 };
-use projector::projections::{Posts, Sessions};
+use projector::accounts::Sessions;
+use projector::social::Posts;
 use projector::{OnFailure, Projection, ProjectionState, Projector, Statuses, run};
 use service::shutdown::Tasks;
 use uuid::Uuid;
-use views::posts::Post;
+use views::social::posts::Post;
 use views::{Parked, SqliteViews, StoreError, View, ViewStore, ViewStoreExt, Writes};
 
 /// How long a state is waited for.
@@ -47,7 +48,7 @@ impl World {
     /// With a store of its own, as another process has.
     async fn worker(&self, projection: impl Projection) -> Worker {
         let store: Arc<dyn ViewStore> =
-            Arc::new(SqliteViews::open(&self.folder.path().join("views.db"), views::ALL).await.unwrap());
+            Arc::new(SqliteViews::open(&self.folder.path().join("views.db"), views::all()).await.unwrap());
         let (name, tasks) = (projection.name(), Tasks::default());
         let projector = Projector { log: self.log.clone(), store: store.clone() };
         let statuses = run(&projector, vec![Arc::new(projection)], &tasks);

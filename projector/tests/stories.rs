@@ -11,8 +11,8 @@ use events::{
     Draft, Event, EventId, Image, MasterKeys, MediaId, Personal, Position, SealedLog, StoryDeleted, StoryId,
     StoryPublished, StoryText, Subject, UserId, open_sealed,
 };
-use projector::projections::{Stories, StoryViews};
 use projector::reactions::stories;
+use projector::social::{Stories, StoryViews};
 use projector::{ProjectionState, Projector, Statuses};
 use service::clock::{Clock, SystemClock};
 use service::shutdown::Tasks;
@@ -87,7 +87,7 @@ impl World {
     /// With a view store of this name.
     async fn worker(&self, views: &str) -> Worker {
         let path = self.folder.path().join(views);
-        let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&path, views::ALL).await.unwrap());
+        let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&path, views::all()).await.unwrap());
         let tasks = Tasks::default();
         let projector = Projector { log: self.log.clone(), store: Arc::clone(&store) };
         projector::run(&projector, vec![Arc::new(Stories), Arc::new(StoryViews)], &tasks);
@@ -218,7 +218,7 @@ async fn several_workers_and_one_that_has_forgotten_all_end_each_story_once() {
         (forgetful.store.checkpoint("stories").await.unwrap() >= head.0).then_some(())
     })
     .await;
-    let there: Vec<Option<views::stories::Story>> = forgetful
+    let there: Vec<Option<views::social::stories::Story>> = forgetful
         .store
         .get_all(&stories.iter().chain([&alive]).map(ToString::to_string).collect::<Vec<_>>())
         .await

@@ -3,31 +3,10 @@
 //! say it (shape). Nothing is decided here.
 
 mod accounts;
-mod answer;
-mod captions;
-mod collections;
-mod comments;
 mod compat;
-mod discovery;
-mod documentation;
-mod feeds;
-mod follows;
-mod keys;
-mod likes;
-mod links;
 mod mails;
-mod media;
-mod notifications;
-mod paging;
-mod posts;
-mod profiles;
-mod saves;
-mod search;
-mod sessions;
-mod stories;
-mod tail;
-mod timelines;
-mod welcome;
+mod reading;
+mod social;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -35,21 +14,21 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::FromRef;
 use events::{EventLog, ProgressBoard};
-use service::browsers::Browsers;
+use media::MediaStore;
 use service::clock::Clock;
-use service::media::MediaStore;
-use service::problem::Problem;
-use service::sessions::{Authenticator, KeySource, UseNotes};
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use views::{StoreError, ViewStore};
+use web::browsers::Browsers;
+use web::problem::Problem;
+use web::sessions::{Authenticator, KeySource, UseNotes};
 
-use crate::likes::LikerLists;
-use crate::sessions::ViewSessions;
+use crate::accounts::sessions::ViewSessions;
+use crate::social::likes::LikerLists;
 
-pub use keys::RemoteKeys;
-pub use timelines::{Timeline, TimelinePage};
+pub use accounts::keys::RemoteKeys;
+pub use social::timelines::{Timeline, TimelinePage};
 
 /// Everything a query needs. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -104,8 +83,8 @@ impl Queries {
     pub fn new(parts: Parts) -> Self {
         let Parts { log, store, board, media, keys, clock, public_url, browsers, notes_of_use } = parts;
         let sessions = Arc::new(ViewSessions::new(Arc::clone(&store)));
-        let lookup: Arc<dyn service::sessions::SessionLookup> = Arc::<ViewSessions>::clone(&sessions);
-        let authenticator = Authenticator::new(service::sessions::Parts {
+        let lookup: Arc<dyn web::sessions::SessionLookup> = Arc::<ViewSessions>::clone(&sessions);
+        let authenticator = Authenticator::new(web::sessions::Parts {
             keys: Arc::clone(&keys),
             lookup,
             clock: Arc::clone(&clock),
@@ -139,8 +118,11 @@ impl Queries {
 /// The routes of the read side, and what OpenAPI says of them.
 pub fn routes(queries: Queries) -> (Router, OpenApi) {
     let (router, api) = documented().split_for_parts();
-    let router = router.merge(documentation::routes()).merge(links::routes()).merge(compat::routes());
-    let router = router.merge(welcome::routes());
+    let router = router
+        .merge(reading::documentation::routes())
+        .merge(reading::links::routes())
+        .merge(compat::routes());
+    let router = router.merge(reading::welcome::routes());
     (router.with_state(queries), api)
 }
 
@@ -152,29 +134,14 @@ pub fn openapi() -> OpenApi {
 fn documented() -> OpenApiRouter<Queries> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(accounts::routes())
-        .merge(sessions::routes())
+        .merge(social::routes())
         .merge(mails::routes())
-        .merge(profiles::routes())
-        .merge(posts::routes())
-        .merge(feeds::routes())
-        .merge(likes::routes())
-        .merge(comments::routes())
-        .merge(captions::routes())
-        .merge(follows::routes())
-        .merge(stories::routes())
-        .merge(notifications::routes())
-        .merge(saves::routes())
-        .merge(collections::routes())
-        .merge(search::routes())
-        .merge(discovery::routes())
-        .merge(media::routes())
-        .merge(keys::routes())
 }
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(title = "Chorus", description = "The open backend for social, photo and music apps."),
-    components(schemas(service::problem::ProblemDocument))
+    components(schemas(web::problem::ProblemDocument))
 )]
 struct Document;
 

@@ -6,18 +6,18 @@ use chrono::{DateTime, Utc};
 use events::UserId;
 use serde::Serialize;
 use serde_json::json;
-use service::extract::Path;
-use service::problem::{Problem, Problems};
-use service::sessions::Session;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use views::accounts::{self, Account};
+use views::accounts::account::{self, Account};
 use views::mails::{self, BY_STATE, VIEW};
 use views::{Query, ViewStoreExt};
+use web::extract::Path;
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
 
-use crate::answer::{Conditions, QueryHeaders, answer};
-use crate::paging::{PageOf, PageParams, Paging};
+use crate::reading::answer::{Conditions, QueryHeaders, answer};
+use crate::reading::paging::{PageOf, PageParams, Paging};
 use crate::{Queries, store_problem};
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
@@ -58,7 +58,7 @@ async fn get_mails(
     paging: Paging,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
-    let caught_up = queries.catch_up(&conditions, &[accounts::VIEW.name, VIEW.name]).await;
+    let caught_up = queries.catch_up(&conditions, &[account::VIEW.name, VIEW.name]).await;
     let user = UserId::new(session.user).to_string();
     let account = queries.store.get::<Account>(&user).await.map_err(store_problem)?;
     if !account.is_some_and(|account| account.admin) {

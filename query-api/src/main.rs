@@ -7,16 +7,18 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use events::ProgressBoard;
 use query_api::{Queries, RemoteKeys};
-use service::browsers::{Browsers, SameSite};
+use service::config::SameSite;
 use service::config::{
     HttpSettings, LogUrlSettings, MediaSettings, PlaceSettings, Problems, TelemetrySettings, ViewSettings,
     from_arguments,
 };
-use service::health::{self, check};
 use service::shutdown::Tasks;
 use service::start::{patiently, without_password};
-use service::{clock, http, media, telemetry};
+use service::{clock, telemetry};
 use tokio::net::TcpListener;
+use web::browsers::Browsers;
+use web::health::{self, check};
+use web::http;
 
 /// Passwords and pictures take memory by the ten mebibytes, and the system's allocator keeps what each thread has had.
 #[global_allocator]

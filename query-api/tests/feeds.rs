@@ -12,7 +12,8 @@ use events::{
     Personal, Position, PostDeleted, PostId, PostPublished, PostText, Reactivated, Recorded, Reinstated,
     SignedUp, Suspended, Unfollowed, UserId,
 };
-use projector::projections::{Feeds, Posts, Profiles};
+use projector::accounts::Profiles;
+use projector::social::{Feeds, Posts};
 use projector::{Projection, seeing};
 use query_api::{Timeline, TimelinePage};
 use rand::rngs::StdRng;
@@ -453,7 +454,7 @@ async fn feeds_in_sqlite_are_exact_after_random_histories() {
     let folder = tempfile::tempdir().unwrap();
     let open = async |name: String| {
         let store: Arc<dyn ViewStore> =
-            Arc::new(SqliteViews::open(&folder.path().join(name), views::ALL).await.unwrap());
+            Arc::new(SqliteViews::open(&folder.path().join(name), views::all()).await.unwrap());
         store
     };
     let stores = async |limit| [open(format!("{limit}.db")).await, open(format!("{limit}-at-once.db")).await];
@@ -465,7 +466,7 @@ async fn feeds_in_mongodb_are_exact_after_random_histories() {
     let server = MongoServer::start().await.unwrap();
     let open = async |name: String| {
         let store: Arc<dyn ViewStore> =
-            Arc::new(MongoViews::open(&server.url(&name), views::ALL).await.unwrap());
+            Arc::new(MongoViews::open(&server.url(&name), views::all()).await.unwrap());
         store
     };
     let stores = async |limit| [open(format!("feeds{limit}")).await, open(format!("feeds{limit}once")).await];

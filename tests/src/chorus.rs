@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use events::{AccountEvent, Event, EventLog, LinkPurpose, MasterKeys, Position, SealedLog, Subject};
-use service::media::MediaStore;
+use media::MediaStore;
 use views::ViewStore;
 
 use crate::client::{Api, User, client};
@@ -328,7 +328,7 @@ impl Chorus {
             Some(s3) => s3.media_url("media"),
             None => format!("file:{}", self.folder.path().join("data/media").display()),
         };
-        service::media::open(&url).await.map_err(anyhow::Error::msg)
+        media::open(&url).await.map_err(anyhow::Error::msg)
     }
 
     /// The folder that everything of this system lies in.
@@ -382,9 +382,9 @@ impl Chorus {
 /// How many projections there are: each builds the view of its name; that of posts builds likes as well, and that of home
 /// feeds four views of other names.
 fn projections() -> usize {
-    use views::feeds::{AUTHORS, HOME, PUBLISHED, SOURCES};
-    let of_other_names = [&views::likes::VIEW, &AUTHORS, &HOME, &PUBLISHED, &SOURCES];
-    views::ALL.len() - of_other_names.len() + 1
+    use views::social::feeds::{AUTHORS, HOME, PUBLISHED, SOURCES};
+    let of_other_names = [&views::social::likes::VIEW, &AUTHORS, &HOME, &PUBLISHED, &SOURCES];
+    views::all().len() - of_other_names.len() + 1
 }
 
 fn owned<'a>(settings: &'a [(&str, &str)]) -> impl Iterator<Item = (String, String)> + 'a {

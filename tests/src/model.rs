@@ -10,10 +10,10 @@ use events::{
     StoryViewEvent, Subject, UserId,
 };
 use serde_json::{Value, json};
-use views::comments::{Comment, Tally};
-use views::follows::{Circle, FOLLOWERS, FOLLOWINGS, Follow};
-use views::likes::Like;
-use views::notifications::{Act, Kind, Role};
+use views::social::comments::{Comment, Tally};
+use views::social::follows::{Circle, FOLLOWERS, FOLLOWINGS, Follow};
+use views::social::likes::Like;
+use views::social::notifications::{Act, Kind, Role};
 use views::{Document, Index, Query, ViewStore, ViewStoreExt};
 
 /// What can be seen.
@@ -346,44 +346,48 @@ impl World {
     pub async fn of_views(store: &dyn ViewStore, like: &Self) -> Result<Self> {
         let mut world = Self::default();
         for id in like.people.keys() {
-            let Some(profile) = store.get::<views::profiles::Profile>(id).await? else { continue };
-            let views::profiles::Profile { username, bio, posts, standing, .. } = profile;
-            let active = standing == views::profiles::Standing::Active;
+            let Some(profile) = store.get::<views::accounts::profiles::Profile>(id).await? else { continue };
+            let views::accounts::profiles::Profile { username, bio, posts, standing, .. } = profile;
+            let active = standing == views::accounts::profiles::Standing::Active;
             let mut person = Person { username, bio, posts, active, ..Person::default() };
             follows_of(store, id, &mut world.follows, &mut person).await?;
             world.people.insert(id.clone(), person);
-            let index = &views::sessions::BY_USER;
+            let index = &views::accounts::sessions::BY_USER;
             for session in
-                all::<views::sessions::Session>(store, index, vec![json!(id), json!(false)]).await?
+                all::<views::accounts::sessions::Session>(store, index, vec![json!(id), json!(false)]).await?
             {
                 world.sessions.insert(session.session, session.user);
             }
         }
-        for post in all::<views::posts::Post>(store, &views::posts::NEWEST, Vec::new()).await? {
+        for post in
+            all::<views::social::posts::Post>(store, &views::social::posts::NEWEST, Vec::new()).await?
+        {
             let mut shown = Post { author: post.author, caption: post.caption, ..Post::default() };
             let id = post.post;
             let equals = vec![json!(id), json!(Role::Act)];
-            for like in all::<Like>(store, &views::likes::BY_POST, equals).await? {
+            for like in all::<Like>(store, &views::social::likes::BY_POST, equals).await? {
                 shown.likes.insert(like.user);
             }
-            let (index, equals) = (&views::comments::BY_POST, vec![json!(id), json!(true)]);
+            let (index, equals) = (&views::social::comments::BY_POST, vec![json!(id), json!(true)]);
             for comment in all::<Comment>(store, index, equals).await? {
                 shown.comments.insert(comment.comment, (comment.author, comment.text));
             }
-            let tally = store.get::<Tally>(&views::comments::tally_of(&id)).await?;
+            let tally = store.get::<Tally>(&views::social::comments::tally_of(&id)).await?;
             shown.counted = (post.likes, tally.map_or(0, |tally| tally.comments));
             world.posts.insert(id, shown);
         }
-        for story in all::<views::stories::Story>(store, &views::stories::NEWEST, Vec::new()).await? {
-            let index = &views::story_views::BY_STORY;
+        for story in
+            all::<views::social::stories::Story>(store, &views::social::stories::NEWEST, Vec::new()).await?
+        {
+            let index = &views::social::story_views::BY_STORY;
             let equals = vec![json!(story.story), json!(true)];
-            let views = all::<views::story_views::StoryView>(store, index, equals).await?;
+            let views = all::<views::social::story_views::StoryView>(store, index, equals).await?;
             let viewers = views.into_iter().map(|view| view.viewer).collect();
             world.stories.insert(story.story, Story { author: story.author, viewers });
         }
         for id in like.people.keys() {
             let acts = || vec![json!(id), json!(Role::Act)];
-            for like in all::<Like>(store, &views::likes::OF_OWNER, acts()).await? {
+            for like in all::<Like>(store, &views::social::likes::OF_OWNER, acts()).await? {
                 if world.posts.contains_key(&like.post) {
                     let (owner, post) =
                         (like.owner.context("a like that nobody is told of")?, Some(like.post));
@@ -396,7 +400,7 @@ impl World {
                     });
                 }
             }
-            for act in all::<Act>(store, &views::notifications::OF_OWNER, acts()).await? {
+            for act in all::<Act>(store, &views::social::notifications::OF_OWNER, acts()).await? {
                 // What was done to a post that was deleted in the same instant is shown nowhere.
                 if act.post.as_ref().is_none_or(|post| world.posts.contains_key(post)) {
                     let Act { owner, kind, actor, post, comment, .. } = act;
@@ -404,7 +408,9 @@ impl World {
                 }
             }
             let equals = vec![json!(id), json!(true)];
-            for save in all::<views::saves::Save>(store, &views::saves::OF_USER, equals).await? {
+            for save in
+                all::<views::social::saves::Save>(store, &views::social::saves::OF_USER, equals).await?
+            {
                 // Nor is what was saved of it.
                 if world.posts.contains_key(&save.post) {
                     world.saves.insert((save.user, save.post), save.collection);

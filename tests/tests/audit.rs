@@ -5,9 +5,9 @@
 
 use bytes::Bytes;
 use futures::TryStreamExt;
+use media::{Listed, MediaKey};
 use reqwest::Method;
 use reqwest::multipart::{Form, Part};
-use service::media::{Listed, MediaKey};
 use tests::chorus::Chorus;
 use tests::client::{Api, User, png};
 

@@ -9,10 +9,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde_json::json;
-use service::tokens::SigningKeys;
 use tests::chorus::{Chorus, Service};
 use tests::client::{Api, PASSWORD, User};
 use tests::waiting::found;
+use web::tokens::SigningKeys;
 
 /// How long something may take that is bound to come.
 const LIMIT: Duration = Duration::from_secs(30);

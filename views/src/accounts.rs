@@ -1,26 +1,10 @@
-//! What only its owner may see of an account.
+//! Views of accounts.
 
-use serde::{Deserialize, Serialize};
+pub mod account;
+pub mod profiles;
+pub mod search;
+pub mod sessions;
 
-use crate::{Document, Layout, View};
+use crate::View;
 
-pub const VIEW: View = View { name: "accounts", indexes: &[], layout: Layout::ByKey };
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::struct_excessive_bools, reason = "each is set and taken back by events of its own")]
-pub struct Account {
-    pub user: String,
-    pub email: String,
-    pub email_verified: bool,
-    pub artist: bool,
-    pub moderator: bool,
-    pub admin: bool,
-}
-
-impl Document for Account {
-    const VIEW: &'static View = &VIEW;
-
-    fn key(&self) -> String {
-        self.user.clone()
-    }
-}
+pub const VIEWS: &[&View] = &[&account::VIEW, &profiles::VIEW, &search::VIEW, &sessions::VIEW];

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::{ALL, MongoViews, SqliteViews, StoreError, ViewStore};
+use crate::{MongoViews, SqliteViews, StoreError, ViewStore};
 
 #[derive(Debug, Error)]
 pub enum OpenError {
@@ -29,9 +29,9 @@ impl OpenError {
 pub async fn open(setting: &str) -> Result<Arc<dyn ViewStore>, OpenError> {
     match setting.split_once(':') {
         Some(("sqlite", file)) if !file.is_empty() => {
-            Ok(Arc::new(SqliteViews::open(Path::new(file), ALL).await?))
+            Ok(Arc::new(SqliteViews::open(Path::new(file), crate::all()).await?))
         }
-        Some(("mongodb" | "mongodb+srv", _)) => Ok(Arc::new(MongoViews::open(setting, ALL).await?)),
+        Some(("mongodb" | "mongodb+srv", _)) => Ok(Arc::new(MongoViews::open(setting, crate::all()).await?)),
         // The setting itself is not told: it may hold a password.
         _ => Err(OpenError::Setting(
             "the setting names no view store: expected sqlite:<file> or mongodb://<host>".to_owned(),

@@ -14,13 +14,14 @@ use ed25519_dalek::{Signature, Verifier, VerifyingKey};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use jsonwebtoken::jwk::AlgorithmParameters;
 use serde_json::json;
-use service::browsers::{Browsers, SameSite};
 use service::clock;
-use service::problem::Problem;
-use service::sessions::{Authenticator, FixedKeys, Parts, Running, SessionLookup};
-use service::tokens::{SigningKeys, VerifyingKeys};
+use service::config::SameSite;
 use tests::client::{PASSWORD, User};
 use uuid::Uuid;
+use web::browsers::Browsers;
+use web::problem::Problem;
+use web::sessions::{Authenticator, FixedKeys, Parts, Running, SessionLookup};
+use web::tokens::{SigningKeys, VerifyingKeys};
 
 use super::{Findings, progress};
 use crate::bare;

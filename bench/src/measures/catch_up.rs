@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use projector::projections::{Follows, Posts};
+use projector::social::{Follows, Posts};
 use projector::{Projection, ProjectionState, Projector};
 use service::shutdown::Tasks;
 use tests::chorus::Chorus;

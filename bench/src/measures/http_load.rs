@@ -9,9 +9,9 @@ use futures::future::try_join_all;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use rand::seq::IndexedRandom;
 use tests::client::User;
-use views::likes::Like;
-use views::posts::Post;
-use views::profiles::Profile;
+use views::accounts::profiles::Profile;
+use views::social::likes::Like;
+use views::social::posts::Post;
 use views::{Query, ViewStoreExt};
 
 use super::{Findings, progress};
@@ -278,7 +278,8 @@ async fn fill_bare(column: &Column, viewers: &[User]) -> Result<()> {
     let mut posts = Vec::new();
     let mut after = None;
     loop {
-        let query = Query::new(&views::posts::VIEW, &views::posts::NEWEST, Vec::new(), 100).after(after);
+        let query = Query::new(&views::social::posts::VIEW, &views::social::posts::NEWEST, Vec::new(), 100)
+            .after(after);
         let page = store.page_of::<Post>(query).await?;
         posts.extend(page.documents);
         after = page.next;
@@ -295,7 +296,8 @@ async fn fill_bare(column: &Column, viewers: &[User]) -> Result<()> {
     let profiles = store.get_all::<Profile>(&authors).await?;
     let authors = profiles.into_iter().flatten().map(bare::Author::from).collect();
     let liked = try_join_all(viewers.iter().map(|viewer| async {
-        let keys: Vec<String> = posts.iter().map(|post| views::likes::key(&post.post, &viewer.id)).collect();
+        let keys: Vec<String> =
+            posts.iter().map(|post| views::social::likes::key(&post.post, &viewer.id)).collect();
         let found = store.get_all::<Like>(&keys).await?;
         let likes = found.into_iter().flatten();
         anyhow::Ok(

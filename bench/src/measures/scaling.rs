@@ -34,13 +34,9 @@ pub(crate) async fn scaling(engine: Engine, sizes: &[usize], findings: &mut Find
         chorus.kill(engine.projector())?;
         world::append(&log, world.history(usize::try_from(missing)?)).await?;
         let head = log.raw().head().await?.0;
-        let taken = project(
-            &chorus,
-            chorus.views().await?,
-            projector::projections::all(&FeedSettings::default()),
-            head,
-        )
-        .await?;
+        let taken =
+            project(&chorus, chorus.views().await?, projector::projections(&FeedSettings::default()), head)
+                .await?;
         #[expect(clippy::cast_precision_loss, reason = "a rate")]
         let per_second = missing as f64 / taken.as_secs_f64();
         let mut figure = |what: &str, figure: String| {

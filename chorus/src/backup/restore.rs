@@ -5,8 +5,8 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use events::{LogFiles, MasterKeys};
 use indicatif::{ProgressBar, ProgressStyle};
+use media::copy_media;
 use service::config::{LogSettings, PlaceSettings, SigningSettings};
-use service::media::{self, copy_media};
 
 use super::{
     FORMAT, LOG, MANIFEST, MASTER_KEY, MEDIA, Manifest, MediaCount, OF_SERVERS, SIGNING_KEYS, list_missing,

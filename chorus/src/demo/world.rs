@@ -112,8 +112,9 @@ impl World {
         let mut world = Self { people: Vec::new(), posts: Vec::new(), acts: Vec::new() };
         for number in 0..people {
             let (firstname, lastname) = (pick(FIRSTNAMES, &mut rng), pick(LASTNAMES, &mut rng));
-            let plain =
-                |name: &str| views::search::fold(name).replace(|c: char| !c.is_ascii_alphanumeric(), "");
+            let plain = |name: &str| {
+                views::accounts::search::fold(name).replace(|c: char| !c.is_ascii_alphanumeric(), "")
+            };
             let username = format!("{}.{}{number}", plain(firstname), plain(lastname));
             world.people.push(Person { username, firstname, lastname, bio: pick(BIOS, &mut rng) });
         }

@@ -15,12 +15,12 @@ use axum::response::Response;
 use axum::routing::{delete, patch, post};
 use http::StatusCode;
 use serde::Serialize;
-use service::compat::{Refusal, Success};
+use web::compat::{Refusal, Success};
 
 use super::Desk;
-use crate::execute::Done;
-use crate::posts::IMAGE_LIMIT;
-use crate::receipt::Prefer;
+use crate::pipeline::execute::Done;
+use crate::pipeline::receipt::Prefer;
+use crate::social::posts::IMAGE_LIMIT;
 
 /// What a form with one picture has beside it, in bytes.
 const FORM_MARGIN: usize = 64 * 1024;

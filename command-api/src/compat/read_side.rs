@@ -10,9 +10,9 @@ use axum::body::Body;
 use events::Position;
 use http::{Request, StatusCode, header};
 use serde_json::Value;
-use service::http::MIN_POSITION;
 use thiserror::Error;
 use tower::ServiceExt;
+use web::http::MIN_POSITION;
 
 /// How long it is waited for; longer than it waits itself for its views.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);

@@ -8,8 +8,8 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::codecs::webp::WebPEncoder;
 use image::{DynamicImage, ExtendedColorType, Frame, ImageEncoder, ImageFormat, Rgb, RgbImage};
+use media::ImageVariant;
 use moxcms::ColorProfile;
-use service::media::ImageVariant;
 
 use super::{ProcessedImage, process};
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use image::{ImageEncoder, Rgb, RgbImage};
+use media::{Fit, ImageVariant, PictureFormat};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
-use service::media::{Fit, ImageVariant, PictureFormat};
 
 use super::ImageRejected;
 use super::scale::{Cut, resize};

@@ -10,7 +10,7 @@ use views::ViewStore;
 
 use super::repeatable::{self, Repeatable};
 use crate::Statuses;
-use crate::checkpoint::Pause;
+use crate::engine::checkpoint::Pause;
 
 /// The name of its checkpoint; no view has it.
 pub const NAME: &str = "erasures-reaction";

@@ -10,7 +10,7 @@ use service::clock::Clock;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 
-use crate::checkpoint::Pause;
+use crate::engine::checkpoint::Pause;
 use crate::mail::{Feedback, FeedbackQueue, Verdict};
 
 /// Takes in what comes to the queue, for as long as the process runs. Any number of processes may do so at once.

@@ -30,7 +30,7 @@ pub use letters::AppUrls;
 use self::due::{Wish, wishes};
 use self::gate::Gate;
 use self::ledger::Settled;
-use crate::checkpoint::{Checkpoint, NotMoved};
+use crate::engine::checkpoint::{Checkpoint, NotMoved};
 use crate::mail::Mailer;
 use crate::{ProjectionState, Statuses};
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use events::{EventLog, Kind, LogError, MediaId, Recorded};
+use media::{MediaError, MediaKey, MediaStore};
 use service::clock::Clock;
-use service::media::{MediaError, MediaKey, MediaStore};
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 use views::ViewStore;
@@ -22,7 +22,7 @@ pub use collection::{Collected, Limit, SAFE_AGE, collect};
 use self::claims::KINDS;
 use super::repeatable::{self, Repeatable};
 use crate::Statuses;
-use crate::checkpoint::Pause;
+use crate::engine::checkpoint::Pause;
 
 /// The name of its checkpoint; no view has it.
 pub const NAME: &str = "media-reaction";

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use views::{StoreError, ViewStore};
 
 use super::repeatable::{self, Repeatable};
-use crate::checkpoint::Pause;
+use crate::engine::checkpoint::Pause;
 use crate::{Projection, Statuses};
 
 /// The name of its checkpoint; no view has it.

@@ -12,7 +12,7 @@ use service::telemetry::with_causes;
 use tokio::time::MissedTickBehavior;
 use views::{Parked, ViewStore};
 
-use crate::checkpoint::{Checkpoint, NotMoved};
+use crate::engine::checkpoint::{Checkpoint, NotMoved};
 use crate::{ProjectionState, Statuses};
 
 /// Events taken from the log at once.

@@ -22,7 +22,7 @@ use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 use views::{Parked, StoreError, ViewStore};
 
-use crate::checkpoint::{Checkpoint, NotMoved, Pause};
+use crate::engine::checkpoint::{Checkpoint, NotMoved, Pause};
 use crate::{ProjectionState, Statuses};
 
 /// The name of its checkpoint; no view has it.

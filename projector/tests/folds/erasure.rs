@@ -78,7 +78,7 @@ async fn nothing_stays_readable(store: &dyn ViewStore) {
 #[tokio::test]
 async fn on_sqlite_no_document_and_no_file_keeps_what_an_erased_person_wrote() {
     let folder = tempfile::tempdir().unwrap();
-    let store = SqliteViews::open(&folder.path().join("views.db"), views::ALL).await.unwrap();
+    let store = SqliteViews::open(&folder.path().join("views.db"), views::all()).await.unwrap();
     nothing_stays_readable(&store).await;
     // As the projector does once all views have taken in the erasure.
     store.purge().await.unwrap();
@@ -96,6 +96,6 @@ async fn on_sqlite_no_document_and_no_file_keeps_what_an_erased_person_wrote() {
 async fn on_mongodb_no_document_keeps_what_an_erased_person_wrote() {
     let server = MongoServer::start().await.unwrap();
     let store: Arc<dyn ViewStore> =
-        Arc::new(MongoViews::open(&server.url("chorus"), views::ALL).await.unwrap());
+        Arc::new(MongoViews::open(&server.url("chorus"), views::all()).await.unwrap());
     nothing_stays_readable(&*store).await;
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use events::{AccountEvent, Event, Recorded, UserId};
-use projector::projections::{Feeds, all};
+use projector::social::Feeds;
 use projector::{COMMIT_WEIGHT, Projection, batch_length, seeing};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -41,7 +41,7 @@ const FAN_OUT_LIMIT: u32 = 2;
 
 fn projections() -> Vec<Arc<dyn Projection>> {
     let feeds = Feeds::new(FAN_OUT_LIMIT).backfilling(2);
-    let mut projections = all(&FeedSettings { fan_out_limit: FAN_OUT_LIMIT });
+    let mut projections = projector::projections(&FeedSettings { fan_out_limit: FAN_OUT_LIMIT });
     projections.retain(|projection| projection.name() != feeds.name());
     projections.push(Arc::new(feeds));
     projections
@@ -117,7 +117,7 @@ fn read_from(history: &[Recorded], known_from: &BTreeMap<UserId, u64>) -> Vec<Re
 /// Every document of every view.
 async fn documents(store: &dyn ViewStore) -> Documents {
     let mut all = BTreeMap::new();
-    for view in views::ALL {
+    for view in views::all() {
         let mut after: Option<String> = None;
         loop {
             let found = store.scan(view, after.as_deref(), SCAN).await.unwrap();
@@ -237,7 +237,7 @@ fn cases(usual: u64) -> u64 {
 
 async fn on_sqlite(folder: &tempfile::TempDir, name: &str) -> Arc<dyn ViewStore> {
     let path = folder.path().join(format!("{name}.db"));
-    Arc::new(SqliteViews::open(&path, views::ALL).await.unwrap())
+    Arc::new(SqliteViews::open(&path, views::all()).await.unwrap())
 }
 
 #[tokio::test]
@@ -260,7 +260,7 @@ async fn views_on_mongodb_are_folds_of_the_log_and_equal_those_on_sqlite() {
     let server = MongoServer::start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let open = async |name: &str| {
-        let store = MongoViews::open(&server.url(name), views::ALL).await.unwrap();
+        let store = MongoViews::open(&server.url(name), views::all()).await.unwrap();
         Arc::new(store) as Arc<dyn ViewStore>
     };
     let mut rebuilt = Vec::new();

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::response::Response;
 use axum::routing::get;
 use chrono::DateTime;
-use service::compat::{Refusal, time};
+use web::compat::{Refusal, time};
 
 use crate::Queries;
 

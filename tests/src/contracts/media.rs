@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::{Bytes, BytesMut};
 use chrono::{TimeDelta, Utc};
 use futures::TryStreamExt;
-use service::media::{Listed, MediaError, MediaKey, MediaObject, MediaStore, Part};
+use media::{Listed, MediaError, MediaKey, MediaObject, MediaStore, Part};
 
 fn key(name: &str) -> MediaKey {
     MediaKey::parse(&format!("contract/{:016x}/{name}", rand::random::<u64>())).unwrap()

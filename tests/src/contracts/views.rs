@@ -9,8 +9,8 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::timeout;
-use views::captions::Caption;
-use views::notifications::{Mark, Role};
+use views::social::captions::Caption;
+use views::social::notifications::{Mark, Role};
 use views::{
     Commit, CommitError, Copy, Cursor, DeleteEach, Direction, Document, FanOut, Index, KeyPart, Layout,
     Parked, Patch, PatchEach, Query, StoreError, View, ViewStore, ViewStoreExt, Writes,

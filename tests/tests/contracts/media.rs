@@ -1,7 +1,7 @@
 use std::time::Duration;
 
+use media::{FileMedia, MediaKey, MediaStore, open};
 use service::clock::{Clock, SystemClock};
-use service::media::{FileMedia, MediaKey, MediaStore, open};
 use tests::contracts::media as contract;
 use tests::servers::MotoServer;
 

@@ -64,17 +64,17 @@ async fn mongo_keeps_the_contract_of_the_view_store() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mongo_finds_the_views_of_chorus_by_their_indexes() {
     let server = MongoServer::start().await.unwrap();
-    let store = MongoViews::open(&server.url("chorus"), views::ALL).await.unwrap();
-    contract::every_query_uses_its_index(&store, views::ALL, true).await;
+    let store = MongoViews::open(&server.url("chorus"), views::all()).await.unwrap();
+    contract::every_query_uses_its_index(&store, views::all(), true).await;
     // Opening again changes nothing and fails at nothing.
-    MongoViews::open(&server.url("chorus"), views::ALL).await.unwrap();
+    MongoViews::open(&server.url("chorus"), views::all()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_another_shape_by_now_is_built_anew_on_mongo() {
     let server = MongoServer::start().await.unwrap();
     let url = server.url("chorus");
-    let open = async || Arc::new(MongoViews::open(&url, views::ALL).await.unwrap()) as Arc<dyn ViewStore>;
+    let open = async || Arc::new(MongoViews::open(&url, views::all()).await.unwrap()) as Arc<dyn ViewStore>;
     let age = async || {
         let client = mongodb::Client::with_uri_str(&url).await.unwrap();
         client.database("chorus").collection::<mongodb::bson::Document>("schema").drop().await.unwrap();

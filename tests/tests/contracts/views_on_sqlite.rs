@@ -20,15 +20,15 @@ async fn sqlite_keeps_the_contract_of_the_view_store() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_finds_the_views_of_chorus_by_their_indexes() {
     let folder = tempfile::tempdir().unwrap();
-    let store = SqliteViews::open(&folder.path().join("views.db"), views::ALL).await.unwrap();
-    contract::every_query_uses_its_index(&store, views::ALL, true).await;
+    let store = SqliteViews::open(&folder.path().join("views.db"), views::all()).await.unwrap();
+    contract::every_query_uses_its_index(&store, views::all(), true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_another_shape_by_now_is_built_anew_on_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("views.db");
-    let open = async || Arc::new(SqliteViews::open(&path, views::ALL).await.unwrap()) as Arc<dyn ViewStore>;
+    let open = async || Arc::new(SqliteViews::open(&path, views::all()).await.unwrap()) as Arc<dyn ViewStore>;
     let age = async || {
         let connection = sqlite::rusqlite::Connection::open(&path).unwrap();
         connection.pragma_update(None, "user_version", 1).unwrap();
@@ -40,7 +40,7 @@ async fn what_has_another_shape_by_now_is_built_anew_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_is_new_finds_what_was_there_before() {
     use serde_json::json;
-    use views::comments::{BY_AUTHOR, BY_PARENT, BY_POST, Comment};
+    use views::social::comments::{BY_AUTHOR, BY_PARENT, BY_POST, Comment};
     use views::{Commit, Document, Layout, Query, View, ViewStoreExt, Writes};
 
     #[derive(serde::Serialize, serde::Deserialize)]
@@ -80,8 +80,8 @@ async fn an_index_that_is_new_finds_what_was_there_before() {
     old.commit(commit).await.unwrap();
     drop(old);
     for _ in 0..2 {
-        let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&path, views::ALL).await.unwrap());
-        let query = Query::new(&views::comments::VIEW, &BY_PARENT, vec![json!("1"), json!(true)], 10);
+        let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&path, views::all()).await.unwrap());
+        let query = Query::new(&views::social::comments::VIEW, &BY_PARENT, vec![json!("1"), json!(true)], 10);
         let found = store.page_of::<Comment>(query).await.unwrap().documents;
         assert_eq!(found, [comment("2", Some("1"), 2)]);
     }

@@ -211,7 +211,7 @@ async fn kill_under_load(mut chorus: Chorus, victims: &[Service]) {
     let shown = World::of_views(&*store, &expected).await.unwrap();
     assert_eq!(shown, expected, "the views differ from a fold of the log");
     assert_what_is_over_has_ended(&events, &expected);
-    for view in views::ALL {
+    for view in views::all() {
         assert_eq!(store.parked(view.name, 10).await.unwrap(), [], "{} has set events aside", view.name);
     }
     #[expect(clippy::print_stdout, reason = "a test that drew at random says how much it saw")]

@@ -318,10 +318,10 @@ async fn a_body_that_is_too_large_is_refused_on_every_route(chorus: &Chorus) {
         let mut body = body;
         // Not every body has a text.
         let first = body.as_object_mut().and_then(|fields| fields.values_mut().next()).unwrap();
-        *first = json!("x".repeat(service::http::BODY_LIMIT));
+        *first = json!("x".repeat(web::http::BODY_LIMIT));
         send(&api, &route, user.as_ref(), body.to_string()).await.problem(413, "too-large");
         // Space counts too.
-        let blown_up = format!("{{{}}}", " ".repeat(service::http::BODY_LIMIT));
+        let blown_up = format!("{{{}}}", " ".repeat(web::http::BODY_LIMIT));
         send(&api, &route, user.as_ref(), blown_up).await.problem(413, "too-large");
     }
     for route in routes::all(&api).await.iter().filter(|route| !matches!(route.body, Some(Body::Json(_)))) {

@@ -297,7 +297,7 @@ async fn a_story_ends_after_a_day_and_is_not_shown_a_moment_longer(chorus: &Chor
     assert_eq!(history(chorus, &ann, young).await, ["story.published.v1"]);
 
     let store = chorus.views().await.unwrap();
-    let kept: Vec<Option<views::stories::Story>> =
+    let kept: Vec<Option<views::social::stories::Story>> =
         store.get_all(&[over.to_string(), young.to_string()]).await.unwrap();
     assert_eq!(kept.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true]);
     assert_eq!(groups(&api, &bob).await, [(json!(ann.id), json!(false), vec![json!(young.to_string())])]);

@@ -8,12 +8,12 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use service::clock::{Clock, SystemClock};
 use service::config::Secret;
-use service::tokens::{Claims, SigningKeys};
 use tests::chorus::Chorus;
 use tests::client::{Api, PASSWORD, User};
 use tests::routes::{self, Access};
 use tests::waiting::until;
 use uuid::Uuid;
+use web::tokens::{Claims, SigningKeys};
 
 crate::journeys! {
     a_forged_token_is_refused_on_every_route,

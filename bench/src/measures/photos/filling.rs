@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::Result;
 use events::{CommentEvent, Event, UserId};
 use views::ViewStoreExt;
-use views::profiles::Profile;
+use views::accounts::profiles::Profile;
 
 use crate::bare::{Author, Comment, Entry, Filling, Follow, Like, Merged, Post, Write};
 use crate::column::{Column, FAN_OUT_LIMIT};

@@ -4,20 +4,20 @@ use axum::extract::State;
 use events::{App, SessionEndReason, SessionId, UserId};
 use http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
-use service::compat::{Caller, Fields, Refusal, Success, forget_cookie};
-use service::http::ClientAddress;
-use service::limits::Attempt;
-use service::problem::{FieldProblem, Problem};
-use service::sessions::Session;
+use web::compat::{Caller, Fields, Refusal, Success, forget_cookie};
+use web::http::ClientAddress;
+use web::limits::Attempt;
+use web::problem::{FieldProblem, Problem};
+use web::sessions::Session;
 
 use super::super::Desk;
 use super::user::{Held, newcomer};
 use super::{Answer, rules};
-use crate::accounts::{SignUp, Standing};
-use crate::claims::ClaimKind;
-use crate::context::Context;
-use crate::sessions::ClientNote;
-use crate::text;
+use crate::accounts::account::{SignUp, Standing};
+use crate::accounts::claims::ClaimKind;
+use crate::accounts::sessions::ClientNote;
+use crate::pipeline::context::Context;
+use crate::pipeline::text;
 
 const TAKEN: (StatusCode, StatusCode, &str) =
     (StatusCode::CONFLICT, StatusCode::CONFLICT, "This user already exists.");

@@ -4,10 +4,10 @@
 use axum::extract::FromRequestParts;
 use events::UserId;
 use http::request::Parts;
-use service::compat::{Caller, INSTAMERN, Refusal};
+use web::compat::{Caller, INSTAMERN, Refusal};
 
 use super::super::Desk;
-use crate::accounts::Standing;
+use crate::accounts::account::Standing;
 
 /// Somebody who is logged in and whose account is active. To log in again makes it so.
 pub(super) struct ActiveCaller(pub(super) Caller);

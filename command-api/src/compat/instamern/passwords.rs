@@ -3,19 +3,19 @@
 use axum::extract::State;
 use events::{App, SessionId, UserId};
 use http::{HeaderMap, StatusCode};
-use service::compat::{Caller, Fields, PathText, Refusal, Success};
-use service::http::ClientAddress;
-use service::limits::Attempt;
+use web::compat::{Caller, Fields, PathText, Refusal, Success};
+use web::http::ClientAddress;
+use web::limits::Attempt;
 
 use super::super::Desk;
 use super::accounts::wrong_password;
 use super::user::Held;
 use super::{Answer, rules};
-use crate::claims::ClaimKind;
-use crate::context::Context;
-use crate::passwords::prepare;
-use crate::sessions::ClientNote;
-use crate::text;
+use crate::accounts::claims::ClaimKind;
+use crate::accounts::passwords::prepare;
+use crate::accounts::sessions::ClientNote;
+use crate::pipeline::context::Context;
+use crate::pipeline::text;
 
 const CHANGED: &str = "Your password has been updated successfully.";
 

@@ -3,18 +3,18 @@
 use axum::extract::{Request, State};
 use events::UserId;
 use http::StatusCode;
+use media::ImageVariant;
 use serde_json::{Value, json};
-use service::compat::{Fields, PathText, Refusal, Success};
-use service::media::ImageVariant;
-use service::problem::Problem;
+use web::compat::{Fields, PathText, Refusal, Success};
+use web::problem::Problem;
 
 use super::super::Desk;
 use super::accounts::taken;
 use super::caller::ActiveCaller;
 use super::posts::{Upload, not_stored};
 use super::{Answer, rules};
-use crate::context::Context;
-use crate::profiles::Edit;
+use crate::accounts::profiles::Edit;
+use crate::pipeline::context::Context;
 
 /// Fields that have routes of their own, or none.
 const ELSEWHERE: [&str; 5] = ["email", "password", "passwordConfirm", "photo", "active"];

@@ -5,16 +5,16 @@ use axum::extract::{Request, State};
 use bytes::Bytes;
 use events::{CommentId, PostId, UserId};
 use http::StatusCode;
+use media::ImageVariant;
 use serde_json::{Value, json};
-use service::compat::{Caller, Fields, PathText, Refusal, Success, time};
-use service::media::ImageVariant;
-use service::problem::Problem;
+use web::compat::{Caller, Fields, PathText, Refusal, Success, time};
+use web::problem::Problem;
 
 use super::super::{Desk, ReadSideError};
 use super::caller::ActiveCaller;
 use super::{Answer, rules};
-use crate::context::Context;
-use crate::posts::{NewPost, PostRejected, form, image, is_form, unreadable, words};
+use crate::pipeline::context::Context;
+use crate::social::posts::{NewPost, PostRejected, form, image, is_form, unreadable, words};
 
 /// What may not be changed of a post, and what is said of it.
 const FIXED: [(&str, &str); 3] = [

@@ -3,10 +3,10 @@
 
 use std::ops::RangeInclusive;
 
-use service::compat::{Fields, Refusal};
+use web::compat::{Fields, Refusal};
 
-use crate::passwords::prepare;
-use crate::text;
+use crate::accounts::passwords::prepare;
+use crate::pipeline::text;
 
 /// Lengths in characters.
 const NAME: RangeInclusive<usize> = 2..=16;

@@ -3,16 +3,16 @@
 use axum::extract::{Request, State};
 use events::UserId;
 use http::StatusCode;
+use media::ImageVariant;
 use serde_json::json;
-use service::compat::{Refusal, Success};
-use service::media::ImageVariant;
+use web::compat::{Refusal, Success};
 
 use super::super::Desk;
 use super::Answer;
 use super::caller::ActiveCaller;
 use super::posts::{Upload, not_stored};
-use crate::context::Context;
-use crate::stories::NewStory;
+use crate::pipeline::context::Context;
+use crate::social::stories::NewStory;
 
 pub(super) async fn upload(
     State(desk): State<Desk>,

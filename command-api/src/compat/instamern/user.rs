@@ -3,17 +3,17 @@
 
 use events::{ProfileDetails, UserId};
 use http::{HeaderValue, StatusCode, header};
+use media::ImageVariant;
 use serde_json::{Value, json};
-use service::compat::{Success, cookie, forget_cookie};
-use service::http::PENDING;
-use service::media::ImageVariant;
+use web::compat::{Success, cookie, forget_cookie};
+use web::http::PENDING;
 
 use super::super::Desk;
 use super::Answer;
-use crate::accounts::SignUp;
-use crate::execute::Done;
-use crate::receipt::Prefer;
-use crate::rejections::log_problem;
+use crate::accounts::account::SignUp;
+use crate::pipeline::execute::Done;
+use crate::pipeline::receipt::Prefer;
+use crate::pipeline::rejections::log_problem;
 
 const CURRENT_USER: &str = "/instamern/users/authorization/current-user";
 
@@ -75,7 +75,7 @@ impl Desk {
     }
 
     /// What only views know is empty.
-    async fn user_by_log(&self, user: UserId) -> Result<Value, service::compat::Refusal> {
+    async fn user_by_log(&self, user: UserId) -> Result<Value, web::compat::Refusal> {
         let account = self.commands.account(user).await?;
         let (details, photo) = self.commands.shown(user).await.map_err(log_problem)?;
         let ProfileDetails { firstname, lastname, bio } = details;

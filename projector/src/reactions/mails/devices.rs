@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use events::{Event, Position, SessionEvent, SessionId, Subject};
 use serde_json::{Value, json};
-use views::sessions::{BY_DEVICE, BY_USER, Session, VIEW};
+use views::accounts::sessions::{BY_DEVICE, BY_USER, Session, VIEW};
 use views::{Cursor, Index, Query, ViewStoreExt};
 
 use super::Mails;

@@ -207,7 +207,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::projections::testing::{ANN, recorded, signed_up};
+    use crate::testing::{ANN, recorded, signed_up};
 
     const NEW: &str = "new@example.org";
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::checkpoint::growing;
+use crate::engine::checkpoint::growing;
 
 /// How long the gate stays shut after failures in a row, growing from the first to the second.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));

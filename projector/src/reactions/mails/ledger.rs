@@ -18,7 +18,7 @@ use super::due::{Addressee, Wish, addressee};
 use super::gate::Turn;
 use super::letters::{Letter, Written};
 use super::{Mails, NAME};
-use crate::checkpoint::{Pause, growing};
+use crate::engine::checkpoint::{Pause, growing};
 use crate::mail::{Failure, Mail, MailError};
 use crate::reactions::mailboxes::takes_no_mail;
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{EventLog, Kind, MediaId, Position, Subject};
 use futures::TryStreamExt;
-use service::media::{ImageVariant, MediaError, MediaKey, MediaStore, Part};
+use media::{ImageVariant, MediaError, MediaKey, MediaStore, Part};
 
 use super::claims::{Claims, LookedFor, of_log};
 use super::{MediaFailed, picture_of};

@@ -240,7 +240,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::projections::testing::{ANN, BOB, POST};
+    use crate::testing::{ANN, BOB, POST};
 
     const STORY: StoryId = StoryId::new(Uuid::from_u128(0x5));
 

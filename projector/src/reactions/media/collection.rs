@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{EventLog, MediaId};
 use futures::TryStreamExt;
-use service::media::MediaStore;
+use media::MediaStore;
 use service::telemetry::with_causes;
 
 use super::claims::{LookedFor, of_log};

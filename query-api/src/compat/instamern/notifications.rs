@@ -7,11 +7,11 @@ use events::UserId;
 use futures::TryFutureExt;
 use serde::Serialize;
 use serde_json::json;
-use service::problem::Problem;
-use views::likes::{self, Like};
-use views::notifications::{Act, Kind, OF_OWNER, Role, VIEW, likes_of, voice_in};
-use views::posts::Post;
+use views::social::likes::{self, Like};
+use views::social::notifications::{Act, Kind, OF_OWNER, Role, VIEW, likes_of, voice_in};
+use views::social::posts::Post;
 use views::{Query, ViewStoreExt};
+use web::problem::Problem;
 
 use crate::{Queries, store_problem};
 

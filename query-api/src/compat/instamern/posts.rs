@@ -6,18 +6,19 @@ use std::sync::Arc;
 use axum::extract::State;
 use events::PostId;
 use futures::{StreamExt, TryStreamExt};
+use media::ImageVariant;
 use serde::{Serialize, Serializer};
 use serde_json::json;
-use service::compat::{Fields, PathText, Refusal, Success};
-use service::media::ImageVariant;
-use service::problem::Problem;
-use views::comments::Comment;
-use views::posts::{NEWEST, Post, VIEW};
-use views::profiles::{self, Profile, Standing};
-use views::{Query, ViewStoreExt, comments};
+use views::accounts::profiles::{self, Profile, Standing};
+use views::social::comments;
+use views::social::comments::Comment;
+use views::social::posts::{NEWEST, Post, VIEW};
+use views::{Query, ViewStoreExt};
+use web::compat::{Fields, PathText, Refusal, Success};
+use web::problem::Problem;
 
 use super::{Answer, moment};
-use crate::answer::{Conditions, answer};
+use crate::reading::answer::{Conditions, answer};
 use crate::{Queries, store_problem};
 
 /// Posts in the feed, if the client does not say, and at most.

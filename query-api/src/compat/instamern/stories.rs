@@ -2,17 +2,19 @@
 
 use axum::extract::State;
 use futures::{StreamExt, TryStreamExt, stream};
+use media::ImageVariant;
 use serde::Serialize;
-use service::compat::Success;
-use service::media::ImageVariant;
-use service::problem::Problem;
-use service::sessions::Session;
-use views::stories::{NEWEST, Story, VIEW};
-use views::{Query, ViewStoreExt, follows, profiles};
+use views::accounts::profiles;
+use views::social::follows;
+use views::social::stories::{NEWEST, Story, VIEW};
+use views::{Query, ViewStoreExt};
+use web::compat::Success;
+use web::problem::Problem;
+use web::sessions::Session;
 
 use super::Answer;
-use crate::answer::{Conditions, answer};
-use crate::stories::by_author;
+use crate::reading::answer::{Conditions, answer};
+use crate::social::stories::by_author;
 use crate::{Queries, store_problem};
 
 /// Stories in an answer at most, the newest; and how many are read at once.
@@ -71,7 +73,7 @@ impl Queries {
         }
         stories.reverse();
         let groups = by_author(self.visible_stories(stories, None).await?);
-        let group = |(author, stories): (crate::profiles::Person, Vec<Story>)| Group {
+        let group = |(author, stories): (crate::accounts::profiles::Person, Vec<Story>)| Group {
             author: author.id,
             stories: stories
                 .into_iter()

@@ -3,25 +3,27 @@
 use axum::extract::State;
 use events::{UserId, fold_name};
 use futures::TryFutureExt;
+use media::ImageVariant;
 use serde::Serialize;
 use serde_json::json;
-use service::compat::{Caller, PathText, Refusal, Success};
-use service::media::ImageVariant;
-use service::problem::Problem;
-use service::sessions::Session;
-use views::accounts::{self, Account};
-use views::follows;
-use views::posts::{self, Post};
-use views::profiles::{BY_USERNAME, Profile, Standing, VIEW};
-use views::search::VIEW as NAMES;
-use views::{Query, ViewStoreExt, notifications, stories};
+use views::accounts::account::{self, Account};
+use views::accounts::profiles::{BY_USERNAME, Profile, Standing, VIEW};
+use views::accounts::search::VIEW as NAMES;
+use views::social::follows;
+use views::social::notifications;
+use views::social::posts::{self, Post};
+use views::social::stories;
+use views::{Query, ViewStoreExt};
+use web::compat::{Caller, PathText, Refusal, Success};
+use web::problem::Problem;
+use web::sessions::Session;
 
 use super::Answer;
 use super::notifications::Notification;
 use super::posts::ProfilePost;
 use super::stories::UserStory;
-use crate::answer::{Conditions, answer};
-use crate::follows::{IDS_LIMIT, Side};
+use crate::reading::answer::{Conditions, answer};
+use crate::social::follows::{IDS_LIMIT, Side};
 use crate::{Queries, store_problem};
 
 /// People drawn at random.
@@ -31,7 +33,7 @@ const POSTS_LIMIT: usize = 5000;
 
 /// The views that a profile is shown from.
 const VIEWS: [&str; 5] =
-    [VIEW.name, follows::VIEW.name, posts::VIEW.name, stories::VIEW.name, accounts::VIEW.name];
+    [VIEW.name, follows::VIEW.name, posts::VIEW.name, stories::VIEW.name, account::VIEW.name];
 /// What is shown to oneself alone besides.
 const OWN_VIEWS: [&str; 1] = [notifications::VIEW.name];
 

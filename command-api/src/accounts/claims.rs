@@ -1,0 +1,406 @@
+//! Names and addresses that belong to one account only. Each is a subject of its own, claimed before its account uses it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use events::{
+    ClaimAbandoned, ClaimHash, EmailClaimed, EmailEvent, EmailReleased, Event, Recorded, Subject, UserId,
+    UsernameClaimed, UsernameEvent, UsernameReleased,
+};
+use service::mailbox;
+use uuid::Uuid;
+use web::problem::Problem;
+
+use crate::Commands;
+use crate::accounts::account::Account;
+use crate::pipeline::context::Context;
+use crate::pipeline::execute::{Failure, Fold};
+use crate::pipeline::rejections::log_problem;
+
+/// How long somebody who has claimed a name may take to use it.
+const CLAIM_HOLDS: TimeDelta = TimeDelta::minutes(10);
+/// Attempts at a claim that others are after at the same time.
+const CLAIM_ATTEMPTS: usize = 5;
+
+// ---------------------------------------------------------------- decisions
+
+/// Why a name or an address cannot be had, or not be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClaimRejected {
+    UsernameTaken,
+    /// Nobody can take it.
+    UsernameReserved,
+    EmailTaken,
+    /// It took so long that somebody else has taken it over.
+    Lost,
+    NoAccount,
+}
+
+fn abandon_claim(account: &Account, user: UserId, claim: ClaimHash) -> Result<Option<Event>, HolderUsesIt> {
+    if account.uses(claim) {
+        return Err(HolderUsesIt);
+    }
+    let done = account.abandoned.contains(&claim);
+    Ok((!done).then(|| ClaimAbandoned { user, claim }.into()))
+}
+
+/// The holder has come to use the claim after all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct HolderUsesIt;
+
+/// Who holds a name or an address, since when; who held a name last if it was released.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Claim {
+    holder: Option<(UserId, DateTime<Utc>)>,
+    last_holder: Option<UserId>,
+}
+
+impl Claim {
+    fn held_by(user: UserId, since: DateTime<Utc>) -> Self {
+        Self { holder: Some((user, since)), last_holder: None }
+    }
+}
+
+impl Fold for Claim {
+    fn apply(&mut self, recorded: &Recorded) {
+        let since = recorded.envelope.time;
+        match &recorded.event {
+            Event::Username(UsernameEvent::UsernameClaimed(event)) => {
+                *self = Self::held_by(event.user, since);
+            }
+            Event::Email(EmailEvent::EmailClaimed(event)) => *self = Self::held_by(event.user, since),
+            Event::Username(UsernameEvent::UsernameReleased(event)) => {
+                *self = Self { holder: None, last_holder: Some(event.user) };
+            }
+            Event::Email(EmailEvent::EmailReleased(_)) => *self = Self::default(),
+            Event::Account(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Post(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
+        }
+    }
+}
+
+/// A username or an address, and who holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    hash: ClaimHash,
+    holder: Option<UserId>,
+}
+
+impl Found {
+    /// What log-ins under this name are counted by: one budget for all names of an account.
+    pub(crate) fn budget(self) -> Uuid {
+        self.holder.map_or(self.hash.uuid(), UserId::uuid)
+    }
+
+    pub(crate) const fn is_held(self) -> bool {
+        self.holder.is_some()
+    }
+
+    /// Who holds it; whether they use it, their account tells.
+    pub(crate) const fn holder(self) -> Option<UserId> {
+        self.holder
+    }
+
+    pub(crate) fn is_used_by(self, account: &Account) -> bool {
+        account.uses(self.hash)
+    }
+}
+
+/// Why a claim cannot be made without a look at somebody else's account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claimed {
+    /// Somebody holds it.
+    HeldBy(UserId, DateTime<Utc>),
+    /// Somebody held it last, whose name it may have been.
+    ReleasedBy(UserId),
+}
+
+/// The claim is free, or held by this user, or by somebody (`given_up`) whose account shows that it is of no use to them.
+fn claim(
+    claim: &Claim,
+    kind: ClaimKind,
+    hash: ClaimHash,
+    user: UserId,
+    given_up: Option<UserId>,
+) -> Result<Option<Event>, Claimed> {
+    match (claim.holder, claim.last_holder) {
+        (Some((holder, _)), _) if holder == user => Ok(None),
+        (Some((holder, since)), _) if Some(holder) != given_up => Err(Claimed::HeldBy(holder, since)),
+        (None, Some(last)) if last != user && Some(last) != given_up => Err(Claimed::ReleasedBy(last)),
+        (Some(_) | None, _) => Ok(Some(kind.claimed(hash, user))),
+    }
+}
+
+/// What becomes of a claim that somebody else made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takeover {
+    Refused,
+    /// Its holder never came to use it: they are informed on their own subject first.
+    AfterAbandoning,
+    Free,
+}
+
+/// Whether somebody else may have a claim, by the account of who holds it or held it last. A name that was in use is
+/// reserved for its last owner, however it was given up: also if a crash came between the change and the release.
+fn takeover(account: &Account, claimed: Claimed, hash: ClaimHash, now: DateTime<Utc>) -> Takeover {
+    if account.uses(hash) || account.reserves(hash, now) {
+        return Takeover::Refused;
+    }
+    match claimed {
+        Claimed::HeldBy(_, since) if now - since < CLAIM_HOLDS => Takeover::Refused,
+        Claimed::HeldBy(..) => Takeover::AfterAbandoning,
+        Claimed::ReleasedBy(_) => Takeover::Free,
+    }
+}
+
+/// Whoever does not hold it has nothing to release.
+fn release(claim: &Claim, kind: ClaimKind, hash: ClaimHash, user: UserId) -> Option<Event> {
+    claim.holder.filter(|(holder, _)| *holder == user).map(|_| kind.released(hash, user))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClaimKind {
+    Username,
+    Email,
+}
+
+impl ClaimKind {
+    const fn subject(self, hash: ClaimHash) -> Subject {
+        match self {
+            Self::Username => Subject::Username(hash),
+            Self::Email => Subject::Email(hash),
+        }
+    }
+
+    fn claimed(self, hash: ClaimHash, user: UserId) -> Event {
+        match self {
+            Self::Username => UsernameClaimed { username: hash, user }.into(),
+            Self::Email => EmailClaimed { email: hash, user }.into(),
+        }
+    }
+
+    fn released(self, hash: ClaimHash, user: UserId) -> Event {
+        match self {
+            Self::Username => UsernameReleased { username: hash, user }.into(),
+            Self::Email => EmailReleased { email: hash, user }.into(),
+        }
+    }
+
+    const fn taken(self) -> ClaimRejected {
+        match self {
+            Self::Username => ClaimRejected::UsernameTaken,
+            Self::Email => ClaimRejected::EmailTaken,
+        }
+    }
+}
+
+// ----------------------------------------------------------------- commands
+
+impl Commands {
+    /// Claims a name or an address for a user. One that a crash has left behind is taken over, after its holder has
+    /// been told on their own subject, where a late last step of theirs then meets a conflict.
+    pub(crate) async fn claim(
+        &self,
+        context: &Context,
+        kind: ClaimKind,
+        hash: ClaimHash,
+        user: UserId,
+    ) -> Result<(), Failure<ClaimRejected>> {
+        let subject = kind.subject(hash);
+        let mut given_up = None;
+        for _ in 0..CLAIM_ATTEMPTS {
+            let claimed =
+                self.execute(context, subject, &[], |state| claim(state, kind, hash, user, given_up)).await;
+            let Err(failure) = claimed else { return Ok(()) };
+            let claimed = failure.rejection()?;
+            let (Claimed::HeldBy(holder, _) | Claimed::ReleasedBy(holder)) = claimed;
+            let account = Subject::Account(holder);
+            match takeover(&self.look_at(account).await?, claimed, hash, context.now) {
+                Takeover::Refused => return Err(Failure::Rejected(kind.taken())),
+                Takeover::AfterAbandoning => {}
+                Takeover::Free => {
+                    given_up = Some(holder);
+                    continue;
+                }
+            }
+            match self.execute(context, account, &[], |state| abandon_claim(state, holder, hash)).await {
+                Ok(_) => given_up = Some(holder),
+                Err(failure) => {
+                    let HolderUsesIt = failure.rejection()?;
+                    return Err(Failure::Rejected(kind.taken()));
+                }
+            }
+        }
+        Err(Failure::Contended)
+    }
+
+    /// Gives a claim back. If that cannot be done now, its time runs out by itself.
+    pub(crate) async fn release(&self, context: &Context, kind: ClaimKind, hash: ClaimHash, user: UserId) {
+        let decide = |state: &Claim| Ok::<_, std::convert::Infallible>(release(state, kind, hash, user));
+        if let Err(failure) = self.execute(context, kind.subject(hash), &[], decide).await {
+            tracing::warn!(?failure, %user, ?kind, "a claim could not be given back; it runs out by itself");
+        }
+    }
+
+    /// Finds who holds a username or an address, in whatever spelling. It reads as much whether somebody does or not.
+    pub(crate) async fn find(&self, kind: ClaimKind, text: &str) -> Result<Found, Problem> {
+        let mut all = Vec::new();
+        for hash in self.claim_hashes(kind, text) {
+            let claim: Claim = self.look_at(kind.subject(hash)).await.map_err(log_problem)?;
+            all.push(Found { hash, holder: claim.holder.map(|(user, _)| user) });
+        }
+        // Of two accounts that earlier versions let have one address, the one whose spelling was typed.
+        let typed = self.log.keys().claim_hash(text);
+        let held = || all.iter().filter(|found| found.is_held());
+        let found = held().find(|found| found.hash == typed).or_else(|| held().next()).or(all.first());
+        found.copied().ok_or_else(|| Problem::internal("a name without a hash"))
+    }
+
+    /// The hashes under which a name may have been claimed, today's first. Earlier versions claimed an address with an
+    /// internationalised domain as it was typed.
+    fn claim_hashes(&self, kind: ClaimKind, text: &str) -> Vec<ClaimHash> {
+        let typed = self.log.keys().claim_hash(text);
+        let Some(ascii) = mailbox::ascii_form(text).filter(|_| kind == ClaimKind::Email) else {
+            return vec![typed];
+        };
+        let mut hashes = vec![self.log.keys().claim_hash(&ascii)];
+        let unicode = mailbox::unicode_form(&ascii).map(|unicode| self.log.keys().claim_hash(&unicode));
+        for hash in unicode.into_iter().chain([typed]) {
+            if !hashes.contains(&hash) {
+                hashes.push(hash);
+            }
+        }
+        hashes
+    }
+
+    /// Claims an address for a user under its hash, unless somebody has it under one of an earlier version.
+    pub(crate) async fn claim_email(
+        &self,
+        context: &Context,
+        (hash, address): (ClaimHash, &str),
+        user: UserId,
+    ) -> Result<(), Failure<ClaimRejected>> {
+        for earlier in self.claim_hashes(ClaimKind::Email, address).into_iter().filter(|other| *other != hash)
+        {
+            let claim: Claim = self.look_at(Subject::Email(earlier)).await?;
+            let Some((holder, _)) = claim.holder.filter(|(holder, _)| *holder != user) else { continue };
+            if self.look_at::<Account>(Subject::Account(holder)).await?.uses(earlier) {
+                return Err(Failure::Rejected(ClaimRejected::EmailTaken));
+            }
+        }
+        self.claim(context, ClaimKind::Email, hash, user).await
+    }
+
+    /// As [`find`](Self::find), where either may have been typed.
+    pub(crate) async fn find_login(&self, login: &str) -> Result<Found, Problem> {
+        let kind = if login.contains('@') { ClaimKind::Email } else { ClaimKind::Username };
+        self.find(kind, login).await
+    }
+
+    /// The account of a name; none if it is nobody's, or still being signed up.
+    pub(crate) async fn owner(&self, found: Found) -> Result<Option<(UserId, Account)>, Problem> {
+        let Some(user) = found.holder else { return Ok(None) };
+        let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
+        Ok(found.is_used_by(&account).then_some((user, account)))
+    }
+
+    /// Who has a username in this very spelling.
+    pub(crate) async fn user_called(&self, username: &str) -> Result<Option<(UserId, Account)>, Problem> {
+        let found = self.find(ClaimKind::Username, username).await?;
+        let owner = self.owner(found).await?;
+        Ok(owner.filter(|(_, account)| account.username() == username))
+    }
+
+    /// What mails to an address are counted by.
+    pub(crate) fn mailbox(&self, address: &str) -> Uuid {
+        let ascii = mailbox::ascii_form(address);
+        self.log.keys().claim_hash(ascii.as_deref().unwrap_or(address)).uuid()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::account::Standing;
+    use crate::accounts::account::testing::{ANN, abandoned, hash, signed_up};
+
+    const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
+
+    #[test]
+    fn a_claim_is_taken_if_it_is_free_or_given_up() {
+        let held = |holder| Claim::held_by(holder, DateTime::UNIX_EPOCH);
+        let released = |holder| Claim { holder: None, last_holder: Some(holder) };
+        let claimed = Ok(Some(UsernameClaimed { username: hash(1), user: ANN }.into()));
+        let by_ann = |state: &Claim, given_up| claim(state, ClaimKind::Username, hash(1), ANN, given_up);
+        assert_eq!(by_ann(&Claim::default(), None), claimed);
+        assert_eq!(by_ann(&held(ANN), None), Ok(None));
+        assert_eq!(by_ann(&held(BOB), None), Err(Claimed::HeldBy(BOB, DateTime::UNIX_EPOCH)));
+        assert_eq!(by_ann(&released(ANN), None), claimed);
+        assert_eq!(by_ann(&released(BOB), None), Err(Claimed::ReleasedBy(BOB)));
+        assert_eq!(by_ann(&released(BOB), Some(BOB)), claimed);
+        assert_eq!(by_ann(&held(BOB), Some(BOB)), claimed);
+        assert_eq!(
+            by_ann(&held(BOB), Some(UserId::new(Uuid::nil()))),
+            Err(Claimed::HeldBy(BOB, DateTime::UNIX_EPOCH))
+        );
+    }
+
+    #[test]
+    fn a_username_that_was_in_use_is_reserved_for_30_days() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(100);
+        let released = |account: &Account| takeover(account, Claimed::ReleasedBy(BOB), hash(7), now);
+        let given_up = |age| Account { former_usernames: [(hash(7), now - age)].into(), ..signed_up() };
+        let almost = TimeDelta::days(30) - TimeDelta::seconds(1);
+        assert_eq!(released(&given_up(almost)), Takeover::Refused);
+        assert_eq!(released(&given_up(TimeDelta::days(30))), Takeover::Free);
+        let erased = Account { standing: Standing::Erased, ..given_up(almost) };
+        assert_eq!(released(&erased), Takeover::Refused, "for nobody");
+        // A sign-up or a change that came to nothing never used the name.
+        assert_eq!(released(&signed_up()), Takeover::Free);
+        assert_eq!(released(&Account::default()), Takeover::Free);
+    }
+
+    #[test]
+    fn a_held_claim_is_free_when_it_is_unused_after_ten_minutes() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(100);
+        let held = |account: &Account, age| takeover(account, Claimed::HeldBy(BOB, now - age), hash(1), now);
+        assert_eq!(held(&signed_up(), TimeDelta::days(1)), Takeover::Refused, "in use");
+        let unused = Account { username: Some(hash(9)), ..signed_up() };
+        assert_eq!(held(&unused, TimeDelta::minutes(9)), Takeover::Refused);
+        assert_eq!(held(&unused, TimeDelta::minutes(10)), Takeover::AfterAbandoning);
+        // The change to another name was made, but a crash came before the release.
+        let former = [(hash(1), now - TimeDelta::days(1))].into();
+        assert_eq!(
+            held(&Account { former_usernames: former, ..unused }, TimeDelta::days(9)),
+            Takeover::Refused
+        );
+    }
+
+    #[test]
+    fn only_the_holder_releases_a_claim() {
+        let held = Claim::held_by(ANN, DateTime::UNIX_EPOCH);
+        let released = Some(EmailReleased { email: hash(2), user: ANN }.into());
+        assert_eq!(release(&held, ClaimKind::Email, hash(2), ANN), released);
+        assert_eq!(release(&held, ClaimKind::Email, hash(2), BOB), None);
+        assert_eq!(release(&Claim::default(), ClaimKind::Email, hash(2), ANN), None);
+    }
+
+    #[test]
+    fn a_claim_in_use_is_not_abandoned() {
+        assert_eq!(abandon_claim(&signed_up(), ANN, hash(1)), Err(HolderUsesIt));
+        let event = ClaimAbandoned { user: ANN, claim: hash(5) }.into();
+        assert_eq!(abandon_claim(&signed_up(), ANN, hash(5)), Ok(Some(event)));
+        assert_eq!(abandon_claim(&abandoned(hash(5)), ANN, hash(5)), Ok(None));
+    }
+}

@@ -1,0 +1,412 @@
+//! The address of an account: that it is verified, and that it changes, both by mailed links.
+
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use events::{
+    App, ClaimHash, EmailChangeRequested, EmailChanged, EmailVerificationRequested, EmailVerified, Event,
+    LinkPurpose, MailedRequestId, MailedToken, Personal, SessionId, Subject, UserId,
+};
+use http::StatusCode;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+use web::extract::{Json, Path};
+use web::http::ClientAddress;
+use web::limits::Attempt;
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
+
+use crate::Commands;
+use crate::accounts::account::{Account, LinkRejected, WantedEmail};
+use crate::accounts::claims::{ClaimKind, ClaimRejected};
+use crate::pipeline::context::Context;
+use crate::pipeline::execute::{Done, Failure};
+use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
+use crate::pipeline::rejections::log_problem;
+use crate::pipeline::text::{self, Fields};
+
+// ---------------------------------------------------------------- decisions
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EmailRejected {
+    NoAccount,
+    /// It is the account's already.
+    Same,
+    Link(LinkRejected),
+    Claim(ClaimRejected),
+}
+
+/// Somebody whose address is verified needs no other mail.
+fn request_verification(
+    account: &Account,
+    wish: &EmailVerificationRequested,
+) -> Result<Option<Event>, EmailRejected> {
+    match (account.exists(), account.email_verified) {
+        (false, _) => Err(EmailRejected::NoAccount),
+        (true, true) => Ok(None),
+        (true, false) => Ok(Some(wish.clone().into())),
+    }
+}
+
+/// `is_token_of` tells whether the link's token is the one of a request. Whoever follows the link twice is told the same.
+fn verify(
+    account: &Account,
+    user: UserId,
+    now: DateTime<Utc>,
+    is_token_of: impl Fn(Uuid) -> bool,
+) -> Result<Option<Event>, EmailRejected> {
+    let opens = account.verification.as_ref().is_some_and(|link| link.opens(now, is_token_of));
+    match account.email.filter(|_| opens && account.exists()) {
+        None => Err(EmailRejected::Link(LinkRejected)),
+        Some(_) if account.email_verified => Ok(None),
+        Some(email) => Ok(Some(EmailVerified { user, email }.into())),
+    }
+}
+
+fn request_change(account: &Account, wish: &EmailChangeRequested) -> Result<Option<Event>, EmailRejected> {
+    if !account.exists() {
+        return Err(EmailRejected::NoAccount);
+    }
+    if account.email == Some(wish.email) {
+        return Err(EmailRejected::Same);
+    }
+    Ok(Some(wish.clone().into()))
+}
+
+/// Without a link: for apps that know none. Whoever reads the mail of the address has not agreed yet.
+fn take(account: &Account, wish: &EmailChanged) -> Result<Option<Event>, EmailRejected> {
+    if !account.exists() {
+        return Err(EmailRejected::NoAccount);
+    }
+    if account.abandoned.contains(&wish.email) && account.email != Some(wish.email) {
+        return Err(EmailRejected::Claim(ClaimRejected::Lost));
+    }
+    Ok(Some(wish.clone().into()))
+}
+
+/// The address that a link's owner agrees to take.
+fn wanted(
+    account: &Account,
+    now: DateTime<Utc>,
+    is_token_of: impl Fn(Uuid) -> bool,
+) -> Result<&WantedEmail, EmailRejected> {
+    let wanted = account.wanted_email.as_ref().filter(|_| account.exists());
+    wanted.filter(|wanted| wanted.link.opens(now, is_token_of)).ok_or(EmailRejected::Link(LinkRejected))
+}
+
+fn change(
+    account: &Account,
+    user: UserId,
+    now: DateTime<Utc>,
+    is_token_of: impl Fn(Uuid) -> bool,
+) -> Result<Option<Event>, EmailRejected> {
+    let WantedEmail { email, address, session, app, .. } = wanted(account, now, is_token_of)?;
+    if account.abandoned.contains(email) {
+        return Err(EmailRejected::Claim(ClaimRejected::Lost));
+    }
+    let address = address.clone().ok_or(EmailRejected::NoAccount)?;
+    Ok(Some(
+        EmailChanged {
+            user,
+            email: *email,
+            address: Personal::Open(address),
+            verified: true,
+            kept: *session,
+            app: *app,
+        }
+        .into(),
+    ))
+}
+
+// ----------------------------------------------------------------- commands
+
+impl Commands {
+    async fn request_email_verification(&self, context: &Context, user: UserId) -> Result<Done, Problem> {
+        let request = MailedRequestId::new(context.new_id(self.log.keys(), "email verification"));
+        let event = EmailVerificationRequested { user, request, app: App::Chorus };
+        let decide = |account: &Account| request_verification(account, &event);
+        Ok(self.execute(context, Subject::Account(user), &[], decide).await?)
+    }
+
+    async fn verify_email(&self, context: &Context, token: &str) -> Result<Done, Problem> {
+        let token = MailedToken::parse(token).ok_or(LinkRejected)?;
+        let keys = self.log.keys();
+        let is_token_of = |request: Uuid| keys.is_mailed_token(&token, LinkPurpose::VerifyEmail, request);
+        let context = context.clone().by(token.user);
+        let decide = |account: &Account| verify(account, token.user, context.now, is_token_of);
+        Ok(self.execute(&context, Subject::Account(token.user), &[], decide).await?)
+    }
+
+    pub(crate) async fn request_email_change(
+        &self,
+        context: &Context,
+        session: Session,
+        address: String,
+        app: App,
+    ) -> Result<Done, Problem> {
+        let user = UserId::new(session.user);
+        let event = EmailChangeRequested {
+            user,
+            request: MailedRequestId::new(context.new_id(self.log.keys(), "email change")),
+            email: self.log.keys().claim_hash(&address),
+            address: Personal::Open(address),
+            session: Some(SessionId::new(session.session)),
+            app,
+        };
+        let decide = |account: &Account| request_change(account, &event);
+        Ok(self.execute(context, Subject::Account(user), &[], decide).await?)
+    }
+
+    /// Takes the new address, if nobody else has meanwhile.
+    async fn change_email(&self, context: &Context, token: &str) -> Result<Done, Problem> {
+        let token = MailedToken::parse(token).ok_or(LinkRejected)?;
+        let (user, keys) = (token.user, self.log.keys());
+        let is_token_of = |request: Uuid| keys.is_mailed_token(&token, LinkPurpose::ChangeEmail, request);
+        let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
+        let WantedEmail { email, address, .. } = wanted(&account, context.now, is_token_of)?;
+        let new = (*email, address.as_deref().unwrap_or_default());
+        let context = context.clone().by(user);
+        let decide = |account: &Account| change(account, user, context.now, is_token_of);
+        self.change_claimed_email(&context, user, (account.email, new), decide).await
+    }
+
+    /// Takes a new address at once, unconfirmed.
+    pub(crate) async fn take_email(
+        &self,
+        context: &Context,
+        session: Session,
+        address: String,
+        app: App,
+    ) -> Result<Done, Problem> {
+        let user = UserId::new(session.user);
+        let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
+        let email = self.log.keys().claim_hash(&address);
+        let kept = Some(SessionId::new(session.session));
+        let address_of_event = Personal::Open(address.clone());
+        let event = EmailChanged { user, email, address: address_of_event, verified: false, kept, app };
+        let decide = |account: &Account| take(account, &event);
+        self.change_claimed_email(context, user, (account.email, (email, &address)), decide).await
+    }
+
+    async fn change_claimed_email(
+        &self,
+        context: &Context,
+        user: UserId,
+        (old, (new, address)): (Option<ClaimHash>, (ClaimHash, &str)),
+        decide: impl Fn(&Account) -> Result<Option<Event>, EmailRejected>,
+    ) -> Result<Done, Problem> {
+        self.claim_email(context, (new, address), user).await?;
+        let changed = self.execute(context, Subject::Account(user), &[], decide).await;
+        let free: Option<ClaimHash> = match &changed {
+            Ok(_) => old.filter(|old| *old != new),
+            Err(Failure::Rejected(_)) => Some(new).filter(|new| old != Some(*new)),
+            Err(_) => None,
+        };
+        if let Some(free) = free {
+            self.release(context, ClaimKind::Email, free, user).await;
+        }
+        Ok(changed?)
+    }
+}
+
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    OpenApiRouter::new()
+        .routes(routes!(post_email_verification))
+        .routes(routes!(put_email_verification))
+        .routes(routes!(post_email_change))
+        .routes(routes!(put_email_change))
+}
+
+/// Ask for the mail that verifies my address, once more
+#[utoipa::path(
+    post, path = "/v1/me/email-verification", tag = "accounts", security(("token" = [])),
+    params(CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn post_email_verification(
+    State(commands): State<Commands>,
+    session: Session,
+    context: Context,
+    prefer: Prefer,
+    from: ClientAddress,
+) -> Result<Response, Problem> {
+    let user = UserId::new(session.user);
+    let account = commands.account(user).await?;
+    commands
+        .limits
+        .check(Attempt::Mail { mailboxes: &[commands.mailbox(account.address())], from: Some(from) })?;
+    let done = commands.request_email_verification(&context.by(user), user).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Verify an address by a mailed link
+#[utoipa::path(
+    put, path = "/v1/email-verifications/{token}", tag = "accounts",
+    params(("token" = String, Path, pattern = "^[0-9a-f]{64}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn put_email_verification(
+    State(commands): State<Commands>,
+    Path(token): Path<String>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let done = commands.verify_email(&context, &token).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewEmail {
+    #[schema(format = "password", max_length = 128, example = "correct horse battery")]
+    current_password: String,
+    #[schema(format = "email", max_length = 254, example = "lee@example.org")]
+    email: String,
+}
+
+/// Take another address
+///
+/// A link goes to the new address and a notice to the present one. The address changes when the link is followed: then this
+/// session goes on and all others end.
+#[utoipa::path(
+    post, path = "/v1/me/email-change", tag = "accounts", request_body = NewEmail, security(("token" = [])),
+    params(CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn post_email_change(
+    State(commands): State<Commands>,
+    session: Session,
+    context: Context,
+    prefer: Prefer,
+    from: ClientAddress,
+    Json(NewEmail { current_password, email }): Json<NewEmail>,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::default();
+    let email = fields.take("email", text::email(&email));
+    fields.finish()?;
+    let user = UserId::new(session.user);
+    let context = context.by(user).saying([current_password.as_bytes(), email.as_bytes()]);
+    let (account, _) = commands.confirm_password(user, from, current_password).await?;
+    // One mail goes to the present address, and one to an address that may be anybody's.
+    let mailboxes = [commands.mailbox(account.address()), commands.mailbox(&email)];
+    commands.limits.check(Attempt::Mail { mailboxes: &mailboxes, from: Some(from) })?;
+    let done = commands.request_email_change(&context, session, email, App::Chorus).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Confirm another address by a mailed link
+#[utoipa::path(
+    put, path = "/v1/email-changes/{token}", tag = "accounts",
+    params(("token" = String, Path, pattern = "^[0-9a-f]{64}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn put_email_change(
+    State(commands): State<Commands>,
+    Path(token): Path<String>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let done = commands.change_email(&context, &token).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::accounts::account::testing::{ANN, hash};
+    use crate::accounts::account::{MailedLink, Standing};
+
+    const REQUEST: Uuid = Uuid::from_u128(7);
+
+    fn minutes(minutes: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes)
+    }
+
+    fn ann() -> Account {
+        let link = MailedLink { request: REQUEST, until: minutes(60) };
+        Account {
+            standing: Standing::Active,
+            email: Some(hash(2)),
+            verification: Some(link),
+            wanted_email: Some(WantedEmail {
+                link,
+                email: hash(3),
+                address: Some("lee@example.org".into()),
+                session: None,
+                app: App::Chorus,
+            }),
+            ..Account::default()
+        }
+    }
+
+    fn right(request: Uuid) -> bool {
+        request == REQUEST
+    }
+
+    #[test]
+    fn an_address_is_verified_in_time_and_following_the_link_twice_does_no_harm() {
+        let verified = EmailVerified { user: ANN, email: hash(2) };
+        assert_eq!(verify(&ann(), ANN, minutes(59), right), Ok(Some(verified.into())));
+        let done = Account { email_verified: true, ..ann() };
+        assert_eq!(verify(&done, ANN, minutes(59), right), Ok(None));
+        let refused = Err(EmailRejected::Link(LinkRejected));
+        assert_eq!(verify(&ann(), ANN, minutes(60), right), refused);
+        assert_eq!(verify(&ann(), ANN, minutes(1), |_| false), refused);
+        assert_eq!(verify(&Account::default(), ANN, minutes(1), right), refused);
+    }
+
+    #[test]
+    fn another_mail_is_had_until_the_address_is_verified() {
+        let wish = EmailVerificationRequested {
+            user: ANN,
+            request: MailedRequestId::new(REQUEST),
+            app: App::Chorus,
+        };
+        assert_eq!(request_verification(&ann(), &wish), Ok(Some(wish.clone().into())));
+        let verified = Account { email_verified: true, ..ann() };
+        assert_eq!(request_verification(&verified, &wish), Ok(None));
+        assert_eq!(request_verification(&Account::default(), &wish), Err(EmailRejected::NoAccount));
+    }
+
+    #[test]
+    fn an_address_changes_to_the_one_that_was_asked_for_last() {
+        let changed = EmailChanged {
+            user: ANN,
+            email: hash(3),
+            address: Personal::Open("lee@example.org".into()),
+            verified: true,
+            kept: None,
+            app: App::Chorus,
+        };
+        assert_eq!(change(&ann(), ANN, minutes(59), right), Ok(Some(changed.into())));
+        let refused = Err(EmailRejected::Link(LinkRejected));
+        assert_eq!(change(&ann(), ANN, minutes(60), right), refused);
+        assert_eq!(change(&ann(), ANN, minutes(1), |_| false), refused);
+        let done = Account { wanted_email: None, ..ann() };
+        assert_eq!(change(&done, ANN, minutes(1), right), refused);
+        let lost = Account { abandoned: [hash(3)].into(), ..ann() };
+        assert_eq!(change(&lost, ANN, minutes(1), right), Err(EmailRejected::Claim(ClaimRejected::Lost)));
+    }
+
+    #[test]
+    fn the_address_that_one_has_cannot_be_asked_for() {
+        let wish = |email| EmailChangeRequested {
+            user: ANN,
+            request: MailedRequestId::new(REQUEST),
+            email,
+            address: Personal::Open("x@example.org".into()),
+            session: None,
+            app: App::Chorus,
+        };
+        assert_eq!(request_change(&ann(), &wish(hash(2))), Err(EmailRejected::Same));
+        assert_eq!(request_change(&ann(), &wish(hash(5))), Ok(Some(wish(hash(5)).into())));
+        assert_eq!(request_change(&Account::default(), &wish(hash(5))), Err(EmailRejected::NoAccount));
+    }
+}

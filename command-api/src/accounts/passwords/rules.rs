@@ -1,0 +1,73 @@
+//! Which passwords are taken: long enough, not what everybody tries first, not what stands in the person's own profile.
+//! No rules about kinds of characters: they make passwords worse.
+//! Source: <https://pages.nist.gov/800-63-4/sp800-63b.html#passwordver>.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use events::fold_name;
+
+use super::forms::prepare;
+use crate::pipeline::text::PASSWORD;
+
+/// Lower case, sorted; lines that begin with `#` say where it is from.
+static COMMON: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| include_str!("common.txt").lines().filter(|line| !line.starts_with('#')).collect());
+
+/// The prepared password, if it is one that may be chosen by somebody with these names and addresses. Spaces count and stay.
+///
+/// # Errors
+/// Which rule it breaks.
+pub(crate) fn check(password: &str, own: &[&str]) -> Result<String, String> {
+    let (shortest, longest) = (PASSWORD.start(), PASSWORD.end());
+    let password = prepare(password);
+    if !PASSWORD.contains(&password.chars().count()) {
+        return Err(format!("must have {shortest} to {longest} characters"));
+    }
+    let folded = fold_name(&password);
+    if COMMON.contains(folded.as_str()) {
+        return Err("is one of the most common passwords: choose another one".to_owned());
+    }
+    let own_words = own.iter().flat_map(|word| {
+        let word = fold_name(word);
+        let before_at = word.split_once('@').map(|(local, _)| local.to_owned());
+        [Some(word), before_at]
+    });
+    if own_words.flatten().any(|word| !word.is_empty() && word == folded) {
+        return Err("must not be your own name or address".to_owned());
+    }
+    Ok(password)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_refused_with_the_rule_that_it_breaks() {
+        let own = ["Ann.Archer", "annabelle.lee@example.org", "Annabelle", "Lee", "Annabelle Lee"];
+        let broken = |password: &str| check(password, &own).unwrap_err();
+        assert!(broken("1234567").contains("8 to 128"));
+        assert!(broken(&"x".repeat(129)).contains("8 to 128"));
+        for common in ["password", "PassWord1", "12345678", "qwertyuiop", "\u{ff50}assword"] {
+            assert!(broken(common).contains("most common"), "{common}");
+        }
+        for own in ["ann.archer", "ANN.ARCHER", "annabelle.lee@EXAMPLE.org", "Annabelle.Lee", "annabelle lee"]
+        {
+            assert!(broken(own).contains("your own"), "{own}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_taken_as_it_is() {
+        for good in ["correct horse battery", " eight ch", &"\u{1f40e}".repeat(8), &"x".repeat(128)] {
+            assert_eq!(check(good, &["ann", "", "ann@example.org"]).as_deref(), Ok(good));
+        }
+    }
+
+    #[test]
+    fn the_list_is_there_and_folded_as_passwords_are() {
+        assert!(COMMON.len() > 8000);
+        assert!(COMMON.iter().all(|word| fold_name(word) == *word));
+    }
+}

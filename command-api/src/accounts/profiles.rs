@@ -1,0 +1,312 @@
+//! How people show themselves.
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::response::Response;
+use events::{
+    AccountEvent, Event, Image, LogError, MediaId, Personal, PhotoChanged, PhotoRemoved, ProfileDetails,
+    ProfileEdited, ProfileEvent, Recorded, Subject, UserId,
+};
+use http::StatusCode;
+use media::ImageVariant;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::extract::Json;
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
+
+use crate::Commands;
+use crate::pipeline::context::Context;
+use crate::pipeline::execute::{Done, Failure, Fold};
+use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
+use crate::pipeline::text::{self, Fields};
+use crate::social::posts::IMAGE_LIMIT;
+
+// ---------------------------------------------------------------- decisions
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProfileRejected {
+    NoAccount,
+}
+
+/// What somebody shows, as far as their commands need it.
+#[derive(Default, Clone, PartialEq)]
+struct Profile {
+    exists: bool,
+    details: ProfileDetails,
+    photo: Option<Image>,
+}
+
+impl Fold for Profile {
+    fn apply(&mut self, recorded: &Recorded) {
+        match &recorded.event {
+            Event::Account(AccountEvent::SignedUp(event)) => {
+                self.exists = true;
+                // An edit, read before, says more than the sign-up.
+                if let Some(person) =
+                    event.person.open().filter(|_| self.details == ProfileDetails::default())
+                {
+                    self.details.firstname.clone_from(&person.firstname);
+                    self.details.lastname.clone_from(&person.lastname);
+                }
+            }
+            Event::Account(AccountEvent::Erased(_)) => self.exists = false,
+            Event::Profile(ProfileEvent::ProfileEdited(event)) => {
+                self.details = event.details.open().cloned().unwrap_or_default();
+            }
+            Event::Profile(ProfileEvent::PhotoChanged(event)) => self.photo = Some(event.photo),
+            Event::Profile(ProfileEvent::PhotoRemoved(_)) => self.photo = None,
+            Event::Account(_)
+            | Event::Profile(ProfileEvent::PrivacyChanged(_))
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Post(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
+        }
+    }
+}
+
+/// What is to be different; the rest stays.
+#[derive(Clone, Default)]
+pub(crate) struct Edit {
+    pub(crate) firstname: Option<String>,
+    pub(crate) lastname: Option<String>,
+    pub(crate) bio: Option<String>,
+}
+
+fn edit(profile: &Profile, user: UserId, wish: &Edit) -> Result<Option<Event>, ProfileRejected> {
+    if !profile.exists {
+        return Err(ProfileRejected::NoAccount);
+    }
+    let now = &profile.details;
+    let wished = ProfileDetails {
+        firstname: wish.firstname.clone().unwrap_or_else(|| now.firstname.clone()),
+        lastname: wish.lastname.clone().unwrap_or_else(|| now.lastname.clone()),
+        bio: wish.bio.clone().unwrap_or_else(|| now.bio.clone()),
+    };
+    Ok((wished != *now).then(|| ProfileEdited { user, details: Personal::Open(wished) }.into()))
+}
+
+fn change_photo(profile: &Profile, user: UserId, photo: Image) -> Result<Option<Event>, ProfileRejected> {
+    if !profile.exists {
+        return Err(ProfileRejected::NoAccount);
+    }
+    Ok((profile.photo != Some(photo)).then(|| PhotoChanged { user, photo }.into()))
+}
+
+fn remove_photo(profile: &Profile, user: UserId) -> Option<Event> {
+    profile.photo.map(|_| PhotoRemoved { user }.into())
+}
+
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    let photo = OpenApiRouter::new()
+        .routes(routes!(put_photo, delete_photo))
+        .layer(DefaultBodyLimit::max(IMAGE_LIMIT));
+    OpenApiRouter::new().routes(routes!(patch_profile)).merge(photo)
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ProfileChange {
+    #[schema(max_length = 50, example = "Ann")]
+    firstname: Option<String>,
+    #[schema(max_length = 50, example = "Lee")]
+    lastname: Option<String>,
+    #[schema(max_length = 500, example = "Light and water.")]
+    bio: Option<String>,
+}
+
+/// Edit my profile
+///
+/// Fields that are not sent stay as they are.
+#[utoipa::path(
+    patch, path = "/v1/me/profile", tag = "profiles", request_body = ProfileChange, security(("token" = [])),
+    params(CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn patch_profile(
+    State(commands): State<Commands>,
+    session: Session,
+    context: Context,
+    prefer: Prefer,
+    Json(change): Json<ProfileChange>,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::default();
+    let mut checked =
+        |field, value: Option<String>, check: fn(&str, usize) -> Result<String, String>, limit| {
+            value.map(|value| fields.take(field, check(&value, limit)))
+        };
+    let wish = Edit {
+        firstname: checked("firstname", change.firstname, text::line, text::NAME_LIMIT),
+        lastname: checked("lastname", change.lastname, text::line, text::NAME_LIMIT),
+        bio: checked("bio", change.bio, text::free, text::BIO_LIMIT),
+    };
+    fields.finish()?;
+    let user = UserId::new(session.user);
+    let said =
+        [&wish.firstname, &wish.lastname, &wish.bio].map(|part| part.as_deref().unwrap_or("\0").as_bytes());
+    let context = context.by(user).saying(said);
+    let done = commands.edit_profile(&context, user, &wish).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Change my photo
+///
+/// The body is the picture itself. It is cut to a square.
+#[utoipa::path(
+    put, path = "/v1/me/photo", tag = "profiles", security(("token" = [])),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    params(CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn put_photo(
+    State(commands): State<Commands>,
+    session: Session,
+    context: Context,
+    prefer: Prefer,
+    request: Request,
+) -> Result<Response, Problem> {
+    let user = UserId::new(session.user);
+    let _slot = commands.begin_upload(user)?;
+    let picture = web::extract::body(request, &()).await?;
+    let context = context.by(user).saying([picture.as_ref()]);
+    let (media, done) = commands.change_photo(&context, user, picture).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, Some(media.to_string())).await)
+}
+
+impl Commands {
+    pub(crate) async fn edit_profile(
+        &self,
+        context: &Context,
+        user: UserId,
+        wish: &Edit,
+    ) -> Result<Done, Failure<ProfileRejected>> {
+        let decide = |profile: &Profile| edit(profile, user, wish);
+        self.execute(context, Subject::Profile(user), &[Subject::Account(user)], decide).await
+    }
+
+    pub(crate) async fn remove_photo(
+        &self,
+        context: &Context,
+        user: UserId,
+    ) -> Result<Done, Failure<ProfileRejected>> {
+        let decide = |profile: &Profile| Ok(remove_photo(profile, user));
+        self.execute(context, Subject::Profile(user), &[], decide).await
+    }
+
+    /// How somebody shows themselves, by the log.
+    pub(crate) async fn shown(&self, user: UserId) -> Result<(ProfileDetails, Option<Image>), LogError> {
+        let (account, profile): (Profile, Profile) =
+            (self.look_at(Subject::Account(user)).await?, self.look_at(Subject::Profile(user)).await?);
+        let edited = profile.details != ProfileDetails::default();
+        Ok((if edited { profile.details } else { account.details }, profile.photo))
+    }
+
+    /// A repeated request is answered with the photo that the first one has stored.
+    pub(crate) async fn change_photo(
+        &self,
+        context: &Context,
+        user: UserId,
+        picture: Bytes,
+    ) -> Result<(MediaId, Done), Problem> {
+        if let Some(before) = self.photo_before(context, user).await? {
+            return Ok(before);
+        }
+        let photo = self.store_picture(context, user, picture, ImageVariant::OF_PHOTO).await?.image;
+        let decide = |profile: &Profile| change_photo(profile, user, photo);
+        let done = self.execute(context, Subject::Profile(user), &[Subject::Account(user)], decide).await?;
+        match done.changed {
+            true => Ok((photo.media, done)),
+            // The same request was faster on another way.
+            false => Ok(self.photo_before(context, user).await?.unwrap_or((photo.media, done))),
+        }
+    }
+
+    async fn photo_before(
+        &self,
+        context: &Context,
+        user: UserId,
+    ) -> Result<Option<(MediaId, Done)>, Failure<ProfileRejected>> {
+        let before = self.event_before(context, Subject::Profile(user)).await?;
+        Ok(before.and_then(|(event, done)| match event {
+            Event::Profile(ProfileEvent::PhotoChanged(event)) => Some((event.photo.media, done)),
+            _ => None,
+        }))
+    }
+}
+
+/// Remove my photo
+#[utoipa::path(
+    delete, path = "/v1/me/photo", tag = "profiles", security(("token" = [])),
+    params(CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_photo(
+    State(commands): State<Commands>,
+    session: Session,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let user = UserId::new(session.user);
+    let done = commands.remove_photo(&context.by(user), user).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+
+    fn ann() -> Profile {
+        let details = ProfileDetails { firstname: "Ann".into(), lastname: "Lee".into(), bio: String::new() };
+        Profile { exists: true, details, photo: None }
+    }
+
+    fn photo(n: u128) -> Image {
+        Image { media: MediaId::new(Uuid::from_u128(n)), width: 320, height: 320 }
+    }
+
+    #[test]
+    fn an_edit_says_the_whole_profile_as_it_is_then() {
+        let wish = Edit { bio: Some("Light".into()), ..Edit::default() };
+        let details = ProfileDetails { bio: "Light".into(), ..ann().details };
+        let edited = ProfileEdited { user: ANN, details: Personal::Open(details) };
+        assert_eq!(edit(&ann(), ANN, &wish), Ok(Some(edited.into())));
+    }
+
+    #[test]
+    fn an_edit_that_changes_nothing_is_no_event_and_nobody_edits_what_is_gone() {
+        let same = Edit { firstname: Some("Ann".into()), ..Edit::default() };
+        assert_eq!(edit(&ann(), ANN, &same), Ok(None));
+        assert_eq!(edit(&ann(), ANN, &Edit::default()), Ok(None));
+        assert_eq!(edit(&Profile::default(), ANN, &same), Err(ProfileRejected::NoAccount));
+    }
+
+    #[test]
+    fn a_photo_is_changed_and_removed() {
+        let changed = PhotoChanged { user: ANN, photo: photo(1) };
+        assert_eq!(change_photo(&ann(), ANN, photo(1)), Ok(Some(changed.into())));
+        let with_photo = Profile { photo: Some(photo(1)), ..ann() };
+        assert_eq!(change_photo(&with_photo, ANN, photo(1)), Ok(None));
+        assert_eq!(remove_photo(&with_photo, ANN), Some(PhotoRemoved { user: ANN }.into()));
+        assert_eq!(remove_photo(&ann(), ANN), None);
+    }
+}

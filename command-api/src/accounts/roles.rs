@@ -1,0 +1,334 @@
+//! What somebody may do beyond what everybody may, and who is locked out. A change of either ends all sessions of the account,
+//! so that a session never changes its power while it goes on.
+
+use std::collections::HashSet;
+
+use axum::extract::State;
+use axum::response::Response;
+use events::{Event, Personal, Reinstated, Role, RoleGranted, RoleRevoked, Subject, Suspended, UserId};
+use http::StatusCode;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::extract::{Json, Path};
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
+
+use crate::Commands;
+use crate::accounts::account::{Account, Standing};
+use crate::pipeline::context::Context;
+use crate::pipeline::execute::Done;
+use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
+use crate::pipeline::rejections::log_problem;
+use crate::pipeline::text::{self, Fields};
+
+/// Longest reason for a suspension or a removal, in characters.
+pub(crate) const REASON_LIMIT: usize = 500;
+
+// ---------------------------------------------------------------- decisions
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RoleRejected {
+    NotAllowed,
+    NoUser,
+    /// Nobody takes a role from themselves or locks themselves out.
+    Oneself,
+}
+
+/// Who wishes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Authority {
+    /// Whoever runs the deployment.
+    Operator,
+    Person {
+        user: UserId,
+        roles: HashSet<Role>,
+    },
+}
+
+impl Authority {
+    pub(crate) fn has(&self, role: Role) -> bool {
+        match self {
+            Self::Operator => true,
+            Self::Person { roles, .. } => roles.contains(&role),
+        }
+    }
+
+    fn is(&self, user: UserId) -> bool {
+        matches!(self, Self::Person { user: own, .. } if *own == user)
+    }
+}
+
+fn may_grant(account: &Account, by: &Authority) -> Result<(), RoleRejected> {
+    if !by.has(Role::Admin) {
+        return Err(RoleRejected::NotAllowed);
+    }
+    if account.exists() { Ok(()) } else { Err(RoleRejected::NoUser) }
+}
+
+fn grant(account: &Account, by: &Authority, user: UserId, role: Role) -> Result<Option<Event>, RoleRejected> {
+    may_grant(account, by)?;
+    Ok((!account.roles.contains(&role)).then(|| RoleGranted { user, role }.into()))
+}
+
+fn revoke(
+    account: &Account,
+    by: &Authority,
+    user: UserId,
+    role: Role,
+) -> Result<Option<Event>, RoleRejected> {
+    may_grant(account, by)?;
+    if by.is(user) {
+        return Err(RoleRejected::Oneself);
+    }
+    Ok(account.roles.contains(&role).then(|| RoleRevoked { user, role }.into()))
+}
+
+/// Moderators lock people out, and only an admin a moderator; an admin loses that role first.
+fn may_lock(account: &Account, by: &Authority, user: UserId) -> Result<(), RoleRejected> {
+    let above = account.roles.contains(&Role::Admin)
+        || (account.roles.contains(&Role::Moderator) && !by.has(Role::Admin));
+    if !(by.has(Role::Moderator) || by.has(Role::Admin)) {
+        return Err(RoleRejected::NotAllowed);
+    }
+    if !account.exists() {
+        return Err(RoleRejected::NoUser);
+    }
+    if by.is(user) {
+        return Err(RoleRejected::Oneself);
+    }
+    if above { Err(RoleRejected::NotAllowed) } else { Ok(()) }
+}
+
+fn suspend(account: &Account, by: &Authority, wish: &Suspended) -> Result<Option<Event>, RoleRejected> {
+    may_lock(account, by, wish.user)?;
+    Ok((account.standing != Standing::Suspended).then(|| wish.clone().into()))
+}
+
+fn reinstate(account: &Account, by: &Authority, user: UserId) -> Result<Option<Event>, RoleRejected> {
+    may_lock(account, by, user)?;
+    Ok((account.standing == Standing::Suspended).then(|| Reinstated { user }.into()))
+}
+
+// ----------------------------------------------------------------- commands
+
+impl Commands {
+    /// Somebody with their present roles.
+    pub(crate) async fn authority(&self, user: UserId) -> Result<Authority, Problem> {
+        let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
+        Ok(Authority::Person { user, roles: account.roles })
+    }
+
+    async fn set_role(
+        &self,
+        context: &Context,
+        by: &Authority,
+        user: UserId,
+        role: Role,
+        granted: bool,
+    ) -> Result<Done, Problem> {
+        let decide = |account: &Account| match granted {
+            true => grant(account, by, user, role),
+            false => revoke(account, by, user, role),
+        };
+        Ok(self.execute(context, Subject::Account(user), &[], decide).await?)
+    }
+
+    /// For whoever runs the deployment: grants or revokes a role of somebody, by username or address. Answers whether
+    /// that changed anything; none if there is nobody of that name.
+    ///
+    /// # Errors
+    /// Whatever kept it from being done.
+    pub async fn set_role_as_operator(
+        &self,
+        login: &str,
+        role: Role,
+        granted: bool,
+    ) -> Result<Option<bool>, Problem> {
+        let found = self.find_login(login).await?;
+        let Some((user, _)) = self.owner(found).await? else { return Ok(None) };
+        let context = Context::unasked(self.clock.now());
+        let done = self.set_role(&context, &Authority::Operator, user, role, granted).await?;
+        Ok(Some(done.changed))
+    }
+}
+
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    OpenApiRouter::new()
+        .routes(routes!(put_role, delete_role))
+        .routes(routes!(put_suspension, delete_suspension))
+}
+
+/// Grant a role
+///
+/// For admins. All sessions of the account end: its next log-in has the role.
+#[utoipa::path(
+    put, path = "/v1/users/{user}/roles/{role}", tag = "roles", security(("token" = [])),
+    params(
+        ("user" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        ("role" = String, Path, pattern = "^(artist|moderator|admin)$"),
+        CommandHeaders
+    ),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn put_role(
+    State(commands): State<Commands>,
+    session: Session,
+    Path((user, role)): Path<(UserId, Role)>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let actor = UserId::new(session.user);
+    let by = commands.authority(actor).await?;
+    let done = commands.set_role(&context.by(actor), &by, user, role, true).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Revoke a role
+///
+/// For admins. All sessions of the account end.
+#[utoipa::path(
+    delete, path = "/v1/users/{user}/roles/{role}", tag = "roles", security(("token" = [])),
+    params(
+        ("user" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        ("role" = String, Path, pattern = "^(artist|moderator|admin)$"),
+        CommandHeaders
+    ),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_role(
+    State(commands): State<Commands>,
+    session: Session,
+    Path((user, role)): Path<(UserId, Role)>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let actor = UserId::new(session.user);
+    let by = commands.authority(actor).await?;
+    let done = commands.set_role(&context.by(actor), &by, user, role, false).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Suspension {
+    /// Why, for the record.
+    #[schema(min_length = 1, max_length = 500, example = "Spam")]
+    reason: String,
+}
+
+/// Suspend an account
+///
+/// For moderators and admins. Its sessions end, and nobody can log in to it until it is reinstated.
+#[utoipa::path(
+    put, path = "/v1/users/{user}/suspension", tag = "roles", request_body = Suspension, security(("token" = [])),
+    params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn put_suspension(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(user): Path<UserId>,
+    context: Context,
+    prefer: Prefer,
+    Json(Suspension { reason }): Json<Suspension>,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::default();
+    let reason = fields.take("reason", text::required(&reason, REASON_LIMIT));
+    fields.finish()?;
+    let actor = UserId::new(session.user);
+    let by = commands.authority(actor).await?;
+    let context = context.by(actor).saying([reason.as_bytes()]);
+    let event = Suspended { user, reason: Personal::Open(reason) };
+    let decide = |account: &Account| suspend(account, &by, &event);
+    let done = commands.execute(&context, Subject::Account(user), &[], decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Reinstate a suspended account
+///
+/// For moderators and admins.
+#[utoipa::path(
+    delete, path = "/v1/users/{user}/suspension", tag = "roles", security(("token" = [])),
+    params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_suspension(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(user): Path<UserId>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let actor = UserId::new(session.user);
+    let by = commands.authority(actor).await?;
+    let decide = |account: &Account| reinstate(account, &by, user);
+    let done = commands.execute(&context.by(actor), Subject::Account(user), &[], decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+    const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
+
+    fn with(roles: &[Role]) -> Account {
+        Account { standing: Standing::Active, roles: roles.iter().copied().collect(), ..Account::default() }
+    }
+
+    fn bob(roles: &[Role]) -> Authority {
+        Authority::Person { user: BOB, roles: roles.iter().copied().collect() }
+    }
+
+    #[test]
+    fn roles_are_given_and_taken_by_admins_and_by_the_operator() {
+        let granted = Ok(Some(RoleGranted { user: ANN, role: Role::Artist }.into()));
+        let revoked = Ok(Some(RoleRevoked { user: ANN, role: Role::Artist }.into()));
+        for by in [bob(&[Role::Admin]), Authority::Operator] {
+            assert_eq!(grant(&with(&[]), &by, ANN, Role::Artist), granted);
+            assert_eq!(grant(&with(&[Role::Artist]), &by, ANN, Role::Artist), Ok(None));
+            assert_eq!(revoke(&with(&[Role::Artist]), &by, ANN, Role::Artist), revoked);
+            assert_eq!(revoke(&with(&[]), &by, ANN, Role::Artist), Ok(None));
+            assert_eq!(grant(&Account::default(), &by, ANN, Role::Artist), Err(RoleRejected::NoUser));
+        }
+        for by in [bob(&[]), bob(&[Role::Artist, Role::Moderator])] {
+            assert_eq!(grant(&with(&[]), &by, ANN, Role::Artist), Err(RoleRejected::NotAllowed));
+            assert_eq!(revoke(&with(&[Role::Artist]), &by, ANN, Role::Artist), Err(RoleRejected::NotAllowed));
+        }
+        let oneself = revoke(&with(&[Role::Admin]), &bob(&[Role::Admin]), BOB, Role::Admin);
+        assert_eq!(oneself, Err(RoleRejected::Oneself));
+    }
+
+    #[test]
+    fn nobody_locks_out_who_stands_as_high_as_themselves() {
+        let wish = Suspended { user: ANN, reason: Personal::Open("spam".into()) };
+        let suspended: Result<_, _> = Ok(Some(wish.clone().into()));
+        let refused = Err(RoleRejected::NotAllowed);
+        for (theirs, own, expected) in [
+            (&[][..], &[][..], &refused),
+            (&[], &[Role::Artist], &refused),
+            (&[], &[Role::Moderator], &suspended),
+            (&[], &[Role::Admin], &suspended),
+            (&[Role::Moderator], &[Role::Moderator], &refused),
+            (&[Role::Moderator], &[Role::Admin], &suspended),
+            (&[Role::Admin], &[Role::Admin], &refused),
+        ] {
+            assert_eq!(suspend(&with(theirs), &bob(own), &wish), *expected, "{theirs:?} {own:?}");
+        }
+        let oneself = Suspended { user: BOB, ..wish.clone() };
+        assert_eq!(suspend(&with(&[]), &bob(&[Role::Moderator]), &oneself), Err(RoleRejected::Oneself));
+        let by = bob(&[Role::Moderator]);
+        let locked = Account { standing: Standing::Suspended, ..with(&[]) };
+        assert_eq!(suspend(&locked, &by, &wish), Ok(None));
+        assert_eq!(reinstate(&locked, &by, ANN), Ok(Some(Reinstated { user: ANN }.into())));
+        assert_eq!(reinstate(&with(&[]), &by, ANN), Ok(None));
+        assert_eq!(suspend(&Account::default(), &by, &wish), Err(RoleRejected::NoUser));
+    }
+}

@@ -1,0 +1,197 @@
+//! How a command is answered: when the views that care have taken it in, or at once if the client prefers.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
+use events::Position;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+use utoipa::{IntoParams, IntoResponses, ToSchema};
+use web::http::{PENDING, POSITION};
+
+use crate::Commands;
+use crate::pipeline::execute::Done;
+
+/// How long an answer waits for the views.
+const WAIT_LIMIT: Duration = Duration::from_secs(1);
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const RESPOND_ASYNC: &str = "respond-async";
+
+/// What a command came to.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Receipt {
+    /// Of what was made, where something was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
+    /// False if it was so already.
+    pub(crate) changed: bool,
+    /// Send it as `Chorus-Min-Position` with a query that must have taken this in.
+    pub(crate) position: u64,
+    /// True if the views had not taken it in yet when this was answered.
+    pub(crate) pending: bool,
+}
+
+/// The headers that every command takes, for OpenAPI.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only described; `Context` and `Prefer` read them")]
+pub(crate) struct CommandHeaders {
+    /// Marks the request, so that sending it again does nothing again and answers the same.
+    #[param(
+        rename = "Idempotency-Key", value_type = String, required = false,
+        pattern = r#"^("[ !#-~]{1,255}"|[!#-~]{1,255})$"#, example = "8e03978e-40d5-43dd-bc93-6894a57f9324"
+    )]
+    idempotency_key: Option<String>,
+    /// `respond-async`: to be answered at once, not when the views have taken it in.
+    #[param(rename = "Prefer", value_type = String, required = false, example = "respond-async")]
+    prefer: Option<String>,
+}
+
+/// How a command is answered that changes something, for OpenAPI.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) enum ReceiptAnswers {
+    /// Done; the views have taken it in unless it says that it is pending.
+    #[response(status = 200)]
+    Done(Receipt),
+    /// Done; the views take it in by themselves.
+    #[response(status = 202)]
+    Accepted(Receipt),
+}
+
+/// How a command is answered that makes something, for OpenAPI.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only described")]
+pub(crate) enum CreationAnswers {
+    /// Made; the views have taken it in unless it says that it is pending.
+    #[response(status = 201)]
+    Created(Receipt),
+    /// Made; the views take it in by themselves.
+    #[response(status = 202)]
+    Accepted(Receipt),
+}
+
+/// Whether the client wants its answer before the views have caught up (RFC 7240).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Prefer {
+    respond_async: bool,
+}
+
+impl<S: Sync> FromRequestParts<S> for Prefer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.headers))
+    }
+}
+
+impl Prefer {
+    /// What clients prefer who do not know the header.
+    pub(crate) const TO_WAIT: Self = Self { respond_async: false };
+
+    /// Preferences that are not known, or cannot be read, are none.
+    fn of(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+        let mut preferences = values.flat_map(|value| value.split(',')).map(str::trim);
+        Self { respond_async: preferences.any(|preference| preference.eq_ignore_ascii_case(RESPOND_ASYNC)) }
+    }
+}
+
+/// How far the views had come when a command was answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settled {
+    position: Position,
+    pending: bool,
+    respond_async: bool,
+}
+
+impl Commands {
+    /// Waits for the views that care about what was done, unless the client does not want to.
+    pub(crate) async fn settle(&self, prefer: Prefer, all_done: &[Done]) -> Settled {
+        let mut settled = true;
+        for done in all_done.iter().filter(|done| done.position > Position::START) {
+            settled = settled
+                && !prefer.respond_async
+                && self.board.passed_by_all(done.kind, done.position, WAIT_LIMIT).await;
+        }
+        let position = all_done.iter().map(|done| done.position).max().unwrap_or_default();
+        Settled { position, pending: !settled, respond_async: prefer.respond_async }
+    }
+
+    pub(crate) async fn receipt(
+        &self,
+        prefer: Prefer,
+        done: Done,
+        status: StatusCode,
+        id: Option<String>,
+    ) -> Response {
+        let settled = self.settle(prefer, &[done]).await;
+        let receipt =
+            Receipt { id, changed: done.changed, position: settled.position.0, pending: settled.pending };
+        settled.answer(status, axum::Json(receipt))
+    }
+}
+
+impl Settled {
+    pub(crate) fn answer(self, status: StatusCode, body: impl IntoResponse) -> Response {
+        let status = if self.respond_async { StatusCode::ACCEPTED } else { status };
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(POSITION, self.position.0.into());
+        if self.pending {
+            headers.insert(PENDING, HeaderValue::from_static("true"));
+        }
+        if self.respond_async {
+            headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static(RESPOND_ASYNC));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn is_async(values: &[&[u8]]) -> bool {
+        let mut headers = HeaderMap::new();
+        for value in values.iter().filter_map(|value| HeaderValue::from_bytes(value).ok()) {
+            headers.append(PREFER, value);
+        }
+        Prefer::of(&headers).respond_async
+    }
+
+    #[test]
+    fn a_preference_is_found_among_others() {
+        for values in
+            [&["respond-async"][..], &["wait=10, Respond-Async"], &["handling=lenient", " respond-async ,"]]
+        {
+            assert!(is_async(&values.iter().map(|value| value.as_bytes()).collect::<Vec<_>>()), "{values:?}");
+        }
+        for values in [&[][..], &[""], &["respond"], &["respond-asynchronously"], &["x=respond-async"]] {
+            assert!(
+                !is_async(&values.iter().map(|value| value.as_bytes()).collect::<Vec<_>>()),
+                "{values:?}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_read(
+            bytes in prop::collection::vec(any::<u8>(), 0..30),
+            others in prop::collection::vec("[ -+.-~]{0,12}", 0..4),
+            is_there in any::<bool>(),
+        ) {
+            let known = others.iter().any(|other| other.trim().eq_ignore_ascii_case(RESPOND_ASYNC));
+            let mut preferences = others;
+            preferences.extend(is_there.then(|| RESPOND_ASYNC.to_owned()));
+            prop_assert_eq!(is_async(&[&bytes, preferences.join(",").as_bytes()]), is_there || known);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What the write side hears from the log: that a session has ended, that a person is erased, that something it has
+//! remembered has changed.
+
+use std::sync::{Arc, PoisonError};
+
+use events::{AccountEvent, Batch, Event, Filter, Kind, LogError, Position, Recorded, SessionEvent};
+use service::shutdown::Tasks;
+use service::telemetry::with_causes;
+use web::health::{Check, check, detailed_check};
+
+use crate::Commands;
+use crate::accounts::sessions::sweep;
+use crate::pipeline::subject_cache;
+
+/// Events taken at once.
+const BATCH: usize = 500;
+
+impl Commands {
+    /// Begins to listen, from now on, until the process shuts down.
+    ///
+    /// # Errors
+    /// If the log cannot be reached now.
+    pub async fn follow_log(&self, tasks: &Tasks) -> Result<(), LogError> {
+        let (commands, from) = (self.clone(), self.log.raw().head().await?);
+        tasks.spawn_until_stopping("tail of the write side", async move {
+            if let Err(error) = commands.listen(from).await {
+                tracing::error!(
+                    error = with_causes(&error),
+                    "the log can be followed no further: restart this process"
+                );
+            }
+        });
+        let notes = self.kept_notes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(notes) = notes {
+            let commands = self.clone();
+            tasks.spawn_until_stopping("notes of sessions in use", async move {
+                commands.keep_notes_of_use(notes).await;
+            });
+        }
+        Ok(())
+    }
+
+    /// For `/readyz`.
+    pub fn check_log(&self) -> Check {
+        let log = self.log.clone();
+        detailed_check(move || {
+            let log = log.clone();
+            async move { log.health().await }
+        })
+    }
+
+    /// For `/readyz`.
+    pub fn check_media(&self) -> Check {
+        let media = Arc::clone(&self.media);
+        check(move || {
+            let media = Arc::clone(&media);
+            async move { media.check().await.map_err(|error| with_causes(&error)) }
+        })
+    }
+
+    async fn listen(&self, from: Position) -> Result<(), LogError> {
+        let mut kinds = vec![Kind::Session];
+        kinds.extend_from_slice(subject_cache::KINDS);
+        let mut follow = self.log.raw().listen(Filter::kinds(&kinds), from);
+        while let Some(batch) = follow.next_batch(BATCH).await {
+            let Batch { events, unreadable, .. } = batch?;
+            for unreadable in unreadable {
+                tracing::error!(error = with_causes(&unreadable.error), "an event cannot be read here");
+            }
+            for stored in events {
+                let (subject, position) = (stored.message.envelope.subject, stored.position);
+                self.histories.changed(subject, position);
+                if !matches!(subject.kind(), Kind::Session | Kind::Account) {
+                    continue;
+                }
+                match Recorded::sealed(stored) {
+                    Ok(recorded) => self.hear(&recorded),
+                    // A newer program may write what this one does not know; what it does know must still be heard.
+                    Err(error) => {
+                        tracing::error!(error = with_causes(&error), "an event cannot be read here");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&self, recorded: &Recorded) {
+        match &recorded.event {
+            Event::Session(SessionEvent::SessionEnded(event)) => self.authenticator.end(event.session.uuid()),
+            Event::Account(event) => {
+                if let Some(sweep) = sweep(event, recorded.position) {
+                    self.authenticator.end_all(event.user().uuid(), sweep);
+                }
+                if let AccountEvent::Erased(event) = event {
+                    self.log.keys().forget(event.user);
+                }
+            }
+            Event::Session(SessionEvent::SessionStarted(_) | SessionEvent::SessionSeen(_)) => {}
+            Event::Username(_)
+            | Event::Email(_)
+            | Event::Profile(_)
+            | Event::Post(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
+        }
+    }
+}

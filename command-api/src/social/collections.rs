@@ -1,0 +1,279 @@
+//! Collections that somebody keeps saved posts in: making, renaming and deleting them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::extract::State;
+use axum::response::Response;
+use events::{
+    CollectionCreated, CollectionDeleted, CollectionEvent, CollectionId, CollectionRenamed, Event, Personal,
+    Recorded, Subject, UserId,
+};
+use http::{HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::extract::{Json, Path};
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
+
+use crate::Commands;
+use crate::pipeline::context::Context;
+use crate::pipeline::execute::Fold;
+use crate::pipeline::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
+use crate::pipeline::text::{self, Fields};
+
+/// Collections of one person: a decision reads all of them.
+pub(crate) const COLLECTIONS_LIMIT: usize = 100;
+
+// ---------------------------------------------------------------- decisions
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CollectionRejected {
+    NotFound,
+    TooMany,
+}
+
+/// The collections of one person.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Collections {
+    /// By their names; none where it cannot be read any more.
+    there: BTreeMap<CollectionId, Option<String>>,
+    deleted: BTreeSet<CollectionId>,
+}
+
+impl Collections {
+    #[cfg(test)]
+    pub(crate) fn of_one(collection: CollectionId) -> Self {
+        Self { there: BTreeMap::from([(collection, None)]), deleted: BTreeSet::new() }
+    }
+
+    pub(crate) fn has(&self, collection: CollectionId) -> bool {
+        self.there.contains_key(&collection)
+    }
+}
+
+impl Fold for Collections {
+    fn apply(&mut self, recorded: &Recorded) {
+        match &recorded.event {
+            Event::Collection(CollectionEvent::CollectionCreated(event)) => {
+                self.there.insert(event.collection, event.name.open().cloned());
+            }
+            Event::Collection(CollectionEvent::CollectionRenamed(event)) => {
+                self.there.insert(event.collection, event.name.open().cloned());
+            }
+            Event::Collection(CollectionEvent::CollectionDeleted(event)) => {
+                self.there.remove(&event.collection);
+                self.deleted.insert(event.collection);
+            }
+            Event::Account(_)
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Post(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
+        }
+    }
+}
+
+fn create(
+    state: &Collections,
+    user: UserId,
+    collection: CollectionId,
+    name: &str,
+) -> Result<Option<Event>, CollectionRejected> {
+    // Only a repeated request can name a collection that was there before.
+    if state.has(collection) || state.deleted.contains(&collection) {
+        return Ok(None);
+    }
+    if state.there.len() >= COLLECTIONS_LIMIT {
+        return Err(CollectionRejected::TooMany);
+    }
+    Ok(Some(CollectionCreated { user, collection, name: Personal::Open(name.to_owned()) }.into()))
+}
+
+fn rename(
+    state: &Collections,
+    user: UserId,
+    collection: CollectionId,
+    name: &str,
+) -> Result<Option<Event>, CollectionRejected> {
+    match state.there.get(&collection) {
+        None => Err(CollectionRejected::NotFound),
+        Some(now) if now.as_deref() == Some(name) => Ok(None),
+        Some(_) => {
+            Ok(Some(CollectionRenamed { user, collection, name: Personal::Open(name.to_owned()) }.into()))
+        }
+    }
+}
+
+fn delete(
+    state: &Collections,
+    user: UserId,
+    collection: CollectionId,
+) -> Result<Option<Event>, CollectionRejected> {
+    if state.deleted.contains(&collection) {
+        return Ok(None);
+    }
+    if !state.has(collection) {
+        return Err(CollectionRejected::NotFound);
+    }
+    Ok(Some(CollectionDeleted { user, collection }.into()))
+}
+
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    OpenApiRouter::new().routes(routes!(post_collection)).routes(routes!(patch_collection, delete_collection))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct CollectionName {
+    /// One line.
+    #[schema(min_length = 1, max_length = 100, example = "Lakes")]
+    name: String,
+}
+
+impl CollectionName {
+    fn checked(&self) -> Result<String, Problem> {
+        let mut fields = Fields::default();
+        let name = fields.take("name", text::required_line(&self.name, text::COLLECTION_LIMIT));
+        fields.finish()?;
+        Ok(name)
+    }
+}
+
+/// Make a collection
+///
+/// For saved posts; nobody else sees it.
+#[utoipa::path(
+    post, path = "/v1/me/collections", tag = "saves", request_body = CollectionName, security(("token" = [])),
+    params(CommandHeaders), responses(CreationAnswers, Problems)
+)]
+async fn post_collection(
+    State(commands): State<Commands>,
+    session: Session,
+    context: Context,
+    prefer: Prefer,
+    Json(wish): Json<CollectionName>,
+) -> Result<Response, Problem> {
+    let name = wish.checked()?;
+    let user = UserId::new(session.user);
+    let context = context.by(user).saying([name.as_bytes()]);
+    let id = CollectionId::new(context.new_id(commands.log.keys(), "collection"));
+    let decide = |state: &Collections| create(state, user, id, &name);
+    let done = commands.execute(&context, Subject::Collection(user), &[], decide).await?;
+    let mut response = commands.receipt(prefer, done, StatusCode::CREATED, Some(id.to_string())).await;
+    if let Ok(place) = HeaderValue::try_from(format!("/v1/me/collections/{id}")) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    Ok(response)
+}
+
+/// Rename a collection
+#[utoipa::path(
+    patch, path = "/v1/me/collections/{collection}", tag = "saves", request_body = CollectionName,
+    security(("token" = [])),
+    params(("collection" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn patch_collection(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(collection): Path<CollectionId>,
+    context: Context,
+    prefer: Prefer,
+    Json(wish): Json<CollectionName>,
+) -> Result<Response, Problem> {
+    let name = wish.checked()?;
+    let user = UserId::new(session.user);
+    let context = context.by(user).saying([name.as_bytes()]);
+    let decide = |state: &Collections| rename(state, user, collection, &name);
+    let done = commands.execute(&context, Subject::Collection(user), &[], decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Delete a collection
+///
+/// The posts in it stay saved, in no collection.
+#[utoipa::path(
+    delete, path = "/v1/me/collections/{collection}", tag = "saves", security(("token" = [])),
+    params(("collection" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_collection(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(collection): Path<CollectionId>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let user = UserId::new(session.user);
+    let decide = |state: &Collections| delete(state, user, collection);
+    let done = commands.execute(&context.by(user), Subject::Collection(user), &[], decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+    const LAKES: CollectionId = CollectionId::new(Uuid::from_u128(0xc7));
+    const HILLS: CollectionId = CollectionId::new(Uuid::from_u128(0xc8));
+
+    fn state(there: &[(CollectionId, &str)], deleted: &[CollectionId]) -> Collections {
+        Collections {
+            there: there.iter().map(|(id, name)| (*id, Some((*name).to_owned()))).collect(),
+            deleted: deleted.iter().copied().collect(),
+        }
+    }
+
+    fn named(name: &str) -> Personal<String> {
+        Personal::Open(name.into())
+    }
+
+    #[test]
+    fn a_collection_is_made_once_and_as_long_as_there_are_not_too_many() {
+        let created = CollectionCreated { user: ANN, collection: LAKES, name: named("Lakes") };
+        assert_eq!(create(&state(&[], &[HILLS]), ANN, LAKES, "Lakes"), Ok(Some(created.into())));
+        assert_eq!(create(&state(&[(LAKES, "Lakes")], &[]), ANN, LAKES, "Lakes"), Ok(None));
+        assert_eq!(create(&state(&[], &[LAKES]), ANN, LAKES, "Lakes"), Ok(None), "not again once it is gone");
+        let ids = (1..).map(|n| CollectionId::new(Uuid::from_u128(0x1000 + n)));
+        let mut full: Vec<(CollectionId, &str)> = ids.take(COLLECTIONS_LIMIT).map(|id| (id, "x")).collect();
+        assert_eq!(create(&state(&full, &[]), ANN, LAKES, "Lakes"), Err(CollectionRejected::TooMany));
+        full.pop();
+        assert!(create(&state(&full, &[]), ANN, LAKES, "Lakes").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_collection_is_renamed_to_something_else() {
+        let renamed = CollectionRenamed { user: ANN, collection: LAKES, name: named("Water") };
+        let there = state(&[(LAKES, "Lakes")], &[HILLS]);
+        assert_eq!(rename(&there, ANN, LAKES, "Water"), Ok(Some(renamed.into())));
+        assert_eq!(rename(&there, ANN, LAKES, "Lakes"), Ok(None));
+        assert_eq!(rename(&there, ANN, HILLS, "Water"), Err(CollectionRejected::NotFound));
+    }
+
+    #[test]
+    fn a_collection_is_deleted_and_twice_is_as_once() {
+        let deleted = CollectionDeleted { user: ANN, collection: LAKES };
+        let there = state(&[(LAKES, "Lakes")], &[HILLS]);
+        assert_eq!(delete(&there, ANN, LAKES), Ok(Some(deleted.into())));
+        assert_eq!(delete(&there, ANN, HILLS), Ok(None));
+        assert_eq!(delete(&state(&[], &[]), ANN, LAKES), Err(CollectionRejected::NotFound));
+    }
+}

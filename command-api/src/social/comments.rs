@@ -1,0 +1,340 @@
+//! Comments under posts, and replies to them.
+
+use axum::extract::State;
+use axum::response::Response;
+use events::{
+    CommentDeleted, CommentEvent, CommentId, Commented, Content, ContentRemoved, ContentRestored, Event,
+    ModerationEvent, Personal, PostId, Recorded, Subject, UserId,
+};
+use http::{HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::extract::{Json, Path};
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
+
+use crate::Commands;
+use crate::pipeline::context::Context;
+use crate::pipeline::execute::{Done, Failure, Fold};
+use crate::pipeline::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
+use crate::pipeline::text::{self, Fields};
+use crate::social::posts::SeenPost;
+
+// ---------------------------------------------------------------- decisions
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommentRejected {
+    NoPost,
+    NotFound,
+    NotYours,
+    NoParent,
+    ParentIsReply,
+}
+
+/// The post, and what stands of the comments that a decision is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Comments {
+    post: SeenPost,
+    there: Vec<There>,
+    deleted: Vec<CommentId>,
+    /// By a moderator.
+    removed: Vec<CommentId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct There {
+    comment: CommentId,
+    author: UserId,
+    post_author: UserId,
+    reply_to_author: Option<UserId>,
+    is_reply: bool,
+}
+
+impl Comments {
+    fn find(&self, comment: CommentId) -> Option<&There> {
+        let there = self.there.iter().find(|there| there.comment == comment);
+        there.filter(|there| !self.removed.contains(&there.comment))
+    }
+}
+
+impl Fold for Comments {
+    fn apply(&mut self, recorded: &Recorded) {
+        match &recorded.event {
+            Event::Comment(CommentEvent::Commented(event)) => self.there.push(There {
+                comment: event.comment,
+                author: event.author,
+                post_author: event.post_author,
+                reply_to_author: event.reply_to_author,
+                is_reply: event.reply_to.is_some(),
+            }),
+            Event::Comment(CommentEvent::CommentDeleted(event)) => {
+                self.there.retain(|there| there.comment != event.comment);
+                self.deleted.push(event.comment);
+            }
+            Event::Moderation(ModerationEvent::ContentRemoved(ContentRemoved {
+                content: Content::Comment { comment, .. },
+                ..
+            })) => self.removed.push(*comment),
+            Event::Moderation(ModerationEvent::ContentRestored(ContentRestored {
+                content: Content::Comment { comment, .. },
+                ..
+            })) => self.removed.retain(|removed| removed != comment),
+            Event::Post(_) | Event::Account(_) | Event::Moderation(_) => self.post.apply(recorded),
+            Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
+        }
+    }
+
+    fn also(&self) -> Option<Subject> {
+        self.post.also()
+    }
+}
+
+/// A comment as somebody wishes to write it.
+#[derive(Clone)]
+struct Wish {
+    post: PostId,
+    comment: CommentId,
+    author: UserId,
+    reply_to: Option<CommentId>,
+    text: String,
+}
+
+fn comment(state: &Comments, wish: &Wish) -> Result<Option<Event>, CommentRejected> {
+    let post_author = state.post.author().ok_or(CommentRejected::NoPost)?;
+    let parent = match wish.reply_to {
+        Some(parent) => Some(state.find(parent).ok_or(CommentRejected::NoParent)?),
+        None => None,
+    };
+    if parent.is_some_and(|parent| parent.is_reply) {
+        return Err(CommentRejected::ParentIsReply);
+    }
+    let reply_to_author = parent.map(|parent| parent.author);
+    // Only a repeated request can name a comment that was there before.
+    if state.find(wish.comment).is_some() || state.deleted.contains(&wish.comment) {
+        return Ok(None);
+    }
+    let Wish { post, comment, author, reply_to, text } = wish.clone();
+    let text = Personal::Open(text);
+    Ok(Some(Commented { post, comment, author, post_author, reply_to, reply_to_author, text }.into()))
+}
+
+/// By who wrote it, or by whose post it stands under.
+fn delete(
+    state: &Comments,
+    post: PostId,
+    comment: CommentId,
+    who: UserId,
+) -> Result<Option<Event>, CommentRejected> {
+    match state.find(comment) {
+        Some(there) if there.author == who || there.post_author == who => {
+            let There { author, post_author, reply_to_author, .. } = *there;
+            Ok(Some(CommentDeleted { post, comment, author, post_author, reply_to_author }.into()))
+        }
+        Some(_) => Err(CommentRejected::NotYours),
+        None if state.deleted.contains(&comment) => Ok(None),
+        None => Err(CommentRejected::NotFound),
+    }
+}
+
+// ----------------------------------------------------------------- commands
+
+impl Commands {
+    pub(crate) async fn comment(
+        &self,
+        context: &Context,
+        post: PostId,
+        author: UserId,
+        reply_to: Option<CommentId>,
+        text: String,
+    ) -> Result<(CommentId, Done), Failure<CommentRejected>> {
+        let id = CommentId::new(context.new_id(self.log.keys(), "comment"));
+        let wish = Wish { post, comment: id, author, reply_to, text };
+        let mut others = SeenPost::subjects(post).to_vec();
+        if let Some(comment) = reply_to {
+            let parent = Content::Comment { post, comment };
+            others.extend([parent.subject(), Subject::Moderation(parent)]);
+        }
+        let decide = |state: &Comments| comment(state, &wish);
+        let done = self.begin(context, Subject::Comment(post, id), &others, decide).await?;
+        Ok((id, done))
+    }
+
+    pub(crate) async fn delete_comment(
+        &self,
+        context: &Context,
+        post: PostId,
+        id: CommentId,
+        who: UserId,
+    ) -> Result<Done, Failure<CommentRejected>> {
+        let content = Content::Comment { post, comment: id };
+        let decide = |state: &Comments| delete(state, post, id, who);
+        self.execute(context, content.subject(), &[Subject::Moderation(content)], decide).await
+    }
+}
+
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    OpenApiRouter::new().routes(routes!(post_comment)).routes(routes!(delete_comment))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewComment {
+    #[schema(min_length = 1, max_length = 1000, example = "Lovely!")]
+    text: String,
+    /// The comment that this one answers; one that answers none itself.
+    #[schema(value_type = Option<String>, pattern = "^[0-9a-f]{32}$")]
+    reply_to: Option<CommentId>,
+}
+
+/// Comment on a post
+#[utoipa::path(
+    post, path = "/v1/posts/{post}/comments", tag = "comments", request_body = NewComment, security(("token" = [])),
+    params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(CreationAnswers, Problems)
+)]
+async fn post_comment(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(post): Path<PostId>,
+    context: Context,
+    prefer: Prefer,
+    Json(new): Json<NewComment>,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::default();
+    let text = fields.take("text", text::required(&new.text, text::COMMENT_LIMIT));
+    fields.finish()?;
+    let author = UserId::new(session.user);
+    let parent = new.reply_to.map(|parent| parent.to_string());
+    let context = context.by(author).saying([text.as_bytes(), parent.as_deref().unwrap_or("").as_bytes()]);
+    let (id, done) = commands.comment(&context, post, author, new.reply_to, text).await?;
+    let mut response = commands.receipt(prefer, done, StatusCode::CREATED, Some(id.to_string())).await;
+    if let Ok(place) = HeaderValue::try_from(format!("/v1/posts/{post}/comments/{id}")) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    Ok(response)
+}
+
+/// Delete a comment
+///
+/// Its author may, and the author of the post.
+#[utoipa::path(
+    delete, path = "/v1/posts/{post}/comments/{comment}", tag = "comments", security(("token" = [])),
+    params(
+        ("post" = String, Path, pattern = "^[0-9a-f]{32}$"), ("comment" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        CommandHeaders
+    ),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_comment(
+    State(commands): State<Commands>,
+    session: Session,
+    Path((post, id)): Path<(PostId, CommentId)>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let who = UserId::new(session.user);
+    let done = commands.delete_comment(&context.by(who), post, id, who).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::accounts::account::Standing;
+
+    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+    const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
+    const CAT: UserId = UserId::new(Uuid::from_u128(0xc));
+    const POST: PostId = PostId::new(Uuid::from_u128(0x90));
+    const FIRST: CommentId = CommentId::new(Uuid::from_u128(1));
+    const SECOND: CommentId = CommentId::new(Uuid::from_u128(2));
+
+    fn there(comment: CommentId, author: UserId, is_reply: bool) -> There {
+        There { comment, author, post_author: ANN, reply_to_author: is_reply.then_some(CAT), is_reply }
+    }
+
+    fn state(there: &[There]) -> Comments {
+        let post = SeenPost::of(ANN, Standing::Active);
+        Comments { post, there: there.to_vec(), deleted: Vec::new(), removed: Vec::new() }
+    }
+
+    fn wish(reply_to: Option<CommentId>) -> Wish {
+        Wish { post: POST, comment: SECOND, author: BOB, reply_to, text: "Lovely".into() }
+    }
+
+    fn commented(reply_to: Option<CommentId>) -> Event {
+        let text = Personal::Open("Lovely".into());
+        let reply_to_author = reply_to.map(|_| CAT);
+        Commented {
+            post: POST,
+            comment: SECOND,
+            author: BOB,
+            post_author: ANN,
+            reply_to,
+            reply_to_author,
+            text,
+        }
+        .into()
+    }
+
+    #[test]
+    fn a_post_is_commented_as_long_as_it_is_seen() {
+        assert_eq!(comment(&state(&[]), &wish(None)), Ok(Some(commented(None))));
+        for unseen in SeenPost::unseen(ANN) {
+            let state = Comments { post: unseen, ..state(&[there(FIRST, CAT, false)]) };
+            for reply_to in [None, Some(FIRST)] {
+                assert_eq!(comment(&state, &wish(reply_to)), Err(CommentRejected::NoPost), "{state:?}");
+            }
+        }
+        assert_eq!(comment(&state(&[there(SECOND, BOB, false)]), &wish(None)), Ok(None), "once");
+    }
+
+    #[test]
+    fn a_comment_is_answered_and_a_reply_is_not() {
+        let answered = comment(&state(&[there(FIRST, CAT, false)]), &wish(Some(FIRST)));
+        assert_eq!(answered, Ok(Some(commented(Some(FIRST)))));
+        let nested = comment(&state(&[there(FIRST, CAT, true)]), &wish(Some(FIRST)));
+        assert_eq!(nested, Err(CommentRejected::ParentIsReply));
+        assert_eq!(comment(&state(&[]), &wish(Some(FIRST))), Err(CommentRejected::NoParent));
+    }
+
+    #[test]
+    fn its_author_and_the_posts_author_delete_a_comment() {
+        let deleted = CommentDeleted {
+            post: POST,
+            comment: FIRST,
+            author: BOB,
+            post_author: ANN,
+            reply_to_author: Some(CAT),
+        };
+        let with_comment = state(&[there(FIRST, BOB, true)]);
+        for who in [ANN, BOB] {
+            assert_eq!(delete(&with_comment, POST, FIRST, who), Ok(Some(deleted.clone().into())));
+        }
+        assert_eq!(delete(&with_comment, POST, FIRST, CAT), Err(CommentRejected::NotYours));
+        assert_eq!(delete(&state(&[]), POST, FIRST, BOB), Err(CommentRejected::NotFound));
+        let removed = Comments { removed: vec![FIRST], ..state(&[there(FIRST, CAT, false)]) };
+        assert_eq!(delete(&removed, POST, FIRST, CAT), Err(CommentRejected::NotFound));
+        assert_eq!(comment(&removed, &wish(Some(FIRST))), Err(CommentRejected::NoParent));
+        let gone = Comments { deleted: vec![FIRST], ..state(&[]) };
+        assert_eq!(delete(&gone, POST, FIRST, BOB), Ok(None), "twice is as once");
+    }
+}

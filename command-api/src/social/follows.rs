@@ -1,0 +1,214 @@
+//! Following somebody, and following them no longer.
+
+use axum::extract::State;
+use axum::response::Response;
+use events::{
+    Event, FollowEvent, FollowRequested, Followed, ProfileEvent, Recorded, Subject, Unfollowed, UserId,
+};
+use http::StatusCode;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::extract::Path;
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
+
+use crate::Commands;
+use crate::accounts::account::Standing;
+use crate::pipeline::context::Context;
+use crate::pipeline::execute::{Done, Failure, Fold};
+use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
+
+// ---------------------------------------------------------------- decisions
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FollowRejected {
+    Oneself,
+    NoUser,
+}
+
+/// The one to be followed, and how far it has come with following them.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Follow {
+    followee: Standing,
+    private: bool,
+    step: Step,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Step {
+    #[default]
+    None,
+    Requested,
+    Follows,
+}
+
+impl Fold for Follow {
+    fn apply(&mut self, recorded: &Recorded) {
+        match &recorded.event {
+            Event::Follow(FollowEvent::Followed(_) | FollowEvent::FollowAccepted(_)) => {
+                self.step = Step::Follows;
+            }
+            Event::Follow(FollowEvent::FollowRequested(_)) => self.step = Step::Requested,
+            Event::Follow(FollowEvent::Unfollowed(_)) => self.step = Step::None,
+            Event::Profile(ProfileEvent::PrivacyChanged(event)) => self.private = event.private,
+            Event::Account(_) => self.followee.apply(recorded),
+            Event::Profile(_)
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Post(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
+        }
+    }
+}
+
+fn follow(state: &Follow, follower: UserId, followee: UserId) -> Result<Option<Event>, FollowRejected> {
+    if follower == followee {
+        return Err(FollowRejected::Oneself);
+    }
+    if state.followee != Standing::Active {
+        return Err(FollowRejected::NoUser);
+    }
+    Ok(match state.step {
+        Step::None if state.private => Some(FollowRequested { follower, followee }.into()),
+        Step::None => Some(Followed { follower, followee }.into()),
+        Step::Requested | Step::Follows => None,
+    })
+}
+
+/// Also somebody who is gone: what is wished is so already, or becomes so.
+fn unfollow(state: &Follow, follower: UserId, followee: UserId) -> Option<Event> {
+    match state.step {
+        Step::None => None,
+        Step::Requested => Some(Unfollowed { follower, followee, only_requested: true }.into()),
+        Step::Follows => Some(Unfollowed { follower, followee, only_requested: false }.into()),
+    }
+}
+
+// ----------------------------------------------------------------- commands
+
+impl Commands {
+    pub(crate) async fn follow(
+        &self,
+        context: &Context,
+        follower: UserId,
+        followee: UserId,
+    ) -> Result<Done, Failure<FollowRejected>> {
+        let decide = |state: &Follow| follow(state, follower, followee);
+        let others = [Subject::Account(followee), Subject::Profile(followee)];
+        self.begin(context, Subject::Follow(follower, followee), &others, decide).await
+    }
+
+    pub(crate) async fn unfollow(
+        &self,
+        context: &Context,
+        follower: UserId,
+        followee: UserId,
+    ) -> Result<Done, Failure<FollowRejected>> {
+        let decide = |state: &Follow| Ok(unfollow(state, follower, followee));
+        self.execute(context, Subject::Follow(follower, followee), &[], decide).await
+    }
+}
+
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    OpenApiRouter::new().routes(routes!(put_follow, delete_follow))
+}
+
+/// Follow somebody
+///
+/// Who is private must accept it first.
+#[utoipa::path(
+    put, path = "/v1/users/{user}/follow", tag = "follows", security(("token" = [])),
+    params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn put_follow(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(followee): Path<UserId>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let follower = UserId::new(session.user);
+    let done = commands.follow(&context.by(follower), follower, followee).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Follow somebody no longer
+#[utoipa::path(
+    delete, path = "/v1/users/{user}/follow", tag = "follows", security(("token" = [])),
+    params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_follow(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(followee): Path<UserId>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let follower = UserId::new(session.user);
+    let done = commands.unfollow(&context.by(follower), follower, followee).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::accounts::account::testing::UNSEEN;
+
+    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+    const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
+
+    fn state(followee: Standing, private: bool, step: Step) -> Follow {
+        Follow { followee, private, step }
+    }
+
+    #[test]
+    fn somebody_is_followed_once() {
+        let followed = Followed { follower: BOB, followee: ANN };
+        assert_eq!(follow(&state(Standing::Active, false, Step::None), BOB, ANN), Ok(Some(followed.into())));
+        assert_eq!(follow(&state(Standing::Active, false, Step::Follows), BOB, ANN), Ok(None));
+    }
+
+    #[test]
+    fn who_is_private_is_asked_once() {
+        let requested = FollowRequested { follower: BOB, followee: ANN };
+        assert_eq!(follow(&state(Standing::Active, true, Step::None), BOB, ANN), Ok(Some(requested.into())));
+        assert_eq!(follow(&state(Standing::Active, true, Step::Requested), BOB, ANN), Ok(None));
+        assert_eq!(follow(&state(Standing::Active, true, Step::Follows), BOB, ANN), Ok(None));
+    }
+
+    #[test]
+    fn nobody_follows_themselves_or_somebody_who_is_not_there() {
+        assert_eq!(
+            follow(&state(Standing::Active, false, Step::None), ANN, ANN),
+            Err(FollowRejected::Oneself)
+        );
+        for standing in UNSEEN {
+            assert_eq!(follow(&state(standing, false, Step::None), BOB, ANN), Err(FollowRejected::NoUser));
+        }
+    }
+
+    #[test]
+    fn a_follow_or_a_request_is_taken_back_once() {
+        let taken_back =
+            |only_requested| Some(Unfollowed { follower: BOB, followee: ANN, only_requested }.into());
+        assert_eq!(unfollow(&state(Standing::Active, false, Step::Follows), BOB, ANN), taken_back(false));
+        assert_eq!(unfollow(&state(Standing::Erased, false, Step::Requested), BOB, ANN), taken_back(true));
+        assert_eq!(unfollow(&state(Standing::Active, false, Step::None), BOB, ANN), None);
+    }
+}

@@ -1,0 +1,192 @@
+//! Liking a post, and liking it no longer.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::extract::State;
+use axum::response::Response;
+use events::{Event, LikeEvent, PostId, PostLiked, PostUnliked, Recorded, Subject, UserId};
+use http::StatusCode;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::extract::Path;
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
+
+use crate::Commands;
+use crate::pipeline::context::Context;
+use crate::pipeline::execute::{Done, Failure, Fold};
+use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
+use crate::social::posts::SeenPost;
+
+// ---------------------------------------------------------------- decisions
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LikeRejected {
+    NoPost,
+}
+
+/// The post, and whether this user likes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Like {
+    post: SeenPost,
+    /// Whose post it was when it was liked.
+    liked: Option<UserId>,
+}
+
+impl Fold for Like {
+    fn apply(&mut self, recorded: &Recorded) {
+        match &recorded.event {
+            Event::Like(LikeEvent::PostLiked(event)) => self.liked = Some(event.post_author),
+            Event::Like(LikeEvent::PostUnliked(_)) => self.liked = None,
+            Event::Post(_) | Event::Account(_) | Event::Moderation(_) => self.post.apply(recorded),
+            Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Comment(_)
+            | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
+        }
+    }
+
+    fn also(&self) -> Option<Subject> {
+        self.post.also()
+    }
+}
+
+fn like(state: &Like, post: PostId, user: UserId) -> Result<Option<Event>, LikeRejected> {
+    let post_author = state.post.author().ok_or(LikeRejected::NoPost)?;
+    Ok(state.liked.is_none().then(|| PostLiked { post, user, post_author }.into()))
+}
+
+/// Also of a post that nobody sees any more: what is wished is so already, or becomes so.
+fn unlike(state: &Like, post: PostId, user: UserId) -> Option<Event> {
+    state.liked.map(|post_author| PostUnliked { post, user, post_author }.into())
+}
+
+/// What somebody wishes who has one button for both.
+fn toggle(state: &Like, post: PostId, user: UserId) -> Result<Option<Event>, LikeRejected> {
+    state.post.author().ok_or(LikeRejected::NoPost)?;
+    if state.liked.is_some() { Ok(unlike(state, post, user)) } else { like(state, post, user) }
+}
+
+// ----------------------------------------------------------------- commands
+
+impl Commands {
+    /// Likes a post, or likes it no longer if it was liked. Answers which of them it came to.
+    pub(crate) async fn toggle_like(
+        &self,
+        context: &Context,
+        post: PostId,
+        user: UserId,
+    ) -> Result<(bool, Done), Failure<LikeRejected>> {
+        // Of the last time that it was decided, which is the one that counts.
+        let likes = AtomicBool::new(false);
+        let decide = |state: &Like| {
+            likes.store(state.liked.is_none(), Ordering::Relaxed);
+            toggle(state, post, user)
+        };
+        let done = self.begin(context, Subject::Like(post, user), &SeenPost::subjects(post), decide).await?;
+        Ok((likes.load(Ordering::Relaxed), done))
+    }
+}
+
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    OpenApiRouter::new().routes(routes!(put_like, delete_like))
+}
+
+/// Like a post
+#[utoipa::path(
+    put, path = "/v1/posts/{post}/like", tag = "likes", security(("token" = [])),
+    params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn put_like(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(post): Path<PostId>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let user = UserId::new(session.user);
+    let decide = |state: &Like| like(state, post, user);
+    let subjects = (Subject::Like(post, user), SeenPost::subjects(post));
+    let done = commands.begin(&context.by(user), subjects.0, &subjects.1, decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Like a post no longer
+#[utoipa::path(
+    delete, path = "/v1/posts/{post}/like", tag = "likes", security(("token" = [])),
+    params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_like(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(post): Path<PostId>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let user = UserId::new(session.user);
+    let decide = |state: &Like| Ok::<_, LikeRejected>(unlike(state, post, user));
+    let done = commands.execute(&context.by(user), Subject::Like(post, user), &[], decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::accounts::account::Standing;
+
+    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+    const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
+    const POST: PostId = PostId::new(Uuid::from_u128(0x90));
+
+    fn state(post: SeenPost, liked: bool) -> Like {
+        Like { post, liked: liked.then_some(ANN) }
+    }
+
+    fn published() -> SeenPost {
+        SeenPost::of(ANN, Standing::Active)
+    }
+
+    #[test]
+    fn a_post_is_liked_once() {
+        let liked = PostLiked { post: POST, user: BOB, post_author: ANN };
+        assert_eq!(like(&state(published(), false), POST, BOB), Ok(Some(liked.into())));
+        assert_eq!(like(&state(published(), true), POST, BOB), Ok(None));
+    }
+
+    #[test]
+    fn what_is_not_seen_cannot_be_liked() {
+        for unseen in SeenPost::unseen(ANN) {
+            assert_eq!(
+                like(&state(unseen.clone(), false), POST, BOB),
+                Err(LikeRejected::NoPost),
+                "{unseen:?}"
+            );
+            assert_eq!(toggle(&state(unseen, true), POST, BOB), Err(LikeRejected::NoPost));
+        }
+    }
+
+    #[test]
+    fn a_like_is_taken_back_once_even_if_the_post_is_not_seen() {
+        let unliked: Event = PostUnliked { post: POST, user: BOB, post_author: ANN }.into();
+        assert_eq!(unlike(&state(published(), true), POST, BOB), Some(unliked.clone()));
+        for unseen in SeenPost::unseen(ANN) {
+            assert_eq!(unlike(&state(unseen, true), POST, BOB), Some(unliked.clone()));
+        }
+        assert_eq!(unlike(&state(published(), false), POST, BOB), None);
+    }
+}

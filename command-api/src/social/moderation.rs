@@ -1,0 +1,385 @@
+//! Removing what somebody published, and restoring it: for moderators and admins. Unlike what its author deletes, removed
+//! content is kept, so that it can be restored for 30 days.
+
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use events::{
+    CommentEvent, CommentId, Content, ContentRemoved, ContentRestored, Event, ModerationEvent, Personal,
+    PostEvent, PostId, REMOVAL_REVERSIBLE, Recorded, Role, StoryEvent, StoryId, Subject, UserId,
+};
+use http::StatusCode;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::extract::{Json, Path};
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
+
+use crate::Commands;
+use crate::accounts::account::Standing;
+use crate::accounts::roles::{Authority, REASON_LIMIT};
+use crate::pipeline::context::Context;
+use crate::pipeline::execute::{Done, Fold};
+use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
+use crate::pipeline::text::{self, Fields};
+
+// ---------------------------------------------------------------- decisions
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ModerationRejected {
+    NotAllowed,
+    NotFound,
+    /// It was removed so long ago that its files may be gone.
+    TooLate,
+}
+
+/// What moderators' decisions need of some content.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Moderated {
+    /// None if it is not there.
+    published_by: Option<UserId>,
+    account: Standing,
+    removed: Option<DateTime<Utc>>,
+}
+
+impl Moderated {
+    /// Whose it is, as long as it is there: also if its author is deactivated or suspended.
+    fn author(&self) -> Option<UserId> {
+        self.published_by.filter(|_| self.account != Standing::Erased)
+    }
+}
+
+impl Fold for Moderated {
+    fn apply(&mut self, recorded: &Recorded) {
+        match &recorded.event {
+            Event::Post(PostEvent::PostPublished(event)) => self.published_by = Some(event.author),
+            Event::Post(PostEvent::CaptionEdited(_)) => {}
+            Event::Post(PostEvent::PostDeleted(_)) => self.published_by = None,
+            Event::Story(StoryEvent::StoryPublished(event)) => self.published_by = Some(event.author),
+            Event::Story(StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_)) => {
+                self.published_by = None;
+            }
+            Event::Comment(CommentEvent::Commented(event)) => self.published_by = Some(event.author),
+            Event::Comment(CommentEvent::CommentDeleted(_)) => self.published_by = None,
+            Event::Account(_) => self.account.apply(recorded),
+            Event::Moderation(ModerationEvent::ContentRemoved(_)) => {
+                self.removed = Some(recorded.envelope.time);
+            }
+            Event::Moderation(ModerationEvent::ContentRestored(_)) => self.removed = None,
+            Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
+        }
+    }
+
+    fn also(&self) -> Option<Subject> {
+        self.published_by.map(Subject::Account)
+    }
+}
+
+/// Whose content it is, if this is a moderator or an admin and it is there.
+fn may_moderate(state: &Moderated, by: &Authority) -> Result<UserId, ModerationRejected> {
+    if !(by.has(Role::Moderator) || by.has(Role::Admin)) {
+        return Err(ModerationRejected::NotAllowed);
+    }
+    state.author().ok_or(ModerationRejected::NotFound)
+}
+
+/// What is removed already stays so, with the reason that was given first.
+fn remove(
+    state: &Moderated,
+    by: &Authority,
+    content: Content,
+    reason: &str,
+) -> Result<Option<Event>, ModerationRejected> {
+    let author = may_moderate(state, by)?;
+    let reason = Personal::Open(reason.to_owned());
+    Ok(state.removed.is_none().then(|| ContentRemoved { content, author, reason }.into()))
+}
+
+fn restore(
+    state: &Moderated,
+    by: &Authority,
+    content: Content,
+    now: DateTime<Utc>,
+) -> Result<Option<Event>, ModerationRejected> {
+    let author = may_moderate(state, by)?;
+    match state.removed {
+        None => Ok(None),
+        Some(removed) if now - removed >= REMOVAL_REVERSIBLE => Err(ModerationRejected::TooLate),
+        Some(_) => Ok(Some(ContentRestored { content, author }.into())),
+    }
+}
+
+// ----------------------------------------------------------------- commands
+
+impl Commands {
+    async fn remove_content(
+        &self,
+        context: Context,
+        session: Session,
+        content: Content,
+        Removal { reason }: &Removal,
+    ) -> Result<Done, Problem> {
+        let mut fields = Fields::default();
+        let reason = fields.take("reason", text::required(reason, REASON_LIMIT));
+        fields.finish()?;
+        let actor = UserId::new(session.user);
+        let by = self.authority(actor).await?;
+        let context = context.by(actor).saying([reason.as_bytes()]);
+        let decide = |state: &Moderated| remove(state, &by, content, &reason);
+        Ok(self.execute(&context, Subject::Moderation(content), &[content.subject()], decide).await?)
+    }
+
+    async fn restore_content(
+        &self,
+        context: Context,
+        session: Session,
+        content: Content,
+    ) -> Result<Done, Problem> {
+        let actor = UserId::new(session.user);
+        let by = self.authority(actor).await?;
+        let context = context.by(actor);
+        let decide = |state: &Moderated| restore(state, &by, content, context.now);
+        Ok(self.execute(&context, Subject::Moderation(content), &[content.subject()], decide).await?)
+    }
+}
+
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    OpenApiRouter::new()
+        .routes(routes!(put_post_removal, delete_post_removal))
+        .routes(routes!(put_comment_removal, delete_comment_removal))
+        .routes(routes!(put_story_removal, delete_story_removal))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Removal {
+    /// Why; its author is shown this.
+    #[schema(min_length = 1, max_length = 500, example = "Shows somebody's address")]
+    reason: String,
+}
+
+/// Remove a post
+///
+/// For moderators and admins. Nobody is shown it any more, its author is notified with the reason, and for 30 days it
+/// can be restored. Then its pictures are deleted.
+#[utoipa::path(
+    put, path = "/v1/posts/{post}/removal", tag = "moderation", request_body = Removal, security(("token" = [])),
+    params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn put_post_removal(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(post): Path<PostId>,
+    context: Context,
+    prefer: Prefer,
+    Json(removal): Json<Removal>,
+) -> Result<Response, Problem> {
+    let done = commands.remove_content(context, session, Content::Post { post }, &removal).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Restore a removed post
+///
+/// For moderators and admins, within 30 days of its removal.
+#[utoipa::path(
+    delete, path = "/v1/posts/{post}/removal", tag = "moderation", security(("token" = [])),
+    params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_post_removal(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(post): Path<PostId>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let done = commands.restore_content(context, session, Content::Post { post }).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Remove a comment
+///
+/// For moderators and admins. Nobody is shown it any more, its author is notified with the reason, and for 30 days it
+/// can be restored. Replies to it stay.
+#[utoipa::path(
+    put, path = "/v1/posts/{post}/comments/{comment}/removal", tag = "moderation", request_body = Removal,
+    security(("token" = [])),
+    params(
+        ("post" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        ("comment" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        CommandHeaders
+    ),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn put_comment_removal(
+    State(commands): State<Commands>,
+    session: Session,
+    Path((post, comment)): Path<(PostId, CommentId)>,
+    context: Context,
+    prefer: Prefer,
+    Json(removal): Json<Removal>,
+) -> Result<Response, Problem> {
+    let content = Content::Comment { post, comment };
+    let done = commands.remove_content(context, session, content, &removal).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Restore a removed comment
+///
+/// For moderators and admins, within 30 days of its removal.
+#[utoipa::path(
+    delete, path = "/v1/posts/{post}/comments/{comment}/removal", tag = "moderation", security(("token" = [])),
+    params(
+        ("post" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        ("comment" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        CommandHeaders
+    ),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_comment_removal(
+    State(commands): State<Commands>,
+    session: Session,
+    Path((post, comment)): Path<(PostId, CommentId)>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let done = commands.restore_content(context, session, Content::Comment { post, comment }).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Remove a story
+///
+/// For moderators and admins. Nobody is shown it any more, and its author is notified with the reason. It can be restored
+/// until its day is over.
+#[utoipa::path(
+    put, path = "/v1/users/{user}/stories/{story}/removal", tag = "moderation", request_body = Removal,
+    security(("token" = [])),
+    params(
+        ("user" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        ("story" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        CommandHeaders
+    ),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn put_story_removal(
+    State(commands): State<Commands>,
+    session: Session,
+    Path((author, story)): Path<(UserId, StoryId)>,
+    context: Context,
+    prefer: Prefer,
+    Json(removal): Json<Removal>,
+) -> Result<Response, Problem> {
+    let content = Content::Story { author, story };
+    let done = commands.remove_content(context, session, content, &removal).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Restore a removed story
+///
+/// For moderators and admins, until its day is over.
+#[utoipa::path(
+    delete, path = "/v1/users/{user}/stories/{story}/removal", tag = "moderation", security(("token" = [])),
+    params(
+        ("user" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        ("story" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        CommandHeaders
+    ),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_story_removal(
+    State(commands): State<Commands>,
+    session: Session,
+    Path((author, story)): Path<(UserId, StoryId)>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let done = commands.restore_content(context, session, Content::Story { author, story }).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::accounts::account::testing::ANN;
+
+    const CONTENT: Content = Content::Post { post: PostId::new(Uuid::from_u128(0x90)) };
+
+    fn by(roles: &[Role]) -> Authority {
+        let user = UserId::new(Uuid::from_u128(0xb));
+        Authority::Person { user, roles: roles.iter().copied().collect() }
+    }
+
+    fn published() -> Moderated {
+        Moderated { published_by: Some(ANN), account: Standing::Active, removed: None }
+    }
+
+    fn removed() -> Event {
+        let reason = Personal::Open("spam".to_owned());
+        ContentRemoved { content: CONTENT, author: ANN, reason }.into()
+    }
+
+    #[test]
+    fn content_is_removed_by_moderators_and_admins_once() {
+        for role in [Role::Moderator, Role::Admin] {
+            assert_eq!(remove(&published(), &by(&[role]), CONTENT, "spam"), Ok(Some(removed())));
+        }
+        for roles in [&[][..], &[Role::Artist]] {
+            let refused = Err(ModerationRejected::NotAllowed);
+            assert_eq!(remove(&published(), &by(roles), CONTENT, "spam"), refused);
+            assert_eq!(restore(&published(), &by(roles), CONTENT, DateTime::UNIX_EPOCH), refused);
+        }
+        let again = Moderated { removed: Some(DateTime::UNIX_EPOCH), ..published() };
+        assert_eq!(remove(&again, &by(&[Role::Moderator]), CONTENT, "abuse"), Ok(None));
+    }
+
+    #[test]
+    fn content_that_is_gone_is_not_found_and_that_of_hidden_people_is() {
+        let moderator = by(&[Role::Moderator]);
+        for gone in [
+            Moderated { published_by: None, ..published() },
+            Moderated::default(),
+            Moderated { account: Standing::Erased, ..published() },
+        ] {
+            let gone = Moderated { removed: Some(DateTime::UNIX_EPOCH), ..gone };
+            let refused = Err(ModerationRejected::NotFound);
+            assert_eq!(remove(&gone, &moderator, CONTENT, "spam"), refused);
+            assert_eq!(restore(&gone, &moderator, CONTENT, DateTime::UNIX_EPOCH), refused);
+        }
+        for account in [Standing::Deactivated, Standing::Suspended] {
+            let hidden = Moderated { account, ..published() };
+            assert_eq!(remove(&hidden, &moderator, CONTENT, "spam"), Ok(Some(removed())));
+        }
+    }
+
+    #[test]
+    fn content_is_restored_within_30_days() {
+        let moderator = by(&[Role::Moderator]);
+        let at = DateTime::UNIX_EPOCH;
+        let state = Moderated { removed: Some(at), ..published() };
+        let restored = Ok(Some(ContentRestored { content: CONTENT, author: ANN }.into()));
+        let last = at + TimeDelta::days(30) - TimeDelta::seconds(1);
+        assert_eq!(restore(&state, &moderator, CONTENT, last), restored);
+        let too_late = Err(ModerationRejected::TooLate);
+        assert_eq!(restore(&state, &moderator, CONTENT, at + TimeDelta::days(30)), too_late);
+        assert_eq!(restore(&published(), &moderator, CONTENT, at), Ok(None));
+    }
+}

@@ -1,0 +1,153 @@
+//! How far somebody has read what they were notified of.
+
+use axum::extract::State;
+use axum::response::Response;
+use events::{Event, NotificationsEvent, NotificationsRead, Position, Recorded, Subject, UserId};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::Number;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::extract::Json;
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
+
+use crate::Commands;
+use crate::pipeline::context::Context;
+use crate::pipeline::execute::Fold;
+use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
+use crate::pipeline::rejections::log_problem;
+
+/// Largest whole number that every reader of JSON takes for what it is; no log comes near it.
+const POSITION_LIMIT: u64 = (1 << 53) - 1;
+
+// ---------------------------------------------------------------- decisions
+
+/// How far somebody has read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Reading {
+    up_to: Position,
+}
+
+impl Fold for Reading {
+    fn apply(&mut self, recorded: &Recorded) {
+        match &recorded.event {
+            Event::Notifications(NotificationsEvent::NotificationsRead(event)) => self.up_to = event.up_to,
+            Event::Account(_)
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Post(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
+        }
+    }
+}
+
+/// Nobody reads less than they have read, or what has not happened yet: a wish that goes beyond the end of the log means
+/// everything there is, and what comes later is new.
+fn read(state: &Reading, user: UserId, wish: Position, end: Position) -> Option<Event> {
+    let up_to = wish.min(end);
+    (up_to > state.up_to).then(|| NotificationsRead { user, up_to }.into())
+}
+
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    OpenApiRouter::new().routes(routes!(put_read))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct HaveRead {
+    /// The position of the newest notification that was seen: that one and all before it are read.
+    #[schema(value_type = i64, minimum = 0, maximum = 9_007_199_254_740_991_i64, example = 4711)]
+    up_to: Number,
+}
+
+/// Mark notifications as read
+///
+/// Reading less than was read before changes nothing.
+#[utoipa::path(
+    put, path = "/v1/me/notifications/read", tag = "notifications", request_body = HaveRead,
+    security(("token" = [])), params(CommandHeaders), responses(ReceiptAnswers, Problems)
+)]
+async fn put_read(
+    State(commands): State<Commands>,
+    session: Session,
+    context: Context,
+    prefer: Prefer,
+    Json(HaveRead { up_to }): Json<HaveRead>,
+) -> Result<Response, Problem> {
+    let bad = || Problem::malformed("up_to", format!("must be a whole number from 0 to {POSITION_LIMIT}"));
+    let up_to = whole(&up_to).filter(|up_to| *up_to <= POSITION_LIMIT).ok_or_else(bad)?;
+    let user = UserId::new(session.user);
+    let context = context.by(user).saying([&up_to.to_be_bytes()[..]]);
+    let end = commands.log.raw().head().await.map_err(log_problem)?;
+    let decide = |state: &Reading| Ok::<_, Problem>(read(state, user, Position(up_to), end));
+    let done = commands.execute(&context, Subject::Notifications(user), &[], decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// A whole number: `7.0` is one, too, in JSON.
+fn whole(number: &Number) -> Option<u64> {
+    let written_out =
+        || number.as_f64().filter(|number| number.fract() == 0.0).map(|number| format!("{number:.0}"));
+    number.as_u64().or_else(|| written_out()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+    const END: Position = Position(100);
+
+    fn after(read_before: u64, wish: u64) -> Option<Event> {
+        read(&Reading { up_to: Position(read_before) }, ANN, Position(wish), END)
+    }
+
+    fn up_to(position: u64) -> Event {
+        NotificationsRead { user: ANN, up_to: Position(position) }.into()
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_point() {
+        let read = |value: serde_json::Value| value.as_number().and_then(whole);
+        assert_eq!(read(json!(7)), Some(7));
+        assert_eq!(read(json!(7.0)), Some(7));
+        assert_eq!(read(json!(0.0)), Some(0));
+        for other in [json!(7.5), json!(-1), json!(-1.0), json!(1e300), json!("7")] {
+            assert_eq!(read(other.clone()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_stays_read() {
+        assert_eq!(after(0, 7), Some(up_to(7)));
+        assert_eq!(after(7, 8), Some(up_to(8)));
+        for less in [0, 6, 7] {
+            assert_eq!(after(7, less), None);
+        }
+    }
+
+    #[test]
+    fn nobody_reads_what_has_not_happened_yet() {
+        assert_eq!(after(7, 101), Some(up_to(100)));
+        assert_eq!(after(7, u64::MAX), Some(up_to(100)));
+        assert_eq!(after(100, u64::MAX), None);
+    }
+}

@@ -1,0 +1,563 @@
+//! Posts: publishing them with their pictures, editing their captions, deleting them.
+
+use axum::extract::multipart::{Field, MultipartError};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use events::{
+    CaptionEdited, Content, Event, Image, ModerationEvent, Personal, PostDeleted, PostEvent, PostId,
+    PostPublished, PostText, Recorded, Subject, UserId,
+};
+use futures::future::try_join_all;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use media::ImageVariant;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::extract::{Json, Path, too_large};
+use web::problem::{FieldProblem, Problem, Problems};
+use web::sessions::Session;
+
+use crate::Commands;
+use crate::accounts::account::Standing;
+use crate::images::Picture;
+use crate::pipeline::context::Context;
+use crate::pipeline::execute::{Done, Failure, Fold};
+use crate::pipeline::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
+use crate::pipeline::text::{self, Fields};
+
+/// Largest picture in bytes.
+pub(crate) const IMAGE_LIMIT: usize = 20 * 1024 * 1024;
+/// Pictures of one post.
+const IMAGES_LIMIT: usize = 10;
+/// Largest upload in bytes: a few large pictures, or ten ordinary ones.
+const UPLOAD_LIMIT: usize = 60 * 1024 * 1024;
+
+// ---------------------------------------------------------------- decisions
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PostRejected {
+    NotFound,
+    NotYours,
+}
+
+/// What decisions need of a post.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Post {
+    #[default]
+    None,
+    Published {
+        author: UserId,
+        caption: Option<String>,
+    },
+    Deleted,
+}
+
+impl Post {
+    /// Whose it is, as long as it is there.
+    pub(crate) fn author(&self) -> Option<UserId> {
+        match self {
+            Self::Published { author, .. } => Some(*author),
+            Self::None | Self::Deleted => None,
+        }
+    }
+}
+
+impl Fold for Post {
+    fn apply(&mut self, recorded: &Recorded) {
+        let Event::Post(event) = &recorded.event else { return };
+        *self = match event {
+            PostEvent::PostPublished(event) => {
+                let caption = event.text.open().and_then(|text| text.caption.clone());
+                Self::Published { author: event.author, caption }
+            }
+            PostEvent::CaptionEdited(event) => {
+                Self::Published { author: event.author, caption: event.caption.open().cloned() }
+            }
+            PostEvent::PostDeleted(_) => Self::Deleted,
+        };
+    }
+}
+
+/// What decisions need of a post that somebody else may do something about: likes it, comments on it, saves it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SeenPost {
+    post: Post,
+    author: Standing,
+    /// By a moderator.
+    removed: bool,
+}
+
+impl SeenPost {
+    /// Whose it is, as long as it is seen.
+    pub(crate) fn author(&self) -> Option<UserId> {
+        self.post.author().filter(|_| self.author == Standing::Active && !self.removed)
+    }
+
+    /// What must be looked at beside its author's account.
+    pub(crate) const fn subjects(post: PostId) -> [Subject; 2] {
+        [Subject::Post(post), Subject::Moderation(Content::Post { post })]
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn of(author: UserId, standing: Standing) -> Self {
+        Self { post: Post::Published { author, caption: None }, author: standing, removed: false }
+    }
+
+    /// Posts that nobody sees, of an author who is active or not.
+    #[cfg(test)]
+    pub(crate) fn unseen(author: UserId) -> Vec<Self> {
+        let active = Self::of(author, Standing::Active);
+        let gone = [Post::None, Post::Deleted].map(|post| Self { post, ..active.clone() });
+        let gone = gone.into_iter().chain([Self { removed: true, ..active }]);
+        crate::accounts::account::testing::UNSEEN
+            .into_iter()
+            .map(|standing| Self::of(author, standing))
+            .chain(gone)
+            .collect()
+    }
+}
+
+impl Fold for SeenPost {
+    fn apply(&mut self, recorded: &Recorded) {
+        self.post.apply(recorded);
+        self.author.apply(recorded);
+        if let Some(removed) = post_removed_after(recorded) {
+            self.removed = removed;
+        }
+    }
+
+    fn also(&self) -> Option<Subject> {
+        self.post.author().map(Subject::Account)
+    }
+}
+
+/// Whether a post is removed after an event; none if the event is about something else.
+fn post_removed_after(recorded: &Recorded) -> Option<bool> {
+    let Event::Moderation(event) = &recorded.event else { return None };
+    if !matches!(event.content(), Content::Post { .. }) {
+        return None;
+    }
+    Some(matches!(event, ModerationEvent::ContentRemoved(_)))
+}
+
+/// What its author's decisions need of a post.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct OwnPost {
+    post: Post,
+    removed: bool,
+}
+
+impl OwnPost {
+    /// The post as its author may change it: while it is removed, there is none to them either.
+    const fn changeable(&self) -> &Post {
+        if self.removed { &Post::None } else { &self.post }
+    }
+}
+
+impl Fold for OwnPost {
+    fn apply(&mut self, recorded: &Recorded) {
+        self.post.apply(recorded);
+        if let Some(removed) = post_removed_after(recorded) {
+            self.removed = removed;
+        }
+    }
+}
+
+fn publish(post: &Post, wish: &PostPublished) -> Result<Option<Event>, PostRejected> {
+    match post {
+        Post::None => Ok(Some(wish.clone().into())),
+        // Only a repeated request can name a post that is there.
+        Post::Published { author, .. } if *author == wish.author => Ok(None),
+        Post::Published { .. } | Post::Deleted => Err(PostRejected::NotFound),
+    }
+}
+
+fn edit_caption(post: &Post, id: PostId, editor: UserId, wish: &str) -> Result<Option<Event>, PostRejected> {
+    match post {
+        Post::Published { author, .. } if *author != editor => Err(PostRejected::NotYours),
+        // A caption that was never set reads like an empty one, and one of an earlier version may have other line ends.
+        Post::Published { caption, .. } if text::tidy(caption.as_deref().unwrap_or_default()) == wish => {
+            Ok(None)
+        }
+        Post::Published { author, .. } => Ok(Some(
+            CaptionEdited { post: id, author: *author, caption: Personal::Open(wish.to_owned()) }.into(),
+        )),
+        Post::None | Post::Deleted => Err(PostRejected::NotFound),
+    }
+}
+
+fn delete(post: &Post, id: PostId, who: UserId) -> Result<Option<Event>, PostRejected> {
+    match post {
+        Post::Published { author, .. } if *author != who => Err(PostRejected::NotYours),
+        Post::Published { author, .. } => Ok(Some(PostDeleted { post: id, author: *author }.into())),
+        Post::Deleted => Ok(None),
+        Post::None => Err(PostRejected::NotFound),
+    }
+}
+
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    let upload = OpenApiRouter::new().routes(routes!(post_post)).layer(DefaultBodyLimit::max(UPLOAD_LIMIT));
+    OpenApiRouter::new().routes(routes!(patch_post, delete_post)).merge(upload)
+}
+
+/// What is sent to publish a post, as `multipart/form-data`.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only described; `NewPost` reads it")]
+struct PostForm {
+    /// One to ten pictures, in order: JPEG, PNG, WebP or GIF, 20 MB each at most.
+    #[schema(value_type = Vec<String>, format = "binary", min_items = 1, max_items = 10)]
+    image: Vec<Vec<u8>>,
+    /// What each picture shows, in the same order.
+    #[schema(value_type = Vec<String>, required = false, max_items = 10)]
+    alt: Option<Vec<String>>,
+    #[schema(value_type = String, required = false, max_length = 2200)]
+    caption: Option<String>,
+}
+
+/// An upload whose fields have been checked.
+#[derive(Default)]
+pub(crate) struct NewPost {
+    pub(crate) images: Vec<Bytes>,
+    pub(crate) alt: Vec<String>,
+    pub(crate) caption: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequest<S> for NewPost {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let mut form = form(request, state).await?;
+        let mut new = Self::default();
+        let mut fields = Fields::default();
+        while let Some(field) = form.next_field().await.map_err(|e| unreadable(&e))? {
+            match field.name() {
+                Some("image") => {
+                    let place = format!("image[{}]", new.images.len());
+                    let Some(image) = image(field, &place).await? else { continue };
+                    if new.images.len() == IMAGES_LIMIT {
+                        return Err(Problem::malformed(
+                            place,
+                            format!("at most {IMAGES_LIMIT} images are taken"),
+                        ));
+                    }
+                    new.images.push(image);
+                }
+                Some("alt") => {
+                    let place = format!("alt[{}]", new.alt.len());
+                    if new.alt.len() == IMAGES_LIMIT {
+                        return Err(Problem::malformed(place, "there are more of them than images"));
+                    }
+                    let alt = fields.take(&place, text::line(&words(field, &place).await?, text::ALT_LIMIT));
+                    new.alt.push(alt);
+                }
+                Some("caption") if new.caption.is_none() => {
+                    let caption = words(field, "caption").await?;
+                    new.caption = Some(fields.take("caption", text::free(&caption, text::CAPTION_LIMIT)));
+                }
+                Some("caption") => return Err(Problem::malformed("caption", "may be given once")),
+                other => {
+                    let name = other.unwrap_or("a field without a name").to_owned();
+                    return Err(Problem::malformed(name, "unknown: there are image, alt and caption"));
+                }
+            }
+        }
+        fields.finish()?;
+        if new.images.is_empty() {
+            return Err(Problem::malformed("image", "a post needs at least one"));
+        }
+        if new.alt.len() > new.images.len() {
+            let more = FieldProblem::new("alt", "there are more of them than images");
+            return Err(Problem::invalid(vec![more]));
+        }
+        Ok(new)
+    }
+}
+
+/// Whether a request says that its body is `multipart/form-data`.
+pub(crate) fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("multipart/form-data")
+}
+
+/// The form that a request sends.
+pub(crate) async fn form<S: Send + Sync>(request: Request, state: &S) -> Result<Multipart, Problem> {
+    if !is_form(request.headers()) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "not-multipart",
+            "The body must be multipart/form-data",
+        ));
+    }
+    let no_boundary = |_| Problem::malformed("content-type", "multipart/form-data must name its boundary");
+    Multipart::from_request(request, state).await.map_err(no_boundary)
+}
+
+/// The picture in a field; none if a file input was left empty, which browsers send without a name and without bytes.
+pub(crate) async fn image(mut field: Field<'_>, place: &str) -> Result<Option<Bytes>, Problem> {
+    let is_named = field.file_name().is_some_and(|name| !name.is_empty());
+    let mut content = Vec::new();
+    while let Some(chunk) = field.chunk().await.map_err(|e| unreadable(&e))? {
+        if content.len() + chunk.len() > IMAGE_LIMIT {
+            return Err(Problem {
+                detail: format!("{place} is larger than {} MB", IMAGE_LIMIT >> 20),
+                ..too_large()
+            });
+        }
+        content.extend_from_slice(&chunk);
+    }
+    Ok((is_named || !content.is_empty()).then(|| content.into()))
+}
+
+/// A text field; longer than any that is taken, it is cut off and then refused by its length.
+pub(crate) async fn words(mut field: Field<'_>, place: &str) -> Result<String, Problem> {
+    const LIMIT: usize = 64 * 1024;
+    let mut content = Vec::new();
+    while let Some(chunk) = field.chunk().await.map_err(|e| unreadable(&e))? {
+        if content.len() + chunk.len() > LIMIT {
+            return Err(Problem { detail: format!("{place} is too long"), ..too_large() });
+        }
+        content.extend_from_slice(&chunk);
+    }
+    String::from_utf8(content).map_err(|_| Problem::malformed(place, "must be text in UTF-8"))
+}
+
+pub(crate) fn unreadable(error: &MultipartError) -> Problem {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return too_large();
+    }
+    Problem::malformed("body", format!("not the multipart/form-data it says it is: {}", error.body_text()))
+}
+
+impl Commands {
+    pub(crate) async fn publish(
+        &self,
+        context: &Context,
+        author: UserId,
+        new: NewPost,
+    ) -> Result<(PostId, Vec<Image>, Done), Problem> {
+        let post = PostId::new(context.new_id(self.log.keys(), "post"));
+        let before = self.event_before::<PostRejected>(context, Subject::Post(post)).await?;
+        if let Some((Event::Post(PostEvent::PostPublished(event)), done)) = before {
+            return Ok((post, event.images, done));
+        }
+        let NewPost { images: originals, alt, caption } = new;
+        let processing = originals.into_iter().enumerate().map(async |(place, original)| {
+            let processed = self.images.process(author, original, ImageVariant::OF_POST).await;
+            processed.map_err(|problem| at(problem, format!("image[{place}]")))
+        });
+        let processed = try_join_all(processing).await?;
+        // Only when all of them are pictures is any of them stored.
+        let stored = try_join_all(processed.into_iter().map(|one| self.keep_picture(context, one))).await?;
+        let (images, placeholders) =
+            stored.into_iter().map(|Picture { image, placeholder }| (image, placeholder)).unzip();
+        let text = Personal::Open(PostText { caption, alt, placeholders });
+        let event = PostPublished { post, author, images, text };
+        let done = self.begin(context, Subject::Post(post), &[], |state| publish(state, &event)).await?;
+        Ok((post, event.images, done))
+    }
+}
+
+impl Commands {
+    /// Edits a caption, if `accept` takes the wish; it is asked only by who may edit the post.
+    pub(crate) async fn edit_caption<R: From<PostRejected>>(
+        &self,
+        context: &Context,
+        post: PostId,
+        editor: UserId,
+        accept: impl Fn() -> Result<String, R>,
+    ) -> Result<Done, Failure<R>> {
+        let decide = |state: &OwnPost| {
+            edit_caption(state.changeable(), post, editor, "")?;
+            Ok(edit_caption(state.changeable(), post, editor, &accept()?)?)
+        };
+        let [target, moderation] = SeenPost::subjects(post);
+        self.execute(context, target, &[moderation], decide).await
+    }
+
+    pub(crate) async fn delete_post(
+        &self,
+        context: &Context,
+        post: PostId,
+        who: UserId,
+    ) -> Result<Done, Failure<PostRejected>> {
+        let decide = |state: &OwnPost| delete(state.changeable(), post, who);
+        let [target, moderation] = SeenPost::subjects(post);
+        self.execute(context, target, &[moderation], decide).await
+    }
+}
+
+/// The problem with a picture, with the field that the picture came in.
+pub(crate) fn at(problem: Problem, field: impl Into<String>) -> Problem {
+    if problem.status != StatusCode::UNPROCESSABLE_ENTITY {
+        return problem;
+    }
+    let field = FieldProblem::new(field, problem.detail.clone());
+    Problem { fields: vec![field], ..problem }
+}
+
+/// Publish a post
+#[utoipa::path(
+    post, path = "/v1/posts", tag = "posts", security(("token" = [])),
+    request_body(content = PostForm, content_type = "multipart/form-data"),
+    params(CommandHeaders),
+    responses(CreationAnswers, Problems)
+)]
+async fn post_post(
+    State(commands): State<Commands>,
+    session: Session,
+    context: Context,
+    prefer: Prefer,
+    request: Request,
+) -> Result<Response, Problem> {
+    let author = UserId::new(session.user);
+    let _slot = commands.begin_upload(author)?;
+    let new = NewPost::from_request(request, &()).await?;
+    let caption = new.caption.as_deref().unwrap_or("\0").as_bytes();
+    let said =
+        new.images.iter().map(AsRef::as_ref).chain([caption]).chain(new.alt.iter().map(String::as_bytes));
+    let context = context.by(author).saying(said);
+    let (post, _, done) = commands.publish(&context, author, new).await?;
+    let mut response = commands.receipt(prefer, done, StatusCode::CREATED, Some(post.to_string())).await;
+    if let Ok(place) = HeaderValue::try_from(format!("/v1/posts/{post}")) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    Ok(response)
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PostChange {
+    #[schema(max_length = 2200, example = "Dawn over the lake")]
+    caption: String,
+}
+
+/// Edit a post's caption
+#[utoipa::path(
+    patch, path = "/v1/posts/{post}", tag = "posts", request_body = PostChange, security(("token" = [])),
+    params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn patch_post(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(post): Path<PostId>,
+    context: Context,
+    prefer: Prefer,
+    Json(change): Json<PostChange>,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::default();
+    let caption = fields.take("caption", text::free(&change.caption, text::CAPTION_LIMIT));
+    fields.finish()?;
+    let editor = UserId::new(session.user);
+    let context = context.by(editor).saying([caption.as_bytes()]);
+    let accept = || Ok::<_, PostRejected>(caption.clone());
+    let done = commands.edit_caption(&context, post, editor, accept).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Delete a post
+#[utoipa::path(
+    delete, path = "/v1/posts/{post}", tag = "posts", security(("token" = [])),
+    params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_post(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(post): Path<PostId>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let who = UserId::new(session.user);
+    let done = commands.delete_post(&context.by(who), post, who).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+    const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
+    const POST: PostId = PostId::new(Uuid::from_u128(0x90));
+
+    fn published() -> Post {
+        Post::Published { author: ANN, caption: Some("Dawn".into()) }
+    }
+
+    fn wish(author: UserId) -> PostPublished {
+        PostPublished { post: POST, author, images: Vec::new(), text: Personal::Open(PostText::default()) }
+    }
+
+    #[test]
+    fn a_post_is_published_once() {
+        assert_eq!(publish(&Post::None, &wish(ANN)), Ok(Some(wish(ANN).into())));
+        assert_eq!(publish(&published(), &wish(ANN)), Ok(None));
+        assert_eq!(publish(&published(), &wish(BOB)), Err(PostRejected::NotFound));
+        assert_eq!(publish(&Post::Deleted, &wish(ANN)), Err(PostRejected::NotFound));
+    }
+
+    #[test]
+    fn only_its_author_edits_a_post() {
+        let edited = CaptionEdited { post: POST, author: ANN, caption: Personal::Open("Dusk".into()) };
+        assert_eq!(edit_caption(&published(), POST, ANN, "Dusk"), Ok(Some(edited.into())));
+        assert_eq!(edit_caption(&published(), POST, ANN, "Dawn"), Ok(None));
+        let of_before = Post::Published { author: ANN, caption: Some("two\r\nlines".into()) };
+        assert_eq!(edit_caption(&of_before, POST, ANN, "two\nlines"), Ok(None));
+        let without = Post::Published { author: ANN, caption: None };
+        assert_eq!(edit_caption(&without, POST, ANN, ""), Ok(None));
+        assert_eq!(edit_caption(&published(), POST, BOB, "Dusk"), Err(PostRejected::NotYours));
+        assert_eq!(edit_caption(&Post::Deleted, POST, ANN, "Dusk"), Err(PostRejected::NotFound));
+        assert_eq!(edit_caption(&Post::None, POST, ANN, "Dusk"), Err(PostRejected::NotFound));
+    }
+
+    #[test]
+    fn only_its_author_deletes_a_post_and_twice_is_as_once() {
+        assert_eq!(delete(&published(), POST, ANN), Ok(Some(PostDeleted { post: POST, author: ANN }.into())));
+        assert_eq!(delete(&published(), POST, BOB), Err(PostRejected::NotYours));
+        assert_eq!(delete(&Post::Deleted, POST, ANN), Ok(None));
+        assert_eq!(delete(&Post::None, POST, ANN), Err(PostRejected::NotFound));
+    }
+
+    /// Pieces of a form, in any order.
+    fn any_form() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            4 => Just(b"--x\r\n".to_vec()),
+            1 => Just(b"--x--\r\n".to_vec()),
+            4 => "Content-Disposition: form-data; name=\"(image|alt|caption|other|\\PC{0,3})\"(; filename=\"[a-z./\\\\]{0,9}\")?\r\n".prop_map(String::into_bytes),
+            1 => "[A-Za-z-]{1,20}: [ -~]{0,20}\r\n".prop_map(String::into_bytes),
+            4 => Just(b"\r\n".to_vec()),
+            2 => "\\PC{0,20}\r\n".prop_map(String::into_bytes),
+            1 => prop::collection::vec(any::<u8>(), 0..20),
+        ];
+        prop::collection::vec(piece, 0..16).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_form_is_a_post_or_told_by_what_is_wrong_with_it(body in any_form()) {
+            let request = Request::post("/").header(header::CONTENT_TYPE, "multipart/form-data; boundary=x");
+            let request = request.body(axum::body::Body::from(body)).unwrap();
+            // Nothing in it waits for anything.
+            match NewPost::from_request(request, &()).now_or_never().unwrap() {
+                Ok(post) => {
+                    prop_assert!((1..=IMAGES_LIMIT).contains(&post.images.len()));
+                    prop_assert!(post.alt.len() <= post.images.len());
+                }
+                Err(problem) => {
+                    prop_assert!(problem.status.is_client_error(), "{problem}");
+                    prop_assert!(!problem.fields.is_empty(), "{problem}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Saving posts for oneself, and where they are kept.
+
+use axum::extract::State;
+use axum::response::Response;
+use events::{CollectionId, Event, PostId, PostSaved, PostUnsaved, Recorded, SaveEvent, Subject, UserId};
+use http::StatusCode;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::extract::Path;
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
+
+use crate::Commands;
+use crate::pipeline::context::Context;
+use crate::pipeline::execute::Fold;
+use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
+use crate::social::collections::Collections;
+use crate::social::posts::SeenPost;
+
+// ---------------------------------------------------------------- decisions
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SaveRejected {
+    NoPost,
+    NoCollection,
+}
+
+/// The post, the collections of who saves it, and whether they have.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Save {
+    post: SeenPost,
+    collections: Collections,
+    saved: Option<Saved>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Saved {
+    collection: Option<CollectionId>,
+}
+
+impl Fold for Save {
+    fn apply(&mut self, recorded: &Recorded) {
+        match &recorded.event {
+            Event::Save(SaveEvent::PostSaved(event)) => {
+                self.saved = Some(Saved { collection: event.collection });
+            }
+            Event::Save(SaveEvent::PostUnsaved(_)) => self.saved = None,
+            Event::Collection(_) => self.collections.apply(recorded),
+            Event::Post(_) | Event::Account(_) | Event::Moderation(_) => self.post.apply(recorded),
+            Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
+        }
+    }
+
+    fn also(&self) -> Option<Subject> {
+        self.post.also()
+    }
+}
+
+/// What is saved already stays in its collection.
+fn save(state: &Save, user: UserId, post: PostId) -> Result<Option<Event>, SaveRejected> {
+    let post_author = state.post.author().ok_or(SaveRejected::NoPost)?;
+    Ok(state.saved.is_none().then(|| PostSaved { user, post, post_author, collection: None }.into()))
+}
+
+/// Also moves it there from another collection.
+fn save_in(
+    state: &Save,
+    user: UserId,
+    post: PostId,
+    collection: CollectionId,
+) -> Result<Option<Event>, SaveRejected> {
+    if !state.collections.has(collection) {
+        return Err(SaveRejected::NoCollection);
+    }
+    let post_author = state.post.author().ok_or(SaveRejected::NoPost)?;
+    let is_there = state.saved.is_some_and(|saved| saved.collection == Some(collection));
+    let collection = Some(collection);
+    Ok((!is_there).then(|| PostSaved { user, post, post_author, collection }.into()))
+}
+
+/// It stays saved, in no collection.
+fn take_out(
+    state: &Save,
+    user: UserId,
+    post: PostId,
+    collection: CollectionId,
+) -> Result<Option<Event>, SaveRejected> {
+    if !state.collections.has(collection) {
+        return Err(SaveRejected::NoCollection);
+    }
+    if state.saved != Some(Saved { collection: Some(collection) }) {
+        return Ok(None);
+    }
+    // What nobody sees stands in no list, and must not come back into one by being moved.
+    let post_author = state.post.author().ok_or(SaveRejected::NoPost)?;
+    Ok(Some(PostSaved { user, post, post_author, collection: None }.into()))
+}
+
+/// Also of a post that nobody sees any more: what is wished is so already, or becomes so.
+fn unsave(state: &Save, user: UserId, post: PostId) -> Option<Event> {
+    state.saved.map(|_| PostUnsaved { user, post }.into())
+}
+
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    OpenApiRouter::new()
+        .routes(routes!(put_save, delete_save))
+        .routes(routes!(put_into_collection, delete_from_collection))
+}
+
+/// Save a post
+///
+/// For oneself: nobody else sees it. What is saved already stays in its collection.
+#[utoipa::path(
+    put, path = "/v1/posts/{post}/save", tag = "saves", security(("token" = [])),
+    params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn put_save(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(post): Path<PostId>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let user = UserId::new(session.user);
+    let decide = |state: &Save| save(state, user, post);
+    let subjects = (Subject::Save(user, post), SeenPost::subjects(post));
+    let done = commands.begin(&context.by(user), subjects.0, &subjects.1, decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Save a post no longer
+#[utoipa::path(
+    delete, path = "/v1/posts/{post}/save", tag = "saves", security(("token" = [])),
+    params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_save(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(post): Path<PostId>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let user = UserId::new(session.user);
+    let decide = |state: &Save| Ok::<_, SaveRejected>(unsave(state, user, post));
+    let done = commands.execute(&context.by(user), Subject::Save(user, post), &[], decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Save a post in a collection
+///
+/// Or move it there: a post is in one collection at most.
+#[utoipa::path(
+    put, path = "/v1/me/collections/{collection}/posts/{post}", tag = "saves", security(("token" = [])),
+    params(
+        ("collection" = String, Path, pattern = "^[0-9a-f]{32}$"), ("post" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        CommandHeaders
+    ),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn put_into_collection(
+    State(commands): State<Commands>,
+    session: Session,
+    Path((collection, post)): Path<(CollectionId, PostId)>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let user = UserId::new(session.user);
+    let decide = |state: &Save| save_in(state, user, post, collection);
+    let [seen, moderation] = SeenPost::subjects(post);
+    let subjects = (Subject::Save(user, post), [seen, moderation, Subject::Collection(user)]);
+    let done = commands.execute(&context.by(user), subjects.0, &subjects.1, decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Take a post out of a collection
+///
+/// It stays saved, in no collection.
+#[utoipa::path(
+    delete, path = "/v1/me/collections/{collection}/posts/{post}", tag = "saves", security(("token" = [])),
+    params(
+        ("collection" = String, Path, pattern = "^[0-9a-f]{32}$"), ("post" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        CommandHeaders
+    ),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_from_collection(
+    State(commands): State<Commands>,
+    session: Session,
+    Path((collection, post)): Path<(CollectionId, PostId)>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let user = UserId::new(session.user);
+    let decide = |state: &Save| take_out(state, user, post, collection);
+    let [seen, moderation] = SeenPost::subjects(post);
+    let subjects = (Subject::Save(user, post), [seen, moderation, Subject::Collection(user)]);
+    let done = commands.execute(&context.by(user), subjects.0, &subjects.1, decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::accounts::account::Standing;
+
+    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+    const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
+    const POST: PostId = PostId::new(Uuid::from_u128(0x90));
+    const LAKES: CollectionId = CollectionId::new(Uuid::from_u128(0xc7));
+    const HILLS: CollectionId = CollectionId::new(Uuid::from_u128(0xc8));
+
+    /// A post by Ann, and what Bob has of it; his one collection is of lakes.
+    fn state(saved: Option<Saved>) -> Save {
+        Save { post: SeenPost::of(ANN, Standing::Active), collections: Collections::of_one(LAKES), saved }
+    }
+
+    fn kept(collection: Option<CollectionId>) -> Saved {
+        Saved { collection }
+    }
+
+    fn saved(collection: Option<CollectionId>) -> Event {
+        PostSaved { user: BOB, post: POST, post_author: ANN, collection }.into()
+    }
+
+    #[test]
+    fn a_post_is_saved_once_and_stays_where_it_is() {
+        assert_eq!(save(&state(None), BOB, POST), Ok(Some(saved(None))));
+        assert_eq!(save(&state(Some(kept(None))), BOB, POST), Ok(None));
+        assert_eq!(save(&state(Some(kept(Some(LAKES)))), BOB, POST), Ok(None));
+    }
+
+    #[test]
+    fn a_post_is_saved_in_a_collection_or_moved_there() {
+        for before in [None, Some(kept(None)), Some(kept(Some(HILLS)))] {
+            assert_eq!(save_in(&state(before), BOB, POST, LAKES), Ok(Some(saved(Some(LAKES)))));
+        }
+        assert_eq!(save_in(&state(Some(kept(Some(LAKES)))), BOB, POST, LAKES), Ok(None));
+        assert_eq!(save_in(&state(None), BOB, POST, HILLS), Err(SaveRejected::NoCollection));
+    }
+
+    #[test]
+    fn what_is_taken_out_of_a_collection_stays_saved() {
+        assert_eq!(take_out(&state(Some(kept(Some(LAKES)))), BOB, POST, LAKES), Ok(Some(saved(None))));
+        for elsewhere in [None, Some(kept(None)), Some(kept(Some(HILLS)))] {
+            assert_eq!(take_out(&state(elsewhere), BOB, POST, LAKES), Ok(None));
+        }
+        assert_eq!(take_out(&state(None), BOB, POST, HILLS), Err(SaveRejected::NoCollection));
+    }
+
+    #[test]
+    fn what_is_not_seen_cannot_be_saved_and_what_is_saved_can_be_let_go() {
+        let unsaved: Event = PostUnsaved { user: BOB, post: POST }.into();
+        for unseen in SeenPost::unseen(ANN) {
+            let not_saved = Save { post: unseen.clone(), ..state(None) };
+            assert_eq!(save(&not_saved, BOB, POST), Err(SaveRejected::NoPost), "{unseen:?}");
+            assert_eq!(save_in(&not_saved, BOB, POST, LAKES), Err(SaveRejected::NoPost));
+            let saved = Save { post: unseen, ..state(Some(kept(Some(LAKES)))) };
+            assert_eq!(take_out(&saved, BOB, POST, LAKES), Err(SaveRejected::NoPost));
+            assert_eq!(
+                (unsave(&saved, BOB, POST), unsave(&not_saved, BOB, POST)),
+                (Some(unsaved.clone()), None)
+            );
+        }
+    }
+}

@@ -1,0 +1,502 @@
+//! Stories: a picture that is shown for a day. Publishing and deleting them, and saying that one has been viewed; that
+//! they end by themselves is the projector's doing.
+
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use events::{
+    Content, Event, FollowEvent, ModerationEvent, Personal, ProfileEvent, Recorded, STORY_LIFETIME,
+    StoryDeleted, StoryEvent, StoryId, StoryPublished, StoryText, StoryViewEvent, StoryViewed, Subject,
+    UserId,
+};
+use http::{HeaderValue, StatusCode, header};
+use media::ImageVariant;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::extract::Path;
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
+
+use crate::Commands;
+use crate::accounts::account::Standing;
+use crate::images::Picture;
+use crate::pipeline::context::Context;
+use crate::pipeline::execute::{Done, Fold};
+use crate::pipeline::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
+use crate::pipeline::text::{self, Fields};
+use crate::social::posts::{self, IMAGE_LIMIT};
+
+/// Largest upload in bytes: one picture, and room for what a form puts around it.
+const UPLOAD_LIMIT: usize = IMAGE_LIMIT + 1024 * 1024;
+
+// ---------------------------------------------------------------- decisions
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StoryRejected {
+    NotFound,
+    NotYours,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Story {
+    #[default]
+    None,
+    Published {
+        at: DateTime<Utc>,
+    },
+    /// Deleted or expired.
+    Over,
+}
+
+impl Story {
+    /// Its day ends at this moment, whether or not its end stands in the log yet.
+    fn is_shown(self, now: DateTime<Utc>) -> bool {
+        match self {
+            Self::Published { at } => now < at + STORY_LIFETIME,
+            Self::None | Self::Over => false,
+        }
+    }
+}
+
+impl Fold for Story {
+    fn apply(&mut self, recorded: &Recorded) {
+        let Event::Story(event) = &recorded.event else { return };
+        *self = match event {
+            StoryEvent::StoryPublished(_) => Self::Published { at: recorded.envelope.time },
+            StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_) => Self::Over,
+        };
+    }
+}
+
+/// A story, whether somebody has viewed it, and what decides whether they may.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Viewing {
+    story: ModeratedStory,
+    author: Standing,
+    /// The author's followers must be accepted, and nobody else sees the story.
+    private: bool,
+    follows: bool,
+    viewed: bool,
+}
+
+impl Fold for Viewing {
+    fn apply(&mut self, recorded: &Recorded) {
+        match &recorded.event {
+            Event::Story(_) | Event::Moderation(_) => self.story.apply(recorded),
+            Event::StoryView(StoryViewEvent::StoryViewed(_)) => self.viewed = true,
+            Event::Account(_) => self.author.apply(recorded),
+            Event::Profile(ProfileEvent::PrivacyChanged(event)) => self.private = event.private,
+            Event::Follow(FollowEvent::Followed(_) | FollowEvent::FollowAccepted(_)) => self.follows = true,
+            Event::Follow(FollowEvent::FollowRequested(_) | FollowEvent::Unfollowed(_)) => {
+                self.follows = false;
+            }
+            Event::Profile(_)
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Post(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
+        }
+    }
+}
+
+/// A story, and whether a moderator has removed it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct ModeratedStory {
+    story: Story,
+    removed: bool,
+}
+
+impl ModeratedStory {
+    /// The story as everybody sees it, also its author: while it is removed, there is none.
+    const fn visible(self) -> Story {
+        if self.removed { Story::None } else { self.story }
+    }
+}
+
+impl Fold for ModeratedStory {
+    fn apply(&mut self, recorded: &Recorded) {
+        self.story.apply(recorded);
+        if let Event::Moderation(event) = &recorded.event {
+            self.removed = matches!(event, ModerationEvent::ContentRemoved(_));
+        }
+    }
+}
+
+fn publish(story: Story, wish: &StoryPublished) -> Result<Option<Event>, StoryRejected> {
+    match story {
+        Story::None => Ok(Some(wish.clone().into())),
+        // Only a repeated request can name a story that is there.
+        Story::Published { .. } => Ok(None),
+        Story::Over => Err(StoryRejected::NotFound),
+    }
+}
+
+/// Also one whose day is over, as long as its end does not stand in the log: what is wished becomes so.
+fn delete(story: Story, author: UserId, id: StoryId, who: UserId) -> Result<Option<Event>, StoryRejected> {
+    match story {
+        Story::None => Err(StoryRejected::NotFound),
+        Story::Published { .. } | Story::Over if author != who => Err(StoryRejected::NotYours),
+        Story::Published { .. } => Ok(Some(StoryDeleted { author, story: id }.into())),
+        Story::Over => Ok(None),
+    }
+}
+
+/// One's own do not count as viewed, however often one looks.
+fn view(
+    state: &Viewing,
+    author: UserId,
+    story: StoryId,
+    viewer: UserId,
+    now: DateTime<Utc>,
+) -> Result<Option<Event>, StoryRejected> {
+    let may_see = state.author == Standing::Active && (!state.private || state.follows || viewer == author);
+    if !may_see || !state.story.visible().is_shown(now) {
+        return Err(StoryRejected::NotFound);
+    }
+    Ok((viewer != author && !state.viewed).then(|| StoryViewed { story, viewer, author }.into()))
+}
+
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    let upload = OpenApiRouter::new().routes(routes!(post_story)).layer(DefaultBodyLimit::max(UPLOAD_LIMIT));
+    OpenApiRouter::new().routes(routes!(delete_story)).routes(routes!(put_story_view)).merge(upload)
+}
+
+/// What is sent to publish a story, as `multipart/form-data`.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only described; `NewStory` reads it")]
+struct StoryForm {
+    /// JPEG, PNG, WebP or GIF, 20 MB at most.
+    #[schema(value_type = String, format = "binary")]
+    image: Vec<u8>,
+    /// What the picture shows.
+    #[schema(value_type = String, required = false, max_length = 500)]
+    alt: Option<String>,
+}
+
+/// An upload whose fields have been checked.
+#[derive(Debug)]
+pub(crate) struct NewStory {
+    pub(crate) image: Bytes,
+    pub(crate) alt: String,
+}
+
+impl<S: Send + Sync> FromRequest<S> for NewStory {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let mut form = posts::form(request, state).await?;
+        let (mut image, mut alt) = (None, None);
+        let mut fields = Fields::default();
+        while let Some(field) = form.next_field().await.map_err(|e| posts::unreadable(&e))? {
+            match field.name() {
+                Some("image") => {
+                    let Some(content) = posts::image(field, "image").await? else { continue };
+                    if image.replace(content).is_some() {
+                        return Err(Problem::malformed("image", "may be given once"));
+                    }
+                }
+                Some("alt") if alt.is_none() => {
+                    let words = posts::words(field, "alt").await?;
+                    alt = Some(fields.take("alt", text::line(&words, text::ALT_LIMIT)));
+                }
+                Some("alt") => return Err(Problem::malformed("alt", "may be given once")),
+                other => {
+                    let name = other.unwrap_or("a field without a name").to_owned();
+                    return Err(Problem::malformed(name, "unknown: there are image and alt"));
+                }
+            }
+        }
+        fields.finish()?;
+        let image = image.ok_or_else(|| Problem::malformed("image", "a story needs one"))?;
+        Ok(Self { image, alt: alt.unwrap_or_default() })
+    }
+}
+
+impl Commands {
+    /// Answers the story that was published, now or by the same request before.
+    pub(crate) async fn publish_story(
+        &self,
+        context: &Context,
+        author: UserId,
+        new: NewStory,
+        variants: &'static [ImageVariant],
+    ) -> Result<(StoryPublished, Done), Problem> {
+        let story = StoryId::new(context.new_id(self.log.keys(), "story"));
+        let subject = Subject::Story(author, story);
+        let before = self.event_before::<StoryRejected>(context, subject).await?;
+        if let Some((Event::Story(StoryEvent::StoryPublished(published)), done)) = before {
+            return Ok((published, done));
+        }
+        let stored = self.store_picture(context, author, new.image, variants).await;
+        let Picture { image, placeholder } = stored.map_err(|problem| posts::at(problem, "image"))?;
+        let text = Personal::Open(StoryText { alt: new.alt, placeholder });
+        let wish = StoryPublished { author, story, image, text };
+        let decide = |state: &Story| publish(*state, &wish);
+        let done = self.begin(context, subject, &[], decide).await?;
+        Ok((wish, done))
+    }
+}
+
+/// Publish a story
+///
+/// It is shown for 24 hours: to everybody, or if its author is private to accepted followers.
+#[utoipa::path(
+    post, path = "/v1/stories", tag = "stories", security(("token" = [])),
+    request_body(content = StoryForm, content_type = "multipart/form-data"),
+    params(CommandHeaders),
+    responses(CreationAnswers, Problems)
+)]
+async fn post_story(
+    State(commands): State<Commands>,
+    session: Session,
+    context: Context,
+    prefer: Prefer,
+    request: Request,
+) -> Result<Response, Problem> {
+    let author = UserId::new(session.user);
+    let _slot = commands.begin_upload(author)?;
+    let new = NewStory::from_request(request, &()).await?;
+    let context = context.by(author).saying([new.image.as_ref(), new.alt.as_bytes()]);
+    let (StoryPublished { story, .. }, done) =
+        commands.publish_story(&context, author, new, ImageVariant::OF_STORY).await?;
+    let mut response = commands.receipt(prefer, done, StatusCode::CREATED, Some(story.to_string())).await;
+    if let Ok(place) = HeaderValue::try_from(format!("/v1/users/{author}/stories/{story}")) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    Ok(response)
+}
+
+/// Delete a story
+#[utoipa::path(
+    delete, path = "/v1/users/{user}/stories/{story}", tag = "stories", security(("token" = [])),
+    params(
+        ("user" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        ("story" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        CommandHeaders
+    ),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn delete_story(
+    State(commands): State<Commands>,
+    session: Session,
+    Path((author, story)): Path<(UserId, StoryId)>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let who = UserId::new(session.user);
+    let moderation = Subject::Moderation(Content::Story { author, story });
+    let decide = |state: &ModeratedStory| delete(state.visible(), author, story, who);
+    let done =
+        commands.execute(&context.by(who), Subject::Story(author, story), &[moderation], decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+/// Say that I have viewed a story
+///
+/// Its author is told who has, each once. One's own stories do not count.
+#[utoipa::path(
+    put, path = "/v1/users/{user}/stories/{story}/view", tag = "stories", security(("token" = [])),
+    params(
+        ("user" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        ("story" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        CommandHeaders
+    ),
+    responses(ReceiptAnswers, Problems)
+)]
+async fn put_story_view(
+    State(commands): State<Commands>,
+    session: Session,
+    Path((author, story)): Path<(UserId, StoryId)>,
+    context: Context,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
+    let (viewer, now) = (UserId::new(session.user), context.now);
+    let looked_at = [
+        Subject::Story(author, story),
+        Subject::Account(author),
+        Subject::Profile(author),
+        Subject::Follow(viewer, author),
+        Subject::Moderation(Content::Story { author, story }),
+    ];
+    let decide = |state: &Viewing| view(state, author, story, viewer, now);
+    let target = Subject::StoryView(story, viewer);
+    let done = commands.begin(&context.by(viewer), target, &looked_at, decide).await?;
+    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use events::{
+        FollowAccepted, FollowRequested, Followed, Image, MediaId, PrivacyChanged, StoryExpired, Unfollowed,
+    };
+    use futures::FutureExt;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::accounts::account::testing::UNSEEN;
+
+    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+    const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
+    const STORY: StoryId = StoryId::new(Uuid::from_u128(0x57));
+    const NOON: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
+    const THERE: Story = Story::Published { at: NOON };
+
+    fn wish() -> StoryPublished {
+        let image = Image { media: MediaId::new(Uuid::from_u128(7)), width: 10, height: 20 };
+        StoryPublished { author: ANN, story: STORY, image, text: Personal::Open(StoryText::default()) }
+    }
+
+    impl From<Story> for ModeratedStory {
+        fn from(story: Story) -> Self {
+            Self { story, removed: false }
+        }
+    }
+
+    fn viewing() -> Viewing {
+        Viewing { story: THERE.into(), author: Standing::Active, ..Viewing::default() }
+    }
+
+    fn viewed() -> Event {
+        StoryViewed { story: STORY, viewer: BOB, author: ANN }.into()
+    }
+
+    /// What a fold makes of a history, an hour from event to event.
+    fn folded<S: Fold>(history: impl IntoIterator<Item = Event>) -> S {
+        let mut state = S::default();
+        for (event, hour) in history.into_iter().zip(0..) {
+            let envelope = events::Envelope {
+                id: events::EventId::new(Uuid::nil()),
+                event_type: event.wire_name().into(),
+                source: "test".into(),
+                time: NOON + TimeDelta::hours(hour),
+                subject: event.subject(),
+                actor: None,
+                correlation: Uuid::nil(),
+                causation: None,
+                traceparent: None,
+            };
+            state.apply(&Recorded { position: events::Position(1), envelope, event });
+        }
+        state
+    }
+
+    #[test]
+    fn a_story_is_published_once() {
+        assert_eq!(publish(Story::None, &wish()), Ok(Some(wish().into())));
+        assert_eq!(publish(THERE, &wish()), Ok(None));
+        assert_eq!(publish(Story::Over, &wish()), Err(StoryRejected::NotFound));
+    }
+
+    #[test]
+    fn only_its_author_deletes_a_story_and_twice_is_as_once() {
+        let deleted = StoryDeleted { author: ANN, story: STORY };
+        assert_eq!(delete(THERE, ANN, STORY, ANN), Ok(Some(deleted.into())));
+        assert_eq!(delete(Story::Over, ANN, STORY, ANN), Ok(None));
+        assert_eq!(delete(Story::None, ANN, STORY, ANN), Err(StoryRejected::NotFound));
+        for story in [THERE, Story::Over] {
+            assert_eq!(delete(story, ANN, STORY, BOB), Err(StoryRejected::NotYours));
+        }
+    }
+
+    #[test]
+    fn a_story_is_viewed_once_and_never_by_its_author() {
+        let now = NOON + TimeDelta::hours(1);
+        assert_eq!(view(&viewing(), ANN, STORY, BOB, now), Ok(Some(viewed())));
+        let again = Viewing { viewed: true, ..viewing() };
+        assert_eq!(view(&again, ANN, STORY, BOB, now), Ok(None));
+        assert_eq!(view(&viewing(), ANN, STORY, ANN, now), Ok(None));
+    }
+
+    #[test]
+    fn a_story_is_there_to_be_viewed_for_a_day_to_the_second() {
+        let at = |age: TimeDelta| view(&viewing(), ANN, STORY, BOB, NOON + age);
+        assert_eq!(at(TimeDelta::hours(24) - TimeDelta::seconds(1)), Ok(Some(viewed())));
+        assert_eq!(at(TimeDelta::hours(24)), Err(StoryRejected::NotFound));
+        for story in [Story::None, Story::Over] {
+            let state = Viewing { story: story.into(), ..viewing() };
+            assert_eq!(view(&state, ANN, STORY, BOB, NOON), Err(StoryRejected::NotFound));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_not_viewed() {
+        for author in UNSEEN {
+            let state = Viewing { author, ..viewing() };
+            assert_eq!(view(&state, ANN, STORY, BOB, NOON), Err(StoryRejected::NotFound), "{author:?}");
+        }
+        let removed = Viewing { story: ModeratedStory { story: THERE, removed: true }, ..viewing() };
+        assert_eq!(view(&removed, ANN, STORY, BOB, NOON), Err(StoryRejected::NotFound));
+        let own = ModeratedStory { story: THERE, removed: true };
+        assert_eq!(delete(own.visible(), ANN, STORY, ANN), Err(StoryRejected::NotFound));
+        let private = Viewing { private: true, ..viewing() };
+        assert_eq!(view(&private, ANN, STORY, BOB, NOON), Err(StoryRejected::NotFound));
+        assert_eq!(view(&private, ANN, STORY, ANN, NOON), Ok(None));
+        let followed = Viewing { follows: true, ..private };
+        assert_eq!(view(&followed, ANN, STORY, BOB, NOON), Ok(Some(viewed())));
+    }
+
+    #[test]
+    fn the_state_is_what_the_last_events_say() {
+        assert_eq!(folded::<Story>([wish().into()]), THERE);
+        let expired = StoryExpired { author: ANN, story: STORY };
+        assert_eq!(folded::<Story>([wish().into(), expired.into()]), Story::Over);
+        let deleted = StoryDeleted { author: ANN, story: STORY };
+        assert_eq!(folded::<Story>([wish().into(), deleted.into()]), Story::Over);
+
+        let (follower, followee) = (BOB, ANN);
+        let follows = |history: Vec<Event>| folded::<Viewing>(history).follows;
+        assert!(follows(vec![Followed { follower, followee }.into()]));
+        let requested = Event::from(FollowRequested { follower, followee });
+        assert!(!follows(vec![requested.clone()]));
+        assert!(follows(vec![requested, FollowAccepted { follower, followee }.into()]));
+        let unfollowed = Unfollowed { follower, followee, only_requested: false };
+        assert!(!follows(vec![Followed { follower, followee }.into(), unfollowed.into()]));
+        let state: Viewing = folded([PrivacyChanged { user: ANN, private: true }.into(), viewed()]);
+        assert_eq!((state.private, state.viewed), (true, true));
+    }
+
+    /// Pieces of a form, in any order.
+    fn any_form() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            4 => Just(b"--x\r\n".to_vec()),
+            1 => Just(b"--x--\r\n".to_vec()),
+            4 => "Content-Disposition: form-data; name=\"(image|alt|other|\\PC{0,3})\"\r\n".prop_map(String::into_bytes),
+            4 => Just(b"\r\n".to_vec()),
+            2 => "\\PC{0,20}\r\n".prop_map(String::into_bytes),
+            1 => prop::collection::vec(any::<u8>(), 0..20),
+        ];
+        prop::collection::vec(piece, 0..16).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_form_is_a_story_or_told_by_what_is_wrong_with_it(body in any_form()) {
+            let request = Request::post("/").header(header::CONTENT_TYPE, "multipart/form-data; boundary=x");
+            let request = request.body(axum::body::Body::from(body)).unwrap();
+            // Nothing in it waits for anything.
+            match NewStory::from_request(request, &()).now_or_never().unwrap() {
+                Ok(story) => prop_assert!(story.alt.chars().count() <= text::ALT_LIMIT),
+                Err(problem) => {
+                    prop_assert!(problem.status.is_client_error(), "{problem}");
+                    prop_assert!(!problem.fields.is_empty(), "{problem}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+use std::io::{ErrorKind, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use tokio::fs::{self, File};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::sync::mpsc;
+use tokio_util::io::ReaderStream;
+
+use crate::{Listed, Listing, MediaError, MediaKey, MediaObject, MediaStore, Part};
+
+/// Names read ahead of whoever asks for a list.
+const READ_AHEAD: usize = 1000;
+
+/// The media store in a folder.
+#[derive(Debug)]
+pub struct FileMedia {
+    folder: PathBuf,
+}
+
+impl FileMedia {
+    /// Opens or makes the folder.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn open(folder: &Path) -> std::io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    fn path(&self, key: &MediaKey) -> PathBuf {
+        self.folder.join(key.as_str())
+    }
+}
+
+#[async_trait]
+impl MediaStore for FileMedia {
+    async fn put(&self, key: &MediaKey, content: Bytes) -> Result<(), MediaError> {
+        let path = self.path(key);
+        let stored = tokio::task::spawn_blocking(move || store(&path, &content)).await;
+        stored.map_err(MediaError::unavailable)?.map_err(MediaError::unavailable)
+    }
+
+    async fn get(&self, key: &MediaKey, part: Option<Part>) -> Result<Option<MediaObject>, MediaError> {
+        let mut file = match File::open(self.path(key)).await {
+            // Also where a part of the key is the name of a file.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            opened => opened.map_err(MediaError::unavailable)?,
+        };
+        let info = file.metadata().await.map_err(MediaError::unavailable)?;
+        if !info.is_file() {
+            return Ok(None);
+        }
+        let size = info.len();
+        let range = part.unwrap_or(Part::From(0, None)).within(size).ok_or(MediaError::BeyondEnd(size))?;
+        file.seek(SeekFrom::Start(*range.start())).await.map_err(MediaError::unavailable)?;
+        let body = ReaderStream::new(file.take(range.end() - range.start() + 1)).boxed();
+        Ok(Some(MediaObject { size, range, body }))
+    }
+
+    async fn size(&self, key: &MediaKey) -> Result<Option<u64>, MediaError> {
+        match fs::metadata(self.path(key)).await {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            found => Ok(Some(found.map_err(MediaError::unavailable)?)
+                .filter(std::fs::Metadata::is_file)
+                .map(|info| info.len())),
+        }
+    }
+
+    async fn delete(&self, key: &MediaKey) -> Result<(), MediaError> {
+        match fs::remove_file(self.path(key)).await {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
+            outcome => outcome.map_err(MediaError::unavailable),
+        }
+    }
+
+    async fn delete_below(&self, folder: &MediaKey) -> Result<(), MediaError> {
+        match fs::remove_dir_all(self.path(folder)).await {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
+            outcome => outcome.map_err(MediaError::unavailable),
+        }
+    }
+
+    fn list(&self) -> Listing {
+        let (sender, mut listed) = mpsc::channel(READ_AHEAD);
+        let folder = self.folder.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = tell(&folder, String::new(), &sender) {
+                // Nobody hears it who does not listen any more.
+                let _ = sender.blocking_send(Err(MediaError::unavailable(error)));
+            }
+        });
+        futures::stream::poll_fn(move |context| listed.poll_recv(context)).boxed()
+    }
+
+    async fn link(&self, _: &MediaKey, _: Duration) -> Result<Option<String>, MediaError> {
+        Ok(None)
+    }
+
+    async fn check(&self) -> Result<(), MediaError> {
+        fs::metadata(&self.folder).await.map(drop).map_err(MediaError::unavailable)
+    }
+}
+
+/// Tells what lies in a folder and below it, until nobody listens any more.
+fn tell(
+    folder: &Path,
+    prefix: String,
+    listed: &mpsc::Sender<Result<Listed, MediaError>>,
+) -> std::io::Result<()> {
+    let Some(entries) = if_there(std::fs::read_dir(folder))? else { return Ok(()) };
+    for entry in entries {
+        let entry = entry?;
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let Some(info) = if_there(entry.metadata())? else { continue };
+        if info.is_dir() {
+            tell(&entry.path(), format!("{name}/"), listed)?;
+        } else {
+            let modified: DateTime<Utc> = info.modified()?.into();
+            if listed.blocking_send(Ok(Listed { name, modified })).is_err() {
+                return Ok(());
+            }
+        }
+        if listed.is_closed() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// None of what has been deleted meanwhile.
+pub(super) fn if_there<T>(found: std::io::Result<T>) -> std::io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// Written aside, synced, then given its name: under a key there is all of it or nothing.
+fn store(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut aside = tempfile::Builder::new().prefix(".part-").tempfile_in(folder)?;
+    aside.write_all(content)?;
+    aside.as_file().sync_all()?;
+    aside.persist(path).map_err(|error| error.error)?;
+    std::fs::File::open(folder)?.sync_all()
+}

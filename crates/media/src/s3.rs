@@ -1,0 +1,290 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
+use chrono::DateTime;
+use futures::{StreamExt, TryStreamExt};
+use tokio_util::io::ReaderStream;
+
+use crate::{Listed, Listing, MediaError, MediaKey, MediaObject, MediaStore, Part};
+use service::aws;
+use service::telemetry::with_causes;
+
+/// Attempts at a request.
+const ATTEMPTS: u32 = 2;
+
+/// Which S3, and how to reach it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Settings {
+    pub bucket: String,
+    /// What every key begins with; empty or ending in a slash.
+    pub prefix: String,
+    pub region: Option<String>,
+    /// Another S3 than Amazon's.
+    pub endpoint: Option<String>,
+    /// Where browsers reach the same S3: then they are sent there, with links signed for a while.
+    pub public_endpoint: Option<String>,
+    /// File with access key and secret, as the AWS tools write it. Without one, credentials come from where those
+    /// tools take them: environment, files, the machine's or task's role.
+    pub credentials_file: Option<PathBuf>,
+}
+
+impl S3Settings {
+    /// What follows `s3:` in the setting:
+    /// `//<bucket>[/<prefix>][?region=…&endpoint=…&public_endpoint=…&credentials_file=…]`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(rest: &str) -> Result<Self, String> {
+        let rest = rest.strip_prefix("//").ok_or("an S3 media store is written s3://<bucket>")?;
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+        if bucket.is_empty() {
+            return Err("an S3 media store needs a bucket: s3://<bucket>".to_owned());
+        }
+        let prefix = prefix.trim_matches('/');
+        let mut settings = Self {
+            bucket: bucket.to_owned(),
+            prefix: if prefix.is_empty() { String::new() } else { format!("{prefix}/") },
+            region: None,
+            endpoint: None,
+            public_endpoint: None,
+            credentials_file: None,
+        };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let value = value.into_owned();
+            match name.as_ref() {
+                "region" => settings.region = Some(value),
+                "endpoint" => settings.endpoint = Some(value),
+                "public_endpoint" => settings.public_endpoint = Some(value),
+                "credentials_file" => settings.credentials_file = Some(value.into()),
+                other => return Err(format!("`{other}` is no setting of an S3 media store")),
+            }
+        }
+        Ok(settings)
+    }
+}
+
+/// The media store in a bucket of S3.
+#[derive(Debug)]
+pub struct S3Media {
+    client: Client,
+    public: Option<Client>,
+    bucket: String,
+    prefix: String,
+}
+
+impl S3Media {
+    pub async fn open(settings: &S3Settings) -> Self {
+        // Other S3s than Amazon's mostly do not care, but the signature names a region.
+        let default_region = settings.endpoint.as_ref().map(|_| "us-east-1".to_owned());
+        let region = settings.region.clone().or(default_region);
+        let shared = aws::load(region, settings.credentials_file.as_deref()).await;
+        let client_of = |endpoint: Option<&String>| {
+            let mut config = aws_sdk_s3::config::Builder::from(&shared)
+                .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
+            if let Some(endpoint) = endpoint {
+                // Most others have no name for each bucket.
+                config = config.endpoint_url(endpoint).force_path_style(true);
+            }
+            Client::from_conf(config.build())
+        };
+        let media = Self {
+            client: client_of(settings.endpoint.as_ref()),
+            public: settings.public_endpoint.as_ref().map(|endpoint| client_of(Some(endpoint))),
+            bucket: settings.bucket.clone(),
+            prefix: settings.prefix.clone(),
+        };
+        if settings.endpoint.is_some() {
+            media.prepare().await;
+        }
+        media
+    }
+
+    fn name(&self, key: &MediaKey) -> String {
+        format!("{}{key}", self.prefix)
+    }
+}
+
+#[async_trait]
+impl MediaStore for S3Media {
+    async fn put(&self, key: &MediaKey, content: Bytes) -> Result<(), MediaError> {
+        self.client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(self.name(key))
+            .content_type(key.content_type())
+            .cache_control(super::CACHE_CONTROL)
+            .body(ByteStream::from(content))
+            .send()
+            .await
+            .map(drop)
+            .map_err(MediaError::unavailable)
+    }
+
+    async fn get(&self, key: &MediaKey, part: Option<Part>) -> Result<Option<MediaObject>, MediaError> {
+        let range = part.map(|part| match part {
+            Part::From(from, Some(to)) => format!("bytes={from}-{to}"),
+            Part::From(from, None) => format!("bytes={from}-"),
+            Part::Last(count) => format!("bytes=-{count}"),
+        });
+        let request = self.client.get_object().bucket(&self.bucket).key(self.name(key)).set_range(range);
+        let found = match request.send().await {
+            Ok(found) => found,
+            Err(error) if code(&error) == Some("NoSuchKey") => return Ok(None),
+            Err(error) if code(&error) == Some("InvalidRange") => {
+                // None if it was deleted in between.
+                return self.size(key).await?.map_or(Ok(None), |size| Err(MediaError::BeyondEnd(size)));
+            }
+            Err(error) => return Err(MediaError::unavailable(error)),
+        };
+        let length = found.content_length().unwrap_or(0).unsigned_abs();
+        // `bytes 3-5/10`: first, last, whole.
+        let told = found.content_range().and_then(|told| {
+            let (bytes, size) = told.strip_prefix("bytes ")?.split_once('/')?;
+            let (from, to) = bytes.split_once('-')?;
+            Some((from.parse().ok()?..=to.parse().ok()?, size.parse().ok()?))
+        });
+        let (range, size) = told.unwrap_or((0..=length.saturating_sub(1), length));
+        let body = ReaderStream::new(found.body.into_async_read()).boxed();
+        Ok(Some(MediaObject { size, range, body }))
+    }
+
+    async fn size(&self, key: &MediaKey) -> Result<Option<u64>, MediaError> {
+        let request = self.client.head_object().bucket(&self.bucket).key(self.name(key));
+        match request.send().await {
+            Ok(head) => Ok(Some(head.content_length().unwrap_or(0).unsigned_abs())),
+            Err(error) if code(&error) == Some("NotFound") => Ok(None),
+            Err(error) => Err(MediaError::unavailable(error)),
+        }
+    }
+
+    async fn delete(&self, key: &MediaKey) -> Result<(), MediaError> {
+        let request = self.client.delete_object().bucket(&self.bucket).key(self.name(key));
+        request.send().await.map(drop).map_err(MediaError::unavailable)
+    }
+
+    async fn delete_below(&self, folder: &MediaKey) -> Result<(), MediaError> {
+        let mut below = self.named(format!("{}/", self.name(folder)));
+        while let Some(Listed { name, .. }) = below.try_next().await? {
+            let request = self.client.delete_object().bucket(&self.bucket).key(name);
+            request.send().await.map_err(MediaError::unavailable)?;
+        }
+        Ok(())
+    }
+
+    fn list(&self) -> Listing {
+        let begin = self.prefix.len();
+        let named = self.named(self.prefix.clone());
+        named.map_ok(move |listed| Listed { name: listed.name[begin..].to_owned(), ..listed }).boxed()
+    }
+
+    async fn link(&self, key: &MediaKey, valid: Duration) -> Result<Option<String>, MediaError> {
+        let Some(public) = &self.public else { return Ok(None) };
+        let valid = PresigningConfig::expires_in(valid).map_err(MediaError::unavailable)?;
+        let request = public
+            .get_object()
+            .bucket(&self.bucket)
+            .key(self.name(key))
+            // Earlier versions stored pictures that may be kept for ever.
+            .response_cache_control(super::CACHE_CONTROL);
+        let signed = request.presigned(valid).await.map_err(MediaError::unavailable)?;
+        Ok(Some(signed.uri().to_owned()))
+    }
+
+    async fn check(&self) -> Result<(), MediaError> {
+        self.client.head_bucket().bucket(&self.bucket).send().await.map(drop).map_err(MediaError::unavailable)
+    }
+}
+
+impl S3Media {
+    /// Makes the bucket of a self-hosted S3 if it is not there. At Amazon a bucket is made on purpose, by its owner.
+    async fn prepare(&self) {
+        let missing = |error: &SdkError<_, _>| matches!(code(error), Some("NotFound" | "NoSuchBucket"));
+        let there = self.client.head_bucket().bucket(&self.bucket).send().await;
+        if there.is_err_and(|error| missing(&error)) {
+            match self.client.create_bucket().bucket(&self.bucket).send().await {
+                Ok(_) => tracing::info!(bucket = self.bucket, "made the bucket for media"),
+                Err(error) => tracing::warn!(
+                    bucket = self.bucket,
+                    error = with_causes(&error),
+                    "the bucket for media is missing"
+                ),
+            }
+        }
+    }
+
+    /// Everything whose whole name begins like this, with its whole name.
+    fn named(&self, prefix: String) -> Listing {
+        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(&prefix);
+        let pages = request.into_paginator().send();
+        let pages = futures::stream::unfold(pages, async |mut pages| Some((pages.next().await?, pages)));
+        let listed = move |object: aws_sdk_s3::types::Object| {
+            let name = object.key.filter(|name| name.starts_with(&prefix))?;
+            let modified = object.last_modified?;
+            let modified = DateTime::from_timestamp(modified.secs(), modified.subsec_nanos())?;
+            Some(Listed { name, modified })
+        };
+        let of_page = move |page: Vec<aws_sdk_s3::types::Object>| {
+            // An answer that leaves out what was asked for is none.
+            let all: Option<Vec<Listed>> = page.into_iter().map(&listed).collect();
+            all.ok_or_else(|| MediaError::unavailable("an object was listed without its name or time"))
+        };
+        pages
+            .map(move |page| match page {
+                Ok(page) => of_page(page.contents.unwrap_or_default()),
+                Err(error) => Err(MediaError::unavailable(error)),
+            })
+            .map_ok(|page| futures::stream::iter(page.into_iter().map(Ok)))
+            .try_flatten()
+            .boxed()
+    }
+}
+
+fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Option<&str> {
+    error.as_service_error().and_then(ProvideErrorMetadata::code)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::*;
+
+    #[test]
+    fn settings_are_read_from_their_url() {
+        let settings =
+            S3Settings::parse("//photos/a/b/?region=eu-west-1&endpoint=http%3A%2F%2Fs3%3A9000&public_endpoint=https://m.example&credentials_file=/run/secrets/s3")
+                .unwrap();
+        assert_eq!(settings.bucket, "photos");
+        assert_eq!(settings.prefix, "a/b/");
+        assert_eq!(settings.region.as_deref(), Some("eu-west-1"));
+        assert_eq!(settings.endpoint.as_deref(), Some("http://s3:9000"));
+        assert_eq!(settings.public_endpoint.as_deref(), Some("https://m.example"));
+        assert_eq!(settings.credentials_file, Some("/run/secrets/s3".into()));
+        assert_eq!(S3Settings::parse("//photos").unwrap().prefix, "");
+        for bad in ["photos", "//", "//photos?path=x"] {
+            assert!(S3Settings::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_setting_is_read_or_refused(
+            rest in "//[a-z0-9/.-]{0,30}(\\?(region|endpoint|credentials_file|secret)=[!-~]{0,20}&?){0,3}|\\PC{0,40}",
+        ) {
+            if let Ok(settings) = S3Settings::parse(&rest) {
+                prop_assert!(!settings.bucket.is_empty());
+                // What keys are put behind: nothing, or a folder.
+                prop_assert!(settings.prefix.is_empty() || settings.prefix.ends_with('/'), "{settings:?}");
+                prop_assert!(!settings.prefix.starts_with('/') && !settings.prefix.ends_with("//"), "{settings:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! How a process listens, whom it trusts, and how much it takes from one client.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{AppSettings, PlaceSettings, Problems};
+use crate::config::Certificate;
+
+#[derive(Debug, Clone, Args)]
+pub struct HttpSettings {
+    /// Address and port to listen on
+    #[arg(long, env = "CHORUS_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// Address and port for /readyz and /metrics, plain HTTP: then they are not on the other one
+    #[arg(long, env = "CHORUS_OPERATIONS_LISTEN", value_name = "ADDRESS")]
+    pub operations_listen: Option<SocketAddr>,
+
+    /// What links and media URLs begin with [default: http(s)://<listen>]
+    #[arg(long, env = "CHORUS_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+
+    /// Web pages that may call the API from a browser: their origins, separated by commas
+    #[arg(long, env = "CHORUS_ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
+    pub allowed_origins: Vec<String>,
+
+    #[command(flatten)]
+    pub apps: AppSettings,
+
+    /// Certificate chain in PEM: with it Chorus speaks TLS itself. Read again when it changes, or on SIGHUP
+    #[arg(long, env = "CHORUS_TLS_CERTIFICATE_FILE", value_name = "FILE")]
+    pub tls_certificate_file: Option<PathBuf>,
+
+    /// The certificate's private key in PEM
+    #[arg(long, env = "CHORUS_TLS_KEY_FILE", value_name = "FILE")]
+    pub tls_key_file: Option<PathBuf>,
+
+    /// Proxies in front of this process that append to X-Forwarded-For; what they say of a client's address is believed
+    #[arg(long, env = "CHORUS_TRUSTED_HOPS", value_name = "NUMBER", default_value_t = 0)]
+    pub trusted_hops: u8,
+
+    /// Requests that one address (of IPv6: one /64) may make in a minute; 0: any number
+    #[arg(long, env = "CHORUS_RATE_LIMIT", value_name = "NUMBER", default_value_t = 3000)]
+    pub rate_limit: u32,
+}
+
+/// What may be tried before one is known.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct LimitSettings {
+    /// Log-ins and sign-ups that one address may try in a minute; 0: any number, of one account and of mails too
+    #[arg(long, env = "CHORUS_LOGIN_RATE_LIMIT", value_name = "NUMBER", default_value_t = 30)]
+    pub login_rate_limit: u32,
+}
+
+impl HttpSettings {
+    /// None where the variable is there and empty, as compose files leave it.
+    pub fn allowed_origins(&self) -> impl Iterator<Item = &str> {
+        self.allowed_origins.iter().map(String::as_str).filter(|origin| !origin.is_empty())
+    }
+
+    /// Without a slash at its end.
+    pub fn public_url(&self) -> String {
+        let given = self.public_url.clone().unwrap_or_else(|| format!("{}://{}", self.scheme(), self.listen));
+        given.trim_end_matches('/').to_owned()
+    }
+
+    /// What this process itself speaks.
+    pub fn scheme(&self) -> &'static str {
+        if self.certificate_files().is_some() { "https" } else { "http" }
+    }
+
+    /// Whether browsers reach this process by TLS, its own or a proxy's.
+    pub fn is_reached_by_tls(&self) -> bool {
+        self.public_url().starts_with("https://") || self.certificate_files().is_some()
+    }
+
+    /// The files of the certificate and of its key.
+    pub fn certificate_files(&self) -> Option<(&Path, &Path)> {
+        self.tls_certificate_file.as_deref().zip(self.tls_key_file.as_deref())
+    }
+
+    pub fn check(&self, place: &PlaceSettings, problems: &mut Problems) {
+        let is_web = |url: &str| url.starts_with("http://") || url.starts_with("https://");
+        match self.public_url.as_deref() {
+            Some(url) if !is_web(url) => {
+                problems.add(format!("CHORUS_PUBLIC_URL: `{url}` does not begin with http:// or https://"));
+            }
+            Some(url) if place.in_production() && !url.starts_with("https://") => problems.add(format!(
+                "CHORUS_PUBLIC_URL: `{url}` is not https://: in production tokens and cookies do not go over plain HTTP"
+            )),
+            None if place.in_production() => {
+                problems.add("CHORUS_PUBLIC_URL: production needs it, and with https://");
+            }
+            _ => {}
+        }
+        for origin in self.allowed_origins() {
+            let host = origin.split_once("://").map_or("", |(_, host)| host);
+            if !is_web(origin) || host.is_empty() || host.contains('/') {
+                problems.add(format!(
+                    "CHORUS_ALLOWED_ORIGINS: `{origin}` is no origin (scheme://host[:port], nothing behind it)"
+                ));
+            } else if place.in_production() && !origin.starts_with("https://") {
+                problems.add(format!(
+                    "CHORUS_ALLOWED_ORIGINS: `{origin}` is not https://: whoever can change that page on its way \
+                     acts for everybody who opens it"
+                ));
+            }
+        }
+        self.apps.check(place, problems);
+        match (&self.tls_certificate_file, &self.tls_key_file) {
+            (Some(certificate), Some(key)) => {
+                if let Err(problem) = Certificate::read(certificate, key) {
+                    problems.add(format!("CHORUS_TLS_CERTIFICATE_FILE, CHORUS_TLS_KEY_FILE: {problem}"));
+                }
+            }
+            (Some(_), None) => problems.add("CHORUS_TLS_KEY_FILE: the certificate's key is missing"),
+            (None, Some(_)) => problems.add("CHORUS_TLS_CERTIFICATE_FILE: the key's certificate is missing"),
+            (None, None) => {}
+        }
+    }
+}
+
+/// A free port, and no limit, app or certificate.
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 0).into(),
+            operations_listen: None,
+            public_url: None,
+            allowed_origins: Vec::new(),
+            tls_certificate_file: None,
+            tls_key_file: None,
+            apps: AppSettings::default(),
+            trusted_hops: 0,
+            rate_limit: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    fn problems(env: Environment, settings: &HttpSettings) -> Vec<String> {
+        let mut problems = Problems::default();
+        settings.check(&PlaceSettings { env, data: "data".into() }, &mut problems);
+        problems.0
+    }
+
+    fn http(public_url: &str, origins: &[&str]) -> HttpSettings {
+        HttpSettings {
+            public_url: Some(public_url.to_owned()),
+            allowed_origins: origins.iter().map(|&origin| origin.to_owned()).collect(),
+            ..HttpSettings::default()
+        }
+    }
+
+    #[test]
+    fn urls_and_origins_are_checked() {
+        let count = |settings| problems(Environment::Development, &settings).len();
+        assert_eq!(count(http("https://a.example/", &["https://b.example", "http://localhost:3000"])), 0);
+        assert_eq!(count(http("https://a.example", &[""])), 0);
+        assert_eq!(count(http("a.example", &["*", "https://b.example/", "https://", "ftp://x"])), 5);
+    }
+
+    #[test]
+    fn production_takes_nothing_that_goes_over_plain_http() {
+        let production = |settings| problems(Environment::Production, &settings);
+        assert!(production(http("https://a.example", &["https://b.example"])).is_empty());
+        let told = production(http("http://a.example", &["https://b.example", "http://c.example"]));
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].contains("CHORUS_PUBLIC_URL") && told[1].contains("http://c.example"), "{told:?}");
+        assert_eq!(production(HttpSettings::default()).len(), 1);
+        assert!(problems(Environment::Development, &HttpSettings::default()).is_empty());
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key_and_both_must_be_readable() {
+        let tls = |certificate: Option<&str>, key: Option<&str>| HttpSettings {
+            tls_certificate_file: certificate.map(PathBuf::from),
+            tls_key_file: key.map(PathBuf::from),
+            ..HttpSettings::default()
+        };
+        for settings in [
+            tls(Some("missing.pem"), None),
+            tls(None, Some("missing.key")),
+            tls(Some("missing.pem"), Some("missing.key")),
+        ] {
+            let told = problems(Environment::Development, &settings);
+            assert_eq!(told.len(), 1, "{told:?}");
+        }
+    }
+
+    #[test]
+    fn the_public_url_follows_what_is_spoken() {
+        assert_eq!(HttpSettings::default().public_url(), "http://127.0.0.1:0");
+        assert!(!HttpSettings::default().is_reached_by_tls());
+        assert!(http("https://a.example/", &[]).is_reached_by_tls());
+        let own = HttpSettings {
+            tls_certificate_file: Some("c".into()),
+            tls_key_file: Some("k".into()),
+            ..HttpSettings::default()
+        };
+        assert_eq!(own.public_url(), "https://127.0.0.1:0");
+    }
+}

@@ -1,0 +1,11 @@
+//! What every process needs: configuration, the clock, telemetry, exclusive use of files, start and shutdown, the way to
+//! Amazon's services. Nothing here knows the domain or HTTP.
+
+pub mod aws;
+pub mod clock;
+pub mod config;
+pub mod exclusive;
+pub mod mailbox;
+pub mod shutdown;
+pub mod start;
+pub mod telemetry;

@@ -1,0 +1,137 @@
+//! Who calls a route of an app: by the token in the `Authorization` header alone. The cookie is never looked at, so that no
+//! other site's page can speak for anybody.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts};
+use chrono::{DateTime, Utc};
+use http::HeaderMap;
+use http::request::Parts;
+use uuid::Uuid;
+
+use super::{App, INSTAMERN, Refusal};
+use crate::sessions::{Authenticator, NotLoggedIn};
+
+/// Somebody who is logged in.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub user: Uuid,
+    pub session: Uuid,
+    pub expires: DateTime<Utc>,
+    /// As it was sent.
+    pub token: String,
+}
+
+impl Caller {
+    /// # Errors
+    /// 401 in the app's words; whatever kept the token from being checked.
+    pub(crate) async fn of(
+        app: &App,
+        authenticator: &Authenticator,
+        headers: &HeaderMap,
+    ) -> Result<Self, Refusal> {
+        match authenticator.of_bearer(headers).await {
+            Ok((session, token)) => Ok(Self {
+                user: session.user,
+                session: session.session,
+                expires: session.expires,
+                token: token.to_owned(),
+            }),
+            Err(NotLoggedIn::NoToken | NotLoggedIn::Ended) => Err(Refusal::unauthorized(app.not_logged_in)),
+            Err(NotLoggedIn::BadToken(_)) => Err(Refusal::unauthorized(app.bad_token)),
+            Err(NotLoggedIn::Expired) => Err(Refusal::unauthorized(app.expired_token)),
+            Err(NotLoggedIn::Unknown(problem)) => Err(problem.into()),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller
+where
+    Arc<Authenticator>: FromRef<S>,
+{
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let app = App::of(parts.uri.path()).unwrap_or(&INSTAMERN);
+        Self::of(app, &Arc::<Authenticator>::from_ref(state), &parts.headers).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use async_trait::async_trait;
+    use chrono::TimeDelta;
+    use http::{HeaderValue, header};
+
+    use super::*;
+    use crate::browsers::Browsers;
+    use crate::problem::Problem;
+    use crate::sessions::{FixedKeys, Parts as SessionParts, Running, SessionLookup};
+    use crate::tokens::{SigningKeys, VerifyingKeys};
+    use service::clock::StoppedClock;
+    use service::config::SameSite;
+
+    const USER: Uuid = Uuid::from_u128(1);
+    const RUNNING: Uuid = Uuid::from_u128(2);
+    const ENDED: Uuid = Uuid::from_u128(3);
+
+    #[derive(Debug)]
+    struct Sessions(HashSet<Uuid>);
+
+    #[async_trait]
+    impl SessionLookup for Sessions {
+        async fn running(&self, _: Uuid, session: Uuid) -> Result<Option<Running>, Problem> {
+            Ok(self.0.contains(&session).then(|| Running { began: 1, seen: now() }))
+        }
+    }
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp_secs(1_800_000_000).unwrap()
+    }
+
+    #[tokio::test]
+    async fn why_somebody_is_not_let_in_is_told_in_the_apps_words() {
+        let keys = SigningKeys::parse(&SigningKeys::generate()).unwrap();
+        let authenticator = Authenticator::new(SessionParts {
+            keys: Arc::new(FixedKeys(Arc::new(VerifyingKeys::of(keys.public())))),
+            lookup: Arc::new(Sessions([RUNNING].into())),
+            clock: Arc::new(StoppedClock(now())),
+            browsers: Arc::new(Browsers::new([], SameSite::Lax)),
+            notes: None,
+        });
+        let sign = |session, from: TimeDelta, until: TimeDelta| {
+            keys.sign(USER, session, now() + from, now() + until).unwrap()
+        };
+        let day = TimeDelta::days(1);
+        let good = sign(RUNNING, TimeDelta::zero(), day);
+        let ask = async |value: Option<String>| {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = value {
+                headers.insert(header::AUTHORIZATION, HeaderValue::try_from(value).unwrap());
+            }
+            headers.insert(header::COOKIE, HeaderValue::try_from(format!("jsonwebtoken={good}")).unwrap());
+            match Caller::of(&INSTAMERN, &authenticator, &headers).await {
+                Ok(caller) => caller.token,
+                Err(Refusal::Said(status, message)) => format!("{} {message}", status.as_u16()),
+                Err(Refusal::Problem(problem)) => panic!("{problem}"),
+            }
+        };
+        let bearer = |token: &str| Some(format!("Bearer {token}"));
+        assert_eq!(ask(bearer(&good)).await, good);
+        let ended = sign(ENDED, TimeDelta::zero(), day);
+        let expired = sign(RUNNING, -day * 2, -day);
+        for (value, expected) in [
+            (None, "401 You're not logged in. Please login."),
+            (Some("Basic YTpi".to_owned()), "401 You're not logged in. Please login."),
+            (bearer(&ended), "401 You're not logged in. Please login."),
+            (bearer("null"), "401 Authorization failed. Please login."),
+            (bearer("undefined"), "401 Authorization failed. Please login."),
+            (bearer(&format!("{good}x")), "401 Authorization failed. Please login."),
+            (bearer(&expired), "401 Authentication has expired. Please login again."),
+        ] {
+            assert_eq!(ask(value).await, expected);
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! The server over real sockets, with limits short enough to be reached.
+
+use std::path::Path;
+use std::sync::atomic::AtomicUsize;
+
+use axum::body::Bytes;
+use axum::extract::Request;
+use axum::routing::{get, post};
+use futures::future::join_all;
+use http::{HeaderMap, header};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio_rustls::TlsConnector;
+
+use super::*;
+use crate::http::incoming::Patience;
+use crate::http::{ClientAddress, surround};
+use crate::limits::Ticks;
+use service::config::HttpSettings;
+
+/// Short, and still much longer than an answer takes here.
+const SHORT: Duration = Duration::from_millis(300);
+/// Longer than anything takes here, however busy the machine is.
+const LONG: Duration = Duration::from_mins(1);
+
+const LIMITS: ConnectionLimits =
+    ConnectionLimits { at_once: 100, first_head: LONG, idle: LONG, write_pause: LONG };
+const PATIENCE: Patience =
+    Patience { handler: LONG, body_pause: LONG, body_grace: LONG, body_rate: 1000, discard: 1024 * 1024 };
+
+struct Running {
+    address: SocketAddr,
+    tasks: Tasks,
+}
+
+impl Running {
+    async fn start(routes: Router, limits: ConnectionLimits, patience: Patience, tls: Option<Tls>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, tasks) = (listener.local_addr().unwrap(), Tasks::default());
+        let allowed_origins = vec!["https://app.example".into()];
+        let settings = HttpSettings { allowed_origins, ..HttpSettings::default() };
+        let app = surround(routes, &settings, patience, Ticks::monotonic());
+        tasks.spawn("http", serve(listener, app, tls, limits, tasks.clone()));
+        Self { address, tasks }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+}
+
+fn routes() -> Router {
+    Router::new()
+        .route("/fine", get(async || "fine"))
+        .route("/length", post(async |body: Bytes| body.len().to_string()))
+        .route("/from", get(async |from: ClientAddress| from.to_string()))
+}
+
+const GET_FINE: &[u8] = b"GET /fine HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// The bytes until the other end closes.
+async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(LONG, stream.read_to_end(&mut bytes)).await;
+    // A connection that was cut off may end in an error.
+    let _ = read.expect("the connection is still open");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// An answer that has a length.
+async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut text = String::new();
+    let whole = |text: &str| {
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
+        (body.len() >= length.parse().ok()?).then_some(())
+    };
+    while whole(&text).is_none() {
+        let mut chunk = [0; 4096];
+        let read = tokio::time::timeout(LONG, stream.read(&mut chunk)).await.expect("no answer").unwrap();
+        assert_ne!(read, 0, "closed after {text}");
+        text.push_str(std::str::from_utf8(&chunk[..read]).unwrap());
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_client_that_never_finishes_its_first_head_is_cut_off() {
+    let server =
+        Running::start(routes(), ConnectionLimits { first_head: SHORT, ..LIMITS }, PATIENCE, None).await;
+    let mut quick = server.connect().await;
+    quick.write_all(GET_FINE).await.unwrap();
+    answer(&mut quick).await;
+    for silent in [&b""[..], b"GET /fine HTTP/1.1\r\nHost:"] {
+        let mut stream = server.connect().await;
+        stream.write_all(silent).await.unwrap();
+        assert_eq!(rest(&mut stream).await, "");
+    }
+    // Bytes that go on trickling change nothing.
+    let (mut read, mut write) = server.connect().await.into_split();
+    write.write_all(b"GET /fine HTTP/1.1\r\n").await.unwrap();
+    tokio::select! {
+        () = trickle(&mut write, b"X-A: b\r\n") => {}
+        text = rest(&mut read) => assert_eq!(text, ""),
+    }
+    // Only the slow ones: this one has asked before, and may again.
+    quick.write_all(GET_FINE).await.unwrap();
+    assert!(answer(&mut quick).await.ends_with("fine"));
+}
+
+/// Writes the same again and again, with pauses that alone would not be too long, for ever.
+async fn trickle(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) {
+    while stream.write_all(bytes).await.is_ok() {
+        tokio::time::sleep(SHORT / 10).await;
+    }
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_for_the_next_request_but_not_for_ever() {
+    let server = Running::start(routes(), ConnectionLimits { idle: SHORT, ..LIMITS }, PATIENCE, None).await;
+    for begun in [&b""[..], b"GET /fine HTTP/1.1\r\nHost:"] {
+        let mut stream = server.connect().await;
+        for _ in 0..2 {
+            stream.write_all(GET_FINE).await.unwrap();
+            assert!(answer(&mut stream).await.ends_with("fine"));
+        }
+        stream.write_all(begun).await.unwrap();
+        assert_eq!(rest(&mut stream).await, "");
+    }
+}
+
+const POST_BEGUN: &[u8] =
+    b"POST /length HTTP/1.1\r\nHost: a\r\nOrigin: https://app.example\r\nContent-Length: 1000\r\n\r\nfirst";
+
+fn assert_too_slow(text: &str) {
+    assert!(text.starts_with("HTTP/1.1 408"), "{text}");
+    for part in
+        ["connection: close", "urn:chorus:problem:too-slow", "access-control-allow-origin: https://app"]
+    {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_pauses_for_too_long_is_answered_with_408() {
+    let server = Running::start(routes(), LIMITS, Patience { body_pause: SHORT, ..PATIENCE }, None).await;
+    let mut stream = server.connect().await;
+    stream.write_all(POST_BEGUN).await.unwrap();
+    assert_too_slow(&rest(&mut stream).await);
+    // One that comes in time is taken, in however many pieces.
+    let mut stream = server.connect().await;
+    stream.write_all(POST_BEGUN).await.unwrap();
+    stream.write_all(&[b'a'; 995]).await.unwrap();
+    assert!(answer(&mut stream).await.ends_with("1000"));
+}
+
+#[tokio::test]
+async fn a_body_below_the_minimum_rate_is_answered_with_408() {
+    let server = Running::start(routes(), LIMITS, Patience { body_grace: SHORT, ..PATIENCE }, None).await;
+    let (mut read, mut write) = server.connect().await.into_split();
+    write.write_all(POST_BEGUN).await.unwrap();
+    tokio::select! {
+        () = trickle(&mut write, b"a") => {}
+        text = rest(&mut read) => assert_too_slow(&text),
+    }
+}
+
+#[tokio::test]
+async fn a_steady_slow_body_is_accepted_however_long_it_takes() {
+    let patience = Patience { handler: SHORT, body_pause: LONG, ..PATIENCE };
+    let server = Running::start(routes(), LIMITS, patience, None).await;
+    let mut stream = server.connect().await;
+    stream.write_all(POST_BEGUN).await.unwrap();
+    // The pauses alone last longer than the handler may take.
+    for part in [b'a'; 995].chunks(50) {
+        tokio::time::sleep(SHORT / 10).await;
+        stream.write_all(part).await.unwrap();
+    }
+    assert!(answer(&mut stream).await.ends_with("1000"));
+}
+
+#[tokio::test]
+async fn a_handler_that_takes_too_long_after_its_body_is_answered_with_503() {
+    let stuck = post(async |_: Bytes| std::future::pending::<()>().await);
+    // One that reads nothing has no more time than one that reads all.
+    let ignorant = post(async |_request: Request| std::future::pending::<()>().await);
+    let routes = Router::new().route("/stuck", stuck).route("/ignorant", ignorant);
+    let server = Running::start(routes, LIMITS, Patience { handler: SHORT, ..PATIENCE }, None).await;
+    for path in ["/stuck", "/ignorant"] {
+        let mut stream = server.connect().await;
+        let request = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        assert!(answer(&mut stream).await.starts_with("HTTP/1.1 503"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_body_is_read_so_that_the_refusal_arrives() {
+    let server = Running::start(routes(), LIMITS, PATIENCE, None).await;
+    let mut stream = server.connect().await;
+    let size = 512 * 1024;
+    let head = format!("POST /length HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![b'a'; size]).await.unwrap();
+    assert!(answer(&mut stream).await.starts_with("HTTP/1.1 413"));
+    stream.write_all(GET_FINE).await.unwrap();
+    assert!(answer(&mut stream).await.ends_with("fine"));
+}
+
+#[tokio::test]
+async fn a_client_that_takes_in_nothing_is_cut_off() {
+    let (ended, end) = oneshot::channel::<()>();
+    let ended = Arc::new(std::sync::Mutex::new(Some(ended)));
+    let endless = get(async move || {
+        // Dropped, with the body, when the connection is.
+        let ended = ended.lock().unwrap().take();
+        Body::from_stream(futures::stream::repeat_with(move || {
+            let _ended = &ended;
+            Ok::<_, Infallible>(Bytes::from(vec![b'a'; 64 * 1024]))
+        }))
+    });
+    let limits = ConnectionLimits { write_pause: SHORT, ..LIMITS };
+    let server = Running::start(Router::new().route("/endless", endless), limits, PATIENCE, None).await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    assert!(tokio::time::timeout(LONG, end).await.expect("it is still being written to").is_err());
+}
+
+#[tokio::test]
+async fn beyond_the_limit_new_connections_wait_and_idle_ones_make_room() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (count, highest) = (Arc::clone(&now), Arc::clone(&most));
+    let busy = get(async move || {
+        highest.fetch_max(count.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        tokio::time::sleep(SHORT / 10).await;
+        count.fetch_sub(1, Ordering::SeqCst);
+        "done"
+    });
+    let limits = ConnectionLimits { at_once: 2, ..LIMITS };
+    let server = Running::start(Router::new().route("/busy", busy), limits, PATIENCE, None).await;
+    let clients = join_all((0..8).map(async |_| {
+        let mut stream = server.connect().await;
+        stream.write_all(b"GET /busy HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        assert!(answer(&mut stream).await.ends_with("done"));
+        // Kept open by the client, as a browser does.
+        stream
+    }))
+    .await;
+    assert_eq!((clients.len(), most.load(Ordering::SeqCst)), (8, 2));
+}
+
+#[tokio::test]
+async fn at_the_end_what_has_begun_is_answered_and_the_idle_are_let_go() {
+    let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (has_begun, may_go_on) = (Arc::clone(&begun), Arc::clone(&go_on));
+    let slow = get(async move || {
+        has_begun.notify_one();
+        may_go_on.notified().await;
+        "late"
+    });
+    let server = Running::start(routes().route("/slow", slow), LIMITS, PATIENCE, None).await;
+    let (mut idle, mut busy) = (server.connect().await, server.connect().await);
+    idle.write_all(GET_FINE).await.unwrap();
+    answer(&mut idle).await;
+    busy.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    begun.notified().await;
+    let tasks = server.tasks.clone();
+    let (stopped, ()) = tokio::join!(tasks.stop(), async {
+        assert_eq!(rest(&mut idle).await, "");
+        assert!(TcpStream::connect(server.address).await.is_err(), "a new connection is taken");
+        go_on.notify_one();
+        assert!(rest(&mut busy).await.ends_with("late"));
+    });
+    assert!(stopped);
+}
+
+#[tokio::test]
+async fn a_handler_knows_where_a_request_comes_from() {
+    let server = Running::start(routes(), LIMITS, PATIENCE, None).await;
+    let mut stream = server.connect().await;
+    stream
+        .write_all(b"GET /from HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(rest(&mut stream).await.ends_with("127.0.0.1"));
+}
+
+/// Writes a new certificate for `localhost` with its key; the certificate.
+fn certify(folder: &Path) -> rcgen::Certificate {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.join("certificate.pem"), cert.pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), signing_key.serialize_pem()).unwrap();
+    cert
+}
+
+fn files() -> (TempDir, rcgen::Certificate, Tls) {
+    let folder = tempfile::tempdir().unwrap();
+    let certificate = certify(folder.path());
+    let tls = Tls::open(&folder.path().join("certificate.pem"), &folder.path().join("key.pem")).unwrap();
+    (folder, certificate, tls)
+}
+
+/// A connection of somebody who trusts this certificate only.
+async fn connect_trusting(
+    server: &Running,
+    certificate: &rcgen::Certificate,
+) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.der().clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = TlsConnector::from(Arc::new(config));
+    connector.connect(ServerName::try_from("localhost").unwrap(), server.connect().await).await
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_shown_to_new_connections_and_disturbs_no_old_one() {
+    let (folder, first, tls) = files();
+    let server = Running::start(routes(), LIMITS, PATIENCE, Some(tls.clone())).await;
+    let mut old = connect_trusting(&server, &first).await.unwrap();
+    old.write_all(GET_FINE).await.unwrap();
+    assert!(answer(&mut old).await.ends_with("fine"));
+    assert!(!tls.look(), "nothing has changed");
+
+    let second = certify(folder.path());
+    assert!(tls.look());
+    assert!(connect_trusting(&server, &first).await.is_err(), "the old certificate is still shown");
+    let mut new = connect_trusting(&server, &second).await.unwrap();
+    for stream in [&mut old, &mut new] {
+        stream.write_all(GET_FINE).await.unwrap();
+        assert!(answer(stream).await.ends_with("fine"));
+    }
+
+    // Half of a change, a key of another certificate, no key at all, nothing: the last good pair goes on.
+    certify(folder.path());
+    let key = folder.path().join("key.pem");
+    for bad in [first.pem(), "no key".to_owned(), rcgen::KeyPair::generate().unwrap().serialize_pem()] {
+        std::fs::write(&key, bad).unwrap();
+        assert!(!tls.look());
+    }
+    std::fs::remove_file(&key).unwrap();
+    assert!(!tls.look());
+    connect_trusting(&server, &second).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_speaks_no_tls_is_cut_off() {
+    let (_folder, _, tls) = files();
+    let limits = ConnectionLimits { first_head: SHORT, ..LIMITS };
+    let server = Running::start(routes(), limits, PATIENCE, Some(tls)).await;
+    let mut silent = server.connect().await;
+    assert_eq!(rest(&mut silent).await, "");
+    let mut plain = server.connect().await;
+    plain.write_all(GET_FINE).await.unwrap();
+    assert!(!rest(&mut plain).await.contains("HTTP"));
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let server = Running::start(
+        routes().route("/heads", get(async |headers: HeaderMap, _: Request| headers.len().to_string())),
+        LIMITS,
+        PATIENCE,
+        None,
+    )
+    .await;
+    let mut stream = server.connect().await;
+    let head = format!(
+        "GET /heads HTTP/1.1\r\nHost: a\r\n{}: {}\r\n\r\n",
+        header::COOKIE,
+        "a".repeat(2 * HEAD_SIZE)
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert!(rest(&mut stream).await.starts_with("HTTP/1.1 431"));
+}

@@ -1,0 +1,392 @@
+//! How often somebody may do something. Each process counts for itself and forgets at its end. What is counted is a
+//! keyed hash of who it is, so that nobody's name or address is kept; the number of those counted is bounded.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use governor::clock::Clock;
+use governor::middleware::StateInformationMiddleware;
+use governor::nanos::Nanos;
+use governor::state::{InMemoryState, NotKeyed, StateStore};
+use governor::{Quota, RateLimiter};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use quick_cache::sync::Cache;
+use uuid::Uuid;
+
+use crate::http::ClientAddress;
+use crate::problem::{Problem, whole_seconds};
+use service::config::LimitSettings;
+
+/// How many each limit counts at once, about 100 bytes each. Beyond, whoever has come seldom and long ago is forgotten,
+/// and begins anew: no more than an attacker with so many addresses has anyway.
+const COUNTED: usize = 100_000;
+
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+
+/// Log-ins of one account from one address: an honest person has forgotten a password, or tries several.
+const LOG_INS_FROM_ONE: (u32, Duration) = (10, Duration::from_mins(10));
+/// Log-ins of one account from anywhere: beyond what its owner's devices need, far below what guessing needs. Who uses
+/// it up for somebody else keeps new sessions out; those that are there go on.
+const LOG_INS_OF_ACCOUNT: (u32, Duration) = (100, HOUR);
+/// Mails to one address, and mails that one address may have sent.
+const MAILS_TO_MAILBOX: (u32, Duration) = (5, HOUR);
+const MAILS_FROM_ADDRESS: (u32, Duration) = (20, HOUR);
+
+/// Draft `draft-ietf-httpapi-ratelimit-headers`: what holds, and what is left of it.
+pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// Time since some moment; a test moves it on by itself.
+#[derive(Clone)]
+pub struct Ticks(Arc<dyn Fn() -> Duration + Send + Sync>);
+
+impl Ticks {
+    pub fn monotonic() -> Self {
+        let start = Instant::now();
+        Self(Arc::new(move || start.elapsed()))
+    }
+}
+
+impl fmt::Debug for Ticks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ticks({:?})", (self.0)())
+    }
+}
+
+impl Clock for Ticks {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        (self.0)().into()
+    }
+}
+
+/// Something that is worth attacking by doing it often. Accounts and mailboxes are counted by ids that do not depend on
+/// how a name was spelled in the request: a name has any number of spellings.
+#[derive(Debug, Clone, Copy)]
+pub enum Attempt<'a> {
+    /// Any proof of a password.
+    LogIn {
+        /// The id of the account, or, for a name without an account, the hash under which it would be claimed. Both are
+        /// counted alike, so that a limit does not reveal whether there is an account.
+        account: Uuid,
+        from: ClientAddress,
+    },
+    SignUp {
+        from: ClientAddress,
+    },
+    /// Whatever makes mails to somebody who may not want them: a reset, a verification.
+    Mail {
+        /// The hashes of their addresses.
+        mailboxes: &'a [Uuid],
+        /// None where the request was counted as another attempt before.
+        from: Option<ClientAddress>,
+    },
+}
+
+/// The limits of [`Attempt`]s.
+#[derive(Debug)]
+pub struct Limits(Option<AttemptLimits>);
+
+#[derive(Debug)]
+struct AttemptLimits {
+    log_ins_from_one: Quotas,
+    log_ins_of_account: Quotas,
+    log_ins_and_sign_ups: Quotas,
+    mails_to_mailbox: Quotas,
+    mails_from_address: Quotas,
+}
+
+impl Limits {
+    pub fn new(settings: &LimitSettings, ticks: Ticks) -> Self {
+        let of = |(count, period): (u32, Duration)| Quotas::new(count, period, ticks.clone());
+        let all = || {
+            Some(AttemptLimits {
+                log_ins_from_one: of(LOG_INS_FROM_ONE)?,
+                log_ins_of_account: of(LOG_INS_OF_ACCOUNT)?,
+                log_ins_and_sign_ups: of((settings.login_rate_limit, MINUTE))?,
+                mails_to_mailbox: of(MAILS_TO_MAILBOX)?,
+                mails_from_address: of(MAILS_FROM_ADDRESS)?,
+            })
+        };
+        Self(all())
+    }
+
+    /// Where nobody has to be kept from anything.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Counts an attempt that is about to be made, successful or not.
+    ///
+    /// # Errors
+    /// 429 if it must not be made now.
+    pub fn check(&self, attempt: Attempt<'_>) -> Result<(), Problem> {
+        let Some(limits) = &self.0 else { return Ok(()) };
+        let outcome = match attempt {
+            // What is tied to the address comes first: one address cannot use up what an account has from anywhere.
+            Attempt::LogIn { account, from } => {
+                let from = from.neighbourhood();
+                limits
+                    .log_ins_and_sign_ups
+                    .take(from)
+                    .and_then(|_| limits.log_ins_from_one.take((account, from)))
+                    .and_then(|_| limits.log_ins_of_account.take(account))
+                    .map(drop)
+            }
+            Attempt::SignUp { from } => limits.log_ins_and_sign_ups.take(from.neighbourhood()).map(drop),
+            Attempt::Mail { mailboxes, from } => from
+                .map_or(Ok(()), |from| limits.mails_from_address.take(from.neighbourhood()).map(drop))
+                .and_then(|()| {
+                    mailboxes.iter().try_for_each(|mailbox| limits.mails_to_mailbox.take(mailbox).map(drop))
+                }),
+        };
+        outcome.map_err(|wait| {
+            let seconds = whole_seconds(wait).max(1);
+            Problem::too_many(format!("Too many attempts: try again in {seconds} seconds"), wait)
+        })
+    }
+}
+
+/// The limit that holds for every request of an address.
+#[derive(Debug)]
+pub(crate) struct AddressLimit {
+    quotas: Quotas,
+    per_minute: u32,
+    policy: HeaderValue,
+}
+
+/// What is left of a limit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    remaining: u32,
+    /// Until it is whole again; where nothing is left, until something is.
+    reset: Duration,
+}
+
+impl AddressLimit {
+    /// None if there is no limit.
+    pub(crate) fn new(per_minute: u32, ticks: Ticks) -> Option<Self> {
+        let quotas = Quotas::new(per_minute, MINUTE, ticks)?;
+        let policy =
+            HeaderValue::try_from(format!("\"address\";q={per_minute};w={}", MINUTE.as_secs())).ok()?;
+        Some(Self { quotas, per_minute, policy })
+    }
+
+    /// Counts a request, and refuses it if it is one too many.
+    pub(crate) fn take(&self, address: ClientAddress) -> (Budget, Option<Problem>) {
+        match self.quotas.take(address.neighbourhood()) {
+            Ok(remaining) => {
+                let taken = self.per_minute.saturating_sub(remaining);
+                (Budget { remaining, reset: MINUTE * taken / self.per_minute }, None)
+            }
+            Err(wait) => {
+                let detail = "This address makes too many requests: try again a little later";
+                (Budget { remaining: 0, reset: wait }, Some(Problem::too_many(detail, wait)))
+            }
+        }
+    }
+
+    pub(crate) fn tell(&self, budget: Budget, headers: &mut HeaderMap) {
+        let text = format!("\"address\";r={};t={}", budget.remaining, whole_seconds(budget.reset));
+        if let Ok(left) = HeaderValue::try_from(text) {
+            headers.insert(RATE_LIMIT, left);
+        }
+        headers.insert(RATE_LIMIT_POLICY, self.policy.clone());
+    }
+}
+
+/// One limit for each of many.
+struct Quotas {
+    limiter: RateLimiter<u64, Recent, Ticks, StateInformationMiddleware>,
+    hasher: RandomState,
+}
+
+impl fmt::Debug for Quotas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Quotas")
+    }
+}
+
+impl Quotas {
+    /// So many in such a time, all at once or evenly. None for zero: there is no limit then.
+    fn new(count: u32, period: Duration, ticks: Ticks) -> Option<Self> {
+        let count = NonZeroU32::new(count)?;
+        let quota = Quota::with_period(period / count.get())?.allow_burst(count);
+        let limiter = RateLimiter::new(quota, Recent(Cache::new(COUNTED)), ticks);
+        Some(Self { limiter, hasher: RandomState::new() })
+    }
+
+    /// How many are left, or how long to wait.
+    fn take(&self, who: impl Hash) -> Result<u32, Duration> {
+        match self.limiter.check_key(&self.hasher.hash_one(who)) {
+            Ok(snapshot) => Ok(snapshot.remaining_burst_capacity()),
+            Err(refused) => Err(refused.wait_time_from(self.limiter.clock().now())),
+        }
+    }
+}
+
+/// The states of those who came lately.
+struct Recent(Cache<u64, Arc<InMemoryState>>);
+
+impl StateStore for Recent {
+    type Key = u64;
+
+    fn measure_and_replace<T, F, E>(&self, key: &u64, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let new = || Ok::<_, std::convert::Infallible>(Arc::new(InMemoryState::default()));
+        let Ok(state) = self.0.get_or_insert_with(key, new);
+        state.measure_and_replace(&NotKeyed::NonKey, decide)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    /// Time that goes on only when it is told to.
+    #[derive(Debug, Clone, Default)]
+    pub(crate) struct Stopwatch(Arc<AtomicU64>);
+
+    impl Stopwatch {
+        pub(crate) fn pass(&self, time: Duration) {
+            self.0.fetch_add(time.as_millis().try_into().unwrap(), Ordering::Relaxed);
+        }
+
+        pub(crate) fn ticks(&self) -> Ticks {
+            let now = Arc::clone(&self.0);
+            Ticks(Arc::new(move || Duration::from_millis(now.load(Ordering::Relaxed))))
+        }
+    }
+
+    fn address(text: &str) -> ClientAddress {
+        ClientAddress(text.parse().unwrap())
+    }
+
+    const ANN: Uuid = Uuid::from_u128(0xa);
+    const BOB: Uuid = Uuid::from_u128(0xb);
+
+    fn user(number: u32) -> Uuid {
+        Uuid::from_u128(u128::from(number) + 1000)
+    }
+
+    fn limits(login_rate_limit: u32) -> (Limits, Stopwatch) {
+        let watch = Stopwatch::default();
+        (Limits::new(&LimitSettings { login_rate_limit }, watch.ticks()), watch)
+    }
+
+    /// How often something is let through before it is refused for the first time, and how long to wait then.
+    fn let_through(limits: &Limits, attempt: impl Fn(u32) -> (Uuid, String)) -> (u32, Duration) {
+        for number in 0..1000 {
+            let (account, from) = attempt(number);
+            let attempt = Attempt::LogIn { account, from: address(&from) };
+            if let Err(problem) = limits.check(attempt) {
+                assert_eq!(problem.status.as_u16(), 429);
+                return (number, problem.retry_after.unwrap());
+            }
+        }
+        panic!("never refused");
+    }
+
+    #[test]
+    fn guessing_from_one_address_is_slowed_down_and_recovers() {
+        let (limits, watch) = limits(30);
+        let one = |_| (ANN, "1.1.1.1".to_owned());
+        let (count, wait) = let_through(&limits, one);
+        assert_eq!((count, wait), (10, Duration::from_mins(1)));
+        // Not another account, nor from elsewhere.
+        let again = |account, from| limits.check(Attempt::LogIn { account, from: address(from) });
+        assert!(again(ANN, "1.1.1.1").is_err());
+        assert!(again(BOB, "1.1.1.1").is_ok() && again(ANN, "2.2.2.2").is_ok());
+        watch.pass(wait);
+        assert_eq!(let_through(&limits, one).0, 1);
+        watch.pass(HOUR);
+        assert_eq!(let_through(&limits, one).0, 10);
+    }
+
+    #[test]
+    fn guessing_one_account_from_everywhere_is_slowed_down() {
+        let (limits, _) = limits(30);
+        let spread = |number: u32| (ANN, format!("10.0.{}.{}", number / 200, number % 200));
+        assert_eq!(let_through(&limits, spread), (100, Duration::from_secs(36)));
+    }
+
+    #[test]
+    fn guessing_many_accounts_from_one_address_is_slowed_down() {
+        let (limits, _) = limits(30);
+        // One customer of IPv6 has many addresses.
+        let spread = |number: u32| (user(number), format!("2001:db8::{number:x}"));
+        assert_eq!(let_through(&limits, spread), (30, Duration::from_secs(2)));
+        assert!(limits.check(Attempt::SignUp { from: address("2001:db8::ffff") }).is_err());
+        assert!(limits.check(Attempt::SignUp { from: address("2001:db8:0:1::1") }).is_ok());
+    }
+
+    #[test]
+    fn mails_are_few_for_an_account_and_for_an_address() {
+        let mails = |attempt: &dyn Fn(u32) -> (Vec<Uuid>, Option<String>)| {
+            let (limits, _) = limits(30);
+            (0..1000)
+                .take_while(|&number| {
+                    let (mailboxes, from) = attempt(number);
+                    let from = from.map(|from| address(&from));
+                    limits.check(Attempt::Mail { mailboxes: &mailboxes, from }).is_ok()
+                })
+                .count()
+        };
+        let from = |number: u32| Some(format!("10.0.0.{number}"));
+        assert_eq!(mails(&|number| (vec![ANN], from(number))), 5);
+        assert_eq!(mails(&|number| (vec![user(number), ANN], from(number))), 5);
+        assert_eq!(mails(&|number| (vec![user(number)], from(1))), 20);
+        assert_eq!(mails(&|number| (vec![user(number)], None)), 1000);
+    }
+
+    #[test]
+    fn without_a_limit_everything_is_let_through() {
+        let (limits, _) = limits(0);
+        for _ in 0..1000 {
+            limits.check(Attempt::LogIn { account: ANN, from: address("1.1.1.1") }).unwrap();
+        }
+        assert!(AddressLimit::new(0, Ticks::monotonic()).is_none());
+    }
+
+    #[test]
+    fn the_headers_say_what_is_left_and_how_long_to_wait() {
+        let watch = Stopwatch::default();
+        let limit = AddressLimit::new(60, watch.ticks()).unwrap();
+        let told = |address: ClientAddress| {
+            let (budget, refusal) = limit.take(address);
+            let mut headers = HeaderMap::new();
+            limit.tell(budget, &mut headers);
+            assert_eq!(headers[RATE_LIMIT_POLICY], "\"address\";q=60;w=60");
+            (headers[RATE_LIMIT].to_str().unwrap().to_owned(), refusal.is_some())
+        };
+        let one = address("1.1.1.1");
+        assert_eq!(told(one), ("\"address\";r=59;t=1".to_owned(), false));
+        for _ in 1..59 {
+            told(one);
+        }
+        assert_eq!(told(one), ("\"address\";r=0;t=60".to_owned(), false));
+        assert_eq!(told(one), ("\"address\";r=0;t=1".to_owned(), true));
+        assert_eq!(told(address("2.2.2.2")), ("\"address\";r=59;t=1".to_owned(), false));
+        watch.pass(Duration::from_secs(1));
+        assert_eq!(told(one), ("\"address\";r=0;t=60".to_owned(), false));
+    }
+
+    #[test]
+    fn a_flood_of_addresses_takes_no_more_memory_than_is_set_aside() {
+        let quotas = Quotas::new(5, MINUTE, Ticks::monotonic()).unwrap();
+        for number in 0..2 * COUNTED {
+            quotas.take(number).unwrap();
+        }
+        let kept = quotas.limiter.into_state_store().0.len();
+        assert!(kept <= COUNTED && kept > COUNTED / 2, "{kept}");
+    }
+}

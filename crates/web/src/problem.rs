@@ -1,0 +1,217 @@
+//! Errors as HTTP tells them: problem details (RFC 9457). What the public reads and what the cause was are separate;
+//! the cause is logged once, here, and never sent.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use utoipa::openapi::{self, ContentBuilder, Ref, RefOr, ResponseBuilder};
+use utoipa::{IntoResponses, ToSchema};
+
+use service::telemetry::with_causes;
+
+/// What an error response says.
+#[derive(Debug)]
+pub struct Problem {
+    pub status: StatusCode,
+    /// Names the kind of problem for programs; never changes once released.
+    pub code: &'static str,
+    /// For people: this occurrence.
+    pub detail: String,
+    /// What is wrong with which field of the request.
+    pub fields: Vec<FieldProblem>,
+    pub retry_after: Option<Duration>,
+    /// For the log only.
+    pub cause: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// One field that cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldProblem {
+    /// Its name, with the way to it: `images[2].alt`.
+    pub field: String,
+    pub message: String,
+}
+
+impl FieldProblem {
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+/// A problem document (RFC 9457), `application/problem+json`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemDocument {
+    /// `urn:chorus:problem:<code>`. Two codes come with status 503: `unavailable` (nothing was done: try again) and
+    /// `outcome-unknown` (it may have been done, or may be yet: repeat the request with the same `Idempotency-Key`).
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: String,
+    pub status: u16,
+    pub detail: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldProblem>,
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), fields: Vec::new(), retry_after: None, cause: None }
+    }
+
+    #[must_use]
+    pub fn because(self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { cause: Some(cause.into()), ..self }
+    }
+
+    /// 400: the request cannot be read as what it should be.
+    pub fn malformed(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::fields(StatusCode::BAD_REQUEST, "malformed", vec![FieldProblem::new(field, message)])
+    }
+
+    /// 422: the request can be read, but some of its fields cannot be taken.
+    pub fn invalid(fields: Vec<FieldProblem>) -> Self {
+        Self::fields(StatusCode::UNPROCESSABLE_ENTITY, "invalid", fields)
+    }
+
+    fn fields(status: StatusCode, code: &'static str, fields: Vec<FieldProblem>) -> Self {
+        let told: Vec<String> =
+            fields.iter().map(|FieldProblem { field, message }| format!("{field}: {message}")).collect();
+        Self { fields, ..Self::new(status, code, told.join("; ")) }
+    }
+
+    pub fn unauthenticated(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+    }
+
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", detail)
+    }
+
+    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    /// 429: the same has been asked for too often; in so long it may be asked for again.
+    pub fn too_many(detail: impl Into<String>, wait: Duration) -> Self {
+        let retry_after = Some(wait);
+        Self { retry_after, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail) }
+    }
+
+    /// 503: something this process needs is out of reach, and nothing was done; the same request may succeed a moment later.
+    pub fn unavailable(what: &str, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let detail = format!("{what} cannot be reached at the moment: try again a little later");
+        Self {
+            retry_after: Some(RETRY_AFTER),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+        }
+        .because(cause)
+    }
+
+    /// 503: whether what was asked for was done, or will be yet, is not known.
+    pub fn outcome_unknown(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let detail = "It is not known whether this was done. Look first, or repeat the request with the same Idempotency-Key";
+        Self {
+            retry_after: Some(RETRY_AFTER),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "outcome-unknown", detail)
+        }
+        .because(cause)
+    }
+
+    /// 500: a defect on this side.
+    pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side")
+            .because(cause)
+    }
+}
+
+/// What cannot be refused leads to no problem.
+impl From<Infallible> for Problem {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// Rounded up, so that whoever waits so long has waited long enough.
+pub(crate) fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+/// When to try again after an outage.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// What a problem document on its way out says to people, for whoever puts it into other words.
+#[derive(Debug, Clone)]
+pub(crate) struct Told(pub(crate) String);
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let Self { status, code, detail, fields, retry_after, cause } = self;
+        let outage = cause.as_ref().map_or_else(|| code.to_owned(), ToString::to_string);
+        let cause = cause.as_deref().map(|cause| with_causes(cause));
+        let cause = cause.as_deref().unwrap_or("not told");
+        // What a client did wrong is no error of ours.
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            tracing::warn!(outage, %status, code, cause, "request refused");
+        } else if status.is_server_error() {
+            tracing::error!(%status, code, cause, "request failed");
+        } else {
+            tracing::debug!(%status, code, detail, cause, "request refused");
+        }
+        let told = Told(detail.clone());
+        let document = ProblemDocument {
+            kind: format!("urn:chorus:problem:{code}"),
+            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: status.as_u16(),
+            detail,
+            errors: fields,
+        };
+        let mut response = (status, axum::Json(document)).into_response();
+        response.extensions_mut().insert(told);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(after) = retry_after {
+            headers.insert(header::RETRY_AFTER, whole_seconds(after).max(1).into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.status.as_u16(), self.code, self.detail)
+    }
+}
+
+/// The error responses of a route, for OpenAPI.
+#[derive(Debug)]
+pub struct Problems;
+
+impl IntoResponses for Problems {
+    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+        let document = Ref::from_schema_name(ProblemDocument::name());
+        let content = ContentBuilder::new().schema(Some(document)).build();
+        ["4XX", "5XX"]
+            .into_iter()
+            .map(|status| {
+                let response = ResponseBuilder::new()
+                    .description("A problem, and what it is")
+                    .content("application/problem+json", content.clone())
+                    .build();
+                (status.to_owned(), RefOr::T(response))
+            })
+            .collect()
+    }
+}

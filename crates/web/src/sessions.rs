@@ -1,0 +1,527 @@
+//! Whether a request comes from a session that is good. A token is checked once and then remembered; the news that a
+//! session has ended reaches every process through the log and makes it forget at once.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use axum::extract::{FromRef, FromRequestParts, OptionalFromRequestParts};
+use chrono::{DateTime, TimeDelta, Utc};
+use http::{HeaderMap, header, request};
+use quick_cache::sync::Cache;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::browsers::{Browsers, session_cookie};
+use crate::problem::Problem;
+use crate::tokens::{Claims, TokenError, VerifyingKeys, claimed_session};
+use service::clock::Clock;
+
+/// Sessions that are remembered: about 150 bytes each.
+const REMEMBERED: usize = 200_000;
+/// How often it is noted that a session is in use: its owner is told when it was last seen, not to the minute.
+const NOTE_USE_EVERY: TimeDelta = TimeDelta::hours(1);
+/// Notes of use that may wait to be written; more are dropped, and made again an hour later.
+const NOTES_WAITING: usize = 10_000;
+
+/// Who makes a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Session {
+    pub user: Uuid,
+    pub session: Uuid,
+    pub expires: DateTime<Utc>,
+}
+
+/// Where it is known which sessions have ended.
+#[async_trait]
+pub trait SessionLookup: std::fmt::Debug + Send + Sync + 'static {
+    /// The session, if it has begun and not ended.
+    ///
+    /// # Errors
+    /// Whatever kept the answer from being had.
+    async fn running(&self, user: Uuid, session: Uuid) -> Result<Option<Running>, Problem>;
+}
+
+/// A session that has begun and not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Running {
+    /// Position of the event that began it.
+    pub began: u64,
+    /// When it was last noted to be in use.
+    pub seen: DateTime<Utc>,
+}
+
+/// Says that sessions are in use.
+#[derive(Debug, Clone)]
+pub struct UseNotes(mpsc::Sender<UsedSession>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UsedSession {
+    pub user: Uuid,
+    pub session: Uuid,
+}
+
+impl UseNotes {
+    pub fn channel() -> (Self, mpsc::Receiver<UsedSession>) {
+        let (sender, receiver) = mpsc::channel(NOTES_WAITING);
+        (Self(sender), receiver)
+    }
+}
+
+/// The end of all sessions of somebody that began before a position, but one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sweep {
+    pub position: u64,
+    pub kept: Option<Uuid>,
+}
+
+impl Sweep {
+    /// Whether a session that began at a position has ended by this.
+    pub fn ends(&self, session: Uuid, began: u64) -> bool {
+        began < self.position && self.kept != Some(session)
+    }
+}
+
+/// Where the public keys are had from.
+#[async_trait]
+pub trait KeySource: std::fmt::Debug + Send + Sync + 'static {
+    fn keys(&self) -> Arc<VerifyingKeys>;
+
+    /// Looks for new keys, because a token names one that is not known. False if there are none.
+    async fn refresh(&self) -> bool;
+}
+
+/// Keys that never change while the process runs.
+#[derive(Debug)]
+pub struct FixedKeys(pub Arc<VerifyingKeys>);
+
+#[async_trait]
+impl KeySource for FixedKeys {
+    fn keys(&self) -> Arc<VerifyingKeys> {
+        Arc::clone(&self.0)
+    }
+
+    async fn refresh(&self) -> bool {
+        false
+    }
+}
+
+/// Tells good tokens from bad ones.
+#[derive(Debug)]
+pub struct Authenticator {
+    parts: Parts,
+    known: Cache<Uuid, Known>,
+    /// The latest of each user, for look-ups that have not heard of it.
+    sweeps: Cache<Uuid, Sweep>,
+    /// Held while something becomes known, so that a look-up that began before a session ended cannot come after.
+    learning: Mutex<()>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Known {
+    /// The hash of the one token that has been checked.
+    Good {
+        token: [u8; 32],
+        session: Session,
+        running: Running,
+    },
+    Ended,
+}
+
+/// What an [`Authenticator`] is built from.
+#[derive(Debug)]
+pub struct Parts {
+    pub keys: Arc<dyn KeySource>,
+    pub lookup: Arc<dyn SessionLookup>,
+    pub clock: Arc<dyn Clock>,
+    pub browsers: Arc<Browsers>,
+    /// Where the use of sessions is noted, if this process has a way to.
+    pub notes: Option<UseNotes>,
+}
+
+impl Authenticator {
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            known: Cache::new(REMEMBERED),
+            sweeps: Cache::new(REMEMBERED),
+            learning: Mutex::new(()),
+        }
+    }
+
+    /// # Errors
+    /// 401 for a token that is not good; whatever the look-up gives if it fails.
+    pub async fn authenticate(&self, token: &str) -> Result<Session, Problem> {
+        self.check(token).await.map_err(Problem::from)
+    }
+
+    async fn check(&self, token: &str) -> Result<Session, NotLoggedIn> {
+        let now = self.parts.clock.now();
+        let claimed = claimed_session(token).ok_or(TokenError::Invalid)?;
+        let hash: [u8; 32] = Sha256::digest(token).into();
+        match self.known.get(&claimed) {
+            Some(Known::Ended) => return Err(NotLoggedIn::Ended),
+            Some(Known::Good { token, session, running }) if token == hash => {
+                if session.expires <= now {
+                    return Err(NotLoggedIn::Expired);
+                }
+                if now - running.seen > NOTE_USE_EVERY {
+                    self.note_use(token, session, running, now);
+                }
+                return Ok(session);
+            }
+            Some(Known::Good { .. }) | None => {}
+        }
+        let Claims { sub, sid, exp, .. } = self.verify(token, now).await?;
+        let expires = DateTime::from_timestamp_secs(exp).ok_or(TokenError::Invalid)?;
+        let session = Session { user: sub, session: sid, expires };
+        let running = self.parts.lookup.running(sub, sid).await.map_err(NotLoggedIn::Unknown)?;
+        let running = running.ok_or(NotLoggedIn::Ended)?;
+        let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
+        let swept = self.sweeps.get(&sub).is_some_and(|sweep| sweep.ends(sid, running.began));
+        if swept || matches!(self.known.get(&sid), Some(Known::Ended)) {
+            return Err(NotLoggedIn::Ended);
+        }
+        self.known.insert(sid, Known::Good { token: hash, session, running });
+        Ok(session)
+    }
+
+    fn note_use(&self, token: [u8; 32], session: Session, running: Running, now: DateTime<Utc>) {
+        let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
+        // Unless it has ended in this instant.
+        if matches!(self.known.get(&session.session), Some(Known::Good { .. })) {
+            let running = Running { seen: now, ..running };
+            self.known.insert(session.session, Known::Good { token, session, running });
+            if let Some(UseNotes(notes)) = &self.parts.notes {
+                let used = UsedSession { user: session.user, session: session.session };
+                // Too many at once: then not this time.
+                let _ = notes.try_send(used);
+            }
+        }
+    }
+
+    async fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, TokenError> {
+        let keys = &self.parts.keys;
+        match keys.keys().verify(token, now) {
+            Err(TokenError::UnknownKey) if keys.refresh().await => keys.keys().verify(token, now),
+            outcome => outcome,
+        }
+    }
+
+    /// To be called as soon as it is heard that a session has ended.
+    pub fn end(&self, session: Uuid) {
+        let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
+        self.known.insert(session, Known::Ended);
+    }
+
+    /// To be called as soon as it is heard that all sessions of a user but one have ended.
+    pub fn end_all(&self, user: Uuid, sweep: Sweep) {
+        let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.sweeps.get(&user).is_none_or(|known| known.position < sweep.position) {
+            self.sweeps.insert(user, sweep);
+        }
+        self.known.retain(|_, known| match known {
+            Known::Good { session, running, .. } => {
+                session.user != user || !sweep.ends(session.session, running.began)
+            }
+            Known::Ended => true,
+        });
+    }
+}
+
+/// Why a request is nobody's.
+#[derive(Debug)]
+pub enum NotLoggedIn {
+    /// It comes without a token, or with something else in its place.
+    NoToken,
+    BadToken(TokenError),
+    Expired,
+    /// The session is over, or its account gone.
+    Ended,
+    /// It could not be found out.
+    Unknown(Problem),
+}
+
+impl From<TokenError> for NotLoggedIn {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Expired => Self::Expired,
+            TokenError::Invalid | TokenError::UnknownKey => Self::BadToken(error),
+        }
+    }
+}
+
+impl From<NotLoggedIn> for Problem {
+    fn from(reason: NotLoggedIn) -> Self {
+        match reason {
+            NotLoggedIn::NoToken => Self::unauthenticated("Log in and send your token"),
+            NotLoggedIn::BadToken(error) => {
+                Self::unauthenticated("This token is not valid: log in").because(error)
+            }
+            NotLoggedIn::Expired => Self::unauthenticated("Your session has expired: log in again"),
+            NotLoggedIn::Ended => Self::unauthenticated("Your session has ended: log in again"),
+            NotLoggedIn::Unknown(problem) => problem,
+        }
+    }
+}
+
+/// The token of an `Authorization: Bearer` header; none without such a header, an error for any other scheme.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = given.next() else { return Ok(None) };
+    let unreadable = || Problem::unauthenticated("The Authorization header must be `Bearer <token>`, once");
+    if given.next().is_some() {
+        return Err(unreadable());
+    }
+    let (scheme, token) =
+        value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(unreadable)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(unreadable()) }
+}
+
+impl Authenticator {
+    /// Who makes a request, by its `Authorization` header or by the session cookie; none without either.
+    async fn of_request(&self, parts: &request::Parts) -> Result<Option<Session>, Problem> {
+        if let Some(token) = bearer(&parts.headers)? {
+            return self.authenticate(token).await.map(Some);
+        }
+        let Some(token) = session_cookie(&parts.headers)? else { return Ok(None) };
+        let session = self.authenticate(token).await?;
+        if !parts.method.is_safe() {
+            self.parts.browsers.check_cookie_use(&parts.headers)?;
+        }
+        Ok(Some(session))
+    }
+
+    /// Who makes a request by its `Authorization` header alone, and the token there.
+    pub(crate) async fn of_bearer<'a>(
+        &self,
+        headers: &'a HeaderMap,
+    ) -> Result<(Session, &'a str), NotLoggedIn> {
+        let token = bearer(headers).ok().flatten().ok_or(NotLoggedIn::NoToken)?;
+        Ok((self.check(token).await?, token))
+    }
+
+    /// The session that a browser has in its cookie, if it is still good.
+    pub async fn of_cookie(&self, headers: &HeaderMap) -> Option<Session> {
+        self.authenticate(session_cookie(headers).ok().flatten()?).await.ok()
+    }
+
+    pub fn browsers(&self) -> &Browsers {
+        &self.parts.browsers
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Session
+where
+    Arc<Authenticator>: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut request::Parts, state: &S) -> Result<Self, Problem> {
+        let session = Arc::<Authenticator>::from_ref(state).of_request(parts).await?;
+        session.ok_or_else(|| NotLoggedIn::NoToken.into())
+    }
+}
+
+/// For routes that also serve people who are not logged in. A token that is there must be good.
+impl<S: Send + Sync> OptionalFromRequestParts<S> for Session
+where
+    Arc<Authenticator>: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut request::Parts, state: &S) -> Result<Option<Self>, Problem> {
+        Arc::<Authenticator>::from_ref(state).of_request(parts).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use chrono::TimeDelta;
+    use http::HeaderValue;
+    use proptest::prelude::*;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::browsers::SESSION_COOKIE;
+    use crate::tokens::SigningKeys;
+    use service::clock::StoppedClock;
+    use service::config::SameSite;
+
+    const USER: Uuid = Uuid::from_u128(1);
+    const SESSION: Uuid = Uuid::from_u128(2);
+    const BEGAN: u64 = 7;
+
+    /// Answers that every session has begun, once it is let to.
+    #[derive(Debug)]
+    struct Slow {
+        let_through: Semaphore,
+        asked: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl SessionLookup for Slow {
+        async fn running(&self, _: Uuid, _: Uuid) -> Result<Option<Running>, Problem> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            self.let_through.acquire().await.unwrap().forget();
+            Ok(Some(Running { began: BEGAN, seen: now() - TimeDelta::hours(2) }))
+        }
+    }
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp_secs(1_800_000_000).unwrap()
+    }
+
+    fn set_up(let_through: usize) -> (Arc<Authenticator>, Arc<Slow>, String) {
+        set_up_noting(let_through, UseNotes::channel().0)
+    }
+
+    fn set_up_noting(let_through: usize, notes: UseNotes) -> (Arc<Authenticator>, Arc<Slow>, String) {
+        let keys = SigningKeys::parse(&SigningKeys::generate()).unwrap();
+        let token = keys.sign(USER, SESSION, now(), now() + TimeDelta::days(1)).unwrap();
+        let lookup = Arc::new(Slow { let_through: Semaphore::new(let_through), asked: AtomicUsize::new(0) });
+        let fixed = FixedKeys(Arc::new(VerifyingKeys::of(keys.public())));
+        let parts = Parts {
+            keys: Arc::new(fixed),
+            lookup: Arc::<Slow>::clone(&lookup),
+            clock: Arc::new(StoppedClock(now())),
+            browsers: Arc::new(Browsers::new([], SameSite::Lax)),
+            notes: Some(notes),
+        };
+        (Arc::new(Authenticator::new(parts)), lookup, token)
+    }
+
+    #[tokio::test]
+    async fn a_token_is_looked_up_once_and_remembered() {
+        let (authenticator, lookup, token) = set_up(1);
+        for _ in 0..3 {
+            let session = authenticator.authenticate(&token).await.unwrap();
+            assert_eq!((session.user, session.session), (USER, SESSION));
+        }
+        assert_eq!(lookup.asked.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_remembered_token_does_not_let_a_changed_one_in() {
+        let (authenticator, _, token) = set_up(2);
+        authenticator.authenticate(&token).await.unwrap();
+        let mut changed = token.clone();
+        let last = if changed.pop() == Some('A') { 'B' } else { 'A' };
+        changed.insert(changed.len() - 10, last);
+        assert_eq!(authenticator.authenticate(&changed).await.unwrap_err().status, 401);
+    }
+
+    #[tokio::test]
+    async fn a_session_that_ends_is_refused_at_once_even_while_it_is_being_looked_up() {
+        let (authenticator, lookup, token) = set_up(0);
+        let asking = authenticator.authenticate(&token);
+        let ending = async {
+            while lookup.asked.load(Ordering::SeqCst) == 0 {
+                tokio::task::yield_now().await;
+            }
+            authenticator.end(SESSION);
+            lookup.let_through.add_permits(10);
+        };
+        let (asked, ()) = tokio::join!(asking, ending);
+        assert_eq!(asked.unwrap_err().status, 401);
+        assert_eq!(authenticator.authenticate(&token).await.unwrap_err().status, 401);
+    }
+
+    #[tokio::test]
+    async fn that_a_session_is_in_use_is_noted_now_and_again() {
+        let (notes, mut noted) = UseNotes::channel();
+        let (authenticator, _, token) = set_up_noting(1, notes);
+        for _ in 0..3 {
+            authenticator.authenticate(&token).await.unwrap();
+        }
+        assert_eq!(noted.try_recv(), Ok(UsedSession { user: USER, session: SESSION }));
+        assert!(noted.try_recv().is_err(), "noted once in an hour");
+    }
+
+    #[tokio::test]
+    async fn a_cookie_speaks_for_its_owner_but_changes_things_only_from_an_allowed_page() {
+        let (authenticator, _, token) = set_up(1);
+        let ask = async |method: http::Method, origin: Option<&str>| {
+            let mut request = http::Request::builder().method(method).header(header::HOST, "api.example");
+            request = request.header(header::COOKIE, format!("{SESSION_COOKIE}={token}"));
+            if let Some(origin) = origin {
+                request = request.header(header::ORIGIN, origin);
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            authenticator
+                .of_request(&parts)
+                .await
+                .map(|session| session.is_some())
+                .map_err(|p| p.status.as_u16())
+        };
+        assert_eq!(ask(http::Method::GET, None).await, Ok(true));
+        assert_eq!(ask(http::Method::POST, None).await, Err(403));
+        assert_eq!(ask(http::Method::POST, Some("https://evil.example")).await, Err(403));
+        assert_eq!(ask(http::Method::DELETE, Some("https://api.example")).await, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn all_sessions_but_one_end_at_once_even_while_one_is_being_looked_up() {
+        let sweep = |position, kept| Sweep { position, kept };
+        for (position, kept, good) in
+            [(BEGAN + 1, None, false), (BEGAN + 1, Some(SESSION), true), (BEGAN - 1, None, true)]
+        {
+            let (authenticator, lookup, token) = set_up(0);
+            let asking = authenticator.authenticate(&token);
+            let ending = async {
+                while lookup.asked.load(Ordering::SeqCst) == 0 {
+                    tokio::task::yield_now().await;
+                }
+                authenticator.end_all(USER, sweep(position, kept));
+                authenticator.end_all(Uuid::from_u128(9), sweep(100, None));
+                lookup.let_through.add_permits(10);
+            };
+            let (asked, ()) = tokio::join!(asking, ending);
+            assert_eq!(asked.is_ok(), good, "{position} {kept:?}");
+
+            let (authenticator, _, token) = set_up(10);
+            authenticator.authenticate(&token).await.unwrap();
+            authenticator.end_all(USER, sweep(position, kept));
+            assert_eq!(authenticator.authenticate(&token).await.is_ok(), good, "{position} {kept:?}");
+        }
+    }
+
+    #[test]
+    fn only_one_bearer_token_is_taken() {
+        let headers = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, value.parse().unwrap());
+            }
+            bearer(&headers).map(|token| token.map(str::to_owned)).map_err(|problem| problem.status.as_u16())
+        };
+        assert_eq!(headers(&[]), Ok(None));
+        assert_eq!(headers(&["Bearer abc"]), Ok(Some("abc".into())));
+        assert_eq!(headers(&["bearer  abc"]), Ok(Some("abc".into())));
+        for bad in [&["Basic abc"][..], &["abc"], &["Bearer a", "Bearer b"], &[""]] {
+            assert_eq!(headers(bad), Err(401), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_authorization_is_a_bearer_token_or_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..40),
+            text in "(?i:bearer|basic|)[ \\t]{0,3}[!-~]{0,20}[ \\t]{0,2}",
+        ) {
+            for value in [bytes, text.into_bytes()] {
+                let Ok(header) = HeaderValue::from_bytes(&value) else { continue };
+                let headers = HeaderMap::from_iter([(header::AUTHORIZATION, header)]);
+                match bearer(&headers) {
+                    Ok(token) => {
+                        prop_assert!(value[..7].eq_ignore_ascii_case(b"bearer "), "{value:?}");
+                        prop_assert_eq!(token, std::str::from_utf8(&value[7..]).ok().map(str::trim));
+                    }
+                    Err(problem) => prop_assert_eq!(problem.status, 401),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! By what people are found: the words of their names, any part of their usernames, and by chance. Whoever is deactivated or
+//! suspended is not found until they come back.
+
+use events::{AccountEvent, Event, Kind, ProfileEvent, Recorded, UserId};
+use serde_json::json;
+use views::accounts::profiles::Standing;
+use views::accounts::search::{BY_SOURCE, List, Source, Term, VIEW, lot, terms_of_name, terms_of_username};
+use views::{Document, Patch, PatchEach, StoreError, View, Writes};
+
+use super::profiles::standing_after;
+use crate::{OnFailure, Projection};
+
+#[derive(Debug, Clone, Copy)]
+pub struct Search;
+
+impl Projection for Search {
+    fn name(&self) -> &'static str {
+        VIEW.name
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::Account, Kind::Profile]
+    }
+
+    fn on_failure(&self) -> OnFailure {
+        OnFailure::Park
+    }
+
+    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+        match &recorded.event {
+            // Names can be changed by who is not active, and must not make them be found.
+            Event::Account(AccountEvent::UsernameChanged(event)) => vec![(&VIEW, lot_of(event.user).key())],
+            Event::Profile(ProfileEvent::ProfileEdited(event)) => vec![(&VIEW, lot_of(event.user).key())],
+            Event::Account(_)
+            | Event::Profile(_)
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Post(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => Vec::new(),
+        }
+    }
+
+    fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+        match &recorded.event {
+            Event::Account(event) => account(event, writes)?,
+            Event::Profile(ProfileEvent::ProfileEdited(event)) => {
+                if let Some(details) = event.details.open() {
+                    let terms = terms_of_name(&details.firstname, &details.lastname);
+                    replace(writes, event.user, Source::Name, terms)?;
+                }
+            }
+            Event::Profile(_)
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Post(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn account(event: &AccountEvent, writes: &mut Writes) -> Result<(), StoreError> {
+    match event {
+        AccountEvent::SignedUp(event) => {
+            if let Some(person) = event.person.open() {
+                let name = terms_of_name(&person.firstname, &person.lastname);
+                put(writes, event.user, Source::Username, terms_of_username(&person.username), true)?;
+                put(writes, event.user, Source::Name, name, true)?;
+                writes.put(&lot_of(event.user))?;
+            }
+        }
+        AccountEvent::UsernameChanged(event) => {
+            if let Some(spelling) = event.spelling.open() {
+                replace(writes, event.user, Source::Username, terms_of_username(spelling))?;
+            }
+        }
+        AccountEvent::Erased(event) => {
+            // By its key too, so that the rest of the batch sees it.
+            writes.delete::<Term>(lot_of(event.user).key());
+            for source in Source::ALL {
+                writes.delete_where::<Term>(&BY_SOURCE, vec![json!(event.user), json!(source)]);
+            }
+        }
+        AccountEvent::Deactivated(_)
+        | AccountEvent::Suspended(_)
+        | AccountEvent::Reactivated(_)
+        | AccountEvent::Reinstated(_) => {
+            if let Some(standing) = standing_after(event) {
+                stand(writes, event.user(), standing == Standing::Active);
+            }
+        }
+        AccountEvent::EmailVerificationRequested(_)
+        | AccountEvent::EmailVerified(_)
+        | AccountEvent::SessionsEnded(_)
+        | AccountEvent::PasswordChanged(_)
+        | AccountEvent::PasswordResetRequested(_)
+        | AccountEvent::EmailChangeRequested(_)
+        | AccountEvent::EmailChanged(_)
+        | AccountEvent::RoleGranted(_)
+        | AccountEvent::RoleRevoked(_)
+        | AccountEvent::ClaimAbandoned(_) => {}
+    }
+    Ok(())
+}
+
+/// Whoever is there has one, for as long as they are; whether they are found stands in it as in all their terms.
+fn lot_of(user: UserId) -> Term {
+    let user = user.to_string();
+    Term { term: lot(&user), user, list: List::Lots, source: Source::Id, active: true }
+}
+
+fn stand(writes: &mut Writes, user: UserId, active: bool) {
+    let patch = Patch::default().set("active", active);
+    // By its key too, so that the rest of the batch sees it.
+    writes.patch::<Term>(lot_of(user).key(), patch.clone());
+    for source in Source::ALL {
+        writes.patch_each(PatchEach {
+            over: &VIEW,
+            index: &BY_SOURCE,
+            equals: vec![json!(user), json!(source)],
+            into: &VIEW,
+            key: None,
+            patch: patch.clone(),
+        });
+    }
+}
+
+/// Nothing of somebody who is gone.
+fn replace(
+    writes: &mut Writes,
+    user: UserId,
+    source: Source,
+    terms: Vec<(List, String)>,
+) -> Result<(), StoreError> {
+    let Some(Term { active, .. }) = writes.seen(&lot_of(user).key())? else { return Ok(()) };
+    writes.delete_where::<Term>(&BY_SOURCE, vec![json!(user), json!(source)]);
+    put(writes, user, source, terms, active)
+}
+
+fn put(
+    writes: &mut Writes,
+    user: UserId,
+    source: Source,
+    terms: Vec<(List, String)>,
+    active: bool,
+) -> Result<(), StoreError> {
+    let user = user.to_string();
+    let put = |(list, term)| writes.put(&Term { term, user: user.clone(), list, source, active });
+    terms.into_iter().try_for_each(put)
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{
+        Deactivated, Erased, Personal, ProfileDetails, ProfileEdited, Reactivated, Reinstated, Suspended,
+        UsernameChanged,
+    };
+    use views::accounts::search::lots_from;
+    use views::{Query, ViewStoreExt};
+
+    use super::*;
+    use crate::testing::{ANN, BOB, Built, built, signed_up};
+
+    async fn of(built: &Built, query: Query) -> Vec<(String, bool)> {
+        let page = built.store.page_of::<Term>(query).await.unwrap();
+        page.documents.into_iter().map(|term| (term.term, term.user == ANN.to_string())).collect()
+    }
+
+    async fn found(built: &Built, prefix: &str) -> Vec<(String, bool)> {
+        of(built, List::Words.query(50).with_prefix(prefix)).await
+    }
+
+    #[tokio::test]
+    async fn people_are_found_by_the_beginnings_of_their_names() {
+        let built = built(&Search, [signed_up(ANN, "Ann_Lee.7"), signed_up(BOB, "bob")]).await;
+        assert_eq!(found(&built, "ann_l").await, [("ann_lee.7".to_owned(), true)]);
+        assert_eq!(found(&built, "lee").await, [("lee".to_owned(), true)]);
+        assert_eq!(found(&built, "elan").await.len(), 2, "both are called Élan");
+        assert_eq!(found(&built, "bo").await, [("bob".to_owned(), false)]);
+        assert_eq!(of(&built, List::Usernames.query(9).with_prefix("lee")).await, []);
+        let part = List::Endings.query(9).with_prefix("n_le");
+        assert_eq!(of(&built, part).await, [("n_lee.7".to_owned(), true)]);
+    }
+
+    fn renamed(user: UserId, name: &str) -> Event {
+        let username = "00000000000000000000000000000003".parse().unwrap();
+        UsernameChanged { user, username, spelling: Personal::Open(name.into()) }.into()
+    }
+
+    fn edited(user: UserId, firstname: &str) -> Event {
+        let details = ProfileDetails { firstname: firstname.into(), ..ProfileDetails::default() };
+        ProfileEdited { user, details: Personal::Open(details) }.into()
+    }
+
+    #[tokio::test]
+    async fn who_changes_a_name_is_found_by_the_new_one_only() {
+        let history = [signed_up(ANN, "ann"), renamed(ANN, "cat"), edited(ANN, "Zoë")];
+        let view = built(&Search, history.clone()).await;
+        for (prefix, hits) in [("ann", 0), ("marie", 0), ("elan", 0), ("cat", 1), ("zoe", 1)] {
+            assert_eq!(found(&view, prefix).await.len(), hits, "{prefix}");
+        }
+        let erased: Event = Erased { user: ANN }.into();
+        let view = built(&Search, history.into_iter().chain([erased, renamed(ANN, "ann")])).await;
+        assert_eq!(view.store.sizes().await.unwrap()["search"].documents, 0);
+    }
+
+    #[tokio::test]
+    async fn who_is_away_is_not_found_until_they_come_back() {
+        let mut history = vec![signed_up(ANN, "ann"), signed_up(BOB, "bob")];
+        let all = async |history: &Vec<Event>| {
+            let view = built(&Search, history.clone()).await;
+            let part = List::Endings.query(9).with_prefix("a");
+            (
+                found(&view, "").await.len(),
+                of(&view, part).await.len(),
+                of(&view, lots_from(0, 9)).await.len(),
+            )
+        };
+        assert_eq!(all(&history).await, (8, 1, 2));
+        history.push(Deactivated { user: ANN }.into());
+        history.push(renamed(ANN, "anna"));
+        history.push(edited(ANN, "Anna"));
+        assert_eq!(all(&history).await, (4, 0, 1), "nor by what they are called meanwhile");
+        history.push(Reactivated { user: ANN }.into());
+        assert_eq!(all(&history).await, (6, 2, 2));
+        history.push(Suspended { user: ANN, reason: Personal::Erased }.into());
+        history.push(edited(BOB, ""));
+        assert_eq!(all(&history).await, (1, 0, 1));
+        history.push(Reinstated { user: ANN }.into());
+        assert_eq!(all(&history).await, (3, 2, 2));
+    }
+}

@@ -1,0 +1,198 @@
+//! Sessions: which are good, and what their owner sees of them.
+
+use events::{AccountEvent, Client, Event, Kind, Recorded, SessionEvent, UserId};
+use serde_json::json;
+use views::accounts::sessions::{BY_USER, Session, VIEW};
+use views::{Copy, FanOut, KeyPart, Patch, StoreError, Writes};
+
+use crate::engine::projection::{position, time};
+use crate::{OnFailure, Projection};
+
+#[derive(Debug, Clone, Copy)]
+pub struct Sessions;
+
+impl Projection for Sessions {
+    fn name(&self) -> &'static str {
+        VIEW.name
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::Session, Kind::Account]
+    }
+
+    /// A session that does not end is a danger.
+    fn on_failure(&self) -> OnFailure {
+        OnFailure::Stop
+    }
+
+    fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+        match &recorded.event {
+            Event::Session(SessionEvent::SessionStarted(event)) => {
+                // Nobody sees the sessions of who is erased, or is to be erased later in the log.
+                let Some(Client { device, address }) = event.client.open() else { return Ok(()) };
+                writes.put(&Session {
+                    session: event.session.to_string(),
+                    user: event.user.to_string(),
+                    started: time(recorded),
+                    seen: time(recorded),
+                    expires: event.expires.timestamp_millis(),
+                    device: device.clone(),
+                    device_family: without_versions(device),
+                    address: address.clone(),
+                    ended: false,
+                    position: position(recorded),
+                })?;
+            }
+            Event::Session(SessionEvent::SessionSeen(event)) => {
+                let patch = Patch::default().set("seen", time(recorded));
+                writes.patch::<Session>(event.session.to_string(), patch);
+            }
+            Event::Session(SessionEvent::SessionEnded(event)) => {
+                writes.patch::<Session>(event.session.to_string(), Patch::default().set("ended", true));
+            }
+            Event::Account(AccountEvent::Erased(event)) => {
+                for ended in [false, true] {
+                    writes.delete_where::<Session>(&BY_USER, vec![json!(event.user), json!(ended)]);
+                }
+            }
+            Event::Account(event) => {
+                if let Some(kept) = event.ends_sessions_but() {
+                    end_all(writes, event.user());
+                    if let Some(kept) = kept {
+                        writes.patch::<Session>(kept.to_string(), Patch::default().set("ended", false));
+                    }
+                }
+            }
+            Event::Username(_)
+            | Event::Email(_)
+            | Event::Profile(_)
+            | Event::Post(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Puts every running session of a user again, as one that has ended.
+fn end_all(writes: &mut Writes, user: UserId) {
+    let same =
+        ["session", "user", "started", "seen", "expires", "device", "device_family", "address", "position"];
+    writes.fan_out(FanOut {
+        over: &VIEW,
+        index: &BY_USER,
+        equals: vec![json!(user), json!(false)],
+        limit: None,
+        into: &VIEW,
+        key: vec![KeyPart::Field("session")],
+        document: [("ended".to_owned(), json!(true))].into_iter().collect(),
+        copies: same.map(|field| Copy { from: field, to: field }).to_vec(),
+    });
+}
+
+fn without_versions(device: &str) -> String {
+    device.chars().filter(|c| !c.is_ascii_digit() && !matches!(c, '.' | '_')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use events::{
+        Erased, PasswordChangeReason, PasswordChanged, Personal, Role, RoleGranted, SessionEndReason,
+        SessionEnded, SessionId, SessionStarted,
+    };
+    use uuid::Uuid;
+    use views::{Query, ViewStoreExt};
+
+    use super::*;
+    use crate::testing::{ANN, BOB, built};
+
+    fn started(user: UserId, session: u128) -> Event {
+        let client = Client { device: "Firefox".into(), address: "192.0.2.7".into() };
+        let session = SessionId::new(Uuid::from_u128(session));
+        let expires = DateTime::from_timestamp_millis(5).unwrap();
+        SessionStarted { user, session, expires, client: Personal::Open(client) }.into()
+    }
+
+    fn ended(user: UserId, session: u128) -> Event {
+        let session = SessionId::new(Uuid::from_u128(session));
+        SessionEnded { user, session, reason: SessionEndReason::LoggedOut }.into()
+    }
+
+    #[tokio::test]
+    async fn sessions_run_until_they_end() {
+        let history = [started(ANN, 1), started(ANN, 2), started(BOB, 3), ended(ANN, 1)];
+        let built = built(&Sessions, history).await;
+        let of = async |user: UserId, ended: bool| {
+            let query = Query::new(&VIEW, &BY_USER, vec![json!(user), json!(ended)], 10);
+            let page = built.store.page_of::<Session>(query).await.unwrap();
+            page.documents.into_iter().map(|session| session.position).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (of(ANN, false).await, of(ANN, true).await, of(BOB, false).await),
+            (vec![2], vec![1], vec![3])
+        );
+    }
+
+    #[tokio::test]
+    async fn a_new_password_ends_all_sessions_but_one_and_a_rehashed_one_none() {
+        let changed = |reason, kept: Option<u128>| {
+            let kept = kept.map(|session| SessionId::new(Uuid::from_u128(session)));
+            PasswordChanged { user: ANN, password_hash: Personal::Open("$".into()), reason, kept }.into()
+        };
+        let history = [
+            started(ANN, 1),
+            started(ANN, 2),
+            started(BOB, 3),
+            changed(PasswordChangeReason::Chosen, Some(2)),
+            started(ANN, 4),
+            changed(PasswordChangeReason::Rehashed, None),
+        ];
+        let built = built(&Sessions, history).await;
+        let running = async |user: UserId| {
+            let query = Query::new(&VIEW, &BY_USER, vec![json!(user), json!(false)], 10);
+            let page = built.store.page_of::<Session>(query).await.unwrap();
+            page.documents.into_iter().map(|session| session.position).collect::<Vec<_>>()
+        };
+        assert_eq!((running(ANN).await, running(BOB).await), (vec![5, 2], vec![3]));
+        let ended: Session =
+            built.store.get(&SessionId::new(Uuid::from_u128(1)).to_string()).await.unwrap().unwrap();
+        assert!(ended.ended && ended.device == "Firefox" && ended.position == 1, "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn a_session_does_not_outlive_a_change_of_roles() {
+        let history = [started(ANN, 1), RoleGranted { user: ANN, role: Role::Admin }.into(), started(ANN, 2)];
+        let built = built(&Sessions, history).await;
+        let query = Query::new(&VIEW, &BY_USER, vec![json!(ANN), json!(false)], 10);
+        let page = built.store.page_of::<Session>(query).await.unwrap();
+        assert_eq!(page.documents.iter().map(|session| session.position).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn a_browser_stays_the_same_device_through_its_updates() {
+        let firefox = |version| {
+            format!("Mozilla/5.0 (X11; Linux x86_64; rv:{version}) Gecko/20100101 Firefox/{version}")
+        };
+        assert_eq!(without_versions(&firefox("128.0")), without_versions(&firefox("131.0.2")));
+        let on_windows = firefox("128.0").replace("X11; Linux x86_64", "Windows NT 10.0");
+        assert_ne!(without_versions(&firefox("128.0")), without_versions(&on_windows));
+    }
+
+    #[tokio::test]
+    async fn who_is_erased_has_no_sessions() {
+        let history =
+            [started(ANN, 1), started(ANN, 2), started(BOB, 3), ended(ANN, 1), Erased { user: ANN }.into()];
+        let built = built(&Sessions, history).await;
+        assert_eq!(built.store.sizes().await.unwrap()["sessions"].documents, 1);
+    }
+}

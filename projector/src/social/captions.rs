@@ -1,0 +1,125 @@
+//! What was ever written under a post.
+
+use events::{AccountEvent, Event, Kind, PostEvent, PostId, Recorded, UserId};
+use serde_json::json;
+use views::social::captions::{BY_AUTHOR, BY_POST, Caption, VIEW};
+use views::{StoreError, Writes};
+
+use crate::engine::projection::{position, time};
+use crate::{OnFailure, Projection};
+
+#[derive(Debug, Clone, Copy)]
+pub struct Captions;
+
+impl Projection for Captions {
+    fn name(&self) -> &'static str {
+        VIEW.name
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::Post, Kind::Account]
+    }
+
+    fn on_failure(&self) -> OnFailure {
+        OnFailure::Park
+    }
+
+    fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+        match &recorded.event {
+            Event::Post(PostEvent::PostPublished(event)) => {
+                // What an erased author has written is not shown.
+                let Some(text) = event.text.open() else { return Ok(()) };
+                writes.put(&written(recorded, event.post, event.author, text.caption.clone()))?;
+            }
+            Event::Post(PostEvent::CaptionEdited(event)) => {
+                let Some(caption) = event.caption.open() else { return Ok(()) };
+                writes.put(&written(recorded, event.post, event.author, Some(caption.clone())))?;
+            }
+            Event::Post(PostEvent::PostDeleted(event)) => {
+                writes.delete_where::<Caption>(&BY_POST, vec![json!(event.post)]);
+            }
+            Event::Account(AccountEvent::Erased(event)) => {
+                writes.delete_where::<Caption>(&BY_AUTHOR, vec![json!(event.user)]);
+            }
+            Event::Account(_)
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn written(recorded: &Recorded, post: PostId, author: UserId, caption: Option<String>) -> Caption {
+    Caption {
+        post: post.to_string(),
+        author: author.to_string(),
+        caption,
+        written: time(recorded),
+        position: position(recorded),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{CaptionEdited, Erased, Personal, PostDeleted, PostPublished, PostText};
+    use uuid::Uuid;
+    use views::{Query, ViewStoreExt};
+
+    use super::*;
+    use crate::testing::{ANN, BOB, Built, POST, built};
+
+    const OTHER: PostId = PostId::new(Uuid::from_u128(0x91));
+
+    fn published(post: PostId, author: UserId, caption: Option<&str>) -> Event {
+        let text = PostText { caption: caption.map(str::to_owned), ..PostText::default() };
+        PostPublished { post, author, images: Vec::new(), text: Personal::Open(text) }.into()
+    }
+
+    fn edited(caption: &str) -> Event {
+        CaptionEdited { post: POST, author: ANN, caption: Personal::Open(caption.into()) }.into()
+    }
+
+    async fn captions(built: &Built, post: PostId) -> Vec<Option<String>> {
+        let query = Query::new(&VIEW, &BY_POST, vec![json!(post)], 10);
+        let page = built.store.page_of::<Caption>(query).await.unwrap();
+        page.documents.into_iter().map(|caption| caption.caption).collect()
+    }
+
+    #[tokio::test]
+    async fn each_caption_is_kept_the_newest_first() {
+        let history =
+            [published(POST, ANN, None), edited("Dawn"), published(OTHER, BOB, Some("x")), edited("Dusk")];
+        let built = built(&Captions, history).await;
+        assert_eq!(captions(&built, POST).await, [Some("Dusk".into()), Some("Dawn".into()), None]);
+        assert_eq!(captions(&built, OTHER).await, [Some("x".into())]);
+    }
+
+    #[tokio::test]
+    async fn captions_go_with_their_post_and_their_author() {
+        let deleted = PostDeleted { post: POST, author: ANN };
+        let history = [published(POST, ANN, Some("Dawn")), edited("Dusk"), deleted.into()];
+        assert_eq!(captions(&built(&Captions, history).await, POST).await, []);
+        let history = [
+            published(POST, ANN, Some("Dawn")),
+            published(OTHER, BOB, Some("x")),
+            Erased { user: ANN }.into(),
+            CaptionEdited { post: POST, author: ANN, caption: Personal::Erased }.into(),
+        ];
+        let built = built(&Captions, history).await;
+        assert_eq!(captions(&built, POST).await, []);
+        assert_eq!(captions(&built, OTHER).await, [Some("x".into())]);
+    }
+}

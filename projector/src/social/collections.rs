@@ -1,0 +1,112 @@
+//! Collections that people keep saved posts in.
+
+use events::{AccountEvent, CollectionEvent, Event, Kind, Recorded};
+use serde_json::json;
+use views::social::collections::{Collection, OF_USER, VIEW};
+use views::{Patch, StoreError, Writes};
+
+use crate::engine::projection::{position, time};
+use crate::{OnFailure, Projection};
+
+#[derive(Debug, Clone, Copy)]
+pub struct Collections;
+
+impl Projection for Collections {
+    fn name(&self) -> &'static str {
+        VIEW.name
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::Collection, Kind::Account]
+    }
+
+    fn on_failure(&self) -> OnFailure {
+        OnFailure::Park
+    }
+
+    fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+        match &recorded.event {
+            Event::Collection(CollectionEvent::CollectionCreated(event)) => {
+                // What an erased person has written is not shown.
+                if let Some(name) = event.name.open() {
+                    writes.put(&Collection {
+                        collection: event.collection.to_string(),
+                        user: event.user.to_string(),
+                        name: name.clone(),
+                        created: time(recorded),
+                        position: position(recorded),
+                    })?;
+                }
+            }
+            Event::Collection(CollectionEvent::CollectionRenamed(event)) => {
+                if let Some(name) = event.name.open() {
+                    let patch = Patch::default().set("name", name.clone());
+                    writes.patch::<Collection>(event.collection.to_string(), patch);
+                }
+            }
+            Event::Collection(CollectionEvent::CollectionDeleted(event)) => {
+                writes.delete::<Collection>(event.collection.to_string());
+            }
+            Event::Account(AccountEvent::Erased(event)) => {
+                writes.delete_where::<Collection>(&OF_USER, vec![json!(event.user)]);
+            }
+            Event::Account(_)
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Post(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::Story(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{
+        CollectionCreated, CollectionDeleted, CollectionId, CollectionRenamed, Erased, Personal, UserId,
+    };
+    use uuid::Uuid;
+    use views::{Query, ViewStoreExt};
+
+    use super::*;
+    use crate::testing::{ANN, BOB, Built, built};
+
+    const LAKES: CollectionId = CollectionId::new(Uuid::from_u128(0xc7));
+    const HILLS: CollectionId = CollectionId::new(Uuid::from_u128(0xc8));
+
+    fn created(user: UserId, collection: CollectionId, name: &str) -> Event {
+        CollectionCreated { user, collection, name: Personal::Open(name.into()) }.into()
+    }
+
+    async fn names(built: &Built, user: UserId) -> Vec<String> {
+        let query = Query::new(&VIEW, &OF_USER, vec![json!(user)], 10);
+        let page = built.store.page_of::<Collection>(query).await.unwrap();
+        page.documents.into_iter().map(|collection| collection.name).collect()
+    }
+
+    #[tokio::test]
+    async fn collections_are_made_renamed_and_deleted_and_go_with_their_owner() {
+        let mut history = vec![
+            created(ANN, LAKES, "Lakes"),
+            created(ANN, HILLS, "Hills"),
+            CollectionRenamed { user: ANN, collection: LAKES, name: Personal::Open("Water".into()) }.into(),
+        ];
+        assert_eq!(names(&built(&Collections, history.clone()).await, ANN).await, ["Hills", "Water"]);
+        assert_eq!(names(&built(&Collections, history.clone()).await, BOB).await, [""; 0]);
+        history.push(CollectionDeleted { user: ANN, collection: HILLS }.into());
+        assert_eq!(names(&built(&Collections, history.clone()).await, ANN).await, ["Water"]);
+        history.push(Erased { user: ANN }.into());
+        assert_eq!(names(&built(&Collections, history).await, ANN).await, [""; 0]);
+    }
+}

@@ -1,0 +1,187 @@
+//! Whose each picture is, for as long as a post, a story or a profile shows it.
+
+use events::{
+    AccountEvent, Content, Event, Kind, MediaId, ModerationEvent, PostEvent, ProfileEvent, Recorded,
+    StoryEvent, Subject, UserId,
+};
+use serde_json::json;
+use views::social::pictures::{BY_OWNER, BY_SUBJECT, Picture, VIEW};
+use views::{Patch, PatchEach, StoreError, Writes};
+
+use crate::engine::projection::position;
+use crate::{OnFailure, Projection};
+
+#[derive(Debug, Clone, Copy)]
+pub struct Pictures;
+
+impl Projection for Pictures {
+    fn name(&self) -> &'static str {
+        VIEW.name
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::Account, Kind::Profile, Kind::Post, Kind::Story, Kind::Moderation]
+    }
+
+    fn on_failure(&self) -> OnFailure {
+        OnFailure::Park
+    }
+
+    fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+        let subject = recorded.event.subject();
+        match &recorded.event {
+            Event::Post(PostEvent::PostPublished(event)) => {
+                let pictures = event.images.iter().map(|image| image.media);
+                show(recorded, event.author, pictures, writes)?;
+            }
+            Event::Post(PostEvent::PostDeleted(_)) => forget(subject, writes),
+            Event::Post(PostEvent::CaptionEdited(_)) => {}
+            Event::Story(StoryEvent::StoryPublished(event)) => {
+                show(recorded, event.author, [event.image.media], writes)?;
+            }
+            Event::Story(StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_)) => {
+                forget(subject, writes);
+            }
+            Event::Profile(ProfileEvent::PhotoChanged(event)) => {
+                forget(subject, writes);
+                show(recorded, event.user, [event.photo.media], writes)?;
+            }
+            Event::Profile(ProfileEvent::PhotoRemoved(_)) => forget(subject, writes),
+            Event::Profile(ProfileEvent::ProfileEdited(_) | ProfileEvent::PrivacyChanged(_)) => {}
+            // Who is deactivated or suspended keeps them: the profile tells, whoever asks.
+            Event::Account(AccountEvent::Erased(event)) => {
+                writes.delete_where::<Picture>(&BY_OWNER, vec![json!(event.user)]);
+            }
+            Event::Moderation(event) => {
+                let removed = matches!(event, ModerationEvent::ContentRemoved(_));
+                set_removed(event.content(), removed, writes);
+            }
+            Event::Account(_)
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn show(
+    recorded: &Recorded,
+    owner: UserId,
+    pictures: impl IntoIterator<Item = MediaId>,
+    writes: &mut Writes,
+) -> Result<(), StoreError> {
+    let subject = recorded.event.subject();
+    for picture in pictures {
+        writes.insert(&Picture {
+            picture: picture.to_string(),
+            owner: owner.to_string(),
+            subject: subject.to_string(),
+            removed: false,
+            position: position(recorded),
+        })?;
+    }
+    Ok(())
+}
+
+fn set_removed(content: Content, removed: bool, writes: &mut Writes) {
+    writes.patch_each(PatchEach {
+        over: &VIEW,
+        index: &BY_SUBJECT,
+        equals: vec![json!(content.subject().to_string())],
+        into: &VIEW,
+        key: None,
+        patch: Patch::default().set("removed", removed),
+    });
+}
+
+fn forget(subject: Subject, writes: &mut Writes) {
+    writes.delete_where::<Picture>(&BY_SUBJECT, vec![json!(subject.to_string())]);
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{
+        ContentRemoved, ContentRestored, Deactivated, Erased, Image, Personal, PhotoChanged, PhotoRemoved,
+        PostDeleted, PostPublished, PostText, StoryExpired,
+    };
+    use uuid::Uuid;
+    use views::ViewStoreExt;
+
+    use super::*;
+    use crate::testing::{ANN, BOB, Built, POST, STORY, built, story_published};
+
+    fn image(n: u128) -> Image {
+        Image { media: MediaId::new(Uuid::from_u128(n)), width: 10, height: 20 }
+    }
+
+    fn post(images: Vec<Image>) -> Event {
+        PostPublished { post: POST, author: ANN, images, text: Personal::Open(PostText::default()) }.into()
+    }
+
+    fn photo(user: UserId, n: u128) -> Event {
+        PhotoChanged { user, photo: image(n) }.into()
+    }
+
+    async fn owner(built: &Built, n: u128) -> Option<String> {
+        let key = image(n).media.to_string();
+        built.store.get::<Picture>(&key).await.unwrap().map(|picture| picture.owner)
+    }
+
+    async fn count(built: &Built) -> u64 {
+        built.store.sizes().await.unwrap()["pictures"].documents
+    }
+
+    #[tokio::test]
+    async fn pictures_have_an_owner_until_nothing_shows_them() {
+        let shown = [post(vec![image(1), image(2)]), story_published(STORY), photo(ANN, 3), photo(BOB, 4)];
+        let view = built(&Pictures, shown.clone()).await;
+        for n in [1, 2, 3, 7] {
+            assert_eq!(owner(&view, n).await, Some(ANN.to_string()), "{n}");
+        }
+        assert_eq!(owner(&view, 4).await, Some(BOB.to_string()));
+        let ends = [
+            PostDeleted { post: POST, author: ANN }.into(),
+            StoryExpired { author: ANN, story: STORY }.into(),
+            photo(ANN, 5),
+            PhotoRemoved { user: BOB }.into(),
+        ];
+        let view = built(&Pictures, shown.into_iter().chain(ends)).await;
+        assert_eq!((owner(&view, 5).await, count(&view).await), (Some(ANN.to_string()), 1));
+    }
+
+    #[tokio::test]
+    async fn pictures_of_a_removed_post_are_marked_until_it_is_restored() {
+        let content = Content::Post { post: POST };
+        let removal = ContentRemoved { content, author: ANN, reason: Personal::Open("spam".into()) };
+        let removed = async |built: &Built, n: u128| {
+            let key = image(n).media.to_string();
+            built.store.get::<Picture>(&key).await.unwrap().unwrap().removed
+        };
+        let history = [post(vec![image(1), image(2)]), photo(ANN, 3), removal.into()];
+        let view = built(&Pictures, history.clone()).await;
+        assert!(removed(&view, 1).await && removed(&view, 2).await && !removed(&view, 3).await);
+        let restored = ContentRestored { content, author: ANN }.into();
+        let view = built(&Pictures, history.into_iter().chain([restored])).await;
+        assert!(!removed(&view, 1).await && !removed(&view, 2).await);
+    }
+
+    #[tokio::test]
+    async fn pictures_go_with_an_erasure_and_stay_during_a_deactivation() {
+        let shown = [post(vec![image(1)]), photo(ANN, 3), photo(BOB, 4)];
+        let away =
+            built(&Pictures, shown.clone().into_iter().chain([Deactivated { user: ANN }.into()])).await;
+        assert_eq!(count(&away).await, 3);
+        let erased = built(&Pictures, shown.into_iter().chain([Erased { user: ANN }.into()])).await;
+        assert_eq!((owner(&erased, 4).await, count(&erased).await), (Some(BOB.to_string()), 1));
+    }
+}

@@ -1,0 +1,75 @@
+//! Who may have stories to show.
+
+use events::{Event, Kind, Recorded, STORY_LIFETIME, StoryEvent};
+use views::social::story_authors::{StoryAuthor, VIEW};
+use views::{StoreError, Writes};
+
+use crate::engine::projection::{position, time};
+use crate::{OnFailure, Projection};
+
+#[derive(Debug, Clone, Copy)]
+pub struct StoryAuthors;
+
+impl Projection for StoryAuthors {
+    fn name(&self) -> &'static str {
+        VIEW.name
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::Story]
+    }
+
+    fn on_failure(&self) -> OnFailure {
+        OnFailure::Park
+    }
+
+    fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+        match &recorded.event {
+            Event::Story(StoryEvent::StoryPublished(event)) => writes.put(&StoryAuthor {
+                author: event.author.to_string(),
+                until: time(recorded) + STORY_LIFETIME.num_milliseconds(),
+                position: position(recorded),
+            })?,
+            // Others of the same author may still be there.
+            Event::Story(StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_)) => {}
+            Event::Account(_)
+            | Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Post(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::StoryView(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{StoryDeleted, StoryId};
+    use uuid::Uuid;
+    use views::ViewStoreExt;
+
+    use super::*;
+    use crate::testing::{ANN, START, STORY, built, story_published};
+
+    #[tokio::test]
+    async fn an_author_is_known_until_a_day_after_the_newest_story_also_if_it_is_deleted() {
+        let newer = StoryId::new(Uuid::from_u128(0x58));
+        let deleted = StoryDeleted { author: ANN, story: newer };
+        let built =
+            built(&StoryAuthors, [story_published(STORY), story_published(newer), deleted.into()]).await;
+        let known: StoryAuthor = built.store.get(&ANN.to_string()).await.unwrap().unwrap();
+        let until = (START + 2 + 24 * 3600) * 1000;
+        assert_eq!(known, StoryAuthor { author: ANN.to_string(), until, position: 2 });
+    }
+}

@@ -1,0 +1,140 @@
+//! Who has viewed which story. Whoever is deactivated or suspended is neither listed nor counted until they come back.
+
+use events::{AccountEvent, Event, Kind, Recorded, StoryEvent, StoryId, StoryViewEvent, StoryViewed};
+use serde_json::json;
+use views::absences::Absence;
+use views::social::story_views::{BY_STORY, BY_VIEWER, StoryView, VIEW};
+use views::{Patch, PatchEach, StoreError, View, Writes};
+
+use crate::accounts::absences;
+use crate::accounts::profiles::Presence;
+use crate::engine::projection::{position, time};
+use crate::{OnFailure, Projection};
+
+#[derive(Debug, Clone, Copy)]
+pub struct StoryViews;
+
+impl Projection for StoryViews {
+    fn name(&self) -> &'static str {
+        VIEW.name
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::StoryView, Kind::Story, Kind::Account]
+    }
+
+    fn on_failure(&self) -> OnFailure {
+        OnFailure::Park
+    }
+
+    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+        let Event::StoryView(StoryViewEvent::StoryViewed(event)) = &recorded.event else { return Vec::new() };
+        vec![absences::at_account(&VIEW, event.viewer)]
+    }
+
+    fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+        match &recorded.event {
+            Event::StoryView(StoryViewEvent::StoryViewed(event)) => view(event, recorded, writes)?,
+            Event::Story(StoryEvent::StoryDeleted(event)) => forget(event.story, writes),
+            Event::Story(StoryEvent::StoryExpired(event)) => forget(event.story, writes),
+            Event::Story(StoryEvent::StoryPublished(_)) => {}
+            Event::Account(event) => account(event, writes),
+            Event::Username(_)
+            | Event::Email(_)
+            | Event::Session(_)
+            | Event::Profile(_)
+            | Event::Post(_)
+            | Event::Comment(_)
+            | Event::Like(_)
+            | Event::Follow(_)
+            | Event::Notifications(_)
+            | Event::Save(_)
+            | Event::Collection(_)
+            | Event::Mail(_)
+            | Event::Mailbox(_)
+            | Event::Moderation(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn view(event: &StoryViewed, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+    let absence = absences::account(&VIEW, event.viewer, writes)?;
+    if absence == Some(Absence::Erased) {
+        return Ok(());
+    }
+    writes.put(&StoryView {
+        story: event.story.to_string(),
+        viewer: event.viewer.to_string(),
+        active: absence.is_none(),
+        viewed: time(recorded),
+        position: position(recorded),
+    })
+}
+
+fn forget(story: StoryId, writes: &mut Writes) {
+    for active in [true, false] {
+        writes.delete_where::<StoryView>(&BY_STORY, vec![json!(story), active.into()]);
+    }
+}
+
+fn account(event: &AccountEvent, writes: &mut Writes) {
+    let Some(presence) = absences::note_account(&VIEW, event, writes) else { return };
+    let viewed = vec![json!(event.user())];
+    match presence {
+        Presence::Erased => writes.delete_where::<StoryView>(&BY_VIEWER, viewed),
+        Presence::Away | Presence::Back => writes.patch_each(PatchEach {
+            over: &VIEW,
+            index: &BY_VIEWER,
+            equals: viewed,
+            into: &VIEW,
+            key: None,
+            patch: Patch::default().set("active", presence == Presence::Back),
+        }),
+    }
+    writes.weigh_unknown();
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{Deactivated, Erased, Reactivated, StoryDeleted, StoryExpired};
+    use views::social::story_views::key;
+    use views::{Query, ViewStoreExt};
+
+    use super::*;
+    use crate::testing::{ANN, BOB, START, STORY, built, story_published, story_viewed};
+
+    #[tokio::test]
+    async fn who_has_viewed_a_story_is_known_as_long_as_it_is_there() {
+        let history = [story_published(STORY), story_viewed(BOB)];
+        let there = built(&StoryViews, history.clone()).await;
+        let key = key(&STORY.to_string(), &BOB.to_string());
+        let viewed: StoryView = there.store.get(&key).await.unwrap().unwrap();
+        assert_eq!((viewed.viewed, viewed.position), ((START + 2) * 1000, 2));
+
+        let (author, story) = (ANN, STORY);
+        let ends: [Event; 2] = [StoryDeleted { author, story }.into(), StoryExpired { author, story }.into()];
+        for end in ends {
+            let gone = built(&StoryViews, history.clone().into_iter().chain([end])).await;
+            assert_eq!(gone.store.sizes().await.unwrap()["story_views"].documents, 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_viewer_who_is_not_active_is_neither_listed_nor_counted_until_they_come_back() {
+        let listed = async |history: &[Event]| {
+            let built = built(&StoryViews, history.to_vec()).await;
+            let query = Query::new(&VIEW, &BY_STORY, vec![json!(STORY), json!(true)], 10);
+            built.store.count(&query).await.unwrap()
+        };
+        let (left, back) = (Event::from(Deactivated { user: BOB }), Event::from(Reactivated { user: BOB }));
+        let erased = Event::from(Erased { user: BOB });
+        let seen = story_viewed(BOB);
+        assert_eq!(listed(&[seen.clone(), left.clone()]).await, 0);
+        assert_eq!(listed(&[left.clone(), seen.clone()]).await, 0, "decided in the same instant");
+        assert_eq!(listed(&[left.clone(), seen.clone(), back]).await, 1);
+        for history in [[seen.clone(), erased.clone()], [erased, seen]] {
+            assert_eq!(built(&StoryViews, history).await.count(&VIEW).await, 0);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Oneself.
+
+use axum::extract::State;
+use axum::response::Response;
+use events::UserId;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use views::accounts::account::{Account, VIEW};
+use views::accounts::profiles::{self, Profile};
+use views::social::follows::{self, Circle};
+use views::{StoreError, ViewStoreExt};
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
+
+use crate::accounts::profiles::Person;
+use crate::reading::answer::{Conditions, QueryHeaders, answer};
+use crate::{Queries, store_problem};
+
+pub(crate) fn routes() -> OpenApiRouter<Queries> {
+    OpenApiRouter::new().routes(routes!(get_me))
+}
+
+/// What somebody sees of themselves.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Me {
+    #[serde(flatten)]
+    person: Person,
+    bio: String,
+    private: bool,
+    email: String,
+    email_verified: bool,
+    #[schema(inline)]
+    roles: Vec<&'static str>,
+    posts: i64,
+    followers: i64,
+    followings: i64,
+}
+
+/// The current user
+#[utoipa::path(
+    get, path = "/v1/me", tag = "accounts", security(("token" = [])), params(QueryHeaders),
+    responses((status = 200, body = Me), (status = 304), Problems)
+)]
+async fn get_me(
+    State(queries): State<Queries>,
+    session: Session,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let views = [VIEW.name, profiles::VIEW.name, follows::VIEW.name];
+    let caught_up = queries.catch_up(&conditions, &views).await;
+    let user = UserId::new(session.user).to_string();
+    let found: Result<_, StoreError> = futures::try_join!(
+        queries.store.get::<Account>(&user),
+        queries.store.get::<Profile>(&user),
+        queries.store.get::<Circle>(&user)
+    );
+    // A session that is good belongs to an account; the views may be a moment behind.
+    let (Some(account), Some(profile), Some(circle)) = found.map_err(store_problem)? else {
+        return Err(Problem::unavailable("Your account", "the views have not taken in the account yet"));
+    };
+    let Profile { bio, private, posts, .. } = profile.clone();
+    let Circle { followers, followings, .. } = circle;
+    let Account { email, email_verified, artist, moderator, admin, .. } = account;
+    let roles = [("artist", artist), ("moderator", moderator), ("admin", admin)];
+    let roles = roles.into_iter().filter_map(|(role, has)| has.then_some(role)).collect();
+    let person = queries.person(profile);
+    let me = Me { person, bio, private, email, email_verified, roles, posts, followers, followings };
+    answer(&conditions, caught_up, &me)
+}

@@ -1,0 +1,250 @@
+//! Finding people one does not know yet: by chance, and through those one follows.
+
+use std::collections::{BTreeSet, HashMap};
+
+use axum::extract::State;
+use axum::response::Response;
+use events::UserId;
+use futures::{StreamExt, TryStreamExt, stream};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use views::accounts::profiles::{self, Profile};
+use views::accounts::search::{Term, VIEW, lots_from};
+use views::social::follows::{self, Follow};
+use views::{Query, StoreError, ViewStore, ViewStoreExt};
+use web::extract::Query as QueryString;
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
+
+use crate::accounts::profiles::Person;
+use crate::reading::answer::{Conditions, QueryHeaders, answer};
+use crate::reading::paging::limit_within;
+use crate::social::follows::Side;
+use crate::{Queries, store_problem};
+
+/// People in an answer, if the client does not say, and at most.
+const DEFAULT_LIMIT: usize = 20;
+const LIMIT: usize = 50;
+/// How many of those one follows are asked whom they follow, and how many each names: the newest of both. So an answer never
+/// costs more than reading this many follows, however many there are.
+const FRIENDS: usize = 64;
+const NAMED_BY_EACH: usize = 64;
+/// Of those, how many are looked up at once to see who may be shown.
+const RANKED_AT_ONCE: usize = 100;
+/// Neighbouring lots of which one is drawn.
+const NEIGHBOURS: usize = 16;
+/// Reads on their way at once for one answer.
+const IN_FLIGHT: usize = 8;
+
+pub(crate) fn routes() -> OpenApiRouter<Queries> {
+    OpenApiRouter::new().routes(routes!(discover)).routes(routes!(people_you_may_know))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct LimitParams {
+    #[param(value_type = usize, required = false, minimum = 1, maximum = 50, default = 20)]
+    limit: Option<usize>,
+}
+
+impl LimitParams {
+    fn limit(&self) -> Result<usize, Problem> {
+        limit_within(self.limit, DEFAULT_LIMIT, LIMIT)
+    }
+}
+
+/// People drawn by lot.
+#[derive(Debug, Serialize, ToSchema)]
+struct Drawn {
+    items: Vec<Person>,
+}
+
+/// People one may know, those with most friends in common first.
+#[derive(Debug, Serialize, ToSchema)]
+struct MayKnow {
+    items: Vec<Acquaintance>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Acquaintance {
+    #[serde(flatten)]
+    person: Person,
+    /// How many of those one follows follow them, of those that were asked.
+    friends_in_common: usize,
+}
+
+impl Queries {
+    /// So many active people drawn at random, nobody twice: fewer only if there are fewer.
+    pub(crate) async fn draw_people(&self, count: usize) -> Result<Vec<Profile>, Problem> {
+        let ids = draw(&*self.store, count, rand::random).await.map_err(store_problem)?;
+        let mut people = self.active_people(ids).await?;
+        people.shuffle(&mut rand::rng());
+        Ok(people)
+    }
+
+    /// Ids of whom those follow that somebody follows, with how many do: most first, and without that somebody.
+    async fn friends_of_friends(&self, user: &str) -> Result<Vec<(String, usize)>, Problem> {
+        let friends = self.newest_ids(Side::Followings, user, FRIENDS).await?;
+        let asked = stream::iter(friends)
+            .map(async |friend: String| self.newest_ids(Side::Followings, &friend, NAMED_BY_EACH).await);
+        let named: Vec<Vec<String>> = asked.buffer_unordered(IN_FLIGHT).try_collect().await?;
+        let mut in_common: HashMap<String, usize> = HashMap::new();
+        for id in named.into_iter().flatten().filter(|id| id != user) {
+            *in_common.entry(id).or_default() += 1;
+        }
+        let mut ranked: Vec<(String, usize)> = in_common.into_iter().collect();
+        ranked.sort_by(|(a, of_a), (b, of_b)| of_b.cmp(of_a).then_with(|| a.cmp(b)));
+        Ok(ranked)
+    }
+
+    /// Leaves out whom somebody follows, or has asked to, and who may not be seen.
+    async fn may_know(
+        &self,
+        user: &str,
+        ranked: Vec<(String, usize)>,
+        limit: usize,
+    ) -> Result<Vec<Acquaintance>, Problem> {
+        let mut found = Vec::with_capacity(limit);
+        for some in ranked.chunks(RANKED_AT_ONCE) {
+            let keys: Vec<String> = some.iter().map(|(other, _)| follows::key(user, other)).collect();
+            let known = self.store.get_all::<Follow>(&keys).await.map_err(store_problem)?;
+            let unknown = || some.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(one, _)| one);
+            let people = self.people(unknown().map(|(id, _)| id.clone())).await?;
+            found.extend(unknown().filter_map(|(id, friends_in_common)| {
+                let person = people.get(id)?.clone();
+                Some(Acquaintance { person, friends_in_common: *friends_in_common })
+            }));
+            if found.len() >= limit {
+                break;
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+}
+
+/// People drawn at random
+#[utoipa::path(
+    get, path = "/v1/users/discover", tag = "search", params(LimitParams, QueryHeaders),
+    responses((status = 200, body = Drawn), (status = 304), Problems)
+)]
+async fn discover(
+    State(queries): State<Queries>,
+    QueryString(params): QueryString<LimitParams>,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let limit = params.limit()?;
+    let caught_up = queries.catch_up(&conditions, &[VIEW.name, profiles::VIEW.name]).await;
+    let drawn = queries.draw_people(limit).await?;
+    let items = drawn.into_iter().map(|profile| queries.person(profile)).collect();
+    answer(&conditions, caught_up, &Drawn { items })
+}
+
+/// People you may know
+///
+/// Whom those follow that you follow: looked for among the newest 64 that you follow, and the newest 64 of each of them.
+#[utoipa::path(
+    get, path = "/v1/me/people-you-may-know", tag = "search", security(("token" = [])),
+    params(LimitParams, QueryHeaders),
+    responses((status = 200, body = MayKnow), (status = 304), Problems)
+)]
+async fn people_you_may_know(
+    State(queries): State<Queries>,
+    session: Session,
+    QueryString(params): QueryString<LimitParams>,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let limit = params.limit()?;
+    let caught_up = queries.catch_up(&conditions, &[follows::VIEW.name, profiles::VIEW.name]).await;
+    let user = UserId::new(session.user).to_string();
+    let ranked = queries.friends_of_friends(&user).await?;
+    let items = queries.may_know(&user, ranked, limit).await?;
+    answer(&conditions, caught_up, &MayKnow { items })
+}
+
+/// Ids of so many active people, drawn at random, nobody twice: fewer only if there are fewer. Each is drawn from a
+/// neighbourhood of its own, so that who is drawn once says nothing of who is drawn next; and it is one of many neighbours,
+/// so that how far apart two lots happen to lie matters little.
+async fn draw(
+    store: &dyn ViewStore,
+    count: usize,
+    mut random: impl FnMut() -> u64,
+) -> Result<BTreeSet<String>, StoreError> {
+    let lots = async |query: Query| {
+        let page = store.page_of::<Term>(query).await?;
+        Ok::<Vec<String>, StoreError>(page.documents.into_iter().map(|term| term.user).collect())
+    };
+    let around = NEIGHBOURS.max(count);
+    let places: Vec<u64> = (0..count).map(|_| random()).collect();
+    let mut pages = stream::iter(places).map(|place| lots(lots_from(place, around))).buffered(IN_FLIGHT);
+    let mut first: Option<Vec<String>> = None;
+    let mut ids = BTreeSet::new();
+    while let Some(mut found) = pages.try_next().await? {
+        if found.len() < around {
+            // Behind the last lot comes the first.
+            if first.is_none() {
+                first = Some(lots(lots_from(0, around)).await?);
+            }
+            found.extend(first.iter().flatten().cloned());
+        }
+        let mut neighbours: Vec<String> =
+            found.into_iter().filter(|id| !ids.contains(id)).take(NEIGHBOURS).collect();
+        if !neighbours.is_empty() {
+            let nth = random() % (neighbours.len() as u64);
+            ids.insert(neighbours.swap_remove(usize::try_from(nth).unwrap_or(0)));
+        }
+    }
+    Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+    use views::accounts::search::{List, Source, lot};
+    use views::{Commit, SqliteViews, Writes};
+
+    use super::*;
+
+    async fn of_people(people: usize) -> (SqliteViews, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteViews::open(&folder.path().join("views.db"), views::all()).await.unwrap();
+        let (mut rng, mut writes) = (StdRng::seed_from_u64(1), Writes::default());
+        for n in 0..people {
+            let user = format!("{:032x}", rng.random::<u128>());
+            // One of them is away.
+            let (term, active) = (lot(&user), n > 0);
+            writes.put(&Term { term, user, list: List::Lots, source: Source::Id, active }).unwrap();
+        }
+        let (writes, parked) = (Arc::new(writes.into_list()), Vec::new());
+        let commit = Commit { projection: VIEW.name, writes, parked, expected: 0, checkpoint: 1 };
+        store.commit(commit).await.unwrap();
+        (store, folder)
+    }
+
+    #[tokio::test]
+    async fn everybody_who_is_active_is_drawn_at_some_time_and_nobody_twice_at_once() {
+        for (people, count) in [(61, 5), (1, 5), (4, 5), (6, 5), (7, 5), (30, 29), (18, 17)] {
+            let (store, _folder) = of_people(people).await;
+            let (mut rng, mut ever) = (StdRng::seed_from_u64(2), HashMap::<String, usize>::new());
+            let rounds = 400;
+            for _ in 0..rounds {
+                let ids = draw(&store, count, || rng.random()).await.unwrap();
+                assert_eq!(ids.len(), count.min(people - 1));
+                for id in ids {
+                    *ever.entry(id).or_default() += 1;
+                }
+            }
+            assert_eq!(ever.len(), people - 1, "{count} of {people}");
+            // Nobody is favoured beyond reason: fair would be once.
+            let fair = rounds * count.min(people - 1) / (people - 1).max(1);
+            assert!(ever.values().all(|&times| times * 4 > fair && times < fair * 4), "{fair}: {ever:?}");
+        }
+    }
+}

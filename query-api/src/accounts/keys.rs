@@ -1,0 +1,102 @@
+//! The public keys that tokens are checked with.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Json;
+use axum::extract::State;
+use jsonwebtoken::jwk::JwkSet;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::problem::Problems;
+use web::sessions::KeySource;
+use web::tokens::VerifyingKeys;
+
+use crate::Queries;
+
+/// How long one fetch may take.
+const FETCH_LIMIT: Duration = Duration::from_secs(2);
+/// How soon keys may be fetched again: tokens with unknown keys must not make a request each.
+const FETCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often keys are fetched without being asked for.
+const KEEP_FRESH: Duration = Duration::from_mins(5);
+
+/// Keys fetched from the process that signs.
+#[derive(Debug)]
+pub struct RemoteKeys {
+    url: String,
+    client: reqwest::Client,
+    keys: RwLock<Arc<VerifyingKeys>>,
+    fetched: Mutex<Option<Instant>>,
+}
+
+impl RemoteKeys {
+    /// # Errors
+    /// If no HTTP client can be made.
+    pub fn new(url: &str) -> Result<Self, reqwest::Error> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().timeout(FETCH_LIMIT).build()?;
+        Ok(Self { url: url.to_owned(), client, keys: RwLock::default(), fetched: Mutex::default() })
+    }
+
+    /// Fetches the keys now and again, so that new ones are known before they are met, and old ones go.
+    pub async fn keep_fresh(&self) {
+        loop {
+            self.refresh().await;
+            tokio::time::sleep(if self.keys().is_empty() { FETCH_INTERVAL } else { KEEP_FRESH }).await;
+        }
+    }
+
+    async fn fetch(&self) -> Result<VerifyingKeys, reqwest::Error> {
+        let set: JwkSet = self.client.get(&self.url).send().await?.error_for_status()?.json().await?;
+        Ok(VerifyingKeys::of(&set))
+    }
+}
+
+#[async_trait]
+impl KeySource for RemoteKeys {
+    fn keys(&self) -> Arc<VerifyingKeys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn refresh(&self) -> bool {
+        let asked = Instant::now();
+        // One at a time: who waited takes what was fetched meanwhile. What was fetched before may lack a key that is
+        // newer.
+        let mut fetched = self.fetched.lock().await;
+        if let Some(at) = *fetched {
+            if at >= asked {
+                return true;
+            }
+            tokio::time::sleep_until(at + FETCH_INTERVAL).await;
+        }
+        match self.fetch().await {
+            Ok(keys) => {
+                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+                *fetched = Some(Instant::now());
+                true
+            }
+            Err(error) => {
+                tracing::warn!(outage = "the public keys", url = self.url, %error, "the public keys cannot be fetched");
+                false
+            }
+        }
+    }
+}
+
+pub(crate) fn routes() -> OpenApiRouter<Queries> {
+    OpenApiRouter::new().routes(routes!(get_keys))
+}
+
+/// The public keys that tokens are signed with
+#[utoipa::path(
+    get, path = "/.well-known/jwks.json", tag = "sessions",
+    responses((status = 200, description = "A JSON Web Key Set (RFC 7517)", body = serde_json::Value), Problems)
+)]
+async fn get_keys(State(queries): State<Queries>) -> Json<JwkSet> {
+    Json(queries.keys.keys().set().clone())
+}

@@ -1,0 +1,130 @@
+//! My sessions; and which sessions are good, by the view and by what the log has told since.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use events::{SessionId, UserId};
+use quick_cache::sync::Cache;
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+use views::accounts::sessions::{BY_USER, Session, VIEW};
+use views::{Query, ViewStore, ViewStoreExt};
+use web::problem::{Problem, Problems};
+use web::sessions::{self, Running, SessionLookup};
+
+use crate::reading::answer::{Conditions, QueryHeaders, answer};
+use crate::reading::paging::{PageOf, PageParams, Paging};
+use crate::{Queries, store_problem};
+
+/// Sessions heard of from the log that are remembered, until the view surely has them.
+const HEARD: usize = 100_000;
+/// How long to look for a session that is too new for both.
+const NEWS_LIMIT: Duration = Duration::from_millis(500);
+const NEWS_POLL: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+pub(crate) struct ViewSessions {
+    store: Arc<dyn ViewStore>,
+    /// Whose it is; and how it runs, or none once it has ended.
+    heard: Cache<Uuid, (UserId, Option<Running>)>,
+}
+
+impl ViewSessions {
+    pub(crate) fn new(store: Arc<dyn ViewStore>) -> Self {
+        Self { store, heard: Cache::new(HEARD) }
+    }
+
+    pub(crate) fn hear(&self, user: UserId, session: SessionId, running: Option<Running>) {
+        self.heard.insert(session.uuid(), (user, running));
+    }
+}
+
+#[async_trait]
+impl SessionLookup for ViewSessions {
+    async fn running(&self, user: Uuid, session: Uuid) -> Result<Option<Running>, Problem> {
+        let user = UserId::new(user);
+        let key = SessionId::new(session).to_string();
+        let asked = Instant::now();
+        loop {
+            if let Some((owner, running)) = self.heard.get(&session) {
+                return Ok(running.filter(|_| owner == user));
+            }
+            if let Some(found) = self.store.get::<Session>(&key).await.map_err(store_problem)? {
+                let began = u64::try_from(found.position).map_err(Problem::internal)?;
+                let running = Running { began, seen: time(found.seen.max(found.started)) };
+                return Ok((!found.ended && found.user == user.to_string()).then_some(running));
+            }
+            // The token is signed, so the session began; the news of it may still be on its way.
+            if asked.elapsed() > NEWS_LIMIT {
+                return Ok(None);
+            }
+            tokio::time::sleep(NEWS_POLL).await;
+        }
+    }
+}
+
+pub(crate) fn routes() -> OpenApiRouter<Queries> {
+    OpenApiRouter::new().routes(routes!(get_sessions))
+}
+
+/// A session of mine.
+#[derive(Debug, Serialize, ToSchema)]
+struct MySession {
+    id: String,
+    /// What it was begun with, as the device called itself.
+    device: String,
+    /// The network address it was begun from.
+    address: String,
+    started: DateTime<Utc>,
+    /// When it was last used, to the hour.
+    seen: DateTime<Utc>,
+    expires: DateTime<Utc>,
+    /// Whether it is the one that asks.
+    current: bool,
+}
+
+fn time(milliseconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(milliseconds).unwrap_or_default()
+}
+
+/// My sessions, the newest first
+#[utoipa::path(
+    get, path = "/v1/me/sessions", tag = "sessions", security(("token" = [])),
+    params(PageParams, QueryHeaders),
+    responses((status = 200, body = PageOf<MySession>), (status = 304), Problems)
+)]
+async fn get_sessions(
+    State(queries): State<Queries>,
+    session: sessions::Session,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &[VIEW.name]).await;
+    let mut query =
+        Query::new(&VIEW, &BY_USER, vec![json!(UserId::new(session.user)), json!(false)], paging.limit);
+    query.after = paging.after(&BY_USER)?;
+    let found = queries.store.page_of::<Session>(query).await.map_err(store_problem)?;
+    let (now, current) = (queries.clock.now(), SessionId::new(session.session).to_string());
+    let running = found.documents.into_iter().filter(|found| time(found.expires) > now);
+    let items = running
+        .map(|found| MySession {
+            current: found.session == current,
+            id: found.session,
+            device: found.device,
+            address: found.address,
+            started: time(found.started),
+            seen: time(found.seen.max(found.started)),
+            expires: time(found.expires),
+        })
+        .collect();
+    answer(&conditions, caught_up, &paging.page(items, found.next.as_ref(), &BY_USER))
+}

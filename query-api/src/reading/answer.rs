@@ -1,0 +1,109 @@
+//! How a query is answered: as new as the client asks for, and not again if nothing has changed.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
+use events::Position;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use utoipa::IntoParams;
+use web::http::{MIN_POSITION, PENDING};
+use web::problem::Problem;
+
+use crate::Queries;
+
+/// How long a query waits for the views to take in what the client has seen.
+const WAIT_LIMIT: Duration = Duration::from_secs(1);
+
+/// The headers that every query takes, for OpenAPI.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only described; `Conditions` reads them")]
+pub(crate) struct QueryHeaders {
+    /// Wait until the views have taken in this position, as a command's answer gave it.
+    #[param(rename = "Chorus-Min-Position", value_type = u64, required = false, minimum = 0)]
+    min_position: Option<u64>,
+    /// The `ETag` of an answer the client still has.
+    #[param(rename = "If-None-Match", value_type = String, required = false)]
+    if_none_match: Option<String>,
+}
+
+/// What the client says of the answer it wants.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Conditions {
+    min_position: Option<Position>,
+    known: Vec<String>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Conditions {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let bad = || {
+            Problem::malformed(MIN_POSITION.as_str(), "must be one position, as a command's answer gave it")
+        };
+        let mut given = parts.headers.get_all(MIN_POSITION).iter();
+        let min_position = match (given.next(), given.next()) {
+            (None, _) => None,
+            (Some(_), Some(_)) => return Err(bad()),
+            (Some(value), None) => {
+                let number: Option<i64> = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+                // No store counts further than a signed number of 64 bits.
+                Some(Position(number.and_then(|number| number.try_into().ok()).ok_or_else(bad)?))
+            }
+        };
+        Ok(Self { min_position, known: known_tags(&parts.headers) })
+    }
+}
+
+/// The entity tags in `If-None-Match`, compared weakly (RFC 9110).
+pub(crate) fn known_tags(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .map(|tag| tag.trim().trim_start_matches("W/").to_owned())
+        .collect()
+}
+
+/// Whether the views had taken in what the client asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CaughtUp(bool);
+
+impl Queries {
+    /// Waits until the named views have taken in what the client asked for.
+    pub(crate) async fn catch_up(&self, conditions: &Conditions, views: &[&str]) -> CaughtUp {
+        match conditions.min_position {
+            None => CaughtUp(true),
+            Some(position) => CaughtUp(self.board.passed_by(views, position, WAIT_LIMIT).await),
+        }
+    }
+}
+
+/// A JSON answer with its `ETag`, or 304 if the client has it.
+pub(crate) fn answer(
+    conditions: &Conditions,
+    caught_up: CaughtUp,
+    body: &impl Serialize,
+) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(body).map_err(Problem::internal)?;
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    let tag = format!("\"{:016x}\"", hasher.finish());
+    let mut response = if conditions.known.iter().any(|known| *known == tag || known == "*") {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, HeaderValue::try_from(format!("W/{tag}")).map_err(Problem::internal)?);
+    // It may be kept, but must be asked for each time; and what one person sees is not for another.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::VARY, HeaderValue::from_static("authorization, cookie"));
+    if !caught_up.0 {
+        headers.insert(PENDING, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}

@@ -1,0 +1,99 @@
+//! What the read side hears from the log: which sessions begin and end.
+
+use std::sync::Arc;
+
+use events::{Batch, Event, Filter, Kind, LogError, Position, Recorded, SessionEvent, SessionId};
+use service::shutdown::Tasks;
+use service::telemetry::with_causes;
+use views::StoreError;
+use views::accounts::sessions::VIEW;
+use web::health::{Check, check};
+use web::sessions::{Running, Sweep};
+
+use crate::Queries;
+
+/// Events taken at once.
+const BATCH: usize = 500;
+
+impl Queries {
+    /// Begins to listen, from where the view of sessions has come to, until the process shuts down.
+    ///
+    /// # Errors
+    /// If the view store cannot be reached now.
+    pub async fn follow_log(&self, tasks: &Tasks) -> Result<(), StoreError> {
+        let (queries, from) = (self.clone(), Position(self.store.checkpoint(VIEW.name).await?));
+        tasks.spawn_until_stopping("tail of the read side", async move {
+            if let Err(error) = queries.listen(from).await {
+                tracing::error!(
+                    error = with_causes(&error),
+                    "the log can be followed no further: restart this process"
+                );
+            }
+        });
+        Ok(())
+    }
+
+    /// For `/readyz`.
+    pub fn check_views(&self) -> Check {
+        let store = Arc::clone(&self.store);
+        check(move || {
+            let store = Arc::clone(&store);
+            async move { store.checkpoint(VIEW.name).await.map(drop).map_err(|error| with_causes(&error)) }
+        })
+    }
+
+    /// For `/readyz`.
+    pub fn check_media(&self) -> Check {
+        let media = Arc::clone(&self.media);
+        check(move || {
+            let media = Arc::clone(&media);
+            async move { media.check().await.map_err(|error| with_causes(&error)) }
+        })
+    }
+
+    async fn listen(&self, from: Position) -> Result<(), LogError> {
+        let mut follow = self.log.listen(Filter::kinds(&[Kind::Session, Kind::Account]), from);
+        while let Some(batch) = follow.next_batch(BATCH).await {
+            let Batch { events, unreadable, .. } = batch?;
+            for unreadable in unreadable {
+                tracing::error!(error = with_causes(&unreadable.error), "an event cannot be read here");
+            }
+            for stored in events {
+                match Recorded::sealed(stored) {
+                    Ok(recorded) => self.hear(&recorded),
+                    // A newer program may write what this one does not know; what it does know must still be heard.
+                    Err(error) => {
+                        tracing::error!(error = with_causes(&error), "an event cannot be read here");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&self, recorded: &Recorded) {
+        let position = recorded.position.0;
+        match &recorded.event {
+            Event::Session(SessionEvent::SessionStarted(event)) => {
+                let seen = recorded.envelope.time;
+                self.sessions.hear(event.user, event.session, Some(Running { began: position, seen }));
+            }
+            Event::Session(SessionEvent::SessionSeen(event)) => {
+                let seen = recorded.envelope.time;
+                self.sessions.hear(event.user, event.session, Some(Running { began: event.since.0, seen }));
+            }
+            Event::Session(SessionEvent::SessionEnded(event)) => {
+                self.sessions.hear(event.user, event.session, None);
+                self.authenticator.end(event.session.uuid());
+            }
+            Event::Account(event) => {
+                if let Some(kept) = event.ends_sessions_but() {
+                    let sweep = Sweep { position, kept: kept.map(SessionId::uuid) };
+                    self.authenticator.end_all(event.user().uuid(), sweep);
+                }
+            }
+            // Not asked for.
+            _ => {}
+        }
+    }
+}

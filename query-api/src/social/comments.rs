@@ -1,0 +1,119 @@
+//! Comments under a post.
+
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use events::{CommentId, PostId};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use views::accounts::profiles;
+use views::social::comments::{BY_PARENT, BY_POST, Comment, Tally, VIEW, tally_of};
+use views::social::posts;
+use views::social::posts::Post;
+use views::{Query, ViewStoreExt};
+use web::extract::Path;
+use web::problem::{Problem, Problems};
+
+use crate::accounts::profiles::Person;
+use crate::reading::answer::{Conditions, QueryHeaders, answer};
+use crate::reading::paging::{PageOf, PageParams, Paging};
+use crate::{Queries, store_problem};
+
+/// The views that a page of comments is made of.
+const VIEWS: [&str; 3] = [VIEW.name, posts::VIEW.name, profiles::VIEW.name];
+
+pub(crate) fn routes() -> OpenApiRouter<Queries> {
+    OpenApiRouter::new().routes(routes!(get_comments)).routes(routes!(get_replies))
+}
+
+/// A comment.
+#[derive(Debug, Serialize, ToSchema)]
+struct CommentPage {
+    id: String,
+    author: Person,
+    text: String,
+    /// Id of the comment that this one answers.
+    reply_to: Option<String>,
+    /// How many comments answer this one.
+    replies: i64,
+    commented_at: DateTime<Utc>,
+}
+
+/// The comments under a post, the oldest first
+#[utoipa::path(
+    get, path = "/v1/posts/{post}/comments", tag = "comments",
+    params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
+    responses((status = 200, body = PageOf<CommentPage>), (status = 304), Problems)
+)]
+async fn get_comments(
+    State(queries): State<Queries>,
+    Path(post): Path<PostId>,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    queries.visible_post(post).await?;
+    let query = Query::new(&VIEW, &BY_POST, vec![json!(post), json!(true)], paging.limit);
+    answer(&conditions, caught_up, &queries.comments_page(query, &paging).await?)
+}
+
+/// The replies to a comment, the oldest first
+///
+/// They stay when the comment itself is deleted.
+#[utoipa::path(
+    get, path = "/v1/posts/{post}/comments/{comment}/replies", tag = "comments",
+    params(
+        ("post" = String, Path, pattern = "^[0-9a-f]{32}$"), ("comment" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        PageParams, QueryHeaders
+    ),
+    responses((status = 200, body = PageOf<CommentPage>), (status = 304), Problems)
+)]
+async fn get_replies(
+    State(queries): State<Queries>,
+    Path((post, comment)): Path<(PostId, CommentId)>,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    queries.visible_post(post).await?;
+    let query = Query::new(&VIEW, &BY_PARENT, vec![json!(comment), json!(true)], paging.limit);
+    let of_post = |comment: Option<&Comment>| {
+        comment.is_some_and(|comment| comment.shown && comment.post == post.to_string())
+    };
+    let parent: Option<Comment> = queries.store.get(&comment.to_string()).await.map_err(store_problem)?;
+    if !of_post(parent.as_ref()) {
+        // One that is deleted is known by what answers it.
+        let first = Query { limit: 1, ..query.clone() };
+        let replies = queries.store.page_of::<Comment>(first).await.map_err(store_problem)?;
+        if !of_post(replies.documents.first()) {
+            return Err(Problem::not_found("There is no such comment"));
+        }
+    }
+    answer(&conditions, caught_up, &queries.comments_page(query, &paging).await?)
+}
+
+impl Queries {
+    /// How many comments each of these posts has, in their order.
+    pub(crate) async fn comment_counts(&self, posts: &[Post]) -> Result<Vec<i64>, Problem> {
+        let keys: Vec<String> = posts.iter().map(|post| tally_of(&post.post)).collect();
+        let found = self.store.get_all::<Tally>(&keys).await.map_err(store_problem)?;
+        Ok(found.into_iter().map(|tally| tally.map_or(0, |tally| tally.comments)).collect())
+    }
+
+    async fn comments_page(&self, query: Query, paging: &Paging) -> Result<PageOf<CommentPage>, Problem> {
+        let index = query.index;
+        let query = query.after(paging.after(index)?);
+        let found = self.store.page_of::<Comment>(query).await.map_err(store_problem)?;
+        let authors = self.people(found.documents.iter().map(|comment| comment.author.clone())).await?;
+        let shown = found.documents.into_iter().filter_map(|comment| {
+            let Comment { comment: id, author, reply_to, replies, text, commented, .. } = comment;
+            let commented_at = DateTime::from_timestamp_millis(commented).unwrap_or_default();
+            let author = authors.get(&author)?.clone();
+            Some(CommentPage { id, author, text, reply_to, replies, commented_at })
+        });
+        Ok(paging.page(shown.collect(), found.next.as_ref(), index))
+    }
+}

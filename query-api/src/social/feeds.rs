@@ -1,0 +1,48 @@
+//! The home feed: what somebody and those they follow have published.
+
+use axum::extract::State;
+use axum::response::Response;
+use events::UserId;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use views::accounts::profiles;
+use views::social::comments;
+use views::social::feeds;
+use views::social::posts;
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
+
+use crate::Queries;
+use crate::reading::answer::{Conditions, QueryHeaders, answer};
+use crate::reading::paging::{PageOf, PageParams, Paging};
+use crate::social::posts::PostPage;
+use crate::social::timelines::Timeline;
+
+/// The views that a page of the feed is made of, by who writes them.
+const VIEWS: [&str; 4] = [feeds::PROJECTION, posts::VIEW.name, comments::VIEW.name, profiles::VIEW.name];
+
+pub(crate) fn routes() -> OpenApiRouter<Queries> {
+    OpenApiRouter::new().routes(routes!(get_feed))
+}
+
+/// My home feed, the newest posts first
+///
+/// What I and those I follow have published.
+#[utoipa::path(
+    get, path = "/v1/feed", tag = "feeds", security(("token" = [])), params(PageParams, QueryHeaders),
+    responses((status = 200, body = PageOf<PostPage>), (status = 304), Problems)
+)]
+async fn get_feed(
+    State(queries): State<Queries>,
+    session: Session,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    let owner = UserId::new(session.user).to_string();
+    answer(
+        &conditions,
+        caught_up,
+        &queries.posts_page(&Timeline::Home(&owner), &paging, Some(session)).await?,
+    )
+}

@@ -1,0 +1,184 @@
+//! Who follows somebody, and whom somebody follows.
+
+use axum::extract::State;
+use axum::response::Response;
+use events::UserId;
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use views::accounts::profiles;
+use views::social::follows::{Circle, FOLLOWERS, FOLLOWINGS, Follow, VIEW, parties};
+use views::{Index, Query, ViewStoreExt};
+use web::extract::Path;
+use web::problem::{Problem, Problems};
+
+use crate::accounts::profiles::Person;
+use crate::reading::answer::{Conditions, QueryHeaders, answer};
+use crate::reading::paging::{PageOf, PageParams, Paging};
+use crate::{Queries, store_problem};
+
+/// Ids in an answer that is ids and nothing else, at most.
+pub(crate) const IDS_LIMIT: usize = 5000;
+
+pub(crate) fn routes() -> OpenApiRouter<Queries> {
+    OpenApiRouter::new()
+        .routes(routes!(get_followers))
+        .routes(routes!(get_followings))
+        .routes(routes!(get_follower_ids))
+        .routes(routes!(get_following_ids))
+}
+
+/// A list of somebody's: those who follow them, or whom they follow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Side {
+    Followers,
+    Followings,
+}
+
+impl Side {
+    const fn index(self) -> &'static Index {
+        match self {
+            Self::Followers => &FOLLOWERS,
+            Self::Followings => &FOLLOWINGS,
+        }
+    }
+
+    /// Of active people only, as they are counted.
+    pub(crate) fn query(self, user: &str, limit: usize) -> Query {
+        Query::new(&VIEW, self.index(), vec![json!(user), json!(true), json!(true)], limit)
+    }
+
+    /// Which of the two, the follower and the followee, such a list shows.
+    fn other<T>(self, (follower, followee): (T, T)) -> T {
+        match self {
+            Self::Followers => follower,
+            Self::Followings => followee,
+        }
+    }
+}
+
+/// Ids of users.
+#[derive(Debug, Serialize, ToSchema)]
+struct UserIds {
+    /// The newest first, at most 5,000.
+    ids: Vec<String>,
+}
+
+impl Queries {
+    /// Whether somebody is there to have lists: who is not there, or not for now, has empty ones.
+    async fn has_circle(&self, user: &str) -> Result<bool, Problem> {
+        let circle = self.store.get::<Circle>(user).await.map_err(store_problem)?;
+        Ok(circle.is_some_and(|circle| circle.active))
+    }
+
+    async fn follows(&self, query: Query) -> Result<views::PageOf<Follow>, Problem> {
+        self.store.page_of(query).await.map_err(store_problem)
+    }
+
+    async fn people_by_follows(
+        &self,
+        side: Side,
+        user: UserId,
+        paging: &Paging,
+    ) -> Result<PageOf<Person>, Problem> {
+        let (user, index) = (user.to_string(), side.index());
+        let query = side.query(&user, paging.limit).after(paging.after(index)?);
+        let (is_there, found) = futures::try_join!(self.has_circle(&user), self.follows(query))?;
+        if !is_there {
+            return Ok(paging.page(Vec::new(), None, index));
+        }
+        let other = |Follow { follower, followee, .. }| side.other((follower, followee));
+        let ids: Vec<String> = found.documents.into_iter().map(other).collect();
+        let people = self.people(ids.iter().cloned()).await?;
+        let shown = ids.iter().filter_map(|id| people.get(id).cloned()).collect();
+        Ok(paging.page(shown, found.next.as_ref(), index))
+    }
+
+    /// The newest ids of one of somebody's lists: as many as they are counted, up to a limit. Whether that somebody is there
+    /// is for the caller to know.
+    pub(crate) async fn newest_ids(
+        &self,
+        side: Side,
+        user: &str,
+        limit: usize,
+    ) -> Result<Vec<String>, Problem> {
+        // Thousands: who they are stands in the keys.
+        let keys = self.store.keys(&side.query(user, limit)).await.map_err(store_problem)?;
+        Ok(keys.iter().filter_map(|key| Some(side.other(parties(key)?).to_owned())).collect())
+    }
+
+    async fn shown_ids(&self, side: Side, user: UserId) -> Result<UserIds, Problem> {
+        let user = user.to_string();
+        let (is_there, ids) =
+            futures::try_join!(self.has_circle(&user), self.newest_ids(side, &user, IDS_LIMIT))?;
+        Ok(UserIds { ids: if is_there { ids } else { Vec::new() } })
+    }
+}
+
+/// Who follows somebody, the newest first
+#[utoipa::path(
+    get, path = "/v1/users/{user}/followers", tag = "follows",
+    params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
+    responses((status = 200, body = PageOf<Person>), (status = 304), Problems)
+)]
+async fn get_followers(
+    State(queries): State<Queries>,
+    Path(user): Path<UserId>,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &[VIEW.name, profiles::VIEW.name]).await;
+    let page = queries.people_by_follows(Side::Followers, user, &paging).await?;
+    answer(&conditions, caught_up, &page)
+}
+
+/// Whom somebody follows, the newest first
+#[utoipa::path(
+    get, path = "/v1/users/{user}/followings", tag = "follows",
+    params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
+    responses((status = 200, body = PageOf<Person>), (status = 304), Problems)
+)]
+async fn get_followings(
+    State(queries): State<Queries>,
+    Path(user): Path<UserId>,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &[VIEW.name, profiles::VIEW.name]).await;
+    let page = queries.people_by_follows(Side::Followings, user, &paging).await?;
+    answer(&conditions, caught_up, &page)
+}
+
+/// The ids of those who follow somebody, the newest first
+#[utoipa::path(
+    get, path = "/v1/users/{user}/follower-ids", tag = "follows",
+    params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),
+    responses((status = 200, body = UserIds), (status = 304), Problems)
+)]
+async fn get_follower_ids(
+    State(queries): State<Queries>,
+    Path(user): Path<UserId>,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &[VIEW.name]).await;
+    let ids = queries.shown_ids(Side::Followers, user).await?;
+    answer(&conditions, caught_up, &ids)
+}
+
+/// The ids of those whom somebody follows, the newest first
+#[utoipa::path(
+    get, path = "/v1/users/{user}/following-ids", tag = "follows",
+    params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),
+    responses((status = 200, body = UserIds), (status = 304), Problems)
+)]
+async fn get_following_ids(
+    State(queries): State<Queries>,
+    Path(user): Path<UserId>,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &[VIEW.name]).await;
+    let ids = queries.shown_ids(Side::Followings, user).await?;
+    answer(&conditions, caught_up, &ids)
+}

@@ -1,0 +1,202 @@
+//! Posts, with who made them and what they are to whoever looks.
+
+use std::collections::HashSet;
+
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use events::{PostId, UserId};
+use media::ImageVariant;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use views::accounts::profiles;
+use views::social::comments;
+use views::social::likes::{self, Like};
+use views::social::posts::{Post, VIEW};
+use views::{Cursor, ViewStoreExt};
+use web::extract::Path;
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
+
+use crate::accounts::profiles::Person;
+use crate::reading::answer::{Conditions, QueryHeaders, answer};
+use crate::reading::paging::{PageOf, PageParams, Paging};
+use crate::social::timelines::{self, Timeline, TimelinePage};
+use crate::{Queries, store_problem};
+
+/// The views that a page of posts is made of.
+const VIEWS: [&str; 3] = [VIEW.name, comments::VIEW.name, profiles::VIEW.name];
+
+pub(crate) fn routes() -> OpenApiRouter<Queries> {
+    OpenApiRouter::new()
+        .routes(routes!(get_posts))
+        .routes(routes!(get_post))
+        .routes(routes!(get_posts_of_user))
+}
+
+/// A post.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PostPage {
+    pub(crate) id: String,
+    author: Person,
+    /// Null where none was given.
+    caption: Option<String>,
+    /// The caption is not the first one.
+    edited: bool,
+    images: Vec<Image>,
+    published_at: DateTime<Utc>,
+    likes: i64,
+    comments: i64,
+    /// What the post is to whoever asks; null to who is not logged in.
+    viewer: Option<PostViewer>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct PostViewer {
+    liked: bool,
+}
+
+/// A picture, in its sizes.
+#[derive(Debug, Serialize, ToSchema)]
+struct Image {
+    /// In pixels, of the largest.
+    width: u32,
+    height: u32,
+    /// What it shows.
+    alt: String,
+    /// What stands for it until it is there (<https://blurha.sh>); null of older posts.
+    blurhash: Option<String>,
+    /// URL of the whole picture, fitted into 2048 × 2048.
+    large: String,
+    /// URL of the picture fitted into 1080 × 1350.
+    feed: String,
+    /// URL of the picture cut to fill 1080 × 1350.
+    cover: String,
+    /// URL of a square of 320.
+    thumb: String,
+}
+
+impl Queries {
+    /// Posts that may be seen, as they are shown, in their order.
+    pub(crate) async fn show_posts(
+        &self,
+        page: TimelinePage,
+        viewer: Option<Session>,
+    ) -> Result<Vec<PostPage>, Problem> {
+        let TimelinePage { posts, authors, next: _ } = page;
+        let (liked, counts) = futures::try_join!(self.liked(&posts, viewer), self.comment_counts(&posts))?;
+        let shown = posts.into_iter().zip(counts).filter_map(|(post, comments)| {
+            let author = self.person(authors.get(&post.author)?.clone());
+            let viewer = liked.as_ref().map(|liked| PostViewer { liked: liked.contains(&post.post) });
+            Some(self.show_post(post, comments, author, viewer))
+        });
+        Ok(shown.collect())
+    }
+
+    /// Which of these posts the viewer likes.
+    async fn liked(
+        &self,
+        posts: &[Post],
+        viewer: Option<Session>,
+    ) -> Result<Option<HashSet<String>>, Problem> {
+        let Some(session) = viewer else { return Ok(None) };
+        let viewer = UserId::new(session.user).to_string();
+        let keys: Vec<String> = posts.iter().map(|post| likes::key(&post.post, &viewer)).collect();
+        let found = self.store.get_all::<Like>(&keys).await.map_err(store_problem)?;
+        Ok(Some(found.into_iter().flatten().map(|like| like.post).collect()))
+    }
+
+    fn show_post(&self, post: Post, comments: i64, author: Person, viewer: Option<PostViewer>) -> PostPage {
+        let Post { post: id, images, caption, edited, published, likes, .. } = post;
+        let image = |image: views::social::posts::Image| Image {
+            large: self.image_url(&image.media, ImageVariant::LARGE),
+            feed: self.image_url(&image.media, ImageVariant::FEED),
+            cover: self.image_url(&image.media, ImageVariant::COVER),
+            thumb: self.image_url(&image.media, ImageVariant::THUMB),
+            width: image.width,
+            height: image.height,
+            alt: image.alt,
+            blurhash: image.placeholder,
+        };
+        let images = images.into_iter().map(image).collect();
+        let published_at = DateTime::from_timestamp_millis(published).unwrap_or_default();
+        PostPage { id, author, caption, edited, images, published_at, likes, comments, viewer }
+    }
+
+    pub(crate) async fn posts_page(
+        &self,
+        timeline: &Timeline<'_>,
+        paging: &Paging,
+        viewer: Option<Session>,
+    ) -> Result<PageOf<PostPage>, Problem> {
+        let index = timeline.index();
+        let below = paging.below(index)?;
+        let page = timeline.page(&*self.store, below, paging.limit).await.map_err(store_problem)?;
+        let next = page.next.map(Cursor::below);
+        let items = self.show_posts(page, viewer).await?;
+        Ok(paging.page(items, next.as_ref(), index))
+    }
+
+    /// A post with its author.
+    ///
+    /// # Errors
+    /// 404 if there is none that may be seen.
+    pub(crate) async fn visible_post(&self, post: PostId) -> Result<TimelinePage, Problem> {
+        let page = timelines::visible(&*self.store, &[post.to_string()]).await.map_err(store_problem)?;
+        if page.posts.is_empty() { Err(Problem::not_found("There is no such post")) } else { Ok(page) }
+    }
+}
+
+/// The newest posts
+#[utoipa::path(
+    get, path = "/v1/posts", tag = "posts", security((), ("token" = [])), params(PageParams, QueryHeaders),
+    responses((status = 200, body = PageOf<PostPage>), (status = 304), Problems)
+)]
+async fn get_posts(
+    State(queries): State<Queries>,
+    viewer: Option<Session>,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    answer(&conditions, caught_up, &queries.posts_page(&Timeline::Newest, &paging, viewer).await?)
+}
+
+/// One post
+#[utoipa::path(
+    get, path = "/v1/posts/{post}", tag = "posts", security((), ("token" = [])),
+    params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),
+    responses((status = 200, body = PostPage), (status = 304), Problems)
+)]
+async fn get_post(
+    State(queries): State<Queries>,
+    viewer: Option<Session>,
+    Path(post): Path<PostId>,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    let found = queries.visible_post(post).await?;
+    let shown = queries.show_posts(found, viewer).await?.pop();
+    let shown = shown.ok_or_else(|| Problem::not_found("There is no such post"))?;
+    answer(&conditions, caught_up, &shown)
+}
+
+/// Somebody's posts, the newest first
+#[utoipa::path(
+    get, path = "/v1/users/{user}/posts", tag = "posts", security((), ("token" = [])),
+    params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
+    responses((status = 200, body = PageOf<PostPage>), (status = 304), Problems)
+)]
+async fn get_posts_of_user(
+    State(queries): State<Queries>,
+    viewer: Option<Session>,
+    Path(user): Path<UserId>,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    let user = user.to_string();
+    answer(&conditions, caught_up, &queries.posts_page(&Timeline::Of(&user), &paging, viewer).await?)
+}

@@ -1,0 +1,119 @@
+//! Saved posts, for whoever saved them and nobody else.
+
+use std::collections::HashMap;
+
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use events::{CollectionId, UserId};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use views::accounts::profiles;
+use views::social::collections;
+use views::social::comments;
+use views::social::posts;
+use views::social::saves::{IN_COLLECTION, OF_USER, Save, VIEW};
+use views::{Query, ViewStoreExt};
+use web::extract::Path;
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
+
+use crate::reading::answer::{Conditions, QueryHeaders, answer};
+use crate::reading::paging::{PageOf, PageParams, Paging, ROUNDS};
+use crate::social::posts::PostPage;
+use crate::social::timelines;
+use crate::{Queries, store_problem};
+
+const VIEWS: [&str; 5] =
+    [VIEW.name, collections::VIEW.name, posts::VIEW.name, comments::VIEW.name, profiles::VIEW.name];
+
+pub(crate) fn routes() -> OpenApiRouter<Queries> {
+    OpenApiRouter::new().routes(routes!(get_saved)).routes(routes!(get_saved_in_collection))
+}
+
+/// A post that I have saved.
+#[derive(Debug, Serialize, ToSchema)]
+struct SavedPost {
+    post: PostPage,
+    /// Id of the collection that it is in.
+    collection: Option<String>,
+    /// When it was saved, or put where it is.
+    saved_at: DateTime<Utc>,
+}
+
+impl Queries {
+    async fn saved_page(
+        &self,
+        query: Query,
+        paging: &Paging,
+        viewer: Session,
+    ) -> Result<PageOf<SavedPost>, Problem> {
+        let index = query.index;
+        let (mut items, mut after) = (Vec::new(), paging.after(index)?);
+        for _ in 0..ROUNDS {
+            let query = Query { limit: paging.limit - items.len(), ..query.clone().after(after) };
+            let found = self.store.page_of::<Save>(query).await.map_err(store_problem)?;
+            items.extend(self.show_saved(found.documents, viewer).await?);
+            after = found.next;
+            if after.is_none() || items.len() == paging.limit {
+                break;
+            }
+        }
+        Ok(paging.page(items, after.as_ref(), index))
+    }
+
+    /// What was saved and may be seen, in its order.
+    async fn show_saved(&self, saved: Vec<Save>, viewer: Session) -> Result<Vec<SavedPost>, Problem> {
+        let keys: Vec<String> = saved.iter().map(|save| save.post.clone()).collect();
+        let found = timelines::visible(&*self.store, &keys).await.map_err(store_problem)?;
+        let shown = self.show_posts(found, Some(viewer)).await?;
+        let mut shown: HashMap<String, PostPage> =
+            shown.into_iter().map(|post| (post.id.clone(), post)).collect();
+        let items = saved.into_iter().filter_map(|save| {
+            let saved_at = DateTime::from_timestamp_millis(save.saved).unwrap_or_default();
+            Some(SavedPost { post: shown.remove(&save.post)?, collection: save.collection, saved_at })
+        });
+        Ok(items.collect())
+    }
+}
+
+/// The posts I have saved, the newest first
+#[utoipa::path(
+    get, path = "/v1/me/saved", tag = "saves", security(("token" = [])), params(PageParams, QueryHeaders),
+    responses((status = 200, body = PageOf<SavedPost>), (status = 304), Problems)
+)]
+async fn get_saved(
+    State(queries): State<Queries>,
+    session: Session,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    let equals = vec![json!(UserId::new(session.user)), json!(true)];
+    let query = Query::new(&VIEW, &OF_USER, equals, paging.limit);
+    answer(&conditions, caught_up, &queries.saved_page(query, &paging, session).await?)
+}
+
+/// The posts in one of my collections, the newest first
+#[utoipa::path(
+    get, path = "/v1/me/collections/{collection}/posts", tag = "saves", security(("token" = [])),
+    params(("collection" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
+    responses((status = 200, body = PageOf<SavedPost>), (status = 304), Problems)
+)]
+async fn get_saved_in_collection(
+    State(queries): State<Queries>,
+    session: Session,
+    Path(collection): Path<CollectionId>,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    let user = UserId::new(session.user);
+    queries.collection_of(user, collection).await?;
+    let equals = vec![json!(user), json!(collection), json!(true)];
+    let query = Query::new(&VIEW, &IN_COLLECTION, equals, paging.limit);
+    answer(&conditions, caught_up, &queries.saved_page(query, &paging, session).await?)
+}

@@ -1,0 +1,452 @@
+//! Stories that are there: as groups by author, everybody's, one author's; and who has viewed them. A story is shown
+//! until its day is over by this process's clock, also where the event that ends it is late. Whose stories somebody may
+//! see: everybody's who is active, but of the private only those who have accepted them as followers.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{DateTime, TimeDelta, Utc};
+use events::{StoryId, UserId};
+use futures::{StreamExt, TryStreamExt, stream};
+use media::ImageVariant;
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use views::accounts::profiles::{self, Profile, Standing};
+use views::social::follows::{self, Follow};
+use views::social::stories::{BY_AUTHOR, NEWEST, Story, VIEW};
+use views::social::story_authors::{self, StoryAuthor};
+use views::social::story_views::{self, BY_STORY, StoryView};
+use views::{Document, Query, ViewStoreExt};
+use web::extract::Path;
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
+
+use crate::accounts::profiles::Person;
+use crate::reading::answer::{Conditions, QueryHeaders, answer};
+use crate::reading::paging::{COUNT_LIMIT, PageOf, PageParams, Paging};
+use crate::social::follows::Side;
+use crate::{Queries, store_problem};
+
+/// The views that stories are shown from.
+const VIEWS: [&str; 4] = [VIEW.name, story_views::VIEW.name, profiles::VIEW.name, follows::VIEW.name];
+/// Of so many whom somebody follows stories are looked for, the latest followed first.
+const FOLLOWINGS_LIMIT: usize = 10_000;
+/// Groups in an answer; of more authors, those with the newest stories.
+const GROUPS_LIMIT: usize = 500;
+/// Stories of one author in a group; of more, the newest.
+const STORIES_LIMIT: usize = 100;
+/// By how much the clocks of the machines that publish may differ: the last story to be appended need not be the last
+/// to end.
+const CLOCKS_APART: TimeDelta = TimeDelta::hours(1);
+/// Documents asked for in one read.
+const AT_ONCE: usize = 1000;
+/// Authors whose stories are read at the same time.
+const AUTHORS_AT_ONCE: usize = 16;
+
+pub(crate) fn routes() -> OpenApiRouter<Queries> {
+    OpenApiRouter::new()
+        .routes(routes!(get_story_groups))
+        .routes(routes!(get_newest_stories))
+        .routes(routes!(get_stories_of_user))
+        .routes(routes!(get_story))
+        .routes(routes!(get_story_viewers))
+}
+
+/// A story.
+#[derive(Debug, Serialize, ToSchema)]
+struct StoryPage {
+    id: String,
+    image: StoryImage,
+    published_at: DateTime<Utc>,
+    /// It is not shown from here on.
+    expires_at: DateTime<Utc>,
+    /// How many people have viewed it, 10,000 stands for more, too; null to everybody but its author.
+    views: Option<u64>,
+    /// What the story is to whoever asks; null to who is not logged in.
+    viewer: Option<StoryViewer>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct StoryViewer {
+    /// One's own count as viewed.
+    viewed: bool,
+}
+
+/// A story's picture, in its sizes.
+#[derive(Debug, Serialize, ToSchema)]
+struct StoryImage {
+    /// In pixels, of the larger.
+    width: u32,
+    height: u32,
+    /// What it shows.
+    alt: String,
+    /// What stands for it until it is there (<https://blurha.sh>).
+    blurhash: String,
+    /// URL of the whole picture, fitted into 1080 × 1920.
+    story: String,
+    /// URL of a square of 320.
+    thumb: String,
+}
+
+/// A story with whose it is.
+#[derive(Debug, Serialize, ToSchema)]
+struct AuthoredStory {
+    author: Person,
+    #[serde(flatten)]
+    story: StoryPage,
+}
+
+/// What somebody shows at present.
+#[derive(Debug, Serialize, ToSchema)]
+struct StoryGroup {
+    author: Person,
+    /// The viewer has viewed all of them. One's own count as viewed.
+    viewed: bool,
+    /// The oldest first.
+    stories: Vec<StoryPage>,
+}
+
+/// Groups of stories.
+#[derive(Debug, Serialize, ToSchema)]
+struct StoryGroups {
+    items: Vec<StoryGroup>,
+}
+
+/// Somebody who has viewed a story.
+#[derive(Debug, Serialize, ToSchema)]
+struct ViewerOfStory {
+    #[serde(flatten)]
+    person: Person,
+    viewed_at: DateTime<Utc>,
+}
+
+/// Stories by their authors: the authors in the order in which they come first, the stories of each in the order given.
+pub(crate) fn by_author(stories: Vec<(Person, Story)>) -> Vec<(Person, Vec<Story>)> {
+    let mut groups: Vec<(Person, Vec<Story>)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (author, story) in stories {
+        let place = *places.entry(story.author.clone()).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some((_, of_author)) => of_author.push(story),
+            None => groups.push((author, vec![story])),
+        }
+    }
+    groups
+}
+
+impl Queries {
+    /// Those of these stories that are there and may be seen, in their order, each with its author.
+    pub(crate) async fn visible_stories(
+        &self,
+        mut stories: Vec<Story>,
+        viewer: Option<Session>,
+    ) -> Result<Vec<(Person, Story)>, Problem> {
+        let now = self.clock.now().timestamp_millis();
+        stories.retain(|story| now < story.until && !story.removed);
+        let authors: HashSet<&String> = stories.iter().map(|story| &story.author).collect();
+        let authors = self.story_authors(authors.into_iter().cloned().collect(), viewer).await?;
+        let visible = |story: Story| Some((authors.get(&story.author)?.clone(), story));
+        Ok(stories.into_iter().filter_map(visible).collect())
+    }
+
+    /// Those of these people whose stories the viewer may see, by their ids.
+    async fn story_authors(
+        &self,
+        ids: Vec<String>,
+        viewer: Option<Session>,
+    ) -> Result<HashMap<String, Person>, Problem> {
+        let viewer = viewer.map(|session| UserId::new(session.user).to_string());
+        let mut authors: Vec<Profile> = self.all_there(&ids).await?;
+        authors.retain(|author| author.standing == Standing::Active);
+        let is_closed = |author: &Profile| author.private && viewer.as_ref() != Some(&author.user);
+        let mut accepted = HashSet::new();
+        if let Some(viewer) = &viewer {
+            let closed = authors.iter().filter(|author| is_closed(author));
+            let keys: Vec<String> = closed.map(|author| follows::key(viewer, &author.user)).collect();
+            let found: Vec<Follow> = self.all_there(&keys).await?;
+            accepted.extend(found.into_iter().filter(|follow| follow.accepted).map(|follow| follow.followee));
+        }
+        let seen = authors.into_iter().filter(|author| !is_closed(author) || accepted.contains(&author.user));
+        Ok(seen.map(|author| (author.user.clone(), self.person(author))).collect())
+    }
+
+    /// Those documents of these keys that there are, in the order of the keys.
+    async fn all_there<T: Document>(&self, keys: &[String]) -> Result<Vec<T>, Problem> {
+        let mut found = Vec::with_capacity(keys.len());
+        for some in keys.chunks(AT_ONCE) {
+            found.extend(self.store.get_all::<T>(some).await.map_err(store_problem)?.into_iter().flatten());
+        }
+        Ok(found)
+    }
+
+    /// Which of these stories the viewer has viewed; their own count.
+    async fn viewed(
+        &self,
+        stories: impl Iterator<Item = &Story>,
+        viewer: Option<Session>,
+    ) -> Result<Option<Viewed>, Problem> {
+        let Some(session) = viewer else { return Ok(None) };
+        let viewer = UserId::new(session.user).to_string();
+        let keys: Vec<String> = stories
+            .filter(|story| story.author != viewer)
+            .map(|story| story_views::key(&story.story, &viewer))
+            .collect();
+        let views: Vec<StoryView> = self.all_there(&keys).await?;
+        Ok(Some(Viewed { viewer, stories: views.into_iter().map(|view| view.story).collect() }))
+    }
+
+    /// These stories as they are shown, in their order.
+    async fn show_stories(
+        &self,
+        stories: impl Iterator<Item = Story>,
+        viewed: Option<&Viewed>,
+    ) -> Result<Vec<StoryPage>, Problem> {
+        let shown = stories.map(async |story| {
+            let is_own = viewed.is_some_and(|viewed| viewed.viewer == story.author);
+            let views = if is_own { Some(self.views_of(&story.story).await?) } else { None };
+            Ok::<_, Problem>(self.show_story(story, viewed, views))
+        });
+        futures::future::try_join_all(shown).await
+    }
+
+    /// How many people the list of a story's viewers has.
+    async fn views_of(&self, story: &str) -> Result<u64, Problem> {
+        self.store.count(&viewers_of(story, COUNT_LIMIT)).await.map_err(store_problem)
+    }
+
+    fn show_story(&self, story: Story, viewed: Option<&Viewed>, views: Option<u64>) -> StoryPage {
+        let viewer = viewed.map(|viewed| StoryViewer { viewed: viewed.has(&story) });
+        let image = StoryImage {
+            width: story.width,
+            height: story.height,
+            alt: story.alt,
+            blurhash: story.placeholder,
+            story: self.image_url(&story.media, ImageVariant::STORY),
+            thumb: self.image_url(&story.media, ImageVariant::THUMB),
+        };
+        StoryPage {
+            id: story.story,
+            image,
+            published_at: DateTime::from_timestamp_millis(story.published).unwrap_or_default(),
+            expires_at: DateTime::from_timestamp_millis(story.until).unwrap_or_default(),
+            views,
+            viewer,
+        }
+    }
+
+    async fn authored(
+        &self,
+        stories: Vec<Story>,
+        viewer: Option<Session>,
+    ) -> Result<Vec<AuthoredStory>, Problem> {
+        let visible = self.visible_stories(stories, viewer).await?;
+        let viewed = self.viewed(visible.iter().map(|(_, story)| story), viewer).await?;
+        let (authors, stories): (Vec<Person>, Vec<Story>) = visible.into_iter().unzip();
+        let shown = self.show_stories(stories.into_iter(), viewed.as_ref()).await?;
+        let authored = authors.into_iter().zip(shown);
+        Ok(authored.map(|(author, story)| AuthoredStory { author, story }).collect())
+    }
+
+    /// What the viewer and those whom they follow show.
+    async fn story_groups(&self, session: Session) -> Result<Vec<StoryGroup>, Problem> {
+        let viewer = UserId::new(session.user).to_string();
+        let authors = self.authors_followed(&viewer).await?;
+        let stories: Vec<Vec<Story>> = stream::iter(authors)
+            .map(|author| self.newest_of(author))
+            .buffered(AUTHORS_AT_ONCE)
+            .try_collect()
+            .await?;
+        let visible = self.visible_stories(stories.into_iter().flatten().collect(), Some(session)).await?;
+        let viewed = self.viewed(visible.iter().map(|(_, story)| story), Some(session)).await?;
+        let is_viewed = |story: &Story| viewed.as_ref().is_some_and(|viewed| viewed.has(story));
+        let mut groups = by_author(visible);
+        groups.sort_by_cached_key(|(author, stories)| {
+            let newest = stories.iter().map(|story| story.position).max();
+            (author.id != viewer, stories.iter().all(is_viewed), Reverse(newest))
+        });
+        let mut shown = Vec::with_capacity(groups.len());
+        for (author, stories) in groups {
+            let is_viewed = stories.iter().all(is_viewed);
+            let stories = self.show_stories(stories.into_iter(), viewed.as_ref()).await?;
+            shown.push(StoryGroup { author, viewed: is_viewed, stories });
+        }
+        Ok(shown)
+    }
+
+    /// Of the viewer and those whom they follow, who may have stories to show.
+    async fn authors_followed(&self, viewer: &str) -> Result<Vec<String>, Problem> {
+        let mut ids = vec![viewer.to_owned()];
+        ids.extend(self.newest_ids(Side::Followings, viewer, FOLLOWINGS_LIMIT).await?);
+        let now = (self.clock.now() - CLOCKS_APART).timestamp_millis();
+        let mut authors: Vec<StoryAuthor> = self.all_there(&ids).await?;
+        authors.retain(|author| now < author.until);
+        authors.sort_by_key(|author| (author.author != viewer, Reverse(author.position)));
+        authors.truncate(GROUPS_LIMIT);
+        Ok(authors.into_iter().map(|author| author.author).collect())
+    }
+
+    /// An author's newest stories, the oldest first.
+    pub(crate) async fn newest_of(&self, author: String) -> Result<Vec<Story>, Problem> {
+        let query = Query::new(&VIEW, &BY_AUTHOR, vec![json!(author)], STORIES_LIMIT);
+        let mut stories = self.store.page_of::<Story>(query).await.map_err(store_problem)?.documents;
+        stories.reverse();
+        Ok(stories)
+    }
+
+    async fn stories_page(
+        &self,
+        query: Query,
+        paging: &Paging,
+        viewer: Option<Session>,
+    ) -> Result<PageOf<AuthoredStory>, Problem> {
+        let index = query.index;
+        let query = query.after(paging.after(index)?);
+        let found = self.store.page_of::<Story>(query).await.map_err(store_problem)?;
+        let items = self.authored(found.documents, viewer).await?;
+        Ok(paging.page(items, found.next.as_ref(), index))
+    }
+
+    /// A story of this author, if it is there and may be seen.
+    async fn story_of(
+        &self,
+        author: UserId,
+        story: StoryId,
+        viewer: Option<Session>,
+    ) -> Result<AuthoredStory, Problem> {
+        let found: Option<Story> = self.store.get(&story.to_string()).await.map_err(store_problem)?;
+        let of_author = found.into_iter().filter(|story| story.author == author.to_string()).collect();
+        let shown = self.authored(of_author, viewer).await?.pop();
+        shown.ok_or_else(|| Problem::not_found("There is no such story"))
+    }
+}
+
+/// Who has viewed a story and is active, the latest first.
+fn viewers_of(story: &str, limit: usize) -> Query {
+    Query::new(&story_views::VIEW, &BY_STORY, vec![json!(story), json!(true)], limit)
+}
+
+/// Which of some stories somebody has viewed.
+struct Viewed {
+    viewer: String,
+    stories: HashSet<String>,
+}
+
+impl Viewed {
+    fn has(&self, story: &Story) -> bool {
+        story.author == self.viewer || self.stories.contains(&story.story)
+    }
+}
+
+/// The stories of those I follow
+///
+/// Grouped by author: my own first, then those of which I have not viewed all, then the others, each the newest first.
+/// At most 500 groups of 100 stories.
+#[utoipa::path(
+    get, path = "/v1/stories", tag = "stories", security(("token" = [])), params(QueryHeaders),
+    responses((status = 200, body = StoryGroups), (status = 304), Problems)
+)]
+async fn get_story_groups(
+    State(queries): State<Queries>,
+    session: Session,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let views: Vec<&str> = VIEWS.into_iter().chain([story_authors::VIEW.name]).collect();
+    let caught_up = queries.catch_up(&conditions, &views).await;
+    answer(&conditions, caught_up, &StoryGroups { items: queries.story_groups(session).await? })
+}
+
+/// The newest stories
+#[utoipa::path(
+    get, path = "/v1/stories/newest", tag = "stories", security((), ("token" = [])),
+    params(PageParams, QueryHeaders),
+    responses((status = 200, body = PageOf<AuthoredStory>), (status = 304), Problems)
+)]
+async fn get_newest_stories(
+    State(queries): State<Queries>,
+    viewer: Option<Session>,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    let query = Query::new(&VIEW, &NEWEST, Vec::new(), paging.limit);
+    answer(&conditions, caught_up, &queries.stories_page(query, &paging, viewer).await?)
+}
+
+/// Somebody's stories, the newest first
+#[utoipa::path(
+    get, path = "/v1/users/{user}/stories", tag = "stories", security((), ("token" = [])),
+    params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
+    responses((status = 200, body = PageOf<AuthoredStory>), (status = 304), Problems)
+)]
+async fn get_stories_of_user(
+    State(queries): State<Queries>,
+    viewer: Option<Session>,
+    Path(user): Path<UserId>,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    let query = Query::new(&VIEW, &BY_AUTHOR, vec![json!(user)], paging.limit);
+    answer(&conditions, caught_up, &queries.stories_page(query, &paging, viewer).await?)
+}
+
+/// One story
+#[utoipa::path(
+    get, path = "/v1/users/{user}/stories/{story}", tag = "stories", security((), ("token" = [])),
+    params(
+        ("user" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        ("story" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        QueryHeaders
+    ),
+    responses((status = 200, body = AuthoredStory), (status = 304), Problems)
+)]
+async fn get_story(
+    State(queries): State<Queries>,
+    viewer: Option<Session>,
+    Path((user, story)): Path<(UserId, StoryId)>,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    answer(&conditions, caught_up, &queries.story_of(user, story, viewer).await?)
+}
+
+/// Who has viewed a story, the latest first
+///
+/// For its author.
+#[utoipa::path(
+    get, path = "/v1/users/{user}/stories/{story}/viewers", tag = "stories", security(("token" = [])),
+    params(
+        ("user" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        ("story" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        PageParams,
+        QueryHeaders
+    ),
+    responses((status = 200, body = PageOf<ViewerOfStory>), (status = 304), Problems)
+)]
+async fn get_story_viewers(
+    State(queries): State<Queries>,
+    session: Session,
+    Path((user, story)): Path<(UserId, StoryId)>,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    if user != UserId::new(session.user) {
+        return Err(Problem::forbidden("Only its author sees who has viewed a story"));
+    }
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    queries.story_of(user, story, Some(session)).await?;
+    let query = viewers_of(&story.to_string(), paging.limit).after(paging.after(&BY_STORY)?);
+    let found = queries.store.page_of::<StoryView>(query).await.map_err(store_problem)?;
+    let people = queries.people(found.documents.iter().map(|view| view.viewer.clone())).await?;
+    let show = |view: &StoryView| {
+        let viewed_at = DateTime::from_timestamp_millis(view.viewed).unwrap_or_default();
+        Some(ViewerOfStory { person: people.get(&view.viewer)?.clone(), viewed_at })
+    };
+    let shown = found.documents.iter().filter_map(show).collect();
+    answer(&conditions, caught_up, &paging.page(shown, found.next.as_ref(), &BY_STORY))
+}

@@ -1,0 +1,26 @@
+//! What only its owner may see of an account.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Document, Layout, View};
+
+pub const VIEW: View = View { name: "accounts", indexes: &[], layout: Layout::ByKey };
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is set and taken back by events of its own")]
+pub struct Account {
+    pub user: String,
+    pub email: String,
+    pub email_verified: bool,
+    pub artist: bool,
+    pub moderator: bool,
+    pub admin: bool,
+}
+
+impl Document for Account {
+    const VIEW: &'static View = &VIEW;
+
+    fn key(&self) -> String {
+        self.user.clone()
+    }
+}
