@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta};
 use events::{
     App, Draft, Event, EventId, Followed, Image, MediaId, NewPerson, Personal, Position, PostId, PostLiked,
-    PostPublished, PostText, SealedLog, SignedUp, UserId,
+    PostPublished, PostText, SealedLog, SignedUp, SocialEvent, UserId,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use rand::RngExt;
@@ -170,32 +170,34 @@ pub(crate) async fn append(log: &SealedLog, events: Vec<Event>) -> Result<()> {
 /// What events come to as plain writes, as far as the views of posts, likes and follows are concerned.
 pub(crate) fn plain(events: &[Event]) -> Vec<bare::Write> {
     let writes = events.iter().zip(1..).filter_map(|(event, position)| match event {
-        Event::Post(events::PostEvent::PostPublished(event)) => Some(bare::Write::Post(bare::Post {
-            post: event.post.to_string(),
-            author: event.author.to_string(),
-            images: event
-                .images
-                .iter()
-                .map(|image| bare::Image {
-                    media: image.media.to_string(),
-                    width: image.width,
-                    height: image.height,
-                    alt: String::new(),
-                })
-                .collect(),
-            caption: event.text.open().and_then(|text| text.caption.clone()),
-            edited: false,
-            published: position,
-            position,
-            likes: 0,
-            comments: 0,
-        })),
-        Event::Like(events::LikeEvent::PostLiked(event)) => {
+        Event::Social(SocialEvent::Post(events::PostEvent::PostPublished(event))) => {
+            Some(bare::Write::Post(bare::Post {
+                post: event.post.to_string(),
+                author: event.author.to_string(),
+                images: event
+                    .images
+                    .iter()
+                    .map(|image| bare::Image {
+                        media: image.media.to_string(),
+                        width: image.width,
+                        height: image.height,
+                        alt: String::new(),
+                    })
+                    .collect(),
+                caption: event.text.open().and_then(|text| text.caption.clone()),
+                edited: false,
+                published: position,
+                position,
+                likes: 0,
+                comments: 0,
+            }))
+        }
+        Event::Social(SocialEvent::Like(events::LikeEvent::PostLiked(event))) => {
             let (post, user) = (event.post.to_string(), event.user.to_string());
             let owner = (event.user != event.post_author).then(|| event.post_author.to_string());
             Some(bare::Write::Like { post, user, owner, liked: position, position })
         }
-        Event::Follow(events::FollowEvent::Followed(event)) => {
+        Event::Social(SocialEvent::Follow(events::FollowEvent::Followed(event))) => {
             let (follower, followee) = (event.follower.to_string(), event.followee.to_string());
             Some(bare::Write::Follow { follower, followee, since: position, position })
         }

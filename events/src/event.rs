@@ -1,25 +1,21 @@
+//! Everything that can happen, in two levels: an enum for each domain, in it an enum for each kind of subject.
+
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::accounts::ProfileEvent;
-use crate::accounts::SessionEvent;
-use crate::accounts::{AccountEvent, EmailEvent, UsernameEvent};
+use crate::accounts::{AccountEvent, EmailEvent, ProfileEvent, SessionEvent, UsernameEvent};
 use crate::mails::{MailEvent, MailboxEvent};
 use crate::personal::Sealable;
-use crate::social::CommentEvent;
-use crate::social::FollowEvent;
-use crate::social::LikeEvent;
-use crate::social::ModerationEvent;
-use crate::social::NotificationsEvent;
-use crate::social::PostEvent;
-use crate::social::{CollectionEvent, SaveEvent};
-use crate::social::{StoryEvent, StoryViewEvent};
+use crate::social::{
+    CollectionEvent, CommentEvent, FollowEvent, LikeEvent, ModerationEvent, NotificationsEvent, PostEvent,
+    SaveEvent, StoryEvent, StoryViewEvent,
+};
 use crate::{Kind, Subject, UserId, upcast};
 
 /// One enum per kind of subject: each variant holds the struct of its name and has a wire name, written by hand
 /// and frozen by a fixture in `events/fixtures`.
 macro_rules! event_enum {
-    ($(#[$doc:meta])* $name:ident in $kind:ident { $($variant:ident = $wire:literal,)+ }) => {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $wire:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq)]
         pub enum $name {
@@ -51,44 +47,132 @@ macro_rules! event_enum {
 
         $(impl From<$variant> for $crate::Event {
             fn from(event: $variant) -> Self {
-                Self::$kind($name::$variant(event))
+                Self::from($name::$variant(event))
             }
         })+
     };
 }
 pub(crate) use event_enum;
 
-macro_rules! event {
-    ($($kind:ident($events:ident),)+) => {
-        /// Everything that can happen. Who consumes events matches on it exhaustively, so that a new one asks
-        /// every consumer for its verdict.
+/// One enum per domain: each variant holds the enum of its kind of subject.
+macro_rules! domain_enum {
+    ($(#[$doc:meta])* $name:ident in $domain:ident { $($kind:ident($events:ident),)+ }) => {
+        $(#[$doc])*
         #[derive(Debug, Clone, PartialEq)]
-        pub enum Event {
+        pub enum $name {
             $($kind($events),)+
         }
 
-        impl Event {
-            /// The wire names of all events, in the order of their kinds.
-            pub fn wire_names() -> impl Iterator<Item = &'static str> {
-                [$($events::WIRE_NAMES,)+].into_iter().flatten().copied()
-            }
+        impl $name {
+            const WIRE_NAMES: &[&[&str]] = &[$($events::WIRE_NAMES,)+];
 
-            pub const fn wire_name(&self) -> &'static str {
+            const fn wire_name(&self) -> &'static str {
                 match self {
                     $(Self::$kind(event) => event.wire_name(),)+
                 }
             }
 
-            pub fn subject(&self) -> Subject {
+            fn subject(&self) -> Subject {
                 match self {
                     $(Self::$kind(event) => event.subject(),)+
+                }
+            }
+
+            fn personal(&mut self) -> Option<(UserId, &mut dyn Sealable)> {
+                match self {
+                    $(Self::$kind(event) => event.personal(),)+
+                }
+            }
+
+            fn encode(&self) -> serde_json::Result<Vec<u8>> {
+                match self {
+                    $(Self::$kind(event) => event.encode(),)+
+                }
+            }
+
+            /// None if the event is not of this domain, or of no name that this program knows.
+            fn decode(wire_name: &str, body: &[u8]) -> Option<serde_json::Result<Event>> {
+                match Kind::of(wire_name)? {
+                    $(Kind::$kind => $events::decode(wire_name, body).map(|event| event.map(Event::from)),)+
+                    _ => None,
+                }
+            }
+        }
+
+        $(impl From<$events> for Event {
+            fn from(event: $events) -> Self {
+                Self::$domain($name::$kind(event))
+            }
+        })+
+    };
+}
+
+domain_enum! {
+    /// Sign-up, names and addresses, sessions, profiles.
+    AccountsEvent in Accounts {
+        Account(AccountEvent),
+        Username(UsernameEvent),
+        Email(EmailEvent),
+        Session(SessionEvent),
+        Profile(ProfileEvent),
+    }
+}
+
+domain_enum! {
+    /// The photo network.
+    SocialEvent in Social {
+        Post(PostEvent),
+        Comment(CommentEvent),
+        Like(LikeEvent),
+        Follow(FollowEvent),
+        Story(StoryEvent),
+        StoryView(StoryViewEvent),
+        Notifications(NotificationsEvent),
+        Save(SaveEvent),
+        Collection(CollectionEvent),
+        Moderation(ModerationEvent),
+    }
+}
+
+domain_enum! {
+    /// Outgoing mail and the addresses it goes to.
+    MailsEvent in Mail {
+        Mail(MailEvent),
+        Mailbox(MailboxEvent),
+    }
+}
+
+macro_rules! event {
+    ($($domain:ident($events:ident),)+) => {
+        /// Everything that can happen. A consumer matches the events of its own domain exhaustively, so that a new one
+        /// does not compile until it is handled, and passes over a foreign domain in one arm.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Event {
+            $($domain($events),)+
+        }
+
+        impl Event {
+            /// The wire names of all events, in the order of their kinds.
+            pub fn wire_names() -> impl Iterator<Item = &'static str> {
+                [$($events::WIRE_NAMES,)+].into_iter().flatten().copied().flatten().copied()
+            }
+
+            pub const fn wire_name(&self) -> &'static str {
+                match self {
+                    $(Self::$domain(event) => event.wire_name(),)+
+                }
+            }
+
+            pub fn subject(&self) -> Subject {
+                match self {
+                    $(Self::$domain(event) => event.subject(),)+
                 }
             }
 
             /// The one value in it that a person wrote or is, with the person whose key seals it.
             pub(crate) fn personal(&mut self) -> Option<(UserId, &mut dyn Sealable)> {
                 match self {
-                    $(Self::$kind(event) => event.personal(),)+
+                    $(Self::$domain(event) => event.personal(),)+
                 }
             }
 
@@ -107,7 +191,7 @@ macro_rules! event {
             /// The body as JSON; an error if something personal is not sealed.
             pub(crate) fn encode(&self) -> serde_json::Result<Bytes> {
                 match self {
-                    $(Self::$kind(event) => event.encode(),)+
+                    $(Self::$domain(event) => event.encode(),)+
                 }
                 .map(Bytes::from)
             }
@@ -115,10 +199,7 @@ macro_rules! event {
             pub(crate) fn decode(wire_name: &str, body: &[u8]) -> Result<Self, DecodeError> {
                 let malformed = |source| DecodeError::Malformed { wire_name: wire_name.to_owned(), source };
                 let (newest, body) = upcast::newest(wire_name, body).map_err(malformed)?;
-                let event = match Kind::of(newest) {
-                    $(Some(Kind::$kind) => $events::decode(newest, &body).map(|event| event.map(Self::$kind)),)+
-                    None => None,
-                };
+                let event = None$(.or_else(|| $events::decode(newest, &body)))+;
                 event.ok_or_else(|| UnknownEvent(wire_name.to_owned()))?.map_err(malformed)
             }
         }
@@ -126,23 +207,9 @@ macro_rules! event {
 }
 
 event! {
-    Account(AccountEvent),
-    Username(UsernameEvent),
-    Email(EmailEvent),
-    Session(SessionEvent),
-    Profile(ProfileEvent),
-    Post(PostEvent),
-    Comment(CommentEvent),
-    Like(LikeEvent),
-    Follow(FollowEvent),
-    Story(StoryEvent),
-    StoryView(StoryViewEvent),
-    Notifications(NotificationsEvent),
-    Save(SaveEvent),
-    Collection(CollectionEvent),
-    Mail(MailEvent),
-    Mailbox(MailboxEvent),
-    Moderation(ModerationEvent),
+    Accounts(AccountsEvent),
+    Social(SocialEvent),
+    Mail(MailsEvent),
 }
 
 /// An event that this program has no name for: written by a newer one.

@@ -34,7 +34,7 @@ mod sqlite;
 pub use self::sqlite::{Contents, LogFiles, SqliteLog, SqliteVault};
 pub use accounts::*;
 pub use envelope::{EVENT_SOURCE, Envelope, Message, Stored};
-pub use event::{Event, UnknownEvent};
+pub use event::{AccountsEvent, Event, MailsEvent, SocialEvent, UnknownEvent};
 pub use ids::*;
 pub use jetstream::{JetStreamLog, JetStreamSettings, JetStreamVault};
 pub use keyring::{KeyRing, LinkPurpose, MailedToken, MasterKeys, MasterKeysError, fold_name};

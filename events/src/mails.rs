@@ -11,7 +11,7 @@ use crate::{ClaimHash, EventId, Personal, Subject, UserId};
 event_enum! {
     /// `mail.<event>.<template>`: what became of one mail. Nothing in a mail service keeps a mail from being sent twice;
     /// this does: it is written before the mail is handed over, and after.
-    MailEvent in Mail {
+    MailEvent {
         MailReserved = "mail.reserved.v1",
         MailSent = "mail.sent.v1",
         MailFailed = "mail.failed.v1",
@@ -21,7 +21,7 @@ event_enum! {
 
 event_enum! {
     /// `mailbox.<keyed hash>`: what is known of an address as a place that mail goes to.
-    MailboxEvent in Mailbox {
+    MailboxEvent {
         MailBounced = "mailbox.bounced.v1",
         MailComplained = "mailbox.complained.v1",
     }

@@ -10,8 +10,8 @@ use crate::event::DecodeError;
 use crate::log_health::{AppendOutcomes, with_causes};
 use crate::personal::{CannotOpen, DataKey};
 use crate::{
-    AccountEvent, AppendError, EVENT_SOURCE, Envelope, Event, EventId, EventLog, Freshness, KeyRing,
-    LogError, Message, Position, Stored, Subject, UserId, VaultError,
+    AccountEvent, AccountsEvent, AppendError, EVENT_SOURCE, Envelope, Event, EventId, EventLog, Freshness,
+    KeyRing, LogError, Message, Position, Stored, Subject, UserId, VaultError,
 };
 
 /// An event as somebody wishes to append it.
@@ -193,7 +193,7 @@ impl SealedLog {
     /// [`LogError::Unavailable`] if the vault cannot be reached; then nothing has changed.
     pub async fn unseal(&self, events: &mut [Recorded]) -> Result<Vec<(usize, LogError)>, LogError> {
         for recorded in &*events {
-            if let Event::Account(AccountEvent::Erased(event)) = &recorded.event {
+            if let Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) = &recorded.event {
                 self.keys.forget(event.user);
             }
         }

@@ -1,6 +1,6 @@
 //! What became of each mail, for whoever runs the system.
 
-use events::{Event, EventId, Kind, MailEvent, MailTemplate, Recorded, UserId};
+use events::{Event, EventId, Kind, MailEvent, MailTemplate, MailsEvent, Recorded, UserId};
 use views::mails::{Mail, State, VIEW};
 use views::{Patch, StoreError, Writes};
 
@@ -25,7 +25,7 @@ impl Projection for Mails {
     }
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
-        let Event::Mail(event) = &recorded.event else { return Ok(()) };
+        let Event::Mail(MailsEvent::Mail(event)) = &recorded.event else { return Ok(()) };
         let of = |event: EventId, template: MailTemplate, user: UserId, state: State, attempts: u32| Mail {
             event: event.to_string(),
             template: template.to_string(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use events::{
     CaptionEdited, Draft, Erased, Event, EventId, MasterKeys, Personal, Position, PostEvent, PostId,
-    ProgressBoard, SealedLog, Subject, UserId, open_sealed,
+    ProgressBoard, SealedLog, SocialEvent, Subject, UserId, open_sealed,
 };
 use projector::reactions::{erasures, purges};
 use projector::{ProjectionState, Projector};
@@ -50,7 +50,9 @@ async fn write(log: &SealedLog, author: UserId) {
 async fn caption(log: &SealedLog, author: UserId) -> Option<String> {
     let recorded =
         log.read(Subject::Post(post_of(author)), Position::default()).await.unwrap().pop().unwrap();
-    let Event::Post(PostEvent::CaptionEdited(event)) = recorded.event else { panic!("{recorded:?}") };
+    let Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(event))) = recorded.event else {
+        panic!("{recorded:?}")
+    };
     event.caption.open().cloned()
 }
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{
     App, ClaimHash, Client, Draft, EmailVerified, Erased, Event, EventId, Freshness, MailBounced, MailEvent,
-    MailGivenUpReason, MailReserved, MailTemplate, MailboxEvent, MailedRequestId, MasterKeys, NewPerson,
-    PasswordChangeReason, PasswordChanged, PasswordResetRequested, Personal, Position, ProgressBoard,
-    Recorded, SealedLog, SessionId, SessionStarted, SignedUp, Subject, UserId, open_sealed,
+    MailGivenUpReason, MailReserved, MailTemplate, MailboxEvent, MailedRequestId, MailsEvent, MasterKeys,
+    NewPerson, PasswordChangeReason, PasswordChanged, PasswordResetRequested, Personal, Position,
+    ProgressBoard, Recorded, SealedLog, SessionId, SessionStarted, SignedUp, Subject, UserId, open_sealed,
 };
 use projector::accounts::Sessions;
 use projector::mail::Way;
@@ -141,7 +141,7 @@ impl World {
         let entries = self.log.read(subject, Position::START).await.unwrap().into_iter();
         entries
             .map(|entry| match entry.event {
-                Event::Mail(event) => event,
+                Event::Mail(MailsEvent::Mail(event)) => event,
                 other => panic!("{}", other.wire_name()),
             })
             .collect()
@@ -491,7 +491,8 @@ async fn bounces_and_complaints_come_in_from_the_queue_as_events() {
     for (address, permanent) in [("gone@example.org", true), ("full@example.org", false)] {
         let subject = Subject::Mailbox(world.log.keys().claim_hash(address));
         let said = world.log.read(subject, Position::START).await.unwrap();
-        let [Recorded { event: Event::Mailbox(MailboxEvent::MailBounced(bounced)), .. }] = said.as_slice()
+        let [Recorded { event: Event::Mail(MailsEvent::Mailbox(MailboxEvent::MailBounced(bounced))), .. }] =
+            said.as_slice()
         else {
             panic!("{said:?}")
         };

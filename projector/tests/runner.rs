@@ -10,8 +10,8 @@ use std::time::Duration;
 use chrono::DateTime;
 use events::{
     Draft, Envelope, Event, EventId, Kind, LikeEvent, MasterKeys, Message, Personal, Position, PostId,
-    PostLiked, PostPublished, PostText, PostUnliked, Recorded, SealedLog, SessionId, Subject, UserId,
-    open_sealed,
+    PostLiked, PostPublished, PostText, PostUnliked, Recorded, SealedLog, SessionId, SocialEvent, Subject,
+    UserId, open_sealed,
 };
 use projector::accounts::Sessions;
 use projector::social::Posts;
@@ -217,7 +217,7 @@ impl Projection for Defective {
     }
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
-        if let Event::Like(LikeEvent::PostLiked(liked)) = &recorded.event {
+        if let Event::Social(SocialEvent::Like(LikeEvent::PostLiked(liked))) = &recorded.event {
             assert_ne!(Some(liked.user), self.at, "a defect at one event");
         }
         Posts.project(recorded, writes)

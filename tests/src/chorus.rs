@@ -8,7 +8,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use events::{AccountEvent, Event, EventLog, LinkPurpose, MasterKeys, Position, SealedLog, Subject};
+use events::{
+    AccountEvent, AccountsEvent, Event, EventLog, LinkPurpose, MasterKeys, Position, SealedLog, Subject,
+};
 use media::MediaStore;
 use views::ViewStore;
 
@@ -259,18 +261,22 @@ impl Chorus {
         let (log, user) = (self.log().await?, user.id.parse()?);
         let events = log.read(Subject::Account(user), Position::START).await?;
         let request = events.iter().rev().find_map(|recorded| match (&recorded.event, purpose) {
-            (Event::Account(AccountEvent::PasswordResetRequested(event)), LinkPurpose::ResetPassword) => {
-                Some(event.request.uuid())
-            }
-            (Event::Account(AccountEvent::EmailChangeRequested(event)), LinkPurpose::ChangeEmail) => {
-                Some(event.request.uuid())
-            }
-            (Event::Account(AccountEvent::EmailVerificationRequested(event)), LinkPurpose::VerifyEmail) => {
-                Some(event.request.uuid())
-            }
-            (Event::Account(AccountEvent::SignedUp(_)), LinkPurpose::VerifyEmail) => {
-                Some(recorded.envelope.id.uuid())
-            }
+            (
+                Event::Accounts(AccountsEvent::Account(AccountEvent::PasswordResetRequested(event))),
+                LinkPurpose::ResetPassword,
+            ) => Some(event.request.uuid()),
+            (
+                Event::Accounts(AccountsEvent::Account(AccountEvent::EmailChangeRequested(event))),
+                LinkPurpose::ChangeEmail,
+            ) => Some(event.request.uuid()),
+            (
+                Event::Accounts(AccountsEvent::Account(AccountEvent::EmailVerificationRequested(event))),
+                LinkPurpose::VerifyEmail,
+            ) => Some(event.request.uuid()),
+            (
+                Event::Accounts(AccountsEvent::Account(AccountEvent::SignedUp(_))),
+                LinkPurpose::VerifyEmail,
+            ) => Some(recorded.envelope.id.uuid()),
             _ => None,
         });
         let request = request.context("no link was asked for")?;

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use events::{
-    AccountEvent, CollectionEvent, CommentEvent, CommentId, Event, Filter, FollowEvent, LikeEvent, Position,
-    PostEvent, PostId, ProfileEvent, Recorded, SaveEvent, SealedLog, SessionEvent, StoryEvent, StoryId,
-    StoryViewEvent, Subject, UserId,
+    AccountEvent, AccountsEvent, CollectionEvent, CommentEvent, CommentId, Event, Filter, FollowEvent,
+    LikeEvent, MailsEvent, Position, PostEvent, PostId, ProfileEvent, Recorded, SaveEvent, SealedLog,
+    SessionEvent, SocialEvent, StoryEvent, StoryId, StoryViewEvent, Subject, UserId,
 };
 use serde_json::{Value, json};
 use views::social::comments::{Comment, Tally};
@@ -125,43 +125,43 @@ impl World {
 
     fn apply(&mut self, event: &Event) {
         match event {
-            Event::Account(AccountEvent::SignedUp(event)) => {
+            Event::Accounts(AccountsEvent::Account(AccountEvent::SignedUp(event))) => {
                 // Of who is erased further on nothing can be read, and nothing is left.
                 let username = event.person.open().map(|person| person.username.clone()).unwrap_or_default();
                 let person = Person { username, active: true, ..Person::default() };
                 self.people.insert(event.user.to_string(), person);
             }
-            Event::Account(AccountEvent::UsernameChanged(event)) => {
+            Event::Accounts(AccountsEvent::Account(AccountEvent::UsernameChanged(event))) => {
                 self.person(event.user).username = event.spelling.open().cloned().unwrap_or_default();
             }
-            Event::Profile(ProfileEvent::ProfileEdited(event)) => {
+            Event::Accounts(AccountsEvent::Profile(ProfileEvent::ProfileEdited(event))) => {
                 let details = event.details.open().cloned().unwrap_or_default();
                 self.person(event.user).bio = details.bio;
             }
-            Event::Post(PostEvent::PostPublished(event)) => {
+            Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
                 let text = event.text.open().cloned().unwrap_or_default();
                 let post =
                     Post { author: event.author.to_string(), caption: text.caption, ..Post::default() };
                 self.posts.insert(event.post.to_string(), post);
                 self.person(event.author).posts += 1;
             }
-            Event::Post(PostEvent::CaptionEdited(event)) => {
+            Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(event))) => {
                 self.post(event.post).expect("an edited post").caption = event.caption.open().cloned();
             }
-            Event::Post(PostEvent::PostDeleted(event)) => {
+            Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => {
                 self.posts.remove(&event.post.to_string()).expect("a deleted post");
                 self.told.retain(|told| told.post != Some(event.post.to_string()));
                 self.person(event.author).posts -= 1;
             }
             // What was decided while its post was deleted stands in the log and shows nowhere.
-            Event::Like(LikeEvent::PostLiked(event)) => {
+            Event::Social(SocialEvent::Like(LikeEvent::PostLiked(event))) => {
                 let is_there = self.people.contains_key(&event.user.to_string());
                 if let Some(post) = self.post(event.post).filter(|_| is_there) {
                     assert!(post.likes.insert(event.user.to_string()), "liked twice");
                     self.tell(event.post_author, Kind::Like, event.user, Some(event.post), None);
                 }
             }
-            Event::Like(LikeEvent::PostUnliked(event)) => {
+            Event::Social(SocialEvent::Like(LikeEvent::PostUnliked(event))) => {
                 let is_there = self.people.contains_key(&event.user.to_string());
                 if let Some(post) = self.post(event.post).filter(|_| is_there) {
                     assert!(post.likes.remove(&event.user.to_string()), "unliked without a like");
@@ -170,50 +170,53 @@ impl World {
                         .retain(|told| told.kind != Kind::Like || told.actor != actor || told.post != post);
                 }
             }
-            Event::Comment(event) => self.comment(event),
-            Event::Follow(event) => self.follow(event),
-            Event::Save(event) => self.save(event),
-            Event::Collection(CollectionEvent::CollectionDeleted(event)) => {
+            Event::Social(SocialEvent::Comment(event)) => self.comment(event),
+            Event::Social(SocialEvent::Follow(event)) => self.follow(event),
+            Event::Social(SocialEvent::Save(event)) => self.save(event),
+            Event::Social(SocialEvent::Collection(CollectionEvent::CollectionDeleted(event))) => {
                 let (user, deleted) = (event.user.to_string(), event.collection.to_string());
                 for ((of, _), collection) in &mut self.saves {
                     collection.take_if(|collection| *of == user && *collection == deleted);
                 }
             }
-            Event::Session(SessionEvent::SessionStarted(event)) => {
+            Event::Accounts(AccountsEvent::Session(SessionEvent::SessionStarted(event))) => {
                 self.sessions.insert(event.session.to_string(), event.user.to_string());
             }
-            Event::Session(SessionEvent::SessionEnded(event)) => {
+            Event::Accounts(AccountsEvent::Session(SessionEvent::SessionEnded(event))) => {
                 let ended = self.sessions.remove(&event.session.to_string());
                 assert!(ended.is_some(), "a session ended twice");
             }
-            Event::Account(event) => {
+            Event::Accounts(AccountsEvent::Account(event)) => {
                 self.stand(event);
                 if let Some(kept) = event.ends_sessions_but() {
                     let (user, kept) = (event.user().to_string(), kept.map(|kept| kept.to_string()));
                     self.sessions.retain(|session, of| *of != user || Some(session) == kept.as_ref());
                 }
             }
-            Event::Story(StoryEvent::StoryPublished(event)) => {
+            Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(event))) => {
                 let story = Story { author: event.author.to_string(), ..Story::default() };
                 self.stories.insert(event.story.to_string(), story);
             }
-            Event::Story(StoryEvent::StoryDeleted(event)) => self.end(event.author, event.story),
-            Event::Story(StoryEvent::StoryExpired(event)) => self.end(event.author, event.story),
-            Event::StoryView(StoryViewEvent::StoryViewed(event)) => {
+            Event::Social(SocialEvent::Story(StoryEvent::StoryDeleted(event))) => {
+                self.end(event.author, event.story)
+            }
+            Event::Social(SocialEvent::Story(StoryEvent::StoryExpired(event))) => {
+                self.end(event.author, event.story)
+            }
+            Event::Social(SocialEvent::StoryView(StoryViewEvent::StoryViewed(event))) => {
                 let is_there = self.people.contains_key(&event.viewer.to_string());
                 if let Some(story) = self.stories.get_mut(&event.story.to_string()).filter(|_| is_there) {
                     assert!(story.viewers.insert(event.viewer.to_string()), "viewed twice");
                 }
             }
-            Event::Session(SessionEvent::SessionSeen(_))
-            | Event::Profile(_)
-            | Event::Notifications(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_)
-            | Event::Username(_)
-            | Event::Email(_) => {}
+            Event::Accounts(AccountsEvent::Session(SessionEvent::SessionSeen(_)))
+            | Event::Accounts(
+                AccountsEvent::Profile(_) | AccountsEvent::Username(_) | AccountsEvent::Email(_),
+            )
+            | Event::Social(
+                SocialEvent::Notifications(_) | SocialEvent::Collection(_) | SocialEvent::Moderation(_),
+            )
+            | Event::Mail(MailsEvent::Mail(_) | MailsEvent::Mailbox(_)) => {}
         }
     }
 

@@ -10,8 +10,8 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use events::{
-    AccountEvent, CaptionEdited, Draft, Erased, Event, EventId, Filter, Kind, LogFiles, MasterKeys, Personal,
-    Position, PostEvent, PostId, Recorded, SealedLog, UserId, open_sealed,
+    AccountEvent, AccountsEvent, CaptionEdited, Draft, Erased, Event, EventId, Filter, Kind, LogFiles,
+    MasterKeys, Personal, Position, PostEvent, PostId, Recorded, SealedLog, SocialEvent, UserId, open_sealed,
 };
 use serde_json::Value;
 use service::clock::{Clock, SystemClock};
@@ -359,10 +359,12 @@ async fn copies_of_log_and_keys_are_as_of_one_position_while_people_come_and_are
         let mut erased = Vec::new();
         for recorded in all(&log).await {
             match recorded.event {
-                Event::Post(PostEvent::CaptionEdited(event)) => {
+                Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(event))) => {
                     readable.insert(event.author, event.caption.open().is_some());
                 }
-                Event::Account(AccountEvent::Erased(event)) => erased.push(event.user),
+                Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) => {
+                    erased.push(event.user)
+                }
                 other => panic!("{other:?}"),
             }
         }

@@ -6,8 +6,8 @@ use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{
-    AccountEvent, App, ClaimHash, Event, MailTemplate, NewPerson, PasswordChangeReason, Personal, Recorded,
-    Role, SessionId, SignedUp, Subject, UserId, UsernameChanged,
+    AccountEvent, AccountsEvent, App, ClaimHash, Event, MailTemplate, NewPerson, PasswordChangeReason,
+    Personal, Recorded, Role, SessionId, SignedUp, Subject, UserId, UsernameChanged,
 };
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -143,7 +143,7 @@ impl Account {
 
 impl Fold for Standing {
     fn apply(&mut self, recorded: &Recorded) {
-        let Event::Account(event) = &recorded.event else { return };
+        let Event::Accounts(AccountsEvent::Account(event)) = &recorded.event else { return };
         *self = match event {
             AccountEvent::SignedUp(_) | AccountEvent::Reactivated(_) | AccountEvent::Reinstated(_) => {
                 Self::Active
@@ -168,7 +168,7 @@ impl Fold for Standing {
 
 impl Fold for Account {
     fn apply(&mut self, recorded: &Recorded) {
-        let Event::Account(event) = &recorded.event else { return };
+        let Event::Accounts(AccountsEvent::Account(event)) = &recorded.event else { return };
         self.standing.apply(recorded);
         let (id, time) = (recorded.envelope.id.uuid(), recorded.envelope.time);
         match event {

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{
-    ClaimAbandoned, ClaimHash, EmailClaimed, EmailEvent, EmailReleased, Event, Recorded, Subject, UserId,
-    UsernameClaimed, UsernameEvent, UsernameReleased,
+    AccountsEvent, ClaimAbandoned, ClaimHash, EmailClaimed, EmailEvent, EmailReleased, Event, Recorded,
+    Subject, UserId, UsernameClaimed, UsernameEvent, UsernameReleased,
 };
 use service::mailbox;
 use uuid::Uuid;
@@ -63,29 +63,21 @@ impl Fold for Claim {
     fn apply(&mut self, recorded: &Recorded) {
         let since = recorded.envelope.time;
         match &recorded.event {
-            Event::Username(UsernameEvent::UsernameClaimed(event)) => {
+            Event::Accounts(AccountsEvent::Username(UsernameEvent::UsernameClaimed(event))) => {
                 *self = Self::held_by(event.user, since);
             }
-            Event::Email(EmailEvent::EmailClaimed(event)) => *self = Self::held_by(event.user, since),
-            Event::Username(UsernameEvent::UsernameReleased(event)) => {
+            Event::Accounts(AccountsEvent::Email(EmailEvent::EmailClaimed(event))) => {
+                *self = Self::held_by(event.user, since)
+            }
+            Event::Accounts(AccountsEvent::Username(UsernameEvent::UsernameReleased(event))) => {
                 *self = Self { holder: None, last_holder: Some(event.user) };
             }
-            Event::Email(EmailEvent::EmailReleased(_)) => *self = Self::default(),
-            Event::Account(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Post(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_) => {}
+            Event::Accounts(AccountsEvent::Email(EmailEvent::EmailReleased(_))) => *self = Self::default(),
+            Event::Accounts(
+                AccountsEvent::Account(_) | AccountsEvent::Session(_) | AccountsEvent::Profile(_),
+            )
+            | Event::Social(_)
+            | Event::Mail(_) => {}
         }
     }
 }

@@ -4,8 +4,8 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::response::Response;
 use events::{
-    AccountEvent, Event, Image, LogError, MediaId, Personal, PhotoChanged, PhotoRemoved, ProfileDetails,
-    ProfileEdited, ProfileEvent, Recorded, Subject, UserId,
+    AccountEvent, AccountsEvent, Event, Image, LogError, MediaId, Personal, PhotoChanged, PhotoRemoved,
+    ProfileDetails, ProfileEdited, ProfileEvent, Recorded, Subject, UserId,
 };
 use http::StatusCode;
 use media::ImageVariant;
@@ -42,7 +42,7 @@ struct Profile {
 impl Fold for Profile {
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
-            Event::Account(AccountEvent::SignedUp(event)) => {
+            Event::Accounts(AccountsEvent::Account(AccountEvent::SignedUp(event))) => {
                 self.exists = true;
                 // An edit, read before, says more than the sign-up.
                 if let Some(person) =
@@ -52,29 +52,23 @@ impl Fold for Profile {
                     self.details.lastname.clone_from(&person.lastname);
                 }
             }
-            Event::Account(AccountEvent::Erased(_)) => self.exists = false,
-            Event::Profile(ProfileEvent::ProfileEdited(event)) => {
+            Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(_))) => self.exists = false,
+            Event::Accounts(AccountsEvent::Profile(ProfileEvent::ProfileEdited(event))) => {
                 self.details = event.details.open().cloned().unwrap_or_default();
             }
-            Event::Profile(ProfileEvent::PhotoChanged(event)) => self.photo = Some(event.photo),
-            Event::Profile(ProfileEvent::PhotoRemoved(_)) => self.photo = None,
-            Event::Account(_)
-            | Event::Profile(ProfileEvent::PrivacyChanged(_))
-            | Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Post(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_) => {}
+            Event::Accounts(AccountsEvent::Profile(ProfileEvent::PhotoChanged(event))) => {
+                self.photo = Some(event.photo)
+            }
+            Event::Accounts(AccountsEvent::Profile(ProfileEvent::PhotoRemoved(_))) => self.photo = None,
+            Event::Accounts(AccountsEvent::Profile(ProfileEvent::PrivacyChanged(_)))
+            | Event::Accounts(
+                AccountsEvent::Account(_)
+                | AccountsEvent::Username(_)
+                | AccountsEvent::Email(_)
+                | AccountsEvent::Session(_),
+            )
+            | Event::Social(_)
+            | Event::Mail(_) => {}
         }
     }
 }
@@ -244,7 +238,9 @@ impl Commands {
     ) -> Result<Option<(MediaId, Done)>, Failure<ProfileRejected>> {
         let before = self.event_before(context, Subject::Profile(user)).await?;
         Ok(before.and_then(|(event, done)| match event {
-            Event::Profile(ProfileEvent::PhotoChanged(event)) => Some((event.photo.media, done)),
+            Event::Accounts(AccountsEvent::Profile(ProfileEvent::PhotoChanged(event))) => {
+                Some((event.photo.media, done))
+            }
             _ => None,
         }))
     }

@@ -7,8 +7,9 @@ use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, SubsecRound, Utc};
 use events::{
-    AccountEvent, Client, Event, EventLog, Freshness, Personal, Position, Recorded, SessionEndReason,
-    SessionEnded, SessionEvent, SessionId, SessionSeen, SessionStarted, SessionsEnded, Subject, UserId,
+    AccountEvent, AccountsEvent, Client, Event, EventLog, Freshness, Personal, Position, Recorded,
+    SessionEndReason, SessionEnded, SessionEvent, SessionId, SessionSeen, SessionStarted, SessionsEnded,
+    Subject, UserId,
 };
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -58,7 +59,7 @@ enum Run {
 
 impl Fold for Run {
     fn apply(&mut self, recorded: &Recorded) {
-        let Event::Session(event) = &recorded.event else { return };
+        let Event::Accounts(AccountsEvent::Session(event)) = &recorded.event else { return };
         *self = match event {
             SessionEvent::SessionStarted(_) => Self::Running { since: recorded.position },
             SessionEvent::SessionSeen(event) => Self::Running { since: event.since },
@@ -153,7 +154,9 @@ impl Commands {
     ) -> Result<Option<(SignedIn, Done)>, Problem> {
         let session = SessionId::new(context.new_id(self.log.keys(), "session"));
         let before = self.event_before::<SessionRejected>(context, Subject::Session(user, session)).await?;
-        let Some((Event::Session(SessionEvent::SessionStarted(started)), done)) = before else {
+        let Some((Event::Accounts(AccountsEvent::Session(SessionEvent::SessionStarted(started))), done)) =
+            before
+        else {
             return Ok(None);
         };
         let lookup = LogSessions::new(Arc::clone(self.log.raw()));
@@ -312,7 +315,7 @@ impl SessionLookup for LogSessions {
         let Run::Running { since: Position(began) } = run else { return Ok(None) };
         for stored in self.log.read(Subject::Account(user), Position::START).await.map_err(log_problem)? {
             let Recorded { position, event, .. } = Recorded::sealed(stored).map_err(log_problem)?;
-            let Event::Account(event) = event else { continue };
+            let Event::Accounts(AccountsEvent::Account(event)) = event else { continue };
             if sweep(&event, position).is_some_and(|sweep| sweep.ends(session.uuid(), began)) {
                 return Ok(None);
             }

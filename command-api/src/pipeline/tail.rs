@@ -3,7 +3,10 @@
 
 use std::sync::{Arc, PoisonError};
 
-use events::{AccountEvent, Batch, Event, Filter, Kind, LogError, Position, Recorded, SessionEvent};
+use events::{
+    AccountEvent, AccountsEvent, Batch, Event, Filter, Kind, LogError, MailsEvent, Position, Recorded,
+    SessionEvent, SocialEvent,
+};
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 use web::health::{Check, check, detailed_check};
@@ -87,8 +90,10 @@ impl Commands {
 
     fn hear(&self, recorded: &Recorded) {
         match &recorded.event {
-            Event::Session(SessionEvent::SessionEnded(event)) => self.authenticator.end(event.session.uuid()),
-            Event::Account(event) => {
+            Event::Accounts(AccountsEvent::Session(SessionEvent::SessionEnded(event))) => {
+                self.authenticator.end(event.session.uuid())
+            }
+            Event::Accounts(AccountsEvent::Account(event)) => {
                 if let Some(sweep) = sweep(event, recorded.position) {
                     self.authenticator.end_all(event.user().uuid(), sweep);
                 }
@@ -96,22 +101,25 @@ impl Commands {
                     self.log.keys().forget(event.user);
                 }
             }
-            Event::Session(SessionEvent::SessionStarted(_) | SessionEvent::SessionSeen(_)) => {}
-            Event::Username(_)
-            | Event::Email(_)
-            | Event::Profile(_)
-            | Event::Post(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_) => {}
+            Event::Accounts(AccountsEvent::Session(
+                SessionEvent::SessionStarted(_) | SessionEvent::SessionSeen(_),
+            )) => {}
+            Event::Accounts(
+                AccountsEvent::Username(_) | AccountsEvent::Email(_) | AccountsEvent::Profile(_),
+            )
+            | Event::Social(
+                SocialEvent::Post(_)
+                | SocialEvent::Comment(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Follow(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_)
+                | SocialEvent::Moderation(_),
+            )
+            | Event::Mail(MailsEvent::Mail(_) | MailsEvent::Mailbox(_)) => {}
         }
     }
 }

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use events::{
     CollectionCreated, CollectionDeleted, CollectionEvent, CollectionId, CollectionRenamed, Event, Personal,
-    Recorded, Subject, UserId,
+    Recorded, SocialEvent, Subject, UserId,
 };
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
@@ -56,32 +56,29 @@ impl Collections {
 impl Fold for Collections {
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
-            Event::Collection(CollectionEvent::CollectionCreated(event)) => {
+            Event::Social(SocialEvent::Collection(CollectionEvent::CollectionCreated(event))) => {
                 self.there.insert(event.collection, event.name.open().cloned());
             }
-            Event::Collection(CollectionEvent::CollectionRenamed(event)) => {
+            Event::Social(SocialEvent::Collection(CollectionEvent::CollectionRenamed(event))) => {
                 self.there.insert(event.collection, event.name.open().cloned());
             }
-            Event::Collection(CollectionEvent::CollectionDeleted(event)) => {
+            Event::Social(SocialEvent::Collection(CollectionEvent::CollectionDeleted(event))) => {
                 self.there.remove(&event.collection);
                 self.deleted.insert(event.collection);
             }
-            Event::Account(_)
-            | Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Post(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_) => {}
+            Event::Social(
+                SocialEvent::Post(_)
+                | SocialEvent::Comment(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Follow(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Moderation(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => {}
         }
     }
 }

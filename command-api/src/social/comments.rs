@@ -3,8 +3,8 @@
 use axum::extract::State;
 use axum::response::Response;
 use events::{
-    CommentDeleted, CommentEvent, CommentId, Commented, Content, ContentRemoved, ContentRestored, Event,
-    ModerationEvent, Personal, PostId, Recorded, Subject, UserId,
+    AccountsEvent, CommentDeleted, CommentEvent, CommentId, Commented, Content, ContentRemoved,
+    ContentRestored, Event, ModerationEvent, Personal, PostId, Recorded, SocialEvent, Subject, UserId,
 };
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
@@ -62,39 +62,39 @@ impl Comments {
 impl Fold for Comments {
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
-            Event::Comment(CommentEvent::Commented(event)) => self.there.push(There {
+            Event::Social(SocialEvent::Comment(CommentEvent::Commented(event))) => self.there.push(There {
                 comment: event.comment,
                 author: event.author,
                 post_author: event.post_author,
                 reply_to_author: event.reply_to_author,
                 is_reply: event.reply_to.is_some(),
             }),
-            Event::Comment(CommentEvent::CommentDeleted(event)) => {
+            Event::Social(SocialEvent::Comment(CommentEvent::CommentDeleted(event))) => {
                 self.there.retain(|there| there.comment != event.comment);
                 self.deleted.push(event.comment);
             }
-            Event::Moderation(ModerationEvent::ContentRemoved(ContentRemoved {
+            Event::Social(SocialEvent::Moderation(ModerationEvent::ContentRemoved(ContentRemoved {
                 content: Content::Comment { comment, .. },
                 ..
-            })) => self.removed.push(*comment),
-            Event::Moderation(ModerationEvent::ContentRestored(ContentRestored {
+            }))) => self.removed.push(*comment),
+            Event::Social(SocialEvent::Moderation(ModerationEvent::ContentRestored(ContentRestored {
                 content: Content::Comment { comment, .. },
                 ..
-            })) => self.removed.retain(|removed| removed != comment),
-            Event::Post(_) | Event::Account(_) | Event::Moderation(_) => self.post.apply(recorded),
-            Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_) => {}
+            }))) => self.removed.retain(|removed| removed != comment),
+            Event::Social(SocialEvent::Post(_))
+            | Event::Accounts(AccountsEvent::Account(_))
+            | Event::Social(SocialEvent::Moderation(_)) => self.post.apply(recorded),
+            Event::Social(
+                SocialEvent::Like(_)
+                | SocialEvent::Follow(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => {}
         }
     }
 

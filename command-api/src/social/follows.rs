@@ -3,7 +3,8 @@
 use axum::extract::State;
 use axum::response::Response;
 use events::{
-    Event, FollowEvent, FollowRequested, Followed, ProfileEvent, Recorded, Subject, Unfollowed, UserId,
+    AccountsEvent, Event, FollowEvent, FollowRequested, Followed, ProfileEvent, Recorded, SocialEvent,
+    Subject, Unfollowed, UserId,
 };
 use http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
@@ -45,28 +46,30 @@ enum Step {
 impl Fold for Follow {
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
-            Event::Follow(FollowEvent::Followed(_) | FollowEvent::FollowAccepted(_)) => {
+            Event::Social(SocialEvent::Follow(FollowEvent::Followed(_) | FollowEvent::FollowAccepted(_))) => {
                 self.step = Step::Follows;
             }
-            Event::Follow(FollowEvent::FollowRequested(_)) => self.step = Step::Requested,
-            Event::Follow(FollowEvent::Unfollowed(_)) => self.step = Step::None,
-            Event::Profile(ProfileEvent::PrivacyChanged(event)) => self.private = event.private,
-            Event::Account(_) => self.followee.apply(recorded),
-            Event::Profile(_)
-            | Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Post(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_) => {}
+            Event::Social(SocialEvent::Follow(FollowEvent::FollowRequested(_))) => {
+                self.step = Step::Requested
+            }
+            Event::Social(SocialEvent::Follow(FollowEvent::Unfollowed(_))) => self.step = Step::None,
+            Event::Accounts(AccountsEvent::Profile(ProfileEvent::PrivacyChanged(event))) => {
+                self.private = event.private
+            }
+            Event::Accounts(AccountsEvent::Account(_)) => self.followee.apply(recorded),
+            Event::Social(
+                SocialEvent::Post(_)
+                | SocialEvent::Comment(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_)
+                | SocialEvent::Moderation(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => {}
         }
     }
 }

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::State;
 use axum::response::Response;
-use events::{Event, LikeEvent, PostId, PostLiked, PostUnliked, Recorded, Subject, UserId};
+use events::{
+    AccountsEvent, Event, LikeEvent, PostId, PostLiked, PostUnliked, Recorded, SocialEvent, Subject, UserId,
+};
 use http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -36,22 +38,24 @@ struct Like {
 impl Fold for Like {
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
-            Event::Like(LikeEvent::PostLiked(event)) => self.liked = Some(event.post_author),
-            Event::Like(LikeEvent::PostUnliked(_)) => self.liked = None,
-            Event::Post(_) | Event::Account(_) | Event::Moderation(_) => self.post.apply(recorded),
-            Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Comment(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_) => {}
+            Event::Social(SocialEvent::Like(LikeEvent::PostLiked(event))) => {
+                self.liked = Some(event.post_author)
+            }
+            Event::Social(SocialEvent::Like(LikeEvent::PostUnliked(_))) => self.liked = None,
+            Event::Social(SocialEvent::Post(_))
+            | Event::Accounts(AccountsEvent::Account(_))
+            | Event::Social(SocialEvent::Moderation(_)) => self.post.apply(recorded),
+            Event::Social(
+                SocialEvent::Comment(_)
+                | SocialEvent::Follow(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => {}
         }
     }
 

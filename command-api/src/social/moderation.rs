@@ -5,8 +5,9 @@ use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use events::{
-    CommentEvent, CommentId, Content, ContentRemoved, ContentRestored, Event, ModerationEvent, Personal,
-    PostEvent, PostId, REMOVAL_REVERSIBLE, Recorded, Role, StoryEvent, StoryId, Subject, UserId,
+    AccountsEvent, CommentEvent, CommentId, Content, ContentRemoved, ContentRestored, Event, ModerationEvent,
+    Personal, PostEvent, PostId, REMOVAL_REVERSIBLE, Recorded, Role, SocialEvent, StoryEvent, StoryId,
+    Subject, UserId,
 };
 use http::StatusCode;
 use serde::Deserialize;
@@ -54,32 +55,38 @@ impl Moderated {
 impl Fold for Moderated {
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
-            Event::Post(PostEvent::PostPublished(event)) => self.published_by = Some(event.author),
-            Event::Post(PostEvent::CaptionEdited(_)) => {}
-            Event::Post(PostEvent::PostDeleted(_)) => self.published_by = None,
-            Event::Story(StoryEvent::StoryPublished(event)) => self.published_by = Some(event.author),
-            Event::Story(StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_)) => {
+            Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
+                self.published_by = Some(event.author)
+            }
+            Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(_))) => {}
+            Event::Social(SocialEvent::Post(PostEvent::PostDeleted(_))) => self.published_by = None,
+            Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(event))) => {
+                self.published_by = Some(event.author)
+            }
+            Event::Social(SocialEvent::Story(StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_))) => {
                 self.published_by = None;
             }
-            Event::Comment(CommentEvent::Commented(event)) => self.published_by = Some(event.author),
-            Event::Comment(CommentEvent::CommentDeleted(_)) => self.published_by = None,
-            Event::Account(_) => self.account.apply(recorded),
-            Event::Moderation(ModerationEvent::ContentRemoved(_)) => {
+            Event::Social(SocialEvent::Comment(CommentEvent::Commented(event))) => {
+                self.published_by = Some(event.author)
+            }
+            Event::Social(SocialEvent::Comment(CommentEvent::CommentDeleted(_))) => self.published_by = None,
+            Event::Accounts(AccountsEvent::Account(_)) => self.account.apply(recorded),
+            Event::Social(SocialEvent::Moderation(ModerationEvent::ContentRemoved(_))) => {
                 self.removed = Some(recorded.envelope.time);
             }
-            Event::Moderation(ModerationEvent::ContentRestored(_)) => self.removed = None,
-            Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_) => {}
+            Event::Social(SocialEvent::Moderation(ModerationEvent::ContentRestored(_))) => {
+                self.removed = None
+            }
+            Event::Social(
+                SocialEvent::Like(_)
+                | SocialEvent::Follow(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => {}
         }
     }
 

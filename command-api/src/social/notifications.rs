@@ -2,7 +2,9 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use events::{Event, NotificationsEvent, NotificationsRead, Position, Recorded, Subject, UserId};
+use events::{
+    Event, NotificationsEvent, NotificationsRead, Position, Recorded, SocialEvent, Subject, UserId,
+};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Number;
@@ -33,23 +35,22 @@ struct Reading {
 impl Fold for Reading {
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
-            Event::Notifications(NotificationsEvent::NotificationsRead(event)) => self.up_to = event.up_to,
-            Event::Account(_)
-            | Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Post(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_) => {}
+            Event::Social(SocialEvent::Notifications(NotificationsEvent::NotificationsRead(event))) => {
+                self.up_to = event.up_to
+            }
+            Event::Social(
+                SocialEvent::Post(_)
+                | SocialEvent::Comment(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Follow(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_)
+                | SocialEvent::Moderation(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => {}
         }
     }
 }

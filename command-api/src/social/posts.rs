@@ -6,7 +6,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use events::{
     CaptionEdited, Content, Event, Image, ModerationEvent, Personal, PostDeleted, PostEvent, PostId,
-    PostPublished, PostText, Recorded, Subject, UserId,
+    PostPublished, PostText, Recorded, SocialEvent, Subject, UserId,
 };
 use futures::future::try_join_all;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -66,7 +66,7 @@ impl Post {
 
 impl Fold for Post {
     fn apply(&mut self, recorded: &Recorded) {
-        let Event::Post(event) = &recorded.event else { return };
+        let Event::Social(SocialEvent::Post(event)) = &recorded.event else { return };
         *self = match event {
             PostEvent::PostPublished(event) => {
                 let caption = event.text.open().and_then(|text| text.caption.clone());
@@ -135,7 +135,7 @@ impl Fold for SeenPost {
 
 /// Whether a post is removed after an event; none if the event is about something else.
 fn post_removed_after(recorded: &Recorded) -> Option<bool> {
-    let Event::Moderation(event) = &recorded.event else { return None };
+    let Event::Social(SocialEvent::Moderation(event)) = &recorded.event else { return None };
     if !matches!(event.content(), Content::Post { .. }) {
         return None;
     }
@@ -342,7 +342,7 @@ impl Commands {
     ) -> Result<(PostId, Vec<Image>, Done), Problem> {
         let post = PostId::new(context.new_id(self.log.keys(), "post"));
         let before = self.event_before::<PostRejected>(context, Subject::Post(post)).await?;
-        if let Some((Event::Post(PostEvent::PostPublished(event)), done)) = before {
+        if let Some((Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))), done)) = before {
             return Ok((post, event.images, done));
         }
         let NewPost { images: originals, alt, caption } = new;

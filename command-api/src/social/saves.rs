@@ -2,7 +2,10 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use events::{CollectionId, Event, PostId, PostSaved, PostUnsaved, Recorded, SaveEvent, Subject, UserId};
+use events::{
+    AccountsEvent, CollectionId, Event, PostId, PostSaved, PostUnsaved, Recorded, SaveEvent, SocialEvent,
+    Subject, UserId,
+};
 use http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -41,24 +44,24 @@ struct Saved {
 impl Fold for Save {
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
-            Event::Save(SaveEvent::PostSaved(event)) => {
+            Event::Social(SocialEvent::Save(SaveEvent::PostSaved(event))) => {
                 self.saved = Some(Saved { collection: event.collection });
             }
-            Event::Save(SaveEvent::PostUnsaved(_)) => self.saved = None,
-            Event::Collection(_) => self.collections.apply(recorded),
-            Event::Post(_) | Event::Account(_) | Event::Moderation(_) => self.post.apply(recorded),
-            Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_) => {}
+            Event::Social(SocialEvent::Save(SaveEvent::PostUnsaved(_))) => self.saved = None,
+            Event::Social(SocialEvent::Collection(_)) => self.collections.apply(recorded),
+            Event::Social(SocialEvent::Post(_))
+            | Event::Accounts(AccountsEvent::Account(_))
+            | Event::Social(SocialEvent::Moderation(_)) => self.post.apply(recorded),
+            Event::Social(
+                SocialEvent::Comment(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Follow(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => {}
         }
     }
 

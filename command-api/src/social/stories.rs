@@ -6,9 +6,9 @@ use axum::response::Response;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use events::{
-    Content, Event, FollowEvent, ModerationEvent, Personal, ProfileEvent, Recorded, STORY_LIFETIME,
-    StoryDeleted, StoryEvent, StoryId, StoryPublished, StoryText, StoryViewEvent, StoryViewed, Subject,
-    UserId,
+    AccountsEvent, Content, Event, FollowEvent, ModerationEvent, Personal, ProfileEvent, Recorded,
+    STORY_LIFETIME, SocialEvent, StoryDeleted, StoryEvent, StoryId, StoryPublished, StoryText,
+    StoryViewEvent, StoryViewed, Subject, UserId,
 };
 use http::{HeaderValue, StatusCode, header};
 use media::ImageVariant;
@@ -63,7 +63,7 @@ impl Story {
 
 impl Fold for Story {
     fn apply(&mut self, recorded: &Recorded) {
-        let Event::Story(event) = &recorded.event else { return };
+        let Event::Social(SocialEvent::Story(event)) = &recorded.event else { return };
         *self = match event {
             StoryEvent::StoryPublished(_) => Self::Published { at: recorded.envelope.time },
             StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_) => Self::Over,
@@ -85,26 +85,32 @@ struct Viewing {
 impl Fold for Viewing {
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
-            Event::Story(_) | Event::Moderation(_) => self.story.apply(recorded),
-            Event::StoryView(StoryViewEvent::StoryViewed(_)) => self.viewed = true,
-            Event::Account(_) => self.author.apply(recorded),
-            Event::Profile(ProfileEvent::PrivacyChanged(event)) => self.private = event.private,
-            Event::Follow(FollowEvent::Followed(_) | FollowEvent::FollowAccepted(_)) => self.follows = true,
-            Event::Follow(FollowEvent::FollowRequested(_) | FollowEvent::Unfollowed(_)) => {
+            Event::Social(SocialEvent::Story(_)) | Event::Social(SocialEvent::Moderation(_)) => {
+                self.story.apply(recorded)
+            }
+            Event::Social(SocialEvent::StoryView(StoryViewEvent::StoryViewed(_))) => self.viewed = true,
+            Event::Accounts(AccountsEvent::Account(_)) => self.author.apply(recorded),
+            Event::Accounts(AccountsEvent::Profile(ProfileEvent::PrivacyChanged(event))) => {
+                self.private = event.private
+            }
+            Event::Social(SocialEvent::Follow(FollowEvent::Followed(_) | FollowEvent::FollowAccepted(_))) => {
+                self.follows = true
+            }
+            Event::Social(SocialEvent::Follow(
+                FollowEvent::FollowRequested(_) | FollowEvent::Unfollowed(_),
+            )) => {
                 self.follows = false;
             }
-            Event::Profile(_)
-            | Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Post(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_) => {}
+            Event::Social(
+                SocialEvent::Post(_)
+                | SocialEvent::Comment(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => {}
         }
     }
 }
@@ -126,7 +132,7 @@ impl ModeratedStory {
 impl Fold for ModeratedStory {
     fn apply(&mut self, recorded: &Recorded) {
         self.story.apply(recorded);
-        if let Event::Moderation(event) = &recorded.event {
+        if let Event::Social(SocialEvent::Moderation(event)) = &recorded.event {
             self.removed = matches!(event, ModerationEvent::ContentRemoved(_));
         }
     }
@@ -237,7 +243,8 @@ impl Commands {
         let story = StoryId::new(context.new_id(self.log.keys(), "story"));
         let subject = Subject::Story(author, story);
         let before = self.event_before::<StoryRejected>(context, subject).await?;
-        if let Some((Event::Story(StoryEvent::StoryPublished(published)), done)) = before {
+        if let Some((Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(published))), done)) = before
+        {
             return Ok((published, done));
         }
         let stored = self.store_picture(context, author, new.image, variants).await;

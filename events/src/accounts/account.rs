@@ -6,7 +6,7 @@ use crate::{ClaimHash, MailedRequestId, Personal, SessionId, Subject, UserId};
 
 event_enum! {
     /// `account.<user>`: who somebody is to the system.
-    AccountEvent in Account {
+    AccountEvent {
         SignedUp = "account.signed_up.v2",
         UsernameChanged = "account.username_changed.v1",
         EmailVerificationRequested = "account.email_verification_requested.v1",
@@ -29,7 +29,7 @@ event_enum! {
 
 event_enum! {
     /// `username.<keyed hash>`: who holds a name.
-    UsernameEvent in Username {
+    UsernameEvent {
         UsernameClaimed = "username.claimed.v1",
         UsernameReleased = "username.released.v1",
     }
@@ -37,7 +37,7 @@ event_enum! {
 
 event_enum! {
     /// `email.<keyed hash>`: who holds an address.
-    EmailEvent in Email {
+    EmailEvent {
         EmailClaimed = "email.claimed.v1",
         EmailReleased = "email.released.v1",
     }

@@ -6,7 +6,7 @@ use crate::{Image, Personal, Subject, UserId};
 
 event_enum! {
     /// `profile.<user>`: how somebody shows themselves.
-    ProfileEvent in Profile {
+    ProfileEvent {
         ProfileEdited = "profile.edited.v1",
         PhotoChanged = "profile.photo_changed.v1",
         PhotoRemoved = "profile.photo_removed.v1",

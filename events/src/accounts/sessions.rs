@@ -7,7 +7,7 @@ use crate::{Personal, Position, SessionId, Subject, UserId};
 
 event_enum! {
     /// `session.<user>.<session>`: one log-in on one device.
-    SessionEvent in Session {
+    SessionEvent {
         SessionStarted = "session.started.v1",
         SessionSeen = "session.seen.v1",
         SessionEnded = "session.ended.v1",

@@ -6,7 +6,7 @@ use crate::{CommentId, Personal, PostId, Subject, UserId};
 
 event_enum! {
     /// `comment.<post>.<comment>`: words under a post.
-    CommentEvent in Comment {
+    CommentEvent {
         Commented = "comment.commented.v2",
         CommentDeleted = "comment.deleted.v2",
     }

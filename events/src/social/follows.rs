@@ -6,7 +6,7 @@ use crate::{Subject, UserId};
 
 event_enum! {
     /// `follow.<follower>.<followee>`: whether somebody follows somebody.
-    FollowEvent in Follow {
+    FollowEvent {
         Followed = "follow.followed.v1",
         FollowRequested = "follow.requested.v1",
         FollowAccepted = "follow.accepted.v1",

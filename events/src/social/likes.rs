@@ -6,7 +6,7 @@ use crate::{PostId, Subject, UserId};
 
 event_enum! {
     /// `like.<post>.<user>`: whether somebody likes a post.
-    LikeEvent in Like {
+    LikeEvent {
         PostLiked = "like.liked.v1",
         PostUnliked = "like.unliked.v1",
     }

@@ -7,7 +7,7 @@ use crate::{Content, Personal, Subject, UserId};
 
 event_enum! {
     /// `moderation.<content>`: what moderators did about a post, a comment or a story. Who did it is the event's actor.
-    ModerationEvent in Moderation {
+    ModerationEvent {
         ContentRemoved = "moderation.content_removed.v1",
         ContentRestored = "moderation.content_restored.v1",
     }

@@ -6,7 +6,7 @@ use crate::{Position, Subject, UserId};
 
 event_enum! {
     /// `notifications.<user>`: how far somebody has read what they were notified of.
-    NotificationsEvent in Notifications {
+    NotificationsEvent {
         NotificationsRead = "notifications.read.v1",
     }
 }

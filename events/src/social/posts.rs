@@ -6,7 +6,7 @@ use crate::{MediaId, Personal, PostId, Subject, UserId};
 
 event_enum! {
     /// `post.<post>`: pictures with a caption.
-    PostEvent in Post {
+    PostEvent {
         PostPublished = "post.published.v2",
         CaptionEdited = "post.caption_edited.v1",
         PostDeleted = "post.deleted.v1",

@@ -6,7 +6,7 @@ use crate::{CollectionId, Personal, PostId, Subject, UserId};
 
 event_enum! {
     /// `save.<user>.<post>`: whether somebody keeps a post for themselves, and in which collection.
-    SaveEvent in Save {
+    SaveEvent {
         PostSaved = "save.saved.v1",
         PostUnsaved = "save.unsaved.v1",
     }
@@ -15,7 +15,7 @@ event_enum! {
 event_enum! {
     /// `collection.<user>`: the collections in which somebody keeps saved posts together. One subject for all of them,
     /// since how many there may be is decided over all.
-    CollectionEvent in Collection {
+    CollectionEvent {
         CollectionCreated = "collection.created.v1",
         CollectionRenamed = "collection.renamed.v1",
         CollectionDeleted = "collection.deleted.v1",

@@ -7,7 +7,7 @@ use crate::{Image, Personal, StoryId, Subject, UserId};
 
 event_enum! {
     /// `story.<user>.<story>`: a picture that its author shows for a day.
-    StoryEvent in Story {
+    StoryEvent {
         StoryPublished = "story.published.v1",
         StoryDeleted = "story.deleted.v1",
         StoryExpired = "story.expired.v1",
@@ -16,7 +16,7 @@ event_enum! {
 
 event_enum! {
     /// `storyview.<story>.<viewer>`: that somebody has seen a story.
-    StoryViewEvent in StoryView {
+    StoryViewEvent {
         StoryViewed = "storyview.viewed.v1",
     }
 }

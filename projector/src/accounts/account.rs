@@ -1,6 +1,6 @@
 //! What only its owner may see of an account.
 
-use events::{AccountEvent, Event, Kind, Recorded, Role};
+use events::{AccountEvent, AccountsEvent, Event, Kind, Recorded, Role};
 use views::accounts::account::{Account, VIEW};
 use views::{Patch, StoreError, Writes};
 
@@ -24,7 +24,7 @@ impl Projection for Accounts {
     }
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
-        let Event::Account(event) = &recorded.event else { return Ok(()) };
+        let Event::Accounts(AccountsEvent::Account(event)) = &recorded.event else { return Ok(()) };
         let user = event.user().to_string();
         match event {
             AccountEvent::SignedUp(event) => {

@@ -1,8 +1,8 @@
 //! How people show themselves, with the count of their posts.
 
 use events::{
-    AccountEvent, Content, Event, Kind, ModerationEvent, PostEvent, PostId, ProfileEvent, Recorded, UserId,
-    fold_name,
+    AccountEvent, AccountsEvent, Content, Event, Kind, ModerationEvent, PostEvent, PostId, ProfileEvent,
+    Recorded, SocialEvent, UserId, fold_name,
 };
 use serde_json::json;
 use views::accounts::profiles::{Profile, Standing, UncountedPost, VIEW, uncounted};
@@ -30,53 +30,41 @@ impl Projection for Profiles {
 
     fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         let post = match &recorded.event {
-            Event::Post(PostEvent::PostDeleted(event)) => Some(event.post),
-            Event::Moderation(event) => post_of(event),
-            Event::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_))
-            | Event::Account(_)
-            | Event::Profile(_)
-            | Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_) => None,
+            Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => Some(event.post),
+            Event::Social(SocialEvent::Moderation(event)) => post_of(event),
+            Event::Social(SocialEvent::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_)))
+            | Event::Accounts(
+                AccountsEvent::Account(_)
+                | AccountsEvent::Profile(_)
+                | AccountsEvent::Username(_)
+                | AccountsEvent::Email(_)
+                | AccountsEvent::Session(_),
+            )
+            | Event::Social(_)
+            | Event::Mail(_) => None,
         };
         post.map(|post| (&VIEW, uncounted(&post.to_string()))).into_iter().collect()
     }
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
-            Event::Account(event) => account(event, recorded, writes)?,
-            Event::Profile(event) => profile(event, writes),
-            Event::Post(PostEvent::PostPublished(event)) => count(writes, event.author, "posts", 1),
-            Event::Post(PostEvent::PostDeleted(event)) => {
+            Event::Accounts(AccountsEvent::Account(event)) => account(event, recorded, writes)?,
+            Event::Accounts(AccountsEvent::Profile(event)) => profile(event, writes),
+            Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
+                count(writes, event.author, "posts", 1)
+            }
+            Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => {
                 if take_off(event.post, true, writes)? {
                     count(writes, event.author, "posts", -1);
                 }
             }
-            Event::Moderation(event) => moderate(event, writes)?,
-            Event::Post(PostEvent::CaptionEdited(_)) => {}
-            Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_) => {}
+            Event::Social(SocialEvent::Moderation(event)) => moderate(event, writes)?,
+            Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(_))) => {}
+            Event::Accounts(
+                AccountsEvent::Username(_) | AccountsEvent::Email(_) | AccountsEvent::Session(_),
+            )
+            | Event::Social(_)
+            | Event::Mail(_) => {}
         }
         Ok(())
     }
@@ -322,7 +310,7 @@ mod tests {
         let view = built(&Profiles, [signed_up(ANN, "ann"), Erased { user: ANN }.into()]).await;
         assert_eq!(of(&view, ANN).await, None);
         let mut sealed = signed_up(BOB, "bob");
-        if let Event::Account(AccountEvent::SignedUp(event)) = &mut sealed {
+        if let Event::Accounts(AccountsEvent::Account(AccountEvent::SignedUp(event))) = &mut sealed {
             event.person = Personal::Erased;
         }
         let deleted = PostDeleted { post: POST, author: BOB };

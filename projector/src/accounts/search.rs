@@ -1,7 +1,7 @@
 //! By what people are found: the words of their names, any part of their usernames, and by chance. Whoever is deactivated or
 //! suspended is not found until they come back.
 
-use events::{AccountEvent, Event, Kind, ProfileEvent, Recorded, UserId};
+use events::{AccountEvent, AccountsEvent, Event, Kind, ProfileEvent, Recorded, UserId};
 use serde_json::json;
 use views::accounts::profiles::Standing;
 use views::accounts::search::{BY_SOURCE, List, Source, Term, VIEW, lot, terms_of_name, terms_of_username};
@@ -29,53 +29,41 @@ impl Projection for Search {
     fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         match &recorded.event {
             // Names can be changed by who is not active, and must not make them be found.
-            Event::Account(AccountEvent::UsernameChanged(event)) => vec![(&VIEW, lot_of(event.user).key())],
-            Event::Profile(ProfileEvent::ProfileEdited(event)) => vec![(&VIEW, lot_of(event.user).key())],
-            Event::Account(_)
-            | Event::Profile(_)
-            | Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Post(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_) => Vec::new(),
+            Event::Accounts(AccountsEvent::Account(AccountEvent::UsernameChanged(event))) => {
+                vec![(&VIEW, lot_of(event.user).key())]
+            }
+            Event::Accounts(AccountsEvent::Profile(ProfileEvent::ProfileEdited(event))) => {
+                vec![(&VIEW, lot_of(event.user).key())]
+            }
+            Event::Accounts(
+                AccountsEvent::Account(_)
+                | AccountsEvent::Profile(_)
+                | AccountsEvent::Username(_)
+                | AccountsEvent::Email(_)
+                | AccountsEvent::Session(_),
+            )
+            | Event::Social(_)
+            | Event::Mail(_) => Vec::new(),
         }
     }
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
-            Event::Account(event) => account(event, writes)?,
-            Event::Profile(ProfileEvent::ProfileEdited(event)) => {
+            Event::Accounts(AccountsEvent::Account(event)) => account(event, writes)?,
+            Event::Accounts(AccountsEvent::Profile(ProfileEvent::ProfileEdited(event))) => {
                 if let Some(details) = event.details.open() {
                     let terms = terms_of_name(&details.firstname, &details.lastname);
                     replace(writes, event.user, Source::Name, terms)?;
                 }
             }
-            Event::Profile(_)
-            | Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Post(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_) => {}
+            Event::Accounts(
+                AccountsEvent::Profile(_)
+                | AccountsEvent::Username(_)
+                | AccountsEvent::Email(_)
+                | AccountsEvent::Session(_),
+            )
+            | Event::Social(_)
+            | Event::Mail(_) => {}
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Sessions: which are good, and what their owner sees of them.
 
-use events::{AccountEvent, Client, Event, Kind, Recorded, SessionEvent, UserId};
+use events::{AccountEvent, AccountsEvent, Client, Event, Kind, Recorded, SessionEvent, UserId};
 use serde_json::json;
 use views::accounts::sessions::{BY_USER, Session, VIEW};
 use views::{Copy, FanOut, KeyPart, Patch, StoreError, Writes};
@@ -27,7 +27,7 @@ impl Projection for Sessions {
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
-            Event::Session(SessionEvent::SessionStarted(event)) => {
+            Event::Accounts(AccountsEvent::Session(SessionEvent::SessionStarted(event))) => {
                 // Nobody sees the sessions of who is erased, or is to be erased later in the log.
                 let Some(Client { device, address }) = event.client.open() else { return Ok(()) };
                 writes.put(&Session {
@@ -43,19 +43,19 @@ impl Projection for Sessions {
                     position: position(recorded),
                 })?;
             }
-            Event::Session(SessionEvent::SessionSeen(event)) => {
+            Event::Accounts(AccountsEvent::Session(SessionEvent::SessionSeen(event))) => {
                 let patch = Patch::default().set("seen", time(recorded));
                 writes.patch::<Session>(event.session.to_string(), patch);
             }
-            Event::Session(SessionEvent::SessionEnded(event)) => {
+            Event::Accounts(AccountsEvent::Session(SessionEvent::SessionEnded(event))) => {
                 writes.patch::<Session>(event.session.to_string(), Patch::default().set("ended", true));
             }
-            Event::Account(AccountEvent::Erased(event)) => {
+            Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) => {
                 for ended in [false, true] {
                     writes.delete_where::<Session>(&BY_USER, vec![json!(event.user), json!(ended)]);
                 }
             }
-            Event::Account(event) => {
+            Event::Accounts(AccountsEvent::Account(event)) => {
                 if let Some(kept) = event.ends_sessions_but() {
                     end_all(writes, event.user());
                     if let Some(kept) = kept {
@@ -63,21 +63,11 @@ impl Projection for Sessions {
                     }
                 }
             }
-            Event::Username(_)
-            | Event::Email(_)
-            | Event::Profile(_)
-            | Event::Post(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_) => {}
+            Event::Accounts(
+                AccountsEvent::Username(_) | AccountsEvent::Email(_) | AccountsEvent::Profile(_),
+            )
+            | Event::Social(_)
+            | Event::Mail(_) => {}
         }
         Ok(())
     }

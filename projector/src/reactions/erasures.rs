@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use events::{AccountEvent, Event, KeyRing, Kind, Recorded, SealedLog};
+use events::{AccountEvent, AccountsEvent, Event, KeyRing, Kind, Recorded, SealedLog};
 use service::shutdown::Tasks;
 use views::ViewStore;
 
@@ -36,7 +36,9 @@ impl Repeatable for Erasures {
     }
 
     async fn effect(&self, recorded: &Recorded) -> Result<(), String> {
-        let Event::Account(AccountEvent::Erased(event)) = &recorded.event else { return Ok(()) };
+        let Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) = &recorded.event else {
+            return Ok(());
+        };
         let mut pause = Pause::default();
         loop {
             match self.keys.destroy(event.user).await {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use events::{
     AppendError, Draft, Event, EventId, Freshness, LogError, MailBounced, MailComplained, MailboxEvent,
-    SealedLog, Subject, time_ordered_id,
+    MailsEvent, SealedLog, Subject, time_ordered_id,
 };
 use service::clock::Clock;
 use service::shutdown::Tasks;
@@ -89,23 +89,8 @@ async fn take_in(log: &SealedLog, clock: &dyn Clock, feedback: &Feedback) -> Res
 /// Whether the last event about a mailbox says that no mail goes there any more.
 pub(super) fn takes_no_mail(last: &Event) -> bool {
     match last {
-        Event::Mailbox(MailboxEvent::MailBounced(bounced)) => bounced.permanent,
-        Event::Mailbox(MailboxEvent::MailComplained(_)) => true,
-        Event::Account(_)
-        | Event::Username(_)
-        | Event::Email(_)
-        | Event::Session(_)
-        | Event::Profile(_)
-        | Event::Post(_)
-        | Event::Comment(_)
-        | Event::Like(_)
-        | Event::Follow(_)
-        | Event::Story(_)
-        | Event::StoryView(_)
-        | Event::Notifications(_)
-        | Event::Save(_)
-        | Event::Collection(_)
-        | Event::Mail(_)
-        | Event::Moderation(_) => false,
+        Event::Mail(MailsEvent::Mailbox(MailboxEvent::MailBounced(bounced))) => bounced.permanent,
+        Event::Mail(MailsEvent::Mailbox(MailboxEvent::MailComplained(_))) => true,
+        Event::Mail(MailsEvent::Mail(_)) | Event::Accounts(_) | Event::Social(_) => false,
     }
 }

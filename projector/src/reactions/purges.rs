@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use events::{AccountEvent, Event, Kind, Position, ProgressBoard, Recorded, SealedLog};
+use events::{AccountEvent, AccountsEvent, Event, Kind, Position, ProgressBoard, Recorded, SealedLog};
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 use tokio::sync::Mutex;
@@ -59,7 +59,9 @@ impl Repeatable for Purges {
     }
 
     async fn effect(&self, recorded: &Recorded) -> Result<(), String> {
-        let Event::Account(AccountEvent::Erased(_)) = &recorded.event else { return Ok(()) };
+        let Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(_))) = &recorded.event else {
+            return Ok(());
+        };
         let mut passed = self.passed(recorded.position).await;
         self.purge(recorded.position.0).await.map_err(|error| with_causes(&error))?;
         if passed {

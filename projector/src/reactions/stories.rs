@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use events::{
     AppendError, Batch, Draft, Event, EventId, Filter, Kind, LogError, Position, Recorded, STORY_LIFETIME,
-    SealedLog, StoryEvent, StoryExpired, StoryId, Subject, UserId, time_ordered_id,
+    SealedLog, SocialEvent, StoryEvent, StoryExpired, StoryId, Subject, UserId, time_ordered_id,
 };
 use futures::future::{Fuse, FusedFuture};
 use futures::{FutureExt, StreamExt, stream};
@@ -241,7 +241,7 @@ impl Waiting {
     }
 
     fn hear(&mut self, recorded: &Recorded) {
-        let Event::Story(event) = &recorded.event else { return };
+        let Event::Social(SocialEvent::Story(event)) = &recorded.event else { return };
         match event {
             StoryEvent::StoryPublished(event) => self.wait_for(Shown {
                 author: event.author,

@@ -1,6 +1,6 @@
 //! What was ever written under a post.
 
-use events::{AccountEvent, Event, Kind, PostEvent, PostId, Recorded, UserId};
+use events::{AccountEvent, AccountsEvent, Event, Kind, PostEvent, PostId, Recorded, SocialEvent, UserId};
 use serde_json::json;
 use views::social::captions::{BY_AUTHOR, BY_POST, Caption, VIEW};
 use views::{StoreError, Writes};
@@ -26,37 +26,34 @@ impl Projection for Captions {
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
-            Event::Post(PostEvent::PostPublished(event)) => {
+            Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
                 // What an erased author has written is not shown.
                 let Some(text) = event.text.open() else { return Ok(()) };
                 writes.put(&written(recorded, event.post, event.author, text.caption.clone()))?;
             }
-            Event::Post(PostEvent::CaptionEdited(event)) => {
+            Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(event))) => {
                 let Some(caption) = event.caption.open() else { return Ok(()) };
                 writes.put(&written(recorded, event.post, event.author, Some(caption.clone())))?;
             }
-            Event::Post(PostEvent::PostDeleted(event)) => {
+            Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => {
                 writes.delete_where::<Caption>(&BY_POST, vec![json!(event.post)]);
             }
-            Event::Account(AccountEvent::Erased(event)) => {
+            Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) => {
                 writes.delete_where::<Caption>(&BY_AUTHOR, vec![json!(event.user)]);
             }
-            Event::Account(_)
-            | Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_) => {}
+            Event::Social(
+                SocialEvent::Comment(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Follow(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_)
+                | SocialEvent::Moderation(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => {}
         }
         Ok(())
     }

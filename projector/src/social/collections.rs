@@ -1,6 +1,6 @@
 //! Collections that people keep saved posts in.
 
-use events::{AccountEvent, CollectionEvent, Event, Kind, Recorded};
+use events::{AccountEvent, AccountsEvent, CollectionEvent, Event, Kind, Recorded, SocialEvent};
 use serde_json::json;
 use views::social::collections::{Collection, OF_USER, VIEW};
 use views::{Patch, StoreError, Writes};
@@ -26,7 +26,7 @@ impl Projection for Collections {
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
-            Event::Collection(CollectionEvent::CollectionCreated(event)) => {
+            Event::Social(SocialEvent::Collection(CollectionEvent::CollectionCreated(event))) => {
                 // What an erased person has written is not shown.
                 if let Some(name) = event.name.open() {
                     writes.put(&Collection {
@@ -38,34 +38,31 @@ impl Projection for Collections {
                     })?;
                 }
             }
-            Event::Collection(CollectionEvent::CollectionRenamed(event)) => {
+            Event::Social(SocialEvent::Collection(CollectionEvent::CollectionRenamed(event))) => {
                 if let Some(name) = event.name.open() {
                     let patch = Patch::default().set("name", name.clone());
                     writes.patch::<Collection>(event.collection.to_string(), patch);
                 }
             }
-            Event::Collection(CollectionEvent::CollectionDeleted(event)) => {
+            Event::Social(SocialEvent::Collection(CollectionEvent::CollectionDeleted(event))) => {
                 writes.delete::<Collection>(event.collection.to_string());
             }
-            Event::Account(AccountEvent::Erased(event)) => {
+            Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) => {
                 writes.delete_where::<Collection>(&OF_USER, vec![json!(event.user)]);
             }
-            Event::Account(_)
-            | Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Post(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_) => {}
+            Event::Social(
+                SocialEvent::Post(_)
+                | SocialEvent::Comment(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Follow(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Moderation(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => {}
         }
         Ok(())
     }

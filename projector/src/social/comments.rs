@@ -2,8 +2,8 @@
 //! until they come back; those of who is erased are gone.
 
 use events::{
-    AccountEvent, CommentDeleted, CommentEvent, Commented, Content, Event, Kind, ModerationEvent, PostEvent,
-    PostId, Recorded,
+    AccountEvent, AccountsEvent, CommentDeleted, CommentEvent, Commented, Content, Event, Kind,
+    ModerationEvent, PostEvent, PostId, Recorded, SocialEvent,
 };
 use serde_json::json;
 use views::absences::Absence;
@@ -36,42 +36,39 @@ impl Projection for Comments {
 
     fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         match &recorded.event {
-            Event::Comment(CommentEvent::Commented(event)) => vec![
+            Event::Social(SocialEvent::Comment(CommentEvent::Commented(event))) => vec![
                 absences::at_account(&VIEW, event.author),
                 absences::at_account(&VIEW, event.post_author),
                 absences::at_post(&VIEW, event.post),
                 (&VIEW, tally_of(&event.post.to_string())),
             ],
-            Event::Comment(CommentEvent::CommentDeleted(event)) => {
+            Event::Social(SocialEvent::Comment(CommentEvent::CommentDeleted(event))) => {
                 vec![(&VIEW, event.comment.to_string())]
             }
-            Event::Moderation(event) => match event.content() {
+            Event::Social(SocialEvent::Moderation(event)) => match event.content() {
                 Content::Comment { comment, .. } => {
                     vec![(&VIEW, comment.to_string()), absences::at_account(&VIEW, event.author())]
                 }
                 Content::Post { .. } | Content::Story { .. } => Vec::new(),
             },
-            Event::Post(_)
-            | Event::Account(_)
-            | Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_) => Vec::new(),
+            Event::Social(
+                SocialEvent::Post(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Follow(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => Vec::new(),
         }
     }
 
     /// Somebody may have several comments under one post, so each is counted by itself.
     fn looks_for(&self, recorded: &Recorded) -> Vec<Search> {
-        let Event::Account(event) = &recorded.event else { return Vec::new() };
+        let Event::Accounts(AccountsEvent::Account(event)) = &recorded.event else { return Vec::new() };
         if presence_after(event).is_none() {
             return Vec::new();
         }
@@ -80,28 +77,30 @@ impl Projection for Comments {
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
-            Event::Comment(CommentEvent::Commented(event)) => comment(event, recorded, writes),
-            Event::Comment(CommentEvent::CommentDeleted(event)) => delete(event, writes),
-            Event::Post(PostEvent::PostDeleted(event)) => {
+            Event::Social(SocialEvent::Comment(CommentEvent::Commented(event))) => {
+                comment(event, recorded, writes)
+            }
+            Event::Social(SocialEvent::Comment(CommentEvent::CommentDeleted(event))) => delete(event, writes),
+            Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => {
                 forget_post(event.post, writes);
                 Ok(())
             }
-            Event::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_)) => Ok(()),
-            Event::Account(event) => account(event, writes),
-            Event::Moderation(event) => moderate(event, writes),
-            Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_) => Ok(()),
+            Event::Social(SocialEvent::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_))) => {
+                Ok(())
+            }
+            Event::Accounts(AccountsEvent::Account(event)) => account(event, writes),
+            Event::Social(SocialEvent::Moderation(event)) => moderate(event, writes),
+            Event::Social(
+                SocialEvent::Like(_)
+                | SocialEvent::Follow(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => Ok(()),
         }
     }
 }
@@ -282,7 +281,9 @@ mod tests {
     }
 
     fn answer(n: u128, author: UserId, parent: u128) -> Event {
-        let Event::Comment(CommentEvent::Commented(event)) = commented(POST, n) else { panic!() };
+        let Event::Social(SocialEvent::Comment(CommentEvent::Commented(event))) = commented(POST, n) else {
+            panic!()
+        };
         let (reply_to, reply_to_author) = (Some(CommentId::new(Uuid::from_u128(parent))), Some(BOB));
         Commented { author, reply_to, reply_to_author, ..event }.into()
     }

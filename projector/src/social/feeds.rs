@@ -2,7 +2,8 @@
 //! to the reader to merge. Decision 10 says why the two together are exact at every moment.
 
 use events::{
-    AccountEvent, Event, FollowEvent, Kind, PostDeleted, PostEvent, PostPublished, Recorded, UserId,
+    AccountEvent, AccountsEvent, Event, FollowEvent, Kind, PostDeleted, PostEvent, PostPublished, Recorded,
+    SocialEvent, UserId,
 };
 use serde_json::{Map, Value, json};
 use views::social::feeds::{
@@ -60,29 +61,27 @@ impl Projection for Feeds {
 
     fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         let author = match &recorded.event {
-            Event::Follow(FollowEvent::Followed(event)) => event.followee,
-            Event::Follow(FollowEvent::FollowAccepted(event)) => event.followee,
-            Event::Follow(FollowEvent::Unfollowed(event)) => event.followee,
-            Event::Post(PostEvent::PostPublished(event)) => event.author,
-            Event::Post(PostEvent::PostDeleted(event)) => event.author,
-            Event::Follow(FollowEvent::FollowRequested(_)) | Event::Post(PostEvent::CaptionEdited(_)) => {
+            Event::Social(SocialEvent::Follow(FollowEvent::Followed(event))) => event.followee,
+            Event::Social(SocialEvent::Follow(FollowEvent::FollowAccepted(event))) => event.followee,
+            Event::Social(SocialEvent::Follow(FollowEvent::Unfollowed(event))) => event.followee,
+            Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => event.author,
+            Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => event.author,
+            Event::Social(SocialEvent::Follow(FollowEvent::FollowRequested(_)))
+            | Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(_))) => {
                 return Vec::new();
             }
-            Event::Account(_)
-            | Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_) => return Vec::new(),
+            Event::Social(
+                SocialEvent::Comment(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_)
+                | SocialEvent::Moderation(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => return Vec::new(),
         };
         vec![(&AUTHORS, author.to_string())]
     }
@@ -90,36 +89,38 @@ impl Projection for Feeds {
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         let at = position(recorded);
         match &recorded.event {
-            Event::Post(PostEvent::PostPublished(event)) => self.publish(event, at, writes)?,
-            Event::Post(PostEvent::PostDeleted(event)) => delete(event, writes)?,
-            Event::Post(PostEvent::CaptionEdited(_)) => {}
-            Event::Follow(FollowEvent::Followed(event)) => {
+            Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
+                self.publish(event, at, writes)?
+            }
+            Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => delete(event, writes)?,
+            Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(_))) => {}
+            Event::Social(SocialEvent::Follow(FollowEvent::Followed(event))) => {
                 self.follow(event.follower, event.followee, at, writes)?;
             }
-            Event::Follow(FollowEvent::FollowAccepted(event)) => {
+            Event::Social(SocialEvent::Follow(FollowEvent::FollowAccepted(event))) => {
                 self.follow(event.follower, event.followee, at, writes)?;
             }
-            Event::Follow(FollowEvent::Unfollowed(event)) if !event.only_requested => {
+            Event::Social(SocialEvent::Follow(FollowEvent::Unfollowed(event))) if !event.only_requested => {
                 self.unfollow(event.follower, event.followee, at, writes)?;
             }
-            Event::Follow(FollowEvent::FollowRequested(_) | FollowEvent::Unfollowed(_)) => {}
-            Event::Account(AccountEvent::Erased(event)) => erase(event.user, writes),
+            Event::Social(SocialEvent::Follow(
+                FollowEvent::FollowRequested(_) | FollowEvent::Unfollowed(_),
+            )) => {}
+            Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) => erase(event.user, writes),
             // Whether an author is shown is looked up by the reader: what comes back must be there.
-            Event::Account(_) => {}
-            Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_) => {}
+            Event::Accounts(AccountsEvent::Account(_)) => {}
+            Event::Social(
+                SocialEvent::Comment(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_)
+                | SocialEvent::Moderation(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => {}
         }
         Ok(())
     }

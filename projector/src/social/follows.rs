@@ -2,7 +2,7 @@
 //! come back; whoever is erased is gone. What is decided in the same instant comes in any order, so each event looks at
 //! how those whom it names stand.
 
-use events::{AccountEvent, Event, FollowEvent, Kind, Recorded, UserId};
+use events::{AccountEvent, AccountsEvent, Event, FollowEvent, Kind, Recorded, SocialEvent, UserId};
 use serde_json::json;
 use views::accounts::profiles::Standing;
 use views::social::follows::{Circle, FOLLOWERS, FOLLOWINGS, Follow, VIEW, key};
@@ -30,48 +30,44 @@ impl Projection for Follows {
 
     fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         match &recorded.event {
-            Event::Follow(event) => {
+            Event::Social(SocialEvent::Follow(event)) => {
                 let (follower, followee) = both(event);
                 [key(&follower, &followee), follower, followee].map(|key| (&VIEW, key)).to_vec()
             }
-            Event::Account(event) => vec![(&VIEW, event.user().to_string())],
-            Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Post(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_) => Vec::new(),
+            Event::Accounts(AccountsEvent::Account(event)) => vec![(&VIEW, event.user().to_string())],
+            Event::Social(
+                SocialEvent::Post(_)
+                | SocialEvent::Comment(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_)
+                | SocialEvent::Moderation(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => Vec::new(),
         }
     }
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
-            Event::Follow(event) => follow(event, recorded, writes),
-            Event::Account(event) => account(event, writes),
-            Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Post(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_) => Ok(()),
+            Event::Social(SocialEvent::Follow(event)) => follow(event, recorded, writes),
+            Event::Accounts(AccountsEvent::Account(event)) => account(event, writes),
+            Event::Social(
+                SocialEvent::Post(_)
+                | SocialEvent::Comment(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_)
+                | SocialEvent::Moderation(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => Ok(()),
         }
     }
 }

@@ -2,8 +2,8 @@
 //! but notes of who is not there, and one to the same group replaces the other's head before it reaches the store.
 
 use events::{
-    AccountEvent, CommentEvent, CommentId, Content, Event, FollowEvent, Kind, ModerationEvent,
-    NotificationsEvent, PostEvent, PostId, Recorded, UserId,
+    AccountEvent, AccountsEvent, CommentEvent, CommentId, Content, Event, FollowEvent, Kind, ModerationEvent,
+    NotificationsEvent, PostEvent, PostId, Recorded, SocialEvent, UserId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -38,54 +38,55 @@ impl Projection for Notifications {
     fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         let account = |user| absences::at_account(&VIEW, user);
         match &recorded.event {
-            Event::Comment(CommentEvent::Commented(event)) => {
+            Event::Social(SocialEvent::Comment(CommentEvent::Commented(event))) => {
                 let mut keys = vec![absences::at_post(&VIEW, event.post), account(event.post_author)];
                 keys.push(account(event.author));
                 keys.extend(event.reply_to_author.map(account));
                 keys
             }
-            Event::Follow(FollowEvent::Followed(event)) => {
+            Event::Social(SocialEvent::Follow(FollowEvent::Followed(event))) => {
                 vec![account(event.follower), account(event.followee)]
             }
-            Event::Follow(FollowEvent::FollowRequested(event)) => {
+            Event::Social(SocialEvent::Follow(FollowEvent::FollowRequested(event))) => {
                 vec![account(event.follower), account(event.followee)]
             }
-            Event::Notifications(NotificationsEvent::NotificationsRead(event)) => vec![account(event.user)],
-            Event::Moderation(event) => match event.content() {
+            Event::Social(SocialEvent::Notifications(NotificationsEvent::NotificationsRead(event))) => {
+                vec![account(event.user)]
+            }
+            Event::Social(SocialEvent::Moderation(event)) => match event.content() {
                 Content::Comment { comment, .. } => {
                     let acts = acts_of(comment).map(|act| (&VIEW, act));
                     acts.into_iter().chain([account(event.author())]).collect()
                 }
                 Content::Post { .. } | Content::Story { .. } => Vec::new(),
             },
-            Event::Comment(CommentEvent::CommentDeleted(_))
-            | Event::Follow(FollowEvent::FollowAccepted(_) | FollowEvent::Unfollowed(_))
-            | Event::Post(_)
-            | Event::Account(_)
-            | Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Like(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_) => Vec::new(),
+            Event::Social(SocialEvent::Comment(CommentEvent::CommentDeleted(_)))
+            | Event::Social(SocialEvent::Follow(
+                FollowEvent::FollowAccepted(_) | FollowEvent::Unfollowed(_),
+            ))
+            | Event::Social(
+                SocialEvent::Post(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => Vec::new(),
         }
     }
 
     /// What was said under a removed post is hidden from whoever it was told.
     fn looks_for(&self, recorded: &Recorded) -> Vec<Search> {
-        let Event::Moderation(event) = &recorded.event else { return Vec::new() };
+        let Event::Social(SocialEvent::Moderation(event)) = &recorded.event else { return Vec::new() };
         let Content::Post { post } = event.content() else { return Vec::new() };
         vec![Search { view: &VIEW, index: &UNDER_POST, equals: vec![json!(post)] }]
     }
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
-            Event::Comment(CommentEvent::Commented(event)) => {
+            Event::Social(SocialEvent::Comment(CommentEvent::Commented(event))) => {
                 let post_author = absences::account(&VIEW, event.post_author, writes)?;
                 // What was decided while its post was deleted, or went with its author, is told nobody.
                 if post_author != Some(Absence::Erased)
@@ -97,37 +98,35 @@ impl Projection for Notifications {
                     }
                 }
             }
-            Event::Comment(CommentEvent::CommentDeleted(event)) => {
+            Event::Social(SocialEvent::Comment(CommentEvent::CommentDeleted(event))) => {
                 let said = Said { post: event.post, comment: event.comment, author: event.author };
                 for news in said.news(event.post_author, event.reply_to_author) {
                     news.take_back(writes);
                 }
             }
-            Event::Follow(event) => follow(event, recorded, writes)?,
-            Event::Post(PostEvent::PostDeleted(event)) => {
+            Event::Social(SocialEvent::Follow(event)) => follow(event, recorded, writes)?,
+            Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => {
                 writes.delete_where::<Act>(&UNDER_POST, vec![json!(event.post)]);
                 absences::note_deleted_post(&VIEW, event.post, writes);
             }
-            Event::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_)) => {}
-            Event::Account(event) => account(event, writes),
-            Event::Moderation(event) => moderation(event, recorded, writes)?,
-            Event::Notifications(NotificationsEvent::NotificationsRead(event)) => {
+            Event::Social(SocialEvent::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_))) => {}
+            Event::Accounts(AccountsEvent::Account(event)) => account(event, writes),
+            Event::Social(SocialEvent::Moderation(event)) => moderation(event, recorded, writes)?,
+            Event::Social(SocialEvent::Notifications(NotificationsEvent::NotificationsRead(event))) => {
                 if absences::account(&VIEW, event.user, writes)? != Some(Absence::Erased) {
                     let position = i64::try_from(event.up_to.0).unwrap_or(i64::MAX);
                     writes.put(&Mark { owner: event.user.to_string(), role: Role::Mark, position })?;
                 }
             }
-            Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Like(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_) => {}
+            Event::Social(
+                SocialEvent::Like(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => {}
         }
         Ok(())
     }

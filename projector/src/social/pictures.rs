@@ -1,8 +1,8 @@
 //! Whose each picture is, for as long as a post, a story or a profile shows it.
 
 use events::{
-    AccountEvent, Content, Event, Kind, MediaId, ModerationEvent, PostEvent, ProfileEvent, Recorded,
-    StoryEvent, Subject, UserId,
+    AccountEvent, AccountsEvent, Content, Event, Kind, MediaId, ModerationEvent, PostEvent, ProfileEvent,
+    Recorded, SocialEvent, StoryEvent, Subject, UserId,
 };
 use serde_json::json;
 use views::social::pictures::{BY_OWNER, BY_SUBJECT, Picture, VIEW};
@@ -30,45 +30,45 @@ impl Projection for Pictures {
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         let subject = recorded.event.subject();
         match &recorded.event {
-            Event::Post(PostEvent::PostPublished(event)) => {
+            Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
                 let pictures = event.images.iter().map(|image| image.media);
                 show(recorded, event.author, pictures, writes)?;
             }
-            Event::Post(PostEvent::PostDeleted(_)) => forget(subject, writes),
-            Event::Post(PostEvent::CaptionEdited(_)) => {}
-            Event::Story(StoryEvent::StoryPublished(event)) => {
+            Event::Social(SocialEvent::Post(PostEvent::PostDeleted(_))) => forget(subject, writes),
+            Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(_))) => {}
+            Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(event))) => {
                 show(recorded, event.author, [event.image.media], writes)?;
             }
-            Event::Story(StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_)) => {
+            Event::Social(SocialEvent::Story(StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_))) => {
                 forget(subject, writes);
             }
-            Event::Profile(ProfileEvent::PhotoChanged(event)) => {
+            Event::Accounts(AccountsEvent::Profile(ProfileEvent::PhotoChanged(event))) => {
                 forget(subject, writes);
                 show(recorded, event.user, [event.photo.media], writes)?;
             }
-            Event::Profile(ProfileEvent::PhotoRemoved(_)) => forget(subject, writes),
-            Event::Profile(ProfileEvent::ProfileEdited(_) | ProfileEvent::PrivacyChanged(_)) => {}
+            Event::Accounts(AccountsEvent::Profile(ProfileEvent::PhotoRemoved(_))) => forget(subject, writes),
+            Event::Accounts(AccountsEvent::Profile(
+                ProfileEvent::ProfileEdited(_) | ProfileEvent::PrivacyChanged(_),
+            )) => {}
             // Who is deactivated or suspended keeps them: the profile tells, whoever asks.
-            Event::Account(AccountEvent::Erased(event)) => {
+            Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) => {
                 writes.delete_where::<Picture>(&BY_OWNER, vec![json!(event.user)]);
             }
-            Event::Moderation(event) => {
+            Event::Social(SocialEvent::Moderation(event)) => {
                 let removed = matches!(event, ModerationEvent::ContentRemoved(_));
                 set_removed(event.content(), removed, writes);
             }
-            Event::Account(_)
-            | Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_) => {}
+            Event::Social(
+                SocialEvent::Comment(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Follow(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => {}
         }
         Ok(())
     }

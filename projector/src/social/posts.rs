@@ -1,7 +1,8 @@
 //! Posts, each with its counts, and [who likes them](super::likes).
 
 use events::{
-    AccountEvent, Content, Event, Kind, ModerationEvent, PostEvent, PostPublished, PostText, Recorded, UserId,
+    AccountEvent, AccountsEvent, Content, Event, Kind, ModerationEvent, PostEvent, PostPublished, PostText,
+    Recorded, SocialEvent, UserId,
 };
 use serde_json::json;
 use views::absences::Absence;
@@ -40,57 +41,56 @@ impl Projection for Posts {
 
     fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         match &recorded.event {
-            Event::Like(event) => likes::looks_at(event),
-            Event::Post(PostEvent::PostPublished(event)) => vec![absences::at_account(NOTES, event.author)],
-            Event::Post(PostEvent::CaptionEdited(_) | PostEvent::PostDeleted(_))
-            | Event::Account(_)
-            | Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Comment(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_) => Vec::new(),
+            Event::Social(SocialEvent::Like(event)) => likes::looks_at(event),
+            Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
+                vec![absences::at_account(NOTES, event.author)]
+            }
+            Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(_) | PostEvent::PostDeleted(_)))
+            | Event::Social(
+                SocialEvent::Comment(_)
+                | SocialEvent::Follow(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_)
+                | SocialEvent::Moderation(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => Vec::new(),
         }
     }
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
-            Event::Post(PostEvent::PostPublished(event)) => publish(event, recorded, writes)?,
-            Event::Post(PostEvent::CaptionEdited(event)) => {
+            Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
+                publish(event, recorded, writes)?
+            }
+            Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(event))) => {
                 if let Some(caption) = event.caption.open() {
                     let patch = Patch::default().set("caption", caption.clone()).set("edited", true);
                     writes.patch::<Post>(event.post.to_string(), patch);
                 }
             }
-            Event::Post(PostEvent::PostDeleted(event)) => {
+            Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => {
                 writes.delete::<Post>(event.post.to_string());
                 absences::note_deleted_post(NOTES, event.post, writes);
                 likes::forget_post(event.post, writes);
             }
-            Event::Like(event) => likes::project(event, recorded, writes)?,
-            Event::Account(event) => account(event, position(recorded), writes),
-            Event::Moderation(event) => moderate(event, writes),
-            Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Comment(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_) => {}
+            Event::Social(SocialEvent::Like(event)) => likes::project(event, recorded, writes)?,
+            Event::Accounts(AccountsEvent::Account(event)) => account(event, position(recorded), writes),
+            Event::Social(SocialEvent::Moderation(event)) => moderate(event, writes),
+            Event::Social(
+                SocialEvent::Comment(_)
+                | SocialEvent::Follow(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => {}
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Which posts people keep for themselves.
 
 use events::{
-    AccountEvent, CollectionEvent, Content, Event, Kind, ModerationEvent, PostEvent, PostSaved, Recorded,
-    SaveEvent,
+    AccountEvent, AccountsEvent, CollectionEvent, Content, Event, Kind, ModerationEvent, PostEvent,
+    PostSaved, Recorded, SaveEvent, SocialEvent,
 };
 use serde_json::{Value, json};
 use views::absences::Absence;
@@ -32,10 +32,14 @@ impl Projection for Saves {
     }
 
     fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
-        if let Event::Moderation(ModerationEvent::ContentRestored(event)) = &recorded.event {
+        if let Event::Social(SocialEvent::Moderation(ModerationEvent::ContentRestored(event))) =
+            &recorded.event
+        {
             return vec![absences::at_account(&VIEW, event.author)];
         }
-        let Event::Save(SaveEvent::PostSaved(event)) = &recorded.event else { return Vec::new() };
+        let Event::Social(SocialEvent::Save(SaveEvent::PostSaved(event))) = &recorded.event else {
+            return Vec::new();
+        };
         vec![
             absences::at_account(&VIEW, event.user),
             absences::at_account(&VIEW, event.post_author),
@@ -45,38 +49,37 @@ impl Projection for Saves {
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
-            Event::Save(SaveEvent::PostSaved(event)) => save(event, recorded, writes)?,
-            Event::Save(SaveEvent::PostUnsaved(event)) => {
+            Event::Social(SocialEvent::Save(SaveEvent::PostSaved(event))) => save(event, recorded, writes)?,
+            Event::Social(SocialEvent::Save(SaveEvent::PostUnsaved(event))) => {
                 writes.delete::<Save>(key(&event.user.to_string(), &event.post.to_string()));
             }
-            Event::Collection(CollectionEvent::CollectionDeleted(event)) => {
+            Event::Social(SocialEvent::Collection(CollectionEvent::CollectionDeleted(event))) => {
                 for shown in [true, false] {
                     let of = vec![json!(event.user), json!(event.collection), json!(shown)];
                     set_each(writes, &IN_COLLECTION, of, "collection", Value::Null);
                 }
             }
-            Event::Collection(
+            Event::Social(SocialEvent::Collection(
                 CollectionEvent::CollectionCreated(_) | CollectionEvent::CollectionRenamed(_),
-            )
-            | Event::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_)) => {}
-            Event::Post(PostEvent::PostDeleted(event)) => {
+            ))
+            | Event::Social(SocialEvent::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_))) => {
+            }
+            Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => {
                 writes.delete_where::<Save>(&OF_POST, vec![json!(event.post)]);
                 absences::note_deleted_post(&VIEW, event.post, writes);
             }
-            Event::Account(event) => account(event, writes),
-            Event::Moderation(event) => moderate(event, writes)?,
-            Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Story(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_) => {}
+            Event::Accounts(AccountsEvent::Account(event)) => account(event, writes),
+            Event::Social(SocialEvent::Moderation(event)) => moderate(event, writes)?,
+            Event::Social(
+                SocialEvent::Comment(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Follow(_)
+                | SocialEvent::Story(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => {}
         }
         Ok(())
     }

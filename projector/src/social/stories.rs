@@ -1,8 +1,8 @@
 //! Stories; how many have viewed one is counted among its [viewers](super::StoryViews).
 
 use events::{
-    AccountEvent, Content, Event, Kind, ModerationEvent, Recorded, STORY_LIFETIME, StoryEvent,
-    StoryPublished, StoryText,
+    AccountEvent, AccountsEvent, Content, Event, Kind, ModerationEvent, Recorded, STORY_LIFETIME,
+    SocialEvent, StoryEvent, StoryPublished, StoryText,
 };
 use serde_json::json;
 use views::social::stories::{BY_AUTHOR, Story, VIEW};
@@ -29,33 +29,36 @@ impl Projection for Stories {
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
-            Event::Story(StoryEvent::StoryPublished(event)) => publish(event, recorded, writes)?,
-            Event::Story(StoryEvent::StoryDeleted(event)) => writes.delete::<Story>(event.story.to_string()),
-            Event::Story(StoryEvent::StoryExpired(event)) => writes.delete::<Story>(event.story.to_string()),
-            Event::Account(AccountEvent::Erased(event)) => {
+            Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(event))) => {
+                publish(event, recorded, writes)?
+            }
+            Event::Social(SocialEvent::Story(StoryEvent::StoryDeleted(event))) => {
+                writes.delete::<Story>(event.story.to_string())
+            }
+            Event::Social(SocialEvent::Story(StoryEvent::StoryExpired(event))) => {
+                writes.delete::<Story>(event.story.to_string())
+            }
+            Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) => {
                 writes.delete_where::<Story>(&BY_AUTHOR, vec![json!(event.user)]);
             }
-            Event::Moderation(event) => {
+            Event::Social(SocialEvent::Moderation(event)) => {
                 if let Content::Story { story, .. } = event.content() {
                     let removed = matches!(event, ModerationEvent::ContentRemoved(_));
                     writes.patch::<Story>(story.to_string(), Patch::default().set("removed", removed));
                 }
             }
-            Event::Account(_)
-            | Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Post(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_) => {}
+            Event::Social(
+                SocialEvent::Post(_)
+                | SocialEvent::Comment(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Follow(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => {}
         }
         Ok(())
     }
@@ -123,7 +126,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_an_erased_author_showed_is_left_out() {
-        let Event::Story(StoryEvent::StoryPublished(published)) = story_published(STORY) else { panic!() };
+        let Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(published))) = story_published(STORY)
+        else {
+            panic!()
+        };
         let erased = StoryPublished { text: Personal::Erased, ..published };
         assert_eq!(of(&built(&Stories, [erased.into()]).await).await, None);
         let erased_later = [story_published(STORY), Erased { user: ANN }.into()];

@@ -1,6 +1,6 @@
 //! Who may have stories to show.
 
-use events::{Event, Kind, Recorded, STORY_LIFETIME, StoryEvent};
+use events::{Event, Kind, Recorded, STORY_LIFETIME, SocialEvent, StoryEvent};
 use views::social::story_authors::{StoryAuthor, VIEW};
 use views::{StoreError, Writes};
 
@@ -25,29 +25,28 @@ impl Projection for StoryAuthors {
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
-            Event::Story(StoryEvent::StoryPublished(event)) => writes.put(&StoryAuthor {
-                author: event.author.to_string(),
-                until: time(recorded) + STORY_LIFETIME.num_milliseconds(),
-                position: position(recorded),
-            })?,
+            Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(event))) => {
+                writes.put(&StoryAuthor {
+                    author: event.author.to_string(),
+                    until: time(recorded) + STORY_LIFETIME.num_milliseconds(),
+                    position: position(recorded),
+                })?
+            }
             // Others of the same author may still be there.
-            Event::Story(StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_)) => {}
-            Event::Account(_)
-            | Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Post(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_) => {}
+            Event::Social(SocialEvent::Story(StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_))) => {}
+            Event::Social(
+                SocialEvent::Post(_)
+                | SocialEvent::Comment(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Follow(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_)
+                | SocialEvent::Moderation(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => {}
         }
         Ok(())
     }

@@ -1,6 +1,9 @@
 //! Who has viewed which story. Whoever is deactivated or suspended is neither listed nor counted until they come back.
 
-use events::{AccountEvent, Event, Kind, Recorded, StoryEvent, StoryId, StoryViewEvent, StoryViewed};
+use events::{
+    AccountEvent, AccountsEvent, Event, Kind, Recorded, SocialEvent, StoryEvent, StoryId, StoryViewEvent,
+    StoryViewed,
+};
 use serde_json::json;
 use views::absences::Absence;
 use views::social::story_views::{BY_STORY, BY_VIEWER, StoryView, VIEW};
@@ -28,31 +31,34 @@ impl Projection for StoryViews {
     }
 
     fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
-        let Event::StoryView(StoryViewEvent::StoryViewed(event)) = &recorded.event else { return Vec::new() };
+        let Event::Social(SocialEvent::StoryView(StoryViewEvent::StoryViewed(event))) = &recorded.event
+        else {
+            return Vec::new();
+        };
         vec![absences::at_account(&VIEW, event.viewer)]
     }
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
-            Event::StoryView(StoryViewEvent::StoryViewed(event)) => view(event, recorded, writes)?,
-            Event::Story(StoryEvent::StoryDeleted(event)) => forget(event.story, writes),
-            Event::Story(StoryEvent::StoryExpired(event)) => forget(event.story, writes),
-            Event::Story(StoryEvent::StoryPublished(_)) => {}
-            Event::Account(event) => account(event, writes),
-            Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Profile(_)
-            | Event::Post(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_) => {}
+            Event::Social(SocialEvent::StoryView(StoryViewEvent::StoryViewed(event))) => {
+                view(event, recorded, writes)?
+            }
+            Event::Social(SocialEvent::Story(StoryEvent::StoryDeleted(event))) => forget(event.story, writes),
+            Event::Social(SocialEvent::Story(StoryEvent::StoryExpired(event))) => forget(event.story, writes),
+            Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(_))) => {}
+            Event::Accounts(AccountsEvent::Account(event)) => account(event, writes),
+            Event::Social(
+                SocialEvent::Post(_)
+                | SocialEvent::Comment(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Follow(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_)
+                | SocialEvent::Moderation(_),
+            )
+            | Event::Accounts(_)
+            | Event::Mail(_) => {}
         }
         Ok(())
     }

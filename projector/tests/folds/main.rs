@@ -12,7 +12,7 @@ mod histories;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use events::{AccountEvent, Event, Recorded, UserId};
+use events::{AccountEvent, AccountsEvent, Event, Recorded, UserId};
 use projector::social::Feeds;
 use projector::{COMMIT_WEIGHT, Projection, batch_length, seeing};
 use rand::rngs::StdRng;
@@ -96,7 +96,9 @@ async fn build(
 /// Where each person is erased.
 fn erasures(history: &[Recorded]) -> BTreeMap<UserId, u64> {
     let erased = history.iter().filter_map(|recorded| match &recorded.event {
-        Event::Account(AccountEvent::Erased(event)) => Some((event.user, recorded.position.0)),
+        Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) => {
+            Some((event.user, recorded.position.0))
+        }
         _ => None,
     });
     erased.collect()

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use events::{Batch, Event, Filter, Kind, LogError, Position, Recorded, SessionEvent, SessionId};
+use events::{
+    AccountsEvent, Batch, Event, Filter, Kind, LogError, Position, Recorded, SessionEvent, SessionId,
+};
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 use views::StoreError;
@@ -74,19 +76,19 @@ impl Queries {
     fn hear(&self, recorded: &Recorded) {
         let position = recorded.position.0;
         match &recorded.event {
-            Event::Session(SessionEvent::SessionStarted(event)) => {
+            Event::Accounts(AccountsEvent::Session(SessionEvent::SessionStarted(event))) => {
                 let seen = recorded.envelope.time;
                 self.sessions.hear(event.user, event.session, Some(Running { began: position, seen }));
             }
-            Event::Session(SessionEvent::SessionSeen(event)) => {
+            Event::Accounts(AccountsEvent::Session(SessionEvent::SessionSeen(event))) => {
                 let seen = recorded.envelope.time;
                 self.sessions.hear(event.user, event.session, Some(Running { began: event.since.0, seen }));
             }
-            Event::Session(SessionEvent::SessionEnded(event)) => {
+            Event::Accounts(AccountsEvent::Session(SessionEvent::SessionEnded(event))) => {
                 self.sessions.hear(event.user, event.session, None);
                 self.authenticator.end(event.session.uuid());
             }
-            Event::Account(event) => {
+            Event::Accounts(AccountsEvent::Account(event)) => {
                 if let Some(kept) = event.ends_sessions_but() {
                     let sweep = Sweep { position, kept: kept.map(SessionId::uuid) };
                     self.authenticator.end_all(event.user().uuid(), sweep);

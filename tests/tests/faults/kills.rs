@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use events::{
-    Draft, Event, EventId, Image, MediaId, Personal, Position, Recorded, STORY_LIFETIME, SealedLog, StoryId,
-    StoryPublished, StoryText, Subject, time_ordered_id,
+    Draft, Event, EventId, Image, MediaId, Personal, Position, Recorded, STORY_LIFETIME, SealedLog,
+    SocialEvent, StoryId, StoryPublished, StoryText, Subject, time_ordered_id,
 };
 use futures::future::join_all;
 use rand::RngExt;
@@ -259,10 +259,10 @@ fn assert_what_is_over_has_ended(events: &[Recorded], world: &World) {
     let (mut ended, mut left) = (0, BTreeSet::new());
     for recorded in events {
         match &recorded.event {
-            Event::Story(events::StoryEvent::StoryPublished(event)) => {
+            Event::Social(SocialEvent::Story(events::StoryEvent::StoryPublished(event))) => {
                 left.insert(event.story.to_string());
             }
-            Event::Story(events::StoryEvent::StoryExpired(event)) => {
+            Event::Social(SocialEvent::Story(events::StoryEvent::StoryExpired(event))) => {
                 ended += 1;
                 left.remove(&event.story.to_string());
             }
@@ -281,7 +281,7 @@ fn assert_log_is_sound(events: &[Recorded]) {
     for (recorded, place) in events.iter().zip(1..) {
         assert_eq!(recorded.position.0, place);
         assert!(ids.insert(recorded.envelope.id), "an event stands twice");
-        if let Event::Like(event) = &recorded.event {
+        if let Event::Social(SocialEvent::Like(event)) = &recorded.event {
             let now = matches!(event, events::LikeEvent::PostLiked(_));
             let before = liked.insert(recorded.envelope.subject, now).unwrap_or(false);
             assert_ne!(now, before, "{} does not alternate", recorded.envelope.subject);

@@ -3,7 +3,8 @@ use std::io::Cursor;
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{
     Draft, Event, EventId, FollowAccepted, FollowRequested, Image, MediaId, Personal, Position,
-    PrivacyChanged, StoryEvent, StoryId, StoryPublished, StoryText, StoryViewed, Subject, time_ordered_id,
+    PrivacyChanged, SocialEvent, StoryEvent, StoryId, StoryPublished, StoryText, StoryViewed, Subject,
+    time_ordered_id,
 };
 use reqwest::Method;
 use reqwest::multipart::{Form, Part};
@@ -87,7 +88,7 @@ async fn image_of(chorus: &Chorus, author: &User, story: &str) -> Image {
     let subject = Subject::Story(author.id.parse().unwrap(), story.parse().unwrap());
     let events = chorus.log().await.unwrap().read(subject, Position::START).await.unwrap();
     match &events[0].event {
-        Event::Story(StoryEvent::StoryPublished(published)) => published.image,
+        Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(published))) => published.image,
         other => panic!("{}", other.wire_name()),
     }
 }

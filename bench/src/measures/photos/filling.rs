@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
-use events::{CommentEvent, Event, UserId};
+use events::{CommentEvent, Event, SocialEvent, UserId};
 use views::ViewStoreExt;
 use views::accounts::profiles::Profile;
 
@@ -35,7 +35,7 @@ pub(super) fn filling(events: &[Event], authors: Vec<Author>) -> Filling {
 
 fn comments(events: &[Event]) -> Vec<Comment> {
     let comments = events.iter().zip(1..).filter_map(|(event, position)| match event {
-        Event::Comment(CommentEvent::Commented(event)) => Some(Comment {
+        Event::Social(SocialEvent::Comment(CommentEvent::Commented(event))) => Some(Comment {
             comment: event.comment.to_string(),
             post: event.post.to_string(),
             author: event.author.to_string(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use events::{Event, Position, SessionEvent, SessionId, Subject};
+use events::{AccountsEvent, Event, Position, SessionEvent, SessionId, Subject};
 use serde_json::{Value, json};
 use views::accounts::sessions::{BY_DEVICE, BY_USER, Session, VIEW};
 use views::{Cursor, Index, Query, ViewStoreExt};
@@ -19,7 +19,11 @@ impl Mails {
     pub(super) async fn device(&self, wish: &Wish, session: SessionId) -> Result<Option<String>, Trouble> {
         let session = self.parts.log.read(Subject::Session(wish.user, session), Position::START).await?;
         let client = session.iter().find_map(|recorded| {
-            let Event::Session(SessionEvent::SessionStarted(event)) = &recorded.event else { return None };
+            let Event::Accounts(AccountsEvent::Session(SessionEvent::SessionStarted(event))) =
+                &recorded.event
+            else {
+                return None;
+            };
             event.client.open()
         });
         Ok(client.map(|client| client.device.clone()))

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{
-    AccountEvent, App, Event, EventId, LinkPurpose, MailTemplate, PasswordChangeReason, Position, Recorded,
-    SessionEvent, SessionId, Subject, UserId,
+    AccountEvent, AccountsEvent, App, Event, EventId, LinkPurpose, MailTemplate, MailsEvent,
+    PasswordChangeReason, Position, Recorded, SessionEvent, SessionId, Subject, UserId,
 };
 use service::mailbox;
 use uuid::Uuid;
@@ -40,7 +40,7 @@ impl Wish {
 pub(super) fn wishes(recorded: &Recorded) -> Vec<Wish> {
     use MailTemplate as T;
     let (user, session, templates): (_, _, &[T]) = match &recorded.event {
-        Event::Account(event) => (
+        Event::Accounts(AccountsEvent::Account(event)) => (
             event.user(),
             None,
             match event {
@@ -68,25 +68,15 @@ pub(super) fn wishes(recorded: &Recorded) -> Vec<Wish> {
                 | AccountEvent::Erased(_) => &[],
             },
         ),
-        Event::Session(SessionEvent::SessionStarted(event)) => {
+        Event::Accounts(AccountsEvent::Session(SessionEvent::SessionStarted(event))) => {
             (event.user, Some(event.session), &[T::NewDevice])
         }
-        Event::Session(SessionEvent::SessionSeen(_) | SessionEvent::SessionEnded(_))
-        | Event::Username(_)
-        | Event::Email(_)
-        | Event::Profile(_)
-        | Event::Post(_)
-        | Event::Comment(_)
-        | Event::Like(_)
-        | Event::Follow(_)
-        | Event::Story(_)
-        | Event::StoryView(_)
-        | Event::Notifications(_)
-        | Event::Save(_)
-        | Event::Collection(_)
-        | Event::Mail(_)
-        | Event::Mailbox(_)
-        | Event::Moderation(_) => return Vec::new(),
+        Event::Accounts(AccountsEvent::Session(
+            SessionEvent::SessionSeen(_) | SessionEvent::SessionEnded(_),
+        ))
+        | Event::Mail(MailsEvent::Mail(_) | MailsEvent::Mailbox(_))
+        | Event::Accounts(_)
+        | Event::Social(_) => return Vec::new(),
     };
     let wish = |&template: &T| Wish {
         event: recorded.envelope.id,
@@ -120,7 +110,7 @@ pub(super) fn addressee(history: &[Recorded], wish: &Wish) -> Option<Addressee> 
     let (mut is_confirmed, mut former_is_confirmed) = (false, false);
     let mut found = None;
     for recorded in history {
-        let Event::Account(event) = &recorded.event else { continue };
+        let Event::Accounts(AccountsEvent::Account(event)) = &recorded.event else { continue };
         let until_then = recorded.position <= wish.position;
         match event {
             AccountEvent::Erased(_) => return None,
@@ -225,7 +215,10 @@ mod tests {
     }
 
     fn signed_up_through(app: App) -> Event {
-        let Event::Account(AccountEvent::SignedUp(event)) = signed_up(ANN, "ann") else { unreachable!() };
+        let Event::Accounts(AccountsEvent::Account(AccountEvent::SignedUp(event))) = signed_up(ANN, "ann")
+        else {
+            unreachable!()
+        };
         events::SignedUp { app, ..event }.into()
     }
 

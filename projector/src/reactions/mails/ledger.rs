@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use events::{
-    AccountEvent, AppendError, Draft, Event, EventId, Freshness, LogError, MailEvent, MailFailed,
-    MailGivenUp, MailGivenUpReason, MailReserved, MailSent, Personal, Position, ProfileEvent, Recorded,
-    Subject, time_ordered_id,
+    AccountEvent, AccountsEvent, AppendError, Draft, Event, EventId, Freshness, LogError, MailEvent,
+    MailFailed, MailGivenUp, MailGivenUpReason, MailReserved, MailSent, MailsEvent, Personal, Position,
+    ProfileEvent, Recorded, Subject, time_ordered_id,
 };
 use service::telemetry::with_causes;
 use tokio_util::sync::CancellationToken;
@@ -118,7 +118,7 @@ impl Mails {
         let last = self.parts.log.last(&[wish.subject()], Freshness::Latest).await?.pop().flatten();
         let (entry, not_before, unknown) = match &last {
             None => (Entry { expected: Position::START, attempts: 0 }, None, false),
-            Some(Recorded { position, envelope, event: Event::Mail(event) }) => {
+            Some(Recorded { position, envelope, event: Event::Mail(MailsEvent::Mail(event)) }) => {
                 let entry = |attempts| Entry { expected: *position, attempts };
                 match event {
                     MailEvent::MailSent(_) | MailEvent::MailGivenUp(_) => return Ok(DONE),
@@ -184,7 +184,10 @@ impl Mails {
     async fn write(&self, wish: &Wish, to: &Addressee, device: Option<&str>) -> Result<Written, Trouble> {
         let profile = self.parts.log.read(Subject::Profile(wish.user), Position::START).await?;
         let edited = profile.iter().rev().find_map(|recorded| {
-            let Event::Profile(ProfileEvent::ProfileEdited(event)) = &recorded.event else { return None };
+            let Event::Accounts(AccountsEvent::Profile(ProfileEvent::ProfileEdited(event))) = &recorded.event
+            else {
+                return None;
+            };
             event.details.open()
         });
         let keys = self.parts.log.keys();
@@ -222,7 +225,9 @@ impl Mails {
         // All this may have come while it waited.
         let subjects = [Subject::Mailbox(recipient), Subject::Account(wish.user)];
         let last = self.parts.log.last(&subjects, Freshness::Latest).await?;
-        if last.iter().flatten().any(|last| matches!(last.event, Event::Account(AccountEvent::Erased(_)))) {
+        if last.iter().flatten().any(|last| {
+            matches!(last.event, Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(_))))
+        }) {
             return Ok(DONE);
         }
         if last.iter().flatten().any(|last| takes_no_mail(&last.event)) {

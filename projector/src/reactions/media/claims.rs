@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use events::{
-    AccountEvent, Event, EventLog, Filter, Kind, LogError, MediaId, ModerationEvent, Position, PostEvent,
-    ProfileEvent, REMOVAL_REVERSIBLE, Recorded, StoryEvent, Subject, UserId,
+    AccountEvent, AccountsEvent, Event, EventLog, Filter, Kind, LogError, MailsEvent, MediaId,
+    ModerationEvent, Position, PostEvent, ProfileEvent, REMOVAL_REVERSIBLE, Recorded, SocialEvent,
+    StoryEvent, Subject, UserId,
 };
 
 use super::collection::SAFE_AGE;
@@ -49,7 +50,7 @@ impl Claims {
 
     /// Takes in an event with its time, which matters for removals alone, and tells which pictures it lets go.
     fn apply_at(&mut self, recorded: &Recorded) -> Vec<MediaId> {
-        if let Event::Moderation(event) = &recorded.event {
+        if let Event::Social(SocialEvent::Moderation(event)) = &recorded.event {
             match event {
                 ModerationEvent::ContentRemoved(event) => {
                     self.removed.insert(event.content.subject(), recorded.envelope.time);
@@ -65,38 +66,47 @@ impl Claims {
     /// Takes in an event, and tells which pictures it lets go.
     pub(super) fn apply(&mut self, event: &Event) -> Vec<MediaId> {
         match event {
-            Event::Post(PostEvent::PostPublished(event)) => {
+            Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
                 let pictures = event.images.iter().map(|image| image.media);
                 self.claim(Subject::Post(event.post), event.author, pictures)
             }
-            Event::Post(PostEvent::CaptionEdited(_)) => Vec::new(),
-            Event::Post(PostEvent::PostDeleted(event)) => self.let_go(Subject::Post(event.post)),
-            Event::Profile(ProfileEvent::PhotoChanged(event)) => {
+            Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(_))) => Vec::new(),
+            Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => {
+                self.let_go(Subject::Post(event.post))
+            }
+            Event::Accounts(AccountsEvent::Profile(ProfileEvent::PhotoChanged(event))) => {
                 self.claim(Subject::Profile(event.user), event.user, [event.photo.media])
             }
-            Event::Profile(ProfileEvent::PhotoRemoved(event)) => self.let_go(Subject::Profile(event.user)),
-            Event::Profile(ProfileEvent::ProfileEdited(_) | ProfileEvent::PrivacyChanged(_)) => Vec::new(),
-            Event::Story(story @ StoryEvent::StoryPublished(event)) => {
+            Event::Accounts(AccountsEvent::Profile(ProfileEvent::PhotoRemoved(event))) => {
+                self.let_go(Subject::Profile(event.user))
+            }
+            Event::Accounts(AccountsEvent::Profile(
+                ProfileEvent::ProfileEdited(_) | ProfileEvent::PrivacyChanged(_),
+            )) => Vec::new(),
+            Event::Social(SocialEvent::Story(story @ StoryEvent::StoryPublished(event))) => {
                 self.claim(story.subject(), event.author, [event.image.media])
             }
-            Event::Story(story @ (StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_))) => {
-                self.let_go(story.subject())
-            }
-            Event::Account(AccountEvent::Erased(event)) => self.erase(event.user),
-            Event::Account(_)
-            | Event::Username(_)
-            | Event::Email(_)
-            | Event::Session(_)
-            | Event::Comment(_)
-            | Event::Like(_)
-            | Event::Follow(_)
-            | Event::StoryView(_)
-            | Event::Notifications(_)
-            | Event::Save(_)
-            | Event::Collection(_)
-            | Event::Mail(_)
-            | Event::Mailbox(_)
-            | Event::Moderation(_) => Vec::new(),
+            Event::Social(SocialEvent::Story(
+                story @ (StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_)),
+            )) => self.let_go(story.subject()),
+            Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) => self.erase(event.user),
+            Event::Accounts(
+                AccountsEvent::Account(_)
+                | AccountsEvent::Username(_)
+                | AccountsEvent::Email(_)
+                | AccountsEvent::Session(_),
+            )
+            | Event::Social(
+                SocialEvent::Comment(_)
+                | SocialEvent::Like(_)
+                | SocialEvent::Follow(_)
+                | SocialEvent::StoryView(_)
+                | SocialEvent::Notifications(_)
+                | SocialEvent::Save(_)
+                | SocialEvent::Collection(_)
+                | SocialEvent::Moderation(_),
+            )
+            | Event::Mail(MailsEvent::Mail(_) | MailsEvent::Mailbox(_)) => Vec::new(),
         }
     }
 
@@ -186,12 +196,12 @@ pub(super) async fn let_go_by(
 ) -> Result<Vec<MediaId>, LogError> {
     let history = match event {
         // Only these let anything go; the rest need not be looked at.
-        Event::Post(PostEvent::PostDeleted(_))
-        | Event::Story(StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_))
-        | Event::Profile(ProfileEvent::PhotoChanged(_) | ProfileEvent::PhotoRemoved(_)) => {
-            log.read(event.subject(), Position::START).await?
-        }
-        Event::Account(AccountEvent::Erased(erased)) => {
+        Event::Social(SocialEvent::Post(PostEvent::PostDeleted(_)))
+        | Event::Social(SocialEvent::Story(StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_)))
+        | Event::Accounts(AccountsEvent::Profile(
+            ProfileEvent::PhotoChanged(_) | ProfileEvent::PhotoRemoved(_),
+        )) => log.read(event.subject(), Position::START).await?,
+        Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(erased))) => {
             // Nothing lists what somebody has ever shown, and they are erased but once.
             let before = Position(position.0.saturating_sub(1));
             let claims = of_log(log, before, LookedFor::Of(erased.user), &|_| ()).await?;
@@ -199,23 +209,28 @@ pub(super) async fn let_go_by(
                 .map(|claims| claims.pictures().map(|(picture, _)| picture).collect())
                 .unwrap_or_default());
         }
-        Event::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_))
-        | Event::Story(StoryEvent::StoryPublished(_))
-        | Event::Profile(ProfileEvent::ProfileEdited(_) | ProfileEvent::PrivacyChanged(_))
-        | Event::Account(_)
-        | Event::Username(_)
-        | Event::Email(_)
-        | Event::Session(_)
-        | Event::Comment(_)
-        | Event::Like(_)
-        | Event::Follow(_)
-        | Event::StoryView(_)
-        | Event::Notifications(_)
-        | Event::Save(_)
-        | Event::Collection(_)
-        | Event::Mail(_)
-        | Event::Mailbox(_)
-        | Event::Moderation(_) => return Ok(Vec::new()),
+        Event::Social(SocialEvent::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_)))
+        | Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(_)))
+        | Event::Accounts(AccountsEvent::Profile(
+            ProfileEvent::ProfileEdited(_) | ProfileEvent::PrivacyChanged(_),
+        ))
+        | Event::Accounts(
+            AccountsEvent::Account(_)
+            | AccountsEvent::Username(_)
+            | AccountsEvent::Email(_)
+            | AccountsEvent::Session(_),
+        )
+        | Event::Social(
+            SocialEvent::Comment(_)
+            | SocialEvent::Like(_)
+            | SocialEvent::Follow(_)
+            | SocialEvent::StoryView(_)
+            | SocialEvent::Notifications(_)
+            | SocialEvent::Save(_)
+            | SocialEvent::Collection(_)
+            | SocialEvent::Moderation(_),
+        )
+        | Event::Mail(MailsEvent::Mail(_) | MailsEvent::Mailbox(_)) => return Ok(Vec::new()),
     };
     let mut claims = Claims::default();
     let mut gone = Vec::new();
