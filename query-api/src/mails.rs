@@ -59,7 +59,7 @@ async fn get_mails(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &[account::VIEW.name, VIEW.name]).await;
-    let user = UserId::new(session.user).to_string();
+    let user = session.user.to_string();
     let account = queries.store.get::<Account>(&user).await.map_err(store_problem)?;
     if !account.is_some_and(|account| account.admin) {
         return Err(Problem::forbidden("Your roles do not allow this"));

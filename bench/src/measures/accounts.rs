@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use ed25519_dalek::{Signature, Verifier, VerifyingKey};
+use events::{SessionId, UserId};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use jsonwebtoken::jwk::AlgorithmParameters;
 use serde_json::json;
@@ -250,9 +251,16 @@ pub(crate) async fn tokens(findings: &mut Findings) -> Result<()> {
     let keys = SigningKeys::parse(&SigningKeys::generate())?;
     let clock = clock::system();
     let now = clock.now();
-    let user = Uuid::from_u128(1);
+    let user = UserId::new(Uuid::from_u128(1));
     let tokens = (0..TOKENS)
-        .map(|n| Ok(keys.sign(user, Uuid::from_u128(n as u128 + 2), now, now + TimeDelta::days(1))?))
+        .map(|n| {
+            Ok(keys.sign(
+                user,
+                SessionId::new(Uuid::from_u128(n as u128 + 2)),
+                now,
+                now + TimeDelta::days(1),
+            )?)
+        })
         .collect::<Result<Vec<_>>>()?;
     let AlgorithmParameters::OctetKeyPair(pair) = &keys.public().keys[0].algorithm else {
         anyhow::bail!("not an Ed25519 key")

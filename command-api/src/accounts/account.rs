@@ -468,7 +468,7 @@ async fn put_username(
     let mut fields = Fields::default();
     let username = fields.take("username", text::username(&username));
     fields.finish()?;
-    let user = UserId::new(session.user);
+    let user = session.user;
     let context = context.by(user).saying([username.as_bytes()]);
     let done = commands.rename(&context, user, username).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)

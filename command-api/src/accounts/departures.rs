@@ -126,7 +126,7 @@ async fn post_deactivation(
     from: ClientAddress,
     Json(Deactivation { current_password }): Json<Deactivation>,
 ) -> Result<Response, Problem> {
-    let user = UserId::new(session.user);
+    let user = session.user;
     // A request that is repeated has no session any more, or has yet to end it.
     let context = context.by(user).unrepeatable();
     commands.confirm_password(user, from, current_password).await?;

@@ -147,13 +147,13 @@ impl Commands {
         address: String,
         app: App,
     ) -> Result<Done, Problem> {
-        let user = UserId::new(session.user);
+        let user = session.user;
         let event = EmailChangeRequested {
             user,
             request: MailedRequestId::new(context.new_id(self.log.keys(), "email change")),
             email: self.log.keys().claim_hash(&address),
             address: Personal::Open(address),
-            session: Some(SessionId::new(session.session)),
+            session: Some(session.session),
             app,
         };
         let decide = |account: &Account| request_change(account, &event);
@@ -181,10 +181,10 @@ impl Commands {
         address: String,
         app: App,
     ) -> Result<Done, Problem> {
-        let user = UserId::new(session.user);
+        let user = session.user;
         let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
         let email = self.log.keys().claim_hash(&address);
-        let kept = Some(SessionId::new(session.session));
+        let kept = Some(session.session);
         let address_of_event = Personal::Open(address.clone());
         let event = EmailChanged { user, email, address: address_of_event, verified: false, kept, app };
         let decide = |account: &Account| take(account, &event);
@@ -235,7 +235,7 @@ async fn post_email_verification(
     prefer: Prefer,
     from: ClientAddress,
 ) -> Result<Response, Problem> {
-    let user = UserId::new(session.user);
+    let user = session.user;
     let account = commands.account(user).await?;
     commands
         .limits
@@ -289,7 +289,7 @@ async fn post_email_change(
     let mut fields = Fields::default();
     let email = fields.take("email", text::email(&email));
     fields.finish()?;
-    let user = UserId::new(session.user);
+    let user = session.user;
     let context = context.by(user).saying([current_password.as_bytes(), email.as_bytes()]);
     let (account, _) = commands.confirm_password(user, from, current_password).await?;
     // One mail goes to the present address, and one to an address that may be anybody's.

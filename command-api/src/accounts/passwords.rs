@@ -234,11 +234,11 @@ async fn put_password(
     from: ClientAddress,
     Json(PasswordChange { current_password, password }): Json<PasswordChange>,
 ) -> Result<Response, Problem> {
-    let user = UserId::new(session.user);
+    let user = session.user;
     let context = context.by(user).saying([current_password.as_bytes(), password.as_bytes()]);
     let (account, checked) = commands.confirm_password(user, from, current_password).await?;
     let password = check(&password, &account.own_words()).map_err(bad_password)?;
-    let kept = Some(SessionId::new(session.session));
+    let kept = Some(session.session);
     let done = commands.change_password(&context, user, &checked, password, kept).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }

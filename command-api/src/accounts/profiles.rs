@@ -151,7 +151,7 @@ async fn patch_profile(
         bio: checked("bio", change.bio, text::free, text::BIO_LIMIT),
     };
     fields.finish()?;
-    let user = UserId::new(session.user);
+    let user = session.user;
     let said =
         [&wish.firstname, &wish.lastname, &wish.bio].map(|part| part.as_deref().unwrap_or("\0").as_bytes());
     let context = context.by(user).saying(said);
@@ -175,7 +175,7 @@ async fn put_photo(
     prefer: Prefer,
     request: Request,
 ) -> Result<Response, Problem> {
-    let user = UserId::new(session.user);
+    let user = session.user;
     let _slot = commands.begin_upload(user)?;
     let picture = web::extract::body(request, &()).await?;
     let context = context.by(user).saying([picture.as_ref()]);
@@ -258,7 +258,7 @@ async fn delete_photo(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let user = UserId::new(session.user);
+    let user = session.user;
     let done = commands.remove_photo(&context.by(user), user).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }

@@ -181,7 +181,7 @@ async fn put_role(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let actor = UserId::new(session.user);
+    let actor = session.user;
     let by = commands.authority(actor).await?;
     let done = commands.set_role(&context.by(actor), &by, user, role, true).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
@@ -206,7 +206,7 @@ async fn delete_role(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let actor = UserId::new(session.user);
+    let actor = session.user;
     let by = commands.authority(actor).await?;
     let done = commands.set_role(&context.by(actor), &by, user, role, false).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
@@ -239,7 +239,7 @@ async fn put_suspension(
     let mut fields = Fields::default();
     let reason = fields.take("reason", text::required(&reason, REASON_LIMIT));
     fields.finish()?;
-    let actor = UserId::new(session.user);
+    let actor = session.user;
     let by = commands.authority(actor).await?;
     let context = context.by(actor).saying([reason.as_bytes()]);
     let event = Suspended { user, reason: Personal::Open(reason) };
@@ -263,7 +263,7 @@ async fn delete_suspension(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let actor = UserId::new(session.user);
+    let actor = session.user;
     let by = commands.authority(actor).await?;
     let decide = |account: &Account| reinstate(account, &by, user);
     let done = commands.execute(&context.by(actor), Subject::Account(user), &[], decide).await?;

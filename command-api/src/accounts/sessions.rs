@@ -131,9 +131,8 @@ impl Commands {
         let browsers = self.authenticator.browsers();
         let cookie = browsers.cookie(&signed_in.token, self.clock.now(), signed_in.expires)?;
         let before = self.authenticator.of_cookie(headers).await;
-        if let Some(before) = before.filter(|before| before.session.simple().to_string() != signed_in.session)
-        {
-            let (user, id) = (UserId::new(before.user), SessionId::new(before.session));
+        if let Some(before) = before.filter(|before| before.session.to_string() != signed_in.session) {
+            let (user, id) = (before.user, before.session);
             let context = context.unrepeatable().by(user);
             if let Err(problem) = self.end_session(&context, user, id, SessionEndReason::LoggedOut).await {
                 tracing::debug!(%problem, "a session that a browser has lost goes on until it expires");
@@ -160,8 +159,7 @@ impl Commands {
             return Ok(None);
         };
         let lookup = LogSessions::new(Arc::clone(self.log.raw()));
-        let runs =
-            started.expires > context.now && lookup.running(user.uuid(), session.uuid()).await?.is_some();
+        let runs = started.expires > context.now && lookup.running(user, session).await?.is_some();
         if !runs {
             return Err(SessionRejected::Ended.into());
         }
@@ -175,10 +173,7 @@ impl Commands {
         session: SessionId,
         expires: DateTime<Utc>,
     ) -> Result<SignedIn, Problem> {
-        let token = self
-            .signing
-            .sign(user.uuid(), session.uuid(), context.now, expires)
-            .map_err(Problem::internal)?;
+        let token = self.signing.sign(user, session, context.now, expires).map_err(Problem::internal)?;
         Ok(SignedIn { user: user.to_string(), session: session.to_string(), token, expires })
     }
 
@@ -259,7 +254,6 @@ impl Commands {
     /// Writes down that sessions are in use, as the authenticator notes it.
     pub(crate) async fn keep_notes_of_use(&self, mut notes: mpsc::Receiver<UsedSession>) {
         while let Some(UsedSession { user, session }) = notes.recv().await {
-            let (user, session) = (UserId::new(user), SessionId::new(session));
             let context = Context::unasked(self.clock.now()).by(user);
             let decide = |run: &Run| Ok::<_, std::convert::Infallible>(see(*run, user, session));
             if let Err(failure) = self.execute(&context, Subject::Session(user, session), &[], decide).await {
@@ -279,7 +273,7 @@ impl Commands {
         let done =
             self.execute(context, Subject::Session(user, session), &[], |state| end(*state, &event)).await?;
         // The log tells every process; this one knows already.
-        self.authenticator.end(session.uuid());
+        self.authenticator.end(session);
         Ok(done)
     }
 }
@@ -299,13 +293,12 @@ impl LogSessions {
 /// Which sessions an event on the account ends, if any.
 pub(crate) fn sweep(event: &AccountEvent, position: Position) -> Option<Sweep> {
     let kept = event.ends_sessions_but()?;
-    Some(Sweep { position: position.0, kept: kept.map(SessionId::uuid) })
+    Some(Sweep { position: position.0, kept })
 }
 
 #[async_trait]
 impl SessionLookup for LogSessions {
-    async fn running(&self, user: Uuid, session: Uuid) -> Result<Option<Running>, Problem> {
-        let (user, session) = (UserId::new(user), SessionId::new(session));
+    async fn running(&self, user: UserId, session: SessionId) -> Result<Option<Running>, Problem> {
         let subject = Subject::Session(user, session);
         let last = self.log.last(&[subject], Freshness::Latest).await.map_err(log_problem)?.pop().flatten();
         let Some(last) = last else { return Ok(None) };
@@ -316,7 +309,7 @@ impl SessionLookup for LogSessions {
         for stored in self.log.read(Subject::Account(user), Position::START).await.map_err(log_problem)? {
             let Recorded { position, event, .. } = Recorded::sealed(stored).map_err(log_problem)?;
             let Event::Accounts(AccountsEvent::Account(event)) = event else { continue };
-            if sweep(&event, position).is_some_and(|sweep| sweep.ends(session.uuid(), began)) {
+            if sweep(&event, position).is_some_and(|sweep| sweep.ends(session, began)) {
                 return Ok(None);
             }
         }
@@ -391,7 +384,7 @@ async fn delete_current_session(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let (user, id) = (UserId::new(session.user), SessionId::new(session.session));
+    let (user, id) = (session.user, session.session);
     let done = commands.end_session(&context.by(user), user, id, SessionEndReason::LoggedOut).await?;
     let mut response = commands.receipt(prefer, done, StatusCode::OK, None).await;
     response.headers_mut().insert(header::SET_COOKIE, commands.authenticator.browsers().no_cookie()?);
@@ -411,7 +404,7 @@ async fn delete_session(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let user = UserId::new(session.user);
+    let user = session.user;
     let done = commands.end_session(&context.by(user), user, id, SessionEndReason::Revoked).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
@@ -428,7 +421,7 @@ async fn delete_other_sessions(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let (user, kept) = (UserId::new(session.user), SessionId::new(session.session));
+    let (user, kept) = (session.user, session.session);
     let done = commands.end_sessions(&context.by(user), user, Some(kept)).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }

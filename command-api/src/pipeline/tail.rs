@@ -91,11 +91,11 @@ impl Commands {
     fn hear(&self, recorded: &Recorded) {
         match &recorded.event {
             Event::Accounts(AccountsEvent::Session(SessionEvent::SessionEnded(event))) => {
-                self.authenticator.end(event.session.uuid())
+                self.authenticator.end(event.session)
             }
             Event::Accounts(AccountsEvent::Account(event)) => {
                 if let Some(sweep) = sweep(event, recorded.position) {
-                    self.authenticator.end_all(event.user().uuid(), sweep);
+                    self.authenticator.end_all(event.user(), sweep);
                 }
                 if let AccountEvent::Erased(event) = event {
                     self.log.keys().forget(event.user);

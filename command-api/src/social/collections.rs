@@ -166,7 +166,7 @@ async fn post_collection(
     Json(wish): Json<CollectionName>,
 ) -> Result<Response, Problem> {
     let name = wish.checked()?;
-    let user = UserId::new(session.user);
+    let user = session.user;
     let context = context.by(user).saying([name.as_bytes()]);
     let id = CollectionId::new(context.new_id(commands.log.keys(), "collection"));
     let decide = |state: &Collections| create(state, user, id, &name);
@@ -194,7 +194,7 @@ async fn patch_collection(
     Json(wish): Json<CollectionName>,
 ) -> Result<Response, Problem> {
     let name = wish.checked()?;
-    let user = UserId::new(session.user);
+    let user = session.user;
     let context = context.by(user).saying([name.as_bytes()]);
     let decide = |state: &Collections| rename(state, user, collection, &name);
     let done = commands.execute(&context, Subject::Collection(user), &[], decide).await?;
@@ -216,7 +216,7 @@ async fn delete_collection(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let user = UserId::new(session.user);
+    let user = session.user;
     let decide = |state: &Collections| delete(state, user, collection);
     let done = commands.execute(&context.by(user), Subject::Collection(user), &[], decide).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)

@@ -219,7 +219,7 @@ async fn post_comment(
     let mut fields = Fields::default();
     let text = fields.take("text", text::required(&new.text, text::COMMENT_LIMIT));
     fields.finish()?;
-    let author = UserId::new(session.user);
+    let author = session.user;
     let parent = new.reply_to.map(|parent| parent.to_string());
     let context = context.by(author).saying([text.as_bytes(), parent.as_deref().unwrap_or("").as_bytes()]);
     let (id, done) = commands.comment(&context, post, author, new.reply_to, text).await?;
@@ -248,7 +248,7 @@ async fn delete_comment(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let who = UserId::new(session.user);
+    let who = session.user;
     let done = commands.delete_comment(&context.by(who), post, id, who).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }

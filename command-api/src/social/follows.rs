@@ -143,7 +143,7 @@ async fn put_follow(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let follower = UserId::new(session.user);
+    let follower = session.user;
     let done = commands.follow(&context.by(follower), follower, followee).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }
@@ -161,7 +161,7 @@ async fn delete_follow(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let follower = UserId::new(session.user);
+    let follower = session.user;
     let done = commands.unfollow(&context.by(follower), follower, followee).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }

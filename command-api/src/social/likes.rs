@@ -120,7 +120,7 @@ async fn put_like(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let user = UserId::new(session.user);
+    let user = session.user;
     let decide = |state: &Like| like(state, post, user);
     let subjects = (Subject::Like(post, user), SeenPost::subjects(post));
     let done = commands.begin(&context.by(user), subjects.0, &subjects.1, decide).await?;
@@ -140,7 +140,7 @@ async fn delete_like(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let user = UserId::new(session.user);
+    let user = session.user;
     let decide = |state: &Like| Ok::<_, LikeRejected>(unlike(state, post, user));
     let done = commands.execute(&context.by(user), Subject::Like(post, user), &[], decide).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)

@@ -142,7 +142,7 @@ impl Commands {
         let mut fields = Fields::default();
         let reason = fields.take("reason", text::required(reason, REASON_LIMIT));
         fields.finish()?;
-        let actor = UserId::new(session.user);
+        let actor = session.user;
         let by = self.authority(actor).await?;
         let context = context.by(actor).saying([reason.as_bytes()]);
         let decide = |state: &Moderated| remove(state, &by, content, &reason);
@@ -155,7 +155,7 @@ impl Commands {
         session: Session,
         content: Content,
     ) -> Result<Done, Problem> {
-        let actor = UserId::new(session.user);
+        let actor = session.user;
         let by = self.authority(actor).await?;
         let context = context.by(actor);
         let decide = |state: &Moderated| restore(state, &by, content, context.now);

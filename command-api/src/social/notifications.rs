@@ -92,7 +92,7 @@ async fn put_read(
 ) -> Result<Response, Problem> {
     let bad = || Problem::malformed("up_to", format!("must be a whole number from 0 to {POSITION_LIMIT}"));
     let up_to = whole(&up_to).filter(|up_to| *up_to <= POSITION_LIMIT).ok_or_else(bad)?;
-    let user = UserId::new(session.user);
+    let user = session.user;
     let context = context.by(user).saying([&up_to.to_be_bytes()[..]]);
     let end = commands.log.raw().head().await.map_err(log_problem)?;
     let decide = |state: &Reading| Ok::<_, Problem>(read(state, user, Position(up_to), end));

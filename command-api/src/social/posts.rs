@@ -414,7 +414,7 @@ async fn post_post(
     prefer: Prefer,
     request: Request,
 ) -> Result<Response, Problem> {
-    let author = UserId::new(session.user);
+    let author = session.user;
     let _slot = commands.begin_upload(author)?;
     let new = NewPost::from_request(request, &()).await?;
     let caption = new.caption.as_deref().unwrap_or("\0").as_bytes();
@@ -453,7 +453,7 @@ async fn patch_post(
     let mut fields = Fields::default();
     let caption = fields.take("caption", text::free(&change.caption, text::CAPTION_LIMIT));
     fields.finish()?;
-    let editor = UserId::new(session.user);
+    let editor = session.user;
     let context = context.by(editor).saying([caption.as_bytes()]);
     let accept = || Ok::<_, PostRejected>(caption.clone());
     let done = commands.edit_caption(&context, post, editor, accept).await?;
@@ -473,7 +473,7 @@ async fn delete_post(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let who = UserId::new(session.user);
+    let who = session.user;
     let done = commands.delete_post(&context.by(who), post, who).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
 }

@@ -138,7 +138,7 @@ async fn put_save(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let user = UserId::new(session.user);
+    let user = session.user;
     let decide = |state: &Save| save(state, user, post);
     let subjects = (Subject::Save(user, post), SeenPost::subjects(post));
     let done = commands.begin(&context.by(user), subjects.0, &subjects.1, decide).await?;
@@ -158,7 +158,7 @@ async fn delete_save(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let user = UserId::new(session.user);
+    let user = session.user;
     let decide = |state: &Save| Ok::<_, SaveRejected>(unsave(state, user, post));
     let done = commands.execute(&context.by(user), Subject::Save(user, post), &[], decide).await?;
     Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
@@ -182,7 +182,7 @@ async fn put_into_collection(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let user = UserId::new(session.user);
+    let user = session.user;
     let decide = |state: &Save| save_in(state, user, post, collection);
     let [seen, moderation] = SeenPost::subjects(post);
     let subjects = (Subject::Save(user, post), [seen, moderation, Subject::Collection(user)]);
@@ -208,7 +208,7 @@ async fn delete_from_collection(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let user = UserId::new(session.user);
+    let user = session.user;
     let decide = |state: &Save| take_out(state, user, post, collection);
     let [seen, moderation] = SeenPost::subjects(post);
     let subjects = (Subject::Save(user, post), [seen, moderation, Subject::Collection(user)]);

@@ -273,7 +273,7 @@ async fn post_story(
     prefer: Prefer,
     request: Request,
 ) -> Result<Response, Problem> {
-    let author = UserId::new(session.user);
+    let author = session.user;
     let _slot = commands.begin_upload(author)?;
     let new = NewStory::from_request(request, &()).await?;
     let context = context.by(author).saying([new.image.as_ref(), new.alt.as_bytes()]);
@@ -303,7 +303,7 @@ async fn delete_story(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let who = UserId::new(session.user);
+    let who = session.user;
     let moderation = Subject::Moderation(Content::Story { author, story });
     let decide = |state: &ModeratedStory| delete(state.visible(), author, story, who);
     let done =
@@ -330,7 +330,7 @@ async fn put_story_view(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let (viewer, now) = (UserId::new(session.user), context.now);
+    let (viewer, now) = (session.user, context.now);
     let looked_at = [
         Subject::Story(author, story),
         Subject::Account(author),

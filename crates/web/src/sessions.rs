@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use axum::extract::{FromRef, FromRequestParts, OptionalFromRequestParts};
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, header, request};
+use ids::{SessionId, UserId};
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use crate::browsers::{Browsers, session_cookie};
 use crate::problem::Problem;
@@ -27,8 +27,8 @@ const NOTES_WAITING: usize = 10_000;
 /// Who makes a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session {
-    pub user: Uuid,
-    pub session: Uuid,
+    pub user: UserId,
+    pub session: SessionId,
     pub expires: DateTime<Utc>,
 }
 
@@ -39,7 +39,7 @@ pub trait SessionLookup: std::fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// Whatever kept the answer from being had.
-    async fn running(&self, user: Uuid, session: Uuid) -> Result<Option<Running>, Problem>;
+    async fn running(&self, user: UserId, session: SessionId) -> Result<Option<Running>, Problem>;
 }
 
 /// A session that has begun and not ended.
@@ -57,8 +57,8 @@ pub struct UseNotes(mpsc::Sender<UsedSession>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UsedSession {
-    pub user: Uuid,
-    pub session: Uuid,
+    pub user: UserId,
+    pub session: SessionId,
 }
 
 impl UseNotes {
@@ -72,12 +72,12 @@ impl UseNotes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sweep {
     pub position: u64,
-    pub kept: Option<Uuid>,
+    pub kept: Option<SessionId>,
 }
 
 impl Sweep {
     /// Whether a session that began at a position has ended by this.
-    pub fn ends(&self, session: Uuid, began: u64) -> bool {
+    pub fn ends(&self, session: SessionId, began: u64) -> bool {
         began < self.position && self.kept != Some(session)
     }
 }
@@ -110,9 +110,9 @@ impl KeySource for FixedKeys {
 #[derive(Debug)]
 pub struct Authenticator {
     parts: Parts,
-    known: Cache<Uuid, Known>,
+    known: Cache<SessionId, Known>,
     /// The latest of each user, for look-ups that have not heard of it.
-    sweeps: Cache<Uuid, Sweep>,
+    sweeps: Cache<UserId, Sweep>,
     /// Held while something becomes known, so that a look-up that began before a session ended cannot come after.
     learning: Mutex<()>,
 }
@@ -209,13 +209,13 @@ impl Authenticator {
     }
 
     /// To be called as soon as it is heard that a session has ended.
-    pub fn end(&self, session: Uuid) {
+    pub fn end(&self, session: SessionId) {
         let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
         self.known.insert(session, Known::Ended);
     }
 
     /// To be called as soon as it is heard that all sessions of a user but one have ended.
-    pub fn end_all(&self, user: Uuid, sweep: Sweep) {
+    pub fn end_all(&self, user: UserId, sweep: Sweep) {
         let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
         if self.sweeps.get(&user).is_none_or(|known| known.position < sweep.position) {
             self.sweeps.insert(user, sweep);
@@ -343,6 +343,7 @@ mod tests {
     use http::HeaderValue;
     use proptest::prelude::*;
     use tokio::sync::Semaphore;
+    use uuid::Uuid;
 
     use super::*;
     use crate::browsers::SESSION_COOKIE;
@@ -350,8 +351,8 @@ mod tests {
     use service::clock::StoppedClock;
     use service::config::SameSite;
 
-    const USER: Uuid = Uuid::from_u128(1);
-    const SESSION: Uuid = Uuid::from_u128(2);
+    const USER: UserId = UserId::new(Uuid::from_u128(1));
+    const SESSION: SessionId = SessionId::new(Uuid::from_u128(2));
     const BEGAN: u64 = 7;
 
     /// Answers that every session has begun, once it is let to.
@@ -363,7 +364,7 @@ mod tests {
 
     #[async_trait]
     impl SessionLookup for Slow {
-        async fn running(&self, _: Uuid, _: Uuid) -> Result<Option<Running>, Problem> {
+        async fn running(&self, _: UserId, _: SessionId) -> Result<Option<Running>, Problem> {
             self.asked.fetch_add(1, Ordering::SeqCst);
             self.let_through.acquire().await.unwrap().forget();
             Ok(Some(Running { began: BEGAN, seen: now() - TimeDelta::hours(2) }))
@@ -475,7 +476,7 @@ mod tests {
                     tokio::task::yield_now().await;
                 }
                 authenticator.end_all(USER, sweep(position, kept));
-                authenticator.end_all(Uuid::from_u128(9), sweep(100, None));
+                authenticator.end_all(UserId::new(Uuid::from_u128(9)), sweep(100, None));
                 lookup.let_through.add_permits(10);
             };
             let (asked, ()) = tokio::join!(asking, ending);

@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
+use ids::{SessionId, UserId};
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use uuid::Uuid;
 
 use service::config::Secret;
 
@@ -24,10 +24,8 @@ const LENGTH_LIMIT: usize = 2048;
 /// What a token says: whose it is, of which session, and until when. Times are seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    #[serde(with = "uuid::serde::simple")]
-    pub sub: Uuid,
-    #[serde(with = "uuid::serde::simple")]
-    pub sid: Uuid,
+    pub sub: UserId,
+    pub sid: SessionId,
     pub iat: i64,
     pub exp: i64,
 }
@@ -91,8 +89,8 @@ impl SigningKeys {
     /// Only if signing itself fails, which is a defect.
     pub fn sign(
         &self,
-        user: Uuid,
-        session: Uuid,
+        user: UserId,
+        session: SessionId,
         now: DateTime<Utc>,
         expires: DateTime<Utc>,
     ) -> Result<String, SignError> {
@@ -178,7 +176,7 @@ impl VerifyingKeys {
 }
 
 /// The session that a token claims to be of, unchecked: only good to look something up that is then checked.
-pub(crate) fn claimed_session(token: &str) -> Option<Uuid> {
+pub(crate) fn claimed_session(token: &str) -> Option<SessionId> {
     if token.len() > LENGTH_LIMIT {
         return None;
     }
@@ -190,11 +188,12 @@ mod tests {
     use chrono::TimeDelta;
     use proptest::prelude::*;
     use serde_json::json;
+    use uuid::Uuid;
 
     use super::*;
 
-    const USER: Uuid = Uuid::from_u128(0xa);
-    const SESSION: Uuid = Uuid::from_u128(0x5);
+    const USER: UserId = UserId::new(Uuid::from_u128(0xa));
+    const SESSION: SessionId = SessionId::new(Uuid::from_u128(0x5));
 
     fn now() -> DateTime<Utc> {
         DateTime::from_timestamp_secs(1_800_000_000).unwrap()
@@ -265,7 +264,7 @@ mod tests {
         let none =
             format!("{}.{body}.", url.encode(json!({ "alg": "none", "typ": "JWT", "kid": kid }).to_string()));
         let other_body = url.encode(
-            json!({ "sub": USER.simple(), "sid": SESSION.simple(), "iat": 0, "exp": 9_999_999_999_i64 })
+            json!({ "sub": USER, "sid": SESSION, "iat": 0, "exp": 9_999_999_999_i64 })
                 .to_string(),
         );
         let tampered = format!("{head}.{other_body}.{signature}");

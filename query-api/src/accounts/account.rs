@@ -50,7 +50,7 @@ async fn get_me(
 ) -> Result<Response, Problem> {
     let views = [VIEW.name, profiles::VIEW.name, follows::VIEW.name];
     let caught_up = queries.catch_up(&conditions, &views).await;
-    let user = UserId::new(session.user).to_string();
+    let user = session.user.to_string();
     let found: Result<_, StoreError> = futures::try_join!(
         queries.store.get::<Account>(&user),
         queries.store.get::<Profile>(&user),

@@ -160,7 +160,7 @@ async fn people_you_may_know(
 ) -> Result<Response, Problem> {
     let limit = params.limit()?;
     let caught_up = queries.catch_up(&conditions, &[follows::VIEW.name, profiles::VIEW.name]).await;
-    let user = UserId::new(session.user).to_string();
+    let user = session.user.to_string();
     let ranked = queries.friends_of_friends(&user).await?;
     let items = queries.may_know(&user, ranked, limit).await?;
     answer(&conditions, caught_up, &MayKnow { items })

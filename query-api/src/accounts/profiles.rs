@@ -116,7 +116,7 @@ impl Queries {
         user: &str,
         viewer: Option<Session>,
     ) -> Result<(Circle, Option<ProfileViewer>), Problem> {
-        let viewer = viewer.map(|session| UserId::new(session.user).to_string());
+        let viewer = viewer.map(|session| session.user.to_string());
         let mut keys = vec![user.to_owned()];
         keys.extend(
             viewer.iter().flat_map(|viewer| [follows::key(viewer, user), follows::key(user, viewer)]),

@@ -35,7 +35,7 @@ const NEWS_POLL: Duration = Duration::from_millis(20);
 pub(crate) struct ViewSessions {
     store: Arc<dyn ViewStore>,
     /// Whose it is; and how it runs, or none once it has ended.
-    heard: Cache<Uuid, (UserId, Option<Running>)>,
+    heard: Cache<SessionId, (UserId, Option<Running>)>,
 }
 
 impl ViewSessions {
@@ -44,15 +44,14 @@ impl ViewSessions {
     }
 
     pub(crate) fn hear(&self, user: UserId, session: SessionId, running: Option<Running>) {
-        self.heard.insert(session.uuid(), (user, running));
+        self.heard.insert(session, (user, running));
     }
 }
 
 #[async_trait]
 impl SessionLookup for ViewSessions {
-    async fn running(&self, user: Uuid, session: Uuid) -> Result<Option<Running>, Problem> {
-        let user = UserId::new(user);
-        let key = SessionId::new(session).to_string();
+    async fn running(&self, user: UserId, session: SessionId) -> Result<Option<Running>, Problem> {
+        let key = session.to_string();
         let asked = Instant::now();
         loop {
             if let Some((owner, running)) = self.heard.get(&session) {
@@ -109,11 +108,10 @@ async fn get_sessions(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &[VIEW.name]).await;
-    let mut query =
-        Query::new(&VIEW, &BY_USER, vec![json!(UserId::new(session.user)), json!(false)], paging.limit);
+    let mut query = Query::new(&VIEW, &BY_USER, vec![json!(session.user), json!(false)], paging.limit);
     query.after = paging.after(&BY_USER)?;
     let found = queries.store.page_of::<Session>(query).await.map_err(store_problem)?;
-    let (now, current) = (queries.clock.now(), SessionId::new(session.session).to_string());
+    let (now, current) = (queries.clock.now(), session.session.to_string());
     let running = found.documents.into_iter().filter(|found| time(found.expires) > now);
     let items = running
         .map(|found| MySession {

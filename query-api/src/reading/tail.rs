@@ -86,12 +86,12 @@ impl Queries {
             }
             Event::Accounts(AccountsEvent::Session(SessionEvent::SessionEnded(event))) => {
                 self.sessions.hear(event.user, event.session, None);
-                self.authenticator.end(event.session.uuid());
+                self.authenticator.end(event.session);
             }
             Event::Accounts(AccountsEvent::Account(event)) => {
                 if let Some(kept) = event.ends_sessions_but() {
-                    let sweep = Sweep { position, kept: kept.map(SessionId::uuid) };
-                    self.authenticator.end_all(event.user().uuid(), sweep);
+                    let sweep = Sweep { position, kept };
+                    self.authenticator.end_all(event.user(), sweep);
                 }
             }
             // Not asked for.

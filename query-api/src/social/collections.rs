@@ -72,8 +72,8 @@ async fn get_collections(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let query = Query::new(&VIEW, &OF_USER, vec![json!(UserId::new(session.user))], paging.limit)
-        .after(paging.after(&OF_USER)?);
+    let query =
+        Query::new(&VIEW, &OF_USER, vec![json!(session.user)], paging.limit).after(paging.after(&OF_USER)?);
     let found = queries.store.page_of::<Collection>(query).await.map_err(store_problem)?;
     let shown = found.documents.into_iter().map(|collection| queries.show_collection(collection));
     let items = futures::future::try_join_all(shown).await?;
@@ -93,6 +93,6 @@ async fn get_collection(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let found = queries.collection_of(UserId::new(session.user), collection).await?;
+    let found = queries.collection_of(session.user, collection).await?;
     answer(&conditions, caught_up, &queries.show_collection(found).await?)
 }

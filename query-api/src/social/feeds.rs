@@ -39,7 +39,7 @@ async fn get_feed(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let owner = UserId::new(session.user).to_string();
+    let owner = session.user.to_string();
     answer(
         &conditions,
         caught_up,

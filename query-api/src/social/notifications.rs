@@ -247,7 +247,7 @@ async fn get_notifications(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let page = queries.notifications_page(UserId::new(session.user), &paging).await?;
+    let page = queries.notifications_page(session.user, &paging).await?;
     answer(&conditions, caught_up, &page)
 }
 
@@ -262,5 +262,5 @@ async fn get_unread(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &[VIEW.name, posts::VIEW.name]).await;
-    answer(&conditions, caught_up, &queries.unread(UserId::new(session.user)).await?)
+    answer(&conditions, caught_up, &queries.unread(session.user).await?)
 }

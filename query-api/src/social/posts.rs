@@ -102,7 +102,7 @@ impl Queries {
         viewer: Option<Session>,
     ) -> Result<Option<HashSet<String>>, Problem> {
         let Some(session) = viewer else { return Ok(None) };
-        let viewer = UserId::new(session.user).to_string();
+        let viewer = session.user.to_string();
         let keys: Vec<String> = posts.iter().map(|post| likes::key(&post.post, &viewer)).collect();
         let found = self.store.get_all::<Like>(&keys).await.map_err(store_problem)?;
         Ok(Some(found.into_iter().flatten().map(|like| like.post).collect()))

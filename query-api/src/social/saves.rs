@@ -92,7 +92,7 @@ async fn get_saved(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let equals = vec![json!(UserId::new(session.user)), json!(true)];
+    let equals = vec![json!(session.user), json!(true)];
     let query = Query::new(&VIEW, &OF_USER, equals, paging.limit);
     answer(&conditions, caught_up, &queries.saved_page(query, &paging, session).await?)
 }
@@ -111,7 +111,7 @@ async fn get_saved_in_collection(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let user = UserId::new(session.user);
+    let user = session.user;
     queries.collection_of(user, collection).await?;
     let equals = vec![json!(user), json!(collection), json!(true)];
     let query = Query::new(&VIEW, &IN_COLLECTION, equals, paging.limit);

@@ -160,7 +160,7 @@ impl Queries {
         ids: Vec<String>,
         viewer: Option<Session>,
     ) -> Result<HashMap<String, Person>, Problem> {
-        let viewer = viewer.map(|session| UserId::new(session.user).to_string());
+        let viewer = viewer.map(|session| session.user.to_string());
         let mut authors: Vec<Profile> = self.all_there(&ids).await?;
         authors.retain(|author| author.standing == Standing::Active);
         let is_closed = |author: &Profile| author.private && viewer.as_ref() != Some(&author.user);
@@ -191,7 +191,7 @@ impl Queries {
         viewer: Option<Session>,
     ) -> Result<Option<Viewed>, Problem> {
         let Some(session) = viewer else { return Ok(None) };
-        let viewer = UserId::new(session.user).to_string();
+        let viewer = session.user.to_string();
         let keys: Vec<String> = stories
             .filter(|story| story.author != viewer)
             .map(|story| story_views::key(&story.story, &viewer))
@@ -254,7 +254,7 @@ impl Queries {
 
     /// What the viewer and those whom they follow show.
     async fn story_groups(&self, session: Session) -> Result<Vec<StoryGroup>, Problem> {
-        let viewer = UserId::new(session.user).to_string();
+        let viewer = session.user.to_string();
         let authors = self.authors_followed(&viewer).await?;
         let stories: Vec<Vec<Story>> = stream::iter(authors)
             .map(|author| self.newest_of(author))
@@ -435,7 +435,7 @@ async fn get_story_viewers(
     paging: Paging,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
-    if user != UserId::new(session.user) {
+    if user != session.user {
         return Err(Problem::forbidden("Only its author sees who has viewed a story"));
     }
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;

@@ -104,7 +104,7 @@ pub(super) async fn log_in(
 }
 
 pub(super) async fn log_out(State(desk): State<Desk>, caller: Caller, context: Context) -> Answer {
-    let (user, session) = (UserId::new(caller.user), SessionId::new(caller.session));
+    let (user, session) = (caller.user, caller.session);
     let context = context.unrepeatable().by(user);
     let done = desk.commands.end_session(&context, user, session, SessionEndReason::LoggedOut).await?;
     let said = Success::saying("You're logged out successfully.").with(Value::Null);
@@ -120,7 +120,7 @@ pub(super) async fn change_email(
     from: ClientAddress,
     fields: Fields,
 ) -> Answer {
-    let user = UserId::new(caller.user);
+    let user = caller.user;
     let unconfirmed = || Refusal::forbidden("Please confirm your current password.");
     let current = fields.filled("currentPassword").ok_or_else(unconfirmed)?;
     let wrong = wrong_password("Your current password doesn't match.");
@@ -148,7 +148,7 @@ pub(super) async fn deactivate(
     from: ClientAddress,
     fields: Fields,
 ) -> Answer {
-    let user = UserId::new(caller.user);
+    let user = caller.user;
     if desk.commands.account(user).await?.standing == Standing::Deactivated {
         return Err(Refusal::forbidden("Your account is already inactive."));
     }
@@ -170,7 +170,7 @@ pub(super) async fn erase(
     from: ClientAddress,
     fields: Fields,
 ) -> Answer {
-    let user = UserId::new(caller.user);
+    let user = caller.user;
     let current = current_password(&fields)?;
     let wrong = wrong_password("Password doesn't match.");
     desk.commands.confirm_password(user, from, current).await.map_err(wrong)?;

@@ -17,7 +17,7 @@ impl FromRequestParts<Desk> for ActiveCaller {
 
     async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Refusal> {
         let caller = Caller::from_request_parts(parts, desk).await?;
-        match desk.commands.standing(UserId::new(caller.user)).await? {
+        match desk.commands.standing(caller.user).await? {
             Standing::Active => Ok(Self(caller)),
             Standing::None | Standing::Deactivated | Standing::Suspended | Standing::Erased => {
                 Err(Refusal::unauthorized(INSTAMERN.not_logged_in))

@@ -72,7 +72,7 @@ pub(super) async fn change(
     from: ClientAddress,
     fields: Fields,
 ) -> Answer {
-    let user = UserId::new(caller.user);
+    let user = caller.user;
     let unconfirmed = || Refusal::forbidden("Please confirm your current password.");
     let current = fields.filled("currentPassword").ok_or_else(unconfirmed)?;
     if !fields.says("password") {
@@ -86,7 +86,7 @@ pub(super) async fn change(
     }
     let password = rules::new_password(&fields)?;
     let context = context.unrepeatable().by(user);
-    let kept = Some(SessionId::new(caller.session));
+    let kept = Some(caller.session);
     let wrong = wrong_password("Your current password doesn't match.");
     let changed = desk.commands.change_password(&context, user, &checked, password, kept).await;
     let done = changed.map_err(wrong)?;

@@ -35,7 +35,7 @@ pub(super) async fn update(
     let (firstname, lastname) = (sent("firstname", rules::firstname), sent("lastname", rules::lastname));
     let (username, bio) = (sent("username", rules::username), sent("bio", rules::bio));
     messages.finish()?;
-    let user = UserId::new(caller.user);
+    let user = caller.user;
     let context = context.unrepeatable().by(user);
     let mut all_done = Vec::new();
     // First, since it alone may fail for what others have done.
@@ -56,7 +56,7 @@ pub(super) async fn upload_photo(
     context: Context,
     request: Request,
 ) -> Answer {
-    let user = UserId::new(caller.user);
+    let user = caller.user;
     let _slot = desk.commands.begin_upload(user)?;
     let upload = Upload::read(request, "photo").await?;
     let missing = || Refusal::forbidden("No photo found to upload.");
@@ -74,7 +74,7 @@ pub(super) async fn remove_photo(
     ActiveCaller(caller): ActiveCaller,
     context: Context,
 ) -> Answer {
-    let user = UserId::new(caller.user);
+    let user = caller.user;
     let context = context.unrepeatable().by(user);
     let done = desk.commands.remove_photo(&context, user).await.map_err(Problem::from)?;
     let said = match done.changed {
@@ -106,7 +106,7 @@ pub(super) async fn follow(
     PathText(username): PathText,
     context: Context,
 ) -> Answer {
-    let (follower, followee) = (UserId::new(caller.user), named(&desk, &username).await?);
+    let (follower, followee) = (caller.user, named(&desk, &username).await?);
     let context = context.unrepeatable().by(follower);
     let followed = desk.commands.follow(&context, follower, followee).await;
     let done = followed.map_err(|failure| refused(failure.into()))?;
@@ -120,7 +120,7 @@ pub(super) async fn unfollow(
     PathText(username): PathText,
     context: Context,
 ) -> Answer {
-    let (follower, followee) = (UserId::new(caller.user), named(&desk, &username).await?);
+    let (follower, followee) = (caller.user, named(&desk, &username).await?);
     if follower == followee {
         return Err(Refusal::forbidden("You cannot follow yourself."));
     }

@@ -69,7 +69,7 @@ pub(super) async fn upload(
     context: Context,
     request: Request,
 ) -> Answer {
-    let author = UserId::new(caller.user);
+    let author = caller.user;
     let _slot = desk.commands.begin_upload(author)?;
     let Upload { picture, caption } = Upload::read(request, "post").await?;
     let picture = picture.ok_or_else(|| Refusal::forbidden("No post photo found to upload."))?;
@@ -106,7 +106,7 @@ pub(super) async fn like(
     context: Context,
 ) -> Answer {
     const MISSING: &str = "Not found posts to like.";
-    let (post, user) = (named(&id, MISSING)?, UserId::new(caller.user));
+    let (post, user) = (named(&id, MISSING)?, caller.user);
     let toggled = desk.commands.toggle_like(&context.unrepeatable().by(user), post, user).await;
     let (likes, done) = toggled.map_err(|failure| missing(MISSING)(failure.into()))?;
     let said = Success::saying(if likes { "Liked!" } else { "Unliked." });
@@ -122,7 +122,7 @@ pub(super) async fn comment(
 ) -> Answer {
     const MISSING: &str = "Not found any posts to comment.";
     let text = rules::comment(&fields)?;
-    let (post, author) = (named(&id, MISSING)?, UserId::new(caller.user));
+    let (post, author) = (named(&id, MISSING)?, caller.user);
     let commented = desk.commands.comment(&context.unrepeatable().by(author), post, author, None, text).await;
     let (_, done) = commented.map_err(|failure| missing(MISSING)(failure.into()))?;
     Ok(desk.answer(StatusCode::CREATED, &[done], Success::saying("Commented!")).await)
@@ -136,7 +136,7 @@ pub(super) async fn delete_comment(
     context: Context,
 ) -> Answer {
     const MISSING: &str = "Not found any posts to delete.";
-    let (post, author) = (named(&id, MISSING)?, UserId::new(caller.user));
+    let (post, author) = (named(&id, MISSING)?, caller.user);
     let found = first_comment(&desk, &caller, post).await?;
     let comment = found.ok_or_else(|| Refusal::not_found(MISSING))?;
     let context = context.unrepeatable().by(author);
@@ -146,7 +146,7 @@ pub(super) async fn delete_comment(
 }
 
 async fn first_comment(desk: &Desk, caller: &Caller, post: PostId) -> Result<Option<CommentId>, Refusal> {
-    let author = UserId::new(caller.user).to_string();
+    let author = caller.user.to_string();
     let mut next = Some(format!("/v1/posts/{post}/comments?limit=100"));
     while let Some(path) = next {
         let page = match desk.read_side.get(&path, &caller.token, events::Position::START).await {
@@ -187,7 +187,7 @@ pub(super) async fn update(
     if let Some((_, said)) = FIXED.iter().find(|(field, _)| fields.says(field)) {
         return Err(Refusal::forbidden(*said));
     }
-    let (post, editor) = (named(&id, MISSING)?, UserId::new(caller.user));
+    let (post, editor) = (named(&id, MISSING)?, caller.user);
     let accept = || {
         let unset = || Refusal::forbidden("Please set a new caption for the post.");
         let wish = fields.filled("caption").ok_or_else(unset).map_err(Unedited::Caption)?;
@@ -214,7 +214,7 @@ pub(super) async fn delete(
     context: Context,
 ) -> Answer {
     const MISSING: &str = "Not found post to delete.";
-    let (post, who) = (named(&id, MISSING)?, UserId::new(caller.user));
+    let (post, who) = (named(&id, MISSING)?, caller.user);
     let context = context.unrepeatable().by(who);
     let deleted = desk.commands.delete_post(&context, post, who).await;
     let done = deleted.map_err(|failure| {

@@ -20,7 +20,7 @@ pub(super) async fn upload(
     context: Context,
     request: Request,
 ) -> Answer {
-    let author = UserId::new(caller.user);
+    let author = caller.user;
     let _slot = desk.commands.begin_upload(author)?;
     let upload = Upload::read(request, "story").await?;
     let image = upload.picture.ok_or_else(|| Refusal::forbidden("Couldn't any story to share."))?;

@@ -7,7 +7,7 @@ use axum::extract::{FromRef, FromRequestParts};
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use http::request::Parts;
-use uuid::Uuid;
+use ids::{SessionId, UserId};
 
 use super::{App, INSTAMERN, Refusal};
 use crate::sessions::{Authenticator, NotLoggedIn};
@@ -15,8 +15,8 @@ use crate::sessions::{Authenticator, NotLoggedIn};
 /// Somebody who is logged in.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    pub user: Uuid,
-    pub session: Uuid,
+    pub user: UserId,
+    pub session: SessionId,
     pub expires: DateTime<Utc>,
     /// As it was sent.
     pub token: String,
@@ -64,6 +64,7 @@ mod tests {
     use async_trait::async_trait;
     use chrono::TimeDelta;
     use http::{HeaderValue, header};
+    use uuid::Uuid;
 
     use super::*;
     use crate::browsers::Browsers;
@@ -73,16 +74,16 @@ mod tests {
     use service::clock::StoppedClock;
     use service::config::SameSite;
 
-    const USER: Uuid = Uuid::from_u128(1);
-    const RUNNING: Uuid = Uuid::from_u128(2);
-    const ENDED: Uuid = Uuid::from_u128(3);
+    const USER: UserId = UserId::new(Uuid::from_u128(1));
+    const RUNNING: SessionId = SessionId::new(Uuid::from_u128(2));
+    const ENDED: SessionId = SessionId::new(Uuid::from_u128(3));
 
     #[derive(Debug)]
-    struct Sessions(HashSet<Uuid>);
+    struct Sessions(HashSet<SessionId>);
 
     #[async_trait]
     impl SessionLookup for Sessions {
-        async fn running(&self, _: Uuid, session: Uuid) -> Result<Option<Running>, Problem> {
+        async fn running(&self, _: UserId, session: SessionId) -> Result<Option<Running>, Problem> {
             Ok(self.0.contains(&session).then(|| Running { began: 1, seen: now() }))
         }
     }

@@ -180,7 +180,7 @@ pub(super) async fn current(
     conditions: Conditions,
 ) -> Answer {
     let caught_up = queries.catch_up(&conditions, &[&VIEWS[..], &OWN_VIEWS[..]].concat()).await;
-    let id = UserId::new(caller.user).to_string();
+    let id = caller.user.to_string();
     let found = futures::try_join!(
         queries.store.get::<Account>(&id).map_err(store_problem),
         queries.store.get::<Profile>(&id).map_err(store_problem),
@@ -191,10 +191,8 @@ pub(super) async fn current(
         return Err(Problem::unavailable("Your account", behind).into());
     };
     let session = Session { user: caller.user, session: caller.session, expires: caller.expires };
-    let (mut user, notifications) = futures::try_join!(
-        queries.whole(&profile, Some(session)),
-        queries.told_singly(UserId::new(caller.user))
-    )?;
+    let (mut user, notifications) =
+        futures::try_join!(queries.whole(&profile, Some(session)), queries.told_singly(caller.user))?;
     user.found.listed.email = Some(account.email);
     user.found.listed.notifications = notifications;
     Ok(answer(&conditions, caught_up, &Success::of(OneUser { user }))?)
