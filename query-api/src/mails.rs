@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use events::UserId;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;

@@ -240,7 +240,7 @@ struct Good(DateTime<Utc>);
 
 #[async_trait]
 impl SessionLookup for Good {
-    async fn running(&self, _: Uuid, _: Uuid) -> Result<Option<Running>, Problem> {
+    async fn running(&self, _: UserId, _: SessionId) -> Result<Option<Running>, Problem> {
         Ok(Some(Running { began: 1, seen: self.0 }))
     }
 }

@@ -5,7 +5,7 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use events::{
     App, ClaimHash, EmailChangeRequested, EmailChanged, EmailVerificationRequested, EmailVerified, Event,
-    LinkPurpose, MailedRequestId, MailedToken, Personal, SessionId, Subject, UserId,
+    LinkPurpose, MailedRequestId, MailedToken, Personal, Subject, UserId,
 };
 use http::StatusCode;
 use serde::Deserialize;

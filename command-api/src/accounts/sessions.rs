@@ -17,7 +17,6 @@ use tokio::sync::mpsc;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use uuid::Uuid;
 use web::extract::{Json, Path};
 use web::http::ClientAddress;
 use web::limits::Attempt;

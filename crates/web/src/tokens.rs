@@ -263,10 +263,8 @@ mod tests {
         let url = base64::engine::general_purpose::URL_SAFE_NO_PAD;
         let none =
             format!("{}.{body}.", url.encode(json!({ "alg": "none", "typ": "JWT", "kid": kid }).to_string()));
-        let other_body = url.encode(
-            json!({ "sub": USER, "sid": SESSION, "iat": 0, "exp": 9_999_999_999_i64 })
-                .to_string(),
-        );
+        let other_body = url
+            .encode(json!({ "sub": USER, "sid": SESSION, "iat": 0, "exp": 9_999_999_999_i64 }).to_string());
         let tampered = format!("{head}.{other_body}.{signature}");
         let unsigned = format!("{head}.{body}.");
         for forged in [

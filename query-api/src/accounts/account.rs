@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use events::UserId;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;

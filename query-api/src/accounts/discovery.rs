@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap};
 
 use axum::extract::State;
 use axum::response::Response;
-use events::UserId;
 use futures::{StreamExt, TryStreamExt, stream};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};

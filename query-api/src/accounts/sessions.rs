@@ -15,7 +15,6 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use uuid::Uuid;
 use views::accounts::sessions::{BY_USER, Session, VIEW};
 use views::{Query, ViewStore, ViewStoreExt};
 use web::problem::{Problem, Problems};

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use events::{
-    AccountsEvent, Batch, Event, Filter, Kind, LogError, Position, Recorded, SessionEvent, SessionId,
-};
+use events::{AccountsEvent, Batch, Event, Filter, Kind, LogError, Position, Recorded, SessionEvent};
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 use views::StoreError;

@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use events::UserId;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::accounts::profiles;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use events::{CollectionId, UserId};
+use events::CollectionId;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;

@@ -1,7 +1,7 @@
 //! Signing up, logging in and out, another address, going for a while or for good.
 
 use axum::extract::State;
-use events::{App, SessionEndReason, SessionId, UserId};
+use events::{App, SessionEndReason};
 use http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 use web::compat::{Caller, Fields, Refusal, Success, forget_cookie};

@@ -2,7 +2,6 @@
 //! the account itself.
 
 use axum::extract::FromRequestParts;
-use events::UserId;
 use http::request::Parts;
 use web::compat::{Caller, INSTAMERN, Refusal};
 

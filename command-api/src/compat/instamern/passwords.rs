@@ -1,7 +1,7 @@
 //! A password that was forgotten, or is to be another one.
 
 use axum::extract::State;
-use events::{App, SessionId, UserId};
+use events::App;
 use http::{HeaderMap, StatusCode};
 use web::compat::{Caller, Fields, PathText, Refusal, Success};
 use web::http::ClientAddress;

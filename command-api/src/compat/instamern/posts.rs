@@ -3,7 +3,7 @@
 use axum::body::HttpBody;
 use axum::extract::{Request, State};
 use bytes::Bytes;
-use events::{CommentId, PostId, UserId};
+use events::{CommentId, PostId};
 use http::StatusCode;
 use media::ImageVariant;
 use serde_json::{Value, json};

@@ -1,7 +1,6 @@
 //! Stories.
 
 use axum::extract::{Request, State};
-use events::UserId;
 use http::StatusCode;
 use media::ImageVariant;
 use serde_json::json;
