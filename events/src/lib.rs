@@ -28,6 +28,7 @@ mod accounts;
 mod mails;
 mod social;
 
+#[cfg(feature = "nats")]
 mod jetstream;
 mod sqlite;
 
@@ -36,6 +37,7 @@ pub use accounts::*;
 pub use envelope::{EVENT_SOURCE, Envelope, Message, Stored};
 pub use event::{AccountsEvent, Event, MailsEvent, SocialEvent, UnknownEvent};
 pub use ids::*;
+#[cfg(feature = "nats")]
 pub use jetstream::{JetStreamLog, JetStreamSettings, JetStreamVault};
 pub use keyring::{KeyRing, LinkPurpose, MailedToken, MasterKeys, MasterKeysError, fold_name};
 pub use log::{

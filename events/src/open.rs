@@ -4,9 +4,11 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::{
-    EventLog, JetStreamLog, JetStreamSettings, JetStreamVault, KeyRing, KeyVault, LogError, LogFiles,
-    MasterKeys, SealedLog, SqliteLog, SqliteVault, VaultError,
+    EventLog, KeyRing, KeyVault, LogError, LogFiles, MasterKeys, SealedLog, SqliteLog, SqliteVault,
+    VaultError,
 };
+#[cfg(feature = "nats")]
+use crate::{JetStreamLog, JetStreamSettings, JetStreamVault};
 
 /// The log and the key vault that belong together.
 #[derive(Debug)]
@@ -45,6 +47,7 @@ pub async fn open(setting: &str, nats_credentials: Option<PathBuf>) -> Result<Op
             let log = Arc::new(SqliteLog::open(&files.log)?);
             Ok(Opened { log, vault: Arc::new(SqliteVault::open(&files.keys)?) })
         }
+        #[cfg(feature = "nats")]
         Place::JetStream(settings) => Ok(Opened {
             log: Arc::new(JetStreamLog::open(&settings).await?),
             vault: Arc::new(JetStreamVault::open(&settings).await?),
@@ -59,6 +62,7 @@ pub async fn open(setting: &str, nats_credentials: Option<PathBuf>) -> Result<Op
 pub fn log_files(setting: &str) -> Result<Option<LogFiles>, OpenError> {
     match Place::parse(setting, None).map_err(OpenError::Setting)? {
         Place::Sqlite(file) => Ok(Some(LogFiles::of_log(file))),
+        #[cfg(feature = "nats")]
         Place::JetStream(_) => Ok(None),
     }
 }
@@ -80,6 +84,7 @@ pub async fn open_sealed(
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
     Sqlite(PathBuf),
+    #[cfg(feature = "nats")]
     JetStream(JetStreamSettings),
 }
 
@@ -91,13 +96,20 @@ impl Place {
         let (scheme, rest) = setting.split_once(':').ok_or_else(unknown)?;
         match (scheme, rest.strip_prefix("//")) {
             ("sqlite", _) if !rest.is_empty() => Ok(Self::Sqlite(rest.into())),
-            ("nats" | "tls", Some(rest)) => jetstream(scheme, rest, credentials).map(Self::JetStream),
+            ("nats" | "tls", Some(rest)) => jetstream(scheme, rest, credentials),
             _ => Err(unknown()),
         }
     }
 }
 
-fn jetstream(scheme: &str, rest: &str, credentials: Option<PathBuf>) -> Result<JetStreamSettings, String> {
+#[cfg(not(feature = "nats"))]
+fn jetstream(_: &str, _: &str, _: Option<PathBuf>) -> Result<Place, String> {
+    Err("this program was built without NATS: build it with the feature `distributed`, or use sqlite:<file>"
+        .to_owned())
+}
+
+#[cfg(feature = "nats")]
+fn jetstream(scheme: &str, rest: &str, credentials: Option<PathBuf>) -> Result<Place, String> {
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (hosts, name) = rest.split_once('/').unwrap_or((rest, ""));
     let name = if name.is_empty() { "chorus" } else { name };
@@ -116,10 +128,10 @@ fn jetstream(scheme: &str, rest: &str, credentials: Option<PathBuf>) -> Result<J
     if servers.is_empty() {
         return Err("a NATS log needs at least one host".to_owned());
     }
-    Ok(JetStreamSettings { servers, name: name.to_owned(), replicas, credentials })
+    Ok(Place::JetStream(JetStreamSettings { servers, name: name.to_owned(), replicas, credentials }))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "nats"))]
 mod tests {
     use proptest::prelude::*;
 

@@ -1,7 +1,9 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{StoreError, View, mongo};
+#[cfg(feature = "mongodb")]
+use crate::mongo;
+use crate::{StoreError, View};
 
 /// A typed document of a view.
 pub trait Document: Serialize + DeserializeOwned + Send + Sync {
@@ -21,6 +23,7 @@ pub struct StoredDocument {
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
     Json(String),
+    #[cfg(feature = "mongodb")]
     Bson(mongo::Body),
 }
 
@@ -34,6 +37,7 @@ impl StoredDocument {
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, StoreError> {
         match &self.body {
             Body::Json(text) => serde_json::from_str(text).map_err(|e| self.unreadable(e)),
+            #[cfg(feature = "mongodb")]
             Body::Bson(body) => body.read().map_err(|e| self.unreadable(e)),
         }
     }

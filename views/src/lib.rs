@@ -16,6 +16,7 @@ pub mod accounts;
 pub mod mails;
 pub mod social;
 
+#[cfg(feature = "mongodb")]
 mod mongo;
 mod sqlite;
 
@@ -24,6 +25,7 @@ use std::sync::LazyLock;
 pub use self::sqlite::SqliteViews;
 pub use cursor::{BadCursor, Cursor};
 pub use document::{Document, StoredDocument};
+#[cfg(feature = "mongodb")]
 pub use mongo::MongoViews;
 pub use open::{OpenError, open};
 pub use query::{Page, PageOf, Query};

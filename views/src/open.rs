@@ -3,7 +3,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::{MongoViews, SqliteViews, StoreError, ViewStore};
+#[cfg(feature = "mongodb")]
+use crate::MongoViews;
+use crate::{SqliteViews, StoreError, ViewStore};
 
 #[derive(Debug, Error)]
 pub enum OpenError {
@@ -31,6 +33,12 @@ pub async fn open(setting: &str) -> Result<Arc<dyn ViewStore>, OpenError> {
         Some(("sqlite", file)) if !file.is_empty() => {
             Ok(Arc::new(SqliteViews::open(Path::new(file), crate::all()).await?))
         }
+        #[cfg(not(feature = "mongodb"))]
+        Some(("mongodb" | "mongodb+srv", _)) => Err(OpenError::Setting(
+            "this program was built without MongoDB: build it with the feature `distributed`, or use sqlite:<file>"
+                .to_owned(),
+        )),
+        #[cfg(feature = "mongodb")]
         Some(("mongodb" | "mongodb+srv", _)) => Ok(Arc::new(MongoViews::open(setting, crate::all()).await?)),
         // The setting itself is not told: it may hold a password.
         _ => Err(OpenError::Setting(

@@ -427,6 +427,8 @@ async fn delete_other_sessions(
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     const ANN: UserId = UserId::new(Uuid::from_u128(0xa));

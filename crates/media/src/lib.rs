@@ -4,6 +4,7 @@
 mod copy;
 mod file;
 mod image;
+#[cfg(feature = "s3")]
 mod s3;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use thiserror::Error;
 pub use copy::{MediaSize, copy_media, local_folder, measure, sync_file_system};
 pub use file::FileMedia;
 pub use image::{Fit, ImageVariant, PictureFormat};
+#[cfg(feature = "s3")]
 pub use s3::{S3Media, S3Settings};
 
 /// The name of something in the store: segments of lower-case letters, digits, `-`, `_` and `.`, parted by slashes.
@@ -168,6 +170,11 @@ pub async fn open(setting: &str) -> Result<Arc<dyn MediaStore>, String> {
             let store = FileMedia::open(Path::new(folder)).map_err(|e| format!("{folder}: {e}"))?;
             Ok(Arc::new(store))
         }
+        #[cfg(not(feature = "s3"))]
+        Some(("s3", _)) => Err(
+            "this program was built without S3: build it with the feature `distributed`, or use file:<folder>".to_owned(),
+        ),
+        #[cfg(feature = "s3")]
         Some(("s3", rest)) => Ok(Arc::new(S3Media::open(&S3Settings::parse(rest)?).await)),
         // The setting itself is not told: it may hold a secret.
         _ => Err("the setting names no media store: expected file:<folder> or s3://<bucket>".to_owned()),

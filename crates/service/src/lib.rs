@@ -1,6 +1,7 @@
 //! What every process needs: configuration, the clock, telemetry, exclusive use of files, start and shutdown, the way to
 //! Amazon's services. Nothing here knows the domain or HTTP.
 
+#[cfg(feature = "aws")]
 pub mod aws;
 pub mod clock;
 pub mod config;

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
+use events::{SessionId, UserId};
 use jsonwebtoken::jwk::AlgorithmParameters;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
@@ -53,9 +54,9 @@ fn forgeries(chorus: &Chorus, good: &str, now: DateTime<Utc>) -> Vec<(&'static s
         let header = Header { kid: Some(kid.clone()), ..Header::new(Algorithm::HS256) };
         jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(secret)).unwrap()
     };
-    let other_user = json!({ "sub": Uuid::from_u128(1).simple().to_string(), "sid": claims.sid.simple().to_string(),
+    let other_user = json!({ "sub": Uuid::from_u128(1).simple().to_string(), "sid": claims.sid,
         "iat": claims.iat, "exp": claims.exp });
-    let longer = json!({ "sub": claims.sub.simple().to_string(), "sid": claims.sid.simple().to_string(),
+    let longer = json!({ "sub": claims.sub, "sid": claims.sid,
         "iat": claims.iat, "exp": i64::MAX });
     vec![
         ("of another key", foreign_token.clone()),
@@ -87,8 +88,11 @@ fn forgeries(chorus: &Chorus, good: &str, now: DateTime<Utc>) -> Vec<(&'static s
         ),
         ("for longer", format!("{good_head}.{}.{signature}", URL_SAFE_NO_PAD.encode(longer.to_string()))),
         ("without its signature", format!("{good_head}.{body}.")),
-        ("of a session that never was", sign(&keys, claims.sub, Uuid::from_u128(7), now, later)),
-        ("of another's session", sign(&keys, Uuid::from_u128(7), claims.sid, now, later)),
+        (
+            "of a session that never was",
+            sign(&keys, claims.sub, SessionId::new(Uuid::from_u128(7)), now, later),
+        ),
+        ("of another's session", sign(&keys, UserId::new(Uuid::from_u128(7)), claims.sid, now, later)),
     ]
 }
 
