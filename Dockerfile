@@ -6,9 +6,9 @@ WORKDIR /source
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
-    cargo build --release --locked --workspace --exclude tests --exclude bench --bins \
+    cargo build --profile dist --locked --workspace --exclude tests --exclude bench --bins \
     && mkdir /programs \
-    && cp target/release/chorus target/release/command-api target/release/projector target/release/query-api /programs/
+    && cp target/dist/chorus target/dist/command-api target/dist/projector target/dist/query-api /programs/
 
 FROM debian:trixie-slim
 # curl is for health checks; the certificates are for S3 and SES.

@@ -124,8 +124,9 @@ impl Settings {
         let (version, scheme) = (env!("CARGO_PKG_VERSION"), self.http.scheme());
         writeln!(
             std::io::stdout(),
-            "Chorus {version} is listening on {scheme}://{address}\n  log    {log}\n  views  {views}\n  media  {media}\n  mail   {mail}\n  docs   {}/docs",
-            self.http.public_url(),
+            "Chorus {version} is listening on {scheme}://{address}\n  log    {log}\n  views  {views}\n  media  {media}\n  mail   {mail}\n  docs   {url}/docs\n\n\
+             Try the API in a browser: {url}/docs\nFill it with a small world: chorus demo --url {url}",
+            url = self.http.public_url(),
         )
     }
 }

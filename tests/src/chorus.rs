@@ -425,11 +425,15 @@ pub fn binary(name: &str) -> Result<PathBuf> {
 
 /// Builds the programs with the same profile and features as this test, so that nothing is built twice.
 fn build() -> Result<PathBuf> {
-    let release = !cfg!(debug_assertions);
+    // A test lies in `<target>/<profile>/deps`, a program in `<target>/<profile>`.
+    let this = std::env::current_exe()?;
+    let folder = this.parent().context("a program outside of a target folder")?;
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+    let profile = folder.file_name().and_then(|name| name.to_str()).context("a target folder without a name")?;
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    if release {
-        cargo.arg("--release");
+    if profile != "debug" {
+        cargo.args(["--profile", profile]);
     }
     // What the outer cargo told this test about itself: a build script that looks at it (ring's) would run again, and
     // with it all that depends on it.
@@ -439,8 +443,5 @@ fn build() -> Result<PathBuf> {
     }
     let output = cargo.output().context("cargo build")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // A test lies in `<target>/<profile>/deps`, a program in `<target>/<profile>`.
-    let this = std::env::current_exe()?;
-    let folder = this.parent().context("a program outside of a target folder")?;
-    Ok(if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder }.to_owned())
+    Ok(folder.to_owned())
 }

@@ -50,7 +50,7 @@ fn each_service_is_a_program_of_the_image_and_knows_its_settings() {
     for service in ["command-api", "projector", "query-api"] {
         let told = &compose["services"][service];
         assert_eq!(told["command"], serde_json::json!([service]));
-        assert!(dockerfile.contains(&format!("target/release/{service} ")), "the image has no {service}");
+        assert!(dockerfile.contains(&format!("target/dist/{service} ")), "the image has no {service}");
         let help = Command::new(binary(service).unwrap()).arg("--help").output().unwrap();
         let help = String::from_utf8(help.stdout).unwrap();
         for name in texts(&told["environment"]).keys() {
