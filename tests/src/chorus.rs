@@ -429,7 +429,8 @@ fn build() -> Result<PathBuf> {
     let this = std::env::current_exe()?;
     let folder = this.parent().context("a program outside of a target folder")?;
     let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
-    let profile = folder.file_name().and_then(|name| name.to_str()).context("a target folder without a name")?;
+    let profile =
+        folder.file_name().and_then(|name| name.to_str()).context("a target folder without a name")?;
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
     if profile != "debug" {

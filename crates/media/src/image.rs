@@ -57,6 +57,23 @@ impl ImageVariant {
         Self { file_name, width, height, fit, format: PictureFormat::Jpeg }
     }
 
+    /// The size of a whole picture in this variant's box, if it is not enlarged.
+    pub fn contained(self, width: u32, height: u32) -> (u32, u32) {
+        if width <= self.width && height <= self.height {
+            return (width, height);
+        }
+        let (across, down) = (u64::from(width), u64::from(height));
+        let (most_across, most_down) = (u64::from(self.width), u64::from(self.height));
+        // The side that is further beyond the box decides; the other follows, rounded, and is never nothing.
+        let scaled = |side: u64, most: u64, by: u64| ((2 * side * most + by) / (2 * by)).max(1);
+        let (new_across, new_down) = if across * most_down >= down * most_across {
+            (most_across, scaled(down, most_across, across))
+        } else {
+            (scaled(across, most_down, down), most_down)
+        };
+        (u32::try_from(new_across).unwrap_or(self.width), u32::try_from(new_down).unwrap_or(self.height))
+    }
+
     pub const fn file_name(self) -> &'static str {
         self.file_name
     }

@@ -121,6 +121,7 @@ fn comment(event: &Commented, recorded: &Recorded, writes: &mut Writes) -> Resul
     }
     let comment = Comment {
         comment: event.comment.to_string(),
+        top_level_of: event.reply_to.is_none().then(|| post.clone()),
         post,
         author: event.author.to_string(),
         reply_to: event.reply_to.map(|parent| parent.to_string()),

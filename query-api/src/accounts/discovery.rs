@@ -18,7 +18,7 @@ use web::extract::Query as QueryString;
 use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
-use crate::accounts::profiles::Person;
+use crate::accounts::profiles::{ListedPerson, Person};
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::limit_within;
 use crate::social::follows::Side;
@@ -59,7 +59,7 @@ impl LimitParams {
 /// People drawn by lot.
 #[derive(Debug, Serialize, ToSchema)]
 struct Drawn {
-    items: Vec<Person>,
+    items: Vec<ListedPerson>,
 }
 
 /// People one may know, those with most friends in common first.
@@ -71,7 +71,7 @@ struct MayKnow {
 #[derive(Debug, Serialize, ToSchema)]
 struct Acquaintance {
     #[serde(flatten)]
-    person: Person,
+    listed: ListedPerson,
     /// How many of those one follows follow them, of those that were asked.
     friends_in_common: usize,
 }
@@ -103,43 +103,49 @@ impl Queries {
     /// Leaves out whom somebody follows, or has asked to, and who may not be seen.
     async fn may_know(
         &self,
-        user: &str,
+        session: Session,
         ranked: Vec<(String, usize)>,
         limit: usize,
     ) -> Result<Vec<Acquaintance>, Problem> {
-        let mut found = Vec::with_capacity(limit);
+        let user = session.user.to_string();
+        let mut found: Vec<(Person, usize)> = Vec::with_capacity(limit);
         for some in ranked.chunks(RANKED_AT_ONCE) {
-            let keys: Vec<String> = some.iter().map(|(other, _)| follows::key(user, other)).collect();
+            let keys: Vec<String> = some.iter().map(|(other, _)| follows::key(&user, other)).collect();
             let known = self.store.get_all::<Follow>(&keys).await.map_err(store_problem)?;
             let unknown = || some.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(one, _)| one);
             let people = self.people(unknown().map(|(id, _)| id.clone())).await?;
-            found.extend(unknown().filter_map(|(id, friends_in_common)| {
-                let person = people.get(id)?.clone();
-                Some(Acquaintance { person, friends_in_common: *friends_in_common })
-            }));
+            found.extend(
+                unknown().filter_map(|(id, friends_in_common)| {
+                    Some((people.get(id)?.clone(), *friends_in_common))
+                }),
+            );
             if found.len() >= limit {
                 break;
             }
         }
         found.truncate(limit);
-        Ok(found)
+        let (people, in_common): (Vec<Person>, Vec<usize>) = found.into_iter().unzip();
+        let listed = self.with_relationships(people, Some(session)).await?.into_iter().zip(in_common);
+        Ok(listed.map(|(listed, friends_in_common)| Acquaintance { listed, friends_in_common }).collect())
     }
 }
 
 /// People drawn at random
 #[utoipa::path(
-    get, path = "/v1/users/discover", tag = "search", params(LimitParams, QueryHeaders),
+    get, path = "/v1/users/discover", tag = "search", security((), ("token" = [])), params(LimitParams, QueryHeaders),
     responses((status = 200, body = Drawn), (status = 304), Problems)
 )]
 async fn discover(
     State(queries): State<Queries>,
+    viewer: Option<Session>,
     QueryString(params): QueryString<LimitParams>,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let limit = params.limit()?;
     let caught_up = queries.catch_up(&conditions, &[VIEW.name, profiles::VIEW.name]).await;
     let drawn = queries.draw_people(limit).await?;
-    let items = drawn.into_iter().map(|profile| queries.person(profile)).collect();
+    let people = drawn.into_iter().map(|profile| queries.person(profile)).collect();
+    let items = queries.with_relationships(people, viewer).await?;
     answer(&conditions, caught_up, &Drawn { items })
 }
 
@@ -161,7 +167,7 @@ async fn people_you_may_know(
     let caught_up = queries.catch_up(&conditions, &[follows::VIEW.name, profiles::VIEW.name]).await;
     let user = session.user.to_string();
     let ranked = queries.friends_of_friends(&user).await?;
-    let items = queries.may_know(&user, ranked, limit).await?;
+    let items = queries.may_know(session, ranked, limit).await?;
     answer(&conditions, caught_up, &MayKnow { items })
 }
 

@@ -37,6 +37,15 @@ pub(crate) struct Person {
     photo: Option<String>,
 }
 
+/// A user in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ListedPerson {
+    #[serde(flatten)]
+    pub(crate) person: Person,
+    /// Who follows whom, seen from the user who asks; null without log-in.
+    viewer: Option<Relationship>,
+}
+
 /// Somebody's profile.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ProfilePage {
@@ -50,17 +59,29 @@ pub(crate) struct ProfilePage {
     followers: i64,
     followings: i64,
     /// What the profile is to whoever asks; null to who is not logged in.
-    viewer: Option<ProfileViewer>,
+    viewer: Option<Relationship>,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
-struct ProfileViewer {
-    /// The viewer follows them.
+/// Who follows whom, seen from the user who asks.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub(crate) struct Relationship {
+    /// The viewer follows this user.
     follows: bool,
-    /// The viewer has asked to.
+    /// The viewer has asked to follow this user.
     requested: bool,
-    /// They follow the viewer.
+    /// This user follows the viewer.
     followed_by: bool,
+}
+
+impl Relationship {
+    /// From the follow of the viewer, and the follow back.
+    fn of(there: Option<&Follow>, back: Option<&Follow>) -> Self {
+        Self {
+            follows: there.is_some_and(|follow| follow.accepted),
+            requested: there.is_some_and(|follow| !follow.accepted),
+            followed_by: back.is_some_and(|follow| follow.accepted),
+        }
+    }
 }
 
 impl Queries {
@@ -84,6 +105,27 @@ impl Queries {
         let Profile { user: id, username, firstname, lastname, photo, .. } = profile;
         let photo = photo.map(|photo| self.image_url(&photo.media, ImageVariant::PHOTO));
         Person { id, username, firstname, lastname, photo }
+    }
+
+    /// These users as a list shows them, in their order: one read for all of them.
+    pub(crate) async fn with_relationships(
+        &self,
+        people: Vec<Person>,
+        viewer: Option<Session>,
+    ) -> Result<Vec<ListedPerson>, Problem> {
+        let Some(session) = viewer else {
+            return Ok(people.into_iter().map(|person| ListedPerson { person, viewer: None }).collect());
+        };
+        let viewer = session.user.to_string();
+        let both = |person: &Person| [follows::key(&viewer, &person.id), follows::key(&person.id, &viewer)];
+        let keys: Vec<String> = people.iter().flat_map(both).collect();
+        let found = self.store.get_all::<Follow>(&keys).await.map_err(store_problem)?;
+        let relationships = found.chunks(2).map(|pair| match pair {
+            [there, back] => Relationship::of(there.as_ref(), back.as_ref()),
+            _ => Relationship::of(None, None),
+        });
+        let listed = people.into_iter().zip(relationships);
+        Ok(listed.map(|(person, viewer)| ListedPerson { person, viewer: Some(viewer) }).collect())
     }
 
     async fn profile_page(
@@ -115,7 +157,7 @@ impl Queries {
         &self,
         user: &str,
         viewer: Option<Session>,
-    ) -> Result<(Circle, Option<ProfileViewer>), Problem> {
+    ) -> Result<(Circle, Option<Relationship>), Problem> {
         let viewer = viewer.map(|session| session.user.to_string());
         let mut keys = vec![user.to_owned()];
         keys.extend(
@@ -127,11 +169,7 @@ impl Queries {
         let read = |found: Option<StoredDocument>| found.map(|found| found.read::<Follow>()).transpose();
         let circle = circle.map(|circle| circle.read()).transpose().map_err(store_problem)?;
         let (there, back) = (read(there).map_err(store_problem)?, read(back).map_err(store_problem)?);
-        let viewer = viewer.map(|_| ProfileViewer {
-            follows: there.as_ref().is_some_and(|follow| follow.accepted),
-            requested: there.is_some_and(|follow| !follow.accepted),
-            followed_by: back.is_some_and(|follow| follow.accepted),
-        });
+        let viewer = viewer.map(|_| Relationship::of(there.as_ref(), back.as_ref()));
         Ok((circle.unwrap_or_default(), viewer))
     }
 }

@@ -18,8 +18,9 @@ use views::social::follows::{self, Circle};
 use views::{PageOf, Query, ViewStoreExt};
 use web::extract::Query as QueryString;
 use web::problem::{Problem, Problems};
+use web::sessions::Session;
 
-use crate::accounts::profiles::Person;
+use crate::accounts::profiles::ListedPerson;
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::limit_within;
 use crate::{Queries, store_problem};
@@ -53,7 +54,7 @@ struct SearchParams {
 /// People found, the best match first.
 #[derive(Debug, Serialize, ToSchema)]
 struct Found {
-    items: Vec<Person>,
+    items: Vec<ListedPerson>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -68,7 +69,7 @@ struct PartParams {
 /// People found, by username.
 #[derive(Debug, Serialize, ToSchema)]
 struct FoundByPart {
-    items: Vec<Person>,
+    items: Vec<ListedPerson>,
     /// False if there may be more than the 5,000 that are looked at.
     complete: bool,
 }
@@ -189,11 +190,12 @@ fn check(field: &str, text: &str) -> Result<(), Problem> {
 /// The very username first, then usernames that begin so, then whole words of names, then beginnings of words; among equals,
 /// whoever has more followers.
 #[utoipa::path(
-    get, path = "/v1/users", tag = "search", params(SearchParams, QueryHeaders),
+    get, path = "/v1/users", tag = "search", security((), ("token" = [])), params(SearchParams, QueryHeaders),
     responses((status = 200, body = Found), (status = 304), Problems)
 )]
 async fn search_users(
     State(queries): State<Queries>,
+    viewer: Option<Session>,
     QueryString(SearchParams { q, limit }): QueryString<SearchParams>,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
@@ -207,24 +209,27 @@ async fn search_users(
         true => Vec::new(),
         false => queries.people_by_words(&searched, limit).await?,
     };
-    let items = found.into_iter().map(|profile| queries.person(profile)).collect();
+    let people = found.into_iter().map(|profile| queries.person(profile)).collect();
+    let items = queries.with_relationships(people, viewer).await?;
     answer(&conditions, caught_up, &Found { items })
 }
 
 /// Find people by a part of their usernames
 #[utoipa::path(
-    get, path = "/v1/users/by-username", tag = "search", params(PartParams, QueryHeaders),
+    get, path = "/v1/users/by-username", tag = "search", security((), ("token" = [])), params(PartParams, QueryHeaders),
     responses((status = 200, body = FoundByPart), (status = 304), Problems)
 )]
 async fn search_usernames(
     State(queries): State<Queries>,
+    viewer: Option<Session>,
     QueryString(PartParams { part }): QueryString<PartParams>,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     check("part", &part)?;
     let caught_up = queries.catch_up(&conditions, &[VIEW.name, profiles::VIEW.name]).await;
     let (found, complete) = queries.people_by_username_part(&part).await?;
-    let items = found.into_iter().map(|profile| queries.person(profile)).collect();
+    let people = found.into_iter().map(|profile| queries.person(profile)).collect();
+    let items = queries.with_relationships(people, viewer).await?;
     answer(&conditions, caught_up, &FoundByPart { items, complete })
 }
 

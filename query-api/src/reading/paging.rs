@@ -29,7 +29,7 @@ pub(crate) struct PageParams {
     /// Items on the page.
     #[param(value_type = usize, required = false, minimum = 1, maximum = 100, default = 20)]
     limit: Option<usize>,
-    /// From the `next` of the page before.
+    /// The `next_cursor` of the page before.
     #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9_-]+$", max_length = 1024)]
     cursor: Option<String>,
 }
@@ -40,6 +40,8 @@ pub(crate) struct Paging {
     pub(crate) limit: usize,
     cursor: Option<String>,
     uri: Uri,
+    /// What else the query string of the next page says.
+    more: Option<(&'static str, &'static str)>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Paging {
@@ -47,9 +49,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Query(PageParams { limit, cursor }) = Query::from_request_parts(parts, state).await?;
-        let limit = limit_within(limit, DEFAULT_LIMIT, LIMIT)?;
         let OriginalUri(uri) = OriginalUri::from_request_parts(parts, state).await?;
-        Ok(Self { limit, cursor, uri })
+        Self::new(limit, cursor, uri)
     }
 }
 
@@ -67,6 +68,8 @@ pub(crate) struct PageOf<T: ToSchema> {
     pub(crate) items: Vec<T>,
     /// Path and query of the next page; null on the last.
     pub(crate) next: Option<String>,
+    /// The `cursor` of the next page alone; null on the last.
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// Items by reference: the derive would write the schema of a type parameter out in every page that holds it.
@@ -75,6 +78,17 @@ fn references_to<T: ToSchema>() -> Array {
 }
 
 impl Paging {
+    /// # Errors
+    /// If the limit is out of bounds.
+    pub(crate) fn new(limit: Option<usize>, cursor: Option<String>, uri: Uri) -> Result<Self, Problem> {
+        Ok(Self { limit: limit_within(limit, DEFAULT_LIMIT, LIMIT)?, cursor, uri, more: None })
+    }
+
+    /// With something else that the query string of the next page must say.
+    pub(crate) fn with(self, more: Option<(&'static str, &'static str)>) -> Self {
+        Self { more, ..self }
+    }
+
     pub(crate) fn after(&self, index: &Index) -> Result<Option<Cursor>, Problem> {
         let parse = |text: &String| Cursor::parse(text, index);
         self.cursor
@@ -92,15 +106,16 @@ impl Paging {
 
     /// A page of these items, which are fewer than its limit where some may not be seen.
     pub(crate) fn page<T: ToSchema>(&self, items: Vec<T>, next: Option<&Cursor>, index: &Index) -> PageOf<T> {
-        let next = next.map(|cursor| {
-            let cursor = cursor.to_text(index).to_string();
+        let next_cursor = next.map(|cursor| cursor.to_text(index).to_string());
+        let next = next_cursor.as_ref().map(|cursor| {
             let query = form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(self.more)
                 .append_pair("limit", &self.limit.to_string())
-                .append_pair("cursor", &cursor)
+                .append_pair("cursor", cursor)
                 .finish();
             format!("{}?{query}", self.uri.path())
         });
-        PageOf { items, next }
+        PageOf { items, next, next_cursor }
     }
 }
 
@@ -147,7 +162,9 @@ mod tests {
             let text = serde_json::json!(["newest", order, key]).to_string();
             let text = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, text);
             let cursor = Cursor::parse(&text, &NEWEST).unwrap();
-            let link = first.page(Vec::<String>::new(), Some(&cursor), &NEWEST).next.unwrap();
+            let page = first.page(Vec::<String>::new(), Some(&cursor), &NEWEST);
+            let (link, alone) = (page.next.unwrap(), page.next_cursor.unwrap());
+            prop_assert_eq!(Cursor::parse(&alone, &NEWEST).unwrap(), cursor.clone());
             let next = asked(link.strip_prefix("/v1/posts?").unwrap()).unwrap();
             prop_assert_eq!((next.limit, next.after(&NEWEST).unwrap()), (limit, Some(cursor)));
         }

@@ -1,20 +1,20 @@
 //! Comments under a post.
 
-use axum::extract::State;
+use axum::extract::{OriginalUri, State};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use events::{CommentId, PostId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::accounts::profiles;
-use views::social::comments::{BY_PARENT, BY_POST, Comment, Tally, VIEW, tally_of};
+use views::social::comments::{BY_PARENT, BY_POST, Comment, TOP_LEVEL, Tally, VIEW, tally_of};
 use views::social::posts;
 use views::social::posts::Post;
 use views::{Query, ViewStoreExt};
-use web::extract::Path;
+use web::extract::{Path, Query as QueryString};
 use web::problem::{Problem, Problems};
 
 use crate::accounts::profiles::Person;
@@ -26,7 +26,10 @@ use crate::{Queries, store_problem};
 const VIEWS: [&str; 3] = [VIEW.name, posts::VIEW.name, profiles::VIEW.name];
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
-    OpenApiRouter::new().routes(routes!(get_comments)).routes(routes!(get_replies))
+    OpenApiRouter::new()
+        .routes(routes!(get_comments))
+        .routes(routes!(get_comment))
+        .routes(routes!(get_replies))
 }
 
 /// A comment.
@@ -42,22 +45,76 @@ struct CommentPage {
     commented_at: DateTime<Utc>,
 }
 
+/// Which comments of a post a list has.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Level {
+    /// Comments and replies alike.
+    #[default]
+    All,
+    /// Comments that answer no other one.
+    Top,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct CommentParams {
+    /// `top`: comments that answer no other one; each says how many replies it has.
+    #[serde(default)]
+    #[param(inline, required = false)]
+    level: Level,
+    #[param(value_type = usize, required = false, minimum = 1, maximum = 100, default = 20)]
+    limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9_-]+$", max_length = 1024)]
+    cursor: Option<String>,
+}
+
 /// The comments under a post, the oldest first
 #[utoipa::path(
     get, path = "/v1/posts/{post}/comments", tag = "comments",
-    params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
+    params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommentParams, QueryHeaders),
     responses((status = 200, body = PageOf<CommentPage>), (status = 304), Problems)
 )]
 async fn get_comments(
     State(queries): State<Queries>,
     Path(post): Path<PostId>,
-    paging: Paging,
+    QueryString(CommentParams { level, limit, cursor }): QueryString<CommentParams>,
+    OriginalUri(uri): OriginalUri,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let (index, more) = match level {
+        Level::All => (&BY_POST, None),
+        Level::Top => (&TOP_LEVEL, Some(("level", "top"))),
+    };
+    let paging = Paging::new(limit, cursor, uri)?.with(more);
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    queries.visible_post(post).await?;
+    let query = Query::new(&VIEW, index, vec![json!(post), json!(true)], paging.limit);
+    answer(&conditions, caught_up, &queries.comments_page(query, &paging).await?)
+}
+
+/// One comment
+#[utoipa::path(
+    get, path = "/v1/posts/{post}/comments/{comment}", tag = "comments",
+    params(
+        ("post" = String, Path, pattern = "^[0-9a-f]{32}$"), ("comment" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        QueryHeaders
+    ),
+    responses((status = 200, body = CommentPage), (status = 304), Problems)
+)]
+async fn get_comment(
+    State(queries): State<Queries>,
+    Path((post, comment)): Path<(PostId, CommentId)>,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
     queries.visible_post(post).await?;
-    let query = Query::new(&VIEW, &BY_POST, vec![json!(post), json!(true)], paging.limit);
-    answer(&conditions, caught_up, &queries.comments_page(query, &paging).await?)
+    let found: Option<Comment> = queries.store.get(&comment.to_string()).await.map_err(store_problem)?;
+    let found = found.filter(|comment| comment.shown && comment.post == post.to_string());
+    let shown = queries.show_comments(found.into_iter().collect()).await?.pop();
+    answer(&conditions, caught_up, &shown.ok_or_else(|| Problem::not_found("There is no such comment"))?)
 }
 
 /// The replies to a comment, the oldest first
@@ -107,13 +164,19 @@ impl Queries {
         let index = query.index;
         let query = query.after(paging.after(index)?);
         let found = self.store.page_of::<Comment>(query).await.map_err(store_problem)?;
-        let authors = self.people(found.documents.iter().map(|comment| comment.author.clone())).await?;
-        let shown = found.documents.into_iter().filter_map(|comment| {
+        let shown = self.show_comments(found.documents).await?;
+        Ok(paging.page(shown, found.next.as_ref(), index))
+    }
+
+    /// These comments as they are shown, in their order, without those whose authors may not be seen.
+    async fn show_comments(&self, comments: Vec<Comment>) -> Result<Vec<CommentPage>, Problem> {
+        let authors = self.people(comments.iter().map(|comment| comment.author.clone())).await?;
+        let shown = comments.into_iter().filter_map(|comment| {
             let Comment { comment: id, author, reply_to, replies, text, commented, .. } = comment;
             let commented_at = DateTime::from_timestamp_millis(commented).unwrap_or_default();
             let author = authors.get(&author)?.clone();
             Some(CommentPage { id, author, text, reply_to, replies, commented_at })
         });
-        Ok(paging.page(shown.collect(), found.next.as_ref(), index))
+        Ok(shown.collect())
     }
 }

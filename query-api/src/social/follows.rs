@@ -13,8 +13,9 @@ use views::social::follows::{Circle, FOLLOWERS, FOLLOWINGS, Follow, VIEW, partie
 use views::{Index, Query, ViewStoreExt};
 use web::extract::Path;
 use web::problem::{Problem, Problems};
+use web::sessions::Session;
 
-use crate::accounts::profiles::Person;
+use crate::accounts::profiles::ListedPerson;
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{PageOf, PageParams, Paging};
 use crate::{Queries, store_problem};
@@ -82,7 +83,8 @@ impl Queries {
         side: Side,
         user: UserId,
         paging: &Paging,
-    ) -> Result<PageOf<Person>, Problem> {
+        viewer: Option<Session>,
+    ) -> Result<PageOf<ListedPerson>, Problem> {
         let (user, index) = (user.to_string(), side.index());
         let query = side.query(&user, paging.limit).after(paging.after(index)?);
         let (is_there, found) = futures::try_join!(self.has_circle(&user), self.follows(query))?;
@@ -93,6 +95,7 @@ impl Queries {
         let ids: Vec<String> = found.documents.into_iter().map(other).collect();
         let people = self.people(ids.iter().cloned()).await?;
         let shown = ids.iter().filter_map(|id| people.get(id).cloned()).collect();
+        let shown = self.with_relationships(shown, viewer).await?;
         Ok(paging.page(shown, found.next.as_ref(), index))
     }
 
@@ -119,35 +122,37 @@ impl Queries {
 
 /// Who follows somebody, the newest first
 #[utoipa::path(
-    get, path = "/v1/users/{user}/followers", tag = "follows",
+    get, path = "/v1/users/{user}/followers", tag = "follows", security((), ("token" = [])),
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
-    responses((status = 200, body = PageOf<Person>), (status = 304), Problems)
+    responses((status = 200, body = PageOf<ListedPerson>), (status = 304), Problems)
 )]
 async fn get_followers(
     State(queries): State<Queries>,
+    viewer: Option<Session>,
     Path(user): Path<UserId>,
     paging: Paging,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &[VIEW.name, profiles::VIEW.name]).await;
-    let page = queries.people_by_follows(Side::Followers, user, &paging).await?;
+    let page = queries.people_by_follows(Side::Followers, user, &paging, viewer).await?;
     answer(&conditions, caught_up, &page)
 }
 
 /// Whom somebody follows, the newest first
 #[utoipa::path(
-    get, path = "/v1/users/{user}/followings", tag = "follows",
+    get, path = "/v1/users/{user}/followings", tag = "follows", security((), ("token" = [])),
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
-    responses((status = 200, body = PageOf<Person>), (status = 304), Problems)
+    responses((status = 200, body = PageOf<ListedPerson>), (status = 304), Problems)
 )]
 async fn get_followings(
     State(queries): State<Queries>,
+    viewer: Option<Session>,
     Path(user): Path<UserId>,
     paging: Paging,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &[VIEW.name, profiles::VIEW.name]).await;
-    let page = queries.people_by_follows(Side::Followings, user, &paging).await?;
+    let page = queries.people_by_follows(Side::Followings, user, &paging, viewer).await?;
     answer(&conditions, caught_up, &page)
 }
 

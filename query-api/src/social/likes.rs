@@ -17,8 +17,9 @@ use views::social::posts::{self, Post};
 use views::{Query, ViewStoreExt};
 use web::extract::Path;
 use web::problem::{Problem, Problems};
+use web::sessions::Session;
 
-use crate::accounts::profiles::Person;
+use crate::accounts::profiles::ListedPerson;
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{PageOf, PageParams, Paging};
 use crate::{Queries, store_problem};
@@ -85,12 +86,13 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
 
 /// Who likes a post, the newest like first
 #[utoipa::path(
-    get, path = "/v1/posts/{post}/likes", tag = "likes",
+    get, path = "/v1/posts/{post}/likes", tag = "likes", security((), ("token" = [])),
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
-    responses((status = 200, body = PageOf<Person>), (status = 304), Problems)
+    responses((status = 200, body = PageOf<ListedPerson>), (status = 304), Problems)
 )]
 async fn get_likes(
     State(queries): State<Queries>,
+    viewer: Option<Session>,
     Path(post): Path<PostId>,
     paging: Paging,
     conditions: Conditions,
@@ -103,5 +105,6 @@ async fn get_likes(
     let found = queries.store.page_of::<Like>(query).await.map_err(store_problem)?;
     let people = queries.people(found.documents.iter().map(|like| like.user.clone())).await?;
     let shown = found.documents.iter().filter_map(|like| people.get(&like.user).cloned()).collect();
-    answer(&conditions, caught_up, &paging.page::<Person>(shown, found.next.as_ref(), &BY_POST))
+    let shown = queries.with_relationships(shown, viewer).await?;
+    answer(&conditions, caught_up, &paging.page::<ListedPerson>(shown, found.next.as_ref(), &BY_POST))
 }

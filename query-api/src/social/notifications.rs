@@ -2,7 +2,7 @@
 
 mod groups;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use axum::extract::State;
 use axum::response::Response;
@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::accounts::profiles;
+use views::social::comments::{self, Comment};
 use views::social::likes::{self, Like};
 use views::social::notifications::{Act, Kind, Mark, OF_OWNER, Role, VIEW, mark_of};
 use views::social::posts::{self, Post};
@@ -28,7 +29,7 @@ use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{COUNT_LIMIT, PageOf, PageParams, Paging, ROUNDS};
 use crate::{Queries, store_problem};
 
-const VIEWS: [&str; 3] = [VIEW.name, profiles::VIEW.name, posts::VIEW.name];
+const VIEWS: [&str; 4] = [VIEW.name, profiles::VIEW.name, posts::VIEW.name, comments::VIEW.name];
 /// People of a group that are named; the others are counted.
 const NAMED: usize = 3;
 
@@ -50,6 +51,8 @@ struct Notification {
     post: Option<AboutPost>,
     /// Id of the newest comment or reply, or of the comment that was removed.
     comment: Option<String>,
+    /// What that comment or reply says; null where it is gone or was removed.
+    text: Option<String>,
     /// Why a moderator removed it; null for all else.
     reason: Option<String>,
     /// Whether any of it has happened since I last read.
@@ -111,6 +114,7 @@ struct Unread {
 struct Around {
     people: HashMap<String, Person>,
     posts: HashMap<String, Post>,
+    comments: HashMap<String, Comment>,
     read_up_to: i64,
 }
 
@@ -146,10 +150,15 @@ impl Queries {
         let posts = self.store.get_all::<Post>(&ids).await.map_err(store_problem)?.into_iter().flatten();
         let posts: HashMap<String, Post> =
             posts.filter(|post| !post.removed).map(|post| (post.post.clone(), post)).collect();
+        let said = groups.iter().flat_map(|group| &group.voices).filter_map(|voice| voice.comment.clone());
+        let said: Vec<String> = said.collect::<BTreeSet<_>>().into_iter().collect();
+        let comments = self.store.get_all::<Comment>(&said).await.map_err(store_problem)?;
+        let comments = comments.into_iter().flatten().filter(|comment| comment.shown);
+        let comments = comments.map(|comment| (comment.comment.clone(), comment)).collect();
         let actors = groups.iter().flat_map(|group| &group.voices).map(|voice| voice.actor.clone());
         let authors = posts.values().map(|post| post.author.clone());
         let people = self.people(actors.chain(authors)).await?;
-        let around = Around { people, posts, read_up_to };
+        let around = Around { people, posts, comments, read_up_to };
         let shown = groups.into_iter().map(|group| self.show_group(group, &around));
         let shown = futures::future::try_join_all(shown).await.map_err(store_problem)?;
         Ok(shown.into_iter().flatten().collect())
@@ -180,6 +189,7 @@ impl Queries {
             people,
             kind: group.head.kind.into(),
             post,
+            text: newest.comment.as_ref().and_then(|id| around.comments.get(id)).map(|it| it.text.clone()),
             comment: newest.comment.clone(),
             reason: None,
             unread: newest.position > around.read_up_to,
@@ -225,6 +235,7 @@ fn removal(group: Group, read_up_to: i64) -> Option<Notification> {
         others: 0,
         post: group.head.post.map(|id| AboutPost { id, thumb: None }),
         comment: notice.comment,
+        text: None,
         reason: notice.reason,
         unread: notice.position > read_up_to,
         position: notice.position,

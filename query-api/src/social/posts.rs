@@ -15,6 +15,7 @@ use views::accounts::profiles;
 use views::social::comments;
 use views::social::likes::{self, Like};
 use views::social::posts::{Post, VIEW};
+use views::social::saves::{self, Save};
 use views::{Cursor, ViewStoreExt};
 use web::extract::Path;
 use web::problem::{Problem, Problems};
@@ -27,7 +28,7 @@ use crate::social::timelines::{self, Timeline, TimelinePage};
 use crate::{Queries, store_problem};
 
 /// The views that a page of posts is made of.
-const VIEWS: [&str; 3] = [VIEW.name, comments::VIEW.name, profiles::VIEW.name];
+const VIEWS: [&str; 4] = [VIEW.name, comments::VIEW.name, profiles::VIEW.name, saves::VIEW.name];
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new()
@@ -56,6 +57,7 @@ pub(crate) struct PostPage {
 #[derive(Debug, Serialize, ToSchema)]
 struct PostViewer {
     liked: bool,
+    saved: bool,
 }
 
 /// A picture, in its sizes.
@@ -76,6 +78,17 @@ struct Image {
     cover: String,
     /// URL of a square of 320.
     thumb: String,
+    /// The whole picture in its sizes, the largest first, as `srcset` takes them.
+    sources: Vec<ImageSource>,
+}
+
+/// The whole picture in one size.
+#[derive(Debug, Serialize, ToSchema)]
+struct ImageSource {
+    url: String,
+    /// In pixels.
+    width: u32,
+    height: u32,
 }
 
 impl Queries {
@@ -86,26 +99,35 @@ impl Queries {
         viewer: Option<Session>,
     ) -> Result<Vec<PostPage>, Problem> {
         let TimelinePage { posts, authors, next: _ } = page;
-        let (liked, counts) = futures::try_join!(self.liked(&posts, viewer), self.comment_counts(&posts))?;
+        let (flags, counts) =
+            futures::try_join!(self.viewer_flags(&posts, viewer), self.comment_counts(&posts))?;
         let shown = posts.into_iter().zip(counts).filter_map(|(post, comments)| {
             let author = self.person(authors.get(&post.author)?.clone());
-            let viewer = liked.as_ref().map(|liked| PostViewer { liked: liked.contains(&post.post) });
+            let viewer = flags.as_ref().map(|(liked, saved)| PostViewer {
+                liked: liked.contains(&post.post),
+                saved: saved.contains(&post.post),
+            });
             Some(self.show_post(post, comments, author, viewer))
         });
         Ok(shown.collect())
     }
 
-    /// Which of these posts the viewer likes.
-    async fn liked(
+    /// Which of these posts the viewer likes, and which the viewer has saved.
+    async fn viewer_flags(
         &self,
         posts: &[Post],
         viewer: Option<Session>,
-    ) -> Result<Option<HashSet<String>>, Problem> {
+    ) -> Result<Option<(HashSet<String>, HashSet<String>)>, Problem> {
         let Some(session) = viewer else { return Ok(None) };
         let viewer = session.user.to_string();
-        let keys: Vec<String> = posts.iter().map(|post| likes::key(&post.post, &viewer)).collect();
-        let found = self.store.get_all::<Like>(&keys).await.map_err(store_problem)?;
-        Ok(Some(found.into_iter().flatten().map(|like| like.post).collect()))
+        let likes: Vec<String> = posts.iter().map(|post| likes::key(&post.post, &viewer)).collect();
+        let saves: Vec<String> = posts.iter().map(|post| saves::key(&viewer, &post.post)).collect();
+        let (liked, saved) =
+            futures::try_join!(self.store.get_all::<Like>(&likes), self.store.get_all::<Save>(&saves))
+                .map_err(store_problem)?;
+        let liked = liked.into_iter().flatten().map(|like| like.post).collect();
+        let saved = saved.into_iter().flatten().map(|save| save.post).collect();
+        Ok(Some((liked, saved)))
     }
 
     fn show_post(&self, post: Post, comments: i64, author: Person, viewer: Option<PostViewer>) -> PostPage {
@@ -119,6 +141,12 @@ impl Queries {
             height: image.height,
             alt: image.alt,
             blurhash: image.placeholder,
+            sources: [ImageVariant::LARGE, ImageVariant::FEED]
+                .map(|variant| {
+                    let (width, height) = variant.contained(image.width, image.height);
+                    ImageSource { url: self.image_url(&image.media, variant), width, height }
+                })
+                .into(),
         };
         let images = images.into_iter().map(image).collect();
         let published_at = DateTime::from_timestamp_millis(published).unwrap_or_default();

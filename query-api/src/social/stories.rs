@@ -26,7 +26,7 @@ use web::extract::Path;
 use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
-use crate::accounts::profiles::Person;
+use crate::accounts::profiles::{ListedPerson, Person};
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{COUNT_LIMIT, PageOf, PageParams, Paging};
 use crate::social::follows::Side;
@@ -121,7 +121,7 @@ struct StoryGroups {
 #[derive(Debug, Serialize, ToSchema)]
 struct ViewerOfStory {
     #[serde(flatten)]
-    person: Person,
+    listed: ListedPerson,
     viewed_at: DateTime<Utc>,
 }
 
@@ -443,10 +443,12 @@ async fn get_story_viewers(
     let query = viewers_of(&story.to_string(), paging.limit).after(paging.after(&BY_STORY)?);
     let found = queries.store.page_of::<StoryView>(query).await.map_err(store_problem)?;
     let people = queries.people(found.documents.iter().map(|view| view.viewer.clone())).await?;
-    let show = |view: &StoryView| {
+    let seen = |view: &StoryView| {
         let viewed_at = DateTime::from_timestamp_millis(view.viewed).unwrap_or_default();
-        Some(ViewerOfStory { person: people.get(&view.viewer)?.clone(), viewed_at })
+        Some((people.get(&view.viewer)?.clone(), viewed_at))
     };
-    let shown = found.documents.iter().filter_map(show).collect();
+    let (viewers, times): (Vec<Person>, Vec<DateTime<Utc>>) = found.documents.iter().filter_map(seen).unzip();
+    let listed = queries.with_relationships(viewers, Some(session)).await?.into_iter().zip(times);
+    let shown = listed.map(|(listed, viewed_at)| ViewerOfStory { listed, viewed_at }).collect();
     answer(&conditions, caught_up, &paging.page(shown, found.next.as_ref(), &BY_STORY))
 }

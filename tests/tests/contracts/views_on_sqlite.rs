@@ -64,6 +64,7 @@ async fn an_index_that_is_new_finds_what_was_there_before() {
         post: "p".to_owned(),
         author: "a".to_owned(),
         reply_to: reply_to.map(str::to_owned),
+        top_level_of: reply_to.is_none().then(|| "p".to_owned()),
         replies: 0,
         shown: true,
         removed: false,

@@ -17,6 +17,7 @@ mod emails;
 mod feeds;
 mod follows;
 mod freshness;
+mod frontends;
 mod idempotency;
 mod injection;
 mod instamern;

@@ -14,6 +14,8 @@ const RESHAPED: &[&[&str]] = &[
     &["posts", "likes", "notifications"],
     // Who is deactivated, suspended or erased is counted nowhere.
     &["posts", "likes", "comments", "stories", "story_views", "saves", "notifications"],
+    // Comments that answer no other one are found by themselves.
+    &["comments"],
 ];
 
 impl MongoViews {

@@ -4,12 +4,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View =
-    View { name: "comments", indexes: &[&BY_POST, &BY_AUTHOR, &BY_PARENT], layout: Layout::ByKey };
+pub const VIEW: View = View {
+    name: "comments",
+    indexes: &[&BY_POST, &TOP_LEVEL, &BY_AUTHOR, &BY_PARENT],
+    layout: Layout::ByKey,
+};
 
 /// Those under one post that are shown, or that are not, the oldest first.
 pub const BY_POST: Index =
     Index { name: "by_post", equals: &["post", "shown"], order: "position", direction: Direction::Ascending };
+/// Those under one post that answer no other comment, the oldest first.
+pub const TOP_LEVEL: Index = Index {
+    name: "top_level",
+    equals: &["top_level_of", "shown"],
+    order: "position",
+    direction: Direction::Ascending,
+};
 /// Those of one author, the newest first.
 pub const BY_AUTHOR: Index =
     Index { name: "by_author", equals: &["author"], order: "position", direction: Direction::Descending };
@@ -28,6 +38,8 @@ pub struct Comment {
     pub post: String,
     pub author: String,
     pub reply_to: Option<String>,
+    /// The post, if the comment answers no other one.
+    pub top_level_of: Option<String>,
     /// How many comments that are shown answer this one.
     pub replies: i64,
     /// False while the author is deactivated or suspended, or a moderator has removed it.

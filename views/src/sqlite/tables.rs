@@ -42,6 +42,12 @@ pub(super) const SCHEMA: Schema = Schema {
         DELETE FROM parked WHERE projection IN
             ('posts', 'likes', 'comments', 'stories', 'story_views', 'saves', 'notifications');
         ",
+        // Comments that answer no other one are found by themselves.
+        "
+        DROP TABLE IF EXISTS view_comments;
+        DELETE FROM checkpoints WHERE projection = 'comments';
+        DELETE FROM parked WHERE projection = 'comments';
+        ",
     ],
 };
 
