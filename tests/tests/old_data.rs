@@ -92,6 +92,9 @@ fn written(value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
+/// Texts that answers of some paths have had since the fixture was made: a notification has the text of its comment.
+const SHOWN_SINCE: &[(&str, &str)] = &[("/v1/me/notifications", "Reply of bob")];
+
 async fn every_read_answers_as_before(chorus: &Chorus) {
     let expected: Expected =
         serde_json::from_slice(&std::fs::read(fixture().join("expected.json")).unwrap()).unwrap();
@@ -120,6 +123,11 @@ async fn every_read_answers_as_before(chorus: &Chorus) {
         if !read.texts.is_empty() {
             let mut texts = BTreeSet::new();
             written(&answer, &mut texts);
+            for (path, text) in SHOWN_SINCE {
+                if read.path == *path {
+                    texts.remove(*text);
+                }
+            }
             assert_eq!(texts, read.texts, "{}", read.path);
         }
     }
