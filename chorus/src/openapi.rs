@@ -1,11 +1,12 @@
 //! The description of the whole HTTP API, from the routes of both sides.
 
+use serde_json::Value;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
 use utoipa::openapi::tag::TagBuilder;
-use utoipa::openapi::{OpenApi, ServerBuilder};
+use utoipa::openapi::{OpenApi, RefOr, ServerBuilder};
 use web::browsers::SESSION_COOKIE;
 
 /// Names of the two ways to log in. The routes name the first; the second is accepted wherever the first is.
@@ -46,8 +47,73 @@ pub fn document() -> OpenApi {
     let components = document.components.get_or_insert_default();
     components.add_security_scheme(TOKEN, token_scheme());
     components.add_security_scheme(COOKIE, cookie_scheme());
-    document.paths.paths.values_mut().flat_map(operations).for_each(accept_cookie);
+    for (path, item) in &mut document.paths.paths {
+        let item_is_named = path.contains('{');
+        operations(item).for_each(|(method, operation)| name_problems(method, item_is_named, operation));
+        operations(item).for_each(|(_, operation)| {
+            describe_successes(operation);
+            accept_cookie(operation);
+        });
+    }
     document
+}
+
+/// Statuses of problems, and what each means.
+const PROBLEMS: [(u16, &str); 11] = [
+    (400, "The request cannot be read, or a parameter is wrong"),
+    (401, "Nobody is logged in, or the session has ended"),
+    (403, "The user may not do this"),
+    (404, "There is no such thing, or it is hidden"),
+    (409, "The state of things does not allow this"),
+    (413, "The body is too large"),
+    (415, "The body is of another media type"),
+    (422, "A field is wrong, or the `Idempotency-Key` was used for something else"),
+    (429, "Too many requests: wait as long as `Retry-After` says"),
+    (500, "A defect of the server"),
+    (503, "Something that the server needs is out of reach: wait as long as `Retry-After` says"),
+];
+
+/// What a success means, where a route says nothing of its own.
+const SUCCESSES: [(&str, &str); 6] = [
+    ("200", "The answer"),
+    ("201", "Made; the views have taken it in unless it says that it is pending"),
+    ("202", "Accepted: the views take it in soon"),
+    ("206", "The part that was asked for"),
+    ("304", "Nothing has changed since the answer that `If-None-Match` names"),
+    ("307", "The file is at another address"),
+];
+
+fn describe_successes(operation: &mut Operation) {
+    for (status, description) in SUCCESSES {
+        if let Some(RefOr::T(response)) = operation.responses.responses.get_mut(status)
+            && response.description.is_empty()
+        {
+            description.clone_into(&mut response.description);
+        }
+    }
+}
+
+/// Puts the statuses that an operation may answer in place of the ranges `4XX` and `5XX`.
+fn name_problems(method: Method, item_is_named: bool, operation: &mut Operation) {
+    let responses = &mut operation.responses.responses;
+    responses.remove("4XX");
+    let Some(RefOr::T(problem)) = responses.remove("5XX") else { return };
+    let reads = method == Method::Get;
+    let may_log_in = operation.security.as_ref().is_some_and(|accepted| !accepted.is_empty());
+    for (status, description) in PROBLEMS {
+        let applies = match status {
+            401 => may_log_in || !reads,
+            404 => item_is_named || !reads,
+            403 => may_log_in || !reads,
+            409 | 413 | 415 | 422 => !reads,
+            _ => true,
+        };
+        if applies {
+            let mut response = problem.clone();
+            description.clone_into(&mut response.description);
+            responses.insert(status.to_string(), RefOr::T(response));
+        }
+    }
 }
 
 fn token_scheme() -> SecurityScheme {
@@ -62,9 +128,17 @@ fn cookie_scheme() -> SecurityScheme {
     SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(SESSION_COOKIE, description)))
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Get,
+    Change,
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
     let PathItem { get, put, post, delete, patch, .. } = item;
-    [get, put, post, delete, patch].into_iter().flatten()
+    let change =
+        [put, post, delete, patch].into_iter().flatten().map(|operation| (Method::Change, operation));
+    get.iter_mut().map(|operation| (Method::Get, operation)).chain(change)
 }
 
 /// Adds the cookie as an alternative wherever the token is accepted.
@@ -83,5 +157,29 @@ fn accept_cookie(operation: &mut Operation) {
 /// If it cannot be written as JSON.
 pub fn text() -> serde_json::Result<String> {
     // Through a value, whose keys are in order: the file changes only where the API does.
-    Ok(format!("{:#}\n", serde_json::to_value(document())?))
+    let mut document = serde_json::to_value(document())?;
+    name_lists(&mut document);
+    Ok(format!("{document:#}\n"))
+}
+
+/// Calls a page of posts `PostList`, where the generic type has it `PageOf_Post`.
+fn name_lists(value: &mut Value) {
+    let list = |name: &str| {
+        let (before, item) = name.split_once("PageOf_")?;
+        Some(format!("{before}{item}List"))
+    };
+    match value {
+        Value::String(text) => {
+            if let Some(name) = text.starts_with("#/components/schemas/").then(|| list(text)).flatten() {
+                *text = name;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(name_lists),
+        Value::Object(fields) => {
+            let named = std::mem::take(fields).into_iter();
+            fields.extend(named.map(|(name, field)| (list(&name).unwrap_or(name), field)));
+            fields.values_mut().for_each(name_lists);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }

@@ -20,7 +20,7 @@ use crate::reading::paging::{PageOf, PageParams, Paging};
 use crate::{Queries, store_problem};
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
-    OpenApiRouter::new().routes(routes!(get_mails))
+    OpenApiRouter::new().routes(routes!(list_mails))
 }
 
 /// What became of one mail.
@@ -50,7 +50,7 @@ struct Mail {
     ),
     responses((status = 200, body = PageOf<Mail>), (status = 304), Problems)
 )]
-async fn get_mails(
+async fn list_mails(
     State(queries): State<Queries>,
     session: Session,
     Path(state): Path<mails::State>,

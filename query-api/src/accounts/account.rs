@@ -23,6 +23,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
 
 /// What somebody sees of themselves.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Account)]
 pub(crate) struct Me {
     #[serde(flatten)]
     person: Person,

@@ -39,7 +39,7 @@ const NEIGHBOURS: usize = 16;
 const IN_FLIGHT: usize = 8;
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
-    OpenApiRouter::new().routes(routes!(discover)).routes(routes!(people_you_may_know))
+    OpenApiRouter::new().routes(routes!(discover_users)).routes(routes!(list_people_you_may_know))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -58,17 +58,20 @@ impl LimitParams {
 
 /// People drawn by lot.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RandomUsers)]
 struct Drawn {
     items: Vec<ListedPerson>,
 }
 
 /// People one may know, those with most friends in common first.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UserSuggestions)]
 struct MayKnow {
     items: Vec<Acquaintance>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UserSuggestion)]
 struct Acquaintance {
     #[serde(flatten)]
     listed: ListedPerson,
@@ -135,7 +138,7 @@ impl Queries {
     get, path = "/v1/users/discover", tag = "search", security((), ("token" = [])), params(LimitParams, QueryHeaders),
     responses((status = 200, body = Drawn), (status = 304), Problems)
 )]
-async fn discover(
+async fn discover_users(
     State(queries): State<Queries>,
     viewer: Option<Session>,
     QueryString(params): QueryString<LimitParams>,
@@ -157,7 +160,7 @@ async fn discover(
     params(LimitParams, QueryHeaders),
     responses((status = 200, body = MayKnow), (status = 304), Problems)
 )]
-async fn people_you_may_know(
+async fn list_people_you_may_know(
     State(queries): State<Queries>,
     session: Session,
     QueryString(params): QueryString<LimitParams>,

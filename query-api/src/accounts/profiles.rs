@@ -28,6 +28,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
 
 /// Somebody, in short: beside what they have made.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = User)]
 pub(crate) struct Person {
     pub(crate) id: String,
     pub(crate) username: String,
@@ -39,6 +40,7 @@ pub(crate) struct Person {
 
 /// A user in a list.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ListedUser)]
 pub(crate) struct ListedPerson {
     #[serde(flatten)]
     pub(crate) person: Person,
@@ -48,6 +50,7 @@ pub(crate) struct ListedPerson {
 
 /// Somebody's profile.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Profile)]
 pub(crate) struct ProfilePage {
     #[serde(flatten)]
     person: Person,

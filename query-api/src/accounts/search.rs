@@ -53,6 +53,7 @@ struct SearchParams {
 
 /// People found, the best match first.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UserSearchResults)]
 struct Found {
     items: Vec<ListedPerson>,
 }
@@ -68,6 +69,7 @@ struct PartParams {
 
 /// People found, by username.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UsernameSearchResults)]
 struct FoundByPart {
     items: Vec<ListedPerson>,
     /// False if there may be more than the 5,000 that are looked at.

@@ -71,11 +71,12 @@ impl SessionLookup for ViewSessions {
 }
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
-    OpenApiRouter::new().routes(routes!(get_sessions))
+    OpenApiRouter::new().routes(routes!(list_sessions))
 }
 
 /// A session of mine.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Session)]
 struct MySession {
     id: String,
     /// What it was begun with, as the device called itself.
@@ -100,7 +101,7 @@ fn time(milliseconds: i64) -> DateTime<Utc> {
     params(PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<MySession>), (status = 304), Problems)
 )]
-async fn get_sessions(
+async fn list_sessions(
     State(queries): State<Queries>,
     session: sessions::Session,
     paging: Paging,

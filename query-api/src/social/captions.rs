@@ -21,11 +21,12 @@ use crate::reading::paging::{PageOf, PageParams, Paging};
 use crate::{Queries, store_problem};
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
-    OpenApiRouter::new().routes(routes!(get_captions))
+    OpenApiRouter::new().routes(routes!(list_captions))
 }
 
 /// A caption that a post has, or had.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Caption)]
 struct CaptionPage {
     /// Null where the post was published without any.
     caption: Option<String>,
@@ -38,7 +39,7 @@ struct CaptionPage {
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<CaptionPage>), (status = 304), Problems)
 )]
-async fn get_captions(
+async fn list_captions(
     State(queries): State<Queries>,
     Path(post): Path<PostId>,
     paging: Paging,

@@ -23,11 +23,12 @@ use crate::{Queries, store_problem};
 const VIEWS: [&str; 2] = [VIEW.name, saves::VIEW.name];
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
-    OpenApiRouter::new().routes(routes!(get_collections)).routes(routes!(get_collection))
+    OpenApiRouter::new().routes(routes!(list_collections)).routes(routes!(get_collection))
 }
 
 /// A collection of mine.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Collection)]
 struct CollectionPage {
     id: String,
     name: String,
@@ -65,7 +66,7 @@ impl Queries {
     get, path = "/v1/me/collections", tag = "saves", security(("token" = [])), params(PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<CollectionPage>), (status = 304), Problems)
 )]
-async fn get_collections(
+async fn list_collections(
     State(queries): State<Queries>,
     session: Session,
     paging: Paging,

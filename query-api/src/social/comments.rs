@@ -27,13 +27,14 @@ const VIEWS: [&str; 3] = [VIEW.name, posts::VIEW.name, profiles::VIEW.name];
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new()
-        .routes(routes!(get_comments))
+        .routes(routes!(list_comments))
         .routes(routes!(get_comment))
-        .routes(routes!(get_replies))
+        .routes(routes!(list_replies))
 }
 
 /// A comment.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Comment)]
 struct CommentPage {
     id: String,
     author: Person,
@@ -77,7 +78,7 @@ struct CommentParams {
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommentParams, QueryHeaders),
     responses((status = 200, body = PageOf<CommentPage>), (status = 304), Problems)
 )]
-async fn get_comments(
+async fn list_comments(
     State(queries): State<Queries>,
     Path(post): Path<PostId>,
     QueryString(CommentParams { level, limit, cursor }): QueryString<CommentParams>,
@@ -128,7 +129,7 @@ async fn get_comment(
     ),
     responses((status = 200, body = PageOf<CommentPage>), (status = 304), Problems)
 )]
-async fn get_replies(
+async fn list_replies(
     State(queries): State<Queries>,
     Path((post, comment)): Path<(PostId, CommentId)>,
     paging: Paging,

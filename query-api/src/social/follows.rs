@@ -25,10 +25,10 @@ pub(crate) const IDS_LIMIT: usize = 5000;
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new()
-        .routes(routes!(get_followers))
-        .routes(routes!(get_followings))
-        .routes(routes!(get_follower_ids))
-        .routes(routes!(get_following_ids))
+        .routes(routes!(list_followers))
+        .routes(routes!(list_followings))
+        .routes(routes!(list_follower_ids))
+        .routes(routes!(list_following_ids))
 }
 
 /// A list of somebody's: those who follow them, or whom they follow.
@@ -126,7 +126,7 @@ impl Queries {
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<ListedPerson>), (status = 304), Problems)
 )]
-async fn get_followers(
+async fn list_followers(
     State(queries): State<Queries>,
     viewer: Option<Session>,
     Path(user): Path<UserId>,
@@ -144,7 +144,7 @@ async fn get_followers(
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<ListedPerson>), (status = 304), Problems)
 )]
-async fn get_followings(
+async fn list_followings(
     State(queries): State<Queries>,
     viewer: Option<Session>,
     Path(user): Path<UserId>,
@@ -162,7 +162,7 @@ async fn get_followings(
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),
     responses((status = 200, body = UserIds), (status = 304), Problems)
 )]
-async fn get_follower_ids(
+async fn list_follower_ids(
     State(queries): State<Queries>,
     Path(user): Path<UserId>,
     conditions: Conditions,
@@ -178,7 +178,7 @@ async fn get_follower_ids(
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),
     responses((status = 200, body = UserIds), (status = 304), Problems)
 )]
-async fn get_following_ids(
+async fn list_following_ids(
     State(queries): State<Queries>,
     Path(user): Path<UserId>,
     conditions: Conditions,

@@ -81,7 +81,7 @@ impl Queries {
 }
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
-    OpenApiRouter::new().routes(routes!(get_likes))
+    OpenApiRouter::new().routes(routes!(list_likes))
 }
 
 /// Who likes a post, the newest like first
@@ -90,7 +90,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<ListedPerson>), (status = 304), Problems)
 )]
-async fn get_likes(
+async fn list_likes(
     State(queries): State<Queries>,
     viewer: Option<Session>,
     Path(post): Path<PostId>,

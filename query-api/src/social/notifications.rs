@@ -34,7 +34,7 @@ const VIEWS: [&str; 4] = [VIEW.name, profiles::VIEW.name, posts::VIEW.name, comm
 const NAMED: usize = 3;
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
-    OpenApiRouter::new().routes(routes!(get_notifications)).routes(routes!(get_unread))
+    OpenApiRouter::new().routes(routes!(list_notifications)).routes(routes!(count_unread_notifications))
 }
 
 /// What some people did, told as one.
@@ -93,6 +93,7 @@ impl From<Kind> for NotificationKind {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NotifiedPost)]
 struct AboutPost {
     id: String,
     /// URL of a square of 320 of its first picture; null where it may not be seen.
@@ -101,6 +102,7 @@ struct AboutPost {
 
 /// What I have not read yet.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UnreadCount)]
 struct Unread {
     /// Single likes, comments, replies and follows; 10,000 stands for more, too.
     count: u64,
@@ -251,7 +253,7 @@ fn removal(group: Group, read_up_to: i64) -> Option<Notification> {
     params(PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<Notification>), (status = 304), Problems)
 )]
-async fn get_notifications(
+async fn list_notifications(
     State(queries): State<Queries>,
     session: Session,
     paging: Paging,
@@ -267,7 +269,7 @@ async fn get_notifications(
     get, path = "/v1/me/notifications/unread", tag = "notifications", security(("token" = [])),
     params(QueryHeaders), responses((status = 200, body = Unread), (status = 304), Problems)
 )]
-async fn get_unread(
+async fn count_unread_notifications(
     State(queries): State<Queries>,
     session: Session,
     conditions: Conditions,

@@ -32,13 +32,14 @@ const VIEWS: [&str; 4] = [VIEW.name, comments::VIEW.name, profiles::VIEW.name, s
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new()
-        .routes(routes!(get_posts))
+        .routes(routes!(list_posts))
         .routes(routes!(get_post))
-        .routes(routes!(get_posts_of_user))
+        .routes(routes!(list_user_posts))
 }
 
 /// A post.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Post)]
 pub(crate) struct PostPage {
     pub(crate) id: String,
     author: Person,
@@ -182,7 +183,7 @@ impl Queries {
     get, path = "/v1/posts", tag = "posts", security((), ("token" = [])), params(PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<PostPage>), (status = 304), Problems)
 )]
-async fn get_posts(
+async fn list_posts(
     State(queries): State<Queries>,
     viewer: Option<Session>,
     paging: Paging,
@@ -217,7 +218,7 @@ async fn get_post(
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<PostPage>), (status = 304), Problems)
 )]
-async fn get_posts_of_user(
+async fn list_user_posts(
     State(queries): State<Queries>,
     viewer: Option<Session>,
     Path(user): Path<UserId>,

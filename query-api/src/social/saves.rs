@@ -31,7 +31,7 @@ const VIEWS: [&str; 5] =
     [VIEW.name, collections::VIEW.name, posts::VIEW.name, comments::VIEW.name, profiles::VIEW.name];
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
-    OpenApiRouter::new().routes(routes!(get_saved)).routes(routes!(get_saved_in_collection))
+    OpenApiRouter::new().routes(routes!(list_saved_posts)).routes(routes!(list_collection_posts))
 }
 
 /// A post that I have saved.
@@ -85,7 +85,7 @@ impl Queries {
     get, path = "/v1/me/saved", tag = "saves", security(("token" = [])), params(PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<SavedPost>), (status = 304), Problems)
 )]
-async fn get_saved(
+async fn list_saved_posts(
     State(queries): State<Queries>,
     session: Session,
     paging: Paging,
@@ -103,7 +103,7 @@ async fn get_saved(
     params(("collection" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<SavedPost>), (status = 304), Problems)
 )]
-async fn get_saved_in_collection(
+async fn list_collection_posts(
     State(queries): State<Queries>,
     session: Session,
     Path(collection): Path<CollectionId>,

@@ -50,15 +50,16 @@ const AUTHORS_AT_ONCE: usize = 16;
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new()
-        .routes(routes!(get_story_groups))
-        .routes(routes!(get_newest_stories))
-        .routes(routes!(get_stories_of_user))
+        .routes(routes!(list_story_groups))
+        .routes(routes!(list_newest_stories))
+        .routes(routes!(list_user_stories))
         .routes(routes!(get_story))
-        .routes(routes!(get_story_viewers))
+        .routes(routes!(list_story_viewers))
 }
 
 /// A story.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Story)]
 struct StoryPage {
     id: String,
     image: StoryImage,
@@ -119,6 +120,7 @@ struct StoryGroups {
 
 /// Somebody who has viewed a story.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StoryViewerEntry)]
 struct ViewerOfStory {
     #[serde(flatten)]
     listed: ListedPerson,
@@ -350,7 +352,7 @@ impl Viewed {
     get, path = "/v1/stories", tag = "stories", security(("token" = [])), params(QueryHeaders),
     responses((status = 200, body = StoryGroups), (status = 304), Problems)
 )]
-async fn get_story_groups(
+async fn list_story_groups(
     State(queries): State<Queries>,
     session: Session,
     conditions: Conditions,
@@ -366,7 +368,7 @@ async fn get_story_groups(
     params(PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<AuthoredStory>), (status = 304), Problems)
 )]
-async fn get_newest_stories(
+async fn list_newest_stories(
     State(queries): State<Queries>,
     viewer: Option<Session>,
     paging: Paging,
@@ -383,7 +385,7 @@ async fn get_newest_stories(
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<AuthoredStory>), (status = 304), Problems)
 )]
-async fn get_stories_of_user(
+async fn list_user_stories(
     State(queries): State<Queries>,
     viewer: Option<Session>,
     Path(user): Path<UserId>,
@@ -428,7 +430,7 @@ async fn get_story(
     ),
     responses((status = 200, body = PageOf<ViewerOfStory>), (status = 304), Problems)
 )]
-async fn get_story_viewers(
+async fn list_story_viewers(
     State(queries): State<Queries>,
     session: Session,
     Path((user, story)): Path<(UserId, StoryId)>,
