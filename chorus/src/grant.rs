@@ -13,6 +13,7 @@ use service::config::{LogSettings, MediaSettings, PlaceSettings, Problems, Secre
 use service::shutdown::Tasks;
 use web::browsers::Browsers;
 use web::limits::Limits;
+use web::problem::Problem;
 use web::tokens::SigningKeys;
 
 /// Takes the same settings as the server whose log it writes to, which may be running.
@@ -87,7 +88,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         RoleName::Admin => Role::Admin,
     };
     let changed = commands.set_role_as_operator(&login, role, !revoke).await;
-    let changed = changed.map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let changed = changed.map_err(|error| anyhow::anyhow!("{}", Problem::from(error)))?;
     let told = match (changed, revoke) {
         (None, _) => bail!("there is nobody with the username or address `{login}`"),
         (Some(true), false) => {

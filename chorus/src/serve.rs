@@ -205,7 +205,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         clock: clock::system(),
         public_url: settings.http.public_url(),
         browsers,
-        notes_of_use: Some(commands.notes_of_use()),
+        last_seen_sender: Some(commands.last_seen_sender()),
     });
     commands.follow_log(&tasks).await.context("following the event log")?;
     queries.follow_log(&tasks).await.context("following the event log")?;

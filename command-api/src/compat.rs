@@ -9,10 +9,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::FromRef;
 use axum::middleware::from_fn;
+use web::compat::Refusal;
+use web::problem::Problem;
 use web::sessions::Authenticator;
 
 use crate::Commands;
-use crate::pipeline::outcome;
+use crate::pipeline::errors::CommandError;
+use crate::pipeline::partial_failure;
 
 pub use read_side::{LocalReadSide, ReadSide, ReadSideError, RemoteReadSide};
 
@@ -38,7 +41,13 @@ impl FromRef<Desk> for Arc<Authenticator> {
     }
 }
 
+impl<R: Into<Problem>> From<CommandError<R>> for Refusal {
+    fn from(error: CommandError<R>) -> Self {
+        Self::Problem(error.into())
+    }
+}
+
 /// The write side of all apps' routes.
 pub fn routes(desk: Desk) -> Router {
-    instamern::routes().with_state(desk).route_layer(from_fn(outcome::after_append))
+    instamern::routes().with_state(desk).route_layer(from_fn(partial_failure::report_partial_failure))
 }

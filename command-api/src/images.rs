@@ -12,29 +12,31 @@ mod scale;
 mod variants;
 
 use std::error::Error;
+use std::time::Duration;
 
 use bytes::Bytes;
 use events::{Image, MediaId, UserId, time_ordered_id};
 use futures::future::try_join_all;
+use http::StatusCode;
 use media::ImageVariant;
 use thiserror::Error;
 use tokio::task::spawn_blocking;
-use web::problem::Problem;
+use web::problem::{FieldProblem, Problem};
 
 use crate::Commands;
 use crate::pipeline::context::Context;
-use crate::pipeline::rejections::media_problem;
-pub(crate) use header::PROFILE_LIMIT;
+use crate::pipeline::errors::CommandError;
+use header::PROFILE_LIMIT;
 pub(crate) use pool::UploadSlot;
 use pool::{Limits, Pool};
 use variants::{Encoded, File};
 
 /// Largest picture that is taken, in megapixels: what cameras make, with room to spare.
-pub(crate) const MEGAPIXELS: u64 = 50;
+const MEGAPIXELS: u64 = 50;
 /// Longest side in pixels that is taken: of a panorama.
-pub(crate) const SIDE_LIMIT: u32 = 20_000;
+const SIDE_LIMIT: u32 = 20_000;
 /// Memory in bytes of all pictures in work, without their files: several ordinary ones, or one of the most costly.
-pub(crate) const MEMORY: u64 = 640 * 1024 * 1024;
+const MEMORY: u64 = 640 * 1024 * 1024;
 /// Memory in bytes that a picture needs apart from its decoder: its variants and their files.
 const MEMORY_OF_VARIANTS: u64 = 32 * 1024 * 1024;
 /// Files in bytes that wait to be processed: of all accounts, and of one, which is twice its largest upload.
@@ -42,6 +44,8 @@ const HELD: u64 = 768 * 1024 * 1024;
 const HELD_BY_ACCOUNT: u64 = 128 * 1024 * 1024;
 /// Uploads of one account at the same time: what a browser opens connections for, and some more.
 const UPLOADS: usize = 8;
+/// When an account that has too many uploads at once may try again.
+const UPLOAD_WAIT: Duration = Duration::from_secs(2);
 
 type Cause = Box<dyn Error + Send + Sync>;
 
@@ -63,6 +67,54 @@ pub(crate) enum ImageRejected {
     TooManyUploads,
     #[error("the image cannot be processed")]
     Failed(#[source] Cause),
+}
+
+impl From<ImageRejected> for Problem {
+    fn from(rejected: ImageRejected) -> Self {
+        match &rejected {
+            ImageRejected::NoImage(_) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "not-an-image",
+                "This file is no image that can be read: JPEG, PNG, WebP and GIF are",
+            ),
+            ImageRejected::TooManyPixels => image_too_large(format!(
+                "This image has too many pixels: at most {MEGAPIXELS} megapixels are taken"
+            )),
+            ImageRejected::SideTooLong => image_too_large(format!(
+                "This image is too long: at most {SIDE_LIMIT} pixels are taken along a side"
+            )),
+            ImageRejected::TooMuchMemory => image_too_large(format!(
+                "This image needs too much memory to be read: at most {} MB are given to one",
+                MEMORY >> 20
+            )),
+            ImageRejected::ProfileTooLarge => image_too_large(format!(
+                "This image has too large a colour profile: at most {} MB are taken",
+                PROFILE_LIMIT >> 20
+            )),
+            ImageRejected::TooManyUploads => {
+                Self::too_many("You have too many uploads at once: wait for one to end", UPLOAD_WAIT)
+            }
+            ImageRejected::Busy => return Self::unavailable("Room for another image", rejected),
+            ImageRejected::Failed(_) => return Self::internal(rejected),
+        }
+        .because(rejected)
+    }
+}
+
+impl ImageRejected {
+    /// The problem with an image of a form; one that the client can correct names the field.
+    pub(crate) fn into_field_problem(self, field: impl Into<String>) -> Problem {
+        let problem = Problem::from(self);
+        if problem.status != StatusCode::UNPROCESSABLE_ENTITY {
+            return problem;
+        }
+        let field = FieldProblem::new(field, problem.detail.clone());
+        Problem { fields: vec![field], ..problem }
+    }
+}
+
+fn image_too_large(detail: String) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "image-too-large", detail)
 }
 
 impl ImageRejected {
@@ -119,7 +171,7 @@ impl ImageProcessor {
         account: UserId,
         original: Bytes,
         variants: &'static [ImageVariant],
-    ) -> Result<ProcessedImage, Problem> {
+    ) -> Result<ProcessedImage, ImageRejected> {
         let held = self.pool.hold(account, original.len() as u64)?;
         let header = original.clone();
         let memory = finished(spawn_blocking(move || memory_of(&header, variants)).await)?;
@@ -130,7 +182,7 @@ impl ImageProcessor {
             drop((permit, held));
             processed
         });
-        Ok(finished(processed.await)?)
+        finished(processed.await)
     }
 }
 
@@ -149,36 +201,38 @@ fn finished<T>(
 }
 
 impl Commands {
-    /// Counts an upload before its body is read; the account may have a few at the same time.
-    pub(crate) fn begin_upload(&self, account: UserId) -> Result<UploadSlot, Problem> {
-        Ok(self.images.pool.begin_upload(account)?)
+    /// Counts an upload before its body is read. An account may have several at the same time.
+    pub(crate) fn begin_upload(&self, account: UserId) -> Result<UploadSlot, ImageRejected> {
+        self.images.pool.begin_upload(account)
     }
 
-    /// Makes the variants of a picture and stores them under a new id. Nothing is stored of what is no picture.
+    /// Makes the variants of an image and stores them under a new id.
     pub(crate) async fn store_picture(
         &self,
         context: &Context,
         account: UserId,
         original: Bytes,
         variants: &'static [ImageVariant],
-    ) -> Result<Picture, Problem> {
-        let processed = self.images.process(account, original, variants).await?;
+    ) -> Result<Picture, CommandError<ImageRejected>> {
+        let processed =
+            self.images.process(account, original, variants).await.map_err(CommandError::Rejected)?;
         self.keep_picture(context, processed).await
     }
 
-    /// Stores a picture under a new id. The id is never used again, not even by the same request when it is repeated:
-    /// so what stands under a key never changes, and what is old and not claimed never will be.
-    pub(crate) async fn keep_picture(
+    /// Stores an image under a new id. The id is never used again, not even by a replay: content under a key never changes,
+    /// and old content that no event claims never will be claimed.
+    pub(crate) async fn keep_picture<R>(
         &self,
         context: &Context,
         processed: ProcessedImage,
-    ) -> Result<Picture, Problem> {
+    ) -> Result<Picture, CommandError<R>> {
         let ProcessedImage { width, height, placeholder, files } = processed;
         let media = MediaId::new(time_ordered_id(context.now));
         let stored = files.into_iter().map(async |(variant, content)| {
+            let key = variant.key(&media.to_string());
             let key =
-                variant.key(&media.to_string()).ok_or_else(|| Problem::internal("an id that is no key"))?;
-            self.media.put(&key, content).await.map_err(media_problem)
+                key.ok_or_else(|| CommandError::<R>::defect("a media id is no key of the media store"))?;
+            self.media.put(&key, content).await.map_err(CommandError::<R>::from)
         });
         try_join_all(stored).await?;
         Ok(Picture { image: Image { media, width, height }, placeholder })

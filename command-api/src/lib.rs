@@ -1,8 +1,9 @@
-//! The write side: commands come in over HTTP, pure decisions turn them into events or rejections, the log takes the
-//! events. It decides from the log alone and never reads a view.
+//! The write side: commands arrive over HTTP, pure decisions turn them into events or rejections, and the events are
+//! appended to the log. It decides from the log alone and never reads a view.
 //!
 //! Start with [`execute`](Commands::execute), the only way from a command to the log, then a feature of your choice
-//! ([`social::likes`] is the smallest): its decisions, its routes and their tests stand in one file.
+//! ([`social::likes`] is the smallest): its decisions, the HTTP mapping of its rejections, its routes and their tests are in
+//! one file.
 
 mod accounts;
 pub mod compat;
@@ -28,16 +29,18 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use web::browsers::Browsers;
 use web::limits::Limits;
-use web::sessions::{Authenticator, FixedKeys, UseNotes, UsedSession};
+use web::sessions::{Authenticator, FixedKeys, LastSeenSender, UsedSession};
 use web::tokens::{SigningKeys, VerifyingKeys};
 
 pub use crate::accounts::reserved_names::ReservedUsernames;
+pub use crate::accounts::roles::RoleRejected;
+pub use crate::pipeline::errors::CommandError;
 
 use crate::accounts::passwords::Passwords;
 use crate::accounts::sessions::LogSessions;
-use crate::pipeline::subject_cache::Histories;
+use crate::pipeline::subject_cache::SubjectCache;
 
-/// Everything a command needs. Cheap to clone.
+/// Executes commands. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Commands(Arc<Inner>);
 
@@ -45,15 +48,15 @@ pub struct Commands(Arc<Inner>);
 pub struct Inner {
     log: SealedLog,
     board: ProgressBoard,
-    histories: Histories,
+    subject_cache: SubjectCache,
     media: Arc<dyn MediaStore>,
     passwords: Passwords,
     images: images::ImageProcessor,
     signing: Arc<SigningKeys>,
     authenticator: Arc<Authenticator>,
-    notes_of_use: UseNotes,
-    /// Until they are kept.
-    kept_notes: Mutex<Option<mpsc::Receiver<UsedSession>>>,
+    last_seen_sender: LastSeenSender,
+    /// Taken when [`follow_log`](Commands::follow_log) starts to record.
+    last_seen_receiver: Mutex<Option<mpsc::Receiver<UsedSession>>>,
     clock: Arc<dyn Clock>,
     session_length: TimeDelta,
     reserved_usernames: ReservedUsernames,
@@ -75,7 +78,7 @@ impl FromRef<Commands> for Arc<Authenticator> {
     }
 }
 
-/// What the write side is built from.
+/// The parts that [`Commands`] is built from.
 #[derive(Debug)]
 pub struct Parts {
     pub log: SealedLog,
@@ -87,7 +90,7 @@ pub struct Parts {
     pub browsers: Arc<Browsers>,
     pub reserved_usernames: ReservedUsernames,
     pub limits: Limits,
-    /// For work that goes on after its request was answered.
+    /// For work that continues after its request was answered.
     pub tasks: Tasks,
 }
 
@@ -107,25 +110,25 @@ impl Commands {
             limits,
             tasks,
         } = parts;
-        let (notes_of_use, kept_notes) = UseNotes::channel();
+        let (last_seen_sender, last_seen_receiver) = LastSeenSender::channel();
         let authenticator = Authenticator::new(web::sessions::Parts {
             keys: Arc::new(FixedKeys(Arc::new(VerifyingKeys::of(signing.public())))),
             lookup: Arc::new(LogSessions::new(Arc::clone(log.raw()))),
             clock: Arc::clone(&clock),
             browsers,
-            notes: Some(notes_of_use.clone()),
+            last_seen: Some(last_seen_sender.clone()),
         });
         Ok(Self(Arc::new(Inner {
             log,
             board,
-            histories: Histories::default(),
+            subject_cache: SubjectCache::default(),
             media,
             passwords: Passwords::start()?,
             images: images::ImageProcessor::default(),
             signing,
             authenticator: Arc::new(authenticator),
-            notes_of_use,
-            kept_notes: Mutex::new(Some(kept_notes)),
+            last_seen_sender,
+            last_seen_receiver: Mutex::new(Some(last_seen_receiver)),
             clock,
             session_length,
             reserved_usernames,
@@ -134,20 +137,20 @@ impl Commands {
         })))
     }
 
-    /// Where another part of the same process notes that sessions are in use.
-    pub fn notes_of_use(&self) -> UseNotes {
-        self.notes_of_use.clone()
+    /// For another part of the same process that authenticates requests.
+    pub fn last_seen_sender(&self) -> LastSeenSender {
+        self.last_seen_sender.clone()
     }
 }
 
-/// The routes of the write side, and what OpenAPI says of them.
+/// The routes of the write side and their OpenAPI description.
 pub fn routes(commands: Commands) -> (Router, OpenApi) {
     let (router, api) = documented().split_for_parts();
-    (router.with_state(commands).route_layer(from_fn(pipeline::outcome::after_append)), api)
+    (router.with_state(commands).route_layer(from_fn(pipeline::partial_failure::report_partial_failure)), api)
 }
 
 impl Commands {
-    /// Tells who is logged in.
+    /// Authenticates requests.
     pub fn authenticator(&self) -> &Arc<Authenticator> {
         &self.authenticator
     }
@@ -159,7 +162,7 @@ pub fn key_routes(commands: &Commands) -> Router {
     Router::new().route("/.well-known/jwks.json", get(async move || Json(keys)))
 }
 
-/// What OpenAPI says of the routes, without anything behind them.
+/// The OpenAPI description of the routes.
 pub fn openapi() -> OpenApi {
     documented().into_openapi()
 }

@@ -22,7 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 use views::{StoreError, ViewStore};
 use web::browsers::Browsers;
 use web::problem::Problem;
-use web::sessions::{Authenticator, KeySource, UseNotes};
+use web::sessions::{Authenticator, KeySource, LastSeenSender};
 
 use crate::accounts::sessions::ViewSessions;
 use crate::social::likes::LikerLists;
@@ -76,12 +76,12 @@ pub struct Parts {
     pub public_url: String,
     pub browsers: Arc<Browsers>,
     /// Where the use of sessions is noted, if this process has a way to.
-    pub notes_of_use: Option<UseNotes>,
+    pub last_seen_sender: Option<LastSeenSender>,
 }
 
 impl Queries {
     pub fn new(parts: Parts) -> Self {
-        let Parts { log, store, board, media, keys, clock, public_url, browsers, notes_of_use } = parts;
+        let Parts { log, store, board, media, keys, clock, public_url, browsers, last_seen_sender } = parts;
         let sessions = Arc::new(ViewSessions::new(Arc::clone(&store)));
         let lookup: Arc<dyn web::sessions::SessionLookup> = Arc::<ViewSessions>::clone(&sessions);
         let authenticator = Authenticator::new(web::sessions::Parts {
@@ -89,7 +89,7 @@ impl Queries {
             lookup,
             clock: Arc::clone(&clock),
             browsers,
-            notes: notes_of_use,
+            last_seen: last_seen_sender,
         });
         let authenticator = Arc::new(authenticator);
         let liker_lists = LikerLists::default();

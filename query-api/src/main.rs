@@ -93,7 +93,7 @@ async fn main() -> Result<()> {
         public_url: settings.http.public_url(),
         // Only requests that change something are looked at for where they come from: none of those comes here.
         browsers: Arc::new(Browsers::new([], SameSite::Lax)),
-        notes_of_use: None,
+        last_seen_sender: None,
     });
     queries.follow_log(&tasks).await.context("following the event log")?;
 

@@ -21,7 +21,7 @@ use tests::client::{PASSWORD, User};
 use uuid::Uuid;
 use web::browsers::Browsers;
 use web::problem::Problem;
-use web::sessions::{Authenticator, FixedKeys, Parts, Running, SessionLookup};
+use web::sessions::{ActiveSession, Authenticator, FixedKeys, Parts, SessionLookup};
 use web::tokens::{SigningKeys, VerifyingKeys};
 
 use super::{Findings, progress};
@@ -240,8 +240,8 @@ struct Good(DateTime<Utc>);
 
 #[async_trait]
 impl SessionLookup for Good {
-    async fn running(&self, _: UserId, _: SessionId) -> Result<Option<Running>, Problem> {
-        Ok(Some(Running { began: 1, seen: self.0 }))
+    async fn active(&self, _: UserId, _: SessionId) -> Result<Option<ActiveSession>, Problem> {
+        Ok(Some(ActiveSession { began: 1, seen: self.0 }))
     }
 }
 
@@ -274,7 +274,7 @@ pub(crate) async fn tokens(findings: &mut Findings) -> Result<()> {
             lookup: Arc::new(Good(now)),
             clock: Arc::clone(&clock),
             browsers: Arc::new(Browsers::new([], SameSite::Lax)),
-            notes: None,
+            last_seen: None,
         });
         for of_round in [&mut first, &mut again] {
             let start = Instant::now();

@@ -1,52 +1,68 @@
-//! Names and addresses that belong to one account only. Each is a subject of its own, claimed before its account uses it.
+//! Unique usernames and addresses. Each is a subject of its own, claimed before its account uses it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{
-    AccountsEvent, ClaimAbandoned, ClaimHash, EmailClaimed, EmailEvent, EmailReleased, Event, Recorded,
-    Subject, UserId, UsernameClaimed, UsernameEvent, UsernameReleased,
+    AccountsEvent, ClaimAbandoned, ClaimHash, EmailClaimed, EmailEvent, EmailReleased, Event, LogError,
+    Recorded, Subject, UserId, UsernameClaimed, UsernameEvent, UsernameReleased,
 };
 use service::mailbox;
 use uuid::Uuid;
-use web::problem::Problem;
+use web::problem::{FieldProblem, Problem};
 
 use crate::Commands;
-use crate::accounts::account::Account;
+use crate::accounts::account::{Account, no_account};
 use crate::pipeline::context::Context;
-use crate::pipeline::execute::{Failure, Fold};
-use crate::pipeline::rejections::log_problem;
+use crate::pipeline::errors::CommandError;
+use crate::pipeline::execute::Fold;
 
-/// How long somebody who has claimed a name may take to use it.
+/// Time within which the holder of a claim must use it.
 const CLAIM_HOLDS: TimeDelta = TimeDelta::minutes(10);
-/// Attempts at a claim that others are after at the same time.
+/// Attempts at a claim while other accounts claim it too.
 const CLAIM_ATTEMPTS: usize = 5;
 
 // ---------------------------------------------------------------- decisions
 
-/// Why a name or an address cannot be had, or not be used.
+/// Why a username or an address cannot be claimed or used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClaimRejected {
     UsernameTaken,
-    /// Nobody can take it.
+    /// It is on the list of reserved names.
     UsernameReserved,
     EmailTaken,
-    /// It took so long that somebody else has taken it over.
+    /// The claim was not used in time and another account has taken it over.
     Lost,
     NoAccount,
+}
+
+impl From<ClaimRejected> for Problem {
+    fn from(rejected: ClaimRejected) -> Self {
+        match rejected {
+            ClaimRejected::UsernameTaken => Self::conflict("username-taken", "This username is taken"),
+            ClaimRejected::UsernameReserved => {
+                Self::invalid(vec![FieldProblem::new("username", "is reserved: choose another one")])
+            }
+            ClaimRejected::EmailTaken => Self::conflict("email-taken", "This email address is taken"),
+            ClaimRejected::Lost => {
+                Self::conflict("claim-lost", "This took too long and was given up: try again")
+            }
+            ClaimRejected::NoAccount => no_account(),
+        }
+    }
 }
 
 fn abandon_claim(account: &Account, user: UserId, claim: ClaimHash) -> Result<Option<Event>, HolderUsesIt> {
     if account.uses(claim) {
         return Err(HolderUsesIt);
     }
-    let done = account.abandoned.contains(&claim);
-    Ok((!done).then(|| ClaimAbandoned { user, claim }.into()))
+    let is_abandoned = account.abandoned.contains(&claim);
+    Ok((!is_abandoned).then(|| ClaimAbandoned { user, claim }.into()))
 }
 
-/// The holder has come to use the claim after all.
+/// The holder has started to use the claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct HolderUsesIt;
 
-/// Who holds a name or an address, since when; who held a name last if it was released.
+/// The holder of a username or an address and the time of the claim; after the release of a username its last holder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Claim {
     holder: Option<(UserId, DateTime<Utc>)>,
@@ -67,7 +83,7 @@ impl Fold for Claim {
                 *self = Self::held_by(event.user, since);
             }
             Event::Accounts(AccountsEvent::Email(EmailEvent::EmailClaimed(event))) => {
-                *self = Self::held_by(event.user, since)
+                *self = Self::held_by(event.user, since);
             }
             Event::Accounts(AccountsEvent::Username(UsernameEvent::UsernameReleased(event))) => {
                 *self = Self { holder: None, last_holder: Some(event.user) };
@@ -82,7 +98,7 @@ impl Fold for Claim {
     }
 }
 
-/// A username or an address, and who holds it.
+/// A username or an address and its holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Found {
     hash: ClaimHash,
@@ -90,7 +106,7 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// What log-ins under this name are counted by: one budget for all names of an account.
+    /// The key of the rate limit of log-ins: one for all names of an account.
     pub(crate) fn budget(self) -> Uuid {
         self.holder.map_or(self.hash.uuid(), UserId::uuid)
     }
@@ -99,7 +115,7 @@ impl Found {
         self.holder.is_some()
     }
 
-    /// Who holds it; whether they use it, their account tells.
+    /// The holder. Their account says whether they use it.
     pub(crate) const fn holder(self) -> Option<UserId> {
         self.holder
     }
@@ -109,16 +125,16 @@ impl Found {
     }
 }
 
-/// Why a claim cannot be made without a look at somebody else's account.
+/// Why the account of another user must be read before the claim can be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Claimed {
-    /// Somebody holds it.
+    /// They hold it.
     HeldBy(UserId, DateTime<Utc>),
-    /// Somebody held it last, whose name it may have been.
+    /// They held it last and may have used it.
     ReleasedBy(UserId),
 }
 
-/// The claim is free, or held by this user, or by somebody (`given_up`) whose account shows that it is of no use to them.
+/// A claim can be made if it is free, held by this user, or held by a user (`given_up`) whose account does not use it.
 fn claim(
     claim: &Claim,
     kind: ClaimKind,
@@ -134,17 +150,17 @@ fn claim(
     }
 }
 
-/// What becomes of a claim that somebody else made.
+/// Whether a claim of another user can be taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Takeover {
     Refused,
-    /// Its holder never came to use it: they are informed on their own subject first.
+    /// Its holder never used it: the takeover is recorded on their account first.
     AfterAbandoning,
     Free,
 }
 
-/// Whether somebody else may have a claim, by the account of who holds it or held it last. A name that was in use is
-/// reserved for its last owner, however it was given up: also if a crash came between the change and the release.
+/// Decides on a takeover by the account of the present or last holder. A name that was in use is reserved for its last
+/// owner, even if a crash prevented its release.
 fn takeover(account: &Account, claimed: Claimed, hash: ClaimHash, now: DateTime<Utc>) -> Takeover {
     if account.uses(hash) || account.reserves(hash, now) {
         return Takeover::Refused;
@@ -156,7 +172,7 @@ fn takeover(account: &Account, claimed: Claimed, hash: ClaimHash, now: DateTime<
     }
 }
 
-/// Whoever does not hold it has nothing to release.
+/// Has no effect unless the user holds the claim.
 fn release(claim: &Claim, kind: ClaimKind, hash: ClaimHash, user: UserId) -> Option<Event> {
     claim.holder.filter(|(holder, _)| *holder == user).map(|_| kind.released(hash, user))
 }
@@ -200,26 +216,26 @@ impl ClaimKind {
 // ----------------------------------------------------------------- commands
 
 impl Commands {
-    /// Claims a name or an address for a user. One that a crash has left behind is taken over, after its holder has
-    /// been told on their own subject, where a late last step of theirs then meets a conflict.
+    /// Claims a username or an address for a user. A claim that was left behind by a crash is taken over after that is
+    /// recorded on its holder's account, so that a late last step of the holder meets a conflict there.
     pub(crate) async fn claim(
         &self,
         context: &Context,
         kind: ClaimKind,
         hash: ClaimHash,
         user: UserId,
-    ) -> Result<(), Failure<ClaimRejected>> {
+    ) -> Result<(), CommandError<ClaimRejected>> {
         let subject = kind.subject(hash);
         let mut given_up = None;
         for _ in 0..CLAIM_ATTEMPTS {
             let claimed =
                 self.execute(context, subject, &[], |state| claim(state, kind, hash, user, given_up)).await;
             let Err(failure) = claimed else { return Ok(()) };
-            let claimed = failure.rejection()?;
+            let claimed = failure.into_rejection()?;
             let (Claimed::HeldBy(holder, _) | Claimed::ReleasedBy(holder)) = claimed;
             let account = Subject::Account(holder);
-            match takeover(&self.look_at(account).await?, claimed, hash, context.now) {
-                Takeover::Refused => return Err(Failure::Rejected(kind.taken())),
+            match takeover(&self.read_state(account).await?, claimed, hash, context.now) {
+                Takeover::Refused => return Err(CommandError::Rejected(kind.taken())),
                 Takeover::AfterAbandoning => {}
                 Takeover::Free => {
                     given_up = Some(holder);
@@ -229,92 +245,100 @@ impl Commands {
             match self.execute(context, account, &[], |state| abandon_claim(state, holder, hash)).await {
                 Ok(_) => given_up = Some(holder),
                 Err(failure) => {
-                    let HolderUsesIt = failure.rejection()?;
-                    return Err(Failure::Rejected(kind.taken()));
+                    let HolderUsesIt = failure.into_rejection()?;
+                    return Err(CommandError::Rejected(kind.taken()));
                 }
             }
         }
-        Err(Failure::Contended)
+        Err(CommandError::Contended)
     }
 
-    /// Gives a claim back. If that cannot be done now, its time runs out by itself.
+    /// Releases a claim. If that fails, the claim expires.
     pub(crate) async fn release(&self, context: &Context, kind: ClaimKind, hash: ClaimHash, user: UserId) {
         let decide = |state: &Claim| Ok::<_, std::convert::Infallible>(release(state, kind, hash, user));
         if let Err(failure) = self.execute(context, kind.subject(hash), &[], decide).await {
-            tracing::warn!(?failure, %user, ?kind, "a claim could not be given back; it runs out by itself");
+            tracing::warn!(?failure, %user, ?kind, "a claim could not be released; it expires");
         }
     }
 
-    /// Finds who holds a username or an address, in whatever spelling. It reads as much whether somebody does or not.
-    pub(crate) async fn find(&self, kind: ClaimKind, text: &str) -> Result<Found, Problem> {
-        let mut all = Vec::new();
-        for hash in self.claim_hashes(kind, text) {
-            let claim: Claim = self.look_at(kind.subject(hash)).await.map_err(log_problem)?;
-            all.push(Found { hash, holder: claim.holder.map(|(user, _)| user) });
+    /// Finds the holder of a username or an address, in any spelling. The number of reads is the same if there is none.
+    pub(crate) async fn find(&self, kind: ClaimKind, text: &str) -> Result<Found, LogError> {
+        let (current, earlier) = self.claim_hashes(kind, text);
+        let first = self.found(kind, current).await?;
+        let mut all = vec![first];
+        for hash in earlier {
+            all.push(self.found(kind, hash).await?);
         }
-        // Of two accounts that earlier versions let have one address, the one whose spelling was typed.
+        // Earlier versions allowed two spellings of one address: the account with the spelling in the request is preferred.
         let typed = self.log.keys().claim_hash(text);
         let held = || all.iter().filter(|found| found.is_held());
-        let found = held().find(|found| found.hash == typed).or_else(|| held().next()).or(all.first());
-        found.copied().ok_or_else(|| Problem::internal("a name without a hash"))
+        let found = held().find(|found| found.hash == typed).or_else(|| held().next());
+        Ok(found.copied().unwrap_or(first))
     }
 
-    /// The hashes under which a name may have been claimed, today's first. Earlier versions claimed an address with an
-    /// internationalised domain as it was typed.
-    fn claim_hashes(&self, kind: ClaimKind, text: &str) -> Vec<ClaimHash> {
-        let typed = self.log.keys().claim_hash(text);
+    async fn found(&self, kind: ClaimKind, hash: ClaimHash) -> Result<Found, LogError> {
+        let claim: Claim = self.read_state(kind.subject(hash)).await?;
+        Ok(Found { hash, holder: claim.holder.map(|(user, _)| user) })
+    }
+
+    /// The hash under which a name is claimed, and those under which earlier versions may have claimed it: they claimed an
+    /// address with an internationalised domain as it was typed.
+    fn claim_hashes(&self, kind: ClaimKind, text: &str) -> (ClaimHash, Vec<ClaimHash>) {
+        let keys = self.log.keys();
+        let typed = keys.claim_hash(text);
         let Some(ascii) = mailbox::ascii_form(text).filter(|_| kind == ClaimKind::Email) else {
-            return vec![typed];
+            return (typed, Vec::new());
         };
-        let mut hashes = vec![self.log.keys().claim_hash(&ascii)];
-        let unicode = mailbox::unicode_form(&ascii).map(|unicode| self.log.keys().claim_hash(&unicode));
+        let current = keys.claim_hash(&ascii);
+        let mut earlier = Vec::new();
+        let unicode = mailbox::unicode_form(&ascii).map(|unicode| keys.claim_hash(&unicode));
         for hash in unicode.into_iter().chain([typed]) {
-            if !hashes.contains(&hash) {
-                hashes.push(hash);
+            if hash != current && !earlier.contains(&hash) {
+                earlier.push(hash);
             }
         }
-        hashes
+        (current, earlier)
     }
 
-    /// Claims an address for a user under its hash, unless somebody has it under one of an earlier version.
+    /// Claims an address for a user under its hash, unless another account uses it under a hash of an earlier version.
     pub(crate) async fn claim_email(
         &self,
         context: &Context,
         (hash, address): (ClaimHash, &str),
         user: UserId,
-    ) -> Result<(), Failure<ClaimRejected>> {
-        for earlier in self.claim_hashes(ClaimKind::Email, address).into_iter().filter(|other| *other != hash)
-        {
-            let claim: Claim = self.look_at(Subject::Email(earlier)).await?;
+    ) -> Result<(), CommandError<ClaimRejected>> {
+        let (current, earlier) = self.claim_hashes(ClaimKind::Email, address);
+        for earlier in earlier.into_iter().chain([current]).filter(|other| *other != hash) {
+            let claim: Claim = self.read_state(Subject::Email(earlier)).await?;
             let Some((holder, _)) = claim.holder.filter(|(holder, _)| *holder != user) else { continue };
-            if self.look_at::<Account>(Subject::Account(holder)).await?.uses(earlier) {
-                return Err(Failure::Rejected(ClaimRejected::EmailTaken));
+            if self.read_state::<Account>(Subject::Account(holder)).await?.uses(earlier) {
+                return Err(CommandError::Rejected(ClaimRejected::EmailTaken));
             }
         }
         self.claim(context, ClaimKind::Email, hash, user).await
     }
 
-    /// As [`find`](Self::find), where either may have been typed.
-    pub(crate) async fn find_login(&self, login: &str) -> Result<Found, Problem> {
+    /// Like [`find`](Self::find), for a username or an address.
+    pub(crate) async fn find_login(&self, login: &str) -> Result<Found, LogError> {
         let kind = if login.contains('@') { ClaimKind::Email } else { ClaimKind::Username };
         self.find(kind, login).await
     }
 
-    /// The account of a name; none if it is nobody's, or still being signed up.
-    pub(crate) async fn owner(&self, found: Found) -> Result<Option<(UserId, Account)>, Problem> {
+    /// The account that uses a name; none if there is none, or if its sign-up is not complete.
+    pub(crate) async fn owner(&self, found: Found) -> Result<Option<(UserId, Account)>, LogError> {
         let Some(user) = found.holder else { return Ok(None) };
-        let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
+        let account = self.account(user).await?;
         Ok(found.is_used_by(&account).then_some((user, account)))
     }
 
-    /// Who has a username in this very spelling.
-    pub(crate) async fn user_called(&self, username: &str) -> Result<Option<(UserId, Account)>, Problem> {
+    /// The user with a username in exactly this spelling.
+    pub(crate) async fn user_called(&self, username: &str) -> Result<Option<(UserId, Account)>, LogError> {
         let found = self.find(ClaimKind::Username, username).await?;
         let owner = self.owner(found).await?;
         Ok(owner.filter(|(_, account)| account.username() == username))
     }
 
-    /// What mails to an address are counted by.
+    /// The key of the rate limit of mails to an address.
     pub(crate) fn mailbox(&self, address: &str) -> Uuid {
         let ascii = mailbox::ascii_form(address);
         self.log.keys().claim_hash(ascii.as_deref().unwrap_or(address)).uuid()
@@ -324,7 +348,7 @@ impl Commands {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accounts::account::Standing;
+    use crate::accounts::account::AccountStatus;
     use crate::accounts::account::testing::{ANN, abandoned, hash, signed_up};
 
     const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
@@ -356,7 +380,7 @@ mod tests {
         let almost = TimeDelta::days(30) - TimeDelta::seconds(1);
         assert_eq!(released(&given_up(almost)), Takeover::Refused);
         assert_eq!(released(&given_up(TimeDelta::days(30))), Takeover::Free);
-        let erased = Account { standing: Standing::Erased, ..given_up(almost) };
+        let erased = Account { status: AccountStatus::Erased, ..given_up(almost) };
         assert_eq!(released(&erased), Takeover::Refused, "for nobody");
         // A sign-up or a change that came to nothing never used the name.
         assert_eq!(released(&signed_up()), Takeover::Free);

@@ -1,4 +1,4 @@
-//! The address of an account: that it is verified, and that it changes, both by mailed links.
+//! Verification and change of an account's address, both by mailed links.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -20,12 +20,12 @@ use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
 use crate::Commands;
-use crate::accounts::account::{Account, LinkRejected, WantedEmail};
+use crate::accounts::account::{Account, LinkRejected, WantedEmail, no_account};
 use crate::accounts::claims::{ClaimKind, ClaimRejected};
 use crate::pipeline::context::Context;
-use crate::pipeline::execute::{Done, Failure};
+use crate::pipeline::errors::{CommandError, log_problem};
+use crate::pipeline::execute::Outcome;
 use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
-use crate::pipeline::rejections::log_problem;
 use crate::pipeline::text::{self, Fields};
 
 // ---------------------------------------------------------------- decisions
@@ -33,25 +33,44 @@ use crate::pipeline::text::{self, Fields};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EmailRejected {
     NoAccount,
-    /// It is the account's already.
+    /// The account has this address already.
     Same,
     Link(LinkRejected),
     Claim(ClaimRejected),
 }
 
-/// Somebody whose address is verified needs no other mail.
+impl From<EmailRejected> for Problem {
+    fn from(rejected: EmailRejected) -> Self {
+        match rejected {
+            EmailRejected::NoAccount => no_account(),
+            EmailRejected::Same => Self::conflict("same-email", "This is your address already"),
+            EmailRejected::Link(rejected) => rejected.into(),
+            EmailRejected::Claim(rejected) => rejected.into(),
+        }
+    }
+}
+
+impl From<CommandError<ClaimRejected>> for CommandError<EmailRejected> {
+    fn from(error: CommandError<ClaimRejected>) -> Self {
+        error.map_rejection(EmailRejected::Claim)
+    }
+}
+
+const NO_LINK: CommandError<EmailRejected> = CommandError::Rejected(EmailRejected::Link(LinkRejected));
+
+/// Has no effect if the address is verified.
 fn request_verification(
     account: &Account,
-    wish: &EmailVerificationRequested,
+    event: &EmailVerificationRequested,
 ) -> Result<Option<Event>, EmailRejected> {
     match (account.exists(), account.email_verified) {
         (false, _) => Err(EmailRejected::NoAccount),
         (true, true) => Ok(None),
-        (true, false) => Ok(Some(wish.clone().into())),
+        (true, false) => Ok(Some(event.clone().into())),
     }
 }
 
-/// `is_token_of` tells whether the link's token is the one of a request. Whoever follows the link twice is told the same.
+/// `is_token_of` says whether the link's token is the token of a request. Following the link twice succeeds twice.
 fn verify(
     account: &Account,
     user: UserId,
@@ -66,28 +85,28 @@ fn verify(
     }
 }
 
-fn request_change(account: &Account, wish: &EmailChangeRequested) -> Result<Option<Event>, EmailRejected> {
+fn request_change(account: &Account, event: &EmailChangeRequested) -> Result<Option<Event>, EmailRejected> {
     if !account.exists() {
         return Err(EmailRejected::NoAccount);
     }
-    if account.email == Some(wish.email) {
+    if account.email == Some(event.email) {
         return Err(EmailRejected::Same);
     }
-    Ok(Some(wish.clone().into()))
+    Ok(Some(event.clone().into()))
 }
 
-/// Without a link: for apps that know none. Whoever reads the mail of the address has not agreed yet.
-fn take(account: &Account, wish: &EmailChanged) -> Result<Option<Event>, EmailRejected> {
+/// Changes the address without a link, for apps that have none. The new address is not verified.
+fn take(account: &Account, event: &EmailChanged) -> Result<Option<Event>, EmailRejected> {
     if !account.exists() {
         return Err(EmailRejected::NoAccount);
     }
-    if account.abandoned.contains(&wish.email) && account.email != Some(wish.email) {
+    if account.abandoned.contains(&event.email) && account.email != Some(event.email) {
         return Err(EmailRejected::Claim(ClaimRejected::Lost));
     }
-    Ok(Some(wish.clone().into()))
+    Ok(Some(event.clone().into()))
 }
 
-/// The address that a link's owner agrees to take.
+/// The address that a link confirms.
 fn wanted(
     account: &Account,
     now: DateTime<Utc>,
@@ -124,20 +143,28 @@ fn change(
 // ----------------------------------------------------------------- commands
 
 impl Commands {
-    async fn request_email_verification(&self, context: &Context, user: UserId) -> Result<Done, Problem> {
+    async fn request_email_verification(
+        &self,
+        context: &Context,
+        user: UserId,
+    ) -> Result<Outcome, CommandError<EmailRejected>> {
         let request = MailedRequestId::new(context.new_id(self.log.keys(), "email verification"));
         let event = EmailVerificationRequested { user, request, app: App::Chorus };
         let decide = |account: &Account| request_verification(account, &event);
-        Ok(self.execute(context, Subject::Account(user), &[], decide).await?)
+        self.execute(context, Subject::Account(user), &[], decide).await
     }
 
-    async fn verify_email(&self, context: &Context, token: &str) -> Result<Done, Problem> {
-        let token = MailedToken::parse(token).ok_or(LinkRejected)?;
+    async fn verify_email(
+        &self,
+        context: &Context,
+        token: &str,
+    ) -> Result<Outcome, CommandError<EmailRejected>> {
+        let token = MailedToken::parse(token).ok_or(NO_LINK)?;
         let keys = self.log.keys();
         let is_token_of = |request: Uuid| keys.is_mailed_token(&token, LinkPurpose::VerifyEmail, request);
-        let context = context.clone().by(token.user);
+        let context = context.clone().with_actor(token.user);
         let decide = |account: &Account| verify(account, token.user, context.now, is_token_of);
-        Ok(self.execute(&context, Subject::Account(token.user), &[], decide).await?)
+        self.execute(&context, Subject::Account(token.user), &[], decide).await
     }
 
     pub(crate) async fn request_email_change(
@@ -146,7 +173,7 @@ impl Commands {
         session: Session,
         address: String,
         app: App,
-    ) -> Result<Done, Problem> {
+    ) -> Result<Outcome, CommandError<EmailRejected>> {
         let user = session.user;
         let event = EmailChangeRequested {
             user,
@@ -157,32 +184,37 @@ impl Commands {
             app,
         };
         let decide = |account: &Account| request_change(account, &event);
-        Ok(self.execute(context, Subject::Account(user), &[], decide).await?)
+        self.execute(context, Subject::Account(user), &[], decide).await
     }
 
-    /// Takes the new address, if nobody else has meanwhile.
-    async fn change_email(&self, context: &Context, token: &str) -> Result<Done, Problem> {
-        let token = MailedToken::parse(token).ok_or(LinkRejected)?;
+    /// Changes to the address that a link confirms, unless another account has claimed it meanwhile.
+    async fn change_email(
+        &self,
+        context: &Context,
+        token: &str,
+    ) -> Result<Outcome, CommandError<EmailRejected>> {
+        let token = MailedToken::parse(token).ok_or(NO_LINK)?;
         let (user, keys) = (token.user, self.log.keys());
         let is_token_of = |request: Uuid| keys.is_mailed_token(&token, LinkPurpose::ChangeEmail, request);
-        let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
-        let WantedEmail { email, address, .. } = wanted(&account, context.now, is_token_of)?;
+        let account = self.account(user).await?;
+        let WantedEmail { email, address, .. } =
+            wanted(&account, context.now, is_token_of).map_err(CommandError::Rejected)?;
         let new = (*email, address.as_deref().unwrap_or_default());
-        let context = context.clone().by(user);
+        let context = context.clone().with_actor(user);
         let decide = |account: &Account| change(account, user, context.now, is_token_of);
         self.change_claimed_email(&context, user, (account.email, new), decide).await
     }
 
-    /// Takes a new address at once, unconfirmed.
+    /// Changes the address at once, without confirmation.
     pub(crate) async fn take_email(
         &self,
         context: &Context,
         session: Session,
         address: String,
         app: App,
-    ) -> Result<Done, Problem> {
+    ) -> Result<Outcome, CommandError<EmailRejected>> {
         let user = session.user;
-        let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
+        let account = self.account(user).await?;
         let email = self.log.keys().claim_hash(&address);
         let kept = Some(session.session);
         let address_of_event = Personal::Open(address.clone());
@@ -197,18 +229,18 @@ impl Commands {
         user: UserId,
         (old, (new, address)): (Option<ClaimHash>, (ClaimHash, &str)),
         decide: impl Fn(&Account) -> Result<Option<Event>, EmailRejected>,
-    ) -> Result<Done, Problem> {
+    ) -> Result<Outcome, CommandError<EmailRejected>> {
         self.claim_email(context, (new, address), user).await?;
         let changed = self.execute(context, Subject::Account(user), &[], decide).await;
         let free: Option<ClaimHash> = match &changed {
             Ok(_) => old.filter(|old| *old != new),
-            Err(Failure::Rejected(_)) => Some(new).filter(|new| old != Some(*new)),
+            Err(CommandError::Rejected(_)) => Some(new).filter(|new| old != Some(*new)),
             Err(_) => None,
         };
         if let Some(free) = free {
             self.release(context, ClaimKind::Email, free, user).await;
         }
-        Ok(changed?)
+        changed
     }
 }
 
@@ -236,12 +268,12 @@ async fn post_email_verification(
     from: ClientAddress,
 ) -> Result<Response, Problem> {
     let user = session.user;
-    let account = commands.account(user).await?;
+    let account = commands.account(user).await.map_err(log_problem)?;
     commands
         .limits
         .check(Attempt::Mail { mailboxes: &[commands.mailbox(account.address())], from: Some(from) })?;
-    let done = commands.request_email_verification(&context.by(user), user).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.request_email_verification(&context.with_actor(user), user).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// Verify an address by a mailed link
@@ -256,8 +288,8 @@ async fn put_email_verification(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let done = commands.verify_email(&context, &token).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.verify_email(&context, &token).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -290,13 +322,13 @@ async fn post_email_change(
     let email = fields.take("email", text::email(&email));
     fields.finish()?;
     let user = session.user;
-    let context = context.by(user).saying([current_password.as_bytes(), email.as_bytes()]);
+    let context = context.with_actor(user).with_payload([current_password.as_bytes(), email.as_bytes()]);
     let (account, _) = commands.confirm_password(user, from, current_password).await?;
-    // One mail goes to the present address, and one to an address that may be anybody's.
+    // One mail goes to the current address, one to the new address, which may belong to a stranger.
     let mailboxes = [commands.mailbox(account.address()), commands.mailbox(&email)];
     commands.limits.check(Attempt::Mail { mailboxes: &mailboxes, from: Some(from) })?;
-    let done = commands.request_email_change(&context, session, email, App::Chorus).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.request_email_change(&context, session, email, App::Chorus).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// Confirm another address by a mailed link
@@ -311,8 +343,8 @@ async fn put_email_change(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let done = commands.change_email(&context, &token).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.change_email(&context, &token).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 #[cfg(test)]
@@ -321,7 +353,7 @@ mod tests {
 
     use super::*;
     use crate::accounts::account::testing::{ANN, hash};
-    use crate::accounts::account::{MailedLink, Standing};
+    use crate::accounts::account::{AccountStatus, MailedLink};
 
     const REQUEST: Uuid = Uuid::from_u128(7);
 
@@ -332,7 +364,7 @@ mod tests {
     fn ann() -> Account {
         let link = MailedLink { request: REQUEST, until: minutes(60) };
         Account {
-            standing: Standing::Active,
+            status: AccountStatus::Active,
             email: Some(hash(2)),
             verification: Some(link),
             wanted_email: Some(WantedEmail {
@@ -351,11 +383,11 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_verified_in_time_and_following_the_link_twice_does_no_harm() {
+    fn address_is_verified_before_the_link_expires_and_twice_has_no_effect() {
         let verified = EmailVerified { user: ANN, email: hash(2) };
         assert_eq!(verify(&ann(), ANN, minutes(59), right), Ok(Some(verified.into())));
-        let done = Account { email_verified: true, ..ann() };
-        assert_eq!(verify(&done, ANN, minutes(59), right), Ok(None));
+        let verified_account = Account { email_verified: true, ..ann() };
+        assert_eq!(verify(&verified_account, ANN, minutes(59), right), Ok(None));
         let refused = Err(EmailRejected::Link(LinkRejected));
         assert_eq!(verify(&ann(), ANN, minutes(60), right), refused);
         assert_eq!(verify(&ann(), ANN, minutes(1), |_| false), refused);
@@ -363,20 +395,20 @@ mod tests {
     }
 
     #[test]
-    fn another_mail_is_had_until_the_address_is_verified() {
-        let wish = EmailVerificationRequested {
+    fn verification_is_requested_until_the_address_is_verified() {
+        let event = EmailVerificationRequested {
             user: ANN,
             request: MailedRequestId::new(REQUEST),
             app: App::Chorus,
         };
-        assert_eq!(request_verification(&ann(), &wish), Ok(Some(wish.clone().into())));
+        assert_eq!(request_verification(&ann(), &event), Ok(Some(event.clone().into())));
         let verified = Account { email_verified: true, ..ann() };
-        assert_eq!(request_verification(&verified, &wish), Ok(None));
-        assert_eq!(request_verification(&Account::default(), &wish), Err(EmailRejected::NoAccount));
+        assert_eq!(request_verification(&verified, &event), Ok(None));
+        assert_eq!(request_verification(&Account::default(), &event), Err(EmailRejected::NoAccount));
     }
 
     #[test]
-    fn an_address_changes_to_the_one_that_was_asked_for_last() {
+    fn address_changes_to_the_one_requested_last() {
         let changed = EmailChanged {
             user: ANN,
             email: hash(3),
@@ -389,15 +421,15 @@ mod tests {
         let refused = Err(EmailRejected::Link(LinkRejected));
         assert_eq!(change(&ann(), ANN, minutes(60), right), refused);
         assert_eq!(change(&ann(), ANN, minutes(1), |_| false), refused);
-        let done = Account { wanted_email: None, ..ann() };
-        assert_eq!(change(&done, ANN, minutes(1), right), refused);
+        let changed_account = Account { wanted_email: None, ..ann() };
+        assert_eq!(change(&changed_account, ANN, minutes(1), right), refused);
         let lost = Account { abandoned: [hash(3)].into(), ..ann() };
         assert_eq!(change(&lost, ANN, minutes(1), right), Err(EmailRejected::Claim(ClaimRejected::Lost)));
     }
 
     #[test]
-    fn the_address_that_one_has_cannot_be_asked_for() {
-        let wish = |email| EmailChangeRequested {
+    fn change_to_the_current_address_is_rejected() {
+        let event = |email| EmailChangeRequested {
             user: ANN,
             request: MailedRequestId::new(REQUEST),
             email,
@@ -405,8 +437,8 @@ mod tests {
             session: None,
             app: App::Chorus,
         };
-        assert_eq!(request_change(&ann(), &wish(hash(2))), Err(EmailRejected::Same));
-        assert_eq!(request_change(&ann(), &wish(hash(5))), Ok(Some(wish(hash(5)).into())));
-        assert_eq!(request_change(&Account::default(), &wish(hash(5))), Err(EmailRejected::NoAccount));
+        assert_eq!(request_change(&ann(), &event(hash(2))), Err(EmailRejected::Same));
+        assert_eq!(request_change(&ann(), &event(hash(5))), Ok(Some(event(hash(5)).into())));
+        assert_eq!(request_change(&Account::default(), &event(hash(5))), Err(EmailRejected::NoAccount));
     }
 }

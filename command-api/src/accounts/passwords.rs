@@ -1,4 +1,4 @@
-//! Changing the password, and setting a new one by a mailed link when it is forgotten.
+//! Changes of the password, and resets by a mailed link.
 
 mod forms;
 mod hashing;
@@ -18,6 +18,7 @@ use events::{
 };
 use http::StatusCode;
 use serde::Deserialize;
+use service::telemetry::with_causes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -26,25 +27,26 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 use web::extract::{Json, Path};
 use web::http::ClientAddress;
-use web::limits::Attempt;
+use web::limits::{Attempt, TooManyAttempts};
 use web::problem::{FieldProblem, Problem, Problems};
 use web::sessions::Session;
 
 use crate::Commands;
-use crate::accounts::account::{Account, LinkRejected, Standing};
+use crate::accounts::account::{Account, AccountStatus, LinkRejected, no_account};
 use crate::accounts::claims::{ClaimKind, Found};
 use crate::pipeline::context::Context;
-use crate::pipeline::execute::Done;
+use crate::pipeline::errors::{CommandError, log_problem};
+use crate::pipeline::execute::Outcome;
 use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
-use crate::pipeline::rejections::log_problem;
 use crate::pipeline::text::{self, Fields};
 
 pub(crate) use forms::prepare;
-pub(crate) use hashing::{Comparison, Passwords, PasswordsBusy};
+use hashing::HashingError;
+pub(crate) use hashing::{Comparison, Passwords};
 pub(crate) use rules::check;
 
-/// When a request for a link is answered, whether there is somebody to send one to or not, and however long the history of their
-/// account is: how long it took must not tell. Longer than an append usually takes, so that most failures can be told.
+/// Time after which a request for a reset link is answered, so that the time does not reveal whether there is an account.
+/// Longer than an append usually takes, so that most failures reach the client.
 const REQUEST_ANSWERED_AFTER: Duration = Duration::from_millis(250);
 
 // ---------------------------------------------------------------- decisions
@@ -52,15 +54,35 @@ const REQUEST_ANSWERED_AFTER: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PasswordRejected {
     NoAccount,
-    /// The present password is another one, or has become another one meanwhile.
+    /// It is not the current password, or it was changed concurrently.
     WrongPassword,
 }
 
-/// `checked` is the hash that the present password was compared with.
+impl From<PasswordRejected> for Problem {
+    fn from(rejected: PasswordRejected) -> Self {
+        match rejected {
+            PasswordRejected::NoAccount => no_account(),
+            PasswordRejected::WrongPassword => {
+                Self::invalid(vec![FieldProblem::new("current_password", "is not your present password")])
+            }
+        }
+    }
+}
+
+impl<R> From<HashingError> for CommandError<R> {
+    fn from(error: HashingError) -> Self {
+        match error {
+            HashingError::Busy(busy) => Self::Busy { what: "Log-in", cause: busy.into() },
+            HashingError::Failed(cause) => Self::Defect(cause),
+        }
+    }
+}
+
+/// `checked` is the hash that the current password was compared with.
 fn change(
     account: &Account,
     checked: &str,
-    wish: &PasswordChanged,
+    event: &PasswordChanged,
 ) -> Result<Option<Event>, PasswordRejected> {
     if !account.exists() {
         return Err(PasswordRejected::NoAccount);
@@ -68,48 +90,49 @@ fn change(
     if account.password_hash.as_deref() != Some(checked) {
         return Err(PasswordRejected::WrongPassword);
     }
-    Ok(Some(wish.clone().into()))
+    Ok(Some(event.clone().into()))
 }
 
-/// Who is suspended or gone gets no link; whoever asks is told nothing of it.
-fn request_reset(account: &Account, wish: &PasswordResetRequested) -> Option<Event> {
-    matches!(account.standing, Standing::Active | Standing::Deactivated).then(|| wish.clone().into())
+/// Suspended and erased accounts get no link. The client is not told.
+fn request_reset(account: &Account, event: &PasswordResetRequested) -> Option<Event> {
+    matches!(account.status, AccountStatus::Active | AccountStatus::Deactivated).then(|| event.clone().into())
 }
 
-/// `is_token_of` tells whether the link's token is the one of a request.
+/// `is_token_of` says whether the link's token is the token of a request.
 fn reset(
     account: &Account,
     now: DateTime<Utc>,
     is_token_of: impl Fn(Uuid) -> bool,
-    wish: &PasswordChanged,
+    event: &PasswordChanged,
 ) -> Result<Option<Event>, LinkRejected> {
-    if !matches!(account.standing, Standing::Active | Standing::Deactivated) {
+    if !matches!(account.status, AccountStatus::Active | AccountStatus::Deactivated) {
         return Err(LinkRejected);
     }
     account.reset.as_ref().filter(|link| link.opens(now, is_token_of)).ok_or(LinkRejected)?;
-    Ok(Some(wish.clone().into()))
+    Ok(Some(event.clone().into()))
 }
 
 // ----------------------------------------------------------------- commands
 
 impl Commands {
-    /// The account, and the hash that its present password was found to match.
+    /// Checks the current password. Returns the account and the hash that matches.
     pub(crate) async fn confirm_password(
         &self,
         user: UserId,
         from: ClientAddress,
         password: String,
-    ) -> Result<(Account, String), Problem> {
+    ) -> Result<(Account, String), CommandError<PasswordRejected>> {
         self.limits.check(Attempt::LogIn { account: user.uuid(), from })?;
-        let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
-        let hash = account.password_hash.clone().ok_or(PasswordRejected::NoAccount)?;
+        let account = self.account(user).await?;
+        let hash = account.password_hash.clone();
+        let hash = hash.ok_or(CommandError::Rejected(PasswordRejected::NoAccount))?;
         if self.passwords.compare(&password, Some(hash.clone())).await? == Comparison::Wrong {
-            return Err(PasswordRejected::WrongPassword.into());
+            return Err(CommandError::Rejected(PasswordRejected::WrongPassword));
         }
         Ok((account, hash))
     }
 
-    /// Sets a new password; every session but `kept` ends with it.
+    /// Sets a new password and ends every session except `kept`.
     pub(crate) async fn change_password(
         &self,
         context: &Context,
@@ -117,20 +140,19 @@ impl Commands {
         checked: &str,
         password: String,
         kept: Option<SessionId>,
-    ) -> Result<Done, Problem> {
+    ) -> Result<Outcome, CommandError<PasswordRejected>> {
         let hash = Personal::Open(self.passwords.hash(password).await?);
         let event = PasswordChanged { user, password_hash: hash, reason: PasswordChangeReason::Chosen, kept };
         let decide = |account: &Account| change(account, checked, &event);
-        Ok(self.execute(context, Subject::Account(user), &[], decide).await?)
+        self.execute(context, Subject::Account(user), &[], decide).await
     }
 
-    /// Hashes a password anew that was hashed with weaker parameters than today's, or in another form. Whoever is logging in is not
-    /// kept from it if that cannot be done now.
+    /// Rehashes a password that was hashed with weaker parameters or in an old form. A failure does not fail the log-in.
     pub(crate) async fn strengthen(&self, context: &Context, user: UserId, checked: &str, password: String) {
         let hash = match self.passwords.hash(password).await {
             Ok(hash) => Personal::Open(hash),
-            Err(problem) => {
-                tracing::debug!(%problem, %user, "a password is hashed anew another time");
+            Err(error) => {
+                tracing::debug!(error = with_causes(&error), %user, "a password will be rehashed at another log-in");
                 return;
             }
         };
@@ -138,17 +160,17 @@ impl Commands {
         let event = PasswordChanged { user, password_hash: hash, reason, kept: None };
         let decide = |account: &Account| change(account, checked, &event);
         if let Err(failure) = self.execute(context, Subject::Account(user), &[], decide).await {
-            tracing::debug!(?failure, %user, "a password is hashed anew another time");
+            tracing::debug!(?failure, %user, "a password will be rehashed at another log-in");
         }
     }
 
-    /// Asks for the mail with a link, if the address is somebody's who may have one. Answers whether it is.
+    /// Requests the mail with a reset link, if the account that uses the address may have one. Returns whether it may.
     pub(crate) async fn request_password_reset(
         &self,
         context: &Context,
         found: Found,
         app: App,
-    ) -> Result<bool, Problem> {
+    ) -> Result<bool, CommandError<Infallible>> {
         let Some(user) = found.holder() else { return Ok(false) };
         let request = MailedRequestId::new(context.new_id(self.log.keys(), "password reset"));
         let event = PasswordResetRequested { user, request, app };
@@ -158,41 +180,51 @@ impl Commands {
         Ok(self.execute(context, Subject::Account(user), &[], decide).await?.changed)
     }
 
-    /// Counts an attempt to open a mailed link. Not as a log-in of its account: who uses up that budget for somebody must
-    /// not keep them from a new password as well.
-    pub(crate) fn limit_link(&self, token: &str, from: ClientAddress) -> Result<(), Problem> {
+    /// Counts an attempt to open a mailed link. It does not count as a log-in of the account: an attacker who exhausts that
+    /// limit must not prevent a reset as well.
+    pub(crate) fn limit_link(&self, token: &str, from: ClientAddress) -> Result<(), TooManyAttempts> {
         self.limits.check(Attempt::LogIn { account: self.log.keys().claim_hash(token).uuid(), from })
     }
 
-    /// Sets a new password by a mailed link; every session ends with it, and the link with them. What may be chosen,
-    /// `accept` tells, once there is a link.
-    pub(crate) async fn reset_password<E: From<Problem>>(
+    /// The account that a mailed link belongs to. It is checked before a new password is looked at and hashed, so that
+    /// a request without a link learns nothing and costs little.
+    pub(crate) async fn reset_link_account(
         &self,
         context: &Context,
         token: &str,
-        accept: impl FnOnce(&Account) -> Result<String, E>,
-    ) -> Result<(UserId, Done), E> {
-        let no_link = || Problem::from(LinkRejected);
-        let token = MailedToken::parse(token).ok_or_else(no_link)?;
-        let user = token.user;
-        let keys = self.log.keys();
-        let is_token_of = |request: Uuid| keys.is_mailed_token(&token, LinkPurpose::ResetPassword, request);
-        let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
-        // Before the password is looked at and hashed: whoever has no link learns nothing and costs nothing. One
-        // that this very request has used up is told from others below.
-        if !context.is_repeatable() {
-            let open = account.reset.as_ref().filter(|link| link.opens(context.now, is_token_of));
-            open.ok_or_else(no_link)?;
+    ) -> Result<Account, CommandError<LinkRejected>> {
+        let token = MailedToken::parse(token).ok_or(CommandError::Rejected(LinkRejected))?;
+        let account = self.account(token.user).await?;
+        // A repeated request may have used the link itself: `reset_password` finds out.
+        let is_open = account.reset.as_ref().is_some_and(|link| link.opens(context.now, self.resets(&token)));
+        if is_open || context.has_idempotency_key() {
+            Ok(account)
+        } else {
+            Err(CommandError::Rejected(LinkRejected))
         }
-        let password = accept(&account)?;
+    }
+
+    /// Sets a new password by a mailed link. Every session and the link end with it.
+    pub(crate) async fn reset_password(
+        &self,
+        context: &Context,
+        token: &str,
+        password: String,
+    ) -> Result<(UserId, Outcome), CommandError<LinkRejected>> {
+        let token = MailedToken::parse(token).ok_or(CommandError::Rejected(LinkRejected))?;
+        let user = token.user;
         let hash = Personal::Open(self.passwords.hash(password).await?);
         let reason = PasswordChangeReason::Reset;
         let event = PasswordChanged { user, password_hash: hash, reason, kept: None };
-        let context = context.clone().by(user);
-        let decide = |account: &Account| reset(account, context.now, is_token_of, &event);
-        let done =
-            self.execute(&context, Subject::Account(user), &[], decide).await.map_err(Problem::from)?;
-        Ok((user, done))
+        let context = context.clone().with_actor(user);
+        let decide = |account: &Account| reset(account, context.now, self.resets(&token), &event);
+        let outcome = self.execute(&context, Subject::Account(user), &[], decide).await?;
+        Ok((user, outcome))
+    }
+
+    /// Whether a token resets the password that a request was made for.
+    fn resets(&self, token: &MailedToken) -> impl Fn(Uuid) -> bool {
+        move |request| self.log.keys().is_mailed_token(token, LinkPurpose::ResetPassword, request)
     }
 }
 
@@ -235,12 +267,12 @@ async fn put_password(
     Json(PasswordChange { current_password, password }): Json<PasswordChange>,
 ) -> Result<Response, Problem> {
     let user = session.user;
-    let context = context.by(user).saying([current_password.as_bytes(), password.as_bytes()]);
+    let context = context.with_actor(user).with_payload([current_password.as_bytes(), password.as_bytes()]);
     let (account, checked) = commands.confirm_password(user, from, current_password).await?;
     let password = check(&password, &account.own_words()).map_err(bad_password)?;
     let kept = Some(session.session);
-    let done = commands.change_password(&context, user, &checked, password, kept).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.change_password(&context, user, &checked, password, kept).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -268,27 +300,28 @@ async fn post_password_reset(
     let mut fields = Fields::default();
     let email = fields.take("email", text::email(&email));
     fields.finish()?;
-    let context = context.saying([email.as_bytes()]);
-    // Counted by the address, so that whether there is such an account makes no difference.
+    let context = context.with_payload([email.as_bytes()]);
+    // Counted by address, whether there is an account or not.
     commands.limits.check(Attempt::Mail { mailboxes: &[commands.mailbox(&email)], from: Some(from) })?;
-    // The same reads for every address; what depends on its account is not waited for.
-    let found = commands.find(ClaimKind::Email, &email).await?;
-    let (done, outcome) = oneshot::channel();
+    // The same reads for every address. Work that depends on the account continues in the background.
+    let found = commands.find(ClaimKind::Email, &email).await.map_err(log_problem)?;
+    let (answer, answered) = oneshot::channel();
     let request = {
         let commands = commands.clone();
         async move {
             let outcome = commands.request_password_reset(&context, found, App::Chorus).await;
-            if let Err(Err(problem)) = done.send(outcome) {
-                tracing::warn!(%problem, "a password reset that was answered for could not be requested");
+            if let Err(Err(error)) = answer.send(outcome) {
+                tracing::warn!(?error, "a password reset failed after its request was answered");
             }
         }
     };
     commands.tasks.spawn("password reset", request);
-    let outcome = outcome_at(answer_at, outcome).await;
-    outcome.map_or(Ok(StatusCode::ACCEPTED), |outcome| outcome.map(|_is_somebodys| StatusCode::ACCEPTED))
+    let outcome = outcome_at(answer_at, answered).await;
+    outcome.transpose()?;
+    Ok(StatusCode::ACCEPTED)
 }
 
-/// What has come of some work at a moment, which is waited for in any case; none if it goes on.
+/// The outcome of background work at a moment that is always waited for; none if the work is not finished.
 async fn outcome_at<T>(moment: Instant, mut outcome: oneshot::Receiver<T>) -> Option<T> {
     tokio::time::sleep_until(moment).await;
     outcome.try_recv().ok()
@@ -317,11 +350,12 @@ async fn put_password_reset(
     from: ClientAddress,
     Json(NewPassword { password }): Json<NewPassword>,
 ) -> Result<Response, Problem> {
-    let context = context.saying([password.as_bytes()]);
+    let context = context.with_payload([password.as_bytes()]);
     commands.limit_link(&token, from)?;
-    let accept = |account: &Account| check(&password, &account.own_words()).map_err(bad_password);
-    let (_, done) = commands.reset_password(&context, &token, accept).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let account = commands.reset_link_account(&context, &token).await?;
+    let password = check(&password, &account.own_words()).map_err(bad_password)?;
+    let (_, outcome) = commands.reset_password(&context, &token, password).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 #[cfg(test)]
@@ -334,14 +368,14 @@ mod tests {
     const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
     const REQUEST: Uuid = Uuid::from_u128(7);
 
-    fn wish(reason: PasswordChangeReason) -> PasswordChanged {
+    fn password_changed(reason: PasswordChangeReason) -> PasswordChanged {
         PasswordChanged { user: ANN, password_hash: Personal::Open("new".into()), reason, kept: None }
     }
 
     fn ann() -> Account {
         let until = DateTime::UNIX_EPOCH + TimeDelta::minutes(10);
         Account {
-            standing: Standing::Active,
+            status: AccountStatus::Active,
             password_hash: Some("old".into()),
             reset: Some(MailedLink { request: REQUEST, until }),
             ..Account::default()
@@ -349,53 +383,53 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_changed_by_who_knows_the_present_one() {
-        let wish = wish(PasswordChangeReason::Chosen);
-        assert_eq!(change(&ann(), "old", &wish), Ok(Some(wish.clone().into())));
-        assert_eq!(change(&ann(), "older", &wish), Err(PasswordRejected::WrongPassword));
-        let erased = Account { standing: Standing::Erased, ..ann() };
-        assert_eq!(change(&erased, "old", &wish), Err(PasswordRejected::NoAccount));
+    fn password_is_changed_with_the_current_one() {
+        let event = password_changed(PasswordChangeReason::Chosen);
+        assert_eq!(change(&ann(), "old", &event), Ok(Some(event.clone().into())));
+        assert_eq!(change(&ann(), "older", &event), Err(PasswordRejected::WrongPassword));
+        let erased = Account { status: AccountStatus::Erased, ..ann() };
+        assert_eq!(change(&erased, "old", &event), Err(PasswordRejected::NoAccount));
     }
 
     #[test]
-    fn a_link_resets_the_password_in_time_and_once() {
-        let wish = wish(PasswordChangeReason::Reset);
+    fn link_resets_the_password_once_before_it_expires() {
+        let event = password_changed(PasswordChangeReason::Reset);
         let in_time = DateTime::UNIX_EPOCH + TimeDelta::minutes(9);
         let right = |request| request == REQUEST;
-        assert_eq!(reset(&ann(), in_time, right, &wish), Ok(Some(wish.clone().into())));
-        assert_eq!(reset(&ann(), in_time, |_| false, &wish), Err(LinkRejected));
+        assert_eq!(reset(&ann(), in_time, right, &event), Ok(Some(event.clone().into())));
+        assert_eq!(reset(&ann(), in_time, |_| false, &event), Err(LinkRejected));
         let late = DateTime::UNIX_EPOCH + TimeDelta::minutes(10);
-        assert_eq!(reset(&ann(), late, right, &wish), Err(LinkRejected));
+        assert_eq!(reset(&ann(), late, right, &event), Err(LinkRejected));
         let used = Account { reset: None, ..ann() };
-        assert_eq!(reset(&used, in_time, right, &wish), Err(LinkRejected));
-        let suspended = Account { standing: Standing::Suspended, ..ann() };
-        assert_eq!(reset(&suspended, in_time, right, &wish), Err(LinkRejected));
+        assert_eq!(reset(&used, in_time, right, &event), Err(LinkRejected));
+        let suspended = Account { status: AccountStatus::Suspended, ..ann() };
+        assert_eq!(reset(&suspended, in_time, right, &event), Err(LinkRejected));
     }
 
     #[tokio::test]
-    async fn a_request_for_a_link_is_answered_while_its_work_goes_on() {
+    async fn request_for_a_link_is_answered_at_its_time() {
         let soon = || Instant::now() + Duration::from_millis(5);
         let (_never_done, unfinished) = oneshot::channel::<()>();
         assert_eq!(outcome_at(soon(), unfinished).await, None);
-        let (done, finished) = oneshot::channel();
-        done.send(7).unwrap();
+        let (answer, finished) = oneshot::channel();
+        answer.send(7).unwrap();
         let moment = soon();
         assert_eq!(outcome_at(moment, finished).await, Some(7));
         assert!(Instant::now() >= moment, "not before");
     }
 
     #[test]
-    fn who_is_suspended_or_gone_gets_no_link() {
-        let wish =
+    fn suspended_or_erased_account_gets_no_link() {
+        let event =
             PasswordResetRequested { user: ANN, request: MailedRequestId::new(REQUEST), app: App::Chorus };
-        for (standing, asked) in [
-            (Standing::Active, true),
-            (Standing::Deactivated, true),
-            (Standing::Suspended, false),
-            (Standing::Erased, false),
-            (Standing::None, false),
+        for (status, asked) in [
+            (AccountStatus::Active, true),
+            (AccountStatus::Deactivated, true),
+            (AccountStatus::Suspended, false),
+            (AccountStatus::Erased, false),
+            (AccountStatus::None, false),
         ] {
-            assert_eq!(request_reset(&Account { standing, ..ann() }, &wish).is_some(), asked, "{standing:?}");
+            assert_eq!(request_reset(&Account { status, ..ann() }, &event).is_some(), asked, "{status:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How people show themselves.
+//! Profiles: name, bio and photo.
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -18,8 +18,11 @@ use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
 use crate::Commands;
+use crate::accounts::account::no_account;
+use crate::images::ImageRejected;
 use crate::pipeline::context::Context;
-use crate::pipeline::execute::{Done, Failure, Fold};
+use crate::pipeline::errors::CommandError;
+use crate::pipeline::execute::{Fold, Outcome};
 use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 use crate::pipeline::text::{self, Fields};
 use crate::social::posts::IMAGE_LIMIT;
@@ -31,7 +34,43 @@ pub(crate) enum ProfileRejected {
     NoAccount,
 }
 
-/// What somebody shows, as far as their commands need it.
+impl From<ProfileRejected> for Problem {
+    fn from(rejected: ProfileRejected) -> Self {
+        match rejected {
+            ProfileRejected::NoAccount => no_account(),
+        }
+    }
+}
+
+/// Why a photo was not changed.
+#[derive(Debug)]
+pub(crate) enum PhotoRejected {
+    Profile(ProfileRejected),
+    Image(ImageRejected),
+}
+
+impl From<PhotoRejected> for Problem {
+    fn from(rejected: PhotoRejected) -> Self {
+        match rejected {
+            PhotoRejected::Profile(rejected) => rejected.into(),
+            PhotoRejected::Image(rejected) => rejected.into(),
+        }
+    }
+}
+
+impl From<CommandError<ProfileRejected>> for CommandError<PhotoRejected> {
+    fn from(error: CommandError<ProfileRejected>) -> Self {
+        error.map_rejection(PhotoRejected::Profile)
+    }
+}
+
+impl From<CommandError<ImageRejected>> for CommandError<PhotoRejected> {
+    fn from(error: CommandError<ImageRejected>) -> Self {
+        error.map_rejection(PhotoRejected::Image)
+    }
+}
+
+/// The state of a profile.
 #[derive(Default, Clone, PartialEq)]
 struct Profile {
     exists: bool,
@@ -44,7 +83,7 @@ impl Fold for Profile {
         match &recorded.event {
             Event::Accounts(AccountsEvent::Account(AccountEvent::SignedUp(event))) => {
                 self.exists = true;
-                // An edit, read before, says more than the sign-up.
+                // An edit that was applied before is newer than the sign-up.
                 if let Some(person) =
                     event.person.open().filter(|_| self.details == ProfileDetails::default())
                 {
@@ -57,12 +96,12 @@ impl Fold for Profile {
                 self.details = event.details.open().cloned().unwrap_or_default();
             }
             Event::Accounts(AccountsEvent::Profile(ProfileEvent::PhotoChanged(event))) => {
-                self.photo = Some(event.photo)
+                self.photo = Some(event.photo);
             }
             Event::Accounts(AccountsEvent::Profile(ProfileEvent::PhotoRemoved(_))) => self.photo = None,
-            Event::Accounts(AccountsEvent::Profile(ProfileEvent::PrivacyChanged(_)))
-            | Event::Accounts(
-                AccountsEvent::Account(_)
+            Event::Accounts(
+                AccountsEvent::Profile(ProfileEvent::PrivacyChanged(_))
+                | AccountsEvent::Account(_)
                 | AccountsEvent::Username(_)
                 | AccountsEvent::Email(_)
                 | AccountsEvent::Session(_),
@@ -73,7 +112,7 @@ impl Fold for Profile {
     }
 }
 
-/// What is to be different; the rest stays.
+/// The fields to change.
 #[derive(Clone, Default)]
 pub(crate) struct Edit {
     pub(crate) firstname: Option<String>,
@@ -81,15 +120,15 @@ pub(crate) struct Edit {
     pub(crate) bio: Option<String>,
 }
 
-fn edit(profile: &Profile, user: UserId, wish: &Edit) -> Result<Option<Event>, ProfileRejected> {
+fn edit(profile: &Profile, user: UserId, command: &Edit) -> Result<Option<Event>, ProfileRejected> {
     if !profile.exists {
         return Err(ProfileRejected::NoAccount);
     }
     let now = &profile.details;
     let wished = ProfileDetails {
-        firstname: wish.firstname.clone().unwrap_or_else(|| now.firstname.clone()),
-        lastname: wish.lastname.clone().unwrap_or_else(|| now.lastname.clone()),
-        bio: wish.bio.clone().unwrap_or_else(|| now.bio.clone()),
+        firstname: command.firstname.clone().unwrap_or_else(|| now.firstname.clone()),
+        lastname: command.lastname.clone().unwrap_or_else(|| now.lastname.clone()),
+        bio: command.bio.clone().unwrap_or_else(|| now.bio.clone()),
     };
     Ok((wished != *now).then(|| ProfileEdited { user, details: Personal::Open(wished) }.into()))
 }
@@ -145,18 +184,18 @@ async fn patch_profile(
         |field, value: Option<String>, check: fn(&str, usize) -> Result<String, String>, limit| {
             value.map(|value| fields.take(field, check(&value, limit)))
         };
-    let wish = Edit {
+    let command = Edit {
         firstname: checked("firstname", change.firstname, text::line, text::NAME_LIMIT),
         lastname: checked("lastname", change.lastname, text::line, text::NAME_LIMIT),
         bio: checked("bio", change.bio, text::free, text::BIO_LIMIT),
     };
     fields.finish()?;
     let user = session.user;
-    let said =
-        [&wish.firstname, &wish.lastname, &wish.bio].map(|part| part.as_deref().unwrap_or("\0").as_bytes());
-    let context = context.by(user).saying(said);
-    let done = commands.edit_profile(&context, user, &wish).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let payload = [&command.firstname, &command.lastname, &command.bio]
+        .map(|part| part.as_deref().unwrap_or("\0").as_bytes());
+    let context = context.with_actor(user).with_payload(payload);
+    let outcome = commands.edit_profile(&context, user, &command).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// Change my photo
@@ -178,9 +217,9 @@ async fn put_photo(
     let user = session.user;
     let _slot = commands.begin_upload(user)?;
     let picture = web::extract::body(request, &()).await?;
-    let context = context.by(user).saying([picture.as_ref()]);
-    let (media, done) = commands.change_photo(&context, user, picture).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, Some(media.to_string())).await)
+    let context = context.with_actor(user).with_payload([picture.as_ref()]);
+    let (media, outcome) = commands.change_photo(&context, user, picture).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, Some(media.to_string())).await)
 }
 
 impl Commands {
@@ -188,9 +227,9 @@ impl Commands {
         &self,
         context: &Context,
         user: UserId,
-        wish: &Edit,
-    ) -> Result<Done, Failure<ProfileRejected>> {
-        let decide = |profile: &Profile| edit(profile, user, wish);
+        command: &Edit,
+    ) -> Result<Outcome, CommandError<ProfileRejected>> {
+        let decide = |profile: &Profile| edit(profile, user, command);
         self.execute(context, Subject::Profile(user), &[Subject::Account(user)], decide).await
     }
 
@@ -198,36 +237,37 @@ impl Commands {
         &self,
         context: &Context,
         user: UserId,
-    ) -> Result<Done, Failure<ProfileRejected>> {
+    ) -> Result<Outcome, CommandError<ProfileRejected>> {
         let decide = |profile: &Profile| Ok(remove_photo(profile, user));
         self.execute(context, Subject::Profile(user), &[], decide).await
     }
 
-    /// How somebody shows themselves, by the log.
+    /// The profile of a user, read from the log.
     pub(crate) async fn shown(&self, user: UserId) -> Result<(ProfileDetails, Option<Image>), LogError> {
         let (account, profile): (Profile, Profile) =
-            (self.look_at(Subject::Account(user)).await?, self.look_at(Subject::Profile(user)).await?);
+            (self.read_state(Subject::Account(user)).await?, self.read_state(Subject::Profile(user)).await?);
         let edited = profile.details != ProfileDetails::default();
         Ok((if edited { profile.details } else { account.details }, profile.photo))
     }
 
-    /// A repeated request is answered with the photo that the first one has stored.
+    /// A replay returns the photo that the first request stored.
     pub(crate) async fn change_photo(
         &self,
         context: &Context,
         user: UserId,
         picture: Bytes,
-    ) -> Result<(MediaId, Done), Problem> {
+    ) -> Result<(MediaId, Outcome), CommandError<PhotoRejected>> {
         if let Some(before) = self.photo_before(context, user).await? {
             return Ok(before);
         }
         let photo = self.store_picture(context, user, picture, ImageVariant::OF_PHOTO).await?.image;
         let decide = |profile: &Profile| change_photo(profile, user, photo);
-        let done = self.execute(context, Subject::Profile(user), &[Subject::Account(user)], decide).await?;
-        match done.changed {
-            true => Ok((photo.media, done)),
-            // The same request was faster on another way.
-            false => Ok(self.photo_before(context, user).await?.unwrap_or((photo.media, done))),
+        let outcome =
+            self.execute(context, Subject::Profile(user), &[Subject::Account(user)], decide).await?;
+        match outcome.changed {
+            true => Ok((photo.media, outcome)),
+            // A concurrent copy of the same request was faster.
+            false => Ok(self.photo_before(context, user).await?.unwrap_or((photo.media, outcome))),
         }
     }
 
@@ -235,11 +275,11 @@ impl Commands {
         &self,
         context: &Context,
         user: UserId,
-    ) -> Result<Option<(MediaId, Done)>, Failure<ProfileRejected>> {
-        let before = self.event_before(context, Subject::Profile(user)).await?;
-        Ok(before.and_then(|(event, done)| match event {
+    ) -> Result<Option<(MediaId, Outcome)>, CommandError<ProfileRejected>> {
+        let before = self.replayed_event(context, Subject::Profile(user)).await?;
+        Ok(before.and_then(|(event, outcome)| match event {
             Event::Accounts(AccountsEvent::Profile(ProfileEvent::PhotoChanged(event))) => {
-                Some((event.photo.media, done))
+                Some((event.photo.media, outcome))
             }
             _ => None,
         }))
@@ -259,8 +299,8 @@ async fn delete_photo(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let user = session.user;
-    let done = commands.remove_photo(&context.by(user), user).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.remove_photo(&context.with_actor(user), user).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 #[cfg(test)]
@@ -281,15 +321,15 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_says_the_whole_profile_as_it_is_then() {
-        let wish = Edit { bio: Some("Light".into()), ..Edit::default() };
+    fn edit_records_the_whole_profile() {
+        let command = Edit { bio: Some("Light".into()), ..Edit::default() };
         let details = ProfileDetails { bio: "Light".into(), ..ann().details };
         let edited = ProfileEdited { user: ANN, details: Personal::Open(details) };
-        assert_eq!(edit(&ann(), ANN, &wish), Ok(Some(edited.into())));
+        assert_eq!(edit(&ann(), ANN, &command), Ok(Some(edited.into())));
     }
 
     #[test]
-    fn an_edit_that_changes_nothing_is_no_event_and_nobody_edits_what_is_gone() {
+    fn edit_without_a_change_has_no_effect_and_needs_an_account() {
         let same = Edit { firstname: Some("Ann".into()), ..Edit::default() };
         assert_eq!(edit(&ann(), ANN, &same), Ok(None));
         assert_eq!(edit(&ann(), ANN, &Edit::default()), Ok(None));

@@ -1,4 +1,4 @@
-//! Usernames that nobody can take: whoever had one of them could speak for the service.
+//! Reserved usernames: an account with one of them could pose as the service.
 
 use std::collections::HashSet;
 

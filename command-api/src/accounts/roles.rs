@@ -1,11 +1,13 @@
-//! What somebody may do beyond what everybody may, and who is locked out. A change of either ends all sessions of the account,
-//! so that a session never changes its power while it goes on.
+//! Roles and suspensions. A change of either ends all sessions of the account, so that the permissions of a session never
+//! change while it is active.
 
 use std::collections::HashSet;
 
 use axum::extract::State;
 use axum::response::Response;
-use events::{Event, Personal, Reinstated, Role, RoleGranted, RoleRevoked, Subject, Suspended, UserId};
+use events::{
+    Event, LogError, Personal, Reinstated, Role, RoleGranted, RoleRevoked, Subject, Suspended, UserId,
+};
 use http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -16,11 +18,11 @@ use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
 use crate::Commands;
-use crate::accounts::account::{Account, Standing};
+use crate::accounts::account::{Account, AccountStatus, no_user};
 use crate::pipeline::context::Context;
-use crate::pipeline::execute::Done;
+use crate::pipeline::errors::{CommandError, log_problem};
+use crate::pipeline::execute::Outcome;
 use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
-use crate::pipeline::rejections::log_problem;
 use crate::pipeline::text::{self, Fields};
 
 /// Longest reason for a suspension or a removal, in characters.
@@ -29,17 +31,29 @@ pub(crate) const REASON_LIMIT: usize = 500;
 // ---------------------------------------------------------------- decisions
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RoleRejected {
+pub enum RoleRejected {
     NotAllowed,
     NoUser,
-    /// Nobody takes a role from themselves or locks themselves out.
+    /// Users cannot revoke their own roles or suspend themselves.
     Oneself,
 }
 
-/// Who wishes it.
+impl From<RoleRejected> for Problem {
+    fn from(rejected: RoleRejected) -> Self {
+        match rejected {
+            RoleRejected::NotAllowed => Self::forbidden("Your roles do not allow this"),
+            RoleRejected::NoUser => no_user(),
+            RoleRejected::Oneself => {
+                Self::conflict("oneself", "You cannot do this to yourself: another admin can")
+            }
+        }
+    }
+}
+
+/// Who gives the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Authority {
-    /// Whoever runs the deployment.
+    /// The operator of the deployment.
     Operator,
     Person {
         user: UserId,
@@ -85,7 +99,7 @@ fn revoke(
     Ok(account.roles.contains(&role).then(|| RoleRevoked { user, role }.into()))
 }
 
-/// Moderators lock people out, and only an admin a moderator; an admin loses that role first.
+/// Moderators and admins suspend users. Only an admin suspends a moderator; an admin must lose the role first.
 fn may_lock(account: &Account, by: &Authority, user: UserId) -> Result<(), RoleRejected> {
     let above = account.roles.contains(&Role::Admin)
         || (account.roles.contains(&Role::Moderator) && !by.has(Role::Admin));
@@ -101,23 +115,22 @@ fn may_lock(account: &Account, by: &Authority, user: UserId) -> Result<(), RoleR
     if above { Err(RoleRejected::NotAllowed) } else { Ok(()) }
 }
 
-fn suspend(account: &Account, by: &Authority, wish: &Suspended) -> Result<Option<Event>, RoleRejected> {
-    may_lock(account, by, wish.user)?;
-    Ok((account.standing != Standing::Suspended).then(|| wish.clone().into()))
+fn suspend(account: &Account, by: &Authority, event: &Suspended) -> Result<Option<Event>, RoleRejected> {
+    may_lock(account, by, event.user)?;
+    Ok((account.status != AccountStatus::Suspended).then(|| event.clone().into()))
 }
 
 fn reinstate(account: &Account, by: &Authority, user: UserId) -> Result<Option<Event>, RoleRejected> {
     may_lock(account, by, user)?;
-    Ok((account.standing == Standing::Suspended).then(|| Reinstated { user }.into()))
+    Ok((account.status == AccountStatus::Suspended).then(|| Reinstated { user }.into()))
 }
 
 // ----------------------------------------------------------------- commands
 
 impl Commands {
-    /// Somebody with their present roles.
-    pub(crate) async fn authority(&self, user: UserId) -> Result<Authority, Problem> {
-        let account: Account = self.look_at(Subject::Account(user)).await.map_err(log_problem)?;
-        Ok(Authority::Person { user, roles: account.roles })
+    /// A user with their current roles.
+    pub(crate) async fn authority(&self, user: UserId) -> Result<Authority, LogError> {
+        Ok(Authority::Person { user, roles: self.account(user).await?.roles })
     }
 
     async fn set_role(
@@ -127,30 +140,27 @@ impl Commands {
         user: UserId,
         role: Role,
         granted: bool,
-    ) -> Result<Done, Problem> {
+    ) -> Result<Outcome, CommandError<RoleRejected>> {
         let decide = |account: &Account| match granted {
             true => grant(account, by, user, role),
             false => revoke(account, by, user, role),
         };
-        Ok(self.execute(context, Subject::Account(user), &[], decide).await?)
+        self.execute(context, Subject::Account(user), &[], decide).await
     }
 
-    /// For whoever runs the deployment: grants or revokes a role of somebody, by username or address. Answers whether
-    /// that changed anything; none if there is nobody of that name.
-    ///
-    /// # Errors
-    /// Whatever kept it from being done.
+    /// Grants or revokes a role as the operator, by username or address. Returns whether that changed anything; none if
+    /// there is no such account.
     pub async fn set_role_as_operator(
         &self,
         login: &str,
         role: Role,
         granted: bool,
-    ) -> Result<Option<bool>, Problem> {
+    ) -> Result<Option<bool>, CommandError<RoleRejected>> {
         let found = self.find_login(login).await?;
         let Some((user, _)) = self.owner(found).await? else { return Ok(None) };
-        let context = Context::unasked(self.clock.now());
-        let done = self.set_role(&context, &Authority::Operator, user, role, granted).await?;
-        Ok(Some(done.changed))
+        let context = Context::system(self.clock.now());
+        let outcome = self.set_role(&context, &Authority::Operator, user, role, granted).await?;
+        Ok(Some(outcome.changed))
     }
 }
 
@@ -182,9 +192,9 @@ async fn put_role(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let actor = session.user;
-    let by = commands.authority(actor).await?;
-    let done = commands.set_role(&context.by(actor), &by, user, role, true).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let by = commands.authority(actor).await.map_err(log_problem)?;
+    let outcome = commands.set_role(&context.with_actor(actor), &by, user, role, true).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// Revoke a role
@@ -207,9 +217,9 @@ async fn delete_role(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let actor = session.user;
-    let by = commands.authority(actor).await?;
-    let done = commands.set_role(&context.by(actor), &by, user, role, false).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let by = commands.authority(actor).await.map_err(log_problem)?;
+    let outcome = commands.set_role(&context.with_actor(actor), &by, user, role, false).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -240,12 +250,12 @@ async fn put_suspension(
     let reason = fields.take("reason", text::required(&reason, REASON_LIMIT));
     fields.finish()?;
     let actor = session.user;
-    let by = commands.authority(actor).await?;
-    let context = context.by(actor).saying([reason.as_bytes()]);
+    let by = commands.authority(actor).await.map_err(log_problem)?;
+    let context = context.with_actor(actor).with_payload([reason.as_bytes()]);
     let event = Suspended { user, reason: Personal::Open(reason) };
     let decide = |account: &Account| suspend(account, &by, &event);
-    let done = commands.execute(&context, Subject::Account(user), &[], decide).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.execute(&context, Subject::Account(user), &[], decide).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// Reinstate a suspended account
@@ -264,10 +274,10 @@ async fn delete_suspension(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let actor = session.user;
-    let by = commands.authority(actor).await?;
+    let by = commands.authority(actor).await.map_err(log_problem)?;
     let decide = |account: &Account| reinstate(account, &by, user);
-    let done = commands.execute(&context.by(actor), Subject::Account(user), &[], decide).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.execute(&context.with_actor(actor), Subject::Account(user), &[], decide).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 #[cfg(test)]
@@ -280,7 +290,11 @@ mod tests {
     const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
 
     fn with(roles: &[Role]) -> Account {
-        Account { standing: Standing::Active, roles: roles.iter().copied().collect(), ..Account::default() }
+        Account {
+            status: AccountStatus::Active,
+            roles: roles.iter().copied().collect(),
+            ..Account::default()
+        }
     }
 
     fn bob(roles: &[Role]) -> Authority {
@@ -288,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn roles_are_given_and_taken_by_admins_and_by_the_operator() {
+    fn admins_and_the_operator_grant_and_revoke_roles() {
         let granted = Ok(Some(RoleGranted { user: ANN, role: Role::Artist }.into()));
         let revoked = Ok(Some(RoleRevoked { user: ANN, role: Role::Artist }.into()));
         for by in [bob(&[Role::Admin]), Authority::Operator] {
@@ -307,9 +321,9 @@ mod tests {
     }
 
     #[test]
-    fn nobody_locks_out_who_stands_as_high_as_themselves() {
-        let wish = Suspended { user: ANN, reason: Personal::Open("spam".into()) };
-        let suspended: Result<_, _> = Ok(Some(wish.clone().into()));
+    fn users_of_the_same_rank_cannot_be_suspended() {
+        let event = Suspended { user: ANN, reason: Personal::Open("spam".into()) };
+        let suspended: Result<_, _> = Ok(Some(event.clone().into()));
         let refused = Err(RoleRejected::NotAllowed);
         for (theirs, own, expected) in [
             (&[][..], &[][..], &refused),
@@ -320,15 +334,15 @@ mod tests {
             (&[Role::Moderator], &[Role::Admin], &suspended),
             (&[Role::Admin], &[Role::Admin], &refused),
         ] {
-            assert_eq!(suspend(&with(theirs), &bob(own), &wish), *expected, "{theirs:?} {own:?}");
+            assert_eq!(suspend(&with(theirs), &bob(own), &event), *expected, "{theirs:?} {own:?}");
         }
-        let oneself = Suspended { user: BOB, ..wish.clone() };
+        let oneself = Suspended { user: BOB, ..event.clone() };
         assert_eq!(suspend(&with(&[]), &bob(&[Role::Moderator]), &oneself), Err(RoleRejected::Oneself));
         let by = bob(&[Role::Moderator]);
-        let locked = Account { standing: Standing::Suspended, ..with(&[]) };
-        assert_eq!(suspend(&locked, &by, &wish), Ok(None));
+        let locked = Account { status: AccountStatus::Suspended, ..with(&[]) };
+        assert_eq!(suspend(&locked, &by, &event), Ok(None));
         assert_eq!(reinstate(&locked, &by, ANN), Ok(Some(Reinstated { user: ANN }.into())));
         assert_eq!(reinstate(&with(&[]), &by, ANN), Ok(None));
-        assert_eq!(suspend(&Account::default(), &by, &wish), Err(RoleRejected::NoUser));
+        assert_eq!(suspend(&Account::default(), &by, &event), Err(RoleRejected::NoUser));
     }
 }

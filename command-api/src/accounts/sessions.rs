@@ -1,4 +1,4 @@
-//! Logging in and out, and ending sessions elsewhere. A session is a subject of its own; its token names it.
+//! Log-in, log-out and revocation of sessions. A session is a subject of its own; its token names it.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, SubsecRound, Utc};
 use events::{
-    AccountEvent, AccountsEvent, Client, Event, EventLog, Freshness, Personal, Position, Recorded,
+    AccountEvent, AccountsEvent, Client, Event, EventLog, Freshness, LogError, Personal, Position, Recorded,
     SessionEndReason, SessionEnded, SessionEvent, SessionId, SessionSeen, SessionStarted, SessionsEnded,
     Subject, UserId,
 };
@@ -21,15 +21,16 @@ use web::extract::{Json, Path};
 use web::http::ClientAddress;
 use web::limits::Attempt;
 use web::problem::{Problem, Problems};
-use web::sessions::{Running, Session, SessionLookup, Sweep, UsedSession};
+use web::sessions::{ActiveSession, Session, SessionLookup, SessionRevocation, UsedSession};
 
 use crate::Commands;
-use crate::accounts::account::{Account, Standing};
+use crate::accounts::account::{Account, AccountStatus};
+use crate::accounts::deactivation::DeactivationRejected;
 use crate::accounts::passwords::{Comparison, Passwords};
 use crate::pipeline::context::Context;
-use crate::pipeline::execute::{Done, Fold};
+use crate::pipeline::errors::{CommandError, log_problem};
+use crate::pipeline::execute::{Fold, Outcome};
 use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
-use crate::pipeline::rejections::log_problem;
 
 /// Characters of a `User-Agent` that are kept: enough to know a device by.
 const DEVICE_LIMIT: usize = 200;
@@ -38,12 +39,34 @@ const DEVICE_LIMIT: usize = 200;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionRejected {
-    /// Whether the account exists is not told.
+    /// The username or the password is wrong. Clients cannot distinguish these.
     WrongLogin,
     Suspended,
     NoSession,
-    /// A repeated request began a session that does not run any more.
+    /// The session that this request began when it was first sent has ended.
     Ended,
+    /// The account is deactivated and cannot be reactivated.
+    Reactivation(DeactivationRejected),
+}
+
+impl From<SessionRejected> for Problem {
+    fn from(rejected: SessionRejected) -> Self {
+        match rejected {
+            SessionRejected::WrongLogin => Self::unauthenticated("The username or the password is wrong"),
+            SessionRejected::Suspended => Self::forbidden("This account is suspended"),
+            SessionRejected::NoSession => Self::not_found("There is no such session"),
+            SessionRejected::Ended => Self::unauthenticated(
+                "The session that this request began has ended: log in under a new Idempotency-Key",
+            ),
+            SessionRejected::Reactivation(rejected) => rejected.into(),
+        }
+    }
+}
+
+impl From<CommandError<DeactivationRejected>> for CommandError<SessionRejected> {
+    fn from(error: CommandError<DeactivationRejected>) -> Self {
+        error.map_rejection(SessionRejected::Reactivation)
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,19 +90,19 @@ impl Fold for Run {
     }
 }
 
-fn start(session: Run, wish: &SessionStarted) -> Result<Option<Event>, SessionRejected> {
+fn start(session: Run, event: &SessionStarted) -> Result<Option<Event>, SessionRejected> {
     match session {
-        Run::None => Ok(Some(wish.clone().into())),
+        Run::None => Ok(Some(event.clone().into())),
         Run::Running { .. } => Ok(None),
-        // Only a repeated request can name a session that was there before.
+        // Only a replay can name a session that existed before.
         Run::Ended => Err(SessionRejected::NoSession),
     }
 }
 
-fn end(session: Run, wish: &SessionEnded) -> Result<Option<Event>, SessionRejected> {
+fn end(session: Run, event: &SessionEnded) -> Result<Option<Event>, SessionRejected> {
     match session {
         Run::None => Err(SessionRejected::NoSession),
-        Run::Running { .. } => Ok(Some(wish.clone().into())),
+        Run::Running { .. } => Ok(Some(event.clone().into())),
         Run::Ended => Ok(None),
     }
 }
@@ -91,18 +114,18 @@ fn see(session: Run, user: UserId, id: SessionId) -> Option<Event> {
     }
 }
 
-/// Whether somebody who knows the password, or does not, is let in.
+/// Whether a log-in succeeds.
 fn let_in(account: Option<&Account>, password_matches: bool) -> Result<(), SessionRejected> {
-    match account.map(|account| account.standing) {
-        Some(Standing::Suspended) if password_matches => Err(SessionRejected::Suspended),
-        Some(Standing::Active | Standing::Deactivated) if password_matches => Ok(()),
+    match account.map(|account| account.status) {
+        Some(AccountStatus::Suspended) if password_matches => Err(SessionRejected::Suspended),
+        Some(AccountStatus::Active | AccountStatus::Deactivated) if password_matches => Ok(()),
         _ => Err(SessionRejected::WrongLogin),
     }
 }
 
 // ----------------------------------------------------------------- commands
 
-/// What a log-in came with, for its owner's list of sessions.
+/// Device and address of a log-in, for the user's list of sessions.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientNote {
     device: String,
@@ -117,52 +140,55 @@ impl ClientNote {
 }
 
 impl Commands {
-    /// Answers a log-in with the session, for browsers in a cookie too. One that the browser had before ends: its cookie
-    /// is overwritten.
+    /// Answers a log-in with the session and its cookie. A session that the browser had before ends, since its cookie is
+    /// overwritten.
     pub(crate) async fn signed_in(
         &self,
         context: Context,
         prefer: Prefer,
         headers: &HeaderMap,
         signed_in: SignedIn,
-        all_done: &[Done],
+        outcomes: &[Outcome],
     ) -> Result<Response, Problem> {
         let browsers = self.authenticator.browsers();
         let cookie = browsers.cookie(&signed_in.token, self.clock.now(), signed_in.expires)?;
         let before = self.authenticator.of_cookie(headers).await;
         if let Some(before) = before.filter(|before| before.session.to_string() != signed_in.session) {
             let (user, id) = (before.user, before.session);
-            let context = context.unrepeatable().by(user);
-            if let Err(problem) = self.end_session(&context, user, id, SessionEndReason::LoggedOut).await {
-                tracing::debug!(%problem, "a session that a browser has lost goes on until it expires");
+            let context = context.without_idempotency_key().with_actor(user);
+            if let Err(error) = self.end_session(&context, user, id, SessionEndReason::LoggedOut).await {
+                tracing::debug!(
+                    ?error,
+                    "a session whose cookie was overwritten stays active until it expires"
+                );
             }
         }
-        let settled = self.settle(prefer, all_done).await;
+        let settled = self.settle(prefer, outcomes).await;
         let mut response = settled.answer(StatusCode::CREATED, axum::Json(signed_in));
         response.headers_mut().insert(header::SET_COOKIE, cookie);
         Ok(response)
     }
 
-    /// The session that this very request has begun before, if it is a repeated one. It is answered again only while it
-    /// runs: a token of a session that has ended is of no use, and a new session is not what the key stands for.
+    /// The session that this request started when it was sent before, if it is a replay. It is an error if that session has
+    /// ended: its token is useless, and the key does not stand for a new session.
     async fn session_before(
         &self,
         context: &Context,
         user: UserId,
-    ) -> Result<Option<(SignedIn, Done)>, Problem> {
+    ) -> Result<Option<(SignedIn, Outcome)>, CommandError<SessionRejected>> {
         let session = SessionId::new(context.new_id(self.log.keys(), "session"));
-        let before = self.event_before::<SessionRejected>(context, Subject::Session(user, session)).await?;
-        let Some((Event::Accounts(AccountsEvent::Session(SessionEvent::SessionStarted(started))), done)) =
+        let before = self.replayed_event::<SessionRejected>(context, Subject::Session(user, session)).await?;
+        let Some((Event::Accounts(AccountsEvent::Session(SessionEvent::SessionStarted(started))), outcome)) =
             before
         else {
             return Ok(None);
         };
         let lookup = LogSessions::new(Arc::clone(self.log.raw()));
-        let runs = started.expires > context.now && lookup.running(user, session).await?.is_some();
+        let runs = started.expires > context.now && lookup.find(user, session).await?.is_some();
         if !runs {
-            return Err(SessionRejected::Ended.into());
+            return Err(CommandError::Rejected(SessionRejected::Ended));
         }
-        Ok(Some((self.token_for(context, user, session, started.expires)?, done)))
+        Ok(Some((self.token_for(context, user, session, started.expires)?, outcome)))
     }
 
     fn token_for(
@@ -171,8 +197,11 @@ impl Commands {
         user: UserId,
         session: SessionId,
         expires: DateTime<Utc>,
-    ) -> Result<SignedIn, Problem> {
-        let token = self.signing.sign(user, session, context.now, expires).map_err(Problem::internal)?;
+    ) -> Result<SignedIn, CommandError<SessionRejected>> {
+        let token = self
+            .signing
+            .sign(user, session, context.now, expires)
+            .map_err(CommandError::<SessionRejected>::defect)?;
         Ok(SignedIn { user: user.to_string(), session: session.to_string(), token, expires })
     }
 
@@ -181,82 +210,87 @@ impl Commands {
         context: &Context,
         user: UserId,
         note: ClientNote,
-    ) -> Result<(SignedIn, Done), Problem> {
+    ) -> Result<(SignedIn, Outcome), CommandError<SessionRejected>> {
         if let Some(before) = self.session_before(context, user).await? {
             return Ok(before);
         }
         let session = SessionId::new(context.new_id(self.log.keys(), "session"));
-        // A token counts in whole seconds.
+        // Tokens have whole seconds.
         let expires = (context.now + self.session_length).trunc_subsecs(0);
         let client = Personal::Open(Client { device: note.device, address: note.address });
         let event = SessionStarted { user, session, expires, client };
-        let done =
-            self.begin(context, Subject::Session(user, session), &[], |state| start(*state, &event)).await?;
-        Ok((self.token_for(context, user, session, expires)?, done))
+        let outcome = self
+            .execute_new(context, Subject::Session(user, session), &[], |state| start(*state, &event))
+            .await?;
+        Ok((self.token_for(context, user, session, expires)?, outcome))
     }
 
-    /// Lets somebody in who knows the password; an account that its owner had put to rest is active again.
+    /// Logs a user in who knows the password, and reactivates a deactivated account.
     pub(crate) async fn log_in_as(
         &self,
         context: &Context,
         owner: Option<(UserId, Account)>,
         password: String,
         note: ClientNote,
-    ) -> Result<(SignedIn, Vec<Done>), Problem> {
+    ) -> Result<(SignedIn, Vec<Outcome>), CommandError<SessionRejected>> {
         let hashed = owner.as_ref().and_then(|(_, account)| account.password_hash.clone());
-        // Checked also where there is no account, so that the time it takes tells nothing.
+        // Compared even without an account, so that the time reveals nothing.
         let compared = self.passwords.compare(&password, hashed.clone()).await?;
         let matches = compared != Comparison::Wrong;
-        let_in(owner.as_ref().map(|(_, account)| account), matches)?;
-        let (user, account) = owner.ok_or(SessionRejected::WrongLogin)?;
-        let context = context.clone().by(user);
+        let_in(owner.as_ref().map(|(_, account)| account), matches).map_err(CommandError::Rejected)?;
+        let (user, account) = owner.ok_or(CommandError::Rejected(SessionRejected::WrongLogin))?;
+        let context = context.clone().with_actor(user);
         let is_outdated =
             |hashed: &String| compared == Comparison::RightInOldForm || Passwords::is_weak(hashed);
         if let Some(hashed) = hashed.filter(is_outdated) {
             self.strengthen(&context, user, &hashed, password).await;
         }
-        let mut all_done = Vec::new();
-        if account.standing == Standing::Deactivated {
-            // A request from before the deactivation does not undo it.
-            if let Some((signed_in, done)) = self.session_before(&context, user).await? {
-                return Ok((signed_in, vec![done]));
+        let mut outcomes = Vec::new();
+        if account.status == AccountStatus::Deactivated {
+            // A replay of a request from before the deactivation does not undo it.
+            if let Some((signed_in, outcome)) = self.session_before(&context, user).await? {
+                return Ok((signed_in, vec![outcome]));
             }
-            all_done.push(self.reactivate(&context, user).await?);
+            outcomes.push(self.reactivate(&context, user).await?);
         }
-        let (signed_in, done) = self.start_session(&context, user, note).await?;
-        all_done.push(done);
-        Ok((signed_in, all_done))
+        let (signed_in, outcome) = self.start_session(&context, user, note).await?;
+        outcomes.push(outcome);
+        Ok((signed_in, outcomes))
     }
 
-    /// Whether the password of a sign-up that is sent again still lets its owner in.
-    pub(crate) async fn check_sign_up_again(&self, user: UserId, password: &str) -> Result<(), Problem> {
+    /// Checks that the password of a replayed sign-up still logs its user in.
+    pub(crate) async fn check_sign_up_again(
+        &self,
+        user: UserId,
+        password: &str,
+    ) -> Result<(), CommandError<SessionRejected>> {
         let account = self.account(user).await?;
         let compared = self.passwords.compare(password, account.password_hash.clone()).await?;
-        Ok(let_in(Some(&account), compared != Comparison::Wrong)?)
+        let_in(Some(&account), compared != Comparison::Wrong).map_err(CommandError::Rejected)
     }
 
-    /// Ends all sessions of somebody, but one if it is to be kept.
+    /// Ends all sessions of a user except `kept`.
     pub(crate) async fn end_sessions(
         &self,
         context: &Context,
         user: UserId,
         kept: Option<SessionId>,
-    ) -> Result<Done, Problem> {
+    ) -> Result<Outcome, CommandError<SessionRejected>> {
         let event = SessionsEnded { user, kept };
         let decide = |account: &Account| {
             let exists = account.exists();
             exists.then(|| Some(event.clone().into())).ok_or(SessionRejected::NoSession)
         };
-        Ok(self.execute(context, Subject::Account(user), &[], decide).await?)
+        self.execute(context, Subject::Account(user), &[], decide).await
     }
 
-    /// Writes down that sessions are in use, as the authenticator notes it.
-    pub(crate) async fn keep_notes_of_use(&self, mut notes: mpsc::Receiver<UsedSession>) {
-        while let Some(UsedSession { user, session }) = notes.recv().await {
-            let context = Context::unasked(self.clock.now()).by(user);
+    /// Records the last use of sessions that the authenticator reports.
+    pub(crate) async fn record_last_seen(&self, mut used: mpsc::Receiver<UsedSession>) {
+        while let Some(UsedSession { user, session }) = used.recv().await {
+            let context = Context::system(self.clock.now()).with_actor(user);
             let decide = |run: &Run| Ok::<_, std::convert::Infallible>(see(*run, user, session));
             if let Err(failure) = self.execute(&context, Subject::Session(user, session), &[], decide).await {
-                tracing::debug!(?failure, "that a session is in use is noted another time");
+                tracing::debug!(?failure, "the last use of a session is recorded at another time");
             }
         }
     }
@@ -267,17 +301,17 @@ impl Commands {
         user: UserId,
         session: SessionId,
         reason: SessionEndReason,
-    ) -> Result<Done, Problem> {
+    ) -> Result<Outcome, CommandError<SessionRejected>> {
         let event = SessionEnded { user, session, reason };
-        let done =
+        let outcome =
             self.execute(context, Subject::Session(user, session), &[], |state| end(*state, &event)).await?;
-        // The log tells every process; this one knows already.
+        // Other processes follow the log; this one need not wait for it.
         self.authenticator.end(session);
-        Ok(done)
+        Ok(outcome)
     }
 }
 
-/// Which sessions are good, by the log.
+/// Looks sessions up in the log.
 #[derive(Debug)]
 pub(crate) struct LogSessions {
     log: Arc<dyn EventLog>,
@@ -287,32 +321,37 @@ impl LogSessions {
     pub(crate) fn new(log: Arc<dyn EventLog>) -> Self {
         Self { log }
     }
+
+    /// The session, if it has started and not ended.
+    async fn find(&self, user: UserId, session: SessionId) -> Result<Option<ActiveSession>, LogError> {
+        let subject = Subject::Session(user, session);
+        let last = self.log.last(&[subject], Freshness::Latest).await?.pop().flatten();
+        let Some(last) = last else { return Ok(None) };
+        let last = Recorded::sealed(last)?;
+        let mut run = Run::None;
+        run.apply(&last);
+        let Run::Running { since: Position(began) } = run else { return Ok(None) };
+        for stored in self.log.read(Subject::Account(user), Position::START).await? {
+            let Recorded { position, event, .. } = Recorded::sealed(stored)?;
+            let Event::Accounts(AccountsEvent::Account(event)) = event else { continue };
+            if revocation(&event, position).is_some_and(|revocation| revocation.ends(session, began)) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(ActiveSession { began, seen: last.envelope.time }))
+    }
 }
 
-/// Which sessions an event on the account ends, if any.
-pub(crate) fn sweep(event: &AccountEvent, position: Position) -> Option<Sweep> {
+/// The sessions that an event of the account ends.
+pub(crate) fn revocation(event: &AccountEvent, position: Position) -> Option<SessionRevocation> {
     let kept = event.ends_sessions_but()?;
-    Some(Sweep { position: position.0, kept })
+    Some(SessionRevocation { position: position.0, kept })
 }
 
 #[async_trait]
 impl SessionLookup for LogSessions {
-    async fn running(&self, user: UserId, session: SessionId) -> Result<Option<Running>, Problem> {
-        let subject = Subject::Session(user, session);
-        let last = self.log.last(&[subject], Freshness::Latest).await.map_err(log_problem)?.pop().flatten();
-        let Some(last) = last else { return Ok(None) };
-        let last = Recorded::sealed(last).map_err(log_problem)?;
-        let mut run = Run::None;
-        run.apply(&last);
-        let Run::Running { since: Position(began) } = run else { return Ok(None) };
-        for stored in self.log.read(Subject::Account(user), Position::START).await.map_err(log_problem)? {
-            let Recorded { position, event, .. } = Recorded::sealed(stored).map_err(log_problem)?;
-            let Event::Accounts(AccountsEvent::Account(event)) = event else { continue };
-            if sweep(&event, position).is_some_and(|sweep| sweep.ends(session, began)) {
-                return Ok(None);
-            }
-        }
-        Ok(Some(Running { began, seen: last.envelope.time }))
+    async fn active(&self, user: UserId, session: SessionId) -> Result<Option<ActiveSession>, Problem> {
+        self.find(user, session).await.map_err(log_problem)
     }
 }
 
@@ -362,13 +401,13 @@ async fn post_session(
     Json(Login { login, password }): Json<Login>,
 ) -> Result<Response, Problem> {
     commands.authenticator.browsers().check_log_in(&headers)?;
-    let found = commands.find_login(&login).await?;
+    let found = commands.find_login(&login).await.map_err(log_problem)?;
     commands.limits.check(Attempt::LogIn { account: found.budget(), from })?;
-    let owner = commands.owner(found).await?;
-    let context = context.saying([login.as_bytes(), password.as_bytes()]);
+    let owner = commands.owner(found).await.map_err(log_problem)?;
+    let context = context.with_payload([login.as_bytes(), password.as_bytes()]);
     let note = ClientNote::of(&headers, from);
-    let (signed_in, all_done) = commands.log_in_as(&context, owner, password, note).await?;
-    commands.signed_in(context, prefer, &headers, signed_in, &all_done).await
+    let (signed_in, outcomes) = commands.log_in_as(&context, owner, password, note).await?;
+    commands.signed_in(context, prefer, &headers, signed_in, &outcomes).await
 }
 
 /// Log out
@@ -384,8 +423,9 @@ async fn delete_current_session(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let (user, id) = (session.user, session.session);
-    let done = commands.end_session(&context.by(user), user, id, SessionEndReason::LoggedOut).await?;
-    let mut response = commands.receipt(prefer, done, StatusCode::OK, None).await;
+    let outcome =
+        commands.end_session(&context.with_actor(user), user, id, SessionEndReason::LoggedOut).await?;
+    let mut response = commands.receipt(prefer, outcome, StatusCode::OK, None).await;
     response.headers_mut().insert(header::SET_COOKIE, commands.authenticator.browsers().no_cookie()?);
     Ok(response)
 }
@@ -404,8 +444,9 @@ async fn delete_session(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let user = session.user;
-    let done = commands.end_session(&context.by(user), user, id, SessionEndReason::Revoked).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome =
+        commands.end_session(&context.with_actor(user), user, id, SessionEndReason::Revoked).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// End all my other sessions
@@ -421,8 +462,8 @@ async fn delete_other_sessions(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let (user, kept) = (session.user, session.session);
-    let done = commands.end_sessions(&context.by(user), user, Some(kept)).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.end_sessions(&context.with_actor(user), user, Some(kept)).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 #[cfg(test)]
@@ -435,7 +476,7 @@ mod tests {
     const SESSION: SessionId = SessionId::new(Uuid::from_u128(5));
 
     #[test]
-    fn a_session_starts_once_and_ends_once() {
+    fn session_starts_once_and_ends_once() {
         let started = SessionStarted {
             user: ANN,
             session: SESSION,
@@ -453,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_running_session_is_seen_and_it_keeps_its_beginning() {
+    fn only_an_active_session_is_seen_and_it_keeps_its_start() {
         let seen = SessionSeen { user: ANN, session: SESSION, since: Position(4) };
         assert_eq!(see(Run::Running { since: Position(4) }, ANN, SESSION), Some(seen.into()));
         assert_eq!(see(Run::Ended, ANN, SESSION), None);
@@ -461,16 +502,21 @@ mod tests {
     }
 
     #[test]
-    fn who_is_let_in() {
-        let account = |standing| Account { standing, ..Account::default() };
-        assert_eq!(let_in(Some(&account(Standing::Active)), true), Ok(()));
-        assert_eq!(let_in(Some(&account(Standing::Deactivated)), true), Ok(()));
-        assert_eq!(let_in(Some(&account(Standing::Suspended)), true), Err(SessionRejected::Suspended));
-        // Whoever does not know the password learns nothing of the account.
-        for standing in [Standing::Active, Standing::Deactivated, Standing::Suspended, Standing::Erased] {
-            assert_eq!(let_in(Some(&account(standing)), false), Err(SessionRejected::WrongLogin));
+    fn log_in_depends_on_status_and_password() {
+        let account = |status| Account { status, ..Account::default() };
+        assert_eq!(let_in(Some(&account(AccountStatus::Active)), true), Ok(()));
+        assert_eq!(let_in(Some(&account(AccountStatus::Deactivated)), true), Ok(()));
+        assert_eq!(let_in(Some(&account(AccountStatus::Suspended)), true), Err(SessionRejected::Suspended));
+        // A wrong password reveals nothing of the account.
+        for status in [
+            AccountStatus::Active,
+            AccountStatus::Deactivated,
+            AccountStatus::Suspended,
+            AccountStatus::Erased,
+        ] {
+            assert_eq!(let_in(Some(&account(status)), false), Err(SessionRejected::WrongLogin));
         }
         assert_eq!(let_in(None, false), Err(SessionRejected::WrongLogin));
-        assert_eq!(let_in(Some(&account(Standing::Erased)), true), Err(SessionRejected::WrongLogin));
+        assert_eq!(let_in(Some(&account(AccountStatus::Erased)), true), Err(SessionRejected::WrongLogin));
     }
 }

@@ -18,7 +18,7 @@ use serde::Serialize;
 use web::compat::{Refusal, Success};
 
 use super::Desk;
-use crate::pipeline::execute::Done;
+use crate::pipeline::execute::Outcome;
 use crate::pipeline::receipt::Prefer;
 use crate::social::posts::IMAGE_LIMIT;
 
@@ -57,11 +57,11 @@ pub(super) fn routes() -> Router<Desk> {
 
 impl Desk {
     /// Answers once the views have taken in what was done.
-    async fn answer<T: Serialize>(&self, status: StatusCode, done: &[Done], said: Success<T>) -> Response {
+    async fn answer<T: Serialize>(&self, status: StatusCode, done: &[Outcome], said: Success<T>) -> Response {
         self.commands.settle(Prefer::TO_WAIT, done).await.answer(status, axum::Json(said))
     }
 
-    async fn answer_nothing(&self, done: &[Done]) -> Response {
+    async fn answer_nothing(&self, done: &[Outcome]) -> Response {
         self.commands.settle(Prefer::TO_WAIT, done).await.answer(StatusCode::NO_CONTENT, ())
     }
 }

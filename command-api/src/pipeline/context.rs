@@ -1,6 +1,4 @@
-//! Who wishes something, when, and under which key: all that a command needs and a decision must not fetch itself.
-
-use std::sync::{Arc, OnceLock};
+//! The context of a command: actor, time, correlation and `Idempotency-Key`. A decision must not fetch any of them itself.
 
 use axum::extract::{FromRef, FromRequestParts};
 use chrono::{DateTime, Utc};
@@ -13,12 +11,12 @@ use web::http::{IDEMPOTENCY_KEY, RequestContext};
 use web::problem::Problem;
 
 use crate::Commands;
-use crate::pipeline::outcome::Appended;
+use crate::pipeline::partial_failure::FirstEvent;
 
 /// Longest `Idempotency-Key` in bytes.
 const KEY_LIMIT: usize = 255;
 
-/// The circumstances of one command.
+/// The context of one command. All commands of a request share its correlation and its first event.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     pub(crate) actor: Option<UserId>,
@@ -26,77 +24,65 @@ pub(crate) struct Context {
     /// UUIDv7, shared by all events of the request.
     pub(crate) correlation: Uuid,
     pub(crate) traceparent: Option<String>,
-    /// Of the request that the command is, or is part of.
-    pub(crate) appended: Appended,
     key: Option<Key>,
-    /// The first event of the request, once it stands in the log; shared by all clones.
-    first: Arc<OnceLock<EventId>>,
+    first: FirstEvent,
 }
 
-/// The client's `Idempotency-Key`, and what it was sent with.
+/// The client's `Idempotency-Key`, and the request it was sent with.
 #[derive(Debug, Clone)]
 struct Key {
     text: String,
     /// The method and path of the request.
     route: String,
-    /// Hash of what the command says.
+    /// Hash of the payload.
     content: [u8; 32],
 }
 
-/// What an event's id says of a repeated request.
+/// Whether an event was appended by an earlier copy of the same request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Repetition {
-    /// The event is of another request.
+pub(crate) enum Replay {
+    /// No: by another request.
     None,
-    /// The event is this request's own, from before.
+    /// Yes.
     Same,
-    /// The key was used before for something else.
+    /// By another request with the same key.
     KeyReused,
 }
 
 impl Context {
-    /// Of what nobody has asked for over HTTP.
-    pub(crate) fn unasked(now: DateTime<Utc>) -> Self {
+    /// The context of a command that does not come from an HTTP request.
+    pub(crate) fn system(now: DateTime<Utc>) -> Self {
         let correlation = time_ordered_id(now);
-        Self {
-            actor: None,
-            now,
-            correlation,
-            traceparent: None,
-            appended: Appended::default(),
-            key: None,
-            first: Arc::default(),
-        }
+        Self { actor: None, now, correlation, traceparent: None, key: None, first: FirstEvent::default() }
     }
 
-    /// The event that the next event of this request is a consequence of: the request's first.
+    /// The cause of the next event of this request: the request's first event.
     pub(crate) fn cause(&self) -> Option<EventId> {
-        self.first.get().copied()
+        self.first.get()
     }
 
-    /// Notes that an event of this request stands in the log.
-    pub(crate) fn note_appended(&self, event: EventId) {
-        // Only the first counts.
-        let _ = self.first.set(event);
+    /// Records that an event of this request is in the log. Only the first is kept.
+    pub(crate) fn set_first_event(&self, event: EventId) {
+        self.first.set(event);
     }
 
     #[must_use]
-    pub(crate) fn by(self, actor: UserId) -> Self {
+    pub(crate) fn with_actor(self, actor: UserId) -> Self {
         Self { actor: Some(actor), ..self }
     }
 
-    /// Of somebody who knows no keys: every request of theirs is a wish of its own.
+    /// For routes whose clients send no keys, and for commands that must not be replayed.
     #[must_use]
-    pub(crate) fn unrepeatable(self) -> Self {
+    pub(crate) fn without_idempotency_key(self) -> Self {
         Self { key: None, ..self }
     }
 
-    /// Says what the command says, so that a key cannot be used again for something else.
+    /// Adds the payload, so that the key cannot be reused for another command.
     #[must_use]
-    pub(crate) fn saying<'a>(mut self, content: impl IntoIterator<Item = &'a [u8]>) -> Self {
+    pub(crate) fn with_payload<'a>(mut self, payload: impl IntoIterator<Item = &'a [u8]>) -> Self {
         if let Some(key) = &mut self.key {
             let mut hash = Sha256::new();
-            for part in content {
+            for part in payload {
                 hash.update((part.len() as u64).to_be_bytes());
                 hash.update(part);
             }
@@ -105,12 +91,12 @@ impl Context {
         self
     }
 
-    /// True if the client marked the request, so that a repetition must be told from a new wish.
-    pub(crate) fn is_repeatable(&self) -> bool {
+    /// True if a copy of the request must be recognised as a replay.
+    pub(crate) fn has_idempotency_key(&self) -> bool {
         self.key.is_some()
     }
 
-    /// A new id. Under a key it is derived from actor, key and label, so that a repeated request finds its own.
+    /// A new id. Under a key it is derived from actor, key and label, so that a replay derives the same.
     pub(crate) fn new_id(&self, keys: &KeyRing, label: &str) -> Uuid {
         match &self.key {
             None => time_ordered_id(self.now),
@@ -124,20 +110,20 @@ impl Context {
     }
 
     /// The id of the event that this command appends to a subject. Under a key its first half is derived from the
-    /// key, its second from what the command says.
+    /// key, its second from the payload.
     pub(crate) fn event_id(&self, keys: &KeyRing, subject: Subject) -> EventId {
         EventId::new(self.derived_event_id(keys, subject).unwrap_or_else(|| time_ordered_id(self.now)))
     }
 
-    pub(crate) fn repeats(&self, keys: &KeyRing, subject: Subject, event: EventId) -> Repetition {
-        let Some(own) = self.derived_event_id(keys, subject) else { return Repetition::None };
+    pub(crate) fn replay_of(&self, keys: &KeyRing, subject: Subject, event: EventId) -> Replay {
+        let Some(own) = self.derived_event_id(keys, subject) else { return Replay::None };
         let event = event.uuid();
         let (own_key, own_content) = own.as_bytes().split_at(8);
         let (key, content) = event.as_bytes().split_at(8);
         match (own_key == key, own_content == content) {
-            (false, _) => Repetition::None,
-            (true, true) => Repetition::Same,
-            (true, false) => Repetition::KeyReused,
+            (false, _) => Replay::None,
+            (true, true) => Replay::Same,
+            (true, false) => Replay::KeyReused,
         }
     }
 
@@ -174,9 +160,9 @@ where
             RequestContext::from_request_parts(parts, state).await?;
         let route = format!("{} {}", parts.method, parts.uri.path());
         let key = idempotency_key(&parts.headers)?.map(|text| Key { text, route, content: [0; 32] });
-        let appended = parts.extensions.get().cloned().unwrap_or_default();
+        let first = parts.extensions.get().cloned().unwrap_or_default();
         let now = commands.clock.now();
-        Ok(Self { actor: None, now, correlation, traceparent, appended, key, first: Arc::default() })
+        Ok(Self { actor: None, now, correlation, traceparent, key, first })
     }
 }
 
@@ -202,6 +188,8 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use events::{MasterKeys, PostId, SqliteVault};
@@ -215,11 +203,10 @@ pub(crate) mod tests {
             now: DateTime::UNIX_EPOCH,
             correlation: Uuid::nil(),
             traceparent: None,
-            appended: Appended::default(),
             key,
-            first: Arc::default(),
+            first: FirstEvent::default(),
         };
-        context.saying([content.as_bytes()])
+        context.with_payload([content.as_bytes()])
     }
 
     async fn ring(folder: &tempfile::TempDir) -> KeyRing {
@@ -228,42 +215,42 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn a_repeated_request_derives_the_same_ids_and_nobody_elses() {
+    async fn replay_derives_the_same_ids_and_no_other_request_does() {
         let folder = tempfile::tempdir().unwrap();
         let keys = ring(&folder).await;
         let first = context(Some("k"), "a");
         assert_eq!(first.new_id(&keys, "post"), context(Some("k"), "a").new_id(&keys, "post"));
         assert_ne!(first.new_id(&keys, "post"), first.new_id(&keys, "comment"));
         assert_ne!(first.new_id(&keys, "post"), context(Some("l"), "a").new_id(&keys, "post"));
-        let somebody_else = context(Some("k"), "a").by(UserId::new(Uuid::from_u128(2)));
+        let somebody_else = context(Some("k"), "a").with_actor(UserId::new(Uuid::from_u128(2)));
         assert_ne!(first.new_id(&keys, "post"), somebody_else.new_id(&keys, "post"));
         let unkeyed = context(None, "a");
         assert_ne!(unkeyed.new_id(&keys, "post"), unkeyed.new_id(&keys, "post"));
     }
 
     #[tokio::test]
-    async fn a_key_used_for_something_else_is_told_from_a_repetition() {
+    async fn reused_key_is_distinguished_from_a_replay() {
         let folder = tempfile::tempdir().unwrap();
         let keys = ring(&folder).await;
         let subject = Subject::Post(PostId::new(Uuid::from_u128(9)));
         let (first, other) = (context(Some("k"), "a"), context(Some("k"), "b"));
         let event = first.event_id(&keys, subject);
-        assert_eq!(first.repeats(&keys, subject, event), Repetition::Same);
-        assert_eq!(other.repeats(&keys, subject, event), Repetition::KeyReused);
-        assert_eq!(context(Some("l"), "a").repeats(&keys, subject, event), Repetition::None);
-        assert_eq!(context(None, "a").repeats(&keys, subject, event), Repetition::None);
+        assert_eq!(first.replay_of(&keys, subject, event), Replay::Same);
+        assert_eq!(other.replay_of(&keys, subject, event), Replay::KeyReused);
+        assert_eq!(context(Some("l"), "a").replay_of(&keys, subject, event), Replay::None);
+        assert_eq!(context(None, "a").replay_of(&keys, subject, event), Replay::None);
         let elsewhere = Subject::Post(PostId::new(Uuid::from_u128(8)));
-        assert_eq!(first.repeats(&keys, elsewhere, event), Repetition::None);
+        assert_eq!(first.replay_of(&keys, elsewhere, event), Replay::None);
     }
 
     #[test]
     fn later_events_of_a_request_name_its_first_as_their_cause() {
         let request = context(None, "a");
-        let by_somebody = request.clone().by(UserId::new(Uuid::from_u128(2)));
+        let by_somebody = request.clone().with_actor(UserId::new(Uuid::from_u128(2)));
         assert_eq!(request.cause(), None);
         let [first, second] = [1, 2].map(|n| EventId::new(Uuid::from_u128(n)));
-        request.note_appended(first);
-        by_somebody.note_appended(second);
+        request.set_first_event(first);
+        by_somebody.set_first_event(second);
         assert_eq!((request.cause(), by_somebody.cause()), (Some(first), Some(first)));
         assert_eq!(context(None, "a").cause(), None);
     }

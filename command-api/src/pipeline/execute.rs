@@ -1,4 +1,4 @@
-//! The only load → decide → append → try-again in the code base.
+//! The only load → decide → append → retry in the code base.
 
 use std::time::Duration;
 
@@ -6,112 +6,83 @@ use events::{AppendError, Draft, Event, Freshness, Kind, LogError, Position, Rec
 use rand::RngExt;
 
 use crate::Commands;
-use crate::pipeline::context::{Context, Repetition};
-use crate::pipeline::subject_cache::History;
+use crate::pipeline::context::{Context, Replay};
+use crate::pipeline::errors::CommandError;
+use crate::pipeline::subject_cache::SubjectEvents;
 
-/// Attempts at a command whose subject others are writing to at the same time.
+/// Attempts at a command whose subject is being changed concurrently.
 const ATTEMPTS: u32 = 12;
 /// Longest pause before the second attempt; each further one may be twice as long, up to the limit.
 const PAUSE: Duration = Duration::from_millis(2);
 const PAUSE_LIMIT: Duration = Duration::from_millis(100);
 
-/// What a decision knows: folded from events, minimal, local to its area.
+/// The state of a decision: folded from events, minimal, local to its area.
 pub(crate) trait Fold: Default {
     fn apply(&mut self, recorded: &Recorded);
 
-    /// A subject to be looked at as well, that only what has been applied so far tells of.
-    fn also(&self) -> Option<Subject> {
+    /// One more subject to load, whose id is only consistency from the events applied so far.
+    fn further_subject(&self) -> Option<Subject> {
         None
     }
 }
 
-/// What a command came to.
+/// The outcome of a command that succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Done {
-    /// Of the event that made it so, now or before; the start if nothing ever had to happen.
+pub(crate) struct Outcome {
+    /// Position of the event that made the state what the command asks for, now or before; the start if there is none.
     pub(crate) position: Position,
     pub(crate) kind: Kind,
-    /// False if it was so already.
+    /// False if the command had no effect.
     pub(crate) changed: bool,
-}
-
-/// Why a command came to nothing.
-#[derive(Debug)]
-pub(crate) enum Failure<R> {
-    Rejected(R),
-    /// The `Idempotency-Key` was used before for something else.
-    KeyReused,
-    /// Others kept changing the subject, attempt after attempt.
-    Contended,
-    /// Whether the event was appended is not known.
-    OutcomeUnknown(Box<dyn std::error::Error + Send + Sync>),
-    Log(LogError),
-}
-
-impl<R> Failure<R> {
-    /// What the decision refused; any other failure stays one, of whatever command this one is part of.
-    pub(crate) fn rejection<S>(self) -> Result<R, Failure<S>> {
-        match self {
-            Self::Rejected(rejection) => Ok(rejection),
-            Self::KeyReused => Err(Failure::KeyReused),
-            Self::Contended => Err(Failure::Contended),
-            Self::OutcomeUnknown(cause) => Err(Failure::OutcomeUnknown(cause)),
-            Self::Log(error) => Err(Failure::Log(error)),
-        }
-    }
-}
-
-impl<R> From<LogError> for Failure<R> {
-    fn from(error: LogError) -> Self {
-        Self::Log(error)
-    }
 }
 
 struct Loaded<S> {
     state: S,
-    target: History,
-    /// True if some of it was supposed or remembered, not read.
-    remembered: bool,
+    target: SubjectEvents,
+    /// True if a part was assumed or came from the cache, not from the log.
+    may_be_stale: bool,
 }
 
-/// What a decision may be made on.
+/// How fresh the state of a decision must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Knowledge {
-    /// The target has no event; of the others what is remembered.
-    Supposed,
-    Remembered,
+enum ReadConsistency {
+    /// The target is assumed to have no event; the other subjects may come from the cache.
+    AssumeNew,
+    /// All subjects may come from the cache.
+    Cached,
+    /// All subjects are read from the log.
     Fresh,
 }
 
 impl Commands {
-    /// Loads `target` and `others`, decides, and appends the event to `target` under the condition that nothing has
-    /// been appended there since. The others are read without a condition: what a race with them leaves behind must be
-    /// harmless.
+    /// Loads `target` and `others`, decides, and appends the event to `target` on the condition that nothing has been
+    /// appended there since. The others are read without a condition: a race with them must leave nothing harmful.
     ///
-    /// A decision answers no event if what is wished is so already, or a rejection if it cannot be. Both are only
-    /// believed of a fresh state.
+    /// A decision that makes no event (the command has no effect) or that rejects is repeated on a fresh state before it
+    /// is believed.
     pub(crate) async fn execute<S: Fold, R>(
         &self,
         context: &Context,
         target: Subject,
         others: &[Subject],
         decide: impl Fn(&S) -> Result<Option<Event>, R>,
-    ) -> Result<Done, Failure<R>> {
-        self.attempt(context, target, others, decide, Knowledge::Remembered).await
+    ) -> Result<Outcome, CommandError<R>> {
+        self.attempt(context, target, others, decide, ReadConsistency::Cached).await
     }
 
-    /// As [`execute`](Self::execute), for a target of which there is most likely no event yet: it is supposed to have
-    /// none, without a look, and the condition of the append tells if that was wrong.
-    pub(crate) async fn begin<S: Fold, R>(
+    /// Like [`execute`](Self::execute), for a target that most likely has no event yet. It is assumed to have none and not
+    /// read; the condition of the append fails if it has.
+    pub(crate) async fn execute_new<S: Fold, R>(
         &self,
         context: &Context,
         target: Subject,
         others: &[Subject],
         decide: impl Fn(&S) -> Result<Option<Event>, R>,
-    ) -> Result<Done, Failure<R>> {
-        // A repeated request must find its own event.
-        let known = if context.is_repeatable() { Knowledge::Remembered } else { Knowledge::Supposed };
-        self.attempt(context, target, others, decide, known).await
+    ) -> Result<Outcome, CommandError<R>> {
+        // A replayed request must find its own event.
+        let replayable = context.has_idempotency_key();
+        let consistency = if replayable { ReadConsistency::Cached } else { ReadConsistency::AssumeNew };
+        self.attempt(context, target, others, decide, consistency).await
     }
 
     async fn attempt<S: Fold, R>(
@@ -120,70 +91,73 @@ impl Commands {
         target: Subject,
         others: &[Subject],
         decide: impl Fn(&S) -> Result<Option<Event>, R>,
-        mut known: Knowledge,
-    ) -> Result<Done, Failure<R>> {
+        mut consistency: ReadConsistency,
+    ) -> Result<Outcome, CommandError<R>> {
         let kind = target.kind();
         let mut attempt = 0;
         loop {
-            let Loaded { state, target: history, remembered } =
-                self.load::<S>(context, target, others, known).await?;
-            for (id, position) in history.ids() {
-                match context.repeats(self.log.keys(), target, id) {
-                    Repetition::Same => {
-                        context.note_appended(id);
-                        return Ok(Done { position, kind, changed: false });
+            let Loaded { state, target: loaded, may_be_stale } =
+                self.load::<S>(context, target, others, consistency).await?;
+            for (id, position) in loaded.ids() {
+                match context.replay_of(self.log.keys(), target, id) {
+                    Replay::Same => {
+                        context.set_first_event(id);
+                        return Ok(Outcome { position, kind, changed: false });
                     }
-                    Repetition::KeyReused => return Err(Failure::KeyReused),
-                    Repetition::None => {}
+                    Replay::KeyReused => return Err(CommandError::KeyReused),
+                    Replay::None => {}
                 }
             }
             let event = match decide(&state) {
                 Ok(Some(event)) => event,
-                _ if remembered => {
-                    known = Knowledge::Fresh;
+                _ if may_be_stale => {
+                    consistency = ReadConsistency::Fresh;
                     continue;
                 }
-                Ok(None) => return Ok(Done { position: history.last(), kind, changed: false }),
-                Err(rejection) => return Err(Failure::Rejected(rejection)),
+                Ok(None) => return Ok(Outcome { position: loaded.last(), kind, changed: false }),
+                Err(rejection) => return Err(CommandError::Rejected(rejection)),
             };
-            match self.append(context, target, event, history.last()).await {
-                Ok(position) => return Ok(Done { position, kind, changed: true }),
-                // Nobody else need have been there.
-                Err(AppendError::Conflict) if known == Knowledge::Supposed => known = Knowledge::Fresh,
+            match self.append(context, target, event, loaded.last()).await {
+                Ok(position) => return Ok(Outcome { position, kind, changed: true }),
+                // The assumption was wrong; there need not be a concurrent append.
+                Err(AppendError::Conflict) if consistency == ReadConsistency::AssumeNew => {
+                    consistency = ReadConsistency::Fresh;
+                }
                 Err(AppendError::Conflict) => {
                     attempt += 1;
                     if attempt >= ATTEMPTS {
-                        return Err(Failure::Contended);
+                        return Err(CommandError::Contended);
                     }
-                    known = Knowledge::Fresh;
+                    consistency = ReadConsistency::Fresh;
                     tokio::time::sleep(pause(attempt)).await;
                 }
-                Err(AppendError::OutcomeUnknown(cause)) => return Err(Failure::OutcomeUnknown(cause)),
+                Err(AppendError::OutcomeUnknown(cause)) => return Err(CommandError::OutcomeUnknown(cause)),
                 Err(AppendError::Log(error)) => return Err(error.into()),
             }
         }
     }
 
-    /// The event that this request itself has appended to a subject before, if it is a repeated one: what is costly to
-    /// make for an event need not be made again.
-    pub(crate) async fn event_before<R>(
+    /// The event that this request appended to a subject when it was sent before, if it is a replay. It spares the work
+    /// that the event needs, such as hashing a password.
+    pub(crate) async fn replayed_event<R>(
         &self,
         context: &Context,
         target: Subject,
-    ) -> Result<Option<(Event, Done)>, Failure<R>> {
-        if !context.is_repeatable() {
+    ) -> Result<Option<(Event, Outcome)>, CommandError<R>> {
+        if !context.has_idempotency_key() {
             return Ok(None);
         }
-        let (history, _) = self.history(target, true, true).await?;
-        for recorded in &*history.events {
-            match context.repeats(self.log.keys(), target, recorded.envelope.id) {
-                Repetition::Same => {
-                    context.note_appended(recorded.envelope.id);
-                    let done = Done { position: recorded.position, kind: target.kind(), changed: false };
-                    return Ok(Some((recorded.event.clone(), done)));
+        let (events, _) = self.events_of(target, true, true).await?;
+        for recorded in &*events.events {
+            match context.replay_of(self.log.keys(), target, recorded.envelope.id) {
+                Replay::Same => {
+                    context.set_first_event(recorded.envelope.id);
+                    let outcome =
+                        Outcome { position: recorded.position, kind: target.kind(), changed: false };
+                    return Ok(Some((recorded.event.clone(), outcome)));
                 }
-                Repetition::KeyReused => return Err(Failure::KeyReused),
-                Repetition::None => {}
+                Replay::KeyReused => return Err(CommandError::KeyReused),
+                Replay::None => {}
             }
         }
         Ok(None)
@@ -208,9 +182,8 @@ impl Commands {
             event,
         };
         let position = self.log.append(draft, expected).await?;
-        context.note_appended(id);
-        self.histories.changed(target, position);
-        context.appended.note();
+        context.set_first_event(id);
+        self.subject_cache.changed(target, position);
         Ok(position)
     }
 
@@ -219,63 +192,68 @@ impl Commands {
         context: &Context,
         target: Subject,
         others: &[Subject],
-        known: Knowledge,
+        consistency: ReadConsistency,
     ) -> Result<Loaded<S>, LogError> {
-        let fresh = known == Knowledge::Fresh;
-        let (history, mut remembered) = if known == Knowledge::Supposed {
-            (History::default(), true)
+        let fresh = consistency == ReadConsistency::Fresh;
+        let (loaded, mut may_be_stale) = if consistency == ReadConsistency::AssumeNew {
+            (SubjectEvents::default(), true)
         } else {
-            // A repeated request must find its own event, which need not be the last.
-            self.history(target, fresh, context.is_repeatable()).await?
+            // A replayed request must find its own event, which need not be the last.
+            self.events_of(target, fresh, context.has_idempotency_key()).await?
         };
         let mut state = S::default();
-        history.events.iter().for_each(|event| state.apply(event));
+        loaded.events.iter().for_each(|event| state.apply(event));
         for &other in others {
-            remembered |= self.apply(other, fresh, &mut state).await?;
+            may_be_stale |= self.apply(other, fresh, &mut state).await?;
         }
-        if let Some(other) = state.also() {
-            remembered |= self.apply(other, fresh, &mut state).await?;
+        if let Some(other) = state.further_subject() {
+            may_be_stale |= self.apply(other, fresh, &mut state).await?;
         }
-        Ok(Loaded { state, target: history, remembered })
+        Ok(Loaded { state, target: loaded, may_be_stale })
     }
 
-    /// The state of a subject that nothing is appended to.
-    pub(crate) async fn look_at<S: Fold>(&self, subject: Subject) -> Result<S, LogError> {
+    /// The state of a subject, read from the log.
+    pub(crate) async fn read_state<S: Fold>(&self, subject: Subject) -> Result<S, LogError> {
         let mut state = S::default();
         self.apply(subject, true, &mut state).await?;
         Ok(state)
     }
 
-    /// As [`look_at`](Self::look_at), by what is remembered of it, if anything is.
-    pub(crate) async fn look_at_remembered<S: Fold>(&self, subject: Subject) -> Result<S, LogError> {
+    /// The state of a subject from the cache, or from the log if the cache does not have it.
+    pub(crate) async fn read_cached_state<S: Fold>(&self, subject: Subject) -> Result<S, LogError> {
         let mut state = S::default();
         self.apply(subject, false, &mut state).await?;
         Ok(state)
     }
 
-    /// Applies what stands of a subject. True if it was remembered, not read.
+    /// Applies the events of a subject. True if they may be stale.
     async fn apply<S: Fold>(&self, subject: Subject, fresh: bool, state: &mut S) -> Result<bool, LogError> {
-        let (history, remembered) = self.history(subject, fresh, false).await?;
-        history.events.iter().for_each(|event| state.apply(event));
-        Ok(remembered)
+        let (loaded, may_be_stale) = self.events_of(subject, fresh, false).await?;
+        loaded.events.iter().for_each(|event| state.apply(event));
+        Ok(may_be_stale)
     }
 
-    /// The events of a subject, and whether they were remembered. Fresh ones are never older than the last append
-    /// that was acknowledged to anybody.
-    async fn history(&self, subject: Subject, fresh: bool, whole: bool) -> Result<(History, bool), LogError> {
-        if !fresh && let Some(history) = self.histories.get(subject) {
-            return Ok((history, true));
+    /// The events of a subject, and whether they may be stale. Fresh ones include every append that was acknowledged before
+    /// the call. Unless `whole`, the last event is enough for a subject whose last event is its state.
+    async fn events_of(
+        &self,
+        subject: Subject,
+        fresh: bool,
+        whole: bool,
+    ) -> Result<(SubjectEvents, bool), LogError> {
+        if !fresh && let Some(cached) = self.subject_cache.get(subject) {
+            return Ok((cached, true));
         }
-        let ticket = self.histories.before_reading(subject);
+        let reading = self.subject_cache.start_reading(subject);
         if subject.kind().last_event_is_state() && !whole {
-            // Any replica may answer, also one that is behind: the append tells, or a fresh look.
+            // Any replica may answer, even a stale one: the append detects it, or the fresh read that follows.
             let freshness = if fresh { Freshness::Latest } else { Freshness::Any };
             let last = self.log.last(&[subject], freshness).await?.pop().flatten();
-            return Ok((History { events: last.into_iter().collect() }, !fresh));
+            return Ok((SubjectEvents { events: last.into_iter().collect() }, !fresh));
         }
-        let history = History { events: self.log.read(subject, Position::START).await?.into() };
-        self.histories.remember(ticket, &history);
-        Ok((history, false))
+        let loaded = SubjectEvents { events: self.log.read(subject, Position::START).await?.into() };
+        self.subject_cache.insert(reading, &loaded);
+        Ok((loaded, false))
     }
 }
 

@@ -1,4 +1,5 @@
-//! How a command is answered: when the views that care have taken it in, or at once if the client prefers.
+//! Answers to commands: sent when the views that project the event have passed its position, or at once if the client
+//! prefers.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use utoipa::{IntoParams, IntoResponses, ToSchema};
 use web::http::{PENDING, POSITION};
 
 use crate::Commands;
-use crate::pipeline::execute::Done;
+use crate::pipeline::execute::Outcome;
 
 /// How long an answer waits for the views.
 const WAIT_LIMIT: Duration = Duration::from_secs(1);
@@ -90,10 +91,10 @@ impl<S: Sync> FromRequestParts<S> for Prefer {
 }
 
 impl Prefer {
-    /// What clients prefer who do not know the header.
+    /// For routes whose clients do not send the header.
     pub(crate) const TO_WAIT: Self = Self { respond_async: false };
 
-    /// Preferences that are not known, or cannot be read, are none.
+    /// Ignores unknown and unreadable preferences.
     fn of(headers: &HeaderMap) -> Self {
         let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
         let mut preferences = values.flat_map(|value| value.split(',')).map(str::trim);
@@ -101,7 +102,7 @@ impl Prefer {
     }
 }
 
-/// How far the views had come when a command was answered.
+/// The progress of the views when a command is answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settled {
     position: Position,
@@ -110,28 +111,28 @@ pub(crate) struct Settled {
 }
 
 impl Commands {
-    /// Waits for the views that care about what was done, unless the client does not want to.
-    pub(crate) async fn settle(&self, prefer: Prefer, all_done: &[Done]) -> Settled {
+    /// Waits for the views that project the events, unless the client does not want to.
+    pub(crate) async fn settle(&self, prefer: Prefer, outcomes: &[Outcome]) -> Settled {
         let mut settled = true;
-        for done in all_done.iter().filter(|done| done.position > Position::START) {
+        for outcome in outcomes.iter().filter(|outcome| outcome.position > Position::START) {
             settled = settled
                 && !prefer.respond_async
-                && self.board.passed_by_all(done.kind, done.position, WAIT_LIMIT).await;
+                && self.board.passed_by_all(outcome.kind, outcome.position, WAIT_LIMIT).await;
         }
-        let position = all_done.iter().map(|done| done.position).max().unwrap_or_default();
+        let position = outcomes.iter().map(|outcome| outcome.position).max().unwrap_or_default();
         Settled { position, pending: !settled, respond_async: prefer.respond_async }
     }
 
     pub(crate) async fn receipt(
         &self,
         prefer: Prefer,
-        done: Done,
+        outcome: Outcome,
         status: StatusCode,
         id: Option<String>,
     ) -> Response {
-        let settled = self.settle(prefer, &[done]).await;
+        let settled = self.settle(prefer, &[outcome]).await;
         let receipt =
-            Receipt { id, changed: done.changed, position: settled.position.0, pending: settled.pending };
+            Receipt { id, changed: outcome.changed, position: settled.position.0, pending: settled.pending };
         settled.answer(status, axum::Json(receipt))
     }
 }

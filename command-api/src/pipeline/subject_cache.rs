@@ -1,6 +1,5 @@
-//! What has been read of subjects that many commands look at, remembered until the log tells that it has changed. A
-//! history that is behind does no harm: a command that is decided on it meets a conflict, and one that is refused is
-//! looked at again with a fresh one.
+//! Cache of the events of subjects that many commands read. An entry is dropped when the log reports a newer event. A stale
+//! entry does no harm: an append that was decided on it meets a conflict, and a rejection is checked on a fresh read.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -9,23 +8,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use events::{EventId, Kind, Position, Recorded, Subject};
 use quick_cache::sync::Cache;
 
-/// Subjects remembered. A history is a few events; a few hundred bytes each.
-const REMEMBERED: usize = 50_000;
-/// Counters of changes, each shared by the subjects that hash to it.
+/// Subjects in the cache. Each has a few events of a few hundred bytes.
+const CAPACITY: usize = 50_000;
+/// Change counters. Subjects with the same hash share one.
 const COUNTERS: usize = 1024;
 
-/// Kinds whose histories are remembered, and that [`tail`](crate::pipeline::tail) therefore follows: each is read by commands
-/// about other subjects. Toggles are touched once or twice in their lives and would only push these out.
+/// The kinds of subjects that are cached, which [`tail`](crate::pipeline::tail) therefore follows. Commands on other subjects
+/// read them. Subjects such as likes change once or twice in their lives and would only evict these.
 pub(crate) const KINDS: &[Kind] = &[Kind::Account, Kind::Profile, Kind::Post, Kind::Story, Kind::Moderation];
 
-/// The events of one subject, or the last of them where that is its state.
+/// The events of one subject, or only the last if that is its state.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct History {
+pub(crate) struct SubjectEvents {
     pub(crate) events: Arc<[Recorded]>,
 }
 
-impl History {
-    /// What an append must expect.
+impl SubjectEvents {
+    /// The position that an append to the subject must expect.
     pub(crate) fn last(&self) -> Position {
         self.events.last().map_or(Position::START, |event| event.position)
     }
@@ -36,53 +35,53 @@ impl History {
 }
 
 #[derive(Debug)]
-pub(crate) struct Histories {
-    known: Cache<Subject, History>,
+pub(crate) struct SubjectCache {
+    entries: Cache<Subject, SubjectEvents>,
     changes: Vec<AtomicU64>,
     hasher: RandomState,
 }
 
-impl Default for Histories {
+impl Default for SubjectCache {
     fn default() -> Self {
         Self {
-            known: Cache::new(REMEMBERED),
+            entries: Cache::new(CAPACITY),
             changes: (0..COUNTERS).map(|_| AtomicU64::new(0)).collect(),
             hasher: RandomState::new(),
         }
     }
 }
 
-/// Taken before a subject is read, so that what changes meanwhile is noticed.
+/// A read of a subject that has started: detects a change that happens before its result is cached.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ticket {
+pub(crate) struct Reading {
     subject: Subject,
     changes: u64,
 }
 
-impl Histories {
-    pub(crate) fn get(&self, subject: Subject) -> Option<History> {
-        self.known.get(&subject)
+impl SubjectCache {
+    pub(crate) fn get(&self, subject: Subject) -> Option<SubjectEvents> {
+        self.entries.get(&subject)
     }
 
-    pub(crate) fn before_reading(&self, subject: Subject) -> Ticket {
-        Ticket { subject, changes: self.counter(subject).load(Ordering::Acquire) }
+    pub(crate) fn start_reading(&self, subject: Subject) -> Reading {
+        Reading { subject, changes: self.counter(subject).load(Ordering::Acquire) }
     }
 
-    /// Remembers what was read, unless the subject may have changed since the ticket was taken.
-    pub(crate) fn remember(&self, ticket: Ticket, history: &History) {
-        if !KINDS.contains(&ticket.subject.kind()) {
+    /// Caches the events that were read, unless the subject may have changed since the read started.
+    pub(crate) fn insert(&self, reading: Reading, events: &SubjectEvents) {
+        if !KINDS.contains(&reading.subject.kind()) {
             return;
         }
-        self.known.insert(ticket.subject, history.clone());
-        if self.counter(ticket.subject).load(Ordering::Acquire) != ticket.changes {
-            self.known.remove(&ticket.subject);
+        self.entries.insert(reading.subject, events.clone());
+        if self.counter(reading.subject).load(Ordering::Acquire) != reading.changes {
+            self.entries.remove(&reading.subject);
         }
     }
 
-    /// To be called for every event of these kinds, from wherever it is heard.
+    /// To be called for every event of [`KINDS`], whether it was appended here or elsewhere.
     pub(crate) fn changed(&self, subject: Subject, position: Position) {
         self.counter(subject).fetch_add(1, Ordering::AcqRel);
-        self.known.remove_if(&subject, |history| history.last() < position);
+        self.entries.remove_if(&subject, |events| events.last() < position);
     }
 
     fn counter(&self, subject: Subject) -> &AtomicU64 {
@@ -103,7 +102,7 @@ mod tests {
         Subject::Post(PostId::new(Uuid::from_u128(1)))
     }
 
-    fn history(position: u64) -> History {
+    fn events(position: u64) -> SubjectEvents {
         let event =
             PostDeleted { post: PostId::new(Uuid::from_u128(1)), author: UserId::new(Uuid::from_u128(2)) };
         let envelope = Envelope {
@@ -117,25 +116,27 @@ mod tests {
             causation: None,
             traceparent: None,
         };
-        History { events: [Recorded { position: Position(position), envelope, event: event.into() }].into() }
+        SubjectEvents {
+            events: [Recorded { position: Position(position), envelope, event: event.into() }].into(),
+        }
     }
 
     #[test]
-    fn what_changed_while_it_was_read_is_not_remembered() {
-        let histories = Histories::default();
-        let ticket = histories.before_reading(subject());
-        histories.changed(subject(), Position(7));
-        histories.remember(ticket, &history(5));
-        assert!(histories.get(subject()).is_none());
+    fn subject_that_changes_while_it_is_read_is_not_cached() {
+        let cache = SubjectCache::default();
+        let reading = cache.start_reading(subject());
+        cache.changed(subject(), Position(7));
+        cache.insert(reading, &events(5));
+        assert!(cache.get(subject()).is_none());
     }
 
     #[test]
-    fn what_is_remembered_is_forgotten_when_something_newer_is_heard_of() {
-        let histories = Histories::default();
-        histories.remember(histories.before_reading(subject()), &history(5));
-        histories.changed(subject(), Position(5));
-        assert_eq!(histories.get(subject()).unwrap().last(), Position(5));
-        histories.changed(subject(), Position(6));
-        assert!(histories.get(subject()).is_none());
+    fn entry_is_dropped_when_a_newer_event_is_reported() {
+        let cache = SubjectCache::default();
+        cache.insert(cache.start_reading(subject()), &events(5));
+        cache.changed(subject(), Position(5));
+        assert_eq!(cache.get(subject()).unwrap().last(), Position(5));
+        cache.changed(subject(), Position(6));
+        assert!(cache.get(subject()).is_none());
     }
 }

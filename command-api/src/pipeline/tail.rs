@@ -1,5 +1,4 @@
-//! What the write side hears from the log: that a session has ended, that a person is erased, that something it has
-//! remembered has changed.
+//! Follows the log to end sessions, to drop the keys of erased users and to invalidate the subject cache.
 
 use std::sync::{Arc, PoisonError};
 
@@ -12,14 +11,14 @@ use service::telemetry::with_causes;
 use web::health::{Check, check, detailed_check};
 
 use crate::Commands;
-use crate::accounts::sessions::sweep;
+use crate::accounts::sessions::revocation;
 use crate::pipeline::subject_cache;
 
-/// Events taken at once.
+/// Events per batch.
 const BATCH: usize = 500;
 
 impl Commands {
-    /// Begins to listen, from now on, until the process shuts down.
+    /// Follows the log from its end until the process shuts down.
     ///
     /// # Errors
     /// If the log cannot be reached now.
@@ -33,11 +32,11 @@ impl Commands {
                 );
             }
         });
-        let notes = self.kept_notes.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(notes) = notes {
+        let used = self.last_seen_receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(used) = used {
             let commands = self.clone();
-            tasks.spawn_until_stopping("notes of sessions in use", async move {
-                commands.keep_notes_of_use(notes).await;
+            tasks.spawn_until_stopping("last use of sessions", async move {
+                commands.record_last_seen(used).await;
             });
         }
         Ok(())
@@ -72,13 +71,13 @@ impl Commands {
             }
             for stored in events {
                 let (subject, position) = (stored.message.envelope.subject, stored.position);
-                self.histories.changed(subject, position);
+                self.subject_cache.changed(subject, position);
                 if !matches!(subject.kind(), Kind::Session | Kind::Account) {
                     continue;
                 }
                 match Recorded::sealed(stored) {
-                    Ok(recorded) => self.hear(&recorded),
-                    // A newer program may write what this one does not know; what it does know must still be heard.
+                    Ok(recorded) => self.apply_event(&recorded),
+                    // A newer version may write events that are unknown here. The others must still be applied.
                     Err(error) => {
                         tracing::error!(error = with_causes(&error), "an event cannot be read here");
                     }
@@ -88,14 +87,14 @@ impl Commands {
         Ok(())
     }
 
-    fn hear(&self, recorded: &Recorded) {
+    fn apply_event(&self, recorded: &Recorded) {
         match &recorded.event {
             Event::Accounts(AccountsEvent::Session(SessionEvent::SessionEnded(event))) => {
-                self.authenticator.end(event.session)
+                self.authenticator.end(event.session);
             }
             Event::Accounts(AccountsEvent::Account(event)) => {
-                if let Some(sweep) = sweep(event, recorded.position) {
-                    self.authenticator.end_all(event.user(), sweep);
+                if let Some(revocation) = revocation(event, recorded.position) {
+                    self.authenticator.end_all(event.user(), revocation);
                 }
                 if let AccountEvent::Erased(event) = event {
                     self.log.keys().forget(event.user);

@@ -1,4 +1,4 @@
-//! Collections that somebody keeps saved posts in: making, renaming and deleting them.
+//! Collections of saved posts: created, renamed and deleted by their owner.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,8 +23,8 @@ use crate::pipeline::execute::Fold;
 use crate::pipeline::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
 use crate::pipeline::text::{self, Fields};
 
-/// Collections of one person: a decision reads all of them.
-pub(crate) const COLLECTIONS_LIMIT: usize = 100;
+/// Collections of one user; a decision reads all of them.
+const COLLECTIONS_LIMIT: usize = 100;
 
 // ---------------------------------------------------------------- decisions
 
@@ -34,10 +34,27 @@ pub(crate) enum CollectionRejected {
     TooMany,
 }
 
+impl From<CollectionRejected> for Problem {
+    fn from(rejected: CollectionRejected) -> Self {
+        match rejected {
+            CollectionRejected::NotFound => no_collection(),
+            CollectionRejected::TooMany => Self::conflict(
+                "too-many-collections",
+                format!("You have {COLLECTIONS_LIMIT} collections: delete one first"),
+            ),
+        }
+    }
+}
+
+/// The same for a collection of somebody else, so that its existence is not revealed.
+pub(crate) fn no_collection() -> Problem {
+    Problem::not_found("There is no such collection")
+}
+
 /// The collections of one person.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Collections {
-    /// By their names; none where it cannot be read any more.
+    /// The names; none if the owner is erased.
     there: BTreeMap<CollectionId, Option<String>>,
     deleted: BTreeSet<CollectionId>,
 }
@@ -89,7 +106,7 @@ fn create(
     collection: CollectionId,
     name: &str,
 ) -> Result<Option<Event>, CollectionRejected> {
-    // Only a repeated request can name a collection that was there before.
+    // Only a replay can name a collection that existed before.
     if state.has(collection) || state.deleted.contains(&collection) {
         return Ok(None);
     }
@@ -163,15 +180,15 @@ async fn post_collection(
     session: Session,
     context: Context,
     prefer: Prefer,
-    Json(wish): Json<CollectionName>,
+    Json(body): Json<CollectionName>,
 ) -> Result<Response, Problem> {
-    let name = wish.checked()?;
+    let name = body.checked()?;
     let user = session.user;
-    let context = context.by(user).saying([name.as_bytes()]);
+    let context = context.with_actor(user).with_payload([name.as_bytes()]);
     let id = CollectionId::new(context.new_id(commands.log.keys(), "collection"));
     let decide = |state: &Collections| create(state, user, id, &name);
-    let done = commands.execute(&context, Subject::Collection(user), &[], decide).await?;
-    let mut response = commands.receipt(prefer, done, StatusCode::CREATED, Some(id.to_string())).await;
+    let outcome = commands.execute(&context, Subject::Collection(user), &[], decide).await?;
+    let mut response = commands.receipt(prefer, outcome, StatusCode::CREATED, Some(id.to_string())).await;
     if let Ok(place) = HeaderValue::try_from(format!("/v1/me/collections/{id}")) {
         response.headers_mut().insert(header::LOCATION, place);
     }
@@ -191,14 +208,14 @@ async fn patch_collection(
     Path(collection): Path<CollectionId>,
     context: Context,
     prefer: Prefer,
-    Json(wish): Json<CollectionName>,
+    Json(body): Json<CollectionName>,
 ) -> Result<Response, Problem> {
-    let name = wish.checked()?;
+    let name = body.checked()?;
     let user = session.user;
-    let context = context.by(user).saying([name.as_bytes()]);
+    let context = context.with_actor(user).with_payload([name.as_bytes()]);
     let decide = |state: &Collections| rename(state, user, collection, &name);
-    let done = commands.execute(&context, Subject::Collection(user), &[], decide).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.execute(&context, Subject::Collection(user), &[], decide).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// Delete a collection
@@ -218,8 +235,8 @@ async fn delete_collection(
 ) -> Result<Response, Problem> {
     let user = session.user;
     let decide = |state: &Collections| delete(state, user, collection);
-    let done = commands.execute(&context.by(user), Subject::Collection(user), &[], decide).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.execute(&context.with_actor(user), Subject::Collection(user), &[], decide).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 #[cfg(test)]

@@ -17,10 +17,11 @@ use web::sessions::Session;
 
 use crate::Commands;
 use crate::pipeline::context::Context;
-use crate::pipeline::execute::{Done, Failure, Fold};
+use crate::pipeline::errors::CommandError;
+use crate::pipeline::execute::{Fold, Outcome};
 use crate::pipeline::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
 use crate::pipeline::text::{self, Fields};
-use crate::social::posts::SeenPost;
+use crate::social::posts::{SeenPost, no_post};
 
 // ---------------------------------------------------------------- decisions
 
@@ -33,7 +34,25 @@ pub(crate) enum CommentRejected {
     ParentIsReply,
 }
 
-/// The post, and what stands of the comments that a decision is about.
+impl From<CommentRejected> for Problem {
+    fn from(rejected: CommentRejected) -> Self {
+        match rejected {
+            CommentRejected::NoPost => no_post(),
+            CommentRejected::NotFound => Self::not_found("There is no such comment"),
+            CommentRejected::NotYours => {
+                Self::forbidden("This comment is somebody else's, under somebody else's post")
+            }
+            CommentRejected::NoParent => {
+                Self::not_found("There is no such comment to answer under this post")
+            }
+            CommentRejected::ParentIsReply => {
+                Self::conflict("nested-reply", "A reply cannot be answered: answer the comment it belongs to")
+            }
+        }
+    }
+}
+
+/// The post, and the comments that a decision is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Comments {
     post: SeenPost,
@@ -81,9 +100,8 @@ impl Fold for Comments {
                 content: Content::Comment { comment, .. },
                 ..
             }))) => self.removed.retain(|removed| removed != comment),
-            Event::Social(SocialEvent::Post(_))
-            | Event::Accounts(AccountsEvent::Account(_))
-            | Event::Social(SocialEvent::Moderation(_)) => self.post.apply(recorded),
+            Event::Social(SocialEvent::Post(_) | SocialEvent::Moderation(_))
+            | Event::Accounts(AccountsEvent::Account(_)) => self.post.apply(recorded),
             Event::Social(
                 SocialEvent::Like(_)
                 | SocialEvent::Follow(_)
@@ -98,14 +116,14 @@ impl Fold for Comments {
         }
     }
 
-    fn also(&self) -> Option<Subject> {
-        self.post.also()
+    fn further_subject(&self) -> Option<Subject> {
+        self.post.further_subject()
     }
 }
 
-/// A comment as somebody wishes to write it.
+/// The command that writes a comment.
 #[derive(Clone)]
-struct Wish {
+struct WriteComment {
     post: PostId,
     comment: CommentId,
     author: UserId,
@@ -113,9 +131,9 @@ struct Wish {
     text: String,
 }
 
-fn comment(state: &Comments, wish: &Wish) -> Result<Option<Event>, CommentRejected> {
+fn comment(state: &Comments, command: &WriteComment) -> Result<Option<Event>, CommentRejected> {
     let post_author = state.post.author().ok_or(CommentRejected::NoPost)?;
-    let parent = match wish.reply_to {
+    let parent = match command.reply_to {
         Some(parent) => Some(state.find(parent).ok_or(CommentRejected::NoParent)?),
         None => None,
     };
@@ -123,16 +141,16 @@ fn comment(state: &Comments, wish: &Wish) -> Result<Option<Event>, CommentReject
         return Err(CommentRejected::ParentIsReply);
     }
     let reply_to_author = parent.map(|parent| parent.author);
-    // Only a repeated request can name a comment that was there before.
-    if state.find(wish.comment).is_some() || state.deleted.contains(&wish.comment) {
+    // Only a replay can name a comment that existed before.
+    if state.find(command.comment).is_some() || state.deleted.contains(&command.comment) {
         return Ok(None);
     }
-    let Wish { post, comment, author, reply_to, text } = wish.clone();
+    let WriteComment { post, comment, author, reply_to, text } = command.clone();
     let text = Personal::Open(text);
     Ok(Some(Commented { post, comment, author, post_author, reply_to, reply_to_author, text }.into()))
 }
 
-/// By who wrote it, or by whose post it stands under.
+/// Allowed for the author of the comment and the author of the post.
 fn delete(
     state: &Comments,
     post: PostId,
@@ -160,17 +178,17 @@ impl Commands {
         author: UserId,
         reply_to: Option<CommentId>,
         text: String,
-    ) -> Result<(CommentId, Done), Failure<CommentRejected>> {
+    ) -> Result<(CommentId, Outcome), CommandError<CommentRejected>> {
         let id = CommentId::new(context.new_id(self.log.keys(), "comment"));
-        let wish = Wish { post, comment: id, author, reply_to, text };
+        let command = WriteComment { post, comment: id, author, reply_to, text };
         let mut others = SeenPost::subjects(post).to_vec();
         if let Some(comment) = reply_to {
             let parent = Content::Comment { post, comment };
             others.extend([parent.subject(), Subject::Moderation(parent)]);
         }
-        let decide = |state: &Comments| comment(state, &wish);
-        let done = self.begin(context, Subject::Comment(post, id), &others, decide).await?;
-        Ok((id, done))
+        let decide = |state: &Comments| comment(state, &command);
+        let outcome = self.execute_new(context, Subject::Comment(post, id), &others, decide).await?;
+        Ok((id, outcome))
     }
 
     pub(crate) async fn delete_comment(
@@ -179,7 +197,7 @@ impl Commands {
         post: PostId,
         id: CommentId,
         who: UserId,
-    ) -> Result<Done, Failure<CommentRejected>> {
+    ) -> Result<Outcome, CommandError<CommentRejected>> {
         let content = Content::Comment { post, comment: id };
         let decide = |state: &Comments| delete(state, post, id, who);
         self.execute(context, content.subject(), &[Subject::Moderation(content)], decide).await
@@ -221,9 +239,11 @@ async fn post_comment(
     fields.finish()?;
     let author = session.user;
     let parent = new.reply_to.map(|parent| parent.to_string());
-    let context = context.by(author).saying([text.as_bytes(), parent.as_deref().unwrap_or("").as_bytes()]);
-    let (id, done) = commands.comment(&context, post, author, new.reply_to, text).await?;
-    let mut response = commands.receipt(prefer, done, StatusCode::CREATED, Some(id.to_string())).await;
+    let context = context
+        .with_actor(author)
+        .with_payload([text.as_bytes(), parent.as_deref().unwrap_or("").as_bytes()]);
+    let (id, outcome) = commands.comment(&context, post, author, new.reply_to, text).await?;
+    let mut response = commands.receipt(prefer, outcome, StatusCode::CREATED, Some(id.to_string())).await;
     if let Ok(place) = HeaderValue::try_from(format!("/v1/posts/{post}/comments/{id}")) {
         response.headers_mut().insert(header::LOCATION, place);
     }
@@ -249,8 +269,8 @@ async fn delete_comment(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let who = session.user;
-    let done = commands.delete_comment(&context.by(who), post, id, who).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.delete_comment(&context.with_actor(who), post, id, who).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 #[cfg(test)]
@@ -258,7 +278,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::accounts::account::Standing;
+    use crate::accounts::account::AccountStatus;
 
     const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
     const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
@@ -272,12 +292,12 @@ mod tests {
     }
 
     fn state(there: &[There]) -> Comments {
-        let post = SeenPost::of(ANN, Standing::Active);
+        let post = SeenPost::of(ANN, AccountStatus::Active);
         Comments { post, there: there.to_vec(), deleted: Vec::new(), removed: Vec::new() }
     }
 
-    fn wish(reply_to: Option<CommentId>) -> Wish {
-        Wish { post: POST, comment: SECOND, author: BOB, reply_to, text: "Lovely".into() }
+    fn command(reply_to: Option<CommentId>) -> WriteComment {
+        WriteComment { post: POST, comment: SECOND, author: BOB, reply_to, text: "Lovely".into() }
     }
 
     fn commented(reply_to: Option<CommentId>) -> Event {
@@ -297,23 +317,23 @@ mod tests {
 
     #[test]
     fn a_post_is_commented_as_long_as_it_is_seen() {
-        assert_eq!(comment(&state(&[]), &wish(None)), Ok(Some(commented(None))));
+        assert_eq!(comment(&state(&[]), &command(None)), Ok(Some(commented(None))));
         for unseen in SeenPost::unseen(ANN) {
             let state = Comments { post: unseen, ..state(&[there(FIRST, CAT, false)]) };
             for reply_to in [None, Some(FIRST)] {
-                assert_eq!(comment(&state, &wish(reply_to)), Err(CommentRejected::NoPost), "{state:?}");
+                assert_eq!(comment(&state, &command(reply_to)), Err(CommentRejected::NoPost), "{state:?}");
             }
         }
-        assert_eq!(comment(&state(&[there(SECOND, BOB, false)]), &wish(None)), Ok(None), "once");
+        assert_eq!(comment(&state(&[there(SECOND, BOB, false)]), &command(None)), Ok(None), "once");
     }
 
     #[test]
     fn a_comment_is_answered_and_a_reply_is_not() {
-        let answered = comment(&state(&[there(FIRST, CAT, false)]), &wish(Some(FIRST)));
+        let answered = comment(&state(&[there(FIRST, CAT, false)]), &command(Some(FIRST)));
         assert_eq!(answered, Ok(Some(commented(Some(FIRST)))));
-        let nested = comment(&state(&[there(FIRST, CAT, true)]), &wish(Some(FIRST)));
+        let nested = comment(&state(&[there(FIRST, CAT, true)]), &command(Some(FIRST)));
         assert_eq!(nested, Err(CommentRejected::ParentIsReply));
-        assert_eq!(comment(&state(&[]), &wish(Some(FIRST))), Err(CommentRejected::NoParent));
+        assert_eq!(comment(&state(&[]), &command(Some(FIRST))), Err(CommentRejected::NoParent));
     }
 
     #[test]
@@ -333,7 +353,7 @@ mod tests {
         assert_eq!(delete(&state(&[]), POST, FIRST, BOB), Err(CommentRejected::NotFound));
         let removed = Comments { removed: vec![FIRST], ..state(&[there(FIRST, CAT, false)]) };
         assert_eq!(delete(&removed, POST, FIRST, CAT), Err(CommentRejected::NotFound));
-        assert_eq!(comment(&removed, &wish(Some(FIRST))), Err(CommentRejected::NoParent));
+        assert_eq!(comment(&removed, &command(Some(FIRST))), Err(CommentRejected::NoParent));
         let gone = Comments { deleted: vec![FIRST], ..state(&[]) };
         assert_eq!(delete(&gone, POST, FIRST, BOB), Ok(None), "twice is as once");
     }

@@ -1,4 +1,4 @@
-//! Following somebody, and following them no longer.
+//! Follows: follow, or request to follow a private user, and unfollow.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -14,9 +14,10 @@ use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
 use crate::Commands;
-use crate::accounts::account::Standing;
+use crate::accounts::account::{AccountStatus, no_user};
 use crate::pipeline::context::Context;
-use crate::pipeline::execute::{Done, Failure, Fold};
+use crate::pipeline::errors::CommandError;
+use crate::pipeline::execute::{Fold, Outcome};
 use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 
 // ---------------------------------------------------------------- decisions
@@ -27,10 +28,19 @@ pub(crate) enum FollowRejected {
     NoUser,
 }
 
-/// The one to be followed, and how far it has come with following them.
+impl From<FollowRejected> for Problem {
+    fn from(rejected: FollowRejected) -> Self {
+        match rejected {
+            FollowRejected::Oneself => Self::conflict("follows-oneself", "You cannot follow yourself"),
+            FollowRejected::NoUser => no_user(),
+        }
+    }
+}
+
+/// The followee, and the present state of the follow.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Follow {
-    followee: Standing,
+    followee: AccountStatus,
     private: bool,
     step: Step,
 }
@@ -50,11 +60,11 @@ impl Fold for Follow {
                 self.step = Step::Follows;
             }
             Event::Social(SocialEvent::Follow(FollowEvent::FollowRequested(_))) => {
-                self.step = Step::Requested
+                self.step = Step::Requested;
             }
             Event::Social(SocialEvent::Follow(FollowEvent::Unfollowed(_))) => self.step = Step::None,
             Event::Accounts(AccountsEvent::Profile(ProfileEvent::PrivacyChanged(event))) => {
-                self.private = event.private
+                self.private = event.private;
             }
             Event::Accounts(AccountsEvent::Account(_)) => self.followee.apply(recorded),
             Event::Social(
@@ -78,7 +88,7 @@ fn follow(state: &Follow, follower: UserId, followee: UserId) -> Result<Option<E
     if follower == followee {
         return Err(FollowRejected::Oneself);
     }
-    if state.followee != Standing::Active {
+    if state.followee != AccountStatus::Active {
         return Err(FollowRejected::NoUser);
     }
     Ok(match state.step {
@@ -88,7 +98,7 @@ fn follow(state: &Follow, follower: UserId, followee: UserId) -> Result<Option<E
     })
 }
 
-/// Also somebody who is gone: what is wished is so already, or becomes so.
+/// Has no effect if there is neither a follow nor a request. The followee need not exist any more.
 fn unfollow(state: &Follow, follower: UserId, followee: UserId) -> Option<Event> {
     match state.step {
         Step::None => None,
@@ -105,10 +115,10 @@ impl Commands {
         context: &Context,
         follower: UserId,
         followee: UserId,
-    ) -> Result<Done, Failure<FollowRejected>> {
+    ) -> Result<Outcome, CommandError<FollowRejected>> {
         let decide = |state: &Follow| follow(state, follower, followee);
         let others = [Subject::Account(followee), Subject::Profile(followee)];
-        self.begin(context, Subject::Follow(follower, followee), &others, decide).await
+        self.execute_new(context, Subject::Follow(follower, followee), &others, decide).await
     }
 
     pub(crate) async fn unfollow(
@@ -116,7 +126,7 @@ impl Commands {
         context: &Context,
         follower: UserId,
         followee: UserId,
-    ) -> Result<Done, Failure<FollowRejected>> {
+    ) -> Result<Outcome, CommandError<FollowRejected>> {
         let decide = |state: &Follow| Ok(unfollow(state, follower, followee));
         self.execute(context, Subject::Follow(follower, followee), &[], decide).await
     }
@@ -144,8 +154,8 @@ async fn put_follow(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let follower = session.user;
-    let done = commands.follow(&context.by(follower), follower, followee).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.follow(&context.with_actor(follower), follower, followee).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// Follow somebody no longer
@@ -162,8 +172,8 @@ async fn delete_follow(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let follower = session.user;
-    let done = commands.unfollow(&context.by(follower), follower, followee).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.unfollow(&context.with_actor(follower), follower, followee).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 #[cfg(test)]
@@ -176,33 +186,39 @@ mod tests {
     const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
     const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
 
-    fn state(followee: Standing, private: bool, step: Step) -> Follow {
+    fn state(followee: AccountStatus, private: bool, step: Step) -> Follow {
         Follow { followee, private, step }
     }
 
     #[test]
     fn somebody_is_followed_once() {
         let followed = Followed { follower: BOB, followee: ANN };
-        assert_eq!(follow(&state(Standing::Active, false, Step::None), BOB, ANN), Ok(Some(followed.into())));
-        assert_eq!(follow(&state(Standing::Active, false, Step::Follows), BOB, ANN), Ok(None));
+        assert_eq!(
+            follow(&state(AccountStatus::Active, false, Step::None), BOB, ANN),
+            Ok(Some(followed.into()))
+        );
+        assert_eq!(follow(&state(AccountStatus::Active, false, Step::Follows), BOB, ANN), Ok(None));
     }
 
     #[test]
     fn who_is_private_is_asked_once() {
         let requested = FollowRequested { follower: BOB, followee: ANN };
-        assert_eq!(follow(&state(Standing::Active, true, Step::None), BOB, ANN), Ok(Some(requested.into())));
-        assert_eq!(follow(&state(Standing::Active, true, Step::Requested), BOB, ANN), Ok(None));
-        assert_eq!(follow(&state(Standing::Active, true, Step::Follows), BOB, ANN), Ok(None));
+        assert_eq!(
+            follow(&state(AccountStatus::Active, true, Step::None), BOB, ANN),
+            Ok(Some(requested.into()))
+        );
+        assert_eq!(follow(&state(AccountStatus::Active, true, Step::Requested), BOB, ANN), Ok(None));
+        assert_eq!(follow(&state(AccountStatus::Active, true, Step::Follows), BOB, ANN), Ok(None));
     }
 
     #[test]
     fn nobody_follows_themselves_or_somebody_who_is_not_there() {
         assert_eq!(
-            follow(&state(Standing::Active, false, Step::None), ANN, ANN),
+            follow(&state(AccountStatus::Active, false, Step::None), ANN, ANN),
             Err(FollowRejected::Oneself)
         );
-        for standing in UNSEEN {
-            assert_eq!(follow(&state(standing, false, Step::None), BOB, ANN), Err(FollowRejected::NoUser));
+        for status in UNSEEN {
+            assert_eq!(follow(&state(status, false, Step::None), BOB, ANN), Err(FollowRejected::NoUser));
         }
     }
 
@@ -210,8 +226,14 @@ mod tests {
     fn a_follow_or_a_request_is_taken_back_once() {
         let taken_back =
             |only_requested| Some(Unfollowed { follower: BOB, followee: ANN, only_requested }.into());
-        assert_eq!(unfollow(&state(Standing::Active, false, Step::Follows), BOB, ANN), taken_back(false));
-        assert_eq!(unfollow(&state(Standing::Erased, false, Step::Requested), BOB, ANN), taken_back(true));
-        assert_eq!(unfollow(&state(Standing::Active, false, Step::None), BOB, ANN), None);
+        assert_eq!(
+            unfollow(&state(AccountStatus::Active, false, Step::Follows), BOB, ANN),
+            taken_back(false)
+        );
+        assert_eq!(
+            unfollow(&state(AccountStatus::Erased, false, Step::Requested), BOB, ANN),
+            taken_back(true)
+        );
+        assert_eq!(unfollow(&state(AccountStatus::Active, false, Step::None), BOB, ANN), None);
     }
 }

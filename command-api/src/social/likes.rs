@@ -1,4 +1,4 @@
-//! Liking a post, and liking it no longer.
+//! Likes of posts.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,9 +16,10 @@ use web::sessions::Session;
 
 use crate::Commands;
 use crate::pipeline::context::Context;
-use crate::pipeline::execute::{Done, Failure, Fold};
+use crate::pipeline::errors::CommandError;
+use crate::pipeline::execute::{Fold, Outcome};
 use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
-use crate::social::posts::SeenPost;
+use crate::social::posts::{SeenPost, no_post};
 
 // ---------------------------------------------------------------- decisions
 
@@ -27,11 +28,19 @@ pub(crate) enum LikeRejected {
     NoPost,
 }
 
+impl From<LikeRejected> for Problem {
+    fn from(rejected: LikeRejected) -> Self {
+        match rejected {
+            LikeRejected::NoPost => no_post(),
+        }
+    }
+}
+
 /// The post, and whether this user likes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Like {
     post: SeenPost,
-    /// Whose post it was when it was liked.
+    /// Author of the post when it was liked.
     liked: Option<UserId>,
 }
 
@@ -39,12 +48,11 @@ impl Fold for Like {
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
             Event::Social(SocialEvent::Like(LikeEvent::PostLiked(event))) => {
-                self.liked = Some(event.post_author)
+                self.liked = Some(event.post_author);
             }
             Event::Social(SocialEvent::Like(LikeEvent::PostUnliked(_))) => self.liked = None,
-            Event::Social(SocialEvent::Post(_))
-            | Event::Accounts(AccountsEvent::Account(_))
-            | Event::Social(SocialEvent::Moderation(_)) => self.post.apply(recorded),
+            Event::Social(SocialEvent::Post(_) | SocialEvent::Moderation(_))
+            | Event::Accounts(AccountsEvent::Account(_)) => self.post.apply(recorded),
             Event::Social(
                 SocialEvent::Comment(_)
                 | SocialEvent::Follow(_)
@@ -59,8 +67,8 @@ impl Fold for Like {
         }
     }
 
-    fn also(&self) -> Option<Subject> {
-        self.post.also()
+    fn further_subject(&self) -> Option<Subject> {
+        self.post.further_subject()
     }
 }
 
@@ -69,12 +77,12 @@ fn like(state: &Like, post: PostId, user: UserId) -> Result<Option<Event>, LikeR
     Ok(state.liked.is_none().then(|| PostLiked { post, user, post_author }.into()))
 }
 
-/// Also of a post that nobody sees any more: what is wished is so already, or becomes so.
+/// Has no effect if the post is not liked. The post need not be visible.
 fn unlike(state: &Like, post: PostId, user: UserId) -> Option<Event> {
     state.liked.map(|post_author| PostUnliked { post, user, post_author }.into())
 }
 
-/// What somebody wishes who has one button for both.
+/// For clients with one button for both.
 fn toggle(state: &Like, post: PostId, user: UserId) -> Result<Option<Event>, LikeRejected> {
     state.post.author().ok_or(LikeRejected::NoPost)?;
     if state.liked.is_some() { Ok(unlike(state, post, user)) } else { like(state, post, user) }
@@ -83,21 +91,22 @@ fn toggle(state: &Like, post: PostId, user: UserId) -> Result<Option<Event>, Lik
 // ----------------------------------------------------------------- commands
 
 impl Commands {
-    /// Likes a post, or likes it no longer if it was liked. Answers which of them it came to.
+    /// Likes a post, or removes the like if there is one. Returns whether the post is liked now.
     pub(crate) async fn toggle_like(
         &self,
         context: &Context,
         post: PostId,
         user: UserId,
-    ) -> Result<(bool, Done), Failure<LikeRejected>> {
-        // Of the last time that it was decided, which is the one that counts.
+    ) -> Result<(bool, Outcome), CommandError<LikeRejected>> {
+        // The decision may run several times; the last run counts.
         let likes = AtomicBool::new(false);
         let decide = |state: &Like| {
             likes.store(state.liked.is_none(), Ordering::Relaxed);
             toggle(state, post, user)
         };
-        let done = self.begin(context, Subject::Like(post, user), &SeenPost::subjects(post), decide).await?;
-        Ok((likes.load(Ordering::Relaxed), done))
+        let outcome =
+            self.execute_new(context, Subject::Like(post, user), &SeenPost::subjects(post), decide).await?;
+        Ok((likes.load(Ordering::Relaxed), outcome))
     }
 }
 
@@ -123,8 +132,8 @@ async fn put_like(
     let user = session.user;
     let decide = |state: &Like| like(state, post, user);
     let subjects = (Subject::Like(post, user), SeenPost::subjects(post));
-    let done = commands.begin(&context.by(user), subjects.0, &subjects.1, decide).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.execute_new(&context.with_actor(user), subjects.0, &subjects.1, decide).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// Like a post no longer
@@ -142,8 +151,8 @@ async fn delete_like(
 ) -> Result<Response, Problem> {
     let user = session.user;
     let decide = |state: &Like| Ok::<_, LikeRejected>(unlike(state, post, user));
-    let done = commands.execute(&context.by(user), Subject::Like(post, user), &[], decide).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.execute(&context.with_actor(user), Subject::Like(post, user), &[], decide).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 #[cfg(test)]
@@ -151,7 +160,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::accounts::account::Standing;
+    use crate::accounts::account::AccountStatus;
 
     const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
     const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
@@ -162,7 +171,7 @@ mod tests {
     }
 
     fn published() -> SeenPost {
-        SeenPost::of(ANN, Standing::Active)
+        SeenPost::of(ANN, AccountStatus::Active)
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Removing what somebody published, and restoring it: for moderators and admins. Unlike what its author deletes, removed
-//! content is kept, so that it can be restored for 30 days.
+//! Removal and restoration of content by moderators and admins. Unlike deleted content, removed content is kept and can be
+//! restored for 30 days.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -19,10 +19,11 @@ use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
 use crate::Commands;
-use crate::accounts::account::Standing;
+use crate::accounts::account::AccountStatus;
 use crate::accounts::roles::{Authority, REASON_LIMIT};
 use crate::pipeline::context::Context;
-use crate::pipeline::execute::{Done, Fold};
+use crate::pipeline::errors::CommandError;
+use crate::pipeline::execute::{Fold, Outcome};
 use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 use crate::pipeline::text::{self, Fields};
 
@@ -32,23 +33,36 @@ use crate::pipeline::text::{self, Fields};
 pub(crate) enum ModerationRejected {
     NotAllowed,
     NotFound,
-    /// It was removed so long ago that its files may be gone.
+    /// It was removed so long ago that its files may be deleted.
     TooLate,
 }
 
-/// What moderators' decisions need of some content.
+impl From<ModerationRejected> for Problem {
+    fn from(rejected: ModerationRejected) -> Self {
+        match rejected {
+            ModerationRejected::NotAllowed => Self::forbidden("Your roles do not allow this"),
+            ModerationRejected::NotFound => Self::not_found("There is no such content"),
+            ModerationRejected::TooLate => Self::conflict(
+                "removal-final",
+                "This was removed more than 30 days ago and cannot be restored",
+            ),
+        }
+    }
+}
+
+/// The state that moderators' decisions need of content.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Moderated {
-    /// None if it is not there.
+    /// None if there is no such content.
     published_by: Option<UserId>,
-    account: Standing,
+    account: AccountStatus,
     removed: Option<DateTime<Utc>>,
 }
 
 impl Moderated {
-    /// Whose it is, as long as it is there: also if its author is deactivated or suspended.
+    /// The author, if the content exists, even if they are deactivated or suspended.
     fn author(&self) -> Option<UserId> {
-        self.published_by.filter(|_| self.account != Standing::Erased)
+        self.published_by.filter(|_| self.account != AccountStatus::Erased)
     }
 }
 
@@ -56,18 +70,18 @@ impl Fold for Moderated {
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
             Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
-                self.published_by = Some(event.author)
+                self.published_by = Some(event.author);
             }
             Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(_))) => {}
             Event::Social(SocialEvent::Post(PostEvent::PostDeleted(_))) => self.published_by = None,
             Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(event))) => {
-                self.published_by = Some(event.author)
+                self.published_by = Some(event.author);
             }
             Event::Social(SocialEvent::Story(StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_))) => {
                 self.published_by = None;
             }
             Event::Social(SocialEvent::Comment(CommentEvent::Commented(event))) => {
-                self.published_by = Some(event.author)
+                self.published_by = Some(event.author);
             }
             Event::Social(SocialEvent::Comment(CommentEvent::CommentDeleted(_))) => self.published_by = None,
             Event::Accounts(AccountsEvent::Account(_)) => self.account.apply(recorded),
@@ -75,7 +89,7 @@ impl Fold for Moderated {
                 self.removed = Some(recorded.envelope.time);
             }
             Event::Social(SocialEvent::Moderation(ModerationEvent::ContentRestored(_))) => {
-                self.removed = None
+                self.removed = None;
             }
             Event::Social(
                 SocialEvent::Like(_)
@@ -90,12 +104,12 @@ impl Fold for Moderated {
         }
     }
 
-    fn also(&self) -> Option<Subject> {
+    fn further_subject(&self) -> Option<Subject> {
         self.published_by.map(Subject::Account)
     }
 }
 
-/// Whose content it is, if this is a moderator or an admin and it is there.
+/// The author, if the command comes from a moderator or an admin and the content exists.
 fn may_moderate(state: &Moderated, by: &Authority) -> Result<UserId, ModerationRejected> {
     if !(by.has(Role::Moderator) || by.has(Role::Admin)) {
         return Err(ModerationRejected::NotAllowed);
@@ -103,7 +117,7 @@ fn may_moderate(state: &Moderated, by: &Authority) -> Result<UserId, ModerationR
     state.author().ok_or(ModerationRejected::NotFound)
 }
 
-/// What is removed already stays so, with the reason that was given first.
+/// Has no effect on removed content: the first reason stays.
 fn remove(
     state: &Moderated,
     by: &Authority,
@@ -137,16 +151,13 @@ impl Commands {
         context: Context,
         session: Session,
         content: Content,
-        Removal { reason }: &Removal,
-    ) -> Result<Done, Problem> {
-        let mut fields = Fields::default();
-        let reason = fields.take("reason", text::required(reason, REASON_LIMIT));
-        fields.finish()?;
+        reason: String,
+    ) -> Result<Outcome, CommandError<ModerationRejected>> {
         let actor = session.user;
         let by = self.authority(actor).await?;
-        let context = context.by(actor).saying([reason.as_bytes()]);
+        let context = context.with_actor(actor).with_payload([reason.as_bytes()]);
         let decide = |state: &Moderated| remove(state, &by, content, &reason);
-        Ok(self.execute(&context, Subject::Moderation(content), &[content.subject()], decide).await?)
+        self.execute(&context, Subject::Moderation(content), &[content.subject()], decide).await
     }
 
     async fn restore_content(
@@ -154,12 +165,12 @@ impl Commands {
         context: Context,
         session: Session,
         content: Content,
-    ) -> Result<Done, Problem> {
+    ) -> Result<Outcome, CommandError<ModerationRejected>> {
         let actor = session.user;
         let by = self.authority(actor).await?;
-        let context = context.by(actor);
+        let context = context.with_actor(actor);
         let decide = |state: &Moderated| restore(state, &by, content, context.now);
-        Ok(self.execute(&context, Subject::Moderation(content), &[content.subject()], decide).await?)
+        self.execute(&context, Subject::Moderation(content), &[content.subject()], decide).await
     }
 }
 
@@ -180,6 +191,15 @@ struct Removal {
     reason: String,
 }
 
+impl Removal {
+    fn check(self) -> Result<String, Problem> {
+        let mut fields = Fields::default();
+        let reason = fields.take("reason", text::required(&self.reason, REASON_LIMIT));
+        fields.finish()?;
+        Ok(reason)
+    }
+}
+
 /// Remove a post
 ///
 /// For moderators and admins. Nobody is shown it any more, its author is notified with the reason, and for 30 days it
@@ -197,8 +217,8 @@ async fn put_post_removal(
     prefer: Prefer,
     Json(removal): Json<Removal>,
 ) -> Result<Response, Problem> {
-    let done = commands.remove_content(context, session, Content::Post { post }, &removal).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.remove_content(context, session, Content::Post { post }, removal.check()?).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// Restore a removed post
@@ -216,8 +236,8 @@ async fn delete_post_removal(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let done = commands.restore_content(context, session, Content::Post { post }).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.restore_content(context, session, Content::Post { post }).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// Remove a comment
@@ -243,8 +263,8 @@ async fn put_comment_removal(
     Json(removal): Json<Removal>,
 ) -> Result<Response, Problem> {
     let content = Content::Comment { post, comment };
-    let done = commands.remove_content(context, session, content, &removal).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.remove_content(context, session, content, removal.check()?).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// Restore a removed comment
@@ -266,8 +286,8 @@ async fn delete_comment_removal(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let done = commands.restore_content(context, session, Content::Comment { post, comment }).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.restore_content(context, session, Content::Comment { post, comment }).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// Remove a story
@@ -293,8 +313,8 @@ async fn put_story_removal(
     Json(removal): Json<Removal>,
 ) -> Result<Response, Problem> {
     let content = Content::Story { author, story };
-    let done = commands.remove_content(context, session, content, &removal).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.remove_content(context, session, content, removal.check()?).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// Restore a removed story
@@ -316,8 +336,8 @@ async fn delete_story_removal(
     context: Context,
     prefer: Prefer,
 ) -> Result<Response, Problem> {
-    let done = commands.restore_content(context, session, Content::Story { author, story }).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.restore_content(context, session, Content::Story { author, story }).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 #[cfg(test)]
@@ -336,7 +356,7 @@ mod tests {
     }
 
     fn published() -> Moderated {
-        Moderated { published_by: Some(ANN), account: Standing::Active, removed: None }
+        Moderated { published_by: Some(ANN), account: AccountStatus::Active, removed: None }
     }
 
     fn removed() -> Event {
@@ -364,14 +384,14 @@ mod tests {
         for gone in [
             Moderated { published_by: None, ..published() },
             Moderated::default(),
-            Moderated { account: Standing::Erased, ..published() },
+            Moderated { account: AccountStatus::Erased, ..published() },
         ] {
             let gone = Moderated { removed: Some(DateTime::UNIX_EPOCH), ..gone };
             let refused = Err(ModerationRejected::NotFound);
             assert_eq!(remove(&gone, &moderator, CONTENT, "spam"), refused);
             assert_eq!(restore(&gone, &moderator, CONTENT, DateTime::UNIX_EPOCH), refused);
         }
-        for account in [Standing::Deactivated, Standing::Suspended] {
+        for account in [AccountStatus::Deactivated, AccountStatus::Suspended] {
             let hidden = Moderated { account, ..published() };
             assert_eq!(remove(&hidden, &moderator, CONTENT, "spam"), Ok(Some(removed())));
         }

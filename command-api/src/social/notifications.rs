@@ -1,4 +1,6 @@
-//! How far somebody has read what they were notified of.
+//! The position up to which a user has read their notifications.
+
+use std::convert::Infallible;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -17,16 +19,16 @@ use web::sessions::Session;
 
 use crate::Commands;
 use crate::pipeline::context::Context;
+use crate::pipeline::errors::log_problem;
 use crate::pipeline::execute::Fold;
 use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
-use crate::pipeline::rejections::log_problem;
 
 /// Largest whole number that every reader of JSON takes for what it is; no log comes near it.
 const POSITION_LIMIT: u64 = (1 << 53) - 1;
 
 // ---------------------------------------------------------------- decisions
 
-/// How far somebody has read.
+/// The position up to which a user has read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Reading {
     up_to: Position,
@@ -36,7 +38,7 @@ impl Fold for Reading {
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
             Event::Social(SocialEvent::Notifications(NotificationsEvent::NotificationsRead(event))) => {
-                self.up_to = event.up_to
+                self.up_to = event.up_to;
             }
             Event::Social(
                 SocialEvent::Post(_)
@@ -55,10 +57,9 @@ impl Fold for Reading {
     }
 }
 
-/// Nobody reads less than they have read, or what has not happened yet: a wish that goes beyond the end of the log means
-/// everything there is, and what comes later is new.
-fn read(state: &Reading, user: UserId, wish: Position, end: Position) -> Option<Event> {
-    let up_to = wish.min(end);
+/// The position never goes back, and never beyond the end of the log: a larger one means everything up to the end.
+fn read(state: &Reading, user: UserId, requested: Position, end: Position) -> Option<Event> {
+    let up_to = requested.min(end);
     (up_to > state.up_to).then(|| NotificationsRead { user, up_to }.into())
 }
 
@@ -93,11 +94,11 @@ async fn put_read(
     let bad = || Problem::malformed("up_to", format!("must be a whole number from 0 to {POSITION_LIMIT}"));
     let up_to = whole(&up_to).filter(|up_to| *up_to <= POSITION_LIMIT).ok_or_else(bad)?;
     let user = session.user;
-    let context = context.by(user).saying([&up_to.to_be_bytes()[..]]);
+    let context = context.with_actor(user).with_payload([&up_to.to_be_bytes()[..]]);
     let end = commands.log.raw().head().await.map_err(log_problem)?;
-    let decide = |state: &Reading| Ok::<_, Problem>(read(state, user, Position(up_to), end));
-    let done = commands.execute(&context, Subject::Notifications(user), &[], decide).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let decide = |state: &Reading| Ok::<_, Infallible>(read(state, user, Position(up_to), end));
+    let outcome = commands.execute(&context, Subject::Notifications(user), &[], decide).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// A whole number: `7.0` is one, too, in JSON.
@@ -117,8 +118,8 @@ mod tests {
     const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
     const END: Position = Position(100);
 
-    fn after(read_before: u64, wish: u64) -> Option<Event> {
-        read(&Reading { up_to: Position(read_before) }, ANN, Position(wish), END)
+    fn after(read_before: u64, requested: u64) -> Option<Event> {
+        read(&Reading { up_to: Position(read_before) }, ANN, Position(requested), END)
     }
 
     fn up_to(position: u64) -> Event {

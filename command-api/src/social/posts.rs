@@ -1,4 +1,4 @@
-//! Posts: publishing them with their pictures, editing their captions, deleting them.
+//! Posts: published with images, edited and deleted by their author.
 
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
@@ -20,10 +20,11 @@ use web::problem::{FieldProblem, Problem, Problems};
 use web::sessions::Session;
 
 use crate::Commands;
-use crate::accounts::account::Standing;
-use crate::images::Picture;
+use crate::accounts::account::AccountStatus;
+use crate::images::{ImageRejected, Picture};
 use crate::pipeline::context::Context;
-use crate::pipeline::execute::{Done, Failure, Fold};
+use crate::pipeline::errors::CommandError;
+use crate::pipeline::execute::{Fold, Outcome};
 use crate::pipeline::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
 use crate::pipeline::text::{self, Fields};
 
@@ -42,7 +43,46 @@ pub(crate) enum PostRejected {
     NotYours,
 }
 
-/// What decisions need of a post.
+impl From<PostRejected> for Problem {
+    fn from(rejected: PostRejected) -> Self {
+        match rejected {
+            PostRejected::NotFound => no_post(),
+            PostRejected::NotYours => Self::forbidden("This post is somebody else's"),
+        }
+    }
+}
+
+/// Why a post was not published.
+#[derive(Debug)]
+pub(crate) enum PublishRejected {
+    Post(PostRejected),
+    Image {
+        /// The field of the form.
+        field: String,
+        rejected: ImageRejected,
+    },
+}
+
+impl From<PublishRejected> for Problem {
+    fn from(rejected: PublishRejected) -> Self {
+        match rejected {
+            PublishRejected::Post(rejected) => rejected.into(),
+            PublishRejected::Image { field, rejected } => rejected.into_field_problem(field),
+        }
+    }
+}
+
+impl From<CommandError<PostRejected>> for CommandError<PublishRejected> {
+    fn from(error: CommandError<PostRejected>) -> Self {
+        error.map_rejection(PublishRejected::Post)
+    }
+}
+
+pub(crate) fn no_post() -> Problem {
+    Problem::not_found("There is no such post")
+}
+
+/// The state that decisions need of a post.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Post {
     #[default]
@@ -55,7 +95,7 @@ pub(crate) enum Post {
 }
 
 impl Post {
-    /// Whose it is, as long as it is there.
+    /// The author, if the post exists.
     pub(crate) fn author(&self) -> Option<UserId> {
         match self {
             Self::Published { author, .. } => Some(*author),
@@ -80,40 +120,40 @@ impl Fold for Post {
     }
 }
 
-/// What decisions need of a post that somebody else may do something about: likes it, comments on it, saves it.
+/// The state that decisions of other users need of a post: likes, comments, saves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SeenPost {
     post: Post,
-    author: Standing,
+    author: AccountStatus,
     /// By a moderator.
     removed: bool,
 }
 
 impl SeenPost {
-    /// Whose it is, as long as it is seen.
+    /// The author, if the post is visible.
     pub(crate) fn author(&self) -> Option<UserId> {
-        self.post.author().filter(|_| self.author == Standing::Active && !self.removed)
+        self.post.author().filter(|_| self.author == AccountStatus::Active && !self.removed)
     }
 
-    /// What must be looked at beside its author's account.
+    /// The subjects to load, besides the author's account.
     pub(crate) const fn subjects(post: PostId) -> [Subject; 2] {
         [Subject::Post(post), Subject::Moderation(Content::Post { post })]
     }
 
     #[cfg(test)]
-    pub(crate) const fn of(author: UserId, standing: Standing) -> Self {
-        Self { post: Post::Published { author, caption: None }, author: standing, removed: false }
+    pub(crate) const fn of(author: UserId, status: AccountStatus) -> Self {
+        Self { post: Post::Published { author, caption: None }, author: status, removed: false }
     }
 
-    /// Posts that nobody sees, of an author who is active or not.
+    /// Invisible posts, of active and of inactive authors.
     #[cfg(test)]
     pub(crate) fn unseen(author: UserId) -> Vec<Self> {
-        let active = Self::of(author, Standing::Active);
+        let active = Self::of(author, AccountStatus::Active);
         let gone = [Post::None, Post::Deleted].map(|post| Self { post, ..active.clone() });
         let gone = gone.into_iter().chain([Self { removed: true, ..active }]);
         crate::accounts::account::testing::UNSEEN
             .into_iter()
-            .map(|standing| Self::of(author, standing))
+            .map(|status| Self::of(author, status))
             .chain(gone)
             .collect()
     }
@@ -128,7 +168,7 @@ impl Fold for SeenPost {
         }
     }
 
-    fn also(&self) -> Option<Subject> {
+    fn further_subject(&self) -> Option<Subject> {
         self.post.author().map(Subject::Account)
     }
 }
@@ -142,7 +182,7 @@ fn post_removed_after(recorded: &Recorded) -> Option<bool> {
     Some(matches!(event, ModerationEvent::ContentRemoved(_)))
 }
 
-/// What its author's decisions need of a post.
+/// The state that the author's decisions need of a post.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct OwnPost {
     post: Post,
@@ -150,7 +190,7 @@ struct OwnPost {
 }
 
 impl OwnPost {
-    /// The post as its author may change it: while it is removed, there is none to them either.
+    /// The post as its author may change it. A removed post is not found by its author either.
     const fn changeable(&self) -> &Post {
         if self.removed { &Post::None } else { &self.post }
     }
@@ -165,24 +205,24 @@ impl Fold for OwnPost {
     }
 }
 
-fn publish(post: &Post, wish: &PostPublished) -> Result<Option<Event>, PostRejected> {
+fn publish(post: &Post, event: &PostPublished) -> Result<Option<Event>, PostRejected> {
     match post {
-        Post::None => Ok(Some(wish.clone().into())),
-        // Only a repeated request can name a post that is there.
-        Post::Published { author, .. } if *author == wish.author => Ok(None),
+        Post::None => Ok(Some(event.clone().into())),
+        // Only a replay can name a post that exists.
+        Post::Published { author, .. } if *author == event.author => Ok(None),
         Post::Published { .. } | Post::Deleted => Err(PostRejected::NotFound),
     }
 }
 
-fn edit_caption(post: &Post, id: PostId, editor: UserId, wish: &str) -> Result<Option<Event>, PostRejected> {
+fn edit_caption(post: &Post, id: PostId, editor: UserId, new: &str) -> Result<Option<Event>, PostRejected> {
     match post {
         Post::Published { author, .. } if *author != editor => Err(PostRejected::NotYours),
         // A caption that was never set reads like an empty one, and one of an earlier version may have other line ends.
-        Post::Published { caption, .. } if text::tidy(caption.as_deref().unwrap_or_default()) == wish => {
+        Post::Published { caption, .. } if text::tidy(caption.as_deref().unwrap_or_default()) == new => {
             Ok(None)
         }
         Post::Published { author, .. } => Ok(Some(
-            CaptionEdited { post: id, author: *author, caption: Personal::Open(wish.to_owned()) }.into(),
+            CaptionEdited { post: id, author: *author, caption: Personal::Open(new.to_owned()) }.into(),
         )),
         Post::None | Post::Deleted => Err(PostRejected::NotFound),
     }
@@ -313,7 +353,7 @@ pub(crate) async fn image(mut field: Field<'_>, place: &str) -> Result<Option<By
     Ok((is_named || !content.is_empty()).then(|| content.into()))
 }
 
-/// A text field; longer than any that is taken, it is cut off and then refused by its length.
+/// The content of a text field, with a limit that is above those of all fields.
 pub(crate) async fn words(mut field: Field<'_>, place: &str) -> Result<String, Problem> {
     const LIMIT: usize = 64 * 1024;
     let mut content = Vec::new();
@@ -339,38 +379,41 @@ impl Commands {
         context: &Context,
         author: UserId,
         new: NewPost,
-    ) -> Result<(PostId, Vec<Image>, Done), Problem> {
+    ) -> Result<(PostId, Vec<Image>, Outcome), CommandError<PublishRejected>> {
         let post = PostId::new(context.new_id(self.log.keys(), "post"));
-        let before = self.event_before::<PostRejected>(context, Subject::Post(post)).await?;
-        if let Some((Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))), done)) = before {
-            return Ok((post, event.images, done));
+        let before = self.replayed_event::<PostRejected>(context, Subject::Post(post)).await?;
+        if let Some((Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))), outcome)) = before {
+            return Ok((post, event.images, outcome));
         }
         let NewPost { images: originals, alt, caption } = new;
         let processing = originals.into_iter().enumerate().map(async |(place, original)| {
             let processed = self.images.process(author, original, ImageVariant::OF_POST).await;
-            processed.map_err(|problem| at(problem, format!("image[{place}]")))
+            let rejected = |rejected| PublishRejected::Image { field: format!("image[{place}]"), rejected };
+            processed.map_err(|error| CommandError::Rejected(rejected(error)))
         });
         let processed = try_join_all(processing).await?;
         // Only when all of them are pictures is any of them stored.
-        let stored = try_join_all(processed.into_iter().map(|one| self.keep_picture(context, one))).await?;
+        let stored = processed.into_iter().map(|one| self.keep_picture::<PublishRejected>(context, one));
+        let stored = try_join_all(stored).await?;
         let (images, placeholders) =
             stored.into_iter().map(|Picture { image, placeholder }| (image, placeholder)).unzip();
         let text = Personal::Open(PostText { caption, alt, placeholders });
         let event = PostPublished { post, author, images, text };
-        let done = self.begin(context, Subject::Post(post), &[], |state| publish(state, &event)).await?;
-        Ok((post, event.images, done))
+        let outcome =
+            self.execute_new(context, Subject::Post(post), &[], |state| publish(state, &event)).await?;
+        Ok((post, event.images, outcome))
     }
 }
 
 impl Commands {
-    /// Edits a caption, if `accept` takes the wish; it is asked only by who may edit the post.
+    /// Edits a caption, with the text that `accept` returns. It is called only if the editor may edit the post.
     pub(crate) async fn edit_caption<R: From<PostRejected>>(
         &self,
         context: &Context,
         post: PostId,
         editor: UserId,
         accept: impl Fn() -> Result<String, R>,
-    ) -> Result<Done, Failure<R>> {
+    ) -> Result<Outcome, CommandError<R>> {
         let decide = |state: &OwnPost| {
             edit_caption(state.changeable(), post, editor, "")?;
             Ok(edit_caption(state.changeable(), post, editor, &accept()?)?)
@@ -384,20 +427,11 @@ impl Commands {
         context: &Context,
         post: PostId,
         who: UserId,
-    ) -> Result<Done, Failure<PostRejected>> {
+    ) -> Result<Outcome, CommandError<PostRejected>> {
         let decide = |state: &OwnPost| delete(state.changeable(), post, who);
         let [target, moderation] = SeenPost::subjects(post);
         self.execute(context, target, &[moderation], decide).await
     }
-}
-
-/// The problem with a picture, with the field that the picture came in.
-pub(crate) fn at(problem: Problem, field: impl Into<String>) -> Problem {
-    if problem.status != StatusCode::UNPROCESSABLE_ENTITY {
-        return problem;
-    }
-    let field = FieldProblem::new(field, problem.detail.clone());
-    Problem { fields: vec![field], ..problem }
 }
 
 /// Publish a post
@@ -418,11 +452,11 @@ async fn post_post(
     let _slot = commands.begin_upload(author)?;
     let new = NewPost::from_request(request, &()).await?;
     let caption = new.caption.as_deref().unwrap_or("\0").as_bytes();
-    let said =
+    let payload =
         new.images.iter().map(AsRef::as_ref).chain([caption]).chain(new.alt.iter().map(String::as_bytes));
-    let context = context.by(author).saying(said);
-    let (post, _, done) = commands.publish(&context, author, new).await?;
-    let mut response = commands.receipt(prefer, done, StatusCode::CREATED, Some(post.to_string())).await;
+    let context = context.with_actor(author).with_payload(payload);
+    let (post, _, outcome) = commands.publish(&context, author, new).await?;
+    let mut response = commands.receipt(prefer, outcome, StatusCode::CREATED, Some(post.to_string())).await;
     if let Ok(place) = HeaderValue::try_from(format!("/v1/posts/{post}")) {
         response.headers_mut().insert(header::LOCATION, place);
     }
@@ -454,10 +488,10 @@ async fn patch_post(
     let caption = fields.take("caption", text::free(&change.caption, text::CAPTION_LIMIT));
     fields.finish()?;
     let editor = session.user;
-    let context = context.by(editor).saying([caption.as_bytes()]);
+    let context = context.with_actor(editor).with_payload([caption.as_bytes()]);
     let accept = || Ok::<_, PostRejected>(caption.clone());
-    let done = commands.edit_caption(&context, post, editor, accept).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.edit_caption(&context, post, editor, accept).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// Delete a post
@@ -474,8 +508,8 @@ async fn delete_post(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let who = session.user;
-    let done = commands.delete_post(&context.by(who), post, who).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.delete_post(&context.with_actor(who), post, who).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 #[cfg(test)]
@@ -494,16 +528,16 @@ mod tests {
         Post::Published { author: ANN, caption: Some("Dawn".into()) }
     }
 
-    fn wish(author: UserId) -> PostPublished {
+    fn post_published(author: UserId) -> PostPublished {
         PostPublished { post: POST, author, images: Vec::new(), text: Personal::Open(PostText::default()) }
     }
 
     #[test]
     fn a_post_is_published_once() {
-        assert_eq!(publish(&Post::None, &wish(ANN)), Ok(Some(wish(ANN).into())));
-        assert_eq!(publish(&published(), &wish(ANN)), Ok(None));
-        assert_eq!(publish(&published(), &wish(BOB)), Err(PostRejected::NotFound));
-        assert_eq!(publish(&Post::Deleted, &wish(ANN)), Err(PostRejected::NotFound));
+        assert_eq!(publish(&Post::None, &post_published(ANN)), Ok(Some(post_published(ANN).into())));
+        assert_eq!(publish(&published(), &post_published(ANN)), Ok(None));
+        assert_eq!(publish(&published(), &post_published(BOB)), Err(PostRejected::NotFound));
+        assert_eq!(publish(&Post::Deleted, &post_published(ANN)), Err(PostRejected::NotFound));
     }
 
     #[test]

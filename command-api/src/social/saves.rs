@@ -1,4 +1,4 @@
-//! Saving posts for oneself, and where they are kept.
+//! Saved posts, and the collections they are in.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -17,8 +17,8 @@ use crate::Commands;
 use crate::pipeline::context::Context;
 use crate::pipeline::execute::Fold;
 use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
-use crate::social::collections::Collections;
-use crate::social::posts::SeenPost;
+use crate::social::collections::{Collections, no_collection};
+use crate::social::posts::{SeenPost, no_post};
 
 // ---------------------------------------------------------------- decisions
 
@@ -28,7 +28,16 @@ pub(crate) enum SaveRejected {
     NoCollection,
 }
 
-/// The post, the collections of who saves it, and whether they have.
+impl From<SaveRejected> for Problem {
+    fn from(rejected: SaveRejected) -> Self {
+        match rejected {
+            SaveRejected::NoPost => no_post(),
+            SaveRejected::NoCollection => no_collection(),
+        }
+    }
+}
+
+/// The post, the collections of the user, and whether they have saved the post.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Save {
     post: SeenPost,
@@ -49,9 +58,8 @@ impl Fold for Save {
             }
             Event::Social(SocialEvent::Save(SaveEvent::PostUnsaved(_))) => self.saved = None,
             Event::Social(SocialEvent::Collection(_)) => self.collections.apply(recorded),
-            Event::Social(SocialEvent::Post(_))
-            | Event::Accounts(AccountsEvent::Account(_))
-            | Event::Social(SocialEvent::Moderation(_)) => self.post.apply(recorded),
+            Event::Social(SocialEvent::Post(_) | SocialEvent::Moderation(_))
+            | Event::Accounts(AccountsEvent::Account(_)) => self.post.apply(recorded),
             Event::Social(
                 SocialEvent::Comment(_)
                 | SocialEvent::Like(_)
@@ -65,12 +73,12 @@ impl Fold for Save {
         }
     }
 
-    fn also(&self) -> Option<Subject> {
-        self.post.also()
+    fn further_subject(&self) -> Option<Subject> {
+        self.post.further_subject()
     }
 }
 
-/// What is saved already stays in its collection.
+/// A saved post stays in its collection.
 fn save(state: &Save, user: UserId, post: PostId) -> Result<Option<Event>, SaveRejected> {
     let post_author = state.post.author().ok_or(SaveRejected::NoPost)?;
     Ok(state.saved.is_none().then(|| PostSaved { user, post, post_author, collection: None }.into()))
@@ -105,12 +113,12 @@ fn take_out(
     if state.saved != Some(Saved { collection: Some(collection) }) {
         return Ok(None);
     }
-    // What nobody sees stands in no list, and must not come back into one by being moved.
+    // An invisible post is in no list, and moving it must not bring it back.
     let post_author = state.post.author().ok_or(SaveRejected::NoPost)?;
     Ok(Some(PostSaved { user, post, post_author, collection: None }.into()))
 }
 
-/// Also of a post that nobody sees any more: what is wished is so already, or becomes so.
+/// Has no effect if the post is not saved. The post need not be visible.
 fn unsave(state: &Save, user: UserId, post: PostId) -> Option<Event> {
     state.saved.map(|_| PostUnsaved { user, post }.into())
 }
@@ -141,8 +149,8 @@ async fn put_save(
     let user = session.user;
     let decide = |state: &Save| save(state, user, post);
     let subjects = (Subject::Save(user, post), SeenPost::subjects(post));
-    let done = commands.begin(&context.by(user), subjects.0, &subjects.1, decide).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.execute_new(&context.with_actor(user), subjects.0, &subjects.1, decide).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// Save a post no longer
@@ -160,8 +168,8 @@ async fn delete_save(
 ) -> Result<Response, Problem> {
     let user = session.user;
     let decide = |state: &Save| Ok::<_, SaveRejected>(unsave(state, user, post));
-    let done = commands.execute(&context.by(user), Subject::Save(user, post), &[], decide).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.execute(&context.with_actor(user), Subject::Save(user, post), &[], decide).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// Save a post in a collection
@@ -186,8 +194,8 @@ async fn put_into_collection(
     let decide = |state: &Save| save_in(state, user, post, collection);
     let [seen, moderation] = SeenPost::subjects(post);
     let subjects = (Subject::Save(user, post), [seen, moderation, Subject::Collection(user)]);
-    let done = commands.execute(&context.by(user), subjects.0, &subjects.1, decide).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.execute(&context.with_actor(user), subjects.0, &subjects.1, decide).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// Take a post out of a collection
@@ -212,8 +220,8 @@ async fn delete_from_collection(
     let decide = |state: &Save| take_out(state, user, post, collection);
     let [seen, moderation] = SeenPost::subjects(post);
     let subjects = (Subject::Save(user, post), [seen, moderation, Subject::Collection(user)]);
-    let done = commands.execute(&context.by(user), subjects.0, &subjects.1, decide).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.execute(&context.with_actor(user), subjects.0, &subjects.1, decide).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 #[cfg(test)]
@@ -221,7 +229,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::accounts::account::Standing;
+    use crate::accounts::account::AccountStatus;
 
     const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
     const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
@@ -231,7 +239,11 @@ mod tests {
 
     /// A post by Ann, and what Bob has of it; his one collection is of lakes.
     fn state(saved: Option<Saved>) -> Save {
-        Save { post: SeenPost::of(ANN, Standing::Active), collections: Collections::of_one(LAKES), saved }
+        Save {
+            post: SeenPost::of(ANN, AccountStatus::Active),
+            collections: Collections::of_one(LAKES),
+            saved,
+        }
     }
 
     fn kept(collection: Option<CollectionId>) -> Saved {

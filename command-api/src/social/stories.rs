@@ -1,5 +1,5 @@
-//! Stories: a picture that is shown for a day. Publishing and deleting them, and saying that one has been viewed; that
-//! they end by themselves is the projector's doing.
+//! Stories: images that are shown for a day. They are published and deleted by their author and viewed by others; the
+//! projector ends them.
 
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::response::Response;
@@ -21,10 +21,11 @@ use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
 use crate::Commands;
-use crate::accounts::account::Standing;
-use crate::images::Picture;
+use crate::accounts::account::AccountStatus;
+use crate::images::{ImageRejected, Picture};
 use crate::pipeline::context::Context;
-use crate::pipeline::execute::{Done, Fold};
+use crate::pipeline::errors::CommandError;
+use crate::pipeline::execute::{Fold, Outcome};
 use crate::pipeline::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
 use crate::pipeline::text::{self, Fields};
 use crate::social::posts::{self, IMAGE_LIMIT};
@@ -40,6 +41,43 @@ pub(crate) enum StoryRejected {
     NotYours,
 }
 
+impl From<StoryRejected> for Problem {
+    fn from(rejected: StoryRejected) -> Self {
+        match rejected {
+            StoryRejected::NotFound => Self::not_found("There is no such story"),
+            StoryRejected::NotYours => Self::forbidden("This story is somebody else's"),
+        }
+    }
+}
+
+/// Why a story was not published.
+#[derive(Debug)]
+pub(crate) enum PublishRejected {
+    Story(StoryRejected),
+    Image(ImageRejected),
+}
+
+impl From<PublishRejected> for Problem {
+    fn from(rejected: PublishRejected) -> Self {
+        match rejected {
+            PublishRejected::Story(rejected) => rejected.into(),
+            PublishRejected::Image(rejected) => rejected.into_field_problem("image"),
+        }
+    }
+}
+
+impl From<CommandError<StoryRejected>> for CommandError<PublishRejected> {
+    fn from(error: CommandError<StoryRejected>) -> Self {
+        error.map_rejection(PublishRejected::Story)
+    }
+}
+
+impl From<CommandError<ImageRejected>> for CommandError<PublishRejected> {
+    fn from(error: CommandError<ImageRejected>) -> Self {
+        error.map_rejection(PublishRejected::Image)
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Story {
     #[default]
@@ -52,7 +90,7 @@ enum Story {
 }
 
 impl Story {
-    /// Its day ends at this moment, whether or not its end stands in the log yet.
+    /// False after its day, even if its end is not in the log yet.
     fn is_shown(self, now: DateTime<Utc>) -> bool {
         match self {
             Self::Published { at } => now < at + STORY_LIFETIME,
@@ -71,12 +109,12 @@ impl Fold for Story {
     }
 }
 
-/// A story, whether somebody has viewed it, and what decides whether they may.
+/// A story, whether a user has viewed it, and whether they may.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Viewing {
     story: ModeratedStory,
-    author: Standing,
-    /// The author's followers must be accepted, and nobody else sees the story.
+    author: AccountStatus,
+    /// Only accepted followers of the author see the story.
     private: bool,
     follows: bool,
     viewed: bool,
@@ -85,16 +123,16 @@ struct Viewing {
 impl Fold for Viewing {
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
-            Event::Social(SocialEvent::Story(_)) | Event::Social(SocialEvent::Moderation(_)) => {
-                self.story.apply(recorded)
+            Event::Social(SocialEvent::Story(_) | SocialEvent::Moderation(_)) => {
+                self.story.apply(recorded);
             }
             Event::Social(SocialEvent::StoryView(StoryViewEvent::StoryViewed(_))) => self.viewed = true,
             Event::Accounts(AccountsEvent::Account(_)) => self.author.apply(recorded),
             Event::Accounts(AccountsEvent::Profile(ProfileEvent::PrivacyChanged(event))) => {
-                self.private = event.private
+                self.private = event.private;
             }
             Event::Social(SocialEvent::Follow(FollowEvent::Followed(_) | FollowEvent::FollowAccepted(_))) => {
-                self.follows = true
+                self.follows = true;
             }
             Event::Social(SocialEvent::Follow(
                 FollowEvent::FollowRequested(_) | FollowEvent::Unfollowed(_),
@@ -123,7 +161,7 @@ struct ModeratedStory {
 }
 
 impl ModeratedStory {
-    /// The story as everybody sees it, also its author: while it is removed, there is none.
+    /// The story as all users see it, including its author. A removed story is not found.
     const fn visible(self) -> Story {
         if self.removed { Story::None } else { self.story }
     }
@@ -138,16 +176,16 @@ impl Fold for ModeratedStory {
     }
 }
 
-fn publish(story: Story, wish: &StoryPublished) -> Result<Option<Event>, StoryRejected> {
+fn publish(story: Story, event: &StoryPublished) -> Result<Option<Event>, StoryRejected> {
     match story {
-        Story::None => Ok(Some(wish.clone().into())),
+        Story::None => Ok(Some(event.clone().into())),
         // Only a repeated request can name a story that is there.
         Story::Published { .. } => Ok(None),
         Story::Over => Err(StoryRejected::NotFound),
     }
 }
 
-/// Also one whose day is over, as long as its end does not stand in the log: what is wished becomes so.
+/// A story whose day is over can be deleted until its end is in the log.
 fn delete(story: Story, author: UserId, id: StoryId, who: UserId) -> Result<Option<Event>, StoryRejected> {
     match story {
         Story::None => Err(StoryRejected::NotFound),
@@ -157,7 +195,7 @@ fn delete(story: Story, author: UserId, id: StoryId, who: UserId) -> Result<Opti
     }
 }
 
-/// One's own do not count as viewed, however often one looks.
+/// Has no effect for the author.
 fn view(
     state: &Viewing,
     author: UserId,
@@ -165,7 +203,8 @@ fn view(
     viewer: UserId,
     now: DateTime<Utc>,
 ) -> Result<Option<Event>, StoryRejected> {
-    let may_see = state.author == Standing::Active && (!state.private || state.follows || viewer == author);
+    let may_see =
+        state.author == AccountStatus::Active && (!state.private || state.follows || viewer == author);
     if !may_see || !state.story.visible().is_shown(now) {
         return Err(StoryRejected::NotFound);
     }
@@ -232,28 +271,28 @@ impl<S: Send + Sync> FromRequest<S> for NewStory {
 }
 
 impl Commands {
-    /// Answers the story that was published, now or by the same request before.
+    /// Publishes a story. A replay returns the story that the first request published.
     pub(crate) async fn publish_story(
         &self,
         context: &Context,
         author: UserId,
         new: NewStory,
         variants: &'static [ImageVariant],
-    ) -> Result<(StoryPublished, Done), Problem> {
+    ) -> Result<(StoryPublished, Outcome), CommandError<PublishRejected>> {
         let story = StoryId::new(context.new_id(self.log.keys(), "story"));
         let subject = Subject::Story(author, story);
-        let before = self.event_before::<StoryRejected>(context, subject).await?;
-        if let Some((Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(published))), done)) = before
+        let before = self.replayed_event::<StoryRejected>(context, subject).await?;
+        if let Some((Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(published))), outcome)) =
+            before
         {
-            return Ok((published, done));
+            return Ok((published, outcome));
         }
-        let stored = self.store_picture(context, author, new.image, variants).await;
-        let Picture { image, placeholder } = stored.map_err(|problem| posts::at(problem, "image"))?;
+        let Picture { image, placeholder } = self.store_picture(context, author, new.image, variants).await?;
         let text = Personal::Open(StoryText { alt: new.alt, placeholder });
-        let wish = StoryPublished { author, story, image, text };
-        let decide = |state: &Story| publish(*state, &wish);
-        let done = self.begin(context, subject, &[], decide).await?;
-        Ok((wish, done))
+        let event = StoryPublished { author, story, image, text };
+        let decide = |state: &Story| publish(*state, &event);
+        let outcome = self.execute_new(context, subject, &[], decide).await?;
+        Ok((event, outcome))
     }
 }
 
@@ -276,10 +315,10 @@ async fn post_story(
     let author = session.user;
     let _slot = commands.begin_upload(author)?;
     let new = NewStory::from_request(request, &()).await?;
-    let context = context.by(author).saying([new.image.as_ref(), new.alt.as_bytes()]);
-    let (StoryPublished { story, .. }, done) =
+    let context = context.with_actor(author).with_payload([new.image.as_ref(), new.alt.as_bytes()]);
+    let (StoryPublished { story, .. }, outcome) =
         commands.publish_story(&context, author, new, ImageVariant::OF_STORY).await?;
-    let mut response = commands.receipt(prefer, done, StatusCode::CREATED, Some(story.to_string())).await;
+    let mut response = commands.receipt(prefer, outcome, StatusCode::CREATED, Some(story.to_string())).await;
     if let Ok(place) = HeaderValue::try_from(format!("/v1/users/{author}/stories/{story}")) {
         response.headers_mut().insert(header::LOCATION, place);
     }
@@ -306,9 +345,10 @@ async fn delete_story(
     let who = session.user;
     let moderation = Subject::Moderation(Content::Story { author, story });
     let decide = |state: &ModeratedStory| delete(state.visible(), author, story, who);
-    let done =
-        commands.execute(&context.by(who), Subject::Story(author, story), &[moderation], decide).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands
+        .execute(&context.with_actor(who), Subject::Story(author, story), &[moderation], decide)
+        .await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 /// Say that I have viewed a story
@@ -340,8 +380,8 @@ async fn put_story_view(
     ];
     let decide = |state: &Viewing| view(state, author, story, viewer, now);
     let target = Subject::StoryView(story, viewer);
-    let done = commands.begin(&context.by(viewer), target, &looked_at, decide).await?;
-    Ok(commands.receipt(prefer, done, StatusCode::OK, None).await)
+    let outcome = commands.execute_new(&context.with_actor(viewer), target, &looked_at, decide).await?;
+    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
 }
 
 #[cfg(test)]
@@ -364,7 +404,7 @@ mod tests {
 
     const THERE: Story = Story::Published { at: NOON };
 
-    fn wish() -> StoryPublished {
+    fn story_published() -> StoryPublished {
         let image = Image { media: MediaId::new(Uuid::from_u128(7)), width: 10, height: 20 };
         StoryPublished { author: ANN, story: STORY, image, text: Personal::Open(StoryText::default()) }
     }
@@ -376,7 +416,7 @@ mod tests {
     }
 
     fn viewing() -> Viewing {
-        Viewing { story: THERE.into(), author: Standing::Active, ..Viewing::default() }
+        Viewing { story: THERE.into(), author: AccountStatus::Active, ..Viewing::default() }
     }
 
     fn viewed() -> Event {
@@ -405,9 +445,9 @@ mod tests {
 
     #[test]
     fn a_story_is_published_once() {
-        assert_eq!(publish(Story::None, &wish()), Ok(Some(wish().into())));
-        assert_eq!(publish(THERE, &wish()), Ok(None));
-        assert_eq!(publish(Story::Over, &wish()), Err(StoryRejected::NotFound));
+        assert_eq!(publish(Story::None, &story_published()), Ok(Some(story_published().into())));
+        assert_eq!(publish(THERE, &story_published()), Ok(None));
+        assert_eq!(publish(Story::Over, &story_published()), Err(StoryRejected::NotFound));
     }
 
     #[test]
@@ -460,11 +500,11 @@ mod tests {
 
     #[test]
     fn the_state_is_what_the_last_events_say() {
-        assert_eq!(folded::<Story>([wish().into()]), THERE);
+        assert_eq!(folded::<Story>([story_published().into()]), THERE);
         let expired = StoryExpired { author: ANN, story: STORY };
-        assert_eq!(folded::<Story>([wish().into(), expired.into()]), Story::Over);
+        assert_eq!(folded::<Story>([story_published().into(), expired.into()]), Story::Over);
         let deleted = StoryDeleted { author: ANN, story: STORY };
-        assert_eq!(folded::<Story>([wish().into(), deleted.into()]), Story::Over);
+        assert_eq!(folded::<Story>([story_published().into(), deleted.into()]), Story::Over);
 
         let (follower, followee) = (BOB, ANN);
         let follows = |history: Vec<Event>| folded::<Viewing>(history).follows;

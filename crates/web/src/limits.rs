@@ -88,6 +88,20 @@ pub enum Attempt<'a> {
     },
 }
 
+/// A limit of attempts is exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooManyAttempts {
+    /// Time until the next attempt may be made.
+    pub wait: Duration,
+}
+
+impl From<TooManyAttempts> for Problem {
+    fn from(TooManyAttempts { wait }: TooManyAttempts) -> Self {
+        let seconds = whole_seconds(wait).max(1);
+        Self::too_many(format!("Too many attempts: try again in {seconds} seconds"), wait)
+    }
+}
+
 /// The limits of [`Attempt`]s.
 #[derive(Debug)]
 pub struct Limits(Option<AttemptLimits>);
@@ -124,8 +138,8 @@ impl Limits {
     /// Counts an attempt that is about to be made, successful or not.
     ///
     /// # Errors
-    /// 429 if it must not be made now.
-    pub fn check(&self, attempt: Attempt<'_>) -> Result<(), Problem> {
+    /// If it must not be made now.
+    pub fn check(&self, attempt: Attempt<'_>) -> Result<(), TooManyAttempts> {
         let Some(limits) = &self.0 else { return Ok(()) };
         let outcome = match attempt {
             // What is tied to the address comes first: one address cannot use up what an account has from anywhere.
@@ -145,10 +159,7 @@ impl Limits {
                     mailboxes.iter().try_for_each(|mailbox| limits.mails_to_mailbox.take(mailbox).map(drop))
                 }),
         };
-        outcome.map_err(|wait| {
-            let seconds = whole_seconds(wait).max(1);
-            Problem::too_many(format!("Too many attempts: try again in {seconds} seconds"), wait)
-        })
+        outcome.map_err(|wait| TooManyAttempts { wait })
     }
 }
 
@@ -288,9 +299,8 @@ pub(crate) mod tests {
         for number in 0..1000 {
             let (account, from) = attempt(number);
             let attempt = Attempt::LogIn { account, from: address(&from) };
-            if let Err(problem) = limits.check(attempt) {
-                assert_eq!(problem.status.as_u16(), 429);
-                return (number, problem.retry_after.unwrap());
+            if let Err(TooManyAttempts { wait }) = limits.check(attempt) {
+                return (number, wait);
             }
         }
         panic!("never refused");
@@ -302,6 +312,8 @@ pub(crate) mod tests {
         let one = |_| (ANN, "1.1.1.1".to_owned());
         let (count, wait) = let_through(&limits, one);
         assert_eq!((count, wait), (10, Duration::from_mins(1)));
+        let problem = Problem::from(TooManyAttempts { wait });
+        assert_eq!((problem.status.as_u16(), problem.retry_after), (429, Some(wait)));
         // Not another account, nor from elsewhere.
         let again = |account, from| limits.check(Attempt::LogIn { account, from: address(from) });
         assert!(again(ANN, "1.1.1.1").is_err());

@@ -1,5 +1,5 @@
-//! Whether a request comes from a session that is good. A token is checked once and then remembered; the news that a
-//! session has ended reaches every process through the log and makes it forget at once.
+//! Authentication of requests by session. A checked token is cached. Every process follows the log and removes a session
+//! from its cache as soon as the event that ends it arrives.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,10 +19,10 @@ use service::clock::Clock;
 
 /// Sessions that are remembered: about 150 bytes each.
 const REMEMBERED: usize = 200_000;
-/// How often it is noted that a session is in use: its owner is told when it was last seen, not to the minute.
-const NOTE_USE_EVERY: TimeDelta = TimeDelta::hours(1);
-/// Notes of use that may wait to be written; more are dropped, and made again an hour later.
-const NOTES_WAITING: usize = 10_000;
+/// How often the last use of a session is recorded. Its owner sees it to the hour, not to the minute.
+const LAST_SEEN_INTERVAL: TimeDelta = TimeDelta::hours(1);
+/// Records that may wait to be written. More are dropped, and sent again an hour later.
+const LAST_SEEN_QUEUE: usize = 10_000;
 
 /// Who makes a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,28 +32,28 @@ pub struct Session {
     pub expires: DateTime<Utc>,
 }
 
-/// Where it is known which sessions have ended.
+/// Knows which sessions have ended.
 #[async_trait]
 pub trait SessionLookup: std::fmt::Debug + Send + Sync + 'static {
     /// The session, if it has begun and not ended.
     ///
     /// # Errors
     /// Whatever kept the answer from being had.
-    async fn running(&self, user: UserId, session: SessionId) -> Result<Option<Running>, Problem>;
+    async fn active(&self, user: UserId, session: SessionId) -> Result<Option<ActiveSession>, Problem>;
 }
 
 /// A session that has begun and not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Running {
+pub struct ActiveSession {
     /// Position of the event that began it.
     pub began: u64,
-    /// When it was last noted to be in use.
+    /// When its use was last recorded.
     pub seen: DateTime<Utc>,
 }
 
-/// Says that sessions are in use.
+/// Sends the sessions that are in use to the task that records when each was last seen.
 #[derive(Debug, Clone)]
-pub struct UseNotes(mpsc::Sender<UsedSession>);
+pub struct LastSeenSender(mpsc::Sender<UsedSession>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UsedSession {
@@ -61,22 +61,22 @@ pub struct UsedSession {
     pub session: SessionId,
 }
 
-impl UseNotes {
+impl LastSeenSender {
     pub fn channel() -> (Self, mpsc::Receiver<UsedSession>) {
-        let (sender, receiver) = mpsc::channel(NOTES_WAITING);
+        let (sender, receiver) = mpsc::channel(LAST_SEEN_QUEUE);
         (Self(sender), receiver)
     }
 }
 
-/// The end of all sessions of somebody that began before a position, but one.
+/// Ends all sessions of a user that began before a position, except `kept`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sweep {
+pub struct SessionRevocation {
     pub position: u64,
     pub kept: Option<SessionId>,
 }
 
-impl Sweep {
-    /// Whether a session that began at a position has ended by this.
+impl SessionRevocation {
+    /// Whether it ends a session that began at a position.
     pub fn ends(&self, session: SessionId, began: u64) -> bool {
         began < self.position && self.kept != Some(session)
     }
@@ -111,8 +111,8 @@ impl KeySource for FixedKeys {
 pub struct Authenticator {
     parts: Parts,
     known: Cache<SessionId, Known>,
-    /// The latest of each user, for look-ups that have not heard of it.
-    sweeps: Cache<UserId, Sweep>,
+    /// The latest of each user, for look-ups that started before it.
+    revocations: Cache<UserId, SessionRevocation>,
     /// Held while something becomes known, so that a look-up that began before a session ended cannot come after.
     learning: Mutex<()>,
 }
@@ -123,7 +123,7 @@ enum Known {
     Good {
         token: [u8; 32],
         session: Session,
-        running: Running,
+        active: ActiveSession,
     },
     Ended,
 }
@@ -135,8 +135,8 @@ pub struct Parts {
     pub lookup: Arc<dyn SessionLookup>,
     pub clock: Arc<dyn Clock>,
     pub browsers: Arc<Browsers>,
-    /// Where the use of sessions is noted, if this process has a way to.
-    pub notes: Option<UseNotes>,
+    /// None if this process cannot record when sessions were last seen.
+    pub last_seen: Option<LastSeenSender>,
 }
 
 impl Authenticator {
@@ -144,7 +144,7 @@ impl Authenticator {
         Self {
             parts,
             known: Cache::new(REMEMBERED),
-            sweeps: Cache::new(REMEMBERED),
+            revocations: Cache::new(REMEMBERED),
             learning: Mutex::new(()),
         }
     }
@@ -161,12 +161,12 @@ impl Authenticator {
         let hash: [u8; 32] = Sha256::digest(token).into();
         match self.known.get(&claimed) {
             Some(Known::Ended) => return Err(NotLoggedIn::Ended),
-            Some(Known::Good { token, session, running }) if token == hash => {
+            Some(Known::Good { token, session, active }) if token == hash => {
                 if session.expires <= now {
                     return Err(NotLoggedIn::Expired);
                 }
-                if now - running.seen > NOTE_USE_EVERY {
-                    self.note_use(token, session, running, now);
+                if now - active.seen > LAST_SEEN_INTERVAL {
+                    self.send_last_seen(token, session, active, now);
                 }
                 return Ok(session);
             }
@@ -175,27 +175,28 @@ impl Authenticator {
         let Claims { sub, sid, exp, .. } = self.verify(token, now).await?;
         let expires = DateTime::from_timestamp_secs(exp).ok_or(TokenError::Invalid)?;
         let session = Session { user: sub, session: sid, expires };
-        let running = self.parts.lookup.running(sub, sid).await.map_err(NotLoggedIn::Unknown)?;
-        let running = running.ok_or(NotLoggedIn::Ended)?;
+        let active = self.parts.lookup.active(sub, sid).await.map_err(NotLoggedIn::Unknown)?;
+        let active = active.ok_or(NotLoggedIn::Ended)?;
         let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
-        let swept = self.sweeps.get(&sub).is_some_and(|sweep| sweep.ends(sid, running.began));
-        if swept || matches!(self.known.get(&sid), Some(Known::Ended)) {
+        let is_revoked =
+            self.revocations.get(&sub).is_some_and(|revocation| revocation.ends(sid, active.began));
+        if is_revoked || matches!(self.known.get(&sid), Some(Known::Ended)) {
             return Err(NotLoggedIn::Ended);
         }
-        self.known.insert(sid, Known::Good { token: hash, session, running });
+        self.known.insert(sid, Known::Good { token: hash, session, active });
         Ok(session)
     }
 
-    fn note_use(&self, token: [u8; 32], session: Session, running: Running, now: DateTime<Utc>) {
+    fn send_last_seen(&self, token: [u8; 32], session: Session, active: ActiveSession, now: DateTime<Utc>) {
         let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
-        // Unless it has ended in this instant.
+        // It may have ended since it was looked up.
         if matches!(self.known.get(&session.session), Some(Known::Good { .. })) {
-            let running = Running { seen: now, ..running };
-            self.known.insert(session.session, Known::Good { token, session, running });
-            if let Some(UseNotes(notes)) = &self.parts.notes {
+            let active = ActiveSession { seen: now, ..active };
+            self.known.insert(session.session, Known::Good { token, session, active });
+            if let Some(LastSeenSender(sender)) = &self.parts.last_seen {
                 let used = UsedSession { user: session.user, session: session.session };
-                // Too many at once: then not this time.
-                let _ = notes.try_send(used);
+                // If the queue is full, it is sent again later.
+                let _ = sender.try_send(used);
             }
         }
     }
@@ -208,21 +209,21 @@ impl Authenticator {
         }
     }
 
-    /// To be called as soon as it is heard that a session has ended.
+    /// To be called for every event that ends a session.
     pub fn end(&self, session: SessionId) {
         let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
         self.known.insert(session, Known::Ended);
     }
 
-    /// To be called as soon as it is heard that all sessions of a user but one have ended.
-    pub fn end_all(&self, user: UserId, sweep: Sweep) {
+    /// To be called for every event that ends all sessions of a user, or all but one.
+    pub fn end_all(&self, user: UserId, revocation: SessionRevocation) {
         let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.sweeps.get(&user).is_none_or(|known| known.position < sweep.position) {
-            self.sweeps.insert(user, sweep);
+        if self.revocations.get(&user).is_none_or(|known| known.position < revocation.position) {
+            self.revocations.insert(user, revocation);
         }
         self.known.retain(|_, known| match known {
-            Known::Good { session, running, .. } => {
-                session.user != user || !sweep.ends(session.session, running.began)
+            Known::Good { session, active, .. } => {
+                session.user != user || !revocation.ends(session.session, active.began)
             }
             Known::Ended => true,
         });
@@ -364,10 +365,10 @@ mod tests {
 
     #[async_trait]
     impl SessionLookup for Slow {
-        async fn running(&self, _: UserId, _: SessionId) -> Result<Option<Running>, Problem> {
+        async fn active(&self, _: UserId, _: SessionId) -> Result<Option<ActiveSession>, Problem> {
             self.asked.fetch_add(1, Ordering::SeqCst);
             self.let_through.acquire().await.unwrap().forget();
-            Ok(Some(Running { began: BEGAN, seen: now() - TimeDelta::hours(2) }))
+            Ok(Some(ActiveSession { began: BEGAN, seen: now() - TimeDelta::hours(2) }))
         }
     }
 
@@ -376,10 +377,10 @@ mod tests {
     }
 
     fn set_up(let_through: usize) -> (Arc<Authenticator>, Arc<Slow>, String) {
-        set_up_noting(let_through, UseNotes::channel().0)
+        set_up_with(let_through, LastSeenSender::channel().0)
     }
 
-    fn set_up_noting(let_through: usize, notes: UseNotes) -> (Arc<Authenticator>, Arc<Slow>, String) {
+    fn set_up_with(let_through: usize, sender: LastSeenSender) -> (Arc<Authenticator>, Arc<Slow>, String) {
         let keys = SigningKeys::parse(&SigningKeys::generate()).unwrap();
         let token = keys.sign(USER, SESSION, now(), now() + TimeDelta::days(1)).unwrap();
         let lookup = Arc::new(Slow { let_through: Semaphore::new(let_through), asked: AtomicUsize::new(0) });
@@ -389,7 +390,7 @@ mod tests {
             lookup: Arc::<Slow>::clone(&lookup),
             clock: Arc::new(StoppedClock(now())),
             browsers: Arc::new(Browsers::new([], SameSite::Lax)),
-            notes: Some(notes),
+            last_seen: Some(sender),
         };
         (Arc::new(Authenticator::new(parts)), lookup, token)
     }
@@ -431,14 +432,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn that_a_session_is_in_use_is_noted_now_and_again() {
-        let (notes, mut noted) = UseNotes::channel();
-        let (authenticator, _, token) = set_up_noting(1, notes);
+    async fn use_of_a_session_is_sent_once_an_hour() {
+        let (sender, mut sent) = LastSeenSender::channel();
+        let (authenticator, _, token) = set_up_with(1, sender);
         for _ in 0..3 {
             authenticator.authenticate(&token).await.unwrap();
         }
-        assert_eq!(noted.try_recv(), Ok(UsedSession { user: USER, session: SESSION }));
-        assert!(noted.try_recv().is_err(), "noted once in an hour");
+        assert_eq!(sent.try_recv(), Ok(UsedSession { user: USER, session: SESSION }));
+        assert!(sent.try_recv().is_err(), "sent once an hour");
     }
 
     #[tokio::test]
@@ -465,7 +466,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_sessions_but_one_end_at_once_even_while_one_is_being_looked_up() {
-        let sweep = |position, kept| Sweep { position, kept };
+        let revocation = |position, kept| SessionRevocation { position, kept };
         for (position, kept, good) in
             [(BEGAN + 1, None, false), (BEGAN + 1, Some(SESSION), true), (BEGAN - 1, None, true)]
         {
@@ -475,8 +476,8 @@ mod tests {
                 while lookup.asked.load(Ordering::SeqCst) == 0 {
                     tokio::task::yield_now().await;
                 }
-                authenticator.end_all(USER, sweep(position, kept));
-                authenticator.end_all(UserId::new(Uuid::from_u128(9)), sweep(100, None));
+                authenticator.end_all(USER, revocation(position, kept));
+                authenticator.end_all(UserId::new(Uuid::from_u128(9)), revocation(100, None));
                 lookup.let_through.add_permits(10);
             };
             let (asked, ()) = tokio::join!(asking, ending);
@@ -484,7 +485,7 @@ mod tests {
 
             let (authenticator, _, token) = set_up(10);
             authenticator.authenticate(&token).await.unwrap();
-            authenticator.end_all(USER, sweep(position, kept));
+            authenticator.end_all(USER, revocation(position, kept));
             assert_eq!(authenticator.authenticate(&token).await.is_ok(), good, "{position} {kept:?}");
         }
     }

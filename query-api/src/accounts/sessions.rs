@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 use views::accounts::sessions::{BY_USER, Session, VIEW};
 use views::{Query, ViewStore, ViewStoreExt};
 use web::problem::{Problem, Problems};
-use web::sessions::{self, Running, SessionLookup};
+use web::sessions::{self, ActiveSession, SessionLookup};
 
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{PageOf, PageParams, Paging};
@@ -34,7 +34,7 @@ const NEWS_POLL: Duration = Duration::from_millis(20);
 pub(crate) struct ViewSessions {
     store: Arc<dyn ViewStore>,
     /// Whose it is; and how it runs, or none once it has ended.
-    heard: Cache<SessionId, (UserId, Option<Running>)>,
+    heard: Cache<SessionId, (UserId, Option<ActiveSession>)>,
 }
 
 impl ViewSessions {
@@ -42,24 +42,24 @@ impl ViewSessions {
         Self { store, heard: Cache::new(HEARD) }
     }
 
-    pub(crate) fn hear(&self, user: UserId, session: SessionId, running: Option<Running>) {
-        self.heard.insert(session, (user, running));
+    pub(crate) fn hear(&self, user: UserId, session: SessionId, active: Option<ActiveSession>) {
+        self.heard.insert(session, (user, active));
     }
 }
 
 #[async_trait]
 impl SessionLookup for ViewSessions {
-    async fn running(&self, user: UserId, session: SessionId) -> Result<Option<Running>, Problem> {
+    async fn active(&self, user: UserId, session: SessionId) -> Result<Option<ActiveSession>, Problem> {
         let key = session.to_string();
         let asked = Instant::now();
         loop {
-            if let Some((owner, running)) = self.heard.get(&session) {
-                return Ok(running.filter(|_| owner == user));
+            if let Some((owner, active)) = self.heard.get(&session) {
+                return Ok(active.filter(|_| owner == user));
             }
             if let Some(found) = self.store.get::<Session>(&key).await.map_err(store_problem)? {
                 let began = u64::try_from(found.position).map_err(Problem::internal)?;
-                let running = Running { began, seen: time(found.seen.max(found.started)) };
-                return Ok((!found.ended && found.user == user.to_string()).then_some(running));
+                let active = ActiveSession { began, seen: time(found.seen.max(found.started)) };
+                return Ok((!found.ended && found.user == user.to_string()).then_some(active));
             }
             // The token is signed, so the session began; the news of it may still be on its way.
             if asked.elapsed() > NEWS_LIMIT {
@@ -112,8 +112,8 @@ async fn list_sessions(
     query.after = paging.after(&BY_USER)?;
     let found = queries.store.page_of::<Session>(query).await.map_err(store_problem)?;
     let (now, current) = (queries.clock.now(), session.session.to_string());
-    let running = found.documents.into_iter().filter(|found| time(found.expires) > now);
-    let items = running
+    let active = found.documents.into_iter().filter(|found| time(found.expires) > now);
+    let items = active
         .map(|found| MySession {
             current: found.session == current,
             id: found.session,

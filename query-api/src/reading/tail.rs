@@ -8,7 +8,7 @@ use service::telemetry::with_causes;
 use views::StoreError;
 use views::accounts::sessions::VIEW;
 use web::health::{Check, check};
-use web::sessions::{Running, Sweep};
+use web::sessions::{ActiveSession, SessionRevocation};
 
 use crate::Queries;
 
@@ -76,11 +76,15 @@ impl Queries {
         match &recorded.event {
             Event::Accounts(AccountsEvent::Session(SessionEvent::SessionStarted(event))) => {
                 let seen = recorded.envelope.time;
-                self.sessions.hear(event.user, event.session, Some(Running { began: position, seen }));
+                self.sessions.hear(event.user, event.session, Some(ActiveSession { began: position, seen }));
             }
             Event::Accounts(AccountsEvent::Session(SessionEvent::SessionSeen(event))) => {
                 let seen = recorded.envelope.time;
-                self.sessions.hear(event.user, event.session, Some(Running { began: event.since.0, seen }));
+                self.sessions.hear(
+                    event.user,
+                    event.session,
+                    Some(ActiveSession { began: event.since.0, seen }),
+                );
             }
             Event::Accounts(AccountsEvent::Session(SessionEvent::SessionEnded(event))) => {
                 self.sessions.hear(event.user, event.session, None);
@@ -88,8 +92,8 @@ impl Queries {
             }
             Event::Accounts(AccountsEvent::Account(event)) => {
                 if let Some(kept) = event.ends_sessions_but() {
-                    let sweep = Sweep { position, kept };
-                    self.authenticator.end_all(event.user(), sweep);
+                    let revocation = SessionRevocation { position, kept };
+                    self.authenticator.end_all(event.user(), revocation);
                 }
             }
             // Not asked for.

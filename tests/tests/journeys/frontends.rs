@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 use tests::chorus::Chorus;
-use tests::client::Api;
 
 crate::journeys! {
     a_post_says_whether_the_viewer_likes_it_and_has_saved_it,

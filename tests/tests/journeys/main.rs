@@ -12,7 +12,7 @@ mod accounts;
 mod bad_input;
 mod claims;
 mod comments;
-mod departures;
+mod deactivation;
 mod emails;
 mod feeds;
 mod follows;

@@ -2,13 +2,13 @@
 //! each other down but nobody else.
 //! Source: <https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html>.
 
+use std::error;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use argon2::password_hash::phc::{Output, PasswordHash};
 use argon2::password_hash::{Error, PasswordHasher};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::oneshot;
-use web::problem::Problem;
 
 use super::forms::{prepare, stored_forms};
 use super::threads::{Memory, Threads};
@@ -22,6 +22,21 @@ const WAITING: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many passwords are being checked at once")]
 pub(crate) struct PasswordsBusy;
+
+/// Why a password was not hashed or compared.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HashingError {
+    #[error(transparent)]
+    Busy(#[from] PasswordsBusy),
+    #[error("a password cannot be hashed or compared")]
+    Failed(#[source] Box<dyn error::Error + Send + Sync>),
+}
+
+impl HashingError {
+    fn failed(cause: impl Into<Box<dyn error::Error + Send + Sync>>) -> Self {
+        Self::Failed(cause.into())
+    }
+}
 
 /// What came of comparing a password with a stored hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,9 +69,9 @@ impl Passwords {
     }
 
     /// A PHC string of Argon2id with a salt of its own, of the prepared password.
-    pub(crate) async fn hash(&self, password: String) -> Result<String, Problem> {
+    pub(crate) async fn hash(&self, password: String) -> Result<String, HashingError> {
         let password = prepare(&password);
-        self.run(move |_| hash(&password)).await?.map_err(Problem::internal)
+        self.run(move |_| hash(&password)).await?.map_err(HashingError::failed)
     }
 
     /// Whether the password is the one that was hashed. Without a hash it takes as long and is wrong.
@@ -64,12 +79,12 @@ impl Passwords {
         &self,
         password: &str,
         hashed: Option<String>,
-    ) -> Result<Comparison, Problem> {
+    ) -> Result<Comparison, HashingError> {
         let exists = hashed.is_some();
         let hashed = hashed.unwrap_or_else(|| self.decoy.clone());
         let forms = stored_forms(password);
         let compared = self.run(move |memory| first_match(&forms, &hashed, memory)).await?;
-        match compared.map_err(Problem::internal)?.filter(|_| exists) {
+        match compared.map_err(HashingError::failed)?.filter(|_| exists) {
             Some(0) => Ok(Comparison::Right),
             Some(_) => Ok(Comparison::RightInOldForm),
             None => Ok(Comparison::Wrong),
@@ -87,7 +102,7 @@ impl Passwords {
     async fn run<T: Send + 'static>(
         &self,
         work: impl Fn(&mut Memory) -> T + Send + Sync + 'static,
-    ) -> Result<T, Problem> {
+    ) -> Result<T, HashingError> {
         let (answer, answered) = oneshot::channel();
         let answer = Mutex::new(Some(answer));
         let work = move |memory: &mut Memory| {
@@ -102,7 +117,7 @@ impl Passwords {
             }
         };
         self.threads.push(Arc::new(work))?;
-        answered.await.map_err(Problem::internal)
+        answered.await.map_err(HashingError::failed)
     }
 }
 
@@ -158,7 +173,8 @@ mod tests {
         assert_eq!(compare("correct horse", Some(hashed.clone())).await.unwrap(), Comparison::Right);
         assert_eq!(compare("Correct horse", Some(hashed)).await.unwrap(), Comparison::Wrong);
         assert_eq!(compare("nobody has this password", None).await.unwrap(), Comparison::Wrong);
-        assert_eq!(compare("x", Some("not a hash".into())).await.unwrap_err().status, 500);
+        let unreadable = compare("x", Some("not a hash".into())).await;
+        assert!(matches!(unreadable, Err(HashingError::Failed(_))), "{unreadable:?}");
     }
 
     #[tokio::test]
@@ -214,7 +230,7 @@ mod tests {
     #[tokio::test]
     async fn who_finds_no_place_is_told_to_come_back() {
         let passwords = Passwords::with(1, 0).unwrap();
-        assert_eq!(passwords.hash("x".into()).await.unwrap_err().status, 503);
+        assert!(matches!(passwords.hash("x".into()).await, Err(HashingError::Busy(PasswordsBusy))));
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use thread_priority::{
     thread_native_id,
 };
 
-use super::PasswordsBusy;
+use super::hashing::PasswordsBusy;
 use super::share::Share;
 
 /// How long work may stand still before the steady thread takes it up.

@@ -13,17 +13,20 @@ use web::sessions::Session;
 use super::super::Desk;
 use super::user::{Held, newcomer};
 use super::{Answer, rules};
-use crate::accounts::account::{SignUp, Standing};
+use crate::accounts::account::AccountStatus;
 use crate::accounts::claims::ClaimKind;
 use crate::accounts::sessions::ClientNote;
+use crate::accounts::sign_up::SignUp;
 use crate::pipeline::context::Context;
+use crate::pipeline::errors::log_problem;
 use crate::pipeline::text;
 
 const TAKEN: (StatusCode, StatusCode, &str) =
     (StatusCode::CONFLICT, StatusCode::CONFLICT, "This user already exists.");
 
 /// A username or an address that somebody else has, or that nobody can have.
-pub(super) fn taken(problem: Problem) -> Refusal {
+pub(super) fn taken(error: impl Into<Problem>) -> Refusal {
+    let problem = error.into();
     if problem.status == StatusCode::UNPROCESSABLE_ENTITY
         && let Some(FieldProblem { field, message }) = problem.fields.first()
         && field == "username"
@@ -34,16 +37,16 @@ pub(super) fn taken(problem: Problem) -> Refusal {
 }
 
 /// A proof of the present password that failed, in these words.
-pub(super) fn wrong_password(words: &'static str) -> impl FnOnce(Problem) -> Refusal {
-    move |problem| {
+pub(super) fn wrong_password<E: Into<Problem>>(words: &'static str) -> impl FnOnce(E) -> Refusal {
+    move |error| {
         let renamed = (StatusCode::UNPROCESSABLE_ENTITY, StatusCode::UNAUTHORIZED, words);
-        Refusal::rename(problem, &[renamed])
+        Refusal::rename(error.into(), &[renamed])
     }
 }
 
 fn wanted(fields: &Fields) -> Result<SignUp, Refusal> {
     let mut messages = rules::Messages::default();
-    let wish = SignUp {
+    let command = SignUp {
         firstname: messages.take(rules::firstname(fields)),
         lastname: messages.take(rules::lastname(fields)),
         username: messages.take(rules::username(fields)),
@@ -53,7 +56,7 @@ fn wanted(fields: &Fields) -> Result<SignUp, Refusal> {
     };
     messages.take(rules::confirmation(fields));
     messages.finish()?;
-    Ok(wish)
+    Ok(command)
 }
 
 pub(super) async fn sign_up(
@@ -63,13 +66,13 @@ pub(super) async fn sign_up(
     headers: HeaderMap,
     fields: Fields,
 ) -> Answer {
-    let wish = wanted(&fields)?;
-    desk.commands.limits.check(Attempt::SignUp { from })?;
-    let context = context.unrepeatable();
-    let shown = wish.clone();
-    let (user, signed_up) = desk.commands.sign_up(&context, wish).await.map_err(taken)?;
+    let command = wanted(&fields)?;
+    desk.commands.limits.check(Attempt::SignUp { from }).map_err(Problem::from)?;
+    let context = context.without_idempotency_key();
+    let shown = command.clone();
+    let (user, signed_up) = desk.commands.sign_up(&context, command).await.map_err(taken)?;
     let note = ClientNote::of(&headers, from);
-    let (signed_in, started) = desk.commands.start_session(&context.by(user), user, note).await?;
+    let (signed_in, started) = desk.commands.start_session(&context.with_actor(user), user, note).await?;
     let held = Held { user, token: signed_in.token, expires: signed_in.expires, renewed: false };
     let said = Success::saying("You've signed up successfully. Welcome to InstaMERN!");
     let newcomer = newcomer(user, &shown);
@@ -86,9 +89,9 @@ pub(super) async fn log_in(
     let incomplete = || Refusal::forbidden("Please type your username and password.");
     let (username, password) =
         fields.filled("username").zip(fields.filled("password")).ok_or_else(incomplete)?;
-    let found = desk.commands.find(ClaimKind::Username, &username).await?;
-    desk.commands.limits.check(Attempt::LogIn { account: found.budget(), from })?;
-    let owner = desk.commands.owner(found).await?;
+    let found = desk.commands.find(ClaimKind::Username, &username).await.map_err(log_problem)?;
+    desk.commands.limits.check(Attempt::LogIn { account: found.budget(), from }).map_err(Problem::from)?;
+    let owner = desk.commands.owner(found).await.map_err(log_problem)?;
     // Only in this very spelling.
     let owner = owner.filter(|(_, account)| account.username() == username.trim());
     let unknown = || Refusal::not_found("User not found. You can signup with that user.");
@@ -97,15 +100,15 @@ pub(super) async fn log_in(
     let note = ClientNote::of(&headers, from);
     let wrong = (StatusCode::UNAUTHORIZED, StatusCode::UNAUTHORIZED, "Password doesn't match.");
     let owner = Some((user, account));
-    let let_in = desk.commands.log_in_as(&context.unrepeatable(), owner, password, note).await;
-    let (signed_in, all_done) = let_in.map_err(|problem| Refusal::rename(problem, &[wrong]))?;
+    let let_in = desk.commands.log_in_as(&context.without_idempotency_key(), owner, password, note).await;
+    let (signed_in, all_done) = let_in.map_err(|error| Refusal::rename(error.into(), &[wrong]))?;
     let held = Held { user, token: signed_in.token, expires: signed_in.expires, renewed: false };
     desk.answer_session(held, &all_done, Success::saying(said)).await
 }
 
 pub(super) async fn log_out(State(desk): State<Desk>, caller: Caller, context: Context) -> Answer {
     let (user, session) = (caller.user, caller.session);
-    let context = context.unrepeatable().by(user);
+    let context = context.without_idempotency_key().with_actor(user);
     let done = desk.commands.end_session(&context, user, session, SessionEndReason::LoggedOut).await?;
     let said = Success::saying("You're logged out successfully.").with(Value::Null);
     let mut answer = desk.answer(StatusCode::OK, &[done], said).await;
@@ -132,9 +135,12 @@ pub(super) async fn change_email(
         return Err(Refusal::forbidden("That email address is already the same as the existing one."));
     }
     let mailboxes = [desk.commands.mailbox(account.address()), desk.commands.mailbox(&email)];
-    desk.commands.limits.check(Attempt::Mail { mailboxes: &mailboxes, from: Some(from) })?;
+    desk.commands
+        .limits
+        .check(Attempt::Mail { mailboxes: &mailboxes, from: Some(from) })
+        .map_err(Problem::from)?;
     let session = Session { user: caller.user, session: caller.session, expires: caller.expires };
-    let context = context.unrepeatable().by(user);
+    let context = context.without_idempotency_key().with_actor(user);
     let done = desk.commands.take_email(&context, session, email, App::Instamern).await.map_err(taken)?;
     let held = Held { user, token: caller.token, expires: caller.expires, renewed: true };
     let said = Success::saying("Your email address has been changed successfully.");
@@ -149,14 +155,14 @@ pub(super) async fn deactivate(
     fields: Fields,
 ) -> Answer {
     let user = caller.user;
-    if desk.commands.account(user).await?.standing == Standing::Deactivated {
+    if desk.commands.account(user).await.map_err(log_problem)?.status == AccountStatus::Deactivated {
         return Err(Refusal::forbidden("Your account is already inactive."));
     }
     let current = current_password(&fields)?;
     let wrong = wrong_password("Password doesn't match.");
     desk.commands.confirm_password(user, from, current).await.map_err(wrong)?;
-    let context = context.unrepeatable().by(user);
-    let done = desk.commands.deactivate(&context, user).await.map_err(Problem::from)?;
+    let context = context.without_idempotency_key().with_actor(user);
+    let done = desk.commands.deactivate(&context, user).await?;
     let said = "Your account has been deactivated successfully. To activate again, please login.";
     let mut answer = desk.answer(StatusCode::OK, &[done], Success::saying(said)).await;
     answer.headers_mut().insert(header::SET_COOKIE, forget_cookie());
@@ -174,7 +180,7 @@ pub(super) async fn erase(
     let current = current_password(&fields)?;
     let wrong = wrong_password("Password doesn't match.");
     desk.commands.confirm_password(user, from, current).await.map_err(wrong)?;
-    let done = desk.commands.erase(&context.unrepeatable().by(user), user).await?;
+    let done = desk.commands.erase(&context.without_idempotency_key().with_actor(user), user).await?;
     let mut answer = desk.answer_nothing(&[done]).await;
     answer.headers_mut().insert(header::SET_COOKIE, forget_cookie());
     Ok(answer)

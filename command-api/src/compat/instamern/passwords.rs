@@ -6,15 +6,18 @@ use http::{HeaderMap, StatusCode};
 use web::compat::{Caller, Fields, PathText, Refusal, Success};
 use web::http::ClientAddress;
 use web::limits::Attempt;
+use web::problem::Problem;
 
 use super::super::Desk;
 use super::accounts::wrong_password;
 use super::user::Held;
 use super::{Answer, rules};
+use crate::accounts::account::LinkRejected;
 use crate::accounts::claims::ClaimKind;
 use crate::accounts::passwords::prepare;
 use crate::accounts::sessions::ClientNote;
 use crate::pipeline::context::Context;
+use crate::pipeline::errors::{CommandError, log_problem};
 use crate::pipeline::text;
 
 const CHANGED: &str = "Your password has been updated successfully.";
@@ -30,14 +33,22 @@ pub(super) async fn forgot(
     let email = fields.filled("email").ok_or_else(missing)?;
     let email = text::email(&email).map_err(|_| Refusal::forbidden("Please type a valid email address."))?;
     let mailbox = desk.commands.mailbox(&email);
-    desk.commands.limits.check(Attempt::Mail { mailboxes: &[mailbox], from: Some(from) })?;
-    let context = context.unrepeatable();
-    let found = desk.commands.find(ClaimKind::Email, &email).await?;
+    desk.commands
+        .limits
+        .check(Attempt::Mail { mailboxes: &[mailbox], from: Some(from) })
+        .map_err(Problem::from)?;
+    let context = context.without_idempotency_key();
+    let found = desk.commands.find(ClaimKind::Email, &email).await.map_err(log_problem)?;
     if !desk.commands.request_password_reset(&context, found, App::Instamern).await? {
         return Err(Refusal::not_found("User not found with that email."));
     }
     let said = "The password reset link has been sent to your email address.";
     Ok(desk.answer(StatusCode::OK, &[], Success::saying(said)).await)
+}
+
+fn no_link(error: CommandError<LinkRejected>) -> Refusal {
+    let broken = "The password reset link has expired or has broken. Please try again later.";
+    Refusal::rename(error.into(), &[(StatusCode::NOT_FOUND, StatusCode::NOT_FOUND, broken)])
 }
 
 pub(super) async fn reset(
@@ -48,18 +59,13 @@ pub(super) async fn reset(
     headers: HeaderMap,
     fields: Fields,
 ) -> Answer {
-    desk.commands.limit_link(&token, from)?;
-    let context = context.unrepeatable();
-    let changed = desk.commands.reset_password(&context, &token, |_| rules::new_password(&fields)).await;
-    let (user, done) = changed.map_err(|refusal| match refusal {
-        Refusal::Problem(problem) => {
-            let broken = "The password reset link has expired or has broken. Please try again later.";
-            Refusal::rename(problem, &[(StatusCode::NOT_FOUND, StatusCode::NOT_FOUND, broken)])
-        }
-        said @ Refusal::Said(..) => said,
-    })?;
+    desk.commands.limit_link(&token, from).map_err(Problem::from)?;
+    let context = context.without_idempotency_key();
+    desk.commands.reset_link_account(&context, &token).await.map_err(no_link)?;
+    let password = rules::new_password(&fields)?;
+    let (user, done) = desk.commands.reset_password(&context, &token, password).await.map_err(no_link)?;
     let note = ClientNote::of(&headers, from);
-    let (signed_in, started) = desk.commands.start_session(&context.by(user), user, note).await?;
+    let (signed_in, started) = desk.commands.start_session(&context.with_actor(user), user, note).await?;
     let held = Held { user, token: signed_in.token, expires: signed_in.expires, renewed: true };
     desk.answer_session(held, &[done, started], Success::saying(CHANGED)).await
 }
@@ -85,7 +91,7 @@ pub(super) async fn change(
         return Err(Refusal::conflict(same));
     }
     let password = rules::new_password(&fields)?;
-    let context = context.unrepeatable().by(user);
+    let context = context.without_idempotency_key().with_actor(user);
     let kept = Some(caller.session);
     let wrong = wrong_password("Your current password doesn't match.");
     let changed = desk.commands.change_password(&context, user, &checked, password, kept).await;

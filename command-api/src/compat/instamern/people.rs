@@ -15,6 +15,8 @@ use super::posts::{Upload, not_stored};
 use super::{Answer, rules};
 use crate::accounts::profiles::Edit;
 use crate::pipeline::context::Context;
+use crate::pipeline::errors::{CommandError, log_problem};
+use crate::social::follows::FollowRejected;
 
 /// Fields that have routes of their own, or none.
 const ELSEWHERE: [&str; 5] = ["email", "password", "passwordConfirm", "photo", "active"];
@@ -36,16 +38,16 @@ pub(super) async fn update(
     let (username, bio) = (sent("username", rules::username), sent("bio", rules::bio));
     messages.finish()?;
     let user = caller.user;
-    let context = context.unrepeatable().by(user);
+    let context = context.without_idempotency_key().with_actor(user);
     let mut all_done = Vec::new();
     // First, since it alone may fail for what others have done.
     if let Some(username) = username
-        && desk.commands.account(user).await?.username() != username
+        && desk.commands.account(user).await.map_err(log_problem)?.username() != username
     {
         all_done.push(desk.commands.rename(&context, user, username).await.map_err(taken)?);
     }
-    let wish = Edit { firstname, lastname, bio };
-    all_done.push(desk.commands.edit_profile(&context, user, &wish).await.map_err(Problem::from)?);
+    let command = Edit { firstname, lastname, bio };
+    all_done.push(desk.commands.edit_profile(&context, user, &command).await?);
     let said = Success::saying("Your profile has been updated successfully.");
     Ok(desk.answer(StatusCode::OK, &all_done, said).await)
 }
@@ -57,11 +59,11 @@ pub(super) async fn upload_photo(
     request: Request,
 ) -> Answer {
     let user = caller.user;
-    let _slot = desk.commands.begin_upload(user)?;
+    let _slot = desk.commands.begin_upload(user).map_err(Problem::from)?;
     let upload = Upload::read(request, "photo").await?;
     let missing = || Refusal::forbidden("No photo found to upload.");
     let picture = upload.picture.ok_or_else(missing)?;
-    let context = context.unrepeatable().by(user);
+    let context = context.without_idempotency_key().with_actor(user);
     let stored = desk.commands.change_photo(&context, user, picture).await;
     let (media, done) = stored.map_err(not_stored("Couldn't uploaded photo"))?;
     let url = ImageVariant::PHOTO.url(&desk.public_url, &media.to_string());
@@ -75,8 +77,8 @@ pub(super) async fn remove_photo(
     context: Context,
 ) -> Answer {
     let user = caller.user;
-    let context = context.unrepeatable().by(user);
-    let done = desk.commands.remove_photo(&context, user).await.map_err(Problem::from)?;
+    let context = context.without_idempotency_key().with_actor(user);
+    let done = desk.commands.remove_photo(&context, user).await?;
     let said = match done.changed {
         true => "Your profile picture has been removed successfully.",
         false => "No profile picture found. Nothing to delete.",
@@ -86,13 +88,13 @@ pub(super) async fn remove_photo(
 
 /// The one whom a path names by their username.
 async fn named(desk: &Desk, username: &str) -> Result<UserId, Refusal> {
-    let found = desk.commands.user_called(username).await?;
+    let found = desk.commands.user_called(username).await.map_err(log_problem)?;
     found.map(|(user, _)| user).ok_or_else(|| Refusal::not_found("User not found."))
 }
 
-fn refused(problem: Problem) -> Refusal {
+fn refused(error: CommandError<FollowRejected>) -> Refusal {
     Refusal::rename(
-        problem,
+        error.into(),
         &[
             (StatusCode::CONFLICT, StatusCode::FORBIDDEN, "You cannot follow yourself."),
             (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND, "User not found."),
@@ -107,9 +109,9 @@ pub(super) async fn follow(
     context: Context,
 ) -> Answer {
     let (follower, followee) = (caller.user, named(&desk, &username).await?);
-    let context = context.unrepeatable().by(follower);
+    let context = context.without_idempotency_key().with_actor(follower);
     let followed = desk.commands.follow(&context, follower, followee).await;
-    let done = followed.map_err(|failure| refused(failure.into()))?;
+    let done = followed.map_err(refused)?;
     let said = Success::saying(format!("Now, you are following {username}"));
     Ok(desk.answer(StatusCode::OK, &[done], said).await)
 }
@@ -124,8 +126,8 @@ pub(super) async fn unfollow(
     if follower == followee {
         return Err(Refusal::forbidden("You cannot follow yourself."));
     }
-    let context = context.unrepeatable().by(follower);
-    let done = desk.commands.unfollow(&context, follower, followee).await.map_err(Problem::from)?;
+    let context = context.without_idempotency_key().with_actor(follower);
+    let done = desk.commands.unfollow(&context, follower, followee).await?;
     let said = Success::saying(format!("Now, you aren't following {username}"));
     Ok(desk.answer(StatusCode::OK, &[done], said).await)
 }

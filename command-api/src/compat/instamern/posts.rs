@@ -56,10 +56,10 @@ impl Upload {
 }
 
 /// What keeps a picture from being stored, in the app's words.
-pub(super) fn not_stored(said: &'static str) -> impl FnOnce(Problem) -> Refusal {
-    move |problem| {
+pub(super) fn not_stored<E: Into<Problem>>(said: &'static str) -> impl FnOnce(E) -> Refusal {
+    move |error| {
         let outage = (StatusCode::SERVICE_UNAVAILABLE, StatusCode::UNPROCESSABLE_ENTITY, said);
-        Refusal::rename(problem, &[outage])
+        Refusal::rename(error.into(), &[outage])
     }
 }
 
@@ -70,11 +70,11 @@ pub(super) async fn upload(
     request: Request,
 ) -> Answer {
     let author = caller.user;
-    let _slot = desk.commands.begin_upload(author)?;
+    let _slot = desk.commands.begin_upload(author).map_err(Problem::from)?;
     let Upload { picture, caption } = Upload::read(request, "post").await?;
     let picture = picture.ok_or_else(|| Refusal::forbidden("No post photo found to upload."))?;
     let caption = caption.map(|caption| rules::caption(&caption)).transpose()?;
-    let context = context.unrepeatable().by(author);
+    let context = context.without_idempotency_key().with_actor(author);
     let new = NewPost { images: vec![picture], alt: Vec::new(), caption: caption.clone() };
     let published = desk.commands.publish(&context, author, new).await;
     let (post, images, done) = published.map_err(not_stored("Post couldn't uploaded."))?;
@@ -95,8 +95,8 @@ fn named(id: &str, missing: &'static str) -> Result<PostId, Refusal> {
     id.parse().map_err(|_| Refusal::not_found(missing))
 }
 
-fn missing(said: &'static str) -> impl FnOnce(Problem) -> Refusal {
-    move |problem| Refusal::rename(problem, &[(StatusCode::NOT_FOUND, StatusCode::NOT_FOUND, said)])
+fn missing<E: Into<Problem>>(said: &'static str) -> impl FnOnce(E) -> Refusal {
+    move |error| Refusal::rename(error.into(), &[(StatusCode::NOT_FOUND, StatusCode::NOT_FOUND, said)])
 }
 
 pub(super) async fn like(
@@ -107,8 +107,9 @@ pub(super) async fn like(
 ) -> Answer {
     const MISSING: &str = "Not found posts to like.";
     let (post, user) = (named(&id, MISSING)?, caller.user);
-    let toggled = desk.commands.toggle_like(&context.unrepeatable().by(user), post, user).await;
-    let (likes, done) = toggled.map_err(|failure| missing(MISSING)(failure.into()))?;
+    let toggled =
+        desk.commands.toggle_like(&context.without_idempotency_key().with_actor(user), post, user).await;
+    let (likes, done) = toggled.map_err(missing(MISSING))?;
     let said = Success::saying(if likes { "Liked!" } else { "Unliked." });
     Ok(desk.answer(StatusCode::OK, &[done], said).await)
 }
@@ -123,8 +124,11 @@ pub(super) async fn comment(
     const MISSING: &str = "Not found any posts to comment.";
     let text = rules::comment(&fields)?;
     let (post, author) = (named(&id, MISSING)?, caller.user);
-    let commented = desk.commands.comment(&context.unrepeatable().by(author), post, author, None, text).await;
-    let (_, done) = commented.map_err(|failure| missing(MISSING)(failure.into()))?;
+    let commented = desk
+        .commands
+        .comment(&context.without_idempotency_key().with_actor(author), post, author, None, text)
+        .await;
+    let (_, done) = commented.map_err(missing(MISSING))?;
     Ok(desk.answer(StatusCode::CREATED, &[done], Success::saying("Commented!")).await)
 }
 
@@ -139,9 +143,9 @@ pub(super) async fn delete_comment(
     let (post, author) = (named(&id, MISSING)?, caller.user);
     let found = first_comment(&desk, &caller, post).await?;
     let comment = found.ok_or_else(|| Refusal::not_found(MISSING))?;
-    let context = context.unrepeatable().by(author);
+    let context = context.without_idempotency_key().with_actor(author);
     let deleted = desk.commands.delete_comment(&context, post, comment, author).await;
-    let done = deleted.map_err(|failure| missing(MISSING)(failure.into()))?;
+    let done = deleted.map_err(missing(MISSING))?;
     Ok(desk.answer_nothing(&[done]).await)
 }
 
@@ -190,12 +194,12 @@ pub(super) async fn update(
     let (post, editor) = (named(&id, MISSING)?, caller.user);
     let accept = || {
         let unset = || Refusal::forbidden("Please set a new caption for the post.");
-        let wish = fields.filled("caption").ok_or_else(unset).map_err(Unedited::Caption)?;
-        rules::caption(&wish).map_err(Unedited::Caption)
+        let caption = fields.filled("caption").ok_or_else(unset).map_err(Unedited::Caption)?;
+        rules::caption(&caption).map_err(Unedited::Caption)
     };
-    let context = context.unrepeatable().by(editor);
+    let context = context.without_idempotency_key().with_actor(editor);
     let edited = desk.commands.edit_caption(&context, post, editor, accept).await;
-    let done = edited.map_err(|failure| match failure.rejection::<PostRejected>() {
+    let done = edited.map_err(|failure| match failure.into_rejection::<PostRejected>() {
         Ok(Unedited::Caption(refusal)) => refusal,
         Ok(Unedited::Post(PostRejected::NotYours)) => {
             Refusal::forbidden("You cannot update some else's post.")
@@ -215,7 +219,7 @@ pub(super) async fn delete(
 ) -> Answer {
     const MISSING: &str = "Not found post to delete.";
     let (post, who) = (named(&id, MISSING)?, caller.user);
-    let context = context.unrepeatable().by(who);
+    let context = context.without_idempotency_key().with_actor(who);
     let deleted = desk.commands.delete_post(&context, post, who).await;
     let done = deleted.map_err(|failure| {
         let foreign = "You cannot delete someone else's post.";

@@ -5,6 +5,7 @@ use http::StatusCode;
 use media::ImageVariant;
 use serde_json::json;
 use web::compat::{Refusal, Success};
+use web::problem::Problem;
 
 use super::super::Desk;
 use super::Answer;
@@ -20,10 +21,10 @@ pub(super) async fn upload(
     request: Request,
 ) -> Answer {
     let author = caller.user;
-    let _slot = desk.commands.begin_upload(author)?;
+    let _slot = desk.commands.begin_upload(author).map_err(Problem::from)?;
     let upload = Upload::read(request, "story").await?;
     let image = upload.picture.ok_or_else(|| Refusal::forbidden("Couldn't any story to share."))?;
-    let context = context.unrepeatable().by(author);
+    let context = context.without_idempotency_key().with_actor(author);
     let new = NewStory { image, alt: String::new() };
     let published = desk.commands.publish_story(&context, author, new, ImageVariant::OF_FRAMED_STORY).await;
     let (story, done) = published.map_err(not_stored("Couldn't storied."))?;

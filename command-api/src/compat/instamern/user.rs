@@ -10,10 +10,10 @@ use web::http::PENDING;
 
 use super::super::Desk;
 use super::Answer;
-use crate::accounts::account::SignUp;
-use crate::pipeline::execute::Done;
+use crate::accounts::sign_up::SignUp;
+use crate::pipeline::errors::log_problem;
+use crate::pipeline::execute::Outcome;
 use crate::pipeline::receipt::Prefer;
-use crate::pipeline::rejections::log_problem;
 
 const CURRENT_USER: &str = "/instamern/users/authorization/current-user";
 
@@ -28,7 +28,7 @@ pub(super) struct Held {
 
 impl Desk {
     /// Answers with the session, its cookie and the user.
-    pub(super) async fn answer_session(&self, held: Held, all_done: &[Done], said: Success<()>) -> Answer {
+    pub(super) async fn answer_session(&self, held: Held, all_done: &[Outcome], said: Success<()>) -> Answer {
         let seen = all_done.iter().map(|done| done.position).max().unwrap_or_default();
         let asked = self.read_side.get(CURRENT_USER, &held.token, seen).await;
         let found = asked.map(|mut answer| answer["data"]["user"].take());
@@ -59,7 +59,7 @@ impl Desk {
         &self,
         status: StatusCode,
         held: &Held,
-        all_done: &[Done],
+        all_done: &[Outcome],
         said: Success<()>,
         user: Value,
     ) -> Answer {
@@ -76,7 +76,7 @@ impl Desk {
 
     /// What only views know is empty.
     async fn user_by_log(&self, user: UserId) -> Result<Value, web::compat::Refusal> {
-        let account = self.commands.account(user).await?;
+        let account = self.commands.account(user).await.map_err(log_problem)?;
         let (details, photo) = self.commands.shown(user).await.map_err(log_problem)?;
         let ProfileDetails { firstname, lastname, bio } = details;
         let mut shown = json!({
@@ -93,8 +93,8 @@ impl Desk {
 }
 
 /// Somebody who has just signed up.
-pub(super) fn newcomer(user: UserId, wish: &SignUp) -> Value {
-    let SignUp { username, email, firstname, lastname, .. } = wish;
+pub(super) fn newcomer(user: UserId, command: &SignUp) -> Value {
+    let SignUp { username, email, firstname, lastname, .. } = command;
     json!({
         "_id": user, "id": user,
         "firstname": firstname, "lastname": lastname,

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
     use crate::browsers::Browsers;
     use crate::problem::Problem;
-    use crate::sessions::{FixedKeys, Parts as SessionParts, Running, SessionLookup};
+    use crate::sessions::{ActiveSession, FixedKeys, Parts as SessionParts, SessionLookup};
     use crate::tokens::{SigningKeys, VerifyingKeys};
     use service::clock::StoppedClock;
     use service::config::SameSite;
@@ -83,8 +83,8 @@ mod tests {
 
     #[async_trait]
     impl SessionLookup for Sessions {
-        async fn running(&self, _: UserId, session: SessionId) -> Result<Option<Running>, Problem> {
-            Ok(self.0.contains(&session).then(|| Running { began: 1, seen: now() }))
+        async fn active(&self, _: UserId, session: SessionId) -> Result<Option<ActiveSession>, Problem> {
+            Ok(self.0.contains(&session).then(|| ActiveSession { began: 1, seen: now() }))
         }
     }
 
@@ -100,7 +100,7 @@ mod tests {
             lookup: Arc::new(Sessions([RUNNING].into())),
             clock: Arc::new(StoppedClock(now())),
             browsers: Arc::new(Browsers::new([], SameSite::Lax)),
-            notes: None,
+            last_seen: None,
         });
         let sign = |session, from: TimeDelta, until: TimeDelta| {
             keys.sign(USER, session, now() + from, now() + until).unwrap()

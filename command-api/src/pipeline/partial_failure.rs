@@ -1,30 +1,36 @@
-//! An outage after a part of a request was done is another answer than one before it.
+//! Answers for outages that come after a part of a request is done: `outcome-unknown` in place of `unavailable`.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use events::EventId;
 use http::StatusCode;
 use web::problem::Problem;
 
-/// Whether an event was appended on behalf of a request.
+/// The first event of a request, once it is in the log. Shared by the middleware and all contexts of the request.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Appended(Arc<AtomicBool>);
+pub(crate) struct FirstEvent(Arc<OnceLock<EventId>>);
 
-impl Appended {
-    pub(crate) fn note(&self) {
-        self.0.store(true, Ordering::Relaxed);
+impl FirstEvent {
+    pub(crate) fn get(&self) -> Option<EventId> {
+        self.0.get().copied()
+    }
+
+    pub(crate) fn set(&self, event: EventId) {
+        // An event that was set before stays.
+        let _ = self.0.set(event);
     }
 }
 
-/// Answers `outcome-unknown` instead of any other 503 once something was appended: `unavailable` says that nothing was.
-pub(crate) async fn after_append(mut request: Request, next: Next) -> Response {
-    let appended = Appended::default();
-    request.extensions_mut().insert(appended.clone());
+/// Middleware that answers `outcome-unknown` in place of any other 503 once an event of the request is in the log:
+/// `unavailable` promises that nothing was done.
+pub(crate) async fn report_partial_failure(mut request: Request, next: Next) -> Response {
+    let first = FirstEvent::default();
+    request.extensions_mut().insert(first.clone());
     let answer = next.run(request).await;
-    if answer.status() == StatusCode::SERVICE_UNAVAILABLE && appended.0.load(Ordering::Relaxed) {
+    if answer.status() == StatusCode::SERVICE_UNAVAILABLE && first.get().is_some() {
         return Problem::outcome_unknown("a part of the request had been done").into_response();
     }
     answer
@@ -37,22 +43,24 @@ mod tests {
     use axum::routing::post;
     use http::header;
     use tower::ServiceExt;
+    use uuid::Uuid;
 
     use super::*;
 
     #[tokio::test]
-    async fn an_outage_after_an_append_leaves_the_outcome_unknown() {
+    async fn outage_after_an_append_answers_outcome_unknown() {
         let outage = || Problem::unavailable("The event log", "down");
         let router = Router::new()
             .route("/before", post(async move || outage()))
             .route(
                 "/after",
                 post(async move |request: Request| {
-                    request.extensions().get::<Appended>().unwrap().note();
+                    let first = request.extensions().get::<FirstEvent>().unwrap();
+                    first.set(EventId::new(Uuid::nil()));
                     outage()
                 }),
             )
-            .route_layer(axum::middleware::from_fn(after_append));
+            .route_layer(axum::middleware::from_fn(report_partial_failure));
         for (uri, code) in [("/before", "unavailable"), ("/after", "outcome-unknown")] {
             let request = Request::post(uri).body(Body::empty()).unwrap();
             let answer = router.clone().oneshot(request).await.unwrap();
