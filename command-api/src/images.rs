@@ -24,6 +24,7 @@ use tokio::task::spawn_blocking;
 use web::problem::{FieldProblem, Problem};
 
 use crate::Commands;
+use crate::cpu::CpuPermits;
 use crate::pipeline::context::Context;
 use crate::pipeline::errors::CommandError;
 use header::PROFILE_LIMIT;
@@ -148,23 +149,23 @@ pub(crate) struct Picture {
 #[derive(Debug)]
 pub(crate) struct ImageProcessor {
     pool: Pool,
+    cpu: CpuPermits,
 }
 
-impl Default for ImageProcessor {
-    fn default() -> Self {
-        let places = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+impl ImageProcessor {
+    /// Uses all permits but one, if there are several: a log-in takes 20 ms of a processor and does not wait for a
+    /// picture, which takes up to a second.
+    pub(crate) fn new(cpu: CpuPermits) -> Self {
         let pool = Pool::new(Limits {
-            places,
+            places: cpu.processors().saturating_sub(1).max(1),
             memory: MEMORY,
             held: HELD,
             held_by_account: HELD_BY_ACCOUNT,
             uploads: UPLOADS,
         });
-        Self { pool }
+        Self { pool, cpu }
     }
-}
 
-impl ImageProcessor {
     /// Makes the variants of a picture. Nothing is stored yet.
     pub(crate) async fn process(
         &self,
@@ -175,11 +176,11 @@ impl ImageProcessor {
         let held = self.pool.hold(account, original.len() as u64)?;
         let header = original.clone();
         let memory = finished(spawn_blocking(move || memory_of(&header, variants)).await)?;
-        let permit = self.pool.enter(account, memory).await?;
-        let processed = spawn_blocking(move || {
+        let turn = self.pool.enter(account, memory).await?;
+        let processed = self.cpu.run(move || {
             let processed = process(&original, variants);
             // Kept until the work is done, also when the client has gone.
-            drop((permit, held));
+            drop((turn, held));
             processed
         });
         finished(processed.await)

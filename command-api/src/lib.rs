@@ -7,6 +7,7 @@
 
 mod accounts;
 pub mod compat;
+mod cpu;
 mod images;
 mod pipeline;
 mod social;
@@ -38,6 +39,7 @@ pub use crate::pipeline::errors::CommandError;
 
 use crate::accounts::passwords::Passwords;
 use crate::accounts::sessions::LogSessions;
+use crate::cpu::CpuPermits;
 use crate::pipeline::subject_cache::SubjectCache;
 
 /// Executes commands. Cheap to clone.
@@ -96,7 +98,7 @@ pub struct Parts {
 
 impl Commands {
     /// # Errors
-    /// If the threads that hash passwords cannot be started.
+    /// If the system provides no random numbers.
     pub fn new(parts: Parts) -> std::io::Result<Self> {
         let Parts {
             log,
@@ -110,6 +112,7 @@ impl Commands {
             limits,
             tasks,
         } = parts;
+        let cpu = CpuPermits::default();
         let (last_seen_sender, last_seen_receiver) = LastSeenSender::channel();
         let authenticator = Authenticator::new(web::sessions::Parts {
             keys: Arc::new(FixedKeys(Arc::new(VerifyingKeys::of(signing.public())))),
@@ -123,8 +126,8 @@ impl Commands {
             board,
             subject_cache: SubjectCache::default(),
             media,
-            passwords: Passwords::start()?,
-            images: images::ImageProcessor::default(),
+            passwords: Passwords::new(cpu.clone())?,
+            images: images::ImageProcessor::new(cpu),
             signing,
             authenticator: Arc::new(authenticator),
             last_seen_sender,

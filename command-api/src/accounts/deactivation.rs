@@ -115,7 +115,7 @@ impl Commands {
 // ------------------------------------------------------------------- routes
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
-    OpenApiRouter::new().routes(routes!(post_deactivation))
+    OpenApiRouter::new().routes(routes!(deactivate_account))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -133,7 +133,7 @@ struct Deactivation {
     params(CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn post_deactivation(
+async fn deactivate_account(
     State(commands): State<Commands>,
     session: Session,
     context: Context,

@@ -248,10 +248,10 @@ impl Commands {
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
     OpenApiRouter::new()
-        .routes(routes!(post_email_verification))
-        .routes(routes!(put_email_verification))
-        .routes(routes!(post_email_change))
-        .routes(routes!(put_email_change))
+        .routes(routes!(ask_for_email_verification))
+        .routes(routes!(confirm_email))
+        .routes(routes!(ask_for_email_change))
+        .routes(routes!(confirm_email_change))
 }
 
 /// Ask for the mail that verifies my address, once more
@@ -260,7 +260,7 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
     params(CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn post_email_verification(
+async fn ask_for_email_verification(
     State(commands): State<Commands>,
     session: Session,
     context: Context,
@@ -282,7 +282,7 @@ async fn post_email_verification(
     params(("token" = String, Path, pattern = "^[0-9a-f]{64}$"), CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn put_email_verification(
+async fn confirm_email(
     State(commands): State<Commands>,
     Path(token): Path<String>,
     context: Context,
@@ -310,7 +310,7 @@ struct NewEmail {
     params(CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn post_email_change(
+async fn ask_for_email_change(
     State(commands): State<Commands>,
     session: Session,
     context: Context,
@@ -337,7 +337,7 @@ async fn post_email_change(
     params(("token" = String, Path, pattern = "^[0-9a-f]{64}$"), CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn put_email_change(
+async fn confirm_email_change(
     State(commands): State<Commands>,
     Path(token): Path<String>,
     context: Context,

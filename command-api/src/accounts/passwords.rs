@@ -3,8 +3,6 @@
 mod forms;
 mod hashing;
 mod rules;
-mod share;
-mod threads;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -236,9 +234,9 @@ fn bad_password(message: String) -> Problem {
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
     OpenApiRouter::new()
-        .routes(routes!(put_password))
-        .routes(routes!(post_password_reset))
-        .routes(routes!(put_password_reset))
+        .routes(routes!(set_password))
+        .routes(routes!(ask_for_password_reset))
+        .routes(routes!(confirm_password_reset))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -258,7 +256,7 @@ struct PasswordChange {
     params(CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn put_password(
+async fn set_password(
     State(commands): State<Commands>,
     session: Session,
     context: Context,
@@ -290,7 +288,7 @@ struct PasswordResetWish {
     params(CommandHeaders),
     responses((status = 202, description = "If the address belongs to an account, a mail is on its way"), Problems)
 )]
-async fn post_password_reset(
+async fn ask_for_password_reset(
     State(commands): State<Commands>,
     context: Context,
     from: ClientAddress,
@@ -342,7 +340,7 @@ struct NewPassword {
     params(("token" = String, Path, pattern = "^[0-9a-f]{64}$"), CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn put_password_reset(
+async fn confirm_password_reset(
     State(commands): State<Commands>,
     Path(token): Path<String>,
     context: Context,

@@ -148,9 +148,9 @@ fn remove_photo(profile: &Profile, user: UserId) -> Option<Event> {
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
     let photo = OpenApiRouter::new()
-        .routes(routes!(put_photo, delete_photo))
+        .routes(routes!(set_photo, delete_photo))
         .layer(DefaultBodyLimit::max(IMAGE_LIMIT));
-    OpenApiRouter::new().routes(routes!(patch_profile)).merge(photo)
+    OpenApiRouter::new().routes(routes!(edit_profile)).merge(photo)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -172,7 +172,7 @@ struct ProfileChange {
     params(CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn patch_profile(
+async fn edit_profile(
     State(commands): State<Commands>,
     session: Session,
     context: Context,
@@ -207,7 +207,7 @@ async fn patch_profile(
     params(CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn put_photo(
+async fn set_photo(
     State(commands): State<Commands>,
     session: Session,
     context: Context,

@@ -168,8 +168,8 @@ impl Commands {
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
     OpenApiRouter::new()
-        .routes(routes!(put_role, delete_role))
-        .routes(routes!(put_suspension, delete_suspension))
+        .routes(routes!(grant_role, revoke_role))
+        .routes(routes!(suspend_user, reinstate_user))
 }
 
 /// Grant a role
@@ -184,7 +184,7 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
     ),
     responses(ReceiptAnswers, Problems)
 )]
-async fn put_role(
+async fn grant_role(
     State(commands): State<Commands>,
     session: Session,
     Path((user, role)): Path<(UserId, Role)>,
@@ -209,7 +209,7 @@ async fn put_role(
     ),
     responses(ReceiptAnswers, Problems)
 )]
-async fn delete_role(
+async fn revoke_role(
     State(commands): State<Commands>,
     session: Session,
     Path((user, role)): Path<(UserId, Role)>,
@@ -238,7 +238,7 @@ struct Suspension {
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn put_suspension(
+async fn suspend_user(
     State(commands): State<Commands>,
     session: Session,
     Path(user): Path<UserId>,
@@ -266,7 +266,7 @@ async fn put_suspension(
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn delete_suspension(
+async fn reinstate_user(
     State(commands): State<Commands>,
     session: Session,
     Path(user): Path<UserId>,

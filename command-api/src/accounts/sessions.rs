@@ -359,8 +359,8 @@ impl SessionLookup for LogSessions {
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
     OpenApiRouter::new()
-        .routes(routes!(post_session, delete_other_sessions))
-        .routes(routes!(delete_current_session))
+        .routes(routes!(log_in, end_other_sessions))
+        .routes(routes!(log_out))
         .routes(routes!(delete_session))
 }
 
@@ -392,7 +392,7 @@ struct Login {
     params(CommandHeaders),
     responses((status = 201, body = SignedIn), (status = 202, body = SignedIn), Problems)
 )]
-async fn post_session(
+async fn log_in(
     State(commands): State<Commands>,
     context: Context,
     prefer: Prefer,
@@ -416,7 +416,7 @@ async fn post_session(
     params(CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn delete_current_session(
+async fn log_out(
     State(commands): State<Commands>,
     session: Session,
     context: Context,
@@ -455,7 +455,7 @@ async fn delete_session(
     params(CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn delete_other_sessions(
+async fn end_other_sessions(
     State(commands): State<Commands>,
     session: Session,
     context: Context,

@@ -115,7 +115,7 @@ impl Commands {
 // ------------------------------------------------------------------- routes
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
-    OpenApiRouter::new().routes(routes!(post_account))
+    OpenApiRouter::new().routes(routes!(create_account))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -173,7 +173,7 @@ impl NewAccount {
     params(CommandHeaders),
     responses((status = 201, body = SignedIn), (status = 202, body = SignedIn), Problems)
 )]
-async fn post_account(
+async fn create_account(
     State(commands): State<Commands>,
     context: Context,
     prefer: Prefer,

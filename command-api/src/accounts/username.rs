@@ -65,7 +65,7 @@ impl Commands {
 // ------------------------------------------------------------------- routes
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
-    OpenApiRouter::new().routes(routes!(put_username))
+    OpenApiRouter::new().routes(routes!(set_username))
 }
 
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
@@ -83,7 +83,7 @@ struct Username {
     params(CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn put_username(
+async fn set_username(
     State(commands): State<Commands>,
     session: Session,
     context: Context,

@@ -44,11 +44,11 @@ pub(crate) struct CommandHeaders {
     /// Marks the request, so that sending it again does nothing again and answers the same.
     #[param(
         rename = "Idempotency-Key", value_type = String, required = false,
-        pattern = r#"^("[ !#-~]{1,255}"|[!#-~]{1,255})$"#, example = "8e03978e-40d5-43dd-bc93-6894a57f9324"
+        pattern = r#"^("[ !#-~]{1,255}"|[!#-~]{1,255})$"#
     )]
     idempotency_key: Option<String>,
     /// `respond-async`: to be answered at once, not when the views have taken it in.
-    #[param(rename = "Prefer", value_type = String, required = false, example = "respond-async")]
+    #[param(rename = "Prefer", value_type = String, required = false)]
     prefer: Option<String>,
 }
 

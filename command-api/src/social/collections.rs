@@ -148,7 +148,9 @@ fn delete(
 // ------------------------------------------------------------------- routes
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
-    OpenApiRouter::new().routes(routes!(post_collection)).routes(routes!(patch_collection, delete_collection))
+    OpenApiRouter::new()
+        .routes(routes!(create_collection))
+        .routes(routes!(rename_collection, delete_collection))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -175,7 +177,7 @@ impl CollectionName {
     post, path = "/v1/me/collections", tag = "saves", request_body = CollectionName, security(("token" = [])),
     params(CommandHeaders), responses(CreationAnswers, Problems)
 )]
-async fn post_collection(
+async fn create_collection(
     State(commands): State<Commands>,
     session: Session,
     context: Context,
@@ -202,7 +204,7 @@ async fn post_collection(
     params(("collection" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn patch_collection(
+async fn rename_collection(
     State(commands): State<Commands>,
     session: Session,
     Path(collection): Path<CollectionId>,

@@ -207,7 +207,7 @@ impl Commands {
 // ------------------------------------------------------------------- routes
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
-    OpenApiRouter::new().routes(routes!(post_comment)).routes(routes!(delete_comment))
+    OpenApiRouter::new().routes(routes!(create_comment)).routes(routes!(delete_comment))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -226,7 +226,7 @@ struct NewComment {
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
     responses(CreationAnswers, Problems)
 )]
-async fn post_comment(
+async fn create_comment(
     State(commands): State<Commands>,
     session: Session,
     Path(post): Path<PostId>,

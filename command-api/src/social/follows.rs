@@ -135,7 +135,7 @@ impl Commands {
 // ------------------------------------------------------------------- routes
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
-    OpenApiRouter::new().routes(routes!(put_follow, delete_follow))
+    OpenApiRouter::new().routes(routes!(follow_user, unfollow_user))
 }
 
 /// Follow somebody
@@ -146,7 +146,7 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn put_follow(
+async fn follow_user(
     State(commands): State<Commands>,
     session: Session,
     Path(followee): Path<UserId>,
@@ -164,7 +164,7 @@ async fn put_follow(
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn delete_follow(
+async fn unfollow_user(
     State(commands): State<Commands>,
     session: Session,
     Path(followee): Path<UserId>,

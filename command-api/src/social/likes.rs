@@ -113,7 +113,7 @@ impl Commands {
 // ------------------------------------------------------------------- routes
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
-    OpenApiRouter::new().routes(routes!(put_like, delete_like))
+    OpenApiRouter::new().routes(routes!(like_post, unlike_post))
 }
 
 /// Like a post
@@ -122,7 +122,7 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn put_like(
+async fn like_post(
     State(commands): State<Commands>,
     session: Session,
     Path(post): Path<PostId>,
@@ -142,7 +142,7 @@ async fn put_like(
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn delete_like(
+async fn unlike_post(
     State(commands): State<Commands>,
     session: Session,
     Path(post): Path<PostId>,

@@ -178,9 +178,9 @@ impl Commands {
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
     OpenApiRouter::new()
-        .routes(routes!(put_post_removal, delete_post_removal))
-        .routes(routes!(put_comment_removal, delete_comment_removal))
-        .routes(routes!(put_story_removal, delete_story_removal))
+        .routes(routes!(remove_post, restore_post))
+        .routes(routes!(remove_comment, restore_comment))
+        .routes(routes!(remove_story, restore_story))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -209,7 +209,7 @@ impl Removal {
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn put_post_removal(
+async fn remove_post(
     State(commands): State<Commands>,
     session: Session,
     Path(post): Path<PostId>,
@@ -229,7 +229,7 @@ async fn put_post_removal(
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn delete_post_removal(
+async fn restore_post(
     State(commands): State<Commands>,
     session: Session,
     Path(post): Path<PostId>,
@@ -254,7 +254,7 @@ async fn delete_post_removal(
     ),
     responses(ReceiptAnswers, Problems)
 )]
-async fn put_comment_removal(
+async fn remove_comment(
     State(commands): State<Commands>,
     session: Session,
     Path((post, comment)): Path<(PostId, CommentId)>,
@@ -279,7 +279,7 @@ async fn put_comment_removal(
     ),
     responses(ReceiptAnswers, Problems)
 )]
-async fn delete_comment_removal(
+async fn restore_comment(
     State(commands): State<Commands>,
     session: Session,
     Path((post, comment)): Path<(PostId, CommentId)>,
@@ -304,7 +304,7 @@ async fn delete_comment_removal(
     ),
     responses(ReceiptAnswers, Problems)
 )]
-async fn put_story_removal(
+async fn remove_story(
     State(commands): State<Commands>,
     session: Session,
     Path((author, story)): Path<(UserId, StoryId)>,
@@ -329,7 +329,7 @@ async fn put_story_removal(
     ),
     responses(ReceiptAnswers, Problems)
 )]
-async fn delete_story_removal(
+async fn restore_story(
     State(commands): State<Commands>,
     session: Session,
     Path((author, story)): Path<(UserId, StoryId)>,

@@ -66,7 +66,7 @@ fn read(state: &Reading, user: UserId, requested: Position, end: Position) -> Op
 // ------------------------------------------------------------------- routes
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
-    OpenApiRouter::new().routes(routes!(put_read))
+    OpenApiRouter::new().routes(routes!(mark_notifications_read))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -84,7 +84,7 @@ struct HaveRead {
     put, path = "/v1/me/notifications/read", tag = "notifications", request_body = HaveRead,
     security(("token" = [])), params(CommandHeaders), responses(ReceiptAnswers, Problems)
 )]
-async fn put_read(
+async fn mark_notifications_read(
     State(commands): State<Commands>,
     session: Session,
     context: Context,

@@ -240,8 +240,8 @@ fn delete(post: &Post, id: PostId, who: UserId) -> Result<Option<Event>, PostRej
 // ------------------------------------------------------------------- routes
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
-    let upload = OpenApiRouter::new().routes(routes!(post_post)).layer(DefaultBodyLimit::max(UPLOAD_LIMIT));
-    OpenApiRouter::new().routes(routes!(patch_post, delete_post)).merge(upload)
+    let upload = OpenApiRouter::new().routes(routes!(create_post)).layer(DefaultBodyLimit::max(UPLOAD_LIMIT));
+    OpenApiRouter::new().routes(routes!(edit_post, delete_post)).merge(upload)
 }
 
 /// What is sent to publish a post, as `multipart/form-data`.
@@ -441,7 +441,7 @@ impl Commands {
     params(CommandHeaders),
     responses(CreationAnswers, Problems)
 )]
-async fn post_post(
+async fn create_post(
     State(commands): State<Commands>,
     session: Session,
     context: Context,
@@ -476,7 +476,7 @@ struct PostChange {
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn patch_post(
+async fn edit_post(
     State(commands): State<Commands>,
     session: Session,
     Path(post): Path<PostId>,

@@ -127,8 +127,8 @@ fn unsave(state: &Save, user: UserId, post: PostId) -> Option<Event> {
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
     OpenApiRouter::new()
-        .routes(routes!(put_save, delete_save))
-        .routes(routes!(put_into_collection, delete_from_collection))
+        .routes(routes!(save_post, unsave_post))
+        .routes(routes!(add_to_collection, remove_from_collection))
 }
 
 /// Save a post
@@ -139,7 +139,7 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn put_save(
+async fn save_post(
     State(commands): State<Commands>,
     session: Session,
     Path(post): Path<PostId>,
@@ -159,7 +159,7 @@ async fn put_save(
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn delete_save(
+async fn unsave_post(
     State(commands): State<Commands>,
     session: Session,
     Path(post): Path<PostId>,
@@ -183,7 +183,7 @@ async fn delete_save(
     ),
     responses(ReceiptAnswers, Problems)
 )]
-async fn put_into_collection(
+async fn add_to_collection(
     State(commands): State<Commands>,
     session: Session,
     Path((collection, post)): Path<(CollectionId, PostId)>,
@@ -209,7 +209,7 @@ async fn put_into_collection(
     ),
     responses(ReceiptAnswers, Problems)
 )]
-async fn delete_from_collection(
+async fn remove_from_collection(
     State(commands): State<Commands>,
     session: Session,
     Path((collection, post)): Path<(CollectionId, PostId)>,

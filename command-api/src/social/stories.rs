@@ -214,8 +214,9 @@ fn view(
 // ------------------------------------------------------------------- routes
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
-    let upload = OpenApiRouter::new().routes(routes!(post_story)).layer(DefaultBodyLimit::max(UPLOAD_LIMIT));
-    OpenApiRouter::new().routes(routes!(delete_story)).routes(routes!(put_story_view)).merge(upload)
+    let upload =
+        OpenApiRouter::new().routes(routes!(create_story)).layer(DefaultBodyLimit::max(UPLOAD_LIMIT));
+    OpenApiRouter::new().routes(routes!(delete_story)).routes(routes!(view_story)).merge(upload)
 }
 
 /// What is sent to publish a story, as `multipart/form-data`.
@@ -305,7 +306,7 @@ impl Commands {
     params(CommandHeaders),
     responses(CreationAnswers, Problems)
 )]
-async fn post_story(
+async fn create_story(
     State(commands): State<Commands>,
     session: Session,
     context: Context,
@@ -363,7 +364,7 @@ async fn delete_story(
     ),
     responses(ReceiptAnswers, Problems)
 )]
-async fn put_story_view(
+async fn view_story(
     State(commands): State<Commands>,
     session: Session,
     Path((author, story)): Path<(UserId, StoryId)>,

@@ -11,7 +11,6 @@ use rusqlite::{Connection, DEFAULT_NAME};
 
 use crate::Error;
 use crate::database::File;
-use crate::writer::stand_back;
 
 /// Pages (of 4 KiB) added to the write-ahead log until it is moved into the file. The more there are, the more of them have
 /// been replaced by later ones and need not be moved; and the longer whoever syncs another file waits for the disk.
@@ -128,7 +127,6 @@ fn rest_of(pages: c_int) -> c_int {
 }
 
 fn checkpoint(connection: &Connection, moved_to: &fs::File, shared: &Shared, woken: &Receiver<()>) {
-    stand_back();
     while woken.recv().is_ok() {
         for _ in 0..ROUNDS {
             let held = shared.move_pages(connection);

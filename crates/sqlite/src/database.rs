@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::Semaphore;
 
 use crate::Error;
-use crate::writer::{Writer, stand_back};
+use crate::writer::Writer;
 
 /// How long a statement waits for another process that holds the file's lock.
 pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -18,9 +18,6 @@ pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(5);
 const CACHE_KIB: i64 = -8192;
 /// That of the writer of a file that can be built again: one event changes pages all over it.
 const WIDE_CACHE_KIB: i64 = -65536;
-/// Bytes of the file, from its beginning, that a connection reads where the system has them in memory, without a call and a
-/// copy for each page. Nothing may make the file shorter while it is open.
-const MAPPED: i64 = 1 << 30;
 /// Pages (of 4 KiB) in the write-ahead log before the writer moves them into the file: four times SQLite's default, since
 /// a page that is written again and again then moves once.
 const CHECKPOINT_PAGES: i64 = 4000;
@@ -133,7 +130,6 @@ impl File {
             },
         )?;
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;
-        connection.pragma_update(None, "mmap_size", MAPPED)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         // What is deleted is overwritten, not only forgotten.
@@ -175,22 +171,13 @@ impl File {
         std::fs::File::open(&self.path)
     }
 
-    /// Does work on a thread of its own, with the priority of the file's writer.
-    async fn beside<T: Send + 'static>(
+    /// Runs maintenance on a thread that may block. It runs to its end even if the caller stops waiting.
+    async fn maintain<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
-        let (sender, done) = tokio::sync::oneshot::channel();
-        let rebuildable = self.can_be_built_again();
-        let spawned = std::thread::Builder::new().name("sqlite-upkeep".to_owned()).spawn(move || {
-            if rebuildable {
-                stand_back();
-            }
-            // The caller may have stopped waiting.
-            let _ = sender.send(work());
-        });
-        spawned.map_err(|e| Error::unavailable(&self.name(), e))?;
-        let done = done.await.map_err(|e| Error::unavailable(&self.name(), e))?;
+        let done = tokio::task::spawn_blocking(work).await;
+        let done = done.map_err(|e| Error::unavailable(&self.name(), e))?;
         done.map_err(|e| Error::from_sqlite(&self.name(), e))
     }
 
@@ -279,7 +266,7 @@ impl Database {
     pub async fn empty_wal(&self) -> Result<(), Error> {
         let _turn = self.emptying.lock().await;
         let file = Arc::clone(&self.file);
-        let busy = self.file.beside(move || {
+        let busy = self.file.maintain(move || {
             let connection = file.connect()?;
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
         });
@@ -300,7 +287,7 @@ impl Database {
         if rewrite {
             let _turn = self.emptying.lock().await;
             let file = Arc::clone(&self.file);
-            let rewritten = self.file.beside(move || {
+            let rewritten = self.file.maintain(move || {
                 let connection = file.connect()?;
                 // The copy that is made meanwhile is about as large as the file: too much for memory.
                 connection.pragma_update(None, "temp_store", "FILE")?;

@@ -3,8 +3,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
-use rustix::process::setpriority_process;
-use rustix::thread::gettid;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
@@ -15,10 +13,6 @@ use crate::database::File;
 const QUEUE: usize = 1024;
 /// Work committed together at most: bounds how long the first of a group waits for the last.
 const GROUP: usize = 512;
-
-/// Of the threads that write a file that can be built again: where all are busy, about a thirtieth of what any other
-/// thread gets. Whoever waits for a view has stopped asking for more, so its turn comes.
-const NICENESS: i32 = 15;
 
 /// The one thread that writes. It takes all work that waits, does it in one transaction and commits once, so
 /// that the price of a sync is shared by everyone who was waiting for it; it never waits to fill a group.
@@ -42,9 +36,6 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || {
-                if owned.can_be_built_again() {
-                    stand_back();
-                }
                 write_groups(&owned, &connection, waiting, checkpointer.as_ref(), &told);
                 // Before the checkpointer, which ends all locks on the file with its own.
                 drop(connection);
@@ -137,14 +128,6 @@ impl Work for Nothing {
     }
 
     fn answer(self: Box<Self>, _: Result<(), Error>) {}
-}
-
-/// Where the machine is short of processors, what can be built again waits for what is being acknowledged; the longer it
-/// waits, the more it does in one transaction.
-pub(crate) fn stand_back() {
-    if let Err(error) = setpriority_process(Some(gettid()), NICENESS) {
-        tracing::debug!(%error, "a thread that writes what can be built again keeps its priority");
-    }
 }
 
 fn write_groups(

@@ -31,7 +31,6 @@ use uuid::Uuid;
 
 use self::incoming::Patience;
 use self::server::ConnectionLimits;
-use self::timings::Timings;
 use self::tls::Tls;
 use crate::compat::{App, Caller, Origins, preflight_status, reword};
 use crate::health;
@@ -167,7 +166,6 @@ struct Surroundings {
     trusted_hops: u8,
     limit: Option<AddressLimit>,
     patience: Patience,
-    timings: Timings,
 }
 
 /// The outermost layer first: what refuses a request stands inside of CORS, so that a page can read the refusal. All are
@@ -178,7 +176,6 @@ fn surround(routes: Router, settings: &HttpSettings, patience: Patience, ticks: 
         trusted_hops: settings.trusted_hops,
         limit: AddressLimit::new(settings.rate_limit, ticks),
         patience,
-        timings: Timings::default(),
     });
     let layers = ServiceBuilder::new()
         .layer(middleware::from_fn_with_state(Arc::clone(&surroundings), observe))
@@ -307,7 +304,7 @@ async fn observe(
     if let Some(id) = id {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    surroundings.timings.record(&method, route, response.status(), start.elapsed());
+    timings::record(&method, route, response.status(), start.elapsed());
     response
 }
 

@@ -18,7 +18,9 @@ const PAGE_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline';
     object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 pub(crate) fn routes() -> Router<Queries> {
-    let page: Router<Queries> = SwaggerUi::new("/docs").config(Config::from("/openapi.json")).into();
+    let page: Router<Queries> = SwaggerUi::new("/docs")
+        .config(Config::from("/openapi.json").persist_authorization(true).try_it_out_enabled(true))
+        .into();
     let page = page.layer(middleware::map_response(async |mut response: Response| {
         let policy = HeaderValue::from_static(PAGE_POLICY);
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);

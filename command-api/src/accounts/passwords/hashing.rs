@@ -1,24 +1,23 @@
-//! Argon2id with the parameters that OWASP recommends, on threads that stand back for all others, so that log-ins can slow
-//! each other down but nobody else.
+//! Argon2id with the parameters that OWASP recommends, at most one hashing per processor at the same time.
 //! Source: <https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html>.
 
 use std::error;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use argon2::password_hash::phc::{Output, PasswordHash};
-use argon2::password_hash::{Error, PasswordHasher};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
-use tokio::sync::oneshot;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{Error, PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, Version};
+use tokio::sync::Semaphore;
 
 use super::forms::{prepare, stored_forms};
-use super::threads::{Memory, Threads};
+use crate::cpu::CpuPermits;
 
 /// Memory in KiB, passes, lanes.
 const PARAMETERS: (u32, u32, u32) = (19 * 1024, 2, 1);
-/// Hashings that may wait for a place; whoever comes after them is told to come back.
-const WAITING: usize = 256;
+/// Hashings that run or wait for a processor; more are refused. A hashing takes about 20 ms, so on two processors the last one
+/// waits less than 3 seconds.
+const HASHINGS: usize = 256;
 
-/// All threads were busy and so was the queue before them.
+/// [`HASHINGS`] run or wait already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many passwords are being checked at once")]
 pub(crate) struct PasswordsBusy;
@@ -38,7 +37,7 @@ impl HashingError {
     }
 }
 
-/// What came of comparing a password with a stored hash.
+/// Outcome of comparing a password with a stored hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Comparison {
     Wrong,
@@ -49,32 +48,32 @@ pub(crate) enum Comparison {
 
 #[derive(Debug)]
 pub(crate) struct Passwords {
-    threads: Threads,
-    /// What a password is checked against when there is no account, so that the answer takes as long.
+    cpu: CpuPermits,
+    /// One permit for each hashing that may run or wait.
+    hashings: Semaphore,
+    /// Compared with the password when there is no account, so that the answer takes the same time.
     decoy: String,
 }
 
 impl Passwords {
     /// # Errors
-    /// If no thread can be started.
-    pub(crate) fn start() -> std::io::Result<Self> {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self::with(cores, WAITING)
+    /// If the system provides no random numbers.
+    pub(crate) fn new(cpu: CpuPermits) -> std::io::Result<Self> {
+        Self::with(cpu, HASHINGS)
     }
 
-    fn with(cores: usize, waiting: usize) -> std::io::Result<Self> {
-        let threads = Threads::start(cores, waiting)?;
+    fn with(cpu: CpuPermits, hashings: usize) -> std::io::Result<Self> {
         let decoy = hash("nobody has this password").map_err(std::io::Error::other)?;
-        Ok(Self { threads, decoy })
+        Ok(Self { cpu, hashings: Semaphore::new(hashings), decoy })
     }
 
-    /// A PHC string of Argon2id with a salt of its own, of the prepared password.
+    /// A PHC string of Argon2id with a new salt, of the prepared password.
     pub(crate) async fn hash(&self, password: String) -> Result<String, HashingError> {
         let password = prepare(&password);
-        self.run(move |_| hash(&password)).await?.map_err(HashingError::failed)
+        self.run(move || hash(&password)).await?.map_err(HashingError::failed)
     }
 
-    /// Whether the password is the one that was hashed. Without a hash it takes as long and is wrong.
+    /// Whether the password is the one that was hashed. Without a hash the answer is wrong and takes the same time.
     pub(crate) async fn compare(
         &self,
         password: &str,
@@ -83,7 +82,7 @@ impl Passwords {
         let exists = hashed.is_some();
         let hashed = hashed.unwrap_or_else(|| self.decoy.clone());
         let forms = stored_forms(password);
-        let compared = self.run(move |memory| first_match(&forms, &hashed, memory)).await?;
+        let compared = self.run(move || first_match(&forms, &hashed)).await?;
         match compared.map_err(HashingError::failed)?.filter(|_| exists) {
             Some(0) => Ok(Comparison::Right),
             Some(_) => Ok(Comparison::RightInOldForm),
@@ -101,23 +100,10 @@ impl Passwords {
 
     async fn run<T: Send + 'static>(
         &self,
-        work: impl Fn(&mut Memory) -> T + Send + Sync + 'static,
+        job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, HashingError> {
-        let (answer, answered) = oneshot::channel();
-        let answer = Mutex::new(Some(answer));
-        let work = move |memory: &mut Memory| {
-            let answer = || answer.lock().unwrap_or_else(PoisonError::into_inner);
-            // Whoever asked may have gone while this waited, or have been answered by another thread.
-            if answer().as_ref().is_none_or(oneshot::Sender::is_closed) {
-                return;
-            }
-            let done = work(memory);
-            if let Some(answer) = answer().take() {
-                let _ = answer.send(done);
-            }
-        };
-        self.threads.push(Arc::new(work))?;
-        answered.await.map_err(HashingError::failed)
+        let _place = self.hashings.try_acquire().map_err(|_| PasswordsBusy)?;
+        self.cpu.run(job).await.map_err(HashingError::failed)
     }
 }
 
@@ -131,10 +117,12 @@ fn hash(password: &str) -> Result<String, Error> {
     Ok(hasher().hash_password(password.as_bytes())?.to_string())
 }
 
-/// Which of these passwords was hashed. All are tried where none was, whatever the hash.
-fn first_match(passwords: &[String], hashed: &str, memory: &mut Memory) -> Result<Option<usize>, Error> {
+/// The number of the password that was hashed. If none was, all are tried, whatever the hash.
+fn first_match(passwords: &[String], hashed: &str) -> Result<Option<usize>, Error> {
+    let hash = PasswordHash::new(hashed)?;
     for (number, password) in passwords.iter().enumerate() {
-        match verify(password, hashed, memory) {
+        // Uses the algorithm and the parameters of the hash.
+        match hasher().verify_password(password.as_bytes(), &hash) {
             Ok(()) => return Ok(Some(number)),
             Err(Error::PasswordInvalid) => {}
             Err(unreadable) => return Err(unreadable),
@@ -143,29 +131,17 @@ fn first_match(passwords: &[String], hashed: &str, memory: &mut Memory) -> Resul
     Ok(None)
 }
 
-/// As the library's own verifier does it, but in memory that is given.
-fn verify(password: &str, hashed: &str, memory: &mut Memory) -> Result<(), Error> {
-    let hash = PasswordHash::new(hashed)?;
-    let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else { return Err(Error::PasswordInvalid) };
-    let algorithm = Algorithm::try_from(hash.algorithm.as_str())?;
-    let version = hash.version.map(Version::try_from).transpose()?.unwrap_or_default();
-    let argon2 = Argon2::new(algorithm, version, Params::try_from(&hash)?);
-    memory.resize(argon2.params().block_count(), Block::default());
-    let mut output = vec![0; expected.len()];
-    argon2.hash_password_into_with_memory(password.as_bytes(), salt, &mut output, memory.as_mut_slice())?;
-    // This comparison takes the same time wherever they differ.
-    if Output::new(&output)? == *expected { Ok(()) } else { Err(Error::PasswordInvalid) }
-}
-
 #[cfg(test)]
 mod tests {
-    use argon2::PasswordVerifier;
-
     use super::*;
+
+    fn passwords() -> Passwords {
+        Passwords::new(CpuPermits::default()).unwrap()
+    }
 
     #[tokio::test]
     async fn a_password_matches_its_own_hash_only() {
-        let passwords = Passwords::start().unwrap();
+        let passwords = passwords();
         let hashed = passwords.hash("correct horse".into()).await.unwrap();
         assert!(hashed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hashed}");
         assert_ne!(passwords.hash("correct horse".into()).await.unwrap(), hashed, "salted");
@@ -179,7 +155,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_matches_however_it_is_composed() {
-        let passwords = Passwords::start().unwrap();
+        let passwords = passwords();
         let (composed, decomposed) = ("caf\u{e9} au lait", "cafe\u{301}\u{a0}au lait");
         for set in [composed, decomposed] {
             let hashed = passwords.hash(set.into()).await.unwrap();
@@ -200,21 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_has_been_used_makes_no_difference() {
-        let mut memory = Memory::new();
-        let weak = Argon2::new(Algorithm::Argon2i, Version::V0x10, Params::new(64, 1, 1, Some(20)).unwrap());
-        let hashes = [
-            hash("correct horse").unwrap(),
-            weak.hash_password(b"correct horse").unwrap().to_string(),
-            hash("correct horse").unwrap(),
-        ];
-        for hashed in &hashes {
-            for (password, right) in [("wrong horse", false), ("correct horse", true)] {
-                assert_eq!(verify(password, hashed, &mut memory).is_ok(), right);
-                // The library's own.
-                assert_eq!(weak.verify_password(password.as_bytes(), hashed.as_str()).is_ok(), right);
-            }
-        }
+    fn hash_with_other_algorithm_and_parameters_is_verified_with_its_own() {
+        let other = Argon2::new(Algorithm::Argon2i, Version::V0x10, Params::new(64, 1, 1, Some(20)).unwrap());
+        let hashed = other.hash_password(b"correct horse").unwrap().to_string();
+        let matches = |password: &str| first_match(&[password.to_owned()], &hashed).unwrap();
+        assert_eq!((matches("correct horse"), matches("wrong horse")), (Some(0), None));
     }
 
     #[test]
@@ -228,25 +194,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_finds_no_place_is_told_to_come_back() {
-        let passwords = Passwords::with(1, 0).unwrap();
+    async fn hashing_beyond_the_limit_is_refused_at_once() {
+        let passwords = Passwords::with(CpuPermits::new(1), 0).unwrap();
         assert!(matches!(passwords.hash("x".into()).await, Err(HashingError::Busy(PasswordsBusy))));
     }
 
     #[tokio::test]
-    async fn an_answer_waits_for_a_hashing_whether_or_not_there_is_an_account() {
+    async fn comparison_waits_for_a_hashing_with_and_without_an_account() {
         let hashed = hash("correct horse").unwrap();
         for account in [None, Some(hashed)] {
-            let passwords = Passwords::with(1, 2).unwrap();
-            let (go_on, wait) = std::sync::mpsc::channel::<()>();
-            let wait = Mutex::new(wait);
-            let busy = passwords.run(move |_| wait.lock().unwrap().recv().unwrap_err());
+            let passwords = Passwords::with(CpuPermits::new(1), 2).unwrap();
+            let (release, released) = std::sync::mpsc::channel::<()>();
+            let busy = passwords.run(move || released.recv().unwrap_err());
             let checking = passwords.compare("wrong horse", account);
             tokio::pin!(busy, checking);
-            // While all threads are busy with what came before there is no hashing, and without a hashing no answer.
+            // While the only permit is taken nothing can be hashed, and without a hashing there is no answer.
             assert!(futures::poll!(&mut busy).is_pending());
             assert!(futures::poll!(&mut checking).is_pending());
-            drop(go_on);
+            assert!(
+                matches!(passwords.hash("x".into()).await, Err(HashingError::Busy(_))),
+                "one runs and one waits"
+            );
+            drop(release);
             busy.await.unwrap();
             assert_eq!(checking.await.unwrap(), Comparison::Wrong);
         }
