@@ -11,7 +11,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && cp target/dist/chorus target/dist/command-api target/dist/projector target/dist/query-api /programs/
 
 FROM debian:trixie-slim
-# curl is for health checks; the certificates are for S3 and SES.
+# curl is for health checks; the certificates are for S3, SES and mail servers.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates curl \
     && rm -rf /var/lib/apt/lists/* \

@@ -10,8 +10,9 @@ use command_api::compat::{self, LocalReadSide};
 use command_api::{Commands, ReservedUsernames};
 use events::{MasterKeys, ProgressBoard, SealedLog};
 use media::MediaStore;
+use projector::mail::{MailTransport, OpenedMail};
 use projector::reactions::{self, erasures, mailboxes, mails, purges, stories};
-use projector::{LostEvents, Projector, mail, refuse_lost_events};
+use projector::{LostEvents, Projector, refuse_lost_events};
 use query_api::Queries;
 use service::config::{
     AccountSettings, FeedSettings, HttpSettings, LimitSettings, LogSettings, LostEventsSettings,
@@ -62,13 +63,11 @@ pub struct Settings {
 
 impl Settings {
     /// Checks everything that can be checked without a server, and tells all problems at once.
-    fn check(&self) -> Result<(MasterKeys, SigningKeys, mail::Way, ReservedUsernames)> {
+    fn check(&self) -> Result<(MasterKeys, SigningKeys, MailTransport, ReservedUsernames)> {
         self.place.prepare().with_context(|| format!("making the folder {}", self.place.data.display()))?;
         let mut problems = Problems::default();
         self.http.check(&self.place, &mut problems);
-        self.mail.check(&self.place, &mut problems);
-        let way = mail::Way::parse(&self.mail.url(&self.place), self.mail.from());
-        let way = way.map_err(|problem| problems.add(format!("CHORUS_MAIL: {problem}"))).ok();
+        let transport = MailTransport::configured(&self.mail, &self.place, &mut problems);
         let make = || Secret::new(MasterKeys::generate().as_str());
         let parse = |text: &Secret| MasterKeys::parse(text.reveal());
         let master = self.log.master_keys().read(&self.place, make, parse, &mut problems);
@@ -76,8 +75,9 @@ impl Settings {
             self.signing.keys().read(&self.place, SigningKeys::generate, SigningKeys::parse, &mut problems);
         let reserved_usernames = self.accounts.reserved_usernames(&mut problems);
         problems.none_or()?;
-        let ((master, signing), way) = master.zip(signing).zip(way).context("a setting is missing")?;
-        Ok((master, signing, way, ReservedUsernames::with(reserved_usernames)))
+        let ((master, signing), transport) =
+            master.zip(signing).zip(transport).context("a setting is missing")?;
+        Ok((master, signing, transport, ReservedUsernames::with(reserved_usernames)))
     }
 
     /// Opens log, views and media, and refuses a log that has lost events.
@@ -112,6 +112,29 @@ impl Settings {
         Ok(ExclusiveUse::of_settings(&[&self.log.place.url(&self.place), &self.views.url(&self.place)])?)
     }
 
+    /// Starts to send mail, and to follow what becomes of it.
+    fn send_mails(
+        &self,
+        mail: OpenedMail,
+        log: &SealedLog,
+        store: &Arc<dyn ViewStore>,
+        board: &ProgressBoard,
+        tasks: &Tasks,
+    ) -> mails::MailStatus {
+        if let Some(queue) = mail.feedback {
+            mailboxes::run(log.clone(), clock::system(), queue, tasks);
+        }
+        let parts = mails::Parts {
+            log: log.clone(),
+            store: Arc::clone(store),
+            board: board.clone(),
+            mailer: mail.mailer,
+            clock: clock::system(),
+            urls: mails::AppUrls::of(&self.mail, &self.http.apps, &self.http.public_url()),
+        };
+        mails::run(parts, tasks)
+    }
+
     /// Says where it listens, and what it uses.
     fn tell(&self, address: SocketAddr) -> std::io::Result<()> {
         let [log, views, media, mail] = [
@@ -138,31 +161,18 @@ impl Settings {
 pub async fn run(settings: Settings) -> Result<()> {
     let tasks = Tasks::default();
     let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
-    let (master, signing, way, reserved_usernames) = settings.check()?;
+    let (master, signing, transport, reserved_usernames) = settings.check()?;
     let _locked = settings.lock()?;
     let address = settings.http.listen;
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
     let (log, store, media) = settings.open(&master).await?;
-    let mail = way.open().await.context("opening the way for mail")?;
+    let mail = transport.open().await.context("opening the mail transport")?;
 
     let (board, keep_board) = ProgressBoard::follow(&**log.raw());
     tasks.spawn_until_stopping("progress board", keep_board);
     let projector = Projector { log: log.clone(), store: Arc::clone(&store) };
     let statuses = projector::run(&projector, projector::projections(&settings.feeds), &tasks);
-    let mailing = mails::run(
-        mails::Parts {
-            log: log.clone(),
-            store: Arc::clone(&store),
-            board: board.clone(),
-            mailer: mail.mailer,
-            clock: clock::system(),
-            urls: mails::AppUrls::of(&settings.mail, &settings.http.apps, &settings.http.public_url()),
-        },
-        &tasks,
-    );
-    if let Some(queue) = mail.feedback {
-        mailboxes::run(log.clone(), clock::system(), queue, &tasks);
-    }
+    let mailing = settings.send_mails(mail, &log, &store, &board, &tasks);
     let parts = stories::Parts { log: log.clone(), store: Arc::clone(&store), clock: clock::system() };
     let ending_stories = stories::run(parts, &tasks);
     let erasing = erasures::run(&log, Arc::clone(&store), &tasks);
@@ -216,7 +226,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         ("views", queries.check_views()),
         ("media", queries.check_media()),
         ("projections", detailed_check(move || std::future::ready((statuses.ready(), statuses.details())))),
-        ("mails", check(move || std::future::ready(mailing.ready()))),
+        ("mails", detailed_check(move || std::future::ready(mailing.report()))),
         ("stories", check(move || std::future::ready(ending_stories.ready()))),
         ("tasks", check(move || std::future::ready(watched.ready()))),
         ("erasures", check(move || std::future::ready(erasing.ready()))),

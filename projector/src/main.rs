@@ -6,8 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Parser;
 use events::{MasterKeys, ProgressBoard};
+use projector::mail::MailTransport;
 use projector::reactions::{erasures, mailboxes, mails, media, purges, stories};
-use projector::{LostEvents, Projector, mail, refuse_lost_events};
+use projector::{LostEvents, Projector, refuse_lost_events};
 use service::config::{
     FeedSettings, HttpSettings, LogSettings, LostEventsSettings, MailSettings, MediaSettings, PlaceSettings,
     Problems, Secret, TelemetrySettings, ViewSettings, from_arguments,
@@ -57,18 +58,16 @@ async fn main() -> Result<()> {
     let views_url = settings.views.url(&settings.place);
     let mut problems = Problems::default();
     settings.http.check(&settings.place, &mut problems);
-    settings.mail.check(&settings.place, &mut problems);
     let media_url = settings.media.url(&settings.place);
     let mail_url = settings.mail.url(&settings.place);
-    let way = mail::Way::parse(&mail_url, settings.mail.from());
-    let way = way.map_err(|problem| problems.add(format!("CHORUS_MAIL: {problem}"))).ok();
+    let transport = MailTransport::configured(&settings.mail, &settings.place, &mut problems);
     PlaceSettings::require_server("CHORUS_LOG", &log_url, &mut problems);
     PlaceSettings::require_server("CHORUS_VIEWS", &views_url, &mut problems);
     let make = || Secret::new(MasterKeys::generate().as_str());
     let parse = |text: &Secret| MasterKeys::parse(text.reveal());
     let master = settings.log.master_keys().read(&settings.place, make, parse, &mut problems);
     problems.none_or()?;
-    let (master, way) = master.zip(way).context("a setting is missing")?;
+    let (master, transport) = master.zip(transport).context("a setting is missing")?;
 
     let address = settings.http.listen;
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
@@ -81,7 +80,7 @@ async fn main() -> Result<()> {
     let store = patiently("the view store", open_views, views::OpenError::is_outage)
         .await
         .context("opening the view store")?;
-    let mail = way.open().await.context("opening the way for mail")?;
+    let mail = transport.open().await.context("opening the mail transport")?;
     let pictures =
         ::media::open(&media_url).await.map_err(anyhow::Error::msg).context("opening the media store")?;
     let accepted = settings.lost_events.accept_lost_events;
@@ -129,7 +128,7 @@ async fn main() -> Result<()> {
     let checks = vec![
         ("log", detailed_check(log_health)),
         ("projections", detailed_check(move || std::future::ready((statuses.ready(), statuses.details())))),
-        ("mails", check(move || std::future::ready(mailing.ready()))),
+        ("mails", detailed_check(move || std::future::ready(mailing.report()))),
         ("stories", check(move || std::future::ready(ending_stories.ready()))),
         ("tasks", check(move || std::future::ready(watched.ready()))),
         ("erasures", check(move || std::future::ready(erasing.ready()))),

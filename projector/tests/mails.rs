@@ -1,5 +1,5 @@
-//! The mail reaction on a real log and view store, with an outbox and with SES over HTTP: what is sent once, whatever
-//! fails in between.
+//! The mail reaction on a real log and view store, with an outbox, with SES over HTTP and with an SMTP server: what is
+//! sent once, whatever fails in between.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
 
@@ -14,15 +14,16 @@ use events::{
     NewPerson, PasswordChangeReason, PasswordChanged, PasswordResetRequested, Personal, Position,
     ProgressBoard, Recorded, SealedLog, SessionId, SessionStarted, SignedUp, Subject, UserId, open_sealed,
 };
+use projector::Projector;
 use projector::accounts::Sessions;
-use projector::mail::Way;
+use projector::mail::MailTransport;
 use projector::reactions::{mailboxes, mails};
-use projector::{Projector, Statuses};
 use service::clock::{self, Clock};
+use service::config::Secret;
 use service::shutdown::Tasks;
 use tests::cable::Cable;
-use tests::inbox::{ReceivedMail, outbox, taken_by_ses};
-use tests::servers::{MotoServer, SENDER};
+use tests::inbox::{ReceivedMail, outbox, taken_by_ses, taken_by_smtp};
+use tests::servers::{MotoServer, SENDER, SmtpEncryption, SmtpServer};
 use tests::waiting::found;
 use uuid::Uuid;
 use views::{SqliteViews, ViewStore};
@@ -54,7 +55,7 @@ struct World {
 struct Worker {
     tasks: Tasks,
     store: Arc<dyn ViewStore>,
-    statuses: Statuses,
+    status: mails::MailStatus,
 }
 
 impl Worker {
@@ -79,14 +80,23 @@ impl World {
         self.worker_by(&format!("outbox:{}", self.outbox_folder().display())).await
     }
 
-    /// With stores of its own, as another process has.
+    async fn worker_by_smtp(&self, server: &SmtpServer) -> Worker {
+        let password = server.password().map(Secret::new);
+        self.worker_on(MailTransport::parse(&server.mail_url(), SENDER, password.as_ref()).unwrap()).await
+    }
+
     async fn worker_by(&self, mail: &str) -> Worker {
+        self.worker_on(MailTransport::parse(mail, SENDER, None).unwrap()).await
+    }
+
+    /// With stores of its own, as another process has.
+    async fn worker_on(&self, transport: MailTransport) -> Worker {
         let views = self.folder.path().join(self.views);
         let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&views, views::all()).await.unwrap());
         let tasks = Tasks::default();
         let (board, keep_board) = ProgressBoard::follow(&**self.log.raw());
         tasks.spawn_until_stopping("board", keep_board);
-        let opened = Way::parse(mail, SENDER).unwrap().open().await.unwrap();
+        let opened = transport.open().await.unwrap();
         let projector = Projector { log: self.log.clone(), store: store.clone() };
         projector::run(&projector, vec![Arc::new(Sessions)], &tasks);
         if let Some(queue) = opened.feedback {
@@ -105,8 +115,8 @@ impl World {
             clock: clock::system(),
             urls,
         };
-        let statuses = mails::run(parts, &tasks);
-        Worker { tasks, store, statuses }
+        let status = mails::run(parts, &tasks);
+        Worker { tasks, store, status }
     }
 
     /// Appends an event that happened some time ago.
@@ -236,7 +246,7 @@ async fn each_mail_is_sent_once_also_with_a_view_store_that_has_forgotten_all() 
     let subjects: Vec<_> = world.outbox().into_iter().map(|mail| mail.subject).collect();
     assert_eq!(subjects, ["Confirm your email address", "Your password has changed"]);
     assert_eq!(world.ledger(&joined, MailTemplate::EmailVerification).await.len(), 2);
-    worker.statuses.ready().unwrap();
+    worker.status.ready().unwrap();
     worker.stop().await;
 }
 
@@ -362,7 +372,7 @@ async fn an_outage_of_the_mail_service_is_waited_out_and_holds_nothing_else_up()
     // Of no use any more, it is not even tried.
     let reset = world.append_of(TimeDelta::minutes(11), reset_requested()).await;
     assert_eq!(world.given_up(&reset, MailTemplate::PasswordReset).await, MailGivenUpReason::TooLate);
-    worker.statuses.ready().unwrap();
+    worker.status.ready().unwrap();
 
     moto.start_again().await.unwrap();
     moto.verify_sender().await.unwrap();
@@ -501,5 +511,170 @@ async fn bounces_and_complaints_come_in_from_the_queue_as_events() {
     let joined = world.sign_up(ANN, "gone@example.org").await;
     assert_eq!(world.given_up(&joined, MailTemplate::EmailVerification).await, MailGivenUpReason::Suppressed);
     assert_eq!(moto.mails().await.unwrap().len(), 0);
+    worker.stop().await;
+}
+
+/// The ledger of a mail, once an attempt at it has failed.
+async fn failed(world: &World, cause: &Recorded, template: MailTemplate) -> Vec<MailEvent> {
+    found(LIMIT, &format!("{template} has failed"), async || {
+        let ledger = world.ledger(cause, template).await;
+        ledger.iter().any(|entry| matches!(entry, MailEvent::MailFailed(_))).then_some(ledger)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn smtp_mail_goes_over_one_encrypted_connection_after_a_log_in() {
+    for encryption in [SmtpEncryption::StartTls, SmtpEncryption::Implicit] {
+        let world = World::new().await;
+        let server = SmtpServer::start(encryption).await.unwrap();
+        let worker = world.worker_by_smtp(&server).await;
+        let mut joined = Vec::new();
+        for n in 1..=3 {
+            joined.push(world.sign_up(user(n), &format!("u{n}@example.org")).await);
+            world.sent(&joined[joined.len() - 1], MailTemplate::EmailVerification).await;
+        }
+        let mails = server.mails().unwrap();
+        assert!(mails.iter().all(|mail| mail.encrypted), "{mails:?}");
+        assert!(mails.iter().all(|mail| mail.user.as_deref() == Some("chorus@example.org")), "{mails:?}");
+        assert!(mails.iter().all(|mail| mail.connection == mails[0].connection), "{mails:?}");
+        let received = taken_by_smtp(&mails).unwrap();
+        let to: Vec<_> = received.iter().map(|mail| mail.to.as_str()).collect();
+        assert_eq!(to, ["u1@example.org", "u2@example.org", "u3@example.org"]);
+        assert!(received[0].link().unwrap().starts_with("https://chorus.example/verify-email/"));
+        // The id in the ledger is the one that the mail server writes into its log.
+        let ledger = world.ledger(&joined[0], MailTemplate::EmailVerification).await;
+        let Some(MailEvent::MailSent(sent)) = ledger.last() else { panic!("{ledger:?}") };
+        assert_eq!(sent.message_id, format!("<{}>", received[0].id));
+        assert!(received[0].id.contains(&joined[0].envelope.id.to_string()), "{}", received[0].id);
+        worker.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn smtp_mail_that_the_server_refuses_is_parked_and_the_next_one_is_sent() {
+    let world = World::new().await;
+    let mut server = SmtpServer::start(SmtpEncryption::None).await.unwrap();
+    server.refuse("nobody@example.org", "550 5.1.1 no such user nobody@example.org").unwrap();
+    server.refuse_text("picky@example.org", "554 5.7.1 this looks like spam").unwrap();
+    let worker = world.worker_by_smtp(&server).await;
+    for (n, address, said) in
+        [(1, "nobody@example.org", "no such user"), (2, "picky@example.org", "looks like spam")]
+    {
+        let joined = world.sign_up(user(n), address).await;
+        let ledger = world.settled(&joined, MailTemplate::EmailVerification).await;
+        let Some(MailEvent::MailGivenUp(given_up)) = ledger.last() else { panic!("{ledger:?}") };
+        assert_eq!((given_up.reason, given_up.attempts), (MailGivenUpReason::Refused, 1));
+        assert!(given_up.error.open().unwrap().contains(said), "{:?}", given_up.error.open());
+    }
+    let joined = world.sign_up(ANN, "ann@example.org").await;
+    world.sent(&joined, MailTemplate::EmailVerification).await;
+    let mails = taken_by_smtp(&server.mails().unwrap()).unwrap();
+    assert_eq!(mails.iter().map(|mail| mail.to.as_str()).collect::<Vec<_>>(), ["ann@example.org"]);
+    assert_eq!(worker.status.details(), serde_json::Value::Null);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn smtp_mail_that_the_server_defers_is_sent_later() {
+    let world = World::new().await;
+    let mut server = SmtpServer::start(SmtpEncryption::None).await.unwrap();
+    server.refuse("ann@example.org", "451 4.7.1 try again later").unwrap();
+    let worker = world.worker_by_smtp(&server).await;
+    let joined = world.sign_up(ANN, "ann@example.org").await;
+    failed(&world, &joined, MailTemplate::EmailVerification).await;
+    server.accept("ann@example.org").unwrap();
+    world.sent(&joined, MailTemplate::EmailVerification).await;
+    assert_eq!(server.mails().unwrap().len(), 1);
+    worker.stop().await;
+}
+
+/// A notice is not given up either: nothing of it was sent.
+#[tokio::test]
+async fn an_smtp_server_that_is_out_is_waited_for() {
+    let world = World::new().await;
+    let claim = world.log.keys().claim_hash("a");
+    world.append_of(TimeDelta::days(3), signed_up(ANN, "ann@example.org", claim)).await;
+    let mut server = SmtpServer::start(SmtpEncryption::None).await.unwrap();
+    let worker = world.worker_by_smtp(&server).await;
+    let first = world.append(password_changed()).await;
+    world.sent(&first, MailTemplate::PasswordChanged).await;
+    // The connection that was kept is dead now.
+    server.kill().unwrap();
+    let second = world.append(password_changed()).await;
+    failed(&world, &second, MailTemplate::PasswordChanged).await;
+    worker.status.ready().unwrap();
+    let details = worker.status.details();
+    assert_eq!(details["problem"], "no connection to the mail server", "{details}");
+    server.start_again().await.unwrap();
+    world.sent(&second, MailTemplate::PasswordChanged).await;
+    assert_eq!(server.mails().unwrap().len(), 2);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_smtp_log_in_is_an_outage_that_shows_in_the_status() {
+    let world = World::new().await;
+    let server = SmtpServer::start(SmtpEncryption::StartTls).await.unwrap();
+    server.change_password("another").unwrap();
+    let worker = world.worker_by_smtp(&server).await;
+    let joined = world.sign_up(ANN, "ann@example.org").await;
+    let ledger = failed(&world, &joined, MailTemplate::EmailVerification).await;
+    assert!(!ledger.iter().any(|entry| matches!(entry, MailEvent::MailGivenUp(_))), "{ledger:?}");
+    worker.status.ready().unwrap();
+    let details = worker.status.details();
+    assert_eq!(details["problem"], "the mail server refused the log-in: 535", "{details}");
+    server.change_password(server.password().unwrap()).unwrap();
+    world.sent(&joined, MailTemplate::EmailVerification).await;
+    assert_eq!(worker.status.details(), serde_json::Value::Null);
+    worker.stop().await;
+}
+
+/// A certificate that nobody vouches for, and a server that offers no encryption, get neither password nor mail.
+#[tokio::test]
+async fn an_smtp_server_that_cannot_be_trusted_gets_no_mail() {
+    let encrypted = SmtpServer::start(SmtpEncryption::StartTls).await.unwrap();
+    let plain = SmtpServer::start(SmtpEncryption::None).await.unwrap();
+    let url = encrypted.mail_url();
+    let without_ca = url.split("&ca_file").next().unwrap();
+    let password = encrypted.password().map(Secret::new);
+    let untrusted = MailTransport::parse(without_ca, SENDER, password.as_ref()).unwrap();
+    let unencrypted =
+        MailTransport::parse(&format!("{}?tls=required", plain.mail_url()), SENDER, None).unwrap();
+    let mail = projector::mail::Mail {
+        event: EventId::new(any_id()),
+        template: MailTemplate::Welcome,
+        to: "ann@example.org".into(),
+        subject: "Hello".into(),
+        text: "Hello".into(),
+        html: "<p>Hello</p>".into(),
+        date: now(),
+    };
+    for transport in [untrusted, unencrypted] {
+        let error = transport.open().await.unwrap().mailer.send(&mail).await.unwrap_err();
+        assert_eq!(error.failure, projector::mail::Failure::Unavailable, "{error:?} {}", error.detail);
+    }
+    assert_eq!((encrypted.mails().unwrap().len(), plain.mails().unwrap().len()), (0, 0));
+}
+
+/// A mail with a link whose reply was lost is sent again; its id tells that it is the same.
+#[tokio::test]
+async fn smtp_mail_sent_twice_has_one_id() {
+    let world = World::new().await;
+    let mut server = SmtpServer::start(SmtpEncryption::None).await.unwrap();
+    server.hang_up_after("ann@example.org").unwrap();
+    let worker = world.worker_by_smtp(&server).await;
+    let joined = world.sign_up(ANN, "ann@example.org").await;
+    failed(&world, &joined, MailTemplate::EmailVerification).await;
+    server.accept("ann@example.org").unwrap();
+    world.sent(&joined, MailTemplate::EmailVerification).await;
+    let mails = taken_by_smtp(&server.mails().unwrap()).unwrap();
+    assert!(mails.len() >= 2, "{mails:?}");
+    assert!(mails.iter().all(|mail| mail.id == mails[0].id && !mail.id.is_empty()), "{mails:?}");
+    // Whether a notice has arrived nobody knows, and nobody needs it: it is not sent twice.
+    server.hang_up_after("ann@example.org").unwrap();
+    world.append(EmailVerified { user: ANN, email: world.log.keys().claim_hash("ann@example.org") }).await;
+    let changed = world.append(password_changed()).await;
+    assert_eq!(world.given_up(&changed, MailTemplate::PasswordChanged).await, MailGivenUpReason::Unknown);
     worker.stop().await;
 }

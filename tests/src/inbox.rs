@@ -5,11 +5,13 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use mail_parser::MessageParser;
 
-use crate::servers::SentMail;
+use crate::servers::{SentMail, SmtpMail};
 
 /// A mail that somebody got.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceivedMail {
+    /// Its `Message-ID`, without angle brackets.
+    pub id: String,
     pub to: String,
     pub from: String,
     pub subject: String,
@@ -30,6 +32,7 @@ impl ReceivedMail {
             "not one text and one HTML"
         );
         Ok(Self {
+            id: message.message_id().unwrap_or_default().to_owned(),
             to: address(message.to()),
             from: address(message.from()),
             subject: message.subject().unwrap_or_default().to_owned(),
@@ -63,6 +66,16 @@ pub fn taken_by_ses(mails: &[SentMail]) -> Result<Vec<ReceivedMail>> {
     let read = |mail: &SentMail| {
         let received = ReceivedMail::parse(mail.raw_data.as_bytes())?;
         ensure!(mail.destinations.iter().all(|to| *to == received.to), "{:?}", mail.destinations);
+        Ok(received)
+    };
+    mails.iter().map(read).collect()
+}
+
+/// The mails that an SMTP server has taken, in order; each went where it says it goes.
+pub fn taken_by_smtp(mails: &[SmtpMail]) -> Result<Vec<ReceivedMail>> {
+    let read = |mail: &SmtpMail| {
+        let received = ReceivedMail::parse(mail.content.as_bytes())?;
+        ensure!(mail.to == [received.to.as_str()] && mail.from == received.from, "{mail:?}");
         Ok(received)
     };
     mails.iter().map(read).collect()

@@ -7,6 +7,7 @@ mod moto;
 mod nats;
 mod nats_cluster;
 mod process;
+mod smtp;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,6 +20,7 @@ pub use moto::{MotoServer, SENDER, SentMail};
 pub use nats::NatsServer;
 pub use nats_cluster::{NATS_NODES, NatsCluster};
 pub use process::{ServerProcess, free_port};
+pub use smtp::{SmtpEncryption, SmtpMail, SmtpServer};
 
 /// The folder that fetched servers are kept in, shared by all builds of this checkout.
 fn folder() -> PathBuf {

@@ -32,6 +32,7 @@ fn compose() -> Value {
         .env_remove("CHORUS_SITE")
         .env_remove("CHORUS_ALLOWED_ORIGINS")
         .env_remove("CHORUS_MAIL")
+        .env_remove("CHORUS_MAIL_PASSWORD_FILE")
         .env_remove("CHORUS_MAIL_FROM")
         .output()
         .unwrap();

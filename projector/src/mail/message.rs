@@ -27,27 +27,40 @@ pub(super) fn mailbox(text: &str) -> Result<Mailbox, String> {
     text.parse().map_err(|problem| format!("`{text}` is no address that mail can be from: {problem}"))
 }
 
+fn no_such_address(problem: String) -> MailError {
+    MailError::new(Failure::Refused, "no such address", problem)
+}
+
+/// # Errors
+/// [`Failure::Refused`] for an address that is none.
+pub(super) fn recipient(mail: &Mail) -> Result<Address, MailError> {
+    // Mail services take ASCII alone.
+    if !mail.to.is_ascii() {
+        return Err(no_such_address("it is not ASCII".to_owned()));
+    }
+    mail.to.parse().map_err(|e: lettre::address::AddressError| no_such_address(e.to_string()))
+}
+
+/// The mail's own id (`Message-ID`). It is the same however often the mail is sent, so that the same mail sent twice can
+/// be recognised by whoever gets it.
+pub(super) fn message_id(mail: &Mail, from: &Mailbox) -> String {
+    format!("<{}.{}@{}>", mail.event, mail.template, from.email.domain())
+}
+
 /// The mail as it travels (RFC 5322, MIME), with its text and its HTML as alternatives.
 ///
 /// # Errors
 /// [`Failure::Refused`] for an address that is none. Nothing else that a person wrote stands in a header.
 pub(super) fn message(mail: &Mail, from: &Mailbox) -> Result<Vec<u8>, MailError> {
-    let refused = |problem: String| MailError::new(Failure::Refused, "no such address", problem);
-    // The mail service takes ASCII alone.
-    if !mail.to.is_ascii() {
-        return Err(refused("it is not ASCII".to_owned()));
-    }
-    let to: Address = mail.to.parse().map_err(|e: lettre::address::AddressError| refused(e.to_string()))?;
-    let id = format!("<{}.{}@{}>", mail.event, mail.template, from.email.domain());
     let message = Message::builder()
-        .message_id(Some(id))
+        .message_id(Some(message_id(mail, from)))
         .date(mail.date.into())
         .from(from.clone())
-        .to(Mailbox::new(None, to))
+        .to(Mailbox::new(None, recipient(mail)?))
         .subject(&mail.subject)
         .header(AutoSubmitted)
         .multipart(MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone()))
-        .map_err(|e| refused(e.to_string()))?;
+        .map_err(|e| no_such_address(e.to_string()))?;
     Ok(message.formatted())
 }
 

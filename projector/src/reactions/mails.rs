@@ -17,6 +17,7 @@ use events::{Filter, Kind, LogError, Position, ProgressBoard, Recorded, SealedLo
 use futures::future::{BoxFuture, Fuse, FusedFuture};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
+use serde_json::Value;
 use service::clock::Clock;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
@@ -58,9 +59,36 @@ pub struct Parts {
     pub urls: AppUrls,
 }
 
+/// How the reaction is doing.
+#[derive(Debug, Clone)]
+pub struct MailStatus {
+    statuses: Statuses,
+    gate: Arc<Gate>,
+}
+
+impl MailStatus {
+    /// For `/readyz`: an outage of the mail service passes, and mails wait for its end, so it leaves the process ready.
+    ///
+    /// # Errors
+    /// If mails are no longer sent.
+    pub fn ready(&self) -> Result<(), String> {
+        self.statuses.ready()
+    }
+
+    /// Both, for `/readyz`.
+    pub fn report(&self) -> (Result<(), String>, Value) {
+        (self.ready(), self.details())
+    }
+
+    /// For `/readyz`: while the mail service takes no mail, why, and how often in a row it has not; else null.
+    pub fn details(&self) -> Value {
+        self.gate.details()
+    }
+}
+
 struct Mails {
     parts: Parts,
-    gate: Gate,
+    gate: Arc<Gate>,
     handing_over: Semaphore,
     statuses: Statuses,
 }
@@ -74,14 +102,15 @@ enum End {
 }
 
 /// Starts the reaction. A mail that is being handed over when the process is asked to end is finished first.
-pub fn run(parts: Parts, tasks: &Tasks) -> Statuses {
+pub fn run(parts: Parts, tasks: &Tasks) -> MailStatus {
     let statuses = Statuses::default();
     statuses.set(NAME, ProjectionState::Starting);
     let handing_over = Semaphore::new(HANDED_OVER_AT_ONCE);
-    let mails = Mails { parts, gate: Gate::default(), handing_over, statuses: statuses.clone() };
+    let gate = Arc::<Gate>::default();
+    let mails = Mails { parts, gate: Arc::clone(&gate), handing_over, statuses: statuses.clone() };
     let stopping = tasks.stopping();
     tasks.spawn(NAME, async move { mails.run_and_tell(&stopping).await });
-    statuses
+    MailStatus { statuses, gate }
 }
 
 impl Mails {

@@ -1,17 +1,28 @@
+use std::path::PathBuf;
+
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use super::apps::check_app_url;
-use super::{PlaceSettings, Problems};
+use super::{PlaceSettings, Problems, SecretFile};
 
 /// How mail goes out, and where the links in it lead.
 #[derive(Debug, Clone, Args)]
 #[expect(clippy::doc_markdown, reason = "shown by --help as it stands")]
 pub struct MailSettings {
-    /// How mail goes out: outbox:<folder>, or
+    /// How mail goes out: outbox:<folder>,
+    /// smtp://[<user>@]<host>[:<port>][?tls=<required|none>&ca_file=<file>] (TLS by STARTTLS),
+    /// smtps://[<user>@]<host>[:<port>][?ca_file=<file>] (TLS from the start), or
     /// ses://<region>[?endpoint=<url>&credentials_file=<file>&configuration_set=<name>&feedback_queue=<url>]
     /// [default in development: outbox:<data>/outbox]
     #[arg(long, env = "CHORUS_MAIL", value_name = "URL", hide_env_values = true)]
     pub mail: Option<String>,
+
+    /// File with the password of the user that an smtp:// or smtps:// URL names
+    // Empty is as good as none, as with the other settings of mail.
+    #[arg(long, env = "CHORUS_MAIL_PASSWORD_FILE", value_name = "FILE",
+          value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    pub mail_password_file: Option<PathBuf>,
 
     /// Whom mail is from: an address, or a name and <an address>
     #[arg(long, env = "CHORUS_MAIL_FROM", value_name = "MAILBOX")]
@@ -39,6 +50,13 @@ impl MailSettings {
         self.mail_from.as_deref().filter(|from| !from.is_empty())
     }
 
+    /// The file with the password for the mail server, if one is named.
+    pub fn password_file(&self) -> Option<SecretFile<'_>> {
+        let named = self.mail_password_file.as_deref().filter(|file| !file.as_os_str().is_empty())?;
+        let variable = "CHORUS_MAIL_PASSWORD_FILE";
+        Some(SecretFile { variable, named: Some(named), default_name: "mail-password" })
+    }
+
     /// Without a slash at its end.
     pub fn app_url(&self, public_url: &str) -> String {
         let given = self.app_url.as_deref().filter(|url| !url.is_empty()).unwrap_or(public_url);
@@ -51,14 +69,24 @@ impl MailSettings {
             if place.in_production() {
                 problems.add(
                     "CHORUS_MAIL: an outbox keeps mail on this machine, where nobody reads it; production sends it \
-                     (ses://<region>)",
+                     (smtp://, smtps:// or ses://)",
                 );
             }
         } else if self.given_from().is_none() {
             problems.add("CHORUS_MAIL_FROM: mail that is sent needs an address that it is from");
         }
+        if place.in_production() && url.starts_with("smtp:") && asks_for_no_tls(&url) {
+            problems.add(
+                "CHORUS_MAIL: with tls=none, links as good as passwords cross the network in the clear; production \
+                 needs TLS (a loopback address needs neither TLS nor tls=none)",
+            );
+        }
         check_app_url("CHORUS_APP_URL", self.app_url.as_deref().unwrap_or_default(), place, problems);
     }
+}
+
+fn asks_for_no_tls(url: &str) -> bool {
+    url.split_once('?').is_some_and(|(_, query)| query.split('&').any(|option| option == "tls=none"))
 }
 
 #[cfg(test)]
@@ -69,6 +97,7 @@ mod tests {
     fn problems(env: Environment, mail: Option<&str>, from: Option<&str>, app_url: Option<&str>) -> String {
         let settings = MailSettings {
             mail: mail.map(str::to_owned),
+            mail_password_file: None,
             mail_from: from.map(str::to_owned),
             app_url: app_url.map(str::to_owned),
         };
@@ -98,5 +127,21 @@ mod tests {
         }
         let told = problems(production, None, None, Some("app.example"));
         assert!(told.contains("CHORUS_MAIL:") && told.contains("CHORUS_APP_URL: `app.example`"), "{told}");
+    }
+
+    #[test]
+    fn production_refuses_smtp_without_tls() {
+        let from = Some("a@b.example");
+        for (mail, refused) in [
+            ("smtp://mail.example:587", false),
+            ("smtps://mail.example", false),
+            ("smtp://127.0.0.1:25", false),
+            ("smtp://mail.example:25?tls=none", true),
+            ("smtp://mail.example:25?ca_file=/ca.pem&tls=none", true),
+        ] {
+            assert_eq!(problems(Environment::Development, Some(mail), from, None), "");
+            let told = problems(Environment::Production, Some(mail), from, None);
+            assert_eq!(told.contains("tls=none"), refused, "{mail}: {told}");
+        }
     }
 }

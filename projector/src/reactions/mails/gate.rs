@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -21,6 +22,8 @@ pub(super) struct Gate {
 #[derive(Debug, Default)]
 struct State {
     failures: u32,
+    /// What was said last, while no mail is taken.
+    problem: Option<String>,
     shut_until: Option<Instant>,
 }
 
@@ -37,6 +40,16 @@ impl Gate {
                 () = tokio::time::sleep_until(until) => {}
                 () = opened => {}
             }
+        }
+    }
+
+    /// For `/readyz`: that mails fail, and why; null while they are taken.
+    pub(super) fn details(&self) -> Value {
+        match &*self.state() {
+            State { failures, problem: Some(problem), .. } => {
+                json!({ "failures": failures, "problem": problem })
+            }
+            State { problem: None, .. } => Value::Null,
         }
     }
 
@@ -60,10 +73,12 @@ impl Turn<'_> {
         self.gate.opened.notify_waiters();
     }
 
-    /// The mail service took nothing.
-    pub(super) fn shut(mut self) {
+    /// The mail service took nothing, for this reason.
+    pub(super) fn shut(mut self, problem: String) {
         self.told = true;
-        self.gate.state().shut(Instant::now());
+        let mut state = self.gate.state();
+        state.shut(Instant::now());
+        state.problem = Some(problem);
     }
 }
 

@@ -285,11 +285,11 @@ impl Mails {
                 self.give_up(wish, entry, MailGivenUpReason::Refused, &detail).await
             }
             Err(MailError { failure: failure @ (Failure::Unavailable | Failure::Unknown), code, detail }) => {
-                turn.shut();
                 count("chorus_mails_failed_total");
                 tracing::warn!(
                     outage = "mail", %event, %template, code, ?failure, attempt = entry.attempts, "a mail failed"
                 );
+                turn.shut(code);
                 // One that may have been sent is sent again only if whoever gets none can go no further.
                 if failure == Failure::Unknown && template.link_lifetime().is_none() {
                     return self.give_up(wish, entry, MailGivenUpReason::Unknown, &detail).await;
