@@ -43,6 +43,15 @@ pub fn typescript() -> Result<PathBuf> {
     Ok(folder().join("typescript"))
 }
 
+/// The folder with jq; none where it is on the `PATH`.
+pub fn jq() -> Result<Option<PathBuf>> {
+    let is_found = Command::new("jq").arg("--version").output().is_ok_and(|output| output.status.success());
+    if is_found {
+        return Ok(None);
+    }
+    Ok(Some(fetched("jq", "jq/complete")?.with_file_name("bin")))
+}
+
 fn fetch(what: &str) -> Result<()> {
     let fetch = Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/fetch");
     let output = Command::new(fetch).arg(folder()).arg(what).output().context("tests/servers/fetch")?;

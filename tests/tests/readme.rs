@@ -1,12 +1,18 @@
 //! What the README tells people to type does what it says.
 
-#![allow(clippy::unwrap_used, reason = "tests say what went wrong by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests say what went wrong by failing, and look for programs where the system does"
+)]
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
 use tests::chorus::Chorus;
 use tests::client::png;
+use tests::servers::jq;
 
 const README: &str = include_str!("../../README.md");
 
@@ -28,6 +34,7 @@ async fn the_first_session_goes_from_sign_up_to_feed() {
         Command::new("bash")
             .args(["-euo", "pipefail", "-c", &session])
             .current_dir(folder.path())
+            .env("PATH", path_with_jq())
             .output()
             .unwrap()
     });
@@ -54,6 +61,14 @@ async fn the_first_session_goes_from_sign_up_to_feed() {
 /// The id of whoever has signed up.
 fn user_of(printed: &str) -> &str {
     printed.split_once(r#""user":""#).unwrap().1.split('"').next().unwrap()
+}
+
+/// The folders that programs are looked for in, and the one with jq if that is in none of them.
+fn path_with_jq() -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let Some(jq) = jq().unwrap() else { return path };
+    let folders = std::env::split_paths(&path).chain([jq]);
+    std::env::join_paths(folders).unwrap()
 }
 
 #[test]
