@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
 
+use std::cell::Cell;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -17,13 +19,13 @@ use projector::accounts::Sessions;
 use projector::social::Posts;
 use projector::{OnFailure, Projection, ProjectionState, Projector, Statuses, run};
 use service::shutdown::Tasks;
+use tests::waiting::{self, found};
 use uuid::Uuid;
 use views::social::posts::Post;
 use views::{Parked, SqliteViews, StoreError, View, ViewStore, ViewStoreExt, Writes};
 
 /// How long a state is waited for.
 const LIMIT: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(10);
 
 const POST: PostId = PostId::new(Uuid::from_u128(0x90));
 const AUTHOR: UserId = user(0);
@@ -109,13 +111,12 @@ impl Worker {
     }
 
     async fn waits_for(&self, what: impl Fn(&ProjectionState) -> bool) -> ProjectionState {
-        let reached = async {
-            while !what(&self.state()) {
-                tokio::time::sleep(POLL).await;
-            }
-            self.state()
+        let asked = || {
+            let state = self.state();
+            std::future::ready(Ok::<_, Infallible>(what(&state).then_some(state)))
         };
-        tokio::time::timeout(LIMIT, reached).await.unwrap_or_else(|_| panic!("it is {:?}", self.state()))
+        let Ok(reached) = waiting::answer(LIMIT, asked).await;
+        reached.unwrap_or_else(|| panic!("it is {:?}", self.state()))
     }
 
     async fn has_passed(&self, position: u64) {
@@ -285,18 +286,19 @@ async fn a_second_worker_stands_by_and_takes_over_when_the_first_is_gone() {
     let world = World::new().await;
     let (first, second) = (world.worker(Posts).await, world.worker(Posts).await);
     let text = Personal::Open(PostText::default());
-    let mut position =
-        world.append(PostPublished { post: POST, author: AUTHOR, images: vec![], text }, 0).await;
-    let mut likes = 0;
-    let fenced = async {
-        // Both begin; with an event that both take, one of them is fenced off.
-        while !first.stands_by() && !second.stands_by() {
-            likes += 1;
-            position = world.like(likes).await;
-            tokio::time::sleep(POLL).await;
+    let published = world.append(PostPublished { post: POST, author: AUTHOR, images: vec![], text }, 0).await;
+    let (position, likes) = (Cell::new(published), Cell::new(0));
+    // Both begin; with an event that both take, one of them is fenced off.
+    found(LIMIT, "one of them is fenced off", async || {
+        if first.stands_by() || second.stands_by() {
+            return Some(());
         }
-    };
-    tokio::time::timeout(LIMIT, fenced).await.unwrap();
+        likes.set(likes.get() + 1);
+        position.set(world.like(likes.get()).await);
+        None
+    })
+    .await;
+    let (mut position, likes) = (position.get(), likes.get());
     let (active, standby) = if first.stands_by() { (second, first) } else { (first, second) };
     active.has_passed(position).await;
 

@@ -1,6 +1,6 @@
-//! Waiting for a state, never for a time: asked again until it is there, with a limit.
+//! Waiting for a state, never for a time: the one place where tests ask again and again. Each wait has a limit.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How soon it is asked again.
 const POLL: Duration = Duration::from_millis(10);
@@ -8,6 +8,9 @@ const POLL: Duration = Duration::from_millis(10);
 const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
 
 /// Asks until there is an answer.
+///
+/// # Panics
+/// If there is none within the limit.
 pub async fn found<T>(limit: Duration, what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
     let search = async {
         loop {
@@ -21,6 +24,46 @@ pub async fn found<T>(limit: Duration, what: &str, ask: impl AsyncFn() -> Option
 }
 
 /// Asks until it is so.
+///
+/// # Panics
+/// If it is not so within a minute.
 pub async fn until(what: &str, ask: impl AsyncFn() -> bool) {
     found(RECOVERY_LIMIT, what, async || ask().await.then_some(())).await;
+}
+
+/// Asks until there is an answer, or until asking fails; none after the limit. For servers, which say themselves what
+/// they were waited for.
+///
+/// # Errors
+/// The first of asking.
+pub async fn answer<T, E, F>(limit: Duration, mut ask: impl FnMut() -> F) -> Result<Option<T>, E>
+where
+    F: Future<Output = Result<Option<T>, E>>,
+{
+    let start = Instant::now();
+    loop {
+        let answer = ask().await?;
+        if answer.is_some() || start.elapsed() > limit {
+            return Ok(answer);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// The same where nothing is asynchronous.
+///
+/// # Errors
+/// The first of asking.
+pub fn answer_blocking<T, E>(
+    limit: Duration,
+    mut ask: impl FnMut() -> Result<Option<T>, E>,
+) -> Result<Option<T>, E> {
+    let start = Instant::now();
+    loop {
+        let answer = ask()?;
+        if answer.is_some() || start.elapsed() > limit {
+            return Ok(answer);
+        }
+        std::thread::sleep(POLL);
+    }
 }

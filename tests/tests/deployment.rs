@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::Value;
@@ -16,6 +16,7 @@ use tests::inbox::taken_by_ses;
 use tests::servers::{
     CaddyServer, MongoServer, MotoServer, NatsServer, SENDER, ServerProcess, fetched, free_port,
 };
+use tests::waiting::found;
 
 /// How long a mail may take.
 const MAIL_LIMIT: Duration = Duration::from_secs(30);
@@ -161,12 +162,11 @@ async fn its_services_as_plain_processes_are_a_working_system() {
     }
     let api = Api::of(proxy.url(), Some(&proxy.root_certificate()));
     let user = api.sign_up("operator").await;
-    let start = Instant::now();
-    while aws.mails().await.unwrap().is_empty() {
-        assert!(start.elapsed() < MAIL_LIMIT, "no mail came");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let mail = taken_by_ses(&aws.mails().await.unwrap()).unwrap().remove(0);
+    let mails = found(MAIL_LIMIT, "a mail comes", async || {
+        let mails = aws.mails().await.unwrap();
+        (!mails.is_empty()).then_some(mails)
+    });
+    let mail = taken_by_ses(&mails.await).unwrap().remove(0);
     assert_eq!(mail.to, format!("{}@example.org", user.username));
     assert!(mail.link().unwrap().starts_with(&format!("{}/verify-email/", proxy.url())), "{mail:?}");
     let post = api.publish(&user, "by compose.yaml").await;

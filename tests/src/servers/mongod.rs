@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use mongodb::bson::doc;
 use mongodb::options::ClientOptions;
 use mongodb::{Client, bson::Document};
@@ -10,6 +10,7 @@ use mongodb::{Client, bson::Document};
 use super::fetched;
 use super::process::{ServerProcess, free_port};
 use crate::folder::Folder;
+use crate::waiting;
 
 /// Cache of the storage engine in GB: small, since several run at once beside the tests.
 const CACHE_GB: &str = "0.5";
@@ -17,7 +18,6 @@ const CACHE_GB: &str = "0.5";
 const ELECTION_LIMIT: Duration = Duration::from_mins(1);
 /// How long one member may take to say whether it is the primary: one that is stopped never does.
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
-const POLL: Duration = Duration::from_millis(50);
 
 /// The name of every replica set here.
 const SET: &str = "rs0";
@@ -102,16 +102,12 @@ impl MongoReplicaSet {
 
     /// Waits until a running member is the primary; its number.
     pub async fn primary(&self) -> Result<usize> {
-        let start = Instant::now();
-        while start.elapsed() < ELECTION_LIMIT {
+        let elected = waiting::answer(ELECTION_LIMIT, || async {
             let asked = self.0.iter().map(|member| tokio::time::timeout(ANSWER_LIMIT, member.is_primary()));
             let answers = futures::future::join_all(asked).await;
-            if let Some(primary) = answers.into_iter().position(|answer| answer.unwrap_or(false)) {
-                return Ok(primary);
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        bail!("no primary within {ELECTION_LIMIT:?}")
+            anyhow::Ok(answers.into_iter().position(|answer| answer.unwrap_or(false)))
+        });
+        elected.await?.with_context(|| format!("no primary within {ELECTION_LIMIT:?}"))
     }
 
     /// Kills a member on the spot.

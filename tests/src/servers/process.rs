@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rand::RngExt;
 use tokio::net::TcpStream;
 
+use crate::waiting;
+
 /// How long a server may take until it listens.
 const START_LIMIT: Duration = Duration::from_mins(1);
 /// How long a server that was asked to stop may take.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
-const POLL: Duration = Duration::from_millis(20);
 
 /// Ports that no system gives to a connection on its way out: one of those could be taken again before a server listens
 /// there, or while it is started anew.
@@ -86,24 +87,28 @@ impl ServerProcess {
 
     /// Waits for a state of the server, as long as it runs.
     pub async fn until<F: Future<Output = bool>>(&mut self, what: &str, there: impl Fn() -> F) -> Result<()> {
-        let start = Instant::now();
-        while !there().await {
-            if let Some(shell) = &mut self.shell
-                && let Some(status) = shell.try_wait()?
-            {
-                bail!("the server ended ({status}) before it could {what}:\n{}", self.printed());
+        let log = self.log.clone();
+        let asked = waiting::answer(START_LIMIT, || {
+            let ended = self.shell.as_mut().map(Child::try_wait).transpose();
+            let (is_there, log) = (there(), &log);
+            async move {
+                if is_there.await {
+                    return Ok(Some(()));
+                }
+                if let Some(status) = ended?.flatten() {
+                    bail!("the server ended ({status}) before it could {what}:\n{}", text(log));
+                }
+                Ok(None)
             }
-            if start.elapsed() > START_LIMIT {
-                bail!("the server did not {what} within {START_LIMIT:?}:\n{}", self.printed());
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        Ok(())
+        });
+        let reached = asked.await?;
+        reached
+            .with_context(|| format!("the server did not {what} within {START_LIMIT:?}:\n{}", self.printed()))
     }
 
     /// What the server printed so far.
     pub fn printed(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        text(&self.log)
     }
 
     /// Kills the server on the spot, as a power cut would.
@@ -132,15 +137,13 @@ impl ServerProcess {
     }
 
     fn pid(&self) -> Result<String> {
-        let start = Instant::now();
-        loop {
-            // Written by the shell a moment after its start.
-            match std::fs::read_to_string(&self.pid_file) {
-                Ok(pid) if pid.ends_with('\n') => return Ok(pid.trim().to_owned()),
-                _ if start.elapsed() > START_LIMIT => bail!("no pid in {}", self.pid_file.display()),
-                _ => std::thread::sleep(POLL),
-            }
-        }
+        // Written by the shell a moment after its start.
+        let written = waiting::answer_blocking(START_LIMIT, || {
+            let pid = std::fs::read_to_string(&self.pid_file).ok();
+            anyhow::Ok(pid.filter(|pid| pid.ends_with('\n')))
+        });
+        let pid = written?.with_context(|| format!("no pid in {}", self.pid_file.display()))?;
+        Ok(pid.trim().to_owned())
     }
 
     /// The memory it has at present, in bytes. Of a file that several connections have mapped each page counts once, other
@@ -172,17 +175,17 @@ impl ServerProcess {
     /// Waits until the server has ended.
     pub(super) fn wait(&mut self) -> Result<()> {
         let Some(mut shell) = self.shell.take() else { return Ok(()) };
-        let start = Instant::now();
-        while shell.try_wait()?.is_none() {
-            if start.elapsed() > STOP_LIMIT {
-                let printed = self.printed();
-                shell.kill()?;
-                bail!("the server did not stop within {STOP_LIMIT:?}:\n{printed}");
-            }
-            std::thread::sleep(POLL);
+        if waiting::answer_blocking(STOP_LIMIT, || shell.try_wait())?.is_none() {
+            let printed = self.printed();
+            shell.kill()?;
+            bail!("the server did not stop within {STOP_LIMIT:?}:\n{printed}");
         }
         Ok(())
     }
+}
+
+fn text(log: &Path) -> String {
+    std::fs::read_to_string(log).unwrap_or_default()
 }
 
 impl Drop for ServerProcess {

@@ -1,8 +1,9 @@
 //! `kill -9` at any moment loses nothing that was acknowledged and applies nothing twice.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use events::{
@@ -18,13 +19,13 @@ use service::clock::{Clock, SystemClock};
 use tests::chorus::{Chorus, Service};
 use tests::client::{Api, User};
 use tests::model::{World, all_events};
+use tests::waiting;
 use uuid::Uuid;
 
 const KILLS: usize = 12;
 const WORKERS: usize = 8;
 /// How long a request is repeated until it is answered.
 const PATIENCE: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_one_machine_nothing_acknowledged_is_lost_and_nothing_is_applied_twice() {
@@ -70,18 +71,17 @@ impl Load {
     /// became of its request. None if the server took too long to come back.
     async fn insist(&self, request: impl Fn() -> RequestBuilder) -> Option<Value> {
         let key = self.keys.fetch_add(1, Ordering::Relaxed).to_string();
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            match self.api.try_send(request().header("Idempotency-Key", &key)).await {
-                Ok(answer) if answer.status.is_success() => return Some(answer.json()),
+        let Ok(answer) = waiting::answer(PATIENCE, || async {
+            Ok::<_, Infallible>(match self.api.try_send(request().header("Idempotency-Key", &key)).await {
+                Ok(answer) if answer.status.is_success() => Some(answer.json()),
                 // The proxy answers for a service that is down.
-                Ok(answer) if answer.status.is_server_error() => {}
+                Ok(answer) if answer.status.is_server_error() => None,
                 Ok(answer) => panic!("refused: {} {}", answer.status, answer.text()),
-                Err(_broken) => {}
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-        None
+                Err(_broken) => None,
+            })
+        })
+        .await;
+        answer
     }
 
     async fn act(&self) -> Option<Acknowledged> {
