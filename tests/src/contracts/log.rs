@@ -18,6 +18,8 @@ use rand::seq::IndexedRandom;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use crate::waiting::{found, until};
+
 /// How long a contract waits for what must happen.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -36,8 +38,39 @@ pub trait LogEngine: Send {
 
     async fn answers_arrive(&mut self);
 
-    /// Another way to the same log, which loses nothing.
+    /// The same log, as another process has it; it loses nothing.
     fn witness(&self) -> Arc<dyn EventLog>;
+}
+
+/// Hands the name of every promise of a log to a macro that makes a test of each, so that each adapter keeps all.
+#[macro_export]
+macro_rules! log_promises {
+    ($test:ident) => {
+        $test! {
+            what_is_appended_is_read_back_as_it_was_written,
+            an_append_that_expects_another_position_is_a_conflict_and_leaves_nothing,
+            of_writers_that_race_for_one_subject_exactly_one_wins,
+            the_same_append_again_answers_the_same_position,
+            a_reader_that_starts_anywhere_misses_nothing_while_writers_go_on,
+            a_follower_is_told_how_far_it_has_passed_what_is_not_for_it,
+            a_listener_hears_what_it_asks_for_and_nothing_else,
+            news_of_progress_reaches_every_listener,
+        }
+    };
+}
+
+/// The same for the promises that an engine keeps in trouble, or towards several processes.
+#[macro_export]
+macro_rules! log_engine_promises {
+    ($test:ident) => {
+        $test! {
+            an_answer_that_is_lost_after_the_append_landed_is_found_out,
+            an_append_that_is_never_answered_has_an_unknown_outcome,
+            a_reader_follows_what_somebody_else_appends,
+            of_writers_in_two_processes_exactly_one_wins,
+            follow_delivers_every_event_once_and_in_order_across_restarts,
+        }
+    };
 }
 
 fn any_id() -> Uuid {
@@ -150,7 +183,7 @@ pub async fn an_append_that_expects_another_position_is_a_conflict_and_leaves_no
 }
 
 /// Races of every width, first for an empty subject and then for one with an event.
-pub async fn of_writers_that_race_for_one_subject_exactly_one_wins(log: &Arc<dyn EventLog>) {
+pub async fn of_writers_that_race_for_one_subject_exactly_one_wins(log: &dyn EventLog) {
     for writers in [2, 2, 2, 2, 8, 64] {
         let subject = post();
         let mut expected = Position::START;
@@ -201,9 +234,10 @@ pub async fn an_answer_that_is_lost_after_the_append_landed_is_found_out(engine:
         }
         let appending = log.append(&message, Position::START);
         let landed = async {
-            while witness.last(&[subject], Freshness::Any).await.unwrap()[0].is_none() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            until("the event has landed", async || {
+                witness.last(&[subject], Freshness::Any).await.unwrap()[0].is_some()
+            })
+            .await;
             engine.answers_arrive().await;
         };
         let (appended, ()) = timeout(LIMIT, async { tokio::join!(appending, landed) }).await.unwrap();
@@ -223,22 +257,19 @@ pub async fn an_append_that_is_never_answered_has_an_unknown_outcome(engine: &mu
     let outcome = timeout(LIMIT, log.append(&message, Position::START)).await.expect("it never ends");
     assert!(matches!(outcome, Err(AppendError::OutcomeUnknown(_))), "{outcome:?}");
     engine.answers_arrive().await;
-    let position = timeout(LIMIT, async {
-        loop {
-            match log.append(&message, Position::START).await {
-                Ok(position) => break position,
-                Err(AppendError::Conflict) => panic!("it is its own conflict"),
-                Err(AppendError::OutcomeUnknown(_) | AppendError::Log(_)) => {}
-            }
-        }
-    });
-    let position = position.await.expect("the log does not come back");
+    let position =
+        found(LIMIT, "the log comes back", async || match log.append(&message, Position::START).await {
+            Ok(position) => Some(position),
+            Err(AppendError::Conflict) => panic!("it is its own conflict"),
+            Err(AppendError::OutcomeUnknown(_) | AppendError::Log(_)) => None,
+        })
+        .await;
     assert_eq!(log.read(subject, Position::START).await.unwrap(), [Stored { position, message }]);
 }
 
 /// Writers and readers at once: each reader starts somewhere, with some filter, and must see exactly what the log
 /// holds from there on.
-pub async fn a_reader_that_starts_anywhere_misses_nothing_while_writers_go_on(log: &Arc<dyn EventLog>) {
+pub async fn a_reader_that_starts_anywhere_misses_nothing_while_writers_go_on(log: &dyn EventLog) {
     const WRITERS: usize = 8;
     const EVENTS_EACH: usize = 150;
     const READERS: usize = 12;
@@ -250,7 +281,7 @@ pub async fn a_reader_that_starts_anywhere_misses_nothing_while_writers_go_on(lo
     let write = join_all((0..WRITERS).map(|_| async {
         for _ in 0..EVENTS_EACH {
             let subject = if rand::random() { post() } else { like() };
-            append(&**log, subject, Position::START).await;
+            append(log, subject, Position::START).await;
         }
     }));
     let read = join_all((0..READERS).map(|reader| {
@@ -258,12 +289,12 @@ pub async fn a_reader_that_starts_anywhere_misses_nothing_while_writers_go_on(lo
         async move {
             // Begin while the writers are at work, at a position that may not be there yet.
             let after = Position(start.0 + rand::rng().random_range(0..(WRITERS * EVENTS_EACH) as u64));
-            (after, filter.clone(), followed(&**log, filter, after, end).await)
+            (after, filter.clone(), followed(log, filter, after, end).await)
         }
     }));
     let (_, read) = timeout(LIMIT * 2, async { tokio::join!(write, read) }).await.expect("readers never end");
 
-    let all = followed(&**log, Filter::everything(), start, end).await;
+    let all = followed(log, Filter::everything(), start, end).await;
     assert_eq!(all.len(), WRITERS * EVENTS_EACH);
     assert!(all.iter().zip(start.0 + 1..).all(|(event, position)| event.position.0 == position), "gaps");
     for (after, filter, read) in read {
@@ -456,11 +487,12 @@ pub async fn a_log_written_by_an_older_program_opens_and_goes_on(log: &dyn Event
     assert_eq!(append(log, subject, position).await.position, Position(end.0 + 1));
 }
 
-pub async fn a_reader_follows_what_somebody_else_appends(log: &dyn EventLog, somebody_else: &dyn EventLog) {
+pub async fn a_reader_follows_what_somebody_else_appends(engine: &mut dyn LogEngine) {
+    let (log, somebody_else) = (engine.log(), engine.witness());
     let start = log.head().await.unwrap();
     let mut follow = log.follow(Filter::everything(), start);
     for _ in 0..3 {
-        let appended = append(somebody_else, post(), Position::START).await;
+        let appended = append(&*somebody_else, post(), Position::START).await;
         let mut seen = Vec::new();
         while seen.is_empty() {
             let batch = timeout(LIMIT, follow.next_batch(500)).await.expect("not seen").unwrap().unwrap();
@@ -470,7 +502,8 @@ pub async fn a_reader_follows_what_somebody_else_appends(log: &dyn EventLog, som
     }
 }
 
-pub async fn of_writers_in_two_processes_exactly_one_wins(one: &Arc<dyn EventLog>, two: &Arc<dyn EventLog>) {
+pub async fn of_writers_in_two_processes_exactly_one_wins(engine: &mut dyn LogEngine) {
+    let (one, two) = (engine.log(), engine.witness());
     for _ in 0..20 {
         let subject = post();
         let (first, second) = (message(subject, "{}"), message(subject, "{}"));
@@ -512,14 +545,7 @@ pub async fn an_outage_is_told_and_ends_by_itself(log: &dyn EventLog, mend: impl
     assert!(matches!(outcomes.2, Err(events::LogError::Unavailable(_))), "{:?}", outcomes.2);
     assert!(matches!(outcomes.3, Err(events::LogError::Unavailable(_))), "{:?}", outcomes.3);
     mend();
-    let appended = timeout(LIMIT, async {
-        loop {
-            if let Ok(position) = log.append(&message, Position::START).await {
-                break position;
-            }
-        }
-    })
-    .await
-    .expect("the log does not come back");
+    let appended =
+        found(LIMIT, "the log comes back", async || log.append(&message, Position::START).await.ok()).await;
     assert_eq!(log.read(subject, Position::START).await.unwrap(), [Stored { position: appended, message }]);
 }

@@ -3,9 +3,24 @@
 use std::collections::BTreeSet;
 
 use bytes::{Bytes, BytesMut};
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use futures::TryStreamExt;
 use media::{Listed, MediaError, MediaKey, MediaObject, MediaStore, Part};
+use service::clock::{Clock, SystemClock};
+
+/// Hands the name of every promise of a media store to a macro that makes a test of each, so that each adapter keeps all.
+#[macro_export]
+macro_rules! media_promises {
+    ($test:ident) => {
+        $test! {
+            what_is_put_is_got_whole,
+            what_is_put_again_replaces_and_what_is_deleted_is_gone,
+            a_part_is_got_alone,
+            everything_is_listed_once_with_its_time,
+            what_lies_below_a_key_is_deleted_and_nothing_else,
+        }
+    };
+}
 
 fn key(name: &str) -> MediaKey {
     MediaKey::parse(&format!("contract/{:016x}/{name}", rand::random::<u64>())).unwrap()
@@ -70,7 +85,7 @@ pub async fn a_part_is_got_alone(store: &dyn MediaStore) {
 }
 
 /// More than an S3 tells in one answer.
-pub async fn everything_is_listed_once_with_its_time(store: &dyn MediaStore, now: chrono::DateTime<Utc>) {
+pub async fn everything_is_listed_once_with_its_time(store: &dyn MediaStore) {
     const MORE_THAN_A_PAGE: usize = 1001;
     let folder = key("list");
     let keys: BTreeSet<MediaKey> = (0..MORE_THAN_A_PAGE)
@@ -84,6 +99,7 @@ pub async fn everything_is_listed_once_with_its_time(store: &dyn MediaStore, now
     assert_eq!(mine.len(), keys.len());
     assert_eq!(mine.iter().filter_map(|one| MediaKey::parse(&one.name)).collect::<BTreeSet<_>>(), keys);
     for one in &mine {
+        let now = SystemClock.now();
         // A store tells whole seconds, and a slow disk takes its time.
         assert!((now - one.modified).abs() < TimeDelta::minutes(5), "{one:?} at {now}");
     }

@@ -23,6 +23,34 @@ const GOES_ON_WITHIN: Duration = Duration::from_secs(30);
 /// How long a contract waits for what must happen.
 const LIMIT: Duration = Duration::from_mins(1);
 
+/// Hands the name of every promise of a view store to a macro that makes a test of each, so that each adapter keeps all.
+#[macro_export]
+macro_rules! view_promises {
+    ($test:ident) => {
+        $test! {
+            documents_are_read_back_as_they_were_put,
+            a_commit_is_all_or_nothing_and_moves_its_checkpoint,
+            writes_to_several_views_stand_or_fall_together,
+            a_patch_sets_and_counts_and_leaves_the_rest,
+            a_deletion_takes_what_it_names_and_nothing_else,
+            what_an_index_needs_may_be_missing_come_and_go,
+            pages_are_in_order_and_none_is_missing_or_twice,
+            a_value_is_a_value_and_never_an_operator,
+            a_prefix_finds_what_begins_with_it,
+            pages_stay_exact_while_documents_come_and_go,
+            a_fan_out_puts_a_document_for_each_one_found,
+            what_was_fanned_out_is_deleted_in_the_same_way,
+            each_document_that_is_named_is_patched_once,
+            writes_do_together_what_they_do_one_by_one,
+            documents_are_counted_as_they_would_be_found,
+            every_query_on_the_views_of_the_contract_uses_its_index,
+            a_scan_finds_every_document_once_in_the_order_of_keys,
+            what_is_parked_is_kept_with_its_reason,
+            sizes_are_told,
+        }
+    };
+}
+
 pub const VIEWS: &[&View] = &[&BOOKS, &SHELVES];
 
 const BOOKS: View = View {
@@ -235,20 +263,20 @@ pub async fn a_commit_is_all_or_nothing_and_moves_its_checkpoint(store: &dyn Vie
 
 /// Several workers on one projection, in two processes, each at full speed: every batch is taken in once.
 pub async fn of_two_workers_on_one_projection_one_is_fenced_off(
-    store: &Arc<dyn ViewStore>,
-    of_another_process: &Arc<dyn ViewStore>,
+    store: &dyn ViewStore,
+    of_another_process: &dyn ViewStore,
 ) {
     const BATCHES: u64 = 30;
     let (projection, title) = (fresh("p"), fresh("counted"));
-    commit(&**store, &projection, 1, |writes| writes.put(&book(&title, &title, 1)).unwrap()).await;
-    let work = async |store: &Arc<dyn ViewStore>| {
+    commit(store, &projection, 1, |writes| writes.put(&book(&title, &title, 1)).unwrap()).await;
+    let work = async |store: &dyn ViewStore| {
         let mut fenced = 0;
         loop {
             let expected = store.checkpoint(&projection).await.unwrap();
             if expected > BATCHES {
                 return fenced;
             }
-            let outcome = try_commit(&**store, &projection, expected, expected + 1, |writes| {
+            let outcome = try_commit(store, &projection, expected, expected + 1, |writes| {
                 writes.patch::<Book>(&title, Patch::default().inc("copies", 1));
             })
             .await;
@@ -265,18 +293,18 @@ pub async fn of_two_workers_on_one_projection_one_is_fenced_off(
     let fenced = timeout(LIMIT, async { tokio::join!(work(store), work(store), work(of_another_process)) })
         .await
         .unwrap();
-    let counted = get(&**store, &title).await.unwrap().copies;
+    let counted = get(store, &title).await.unwrap().copies;
     assert_eq!(counted, 1 + i64::try_from(BATCHES).unwrap(), "fenced off: {fenced:?}");
 }
 
 /// What a crash leaves behind: either the whole batch or nothing of it.
-pub async fn writes_to_several_views_stand_or_fall_together(store: &Arc<dyn ViewStore>) {
+pub async fn writes_to_several_views_stand_or_fall_together(store: &dyn ViewStore) {
     let projection = fresh("p");
     let reader = fresh("r");
     let title = fresh("both");
     let shelf =
         OnShelf { reader: reader.clone(), title: title.clone(), year: 1, in_print: true, parts: None };
-    let committing = commit(&**store, &projection, 3, |writes| {
+    let committing = commit(store, &projection, 3, |writes| {
         writes.put(&book(&title, &reader, 1)).unwrap();
         writes.put(&shelf).unwrap();
     });
@@ -284,7 +312,7 @@ pub async fn writes_to_several_views_stand_or_fall_together(store: &Arc<dyn View
     let watching = async {
         loop {
             let on_shelf = store.get::<OnShelf>(&shelf.key()).await.unwrap();
-            let known = get(&**store, &title).await;
+            let known = get(store, &title).await;
             assert!(on_shelf.is_none() || known.is_some(), "the second write is there, the first is not");
             if on_shelf.is_some() {
                 return;
@@ -457,16 +485,16 @@ pub async fn a_prefix_finds_what_begins_with_it(store: &dyn ViewStore) {
 }
 
 /// A client pages through a list while others add to both ends and take away from the middle.
-pub async fn pages_stay_exact_while_documents_come_and_go(store: &Arc<dyn ViewStore>) {
+pub async fn pages_stay_exact_while_documents_come_and_go(store: &dyn ViewStore) {
     let (projection, author) = (fresh("p"), fresh("a"));
     let books: Vec<Book> = (0..200).map(|n| book(&fresh("b"), &author, 1000 + n)).collect();
-    commit(&**store, &projection, 1, |writes| books.iter().for_each(|book| writes.put(book).unwrap())).await;
+    commit(store, &projection, 1, |writes| books.iter().for_each(|book| writes.put(book).unwrap())).await;
 
     let removed: Vec<&Book> = books.iter().step_by(9).collect();
     let change = async {
         for (n, book_gone) in removed.iter().enumerate() {
             let n = i64::try_from(n).unwrap();
-            commit(&**store, &projection, 2 + n.unsigned_abs(), |writes| {
+            commit(store, &projection, 2 + n.unsigned_abs(), |writes| {
                 writes.put(&book(&fresh("newer"), &author, 5000 + n)).unwrap();
                 writes.put(&book(&fresh("older"), &author, 500 - n)).unwrap();
                 writes.delete::<Book>(&book_gone.title);
@@ -474,7 +502,7 @@ pub async fn pages_stay_exact_while_documents_come_and_go(store: &Arc<dyn ViewSt
             .await;
         }
     };
-    let readers = join_all((0..4).map(|reader| all_pages::<Book>(&**store, of_author(&author, 3 + reader))));
+    let readers = join_all((0..4).map(|reader| all_pages::<Book>(store, of_author(&author, 3 + reader))));
     let (read, ()) = timeout(LIMIT, async { tokio::join!(readers, change) }).await.unwrap();
     for found in read {
         assert!(found.is_sorted_by(|a, b| a.year > b.year), "out of order or twice");
@@ -878,6 +906,10 @@ pub async fn documents_are_counted_as_they_would_be_found(store: &dyn ViewStore)
     assert_eq!(count(below).await, 50);
 }
 
+pub async fn every_query_on_the_views_of_the_contract_uses_its_index(store: &dyn ViewStore) {
+    every_query_uses_its_index(store, VIEWS, false).await;
+}
+
 pub async fn every_query_uses_its_index(store: &dyn ViewStore, views: &[&'static View], filled: bool) {
     for view in views {
         for index in view.indexes {
@@ -1003,6 +1035,7 @@ pub async fn a_scan_finds_every_document_once_in_the_order_of_keys(store: &dyn V
 }
 
 pub async fn sizes_are_told(store: &dyn ViewStore) {
+    commit_many(store, &fresh("p"), 0, 10).await.unwrap();
     let sizes = store.sizes().await.unwrap();
     assert_eq!(sizes.keys().collect::<Vec<_>>(), ["books", "shelves"]);
     let books = sizes["books"];

@@ -1,16 +1,20 @@
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::{Compression, Config, StorageType};
 use async_trait::async_trait;
-use events::{
-    EventLog, Filter, JetStreamLog, JetStreamSettings, JetStreamVault, KeyVault, LogError, Position,
-};
+use events::{EventLog, Filter, JetStreamLog, JetStreamSettings, JetStreamVault, LogError, Position};
 use tests::cable::Cable;
 use tests::contracts::log::{self as contract, LogEngine};
 use tests::contracts::vault;
 use tests::servers::NatsServer;
-use tests::waiting::until;
+use tests::waiting::{self, until};
+use tokio::sync::OnceCell;
+
+/// How long a log may take until it is back after its server was killed.
+const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
 
 struct JetStream {
     server: NatsServer,
@@ -47,7 +51,12 @@ impl LogEngine for JetStream {
     async fn restart(&mut self) {
         self.server.restart().await.unwrap();
         // The log finds its way back by itself; the contract goes on once it has.
-        while self.log.head().await.is_err() {}
+        let back = waiting::answer(RECOVERY_LIMIT, || {
+            let log = Arc::clone(&self.log);
+            async move { Ok::<_, Infallible>(log.head().await.ok()) }
+        });
+        let Ok(back) = back.await;
+        back.expect("the log is back");
     }
 
     async fn lose_answers(&mut self) -> bool {
@@ -64,24 +73,43 @@ impl LogEngine for JetStream {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn jetstream_keeps_the_contract_of_the_log() {
-    let mut engine = JetStream::start().await;
-    let log = engine.log();
-    contract::what_is_appended_is_read_back_as_it_was_written(&*log).await;
-    contract::an_append_that_expects_another_position_is_a_conflict_and_leaves_nothing(&*log).await;
-    contract::of_writers_that_race_for_one_subject_exactly_one_wins(&log).await;
-    contract::the_same_append_again_answers_the_same_position(&*log).await;
-    contract::an_answer_that_is_lost_after_the_append_landed_is_found_out(&mut engine).await;
-    contract::an_append_that_is_never_answered_has_an_unknown_outcome(&mut engine).await;
-    contract::a_reader_that_starts_anywhere_misses_nothing_while_writers_go_on(&log).await;
-    contract::a_follower_is_told_how_far_it_has_passed_what_is_not_for_it(&*log).await;
-    contract::a_listener_hears_what_it_asks_for_and_nothing_else(&*log).await;
-    contract::news_of_progress_reaches_every_listener(&*log).await;
-    contract::a_reader_follows_what_somebody_else_appends(&*log, &*engine.witness()).await;
-    contract::of_writers_in_two_processes_exactly_one_wins(&log, &engine.witness()).await;
-    contract::follow_delivers_every_event_once_and_in_order_across_restarts(&mut engine).await;
+/// One server for all promises that leave it alone; it ends with the test process.
+async fn shared() -> &'static NatsServer {
+    static SERVER: OnceCell<NatsServer> = OnceCell::const_new();
+    SERVER.get_or_init(async || NatsServer::start().await.unwrap()).await
 }
+
+macro_rules! log_on_jetstream {
+    ($($promise:ident,)+) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $promise() {
+            let settings = settings(shared().await.port(), stringify!($promise));
+            contract::$promise(&JetStreamLog::open(&settings).await.unwrap()).await;
+        }
+    )+};
+}
+tests::log_promises!(log_on_jetstream);
+
+macro_rules! engine_on_jetstream {
+    ($($promise:ident,)+) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $promise() {
+            contract::$promise(&mut JetStream::start().await).await;
+        }
+    )+};
+}
+tests::log_engine_promises!(engine_on_jetstream);
+
+macro_rules! vault_on_jetstream {
+    ($($promise:ident,)+) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $promise() {
+            let settings = settings(shared().await.port(), stringify!($promise));
+            vault::$promise(&JetStreamVault::open(&settings).await.unwrap()).await;
+        }
+    )+};
+}
+tests::vault_promises!(vault_on_jetstream);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jetstream_passes_an_event_with_an_unreadable_envelope() {
@@ -229,16 +257,4 @@ async fn jetstream_says_that_it_is_unavailable_and_recovers_by_itself() {
     let engine = JetStream::start().await;
     engine.cable.cut();
     contract::an_outage_is_told_and_ends_by_itself(&*engine.log, || engine.cable.mend()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn jetstream_keeps_the_contract_of_the_vault() {
-    let server = NatsServer::start().await.unwrap();
-    let store: Arc<dyn KeyVault> =
-        Arc::new(JetStreamVault::open(&settings(server.port(), "vault")).await.unwrap());
-    vault::a_key_is_kept_as_it_was_wrapped(&*store).await;
-    vault::of_those_who_create_at_once_all_are_told_the_same_key(&store).await;
-    vault::a_destroyed_key_stays_destroyed(&*store).await;
-    vault::keys_that_are_destroyed_at_once_are_all_gone(&*store).await;
-    vault::names_are_counted_once_also_when_their_keys_are_destroyed(&*store).await;
 }

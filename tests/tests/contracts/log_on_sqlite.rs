@@ -19,8 +19,12 @@ impl Sqlite {
         engine
     }
 
+    fn opened(&self) -> SqliteLog {
+        SqliteLog::open(&self.folder.path().join("events.db")).unwrap()
+    }
+
     fn open(&mut self) {
-        self.log = Some(Arc::new(SqliteLog::open(&self.folder.path().join("events.db")).unwrap()));
+        self.log = Some(Arc::new(self.opened()));
     }
 }
 
@@ -41,27 +45,43 @@ impl LogEngine for Sqlite {
 
     async fn answers_arrive(&mut self) {}
 
+    /// What another process appends (an operator's command beside the server) is seen without being told.
     fn witness(&self) -> Arc<dyn EventLog> {
-        self.log()
+        Arc::new(self.opened())
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn sqlite_keeps_the_contract_of_the_log() {
-    let mut engine = Sqlite::start();
-    let log = engine.log();
-    contract::what_is_appended_is_read_back_as_it_was_written(&*log).await;
-    contract::an_append_that_expects_another_position_is_a_conflict_and_leaves_nothing(&*log).await;
-    contract::of_writers_that_race_for_one_subject_exactly_one_wins(&log).await;
-    contract::the_same_append_again_answers_the_same_position(&*log).await;
-    contract::an_answer_that_is_lost_after_the_append_landed_is_found_out(&mut engine).await;
-    contract::a_reader_that_starts_anywhere_misses_nothing_while_writers_go_on(&log).await;
-    contract::a_follower_is_told_how_far_it_has_passed_what_is_not_for_it(&*log).await;
-    contract::a_listener_hears_what_it_asks_for_and_nothing_else(&*log).await;
-    contract::news_of_progress_reaches_every_listener(&*log).await;
-    drop(log);
-    contract::follow_delivers_every_event_once_and_in_order_across_restarts(&mut engine).await;
+macro_rules! log_on_sqlite {
+    ($($promise:ident,)+) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $promise() {
+            let engine = Sqlite::start();
+            contract::$promise(&*engine.log()).await;
+        }
+    )+};
 }
+tests::log_promises!(log_on_sqlite);
+
+macro_rules! engine_on_sqlite {
+    ($($promise:ident,)+) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $promise() {
+            contract::$promise(&mut Sqlite::start()).await;
+        }
+    )+};
+}
+tests::log_engine_promises!(engine_on_sqlite);
+
+macro_rules! vault_on_sqlite {
+    ($($promise:ident,)+) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $promise() {
+            let folder = tempfile::tempdir().unwrap();
+            vault::$promise(&SqliteVault::open(&folder.path().join("keys.db")).unwrap()).await;
+        }
+    )+};
+}
+tests::vault_promises!(vault_on_sqlite);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_passes_an_event_with_an_unreadable_envelope() {
@@ -81,16 +101,6 @@ async fn sqlite_opens_a_log_written_by_an_older_program() {
     contract::a_log_written_by_an_older_program_opens_and_goes_on(&log, &crate::written_v1()).await;
 }
 
-/// What another process appends (an operator's command beside the server) is seen without being told.
-#[tokio::test(flavor = "multi_thread")]
-async fn sqlite_sees_what_another_process_appends() {
-    let engine = Sqlite::start();
-    let foreign: Arc<dyn EventLog> =
-        Arc::new(SqliteLog::open(&engine.folder.path().join("events.db")).unwrap());
-    contract::a_reader_follows_what_somebody_else_appends(&*engine.log(), &*foreign).await;
-    contract::of_writers_in_two_processes_exactly_one_wins(&engine.log(), &foreign).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_refuses_to_change_or_delete_an_event() {
     let engine = Sqlite::start();
@@ -100,17 +110,6 @@ async fn sqlite_refuses_to_change_or_delete_an_event() {
         let refused = raw.execute(change, []).unwrap_err().to_string();
         assert!(refused.contains("never"), "{refused}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn sqlite_keeps_the_contract_of_the_vault() {
-    let folder = tempfile::tempdir().unwrap();
-    let store: Arc<dyn KeyVault> = Arc::new(SqliteVault::open(&folder.path().join("keys.db")).unwrap());
-    vault::a_key_is_kept_as_it_was_wrapped(&*store).await;
-    vault::of_those_who_create_at_once_all_are_told_the_same_key(&store).await;
-    vault::a_destroyed_key_stays_destroyed(&*store).await;
-    vault::keys_that_are_destroyed_at_once_are_all_gone(&*store).await;
-    vault::names_are_counted_once_also_when_their_keys_are_destroyed(&*store).await;
 }
 
 /// Erasure that could be undone from the files would be none.

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -11,6 +11,7 @@ use tests::cable::Cable;
 use tests::contracts::views::{self as contract, VIEWS, ViewEngine};
 use tests::servers::{MongoReplicaSet, MongoServer, ServerProcess, fetched, free_port};
 use tests::waiting::until;
+use tokio::sync::OnceCell;
 use views::{CommitError, MongoViews, StoreError, ViewStore};
 
 struct Mongo {
@@ -53,11 +54,44 @@ impl ViewEngine for Mongo {
     }
 }
 
+/// One server for all promises that leave it alone; it ends with the test process.
+async fn shared() -> &'static MongoServer {
+    static SERVER: OnceCell<MongoServer> = OnceCell::const_new();
+    SERVER.get_or_init(async || MongoServer::start().await.unwrap()).await
+}
+
+/// The setting of a database that nothing else uses.
+async fn database() -> String {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    shared().await.url(&format!("contract{}", GIVEN.fetch_add(1, Ordering::Relaxed)))
+}
+
+macro_rules! views_on_mongo {
+    ($($promise:ident,)+) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $promise() {
+            contract::$promise(&MongoViews::open(&database().await, VIEWS).await.unwrap()).await;
+        }
+    )+};
+}
+tests::view_promises!(views_on_mongo);
+
 #[tokio::test(flavor = "multi_thread")]
-async fn mongo_keeps_the_contract_of_the_view_store() {
+async fn of_two_workers_on_one_projection_one_is_fenced_off() {
+    let database = database().await;
+    let store = MongoViews::open(&database, VIEWS).await.unwrap();
+    let twin = MongoViews::open(&database, VIEWS).await.unwrap();
+    contract::of_two_workers_on_one_projection_one_is_fenced_off(&store, &twin).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_told_and_ends_by_itself() {
+    contract::an_outage_is_told_and_ends_by_itself(&mut Mongo::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_batch_is_taken_in_once_however_often_the_engine_is_killed() {
     let mut engine = Mongo::start().await;
-    crate::keeps_the_contract_of_the_view_store(&engine.store, &open(&engine.cable).await).await;
-    contract::an_outage_is_told_and_ends_by_itself(&mut engine).await;
     contract::every_batch_is_taken_in_once_however_often_the_engine_is_killed(&mut engine).await;
 }
 

@@ -7,14 +7,33 @@ async fn open(folder: &tempfile::TempDir) -> Arc<dyn ViewStore> {
     Arc::new(SqliteViews::open(&folder.path().join("views.db"), VIEWS).await.unwrap())
 }
 
+macro_rules! views_on_sqlite {
+    ($($promise:ident,)+) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $promise() {
+            let folder = tempfile::tempdir().unwrap();
+            contract::$promise(&*open(&folder).await).await;
+        }
+    )+};
+}
+tests::view_promises!(views_on_sqlite);
+
 #[tokio::test(flavor = "multi_thread")]
-async fn sqlite_keeps_the_contract_of_the_view_store() {
+async fn of_two_workers_on_one_projection_one_is_fenced_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, twin) = (open(&folder).await, open(&folder).await);
+    contract::of_two_workers_on_one_projection_one_is_fenced_off(&*store, &*twin).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_there_is_opened_and_not_made_again() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder).await;
-    crate::keeps_the_contract_of_the_view_store(&store, &open(&folder).await).await;
+    contract::commit_many(&*store, "p", 0, 10).await.unwrap();
     drop(store);
-    // What is there is opened, not made again.
-    contract::sizes_are_told(&*open(&folder).await).await;
+    let store = open(&folder).await;
+    assert_eq!(store.sizes().await.unwrap()["books"].documents, 10);
+    assert_eq!(store.checkpoint("p").await.unwrap(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
