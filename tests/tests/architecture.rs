@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use syn::visit::{self, Visit};
+use syn::{Attribute, Item};
 
 /// The dependencies of every crate of the workspace, those of its tests left out.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
@@ -71,44 +74,225 @@ fn no_crate_lists_an_engine_or_transport_that_it_must_not_know() {
     }
 }
 
-/// A file's text without its tests.
-fn source(path: &Path) -> String {
-    let text = std::fs::read_to_string(path).unwrap();
-    text.split("#[cfg(test)]").next().unwrap_or_default().to_owned()
-}
-
-fn sources(name: &str) -> Vec<std::path::PathBuf> {
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("src")];
-    let mut files = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.push(path);
-            }
-        }
-    }
-    files
+/// What an engine's adapter keeps to itself.
+struct Engine {
+    /// The crate that the adapter is in.
+    of: &'static str,
+    /// What the names of the adapter's files or folders begin with.
+    adapter: &'static str,
+    /// Names of crates and modules.
+    names: &'static [&'static str],
+    /// What strings of the engine's language hold.
+    words: &'static [&'static str],
 }
 
 /// BSON stays in `views/src/mongo*`, NATS in `events/src/jetstream*`, SQL in the adapters named `sqlite`.
-#[test]
-fn an_engines_types_and_words_stay_in_its_adapter() {
-    for (name, adapter, words) in [
-        ("views", "mongo", &["bson::", "mongodb::"][..]),
-        ("events", "jetstream", &["async_nats"]),
-        ("views", "sqlite", &["rusqlite", "SELECT "]),
-        ("events", "sqlite", &["rusqlite", "SELECT "]),
-    ] {
-        for path in sources(name) {
-            let text = source(&path);
-            let inside =
-                path.components().any(|part| part.as_os_str().to_string_lossy().starts_with(adapter));
-            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-            let leak = code.filter(|_| !inside).find(|line| words.iter().any(|word| line.contains(word)));
-            assert_eq!(leak, None, "{}", path.display());
+const ENGINES: &[Engine] = &[
+    Engine { of: "views", adapter: "mongo", names: &["bson", "mongodb"], words: &[] },
+    Engine { of: "events", adapter: "jetstream", names: &["async_nats"], words: &[] },
+    Engine { of: "views", adapter: "sqlite", names: &["rusqlite"], words: &["SELECT "] },
+    Engine { of: "events", adapter: "sqlite", names: &["rusqlite"], words: &["SELECT "] },
+];
+
+/// A name in a path or an import, or a string.
+#[derive(Debug, PartialEq, Eq)]
+enum Word {
+    Name(String),
+    Text(String),
+}
+
+/// What stands in the code that is built into a program: its tests and its comments left out.
+#[derive(Debug, Default)]
+struct Code {
+    /// Each with its line.
+    words: Vec<(usize, Word)>,
+    /// Modules in files of their own, as paths below the folder of this file's modules.
+    modules: Vec<PathBuf>,
+    /// The modules around the place that is being looked at.
+    around: PathBuf,
+}
+
+impl Code {
+    fn of(text: &str) -> Self {
+        let mut code = Self::default();
+        code.visit_file(&syn::parse_file(text).unwrap());
+        code
+    }
+
+    fn name(&mut self, name: &Ident) {
+        self.words.push((name.span().start().line, Word::Name(name.to_string())));
+    }
+
+    /// Macros may be given anything: names and strings are looked for wherever they stand.
+    fn tokens(&mut self, tokens: TokenStream) {
+        for token in tokens {
+            match token {
+                TokenTree::Group(group) => self.tokens(group.stream()),
+                TokenTree::Ident(name) => self.name(&name),
+                TokenTree::Literal(literal) => {
+                    if let syn::Lit::Str(text) = syn::Lit::new(literal) {
+                        self.visit_lit_str(&text);
+                    }
+                }
+                TokenTree::Punct(_) => {}
+            }
         }
     }
+
+    fn leak(&self, engine: &Engine) -> Option<&(usize, Word)> {
+        self.words.iter().find(|(_, word)| match word {
+            Word::Name(name) => engine.names.contains(&name.as_str()),
+            Word::Text(text) => engine.words.iter().any(|word| text.contains(word)),
+        })
+    }
+}
+
+fn is_test(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg")
+            && attribute.parse_args::<syn::Path>().is_ok_and(|condition| condition.is_ident("test"))
+    })
+}
+
+fn attributes(item: &Item) -> &[Attribute] {
+    match item {
+        Item::Const(item) => &item.attrs,
+        Item::Enum(item) => &item.attrs,
+        Item::ExternCrate(item) => &item.attrs,
+        Item::Fn(item) => &item.attrs,
+        Item::Impl(item) => &item.attrs,
+        Item::Macro(item) => &item.attrs,
+        Item::Mod(item) => &item.attrs,
+        Item::Static(item) => &item.attrs,
+        Item::Struct(item) => &item.attrs,
+        Item::Trait(item) => &item.attrs,
+        Item::Type(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        _ => &[],
+    }
+}
+
+impl<'ast> Visit<'ast> for Code {
+    fn visit_item(&mut self, item: &'ast Item) {
+        if !is_test(attributes(item)) {
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
+        if !is_test(&function.attrs) {
+            visit::visit_impl_item_fn(self, function);
+        }
+    }
+
+    fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {
+        self.around.push(module.ident.to_string());
+        if module.content.is_none() {
+            self.modules.push(self.around.clone());
+        }
+        visit::visit_item_mod(self, module);
+        self.around.pop();
+    }
+
+    /// Comments are attributes of what they are about.
+    fn visit_attribute(&mut self, attribute: &'ast Attribute) {
+        if !attribute.path().is_ident("doc") {
+            visit::visit_attribute(self, attribute);
+        }
+    }
+
+    fn visit_path_segment(&mut self, segment: &'ast syn::PathSegment) {
+        self.name(&segment.ident);
+        visit::visit_path_segment(self, segment);
+    }
+
+    fn visit_use_path(&mut self, path: &'ast syn::UsePath) {
+        self.name(&path.ident);
+        visit::visit_use_path(self, path);
+    }
+
+    fn visit_use_name(&mut self, name: &'ast syn::UseName) {
+        self.name(&name.ident);
+    }
+
+    fn visit_use_rename(&mut self, name: &'ast syn::UseRename) {
+        self.name(&name.ident);
+    }
+
+    fn visit_item_extern_crate(&mut self, extern_crate: &'ast syn::ItemExternCrate) {
+        self.name(&extern_crate.ident);
+    }
+
+    fn visit_lit_str(&mut self, text: &'ast syn::LitStr) {
+        self.words.push((text.span().start().line, Word::Text(text.value())));
+    }
+
+    fn visit_macro(&mut self, called: &'ast syn::Macro) {
+        visit::visit_macro(self, called);
+        self.tokens(called.tokens.clone());
+    }
+}
+
+/// Every file that is compiled into a crate of the workspace when it is not tested, with the code in it.
+fn sources(name: &str) -> Vec<(PathBuf, Code)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("src");
+    // A file, and the folder that its modules are in.
+    let roots = ["lib.rs", "main.rs"].map(|root| folder.join(root)).into_iter().filter(|root| root.exists());
+    let mut files: Vec<(PathBuf, PathBuf)> = roots.map(|root| (root, folder.clone())).collect();
+    let mut read = Vec::new();
+    while let Some((file, folder)) = files.pop() {
+        let code = Code::of(&std::fs::read_to_string(&file).unwrap());
+        for module in &code.modules {
+            let module = folder.join(module);
+            files.push((module.with_extension("rs"), module));
+        }
+        read.push((file, code));
+    }
+    read
+}
+
+#[test]
+fn an_engines_types_and_words_stay_in_its_adapter() {
+    for engine in ENGINES {
+        let files = sources(engine.of);
+        let is_inside = |file: &Path| {
+            file.components().any(|part| part.as_os_str().to_string_lossy().starts_with(engine.adapter))
+        };
+        let (inside, outside): (Vec<_>, Vec<_>) = files.iter().partition(|(file, _)| is_inside(file));
+        for (file, code) in outside {
+            let leak = code.leak(engine);
+            assert!(leak.is_none(), "{}: {leak:?} is for the adapter {}", file.display(), engine.adapter);
+        }
+        let is_used = inside.iter().any(|(_, code)| code.leak(engine).is_some());
+        assert!(is_used, "{} has no adapter {}, or it was not found", engine.of, engine.adapter);
+    }
+}
+
+#[test]
+fn a_leak_is_found_wherever_it_stands_in_the_code() {
+    let engine = &ENGINES[2];
+    for leak in [
+        "use rusqlite::Connection;",
+        "use {std::path::Path, sqlite::rusqlite as engine};",
+        "fn f(connection: &rusqlite::Connection) {}",
+        "fn f() { let _ = sqlite::rusqlite::version(); }",
+        "fn f() { debug!(target: \"x\", { rusqlite::version() }); }",
+        "const ALL: &str = \"SELECT * FROM events\";",
+        "fn f(t: &str) -> String { format!(r#\"SELECT {t}\"#) }",
+        "#[cfg(test)] mod tests {} use rusqlite::Connection;",
+        "#[cfg(not(test))] use rusqlite::Connection;",
+    ] {
+        assert!(Code::of(leak).leak(engine).is_some(), "{leak}");
+    }
+    for harmless in [
+        "#[cfg(test)] mod tests { use rusqlite::Connection; }",
+        "#[cfg(test)] use rusqlite::Connection;",
+        "struct S; impl S { #[cfg(test)] fn f() { rusqlite::version(); } }",
+        "//! No rusqlite, no SELECT here.\n/// SELECT what you like.\nfn f() {} // rusqlite",
+        "fn f() -> &'static str { \"rusqlite\" }",
+    ] {
+        assert_eq!(Code::of(harmless).leak(engine), None, "{harmless}");
+    }
+    let modules = Code::of("mod a; #[cfg(test)] mod b; mod c { mod d; } mod e { fn f() {} }").modules;
+    assert_eq!(modules, [Path::new("a"), Path::new("c/d")]);
 }
