@@ -1,4 +1,4 @@
-//! One column of the design's table, running, and beside it the bare server on the same engines.
+//! One deployment, running, and beside it the baseline server on the same engines.
 
 use std::net::SocketAddr;
 

@@ -198,10 +198,10 @@ impl World {
                 self.stories.insert(event.story.to_string(), story);
             }
             Event::Social(SocialEvent::Story(StoryEvent::StoryDeleted(event))) => {
-                self.end(event.author, event.story)
+                self.end(event.author, event.story);
             }
             Event::Social(SocialEvent::Story(StoryEvent::StoryExpired(event))) => {
-                self.end(event.author, event.story)
+                self.end(event.author, event.story);
             }
             Event::Social(SocialEvent::StoryView(StoryViewEvent::StoryViewed(event))) => {
                 let is_there = self.people.contains_key(&event.viewer.to_string());
@@ -209,9 +209,11 @@ impl World {
                     assert!(story.viewers.insert(event.viewer.to_string()), "viewed twice");
                 }
             }
-            Event::Accounts(AccountsEvent::Session(SessionEvent::SessionSeen(_)))
-            | Event::Accounts(
-                AccountsEvent::Profile(_) | AccountsEvent::Username(_) | AccountsEvent::Email(_),
+            Event::Accounts(
+                AccountsEvent::Session(SessionEvent::SessionSeen(_))
+                | AccountsEvent::Profile(_)
+                | AccountsEvent::Username(_)
+                | AccountsEvent::Email(_),
             )
             | Event::Social(
                 SocialEvent::Notifications(_) | SocialEvent::Collection(_) | SocialEvent::Moderation(_),

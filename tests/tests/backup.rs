@@ -363,7 +363,7 @@ async fn copies_of_log_and_keys_are_as_of_one_position_while_people_come_and_are
                     readable.insert(event.author, event.caption.open().is_some());
                 }
                 Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) => {
-                    erased.push(event.user)
+                    erased.push(event.user);
                 }
                 other => panic!("{other:?}"),
             }

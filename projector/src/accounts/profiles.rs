@@ -32,7 +32,9 @@ impl Projection for Profiles {
         let post = match &recorded.event {
             Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => Some(event.post),
             Event::Social(SocialEvent::Moderation(event)) => post_of(event),
-            Event::Social(SocialEvent::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_)))
+            Event::Social(
+                SocialEvent::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_)) | _,
+            )
             | Event::Accounts(
                 AccountsEvent::Account(_)
                 | AccountsEvent::Profile(_)
@@ -40,7 +42,6 @@ impl Projection for Profiles {
                 | AccountsEvent::Email(_)
                 | AccountsEvent::Session(_),
             )
-            | Event::Social(_)
             | Event::Mail(_) => None,
         };
         post.map(|post| (&VIEW, uncounted(&post.to_string()))).into_iter().collect()
@@ -51,7 +52,7 @@ impl Projection for Profiles {
             Event::Accounts(AccountsEvent::Account(event)) => account(event, recorded, writes)?,
             Event::Accounts(AccountsEvent::Profile(event)) => profile(event, writes),
             Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
-                count(writes, event.author, "posts", 1)
+                count(writes, event.author, "posts", 1);
             }
             Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => {
                 if take_off(event.post, true, writes)? {

@@ -1,5 +1,5 @@
 //! Home feeds: a post is put into the homes of those who follow its author, unless these are too many; then it is left
-//! to the reader to merge. Decision 10 says why the two together are exact at every moment.
+//! to the reader to merge. docs/design/queries-and-feeds.md says why the two together are exact at every moment.
 
 use events::{
     AccountEvent, AccountsEvent, Event, FollowEvent, Kind, PostDeleted, PostEvent, PostPublished, Recorded,
@@ -66,8 +66,10 @@ impl Projection for Feeds {
             Event::Social(SocialEvent::Follow(FollowEvent::Unfollowed(event))) => event.followee,
             Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => event.author,
             Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => event.author,
-            Event::Social(SocialEvent::Follow(FollowEvent::FollowRequested(_)))
-            | Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(_))) => {
+            Event::Social(
+                SocialEvent::Follow(FollowEvent::FollowRequested(_))
+                | SocialEvent::Post(PostEvent::CaptionEdited(_)),
+            ) => {
                 return Vec::new();
             }
             Event::Social(
@@ -90,7 +92,7 @@ impl Projection for Feeds {
         let at = position(recorded);
         match &recorded.event {
             Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
-                self.publish(event, at, writes)?
+                self.publish(event, at, writes)?;
             }
             Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => delete(event, writes)?,
             Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(_))) => {}

@@ -60,12 +60,10 @@ impl Projection for Notifications {
                 }
                 Content::Post { .. } | Content::Story { .. } => Vec::new(),
             },
-            Event::Social(SocialEvent::Comment(CommentEvent::CommentDeleted(_)))
-            | Event::Social(SocialEvent::Follow(
-                FollowEvent::FollowAccepted(_) | FollowEvent::Unfollowed(_),
-            ))
-            | Event::Social(
-                SocialEvent::Post(_)
+            Event::Social(
+                SocialEvent::Comment(CommentEvent::CommentDeleted(_))
+                | SocialEvent::Follow(FollowEvent::FollowAccepted(_) | FollowEvent::Unfollowed(_))
+                | SocialEvent::Post(_)
                 | SocialEvent::Like(_)
                 | SocialEvent::Story(_)
                 | SocialEvent::StoryView(_)

@@ -45,9 +45,9 @@ impl Projection for Posts {
             Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
                 vec![absences::at_account(NOTES, event.author)]
             }
-            Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(_) | PostEvent::PostDeleted(_)))
-            | Event::Social(
-                SocialEvent::Comment(_)
+            Event::Social(
+                SocialEvent::Post(PostEvent::CaptionEdited(_) | PostEvent::PostDeleted(_))
+                | SocialEvent::Comment(_)
                 | SocialEvent::Follow(_)
                 | SocialEvent::Story(_)
                 | SocialEvent::StoryView(_)
@@ -64,7 +64,7 @@ impl Projection for Posts {
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
             Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
-                publish(event, recorded, writes)?
+                publish(event, recorded, writes)?;
             }
             Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(event))) => {
                 if let Some(caption) = event.caption.open() {

@@ -59,11 +59,12 @@ impl Projection for Saves {
                     set_each(writes, &IN_COLLECTION, of, "collection", Value::Null);
                 }
             }
-            Event::Social(SocialEvent::Collection(
-                CollectionEvent::CollectionCreated(_) | CollectionEvent::CollectionRenamed(_),
-            ))
-            | Event::Social(SocialEvent::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_))) => {
-            }
+            Event::Social(
+                SocialEvent::Collection(
+                    CollectionEvent::CollectionCreated(_) | CollectionEvent::CollectionRenamed(_),
+                )
+                | SocialEvent::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_)),
+            ) => {}
             Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => {
                 writes.delete_where::<Save>(&OF_POST, vec![json!(event.post)]);
                 absences::note_deleted_post(&VIEW, event.post, writes);

@@ -30,13 +30,13 @@ impl Projection for Stories {
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
             Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(event))) => {
-                publish(event, recorded, writes)?
+                publish(event, recorded, writes)?;
             }
             Event::Social(SocialEvent::Story(StoryEvent::StoryDeleted(event))) => {
-                writes.delete::<Story>(event.story.to_string())
+                writes.delete::<Story>(event.story.to_string());
             }
             Event::Social(SocialEvent::Story(StoryEvent::StoryExpired(event))) => {
-                writes.delete::<Story>(event.story.to_string())
+                writes.delete::<Story>(event.story.to_string());
             }
             Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) => {
                 writes.delete_where::<Story>(&BY_AUTHOR, vec![json!(event.user)]);

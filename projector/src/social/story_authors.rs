@@ -30,7 +30,7 @@ impl Projection for StoryAuthors {
                     author: event.author.to_string(),
                     until: time(recorded) + STORY_LIFETIME.num_milliseconds(),
                     position: position(recorded),
-                })?
+                })?;
             }
             // Others of the same author may still be there.
             Event::Social(SocialEvent::Story(StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_))) => {}

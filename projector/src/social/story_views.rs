@@ -41,7 +41,7 @@ impl Projection for StoryViews {
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
             Event::Social(SocialEvent::StoryView(StoryViewEvent::StoryViewed(event))) => {
-                view(event, recorded, writes)?
+                view(event, recorded, writes)?;
             }
             Event::Social(SocialEvent::Story(StoryEvent::StoryDeleted(event))) => forget(event.story, writes),
             Event::Social(SocialEvent::Story(StoryEvent::StoryExpired(event))) => forget(event.story, writes),

@@ -1,4 +1,4 @@
-//! Journeys as people make them, over real sockets, unchanged on both columns of the design's table: the one binary
+//! Journeys as people make them, over real sockets, unchanged in both deployments: the one binary
 //! with SQLite, and three services on NATS, MongoDB, S3 and SES behind the proxy.
 
 #![allow(

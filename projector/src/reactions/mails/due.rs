@@ -71,11 +71,10 @@ pub(super) fn wishes(recorded: &Recorded) -> Vec<Wish> {
         Event::Accounts(AccountsEvent::Session(SessionEvent::SessionStarted(event))) => {
             (event.user, Some(event.session), &[T::NewDevice])
         }
-        Event::Accounts(AccountsEvent::Session(
-            SessionEvent::SessionSeen(_) | SessionEvent::SessionEnded(_),
-        ))
+        Event::Accounts(
+            AccountsEvent::Session(SessionEvent::SessionSeen(_) | SessionEvent::SessionEnded(_)) | _,
+        )
         | Event::Mail(MailsEvent::Mail(_) | MailsEvent::Mailbox(_))
-        | Event::Accounts(_)
         | Event::Social(_) => return Vec::new(),
     };
     let wish = |&template: &T| Wish {

@@ -196,8 +196,10 @@ pub(super) async fn let_go_by(
 ) -> Result<Vec<MediaId>, LogError> {
     let history = match event {
         // Only these let anything go; the rest need not be looked at.
-        Event::Social(SocialEvent::Post(PostEvent::PostDeleted(_)))
-        | Event::Social(SocialEvent::Story(StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_)))
+        Event::Social(
+            SocialEvent::Post(PostEvent::PostDeleted(_))
+            | SocialEvent::Story(StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_)),
+        )
         | Event::Accounts(AccountsEvent::Profile(
             ProfileEvent::PhotoChanged(_) | ProfileEvent::PhotoRemoved(_),
         )) => log.read(event.subject(), Position::START).await?,
@@ -209,19 +211,10 @@ pub(super) async fn let_go_by(
                 .map(|claims| claims.pictures().map(|(picture, _)| picture).collect())
                 .unwrap_or_default());
         }
-        Event::Social(SocialEvent::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_)))
-        | Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(_)))
-        | Event::Accounts(AccountsEvent::Profile(
-            ProfileEvent::ProfileEdited(_) | ProfileEvent::PrivacyChanged(_),
-        ))
-        | Event::Accounts(
-            AccountsEvent::Account(_)
-            | AccountsEvent::Username(_)
-            | AccountsEvent::Email(_)
-            | AccountsEvent::Session(_),
-        )
-        | Event::Social(
-            SocialEvent::Comment(_)
+        Event::Social(
+            SocialEvent::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_))
+            | SocialEvent::Story(StoryEvent::StoryPublished(_))
+            | SocialEvent::Comment(_)
             | SocialEvent::Like(_)
             | SocialEvent::Follow(_)
             | SocialEvent::StoryView(_)
@@ -229,6 +222,13 @@ pub(super) async fn let_go_by(
             | SocialEvent::Save(_)
             | SocialEvent::Collection(_)
             | SocialEvent::Moderation(_),
+        )
+        | Event::Accounts(
+            AccountsEvent::Profile(ProfileEvent::ProfileEdited(_) | ProfileEvent::PrivacyChanged(_))
+            | AccountsEvent::Account(_)
+            | AccountsEvent::Username(_)
+            | AccountsEvent::Email(_)
+            | AccountsEvent::Session(_),
         )
         | Event::Mail(MailsEvent::Mail(_) | MailsEvent::Mailbox(_)) => return Ok(Vec::new()),
     };
