@@ -2,8 +2,11 @@
 //! `ses`. What mails say, and when they are due, is not decided here (`reactions/mails`).
 
 mod feedback;
+#[cfg(feature = "ses")]
+mod feedback_queue;
 mod message;
 mod outbox;
+#[cfg(feature = "ses")]
 mod ses;
 mod smtp;
 
@@ -17,8 +20,11 @@ use events::{EventId, MailTemplate};
 use lettre::message::Mailbox;
 use service::config::{MailSettings, PlaceSettings, Problems, Secret};
 
-pub use feedback::{Feedback, FeedbackQueue, Verdict};
+pub use feedback::{Feedback, FeedbackSource, QueuedNotice, Verdict};
+#[cfg(feature = "ses")]
+pub use feedback_queue::FeedbackQueue;
 pub use outbox::Outbox;
+#[cfg(feature = "ses")]
 pub use ses::{Ses, SesSettings};
 pub use smtp::{Smtp, SmtpSettings};
 
@@ -85,7 +91,7 @@ pub trait Mailer: fmt::Debug + Send + Sync + 'static {
 pub struct OpenedMail {
     pub mailer: Arc<dyn Mailer>,
     /// Where the mail service tells of bounces and complaints, if it does.
-    pub feedback: Option<FeedbackQueue>,
+    pub feedback: Option<Arc<dyn FeedbackSource>>,
 }
 
 /// How mail goes out, as the settings name it.
@@ -99,6 +105,7 @@ pub struct MailTransport {
 enum Kind {
     Outbox(PathBuf),
     Smtp(SmtpSettings),
+    #[cfg(feature = "ses")]
     Ses(SesSettings),
 }
 
@@ -129,6 +136,13 @@ impl MailTransport {
         let kind = match setting.split_once(':') {
             Some(("outbox", folder)) if !folder.is_empty() => Kind::Outbox(folder.into()),
             Some(("smtp" | "smtps", _)) => Kind::Smtp(SmtpSettings::parse(setting, password)?),
+            #[cfg(not(feature = "ses"))]
+            Some(("ses", _)) => {
+                return Err("this program was built without Amazon SES: build it with the feature `distributed`, or use \
+                     smtp://<host>:<port>"
+                    .to_owned());
+            }
+            #[cfg(feature = "ses")]
             Some(("ses", rest)) => Kind::Ses(SesSettings::parse(rest)?),
             _ => {
                 return Err(
@@ -150,10 +164,14 @@ impl MailTransport {
             Kind::Smtp(settings) => {
                 Ok(OpenedMail { mailer: Arc::new(Smtp::open(settings, self.from)?), feedback: None })
             }
+            #[cfg(feature = "ses")]
             Kind::Ses(settings) => {
                 let region = Some(settings.region.clone());
                 let shared = service::aws::load(region, settings.credentials_file.as_deref()).await;
-                let feedback = settings.feedback_queue.as_ref().map(|url| FeedbackQueue::open(&shared, url));
+                let feedback = settings
+                    .feedback_queue
+                    .as_ref()
+                    .map(|url| Arc::new(FeedbackQueue::open(&shared, url)) as Arc<dyn FeedbackSource>);
                 Ok(OpenedMail { mailer: Arc::new(Ses::open(&shared, &settings, self.from)), feedback })
             }
         }

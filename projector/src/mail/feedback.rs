@@ -1,17 +1,7 @@
 use std::fmt;
-use std::time::Duration;
 
-use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use async_trait::async_trait;
 use serde::Deserialize;
-use service::aws::SdkConfig;
-use service::telemetry::with_causes;
-
-/// How long the queue holds a request open until there is something (its own limit is 20 s), and how long one may take.
-const WAIT: Duration = Duration::from_secs(20);
-const ATTEMPT_LIMIT: Duration = Duration::from_secs(30);
-/// Notices taken from the queue at once: its own limit.
-const BATCH: i32 = 10;
 
 /// What a mail service has to say about one address.
 #[derive(Clone, PartialEq, Eq)]
@@ -125,56 +115,28 @@ fn bare(address: &str) -> &str {
     inside.map_or(address, |(inside, _)| inside).trim()
 }
 
-/// The SQS queue that notices of bounces and complaints come to, by way of an SNS topic. Who may write to it is for
-/// its policy to say, so that what lies in it can be believed.
-#[derive(Debug)]
-pub struct FeedbackQueue {
-    client: Client,
-    url: String,
-}
-
-/// A notice, and what takes it off the queue.
+/// A notice, and the receipt that takes it off its queue.
 #[derive(Clone)]
 pub struct QueuedNotice {
     pub body: String,
-    receipt: String,
+    #[cfg_attr(not(feature = "ses"), expect(dead_code, reason = "only the queue of SES gives receipts"))]
+    pub(super) receipt: String,
 }
 
-impl FeedbackQueue {
-    pub(super) fn open(shared: &SdkConfig, url: &str) -> Self {
-        // The server of a queue is the one that its URL names.
-        let host = url.find("://").and_then(|scheme| url[scheme + 3..].find('/').map(|end| scheme + 3 + end));
-        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_LIMIT).build();
-        let config = aws_sdk_sqs::config::Builder::from(shared)
-            .timeout_config(timeouts)
-            .endpoint_url(&url[..host.unwrap_or(url.len())]);
-        Self { client: Client::from_conf(config.build()), url: url.to_owned() }
-    }
-
+/// Where a mail service reports bounces and complaints.
+#[async_trait]
+pub trait FeedbackSource: fmt::Debug + Send + Sync + 'static {
     /// Waits for notices.
     ///
     /// # Errors
     /// If the queue cannot be reached.
-    pub async fn receive(&self) -> Result<Vec<QueuedNotice>, String> {
-        let request = self
-            .client
-            .receive_message()
-            .queue_url(&self.url)
-            .max_number_of_messages(BATCH)
-            .wait_time_seconds(i32::try_from(WAIT.as_secs()).unwrap_or(i32::MAX));
-        let received = request.send().await.map_err(|error| with_causes(&error))?;
-        let notices = received.messages.unwrap_or_default().into_iter();
-        Ok(notices.filter_map(|m| Some(QueuedNotice { body: m.body?, receipt: m.receipt_handle? })).collect())
-    }
+    async fn receive(&self) -> Result<Vec<QueuedNotice>, String>;
 
     /// Takes a notice off the queue; left on it, it comes again.
     ///
     /// # Errors
     /// If the queue cannot be reached.
-    pub async fn take_off(&self, notice: QueuedNotice) -> Result<(), String> {
-        let request = self.client.delete_message().queue_url(&self.url).receipt_handle(notice.receipt);
-        request.send().await.map(drop).map_err(|error| with_causes(&error))
-    }
+    async fn take_off(&self, notice: QueuedNotice) -> Result<(), String>;
 }
 
 #[cfg(test)]

@@ -11,14 +11,14 @@ use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 
 use crate::engine::checkpoint::Pause;
-use crate::mail::{Feedback, FeedbackQueue, Verdict};
+use crate::mail::{Feedback, FeedbackSource, Verdict};
 
 /// Takes in what comes to the queue, for as long as the process runs. Any number of processes may do so at once.
-pub fn run(log: SealedLog, clock: Arc<dyn Clock>, queue: FeedbackQueue, tasks: &Tasks) {
+pub fn run(log: SealedLog, clock: Arc<dyn Clock>, queue: Arc<dyn FeedbackSource>, tasks: &Tasks) {
     tasks.spawn_until_stopping("mailboxes", async move {
         let mut pause = Pause::default();
         loop {
-            match take_in_waiting(&log, &*clock, &queue).await {
+            match take_in_waiting(&log, &*clock, &*queue).await {
                 Ok(()) => pause = Pause::default(),
                 Err(problem) => {
                     tracing::warn!(
@@ -34,7 +34,11 @@ pub fn run(log: SealedLog, clock: Arc<dyn Clock>, queue: FeedbackQueue, tasks: &
 }
 
 /// What is waiting in the queue, or comes while it is asked.
-async fn take_in_waiting(log: &SealedLog, clock: &dyn Clock, queue: &FeedbackQueue) -> Result<(), String> {
+async fn take_in_waiting(
+    log: &SealedLog,
+    clock: &dyn Clock,
+    queue: &dyn FeedbackSource,
+) -> Result<(), String> {
     for notice in queue.receive().await? {
         match Feedback::read(&notice.body) {
             Ok(said) => {
