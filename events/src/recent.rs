@@ -79,6 +79,7 @@ impl Recent {
     }
 
     /// Whether the event after a position is kept.
+    #[cfg(any(test, feature = "nats"))]
     pub(crate) fn goes_on_after(&self, position: Position) -> bool {
         self.events().contains_key(&position.next())
     }

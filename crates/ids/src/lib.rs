@@ -97,7 +97,7 @@ impl serde::de::Visitor<'_> for IdText {
     type Value = Uuid;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("32 lower-case hexadecimal digits")
+        f.write_str("an id of 32 lower-case hexadecimal digits")
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Uuid, E> {

@@ -45,7 +45,7 @@ async fn a_home_shows_what_i_and_those_i_follow_have_published(chorus: &Chorus) 
     api.like(&ann, &after).await.expect(200);
     let page = api.get_as(&ann, "/v1/feed").await.expect(200).json();
     assert_eq!((&page["items"][0]["caption"], &page["items"][0]["likes"]), (&json!("after"), &json!(1)));
-    assert_eq!(page["items"][0]["viewer"], json!({ "liked": true }));
+    assert_eq!(page["items"][0]["viewer"], json!({ "liked": true, "saved": false }));
     assert_eq!(page["items"][0]["author"]["id"], json!(bob.id));
 
     api.delete_as(&bob, &format!("/v1/posts/{before}")).await.expect(200);

@@ -18,7 +18,7 @@ async fn a_like_counts_once_and_is_seen_by_who_gave_it(chorus: &Chorus) {
     let seen_by = async |user| api.get_as(user, &path).await.expect(200).json()["viewer"].clone();
     assert_eq!(
         (seen_by(&bob).await, seen_by(&ann).await),
-        (json!({ "liked": true }), json!({ "liked": false }))
+        (json!({ "liked": true, "saved": false }), json!({ "liked": false, "saved": false }))
     );
     let in_list = api.get_as(&bob, &format!("/v1/users/{}/posts", ann.id)).await.expect(200).json();
     assert_eq!(in_list["items"][0]["viewer"]["liked"], true);

@@ -57,6 +57,6 @@ async fn who_is_not_there_has_no_profile(chorus: &Chorus) {
     api.get("/v1/users/by-username/nobody.has.this").await.problem(404, "not-found");
     for path in ["posts", "followers", "followings"] {
         let page = api.get(&format!("/v1/users/{nobody}/{path}")).await.expect(200).json();
-        assert_eq!(page, json!({ "items": [], "next": null }));
+        assert_eq!(page, json!({ "items": [], "next": null, "next_cursor": null }));
     }
 }
