@@ -49,8 +49,8 @@ pub fn document() -> OpenApi {
     components.add_security_scheme(COOKIE, cookie_scheme());
     for (path, item) in &mut document.paths.paths {
         let item_is_named = path.contains('{');
-        operations(item).for_each(|(method, operation)| name_problems(method, item_is_named, operation));
-        operations(item).for_each(|(_, operation)| {
+        operations(item).for_each(|(method, operation)| {
+            name_problems(method, item_is_named, operation);
             describe_successes(operation);
             accept_cookie(operation);
         });
@@ -102,9 +102,8 @@ fn name_problems(method: Method, item_is_named: bool, operation: &mut Operation)
     let may_log_in = operation.security.as_ref().is_some_and(|accepted| !accepted.is_empty());
     for (status, description) in PROBLEMS {
         let applies = match status {
-            401 => may_log_in || !reads,
+            401 | 403 => may_log_in || !reads,
             404 => item_is_named || !reads,
-            403 => may_log_in || !reads,
             409 | 413 | 415 | 422 => !reads,
             _ => true,
         };

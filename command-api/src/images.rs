@@ -251,7 +251,7 @@ fn memory_of(original: &[u8], variants: &[ImageVariant]) -> Result<u64, ImageRej
         return Err(ImageRejected::SideTooLong);
     }
     let scale = variants::scale(header.upright(), variants);
-    let (across, down) = variants::by((width, height), scale);
+    let (across, down) = media::scaled((width, height), scale);
     // What resizing leaves between its two passes; then the picture itself, turned, and in other colours.
     let between = u64::from(across) * u64::from(height) * 4;
     let reduced = u64::from(across) * u64::from(down) * 3;
@@ -270,7 +270,7 @@ fn process(original: &[u8], variants: &[ImageVariant]) -> Result<ProcessedImage,
     let scale = variants::scale(upright, variants);
     let pixels = decode::decode(original, &header, scale)?;
     let picture = pixels
-        .resized(variants::by((header.width, header.height), scale))?
+        .resized(media::scaled((header.width, header.height), scale))?
         .into_srgb(header.orientation, header.profile.as_deref())?;
     let Encoded { size: (width, height), placeholder, files } = variants::encode(picture, upright, variants)?;
     Ok(ProcessedImage { width, height, placeholder, files })

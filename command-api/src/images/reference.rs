@@ -7,7 +7,7 @@ use image::RgbImage;
 
 use super::header::{self, Format};
 use super::scale::{Cut, resize};
-use super::{ImageRejected, MEGAPIXELS, decode, memory_of, variants};
+use super::{ImageRejected, MEGAPIXELS, decode, memory_of};
 
 /// Largest mean difference, of 255 steps.
 const MEAN_LIMIT: f64 = 2.0;
@@ -40,7 +40,7 @@ fn shown(file: &[u8], scale: f64) -> Result<RgbImage, ImageRejected> {
     memory_of(file, &[])?;
     let header = header::read(file)?;
     let pixels = decode::decode(file, &header, scale)?;
-    let size = variants::by((header.width, header.height), scale);
+    let size = media::scaled((header.width, header.height), scale);
     pixels.resized(size)?.into_srgb(header.orientation, header.profile.as_deref())
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use image::{ImageEncoder, Rgb, RgbImage};
-use media::{Fit, ImageVariant, PictureFormat};
+use media::{Fit, ImageVariant, PictureFormat, ratio, scaled};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::ImageRejected;
@@ -33,23 +33,6 @@ pub(super) fn scale(size: (u32, u32), variants: &[ImageVariant]) -> f64 {
         }
     });
     needed.fold(placeholder, f64::max).min(1.0)
-}
-
-/// The factors by which a picture just fits into a box, and just fills it.
-fn ratio(size: (u32, u32), to: (u32, u32)) -> (f64, f64) {
-    let (across, down) = (f64::from(to.0) / f64::from(size.0), f64::from(to.1) / f64::from(size.1));
-    (across.min(down), across.max(down))
-}
-
-/// A size by a factor, at least one pixel each way.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "sides are below 2^32 and positive"
-)]
-pub(super) fn by((width, height): (u32, u32), factor: f64) -> (u32, u32) {
-    let side = |side: u32| ((f64::from(side) * factor).round() as u32).max(1);
-    (side(width), side(height))
 }
 
 /// All variants, encoded, with the size of the first.
@@ -109,8 +92,8 @@ fn sized(
     let frame = (variant.width, variant.height);
     let (inside, _) = ratio(original, frame);
     let (to, cut) = match variant.fit {
-        Fit::Contain => (by(original, inside.min(1.0)), Cut::Nothing),
-        Fit::Framed => (by(original, inside), Cut::Nothing),
+        Fit::Contain => (variant.contained(original), Cut::Nothing),
+        Fit::Framed => (scaled(original, inside), Cut::Nothing),
         Fit::Cover => (frame, Cut::Sides),
     };
     let suffices = |picture: &&Arc<RgbImage>| picture.width() >= to.0 && picture.height() >= to.1;
@@ -129,7 +112,7 @@ fn sized(
 /// The picture's `BlurHash`: a few waves of colour, to be shown until the picture is there.
 fn placeholder(picture: &RgbImage, original: (u32, u32)) -> Result<String, ImageRejected> {
     let (inside, _) = ratio(picture.dimensions(), (PLACEHOLDER_SIDE, PLACEHOLDER_SIDE));
-    let to = by(picture.dimensions(), inside.min(1.0));
+    let to = scaled(picture.dimensions(), inside.min(1.0));
     let small = resize(picture, to, Cut::Nothing)?;
     let rgba: Vec<u8> = small.pixels().flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 255]).collect();
     let (longer, shorter) = PLACEHOLDER_WAVES;

@@ -57,21 +57,9 @@ impl ImageVariant {
         Self { file_name, width, height, fit, format: PictureFormat::Jpeg }
     }
 
-    /// The size of a whole picture in this variant's box, if it is not enlarged.
-    pub fn contained(self, width: u32, height: u32) -> (u32, u32) {
-        if width <= self.width && height <= self.height {
-            return (width, height);
-        }
-        let (across, down) = (u64::from(width), u64::from(height));
-        let (most_across, most_down) = (u64::from(self.width), u64::from(self.height));
-        // The side that is further beyond the box decides; the other follows, rounded, and is never nothing.
-        let scaled = |side: u64, most: u64, by: u64| ((2 * side * most + by) / (2 * by)).max(1);
-        let (new_across, new_down) = if across * most_down >= down * most_across {
-            (most_across, scaled(down, most_across, across))
-        } else {
-            (scaled(across, most_down, down), most_down)
-        };
-        (u32::try_from(new_across).unwrap_or(self.width), u32::try_from(new_down).unwrap_or(self.height))
+    /// The size of a whole picture in this variant's box; it is not enlarged.
+    pub fn contained(self, size: (u32, u32)) -> (u32, u32) {
+        scaled(size, ratio(size, (self.width, self.height)).0.min(1.0))
     }
 
     pub const fn file_name(self) -> &'static str {
@@ -87,4 +75,21 @@ impl ImageVariant {
     pub fn key(self, picture: &str) -> Option<MediaKey> {
         MediaKey::parse(&format!("images/{picture}/{}", self.file_name))
     }
+}
+
+/// The factors by which a picture just fits into a box, and just fills it.
+pub fn ratio(size: (u32, u32), to: (u32, u32)) -> (f64, f64) {
+    let (across, down) = (f64::from(to.0) / f64::from(size.0), f64::from(to.1) / f64::from(size.1));
+    (across.min(down), across.max(down))
+}
+
+/// A size by a factor, at least one pixel each way.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "sides are below 2^32 and positive"
+)]
+pub fn scaled((width, height): (u32, u32), factor: f64) -> (u32, u32) {
+    let side = |side: u32| ((f64::from(side) * factor).round() as u32).max(1);
+    (side(width), side(height))
 }

@@ -21,7 +21,7 @@ use thiserror::Error;
 
 pub use copy::{MediaSize, copy_media, local_folder, measure, sync_file_system};
 pub use file::FileMedia;
-pub use image::{Fit, ImageVariant, PictureFormat};
+pub use image::{Fit, ImageVariant, PictureFormat, ratio, scaled};
 #[cfg(feature = "s3")]
 pub use s3::{S3Media, S3Settings};
 

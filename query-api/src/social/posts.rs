@@ -144,7 +144,7 @@ impl Queries {
             blurhash: image.placeholder,
             sources: [ImageVariant::LARGE, ImageVariant::FEED]
                 .map(|variant| {
-                    let (width, height) = variant.contained(image.width, image.height);
+                    let (width, height) = variant.contained((image.width, image.height));
                     ImageSource { url: self.image_url(&image.media, variant), width, height }
                 })
                 .into(),
