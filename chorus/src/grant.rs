@@ -11,9 +11,9 @@ use service::clock;
 use service::config::SameSite;
 use service::config::{LogSettings, MediaSettings, PlaceSettings, Problems, Secret};
 use service::shutdown::Tasks;
-use web::browsers::Browsers;
 use web::limits::Limits;
 use web::problem::Problem;
+use web::session_cookies::SessionCookies;
 use web::tokens::SigningKeys;
 
 /// Takes the same settings as the server whose log it writes to, which may be running.
@@ -76,7 +76,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         signing: Arc::new(SigningKeys::parse(&SigningKeys::generate())?),
         clock: clock::system(),
         session_length: chrono::TimeDelta::zero(),
-        browsers: Arc::new(Browsers::new([], SameSite::Lax)),
+        session_cookies: Arc::new(SessionCookies::new([], SameSite::Lax)),
         reserved_usernames: ReservedUsernames::with([]),
         limits: Limits::none(),
         tasks: Tasks::default(),

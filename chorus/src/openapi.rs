@@ -7,7 +7,7 @@ use utoipa::openapi::security::{
 };
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{OpenApi, RefOr, ServerBuilder};
-use web::browsers::SESSION_COOKIE;
+use web::session_cookies::SESSION_COOKIE;
 
 /// Names of the two ways to log in. The routes name the first; the second is accepted wherever the first is.
 const TOKEN: &str = "token";

@@ -25,10 +25,10 @@ use service::start::{patiently, without_password};
 use service::{clock, telemetry};
 use tokio::net::TcpListener;
 use views::ViewStore;
-use web::browsers::Browsers;
 use web::health::{self, check, detailed_check};
 use web::http;
-use web::limits::{Limits, Ticks};
+use web::limits::{Limits, MonotonicClock};
+use web::session_cookies::SessionCookies;
 use web::sessions::FixedKeys;
 use web::tokens::{SigningKeys, VerifyingKeys};
 
@@ -176,13 +176,8 @@ pub async fn run(settings: Settings) -> Result<()> {
     let parts = stories::Parts { log: log.clone(), store: Arc::clone(&store), clock: clock::system() };
     let ending_stories = stories::run(parts, &tasks);
     let erasing = erasures::run(&log, Arc::clone(&store), &tasks);
-    let purging = purges::run(
-        &log,
-        Arc::clone(&store),
-        board.clone(),
-        &projector::projections(&settings.feeds),
-        &tasks,
-    );
+    let projections = projector::projections(&settings.feeds);
+    let purging = purges::run(&log, Arc::clone(&store), board.clone(), &projections, &tasks);
     let cleaning = reactions::media::run(
         reactions::media::Parts {
             log: Arc::clone(log.raw()),
@@ -193,7 +188,8 @@ pub async fn run(settings: Settings) -> Result<()> {
         &tasks,
     );
     let keys = FixedKeys(Arc::new(VerifyingKeys::of(signing.public())));
-    let browsers = Arc::new(Browsers::configured(&settings.http, settings.signing.cookie_same_site));
+    let session_cookies =
+        Arc::new(SessionCookies::configured(&settings.http, settings.signing.cookie_same_site));
     let commands = Commands::new(command_api::Parts {
         log: log.clone(),
         board: board.clone(),
@@ -201,9 +197,9 @@ pub async fn run(settings: Settings) -> Result<()> {
         signing: Arc::new(signing),
         clock: clock::system(),
         session_length: settings.signing.session_length(),
-        browsers: Arc::clone(&browsers),
+        session_cookies: Arc::clone(&session_cookies),
         reserved_usernames,
-        limits: Limits::new(&settings.limits, Ticks::monotonic()),
+        limits: Limits::new(&settings.limits, MonotonicClock::default()),
         tasks: tasks.clone(),
     })?;
     let queries = Queries::new(query_api::Parts {
@@ -214,7 +210,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         keys: Arc::new(keys),
         clock: clock::system(),
         public_url: settings.http.public_url(),
-        browsers,
+        session_cookies,
         last_seen_sender: Some(commands.last_seen_sender()),
     });
     commands.follow_log(&tasks).await.context("following the event log")?;

@@ -28,8 +28,8 @@ use tokio::sync::mpsc;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
-use web::browsers::Browsers;
 use web::limits::Limits;
+use web::session_cookies::SessionCookies;
 use web::sessions::{Authenticator, FixedKeys, LastSeenSender, UsedSession};
 use web::tokens::{SigningKeys, VerifyingKeys};
 
@@ -89,7 +89,7 @@ pub struct Parts {
     pub signing: Arc<SigningKeys>,
     pub clock: Arc<dyn Clock>,
     pub session_length: TimeDelta,
-    pub browsers: Arc<Browsers>,
+    pub session_cookies: Arc<SessionCookies>,
     pub reserved_usernames: ReservedUsernames,
     pub limits: Limits,
     /// For work that continues after its request was answered.
@@ -107,7 +107,7 @@ impl Commands {
             signing,
             clock,
             session_length,
-            browsers,
+            session_cookies,
             reserved_usernames,
             limits,
             tasks,
@@ -118,7 +118,7 @@ impl Commands {
             keys: Arc::new(FixedKeys(Arc::new(VerifyingKeys::of(signing.public())))),
             lookup: Arc::new(LogSessions::new(Arc::clone(log.raw()))),
             clock: Arc::clone(&clock),
-            browsers,
+            session_cookies,
             last_seen: Some(last_seen_sender.clone()),
         });
         Ok(Self(Arc::new(Inner {

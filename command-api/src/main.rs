@@ -16,10 +16,10 @@ use service::shutdown::Tasks;
 use service::start::{patiently, without_password};
 use service::{clock, telemetry};
 use tokio::net::TcpListener;
-use web::browsers::Browsers;
 use web::health::{self, check};
 use web::http;
-use web::limits::{Limits, Ticks};
+use web::limits::{Limits, MonotonicClock};
+use web::session_cookies::SessionCookies;
 use web::tokens::SigningKeys;
 
 /// Passwords and pictures take memory by the ten mebibytes, and the system's allocator keeps what each thread has had.
@@ -93,9 +93,12 @@ async fn main() -> Result<()> {
         signing: Arc::new(signing),
         clock: clock::system(),
         session_length: settings.signing.session_length(),
-        browsers: Arc::new(Browsers::configured(&settings.http, settings.signing.cookie_same_site)),
+        session_cookies: Arc::new(SessionCookies::configured(
+            &settings.http,
+            settings.signing.cookie_same_site,
+        )),
         reserved_usernames: ReservedUsernames::with(reserved_usernames),
-        limits: Limits::new(&settings.limits, Ticks::monotonic()),
+        limits: Limits::new(&settings.limits, MonotonicClock::default()),
         tasks: tasks.clone(),
     })?;
     commands.follow_log(&tasks).await.context("following the event log")?;

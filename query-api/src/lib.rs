@@ -20,8 +20,8 @@ use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use views::{StoreError, ViewStore};
-use web::browsers::Browsers;
 use web::problem::Problem;
+use web::session_cookies::SessionCookies;
 use web::sessions::{Authenticator, KeySource, LastSeenSender};
 
 use crate::accounts::sessions::ViewSessions;
@@ -74,21 +74,22 @@ pub struct Parts {
     pub keys: Arc<dyn KeySource>,
     pub clock: Arc<dyn Clock>,
     pub public_url: String,
-    pub browsers: Arc<Browsers>,
+    pub session_cookies: Arc<SessionCookies>,
     /// Where the use of sessions is noted, if this process has a way to.
     pub last_seen_sender: Option<LastSeenSender>,
 }
 
 impl Queries {
     pub fn new(parts: Parts) -> Self {
-        let Parts { log, store, board, media, keys, clock, public_url, browsers, last_seen_sender } = parts;
+        let Parts { log, store, board, media, keys, clock, public_url, session_cookies, last_seen_sender } =
+            parts;
         let sessions = Arc::new(ViewSessions::new(Arc::clone(&store)));
         let lookup: Arc<dyn web::sessions::SessionLookup> = Arc::<ViewSessions>::clone(&sessions);
         let authenticator = Authenticator::new(web::sessions::Parts {
             keys: Arc::clone(&keys),
             lookup,
             clock: Arc::clone(&clock),
-            browsers,
+            session_cookies,
             last_seen: last_seen_sender,
         });
         let authenticator = Arc::new(authenticator);

@@ -16,9 +16,9 @@ use service::shutdown::Tasks;
 use service::start::{patiently, without_password};
 use service::{clock, telemetry};
 use tokio::net::TcpListener;
-use web::browsers::Browsers;
 use web::health::{self, check};
 use web::http;
+use web::session_cookies::SessionCookies;
 
 /// Passwords and pictures take memory by the ten mebibytes, and the system's allocator keeps what each thread has had.
 #[global_allocator]
@@ -92,7 +92,7 @@ async fn main() -> Result<()> {
         clock: clock::system(),
         public_url: settings.http.public_url(),
         // Only requests that change something are looked at for where they come from: none of those comes here.
-        browsers: Arc::new(Browsers::new([], SameSite::Lax)),
+        session_cookies: Arc::new(SessionCookies::new([], SameSite::Lax)),
         last_seen_sender: None,
     });
     queries.follow_log(&tasks).await.context("following the event log")?;

@@ -64,7 +64,7 @@ fn every_operation_that_takes_a_token_takes_the_cookie() {
     assert_eq!((&schemes["token"]["type"], &schemes["token"]["scheme"]), (&json!("http"), &json!("bearer")));
     let cookie = &schemes["cookie"];
     assert_eq!((&cookie["type"], &cookie["in"]), (&json!("apiKey"), &json!("cookie")));
-    assert_eq!(cookie["name"], web::browsers::SESSION_COOKIE);
+    assert_eq!(cookie["name"], web::session_cookies::SESSION_COOKIE);
     assert_eq!(document["servers"][0]["url"], "/");
     let secured: Vec<_> =
         operations(&document).filter_map(|operation| operation["security"].as_array()).collect();

@@ -20,8 +20,8 @@ use service::clock;
 use service::config::SameSite;
 use tests::client::{PASSWORD, User};
 use uuid::Uuid;
-use web::browsers::Browsers;
 use web::problem::Problem;
+use web::session_cookies::SessionCookies;
 use web::sessions::{ActiveSession, Authenticator, FixedKeys, Parts, SessionLookup};
 use web::tokens::{SigningKeys, VerifyingKeys};
 
@@ -334,7 +334,7 @@ pub(crate) async fn tokens(findings: &mut Findings) -> Result<()> {
             keys: Arc::new(FixedKeys(Arc::new(VerifyingKeys::of(keys.public())))),
             lookup: Arc::new(Good(now)),
             clock: Arc::clone(&clock),
-            browsers: Arc::new(Browsers::new([], SameSite::Lax)),
+            session_cookies: Arc::new(SessionCookies::new([], SameSite::Lax)),
             last_seen: None,
         });
         for of_round in [&mut first, &mut again] {

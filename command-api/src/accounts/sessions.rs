@@ -150,8 +150,8 @@ impl Commands {
         signed_in: SignedIn,
         outcomes: &[Outcome],
     ) -> Result<Response, Problem> {
-        let browsers = self.authenticator.browsers();
-        let cookie = browsers.cookie(&signed_in.token, self.clock.now(), signed_in.expires)?;
+        let session_cookies = self.authenticator.session_cookies();
+        let cookie = session_cookies.set(&signed_in.token, self.clock.now(), signed_in.expires)?;
         let before = self.authenticator.of_cookie(headers).await;
         if let Some(before) = before.filter(|before| before.session.to_string() != signed_in.session) {
             let (user, id) = (before.user, before.session);
@@ -400,7 +400,7 @@ async fn log_in(
     headers: HeaderMap,
     Json(Login { login, password }): Json<Login>,
 ) -> Result<Response, Problem> {
-    commands.authenticator.browsers().check_log_in(&headers)?;
+    commands.authenticator.session_cookies().check_log_in(&headers)?;
     let found = commands.find_login(&login).await.map_err(log_problem)?;
     commands.limits.check(Attempt::LogIn { account: found.budget(), from })?;
     let owner = commands.owner(found).await.map_err(log_problem)?;
@@ -426,7 +426,7 @@ async fn log_out(
     let outcome =
         commands.end_session(&context.with_actor(user), user, id, SessionEndReason::LoggedOut).await?;
     let mut response = commands.receipt(prefer, outcome, StatusCode::OK, None).await;
-    response.headers_mut().insert(header::SET_COOKIE, commands.authenticator.browsers().no_cookie()?);
+    response.headers_mut().insert(header::SET_COOKIE, commands.authenticator.session_cookies().remove()?);
     Ok(response)
 }
 

@@ -181,7 +181,7 @@ async fn create_account(
     headers: HeaderMap,
     Json(new): Json<NewAccount>,
 ) -> Result<Response, Problem> {
-    commands.authenticator.browsers().check_log_in(&headers)?;
+    commands.authenticator.session_cookies().check_log_in(&headers)?;
     let command = new.check()?;
     let found = commands.find(ClaimKind::Username, &command.username).await.map_err(log_problem)?;
     // A replay answers a session to any client with the password, so it counts as a log-in.

@@ -9,6 +9,7 @@ mod path;
 
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header, request};
+use url::Url;
 
 use crate::problem::Told;
 use service::config::AppSettings;
@@ -119,29 +120,25 @@ pub(crate) fn reword(mut response: Response) -> Response {
 pub(crate) struct Origins {
     /// Everything but the apps' routes.
     allowed: Vec<String>,
-    instamern: String,
+    instamern: Option<String>,
 }
 
 impl Origins {
     pub(crate) fn new<'a>(allowed: impl Iterator<Item = &'a str>, apps: &AppSettings) -> Self {
-        Self {
-            allowed: allowed.map(str::to_owned).collect(),
-            instamern: origin(&apps.instamern_url).to_owned(),
-        }
+        Self { allowed: allowed.map(str::to_owned).collect(), instamern: origin(&apps.instamern_url) }
     }
 
     pub(crate) fn allow(&self, origin: &HeaderValue, request: &request::Parts) -> bool {
         match App::of(request.uri.path()) {
-            Some(_) => self.instamern == *origin,
+            Some(_) => self.instamern.as_ref().is_some_and(|allowed| *allowed == *origin),
             None => self.allowed.iter().any(|allowed| *allowed == *origin),
         }
     }
 }
 
-/// Scheme, host and port of an address.
-fn origin(url: &str) -> &str {
-    let host = url.find("://").map_or(0, |at| at + 3);
-    url[host..].find('/').map_or(url, |end| &url[..host + end])
+/// Scheme, host and port of a URL, as in an `Origin` header.
+fn origin(url: &str) -> Option<String> {
+    Url::parse(url).ok().map(|url| url.origin().ascii_serialization())
 }
 
 /// A preflight request is answered without a body.
@@ -190,7 +187,7 @@ mod tests {
             ("https://a.example/", "https://a.example"),
             ("http://localhost:3000/app/", "http://localhost:3000"),
         ] {
-            assert_eq!(origin(url), expected);
+            assert_eq!(origin(url).as_deref(), Some(expected));
         }
     }
 }

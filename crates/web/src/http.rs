@@ -1,10 +1,9 @@
-//! What stands around every route: the request's identity, its span and its metrics, headers that keep browsers safe,
-//! CORS, limits of rate, time and size, compression; and the server itself.
+//! Middleware of every route (request id, tracing, metrics, security headers, CORS, limits of rate, time and size,
+//! compression), and the server.
 
 mod address;
 mod headers;
-mod incoming;
-mod patient;
+mod request_timeouts;
 mod server;
 mod timings;
 mod tls;
@@ -29,19 +28,19 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use self::incoming::Patience;
+use self::request_timeouts::RequestTimeouts;
 use self::server::ConnectionLimits;
 use self::tls::Tls;
 use crate::compat::{App, Caller, Origins, preflight_status, reword};
 use crate::health;
-use crate::limits::{AddressLimit, RATE_LIMIT, RATE_LIMIT_POLICY, Ticks};
+use crate::limits::{AddressLimit, MonotonicClock, RATE_LIMIT, RATE_LIMIT_POLICY};
 use crate::problem::Problem;
 use crate::sessions::Authenticator;
 use service::clock::{Clock, SystemClock};
 use service::config::HttpSettings;
 use service::shutdown::{Tasks, asked_to_end};
 
-/// How long the handling of one request may take, not counting the time in which the client sends its body.
+/// How long a handler may take, not counting the time that it waits for the client's body.
 const HANDLER_LIMIT: Duration = Duration::from_secs(30);
 /// Largest body in bytes of a route that does not say otherwise.
 pub const BODY_LIMIT: usize = 64 * 1024;
@@ -82,70 +81,68 @@ impl<S: Sync> FromRequestParts<S> for RequestContext {
     }
 }
 
-/// Puts everything around the routes that they have in common. The authenticator tells who is logged in, where that
-/// makes a difference to what is not there.
+/// Adds the middleware and the fallback. The authenticator is needed for apps that answer 401 before 404.
 pub fn finish(routes: Router, settings: &HttpSettings, authenticator: Option<Arc<Authenticator>>) -> Router {
-    let routes = with_strays(routes, authenticator);
-    surround(routes, settings, Patience::default(), Ticks::monotonic())
+    let routes = with_fallback(routes, authenticator);
+    with_middleware(routes, settings, RequestTimeouts::default(), MonotonicClock::default())
 }
 
-/// With an answer to whatever meets no route. The apps' paths come in several spellings; those that are not as the
-/// routes spell them end up here, and go round once more.
-fn with_strays(routes: Router, authenticator: Option<Arc<Authenticator>>) -> Router {
-    let nothing = move |request| nothing_there(request, authenticator.clone());
-    let strict = routes.clone().fallback(nothing.clone());
+/// Adds the answers to requests that match no route. The apps spell their paths in several ways: a path in another
+/// spelling ends up here, and is routed once more in the spelling of the routes.
+fn with_fallback(routes: Router, authenticator: Option<Arc<Authenticator>>) -> Router {
+    let not_found = move |request| not_found(request, authenticator.clone());
+    let strict = routes.clone().fallback(not_found.clone());
     let strict = strict.method_not_allowed_fallback({
-        let nothing = nothing.clone();
-        move |request| not_possible(request, nothing.clone())
+        let not_found = not_found.clone();
+        move |request| method_not_allowed(request, not_found.clone())
     });
-    let stray = move |request: Request, otherwise: Otherwise| {
-        let (strict, nothing) = (strict.clone(), nothing.clone());
+    let fallback = move |request: Request, unmatched: Unmatched| {
+        let (strict, not_found) = (strict.clone(), not_found.clone());
         async move {
-            let spelled = App::of(request.uri().path()).and_then(|app| app.respell(request.uri()));
-            match (spelled, otherwise) {
-                (Some(spelled), _) => {
-                    let answer = strict.oneshot(under(spelled, request)).await;
+            let respelled = App::of(request.uri().path()).and_then(|app| app.respell(request.uri()));
+            match (respelled, unmatched) {
+                (Some(respelled), _) => {
+                    let answer = strict.oneshot(with_uri(respelled, request)).await;
                     answer.unwrap_or_else(|never| match never {})
                 }
-                (None, Otherwise::Nothing) => nothing(request).await,
-                (None, Otherwise::NotPossible) => not_possible(request, nothing).await,
+                (None, Unmatched::Path) => not_found(request).await,
+                (None, Unmatched::Method) => method_not_allowed(request, not_found).await,
             }
         }
     };
-    let not_so = stray.clone();
+    let method_fallback = fallback.clone();
     routes
-        .fallback(move |request| stray(request, Otherwise::Nothing))
-        .method_not_allowed_fallback(move |request| not_so(request, Otherwise::NotPossible))
+        .fallback(move |request| fallback(request, Unmatched::Path))
+        .method_not_allowed_fallback(move |request| method_fallback(request, Unmatched::Method))
 }
 
-/// What is said of a request that no spelling helps.
+/// Why a request matched no route.
 #[derive(Debug, Clone, Copy)]
-enum Otherwise {
-    Nothing,
-    NotPossible,
+enum Unmatched {
+    Path,
+    Method,
 }
 
-/// The request under another address.
-fn under(uri: Uri, mut request: Request) -> Request {
+fn with_uri(uri: Uri, mut request: Request) -> Request {
     *request.uri_mut() = uri;
-    // The route that is met now is another one.
+    // It will match another route.
     request.extensions_mut().remove::<MatchedPath>();
     request
 }
 
-/// The apps know no difference between a path that is not there and one that takes other methods.
-async fn not_possible<F: Future<Output = Response>>(
+/// The apps do not tell an unknown path from a method that a path does not have.
+async fn method_not_allowed<F: Future<Output = Response>>(
     request: Request,
-    nothing: impl FnOnce(Request) -> F,
+    not_found: impl FnOnce(Request) -> F,
 ) -> Response {
     if App::of(request.uri().path()).is_some() {
-        return nothing(request).await;
+        return not_found(request).await;
     }
     let detail = format!("{} is not possible at {}", request.method(), request.uri().path());
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail).into_response()
 }
 
-async fn nothing_there(request: Request, authenticator: Option<Arc<Authenticator>>) -> Response {
+async fn not_found(request: Request, authenticator: Option<Arc<Authenticator>>) -> Response {
     let (method, path) = (request.method(), request.uri().path());
     let Some(app) = App::of(path) else {
         return Problem::not_found(format!("There is nothing at {method} {path}")).into_response();
@@ -160,27 +157,32 @@ async fn nothing_there(request: Request, authenticator: Option<Arc<Authenticator
     Problem::not_found(format!("Unsupported URL: {asked}")).into_response()
 }
 
-/// What the layers know.
-struct Surroundings {
+/// State of the middleware.
+struct MiddlewareState {
     by_tls: bool,
     trusted_hops: u8,
     limit: Option<AddressLimit>,
-    patience: Patience,
+    timeouts: RequestTimeouts,
 }
 
-/// The outermost layer first: what refuses a request stands inside of CORS, so that a page can read the refusal. All are
-/// one to the router, which copies what stands around a route for each request.
-fn surround(routes: Router, settings: &HttpSettings, patience: Patience, ticks: Ticks) -> Router {
-    let surroundings = Arc::new(Surroundings {
+/// The outermost layer first. What refuses a request is inside CORS, so that a page can read the refusal. All layers are
+/// one to the router, which clones the layers of a route for each request.
+fn with_middleware(
+    routes: Router,
+    settings: &HttpSettings,
+    timeouts: RequestTimeouts,
+    clock: MonotonicClock,
+) -> Router {
+    let state = Arc::new(MiddlewareState {
         by_tls: settings.is_reached_by_tls(),
         trusted_hops: settings.trusted_hops,
-        limit: AddressLimit::new(settings.rate_limit, ticks),
-        patience,
+        limit: AddressLimit::new(settings.rate_limit, clock),
+        timeouts,
     });
     let layers = ServiceBuilder::new()
-        .layer(middleware::from_fn_with_state(Arc::clone(&surroundings), observe))
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), trace_request))
         .layer(cors(settings))
-        .layer(middleware::from_fn_with_state(surroundings, admit))
+        .layer(middleware::from_fn_with_state(state, rate_limit))
         .layer(
             CompressionLayer::new().gzip(true).compress_when(SizeAbove::new(COMPRESS_FROM).and(JsonOrText)),
         )
@@ -189,7 +191,7 @@ fn surround(routes: Router, settings: &HttpSettings, patience: Patience, ticks: 
     routes.layer(layers)
 }
 
-/// Pictures are compressed already, and byte ranges must stay what they are.
+/// Compresses neither pictures, which are compressed already, nor byte ranges, which must not change.
 #[derive(Debug, Clone, Copy)]
 struct JsonOrText;
 
@@ -222,28 +224,28 @@ fn cors(settings: &HttpSettings) -> CorsLayer {
         .max_age(PREFLIGHT_AGE)
 }
 
-/// Lets a request in if its client has not made too many, and tells how many more it may make.
-async fn admit(State(surroundings): State<Arc<Surroundings>>, request: Request, next: Next) -> Response {
+/// Refuses a request of a client that has made too many, or that is not well-formed, and says how many more it may make.
+async fn rate_limit(State(state): State<Arc<MiddlewareState>>, request: Request, next: Next) -> Response {
     let app = App::of(request.uri().path());
-    let response = admit_within_limits(&surroundings, request, next).await;
+    let response = handle_within_limits(&state, request, next).await;
     match app {
         None => response,
         Some(_) => reword(response),
     }
 }
 
-async fn admit_within_limits(surroundings: &Surroundings, mut request: Request, next: Next) -> Response {
-    let address = ClientAddress::of(&request, surroundings.trusted_hops);
+async fn handle_within_limits(state: &MiddlewareState, mut request: Request, next: Next) -> Response {
+    let address = ClientAddress::of(&request, state.trusted_hops);
     request.extensions_mut().insert(address);
-    let patience = surroundings.patience;
-    // Whoever watches over a process must not be kept out by its users.
-    let limit = surroundings.limit.as_ref().filter(|_| !health::PATHS.contains(&request.uri().path()));
+    let timeouts = state.timeouts;
+    // Monitoring must not be locked out by users.
+    let limit = state.limit.as_ref().filter(|_| !health::PATHS.contains(&request.uri().path()));
     let (budget, refusal) = limit.map(|limit| limit.take(address)).unzip();
-    let refusal = refusal.flatten().or_else(|| bad_host(&request)).map(Problem::into_response);
+    let refusal = refusal.flatten().or_else(|| set_host(&mut request).err()).map(Problem::into_response);
     let refusal = refusal.or_else(|| encoded(&request));
     let mut response = match refusal {
-        None => incoming::handle(request, next, patience).await,
-        Some(refusal) => incoming::refuse(request, refusal, patience).await,
+        None => request_timeouts::handle(request, next, timeouts).await,
+        Some(refusal) => request_timeouts::refuse(request, refusal, timeouts).await,
     };
     if let Some((limit, budget)) = limit.zip(budget) {
         limit.tell(budget, response.headers_mut());
@@ -251,17 +253,30 @@ async fn admit_within_limits(surroundings: &Surroundings, mut request: Request, 
     response
 }
 
-/// 400 if it is not clear which host is meant (RFC 9112, section 3.2): proxies and Chorus must read the same one.
-fn bad_host(request: &Request) -> Option<Problem> {
-    let hosts: Vec<&HeaderValue> = request.headers().get_all(header::HOST).iter().collect();
-    let is_good = match hosts[..] {
+/// Sets `Host` also for HTTP/2, which names it in `:authority`.
+///
+/// # Errors
+/// 400 if the host is missing or ambiguous (RFC 9112, section 3.2; RFC 9113, section 8.3.1): proxies and Chorus must read
+/// the same one.
+fn set_host(request: &mut Request) -> Result<(), Problem> {
+    let authority = request.uri().authority().filter(|_| request.version() == Version::HTTP_2);
+    let authority = authority.and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    let hosts = request.headers().get_all(header::HOST);
+    let hosts = hosts.iter().filter(|host| authority.as_ref() != Some(host)).chain(&authority);
+    let is_good = match hosts.collect::<Vec<_>>()[..] {
         [] => request.version() < Version::HTTP_11,
         [host] => {
             Authority::try_from(host.as_bytes()).is_ok_and(|authority| !authority.as_str().contains('@'))
         }
         _ => false,
     };
-    (!is_good).then(|| Problem::malformed("host", "must be given once, as a host with or without a port"))
+    if !is_good {
+        return Err(Problem::malformed("host", "must be given once, as a host with or without a port"));
+    }
+    if let Some(authority) = authority {
+        request.headers_mut().insert(header::HOST, authority);
+    }
+    Ok(())
 }
 
 /// 415 for a body that is compressed: no route decompresses one, and none takes it for something else.
@@ -277,9 +292,9 @@ fn encoded(request: &Request) -> Option<Response> {
     Some(([(header::ACCEPT_ENCODING, "identity")], problem).into_response())
 }
 
-/// Gives the request its identity, span and metrics, and its answer the headers that every answer has.
-async fn observe(
-    State(surroundings): State<Arc<Surroundings>>,
+/// Gives the request its id, span and metrics, and the response the headers that every response has.
+async fn trace_request(
+    State(state): State<Arc<MiddlewareState>>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -300,7 +315,7 @@ async fn observe(
     if method == Method::OPTIONS {
         preflight_status(&mut response);
     }
-    headers::secure(response.headers_mut(), surroundings.by_tls);
+    headers::secure(response.headers_mut(), state.by_tls);
     if let Some(id) = id {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -343,8 +358,8 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
     Problem::internal(format!("panic: {message}")).into_response()
 }
 
-/// Puts the routes of `health` beside the others, or serves them alone where the settings name an address for them: then
-/// only `/livez` is beside the others too.
+/// Adds the routes of `health`, or serves them on a listener of their own if the settings name one: then only `/livez` is
+/// also among the other routes.
 ///
 /// # Errors
 /// If that address cannot be listened on.
@@ -369,8 +384,8 @@ pub async fn with_operations(
     Ok(routes.merge(health::live()))
 }
 
-/// Serves until the process is asked to end. Then requests that have begun come to their end, and after them the
-/// background tasks, which those requests may still need. Either has its time.
+/// Serves until the process is asked to stop. Then requests in progress are answered, and after them the background tasks
+/// end, which those requests may still need. Each has [`GRACE`](service::shutdown::GRACE).
 ///
 /// # Errors
 /// If the certificate cannot be used, or the signals cannot be listened to.
@@ -384,14 +399,14 @@ pub async fn run(
     let tls = settings.certificate_files().map(open).transpose()?;
     let serving = Tasks::default();
     if let Some(tls) = tls.clone() {
-        serving.spawn_until_stopping("certificate", tls.keep_fresh());
+        serving.spawn_until_stopping("certificate", tls.watch());
     }
     serving.spawn("http", server::serve(listener, app, tls, ConnectionLimits::default(), serving.clone()));
     asked_to_end().await?;
     let all_answered = serving.stop().await;
     let all_ended = background.stop().await;
     if !(all_answered && all_ended) {
-        tracing::warn!("some work had not come to its end; what was acknowledged is safe");
+        tracing::warn!("some work was not finished in time; what was acknowledged is safe");
     }
     Ok(())
 }
@@ -400,12 +415,12 @@ pub async fn run(
 mod tests {
     use axum::body::Body;
     use axum::routing::{get, post};
+    use governor::clock::FakeRelativeClock;
     use http_body_util::BodyExt;
     use serde_json::Value;
     use tower::ServiceExt;
 
     use super::*;
-    use crate::limits::tests::Stopwatch;
 
     fn routes() -> Router {
         Router::new()
@@ -575,14 +590,14 @@ mod tests {
     }
 
     /// An app that takes two requests a minute, behind one proxy.
-    fn limited(watch: &Stopwatch) -> Router {
+    fn limited(clock: &FakeRelativeClock) -> Router {
         let settings = HttpSettings {
             allowed_origins: vec!["https://app.example".into()],
             rate_limit: 2,
             trusted_hops: 1,
             ..HttpSettings::default()
         };
-        surround(with_strays(routes(), None), &settings, Patience::default(), watch.ticks())
+        with_middleware(with_fallback(routes(), None), &settings, RequestTimeouts::default(), clock.into())
     }
 
     async fn ask_from(app: &Router, from: &str, method: &str, uri: &str) -> Response {
@@ -594,8 +609,8 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_asks_too_often_is_told_when_to_come_back_so_that_a_page_can_read_it() {
-        let watch = Stopwatch::default();
-        let app = limited(&watch);
+        let clock = FakeRelativeClock::default();
+        let app = limited(&clock);
         for left in ["r=1;t=30", "r=0;t=60"] {
             // A path that leads nowhere counts as well.
             let answer = ask_from(&app, "1.1.1.1", "GET", "/missing").await;
@@ -621,7 +636,7 @@ mod tests {
         {
             assert!(ask_from(&app, from, method, uri).await.status().is_success(), "{from} {uri}");
         }
-        watch.pass(Duration::from_secs(30));
+        clock.advance(Duration::from_secs(30));
         assert_eq!(ask_from(&app, "1.1.1.1", "GET", "/fine").await.status(), StatusCode::OK);
         assert_eq!(ask_from(&app, "1.1.1.1", "GET", "/fine").await.status().as_u16(), 429);
     }
@@ -667,24 +682,32 @@ mod tests {
                 )
         };
         let settings = HttpSettings::default();
-        let with = |patience| surround(with_strays(routes(), None), &settings, patience, Ticks::monotonic());
-        let patient = with(Patience { body_pause: Duration::from_millis(10), ..Patience::default() });
-        let impatient = with(Patience { handler: Duration::ZERO, ..Patience::default() });
+        let with = |timeouts| {
+            with_middleware(with_fallback(routes(), None), &settings, timeouts, MonotonicClock::default())
+        };
+        let slow_body =
+            with(RequestTimeouts { body_pause: Duration::from_millis(10), ..RequestTimeouts::default() });
+        let slow_handler = with(RequestTimeouts { handler: Duration::ZERO, ..RequestTimeouts::default() });
         for (app, method, uri, body, status, kind) in [
-            (&patient, "GET", "/instamern/panic", Body::empty(), 500, "error"),
-            (&impatient, "GET", "/instamern/late", Body::empty(), 503, "fail"),
-            (&patient, "GET", "/instamern/nothing", Body::empty(), 404, "fail"),
-            (&patient, "PUT", "/instamern/late", Body::empty(), 404, "fail"),
-            (&patient, "POST", "/instamern/read", Body::from(vec![0; BODY_LIMIT + 1]), 413, "fail"),
-            (&patient, "POST", "/instamern/read", never(), 408, "fail"),
+            (&slow_body, "GET", "/instamern/panic", Body::empty(), 500, "error"),
+            (&slow_handler, "GET", "/instamern/late", Body::empty(), 503, "fail"),
+            (&slow_body, "GET", "/instamern/nothing", Body::empty(), 404, "fail"),
+            (&slow_body, "PUT", "/instamern/late", Body::empty(), 404, "fail"),
+            (&slow_body, "POST", "/instamern/read", Body::from(vec![0; BODY_LIMIT + 1]), 413, "fail"),
+            (&slow_body, "POST", "/instamern/read", never(), 408, "fail"),
         ] {
             let (answered, told, headers) = ask(app, method, uri, body).await;
             assert_eq!((answered, told.as_str()), (status, kind), "{method} {uri}");
             assert_eq!(headers.contains_key(header::RETRY_AFTER), status == 503, "{uri}");
         }
-        let watch = Stopwatch::default();
+        let clock = FakeRelativeClock::default();
         let limited = HttpSettings { rate_limit: 1, ..HttpSettings::default() };
-        let app = surround(with_strays(routes(), None), &limited, Patience::default(), watch.ticks());
+        let app = with_middleware(
+            with_fallback(routes(), None),
+            &limited,
+            RequestTimeouts::default(),
+            (&clock).into(),
+        );
         assert_eq!(ask(&app, "GET", "/instamern/nothing", Body::empty()).await.0, 404);
         let (status, told, headers) = ask(&app, "GET", "/instamern/nothing", Body::empty()).await;
         assert_eq!((status, told.as_str()), (429, "fail"));
@@ -693,11 +716,11 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_comes_too_late_can_be_read_by_a_page() {
-        let patience = Patience { handler: Duration::ZERO, ..Patience::default() };
+        let timeouts = RequestTimeouts { handler: Duration::ZERO, ..RequestTimeouts::default() };
         let allowed_origins = vec!["https://app.example".into()];
         let settings = HttpSettings { allowed_origins, ..HttpSettings::default() };
         let routes = Router::new().route("/never", get(async || std::future::pending::<()>().await));
-        let app = surround(routes, &settings, patience, Ticks::monotonic());
+        let app = with_middleware(routes, &settings, timeouts, MonotonicClock::default());
         let answer = ask_from(&app, "1.1.1.1", "GET", "/never").await;
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://app.example");

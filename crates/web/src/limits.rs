@@ -40,28 +40,36 @@ const MAILS_FROM_ADDRESS: (u32, Duration) = (20, HOUR);
 pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// Time since some moment; a test moves it on by itself.
+/// Time since some moment. Tests use governor's fake clock.
 #[derive(Clone)]
-pub struct Ticks(Arc<dyn Fn() -> Duration + Send + Sync>);
+pub struct MonotonicClock(Arc<dyn Fn() -> Duration + Send + Sync>);
 
-impl Ticks {
-    pub fn monotonic() -> Self {
+impl Default for MonotonicClock {
+    fn default() -> Self {
         let start = Instant::now();
         Self(Arc::new(move || start.elapsed()))
     }
 }
 
-impl fmt::Debug for Ticks {
+impl fmt::Debug for MonotonicClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ticks({:?})", (self.0)())
+        write!(f, "MonotonicClock({:?})", (self.0)())
     }
 }
 
-impl Clock for Ticks {
+impl Clock for MonotonicClock {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
         (self.0)().into()
+    }
+}
+
+#[cfg(test)]
+impl From<&governor::clock::FakeRelativeClock> for MonotonicClock {
+    fn from(clock: &governor::clock::FakeRelativeClock) -> Self {
+        let clock = clock.clone();
+        Self(Arc::new(move || clock.now().into()))
     }
 }
 
@@ -116,8 +124,8 @@ struct AttemptLimits {
 }
 
 impl Limits {
-    pub fn new(settings: &LimitSettings, ticks: Ticks) -> Self {
-        let of = |(count, period): (u32, Duration)| Quotas::new(count, period, ticks.clone());
+    pub fn new(settings: &LimitSettings, clock: MonotonicClock) -> Self {
+        let of = |(count, period): (u32, Duration)| Quotas::new(count, period, clock.clone());
         let all = || {
             Some(AttemptLimits {
                 log_ins_from_one: of(LOG_INS_FROM_ONE)?,
@@ -144,7 +152,7 @@ impl Limits {
         let outcome = match attempt {
             // What is tied to the address comes first: one address cannot use up what an account has from anywhere.
             Attempt::LogIn { account, from } => {
-                let from = from.neighbourhood();
+                let from = from.rate_limit_key();
                 limits
                     .log_ins_and_sign_ups
                     .take(from)
@@ -152,9 +160,9 @@ impl Limits {
                     .and_then(|_| limits.log_ins_of_account.take(account))
                     .map(drop)
             }
-            Attempt::SignUp { from } => limits.log_ins_and_sign_ups.take(from.neighbourhood()).map(drop),
+            Attempt::SignUp { from } => limits.log_ins_and_sign_ups.take(from.rate_limit_key()).map(drop),
             Attempt::Mail { mailboxes, from } => from
-                .map_or(Ok(()), |from| limits.mails_from_address.take(from.neighbourhood()).map(drop))
+                .map_or(Ok(()), |from| limits.mails_from_address.take(from.rate_limit_key()).map(drop))
                 .and_then(|()| {
                     mailboxes.iter().try_for_each(|mailbox| limits.mails_to_mailbox.take(mailbox).map(drop))
                 }),
@@ -181,8 +189,8 @@ pub(crate) struct Budget {
 
 impl AddressLimit {
     /// None if there is no limit.
-    pub(crate) fn new(per_minute: u32, ticks: Ticks) -> Option<Self> {
-        let quotas = Quotas::new(per_minute, MINUTE, ticks)?;
+    pub(crate) fn new(per_minute: u32, clock: MonotonicClock) -> Option<Self> {
+        let quotas = Quotas::new(per_minute, MINUTE, clock)?;
         let policy =
             HeaderValue::try_from(format!("\"address\";q={per_minute};w={}", MINUTE.as_secs())).ok()?;
         Some(Self { quotas, per_minute, policy })
@@ -190,7 +198,7 @@ impl AddressLimit {
 
     /// Counts a request, and refuses it if it is one too many.
     pub(crate) fn take(&self, address: ClientAddress) -> (Budget, Option<Problem>) {
-        match self.quotas.take(address.neighbourhood()) {
+        match self.quotas.take(address.rate_limit_key()) {
             Ok(remaining) => {
                 let taken = self.per_minute.saturating_sub(remaining);
                 (Budget { remaining, reset: MINUTE * taken / self.per_minute }, None)
@@ -213,7 +221,7 @@ impl AddressLimit {
 
 /// One limit for each of many.
 struct Quotas {
-    limiter: RateLimiter<u64, Recent, Ticks, StateInformationMiddleware>,
+    limiter: RateLimiter<u64, Recent, MonotonicClock, StateInformationMiddleware>,
     hasher: RandomState,
 }
 
@@ -225,10 +233,10 @@ impl fmt::Debug for Quotas {
 
 impl Quotas {
     /// So many in such a time, all at once or evenly. None for zero: there is no limit then.
-    fn new(count: u32, period: Duration, ticks: Ticks) -> Option<Self> {
+    fn new(count: u32, period: Duration, clock: MonotonicClock) -> Option<Self> {
         let count = NonZeroU32::new(count)?;
         let quota = Quota::with_period(period / count.get())?.allow_burst(count);
-        let limiter = RateLimiter::new(quota, Recent(Cache::new(COUNTED)), ticks);
+        let limiter = RateLimiter::new(quota, Recent(Cache::new(COUNTED)), clock);
         Some(Self { limiter, hasher: RandomState::new() })
     }
 
@@ -258,25 +266,10 @@ impl StateStore for Recent {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
+mod tests {
+    use governor::clock::FakeRelativeClock;
 
     use super::*;
-
-    /// Time that goes on only when it is told to.
-    #[derive(Debug, Clone, Default)]
-    pub(crate) struct Stopwatch(Arc<AtomicU64>);
-
-    impl Stopwatch {
-        pub(crate) fn pass(&self, time: Duration) {
-            self.0.fetch_add(time.as_millis().try_into().unwrap(), Ordering::Relaxed);
-        }
-
-        pub(crate) fn ticks(&self) -> Ticks {
-            let now = Arc::clone(&self.0);
-            Ticks(Arc::new(move || Duration::from_millis(now.load(Ordering::Relaxed))))
-        }
-    }
 
     fn address(text: &str) -> ClientAddress {
         ClientAddress(text.parse().unwrap())
@@ -289,9 +282,9 @@ pub(crate) mod tests {
         Uuid::from_u128(u128::from(number) + 1000)
     }
 
-    fn limits(login_rate_limit: u32) -> (Limits, Stopwatch) {
-        let watch = Stopwatch::default();
-        (Limits::new(&LimitSettings { login_rate_limit }, watch.ticks()), watch)
+    fn limits(login_rate_limit: u32) -> (Limits, FakeRelativeClock) {
+        let clock = FakeRelativeClock::default();
+        (Limits::new(&LimitSettings { login_rate_limit }, (&clock).into()), clock)
     }
 
     /// How often something is let through before it is refused for the first time, and how long to wait then.
@@ -308,7 +301,7 @@ pub(crate) mod tests {
 
     #[test]
     fn guessing_from_one_address_is_slowed_down_and_recovers() {
-        let (limits, watch) = limits(30);
+        let (limits, clock) = limits(30);
         let one = |_| (ANN, "1.1.1.1".to_owned());
         let (count, wait) = let_through(&limits, one);
         assert_eq!((count, wait), (10, Duration::from_mins(1)));
@@ -318,9 +311,9 @@ pub(crate) mod tests {
         let again = |account, from| limits.check(Attempt::LogIn { account, from: address(from) });
         assert!(again(ANN, "1.1.1.1").is_err());
         assert!(again(BOB, "1.1.1.1").is_ok() && again(ANN, "2.2.2.2").is_ok());
-        watch.pass(wait);
+        clock.advance(wait);
         assert_eq!(let_through(&limits, one).0, 1);
-        watch.pass(HOUR);
+        clock.advance(HOUR);
         assert_eq!(let_through(&limits, one).0, 10);
     }
 
@@ -366,13 +359,13 @@ pub(crate) mod tests {
         for _ in 0..1000 {
             limits.check(Attempt::LogIn { account: ANN, from: address("1.1.1.1") }).unwrap();
         }
-        assert!(AddressLimit::new(0, Ticks::monotonic()).is_none());
+        assert!(AddressLimit::new(0, MonotonicClock::default()).is_none());
     }
 
     #[test]
     fn the_headers_say_what_is_left_and_how_long_to_wait() {
-        let watch = Stopwatch::default();
-        let limit = AddressLimit::new(60, watch.ticks()).unwrap();
+        let clock = FakeRelativeClock::default();
+        let limit = AddressLimit::new(60, (&clock).into()).unwrap();
         let told = |address: ClientAddress| {
             let (budget, refusal) = limit.take(address);
             let mut headers = HeaderMap::new();
@@ -388,13 +381,13 @@ pub(crate) mod tests {
         assert_eq!(told(one), ("\"address\";r=0;t=60".to_owned(), false));
         assert_eq!(told(one), ("\"address\";r=0;t=1".to_owned(), true));
         assert_eq!(told(address("2.2.2.2")), ("\"address\";r=59;t=1".to_owned(), false));
-        watch.pass(Duration::from_secs(1));
+        clock.advance(Duration::from_secs(1));
         assert_eq!(told(one), ("\"address\";r=0;t=60".to_owned(), false));
     }
 
     #[test]
     fn a_flood_of_addresses_takes_no_more_memory_than_is_set_aside() {
-        let quotas = Quotas::new(5, MINUTE, Ticks::monotonic()).unwrap();
+        let quotas = Quotas::new(5, MINUTE, MonotonicClock::default()).unwrap();
         for number in 0..2 * COUNTED {
             quotas.take(number).unwrap();
         }

@@ -12,8 +12,8 @@ use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use crate::browsers::{Browsers, session_cookie};
 use crate::problem::Problem;
+use crate::session_cookies::{SessionCookies, session_cookie};
 use crate::tokens::{Claims, TokenError, VerifyingKeys, claimed_session};
 use service::clock::Clock;
 
@@ -134,7 +134,7 @@ pub struct Parts {
     pub keys: Arc<dyn KeySource>,
     pub lookup: Arc<dyn SessionLookup>,
     pub clock: Arc<dyn Clock>,
-    pub browsers: Arc<Browsers>,
+    pub session_cookies: Arc<SessionCookies>,
     /// None if this process cannot record when sessions were last seen.
     pub last_seen: Option<LastSeenSender>,
 }
@@ -288,7 +288,7 @@ impl Authenticator {
         let Some(token) = session_cookie(&parts.headers)? else { return Ok(None) };
         let session = self.authenticate(token).await?;
         if !parts.method.is_safe() {
-            self.parts.browsers.check_cookie_use(&parts.headers)?;
+            self.parts.session_cookies.check_cookie_use(&parts.headers)?;
         }
         Ok(Some(session))
     }
@@ -307,8 +307,8 @@ impl Authenticator {
         self.authenticate(session_cookie(headers).ok().flatten()?).await.ok()
     }
 
-    pub fn browsers(&self) -> &Browsers {
-        &self.parts.browsers
+    pub fn session_cookies(&self) -> &SessionCookies {
+        &self.parts.session_cookies
     }
 }
 
@@ -347,7 +347,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::browsers::SESSION_COOKIE;
+    use crate::session_cookies::SESSION_COOKIE;
     use crate::tokens::SigningKeys;
     use service::clock::StoppedClock;
     use service::config::SameSite;
@@ -389,7 +389,7 @@ mod tests {
             keys: Arc::new(fixed),
             lookup: Arc::<Slow>::clone(&lookup),
             clock: Arc::new(StoppedClock(now())),
-            browsers: Arc::new(Browsers::new([], SameSite::Lax)),
+            session_cookies: Arc::new(SessionCookies::new([], SameSite::Lax)),
             last_seen: Some(sender),
         };
         (Arc::new(Authenticator::new(parts)), lookup, token)

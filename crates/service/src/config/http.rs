@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use url::Url;
 
 use super::{AppSettings, PlaceSettings, Problems};
 use crate::config::Certificate;
@@ -96,10 +97,11 @@ impl HttpSettings {
             _ => {}
         }
         for origin in self.allowed_origins() {
-            let host = origin.split_once("://").map_or("", |(_, host)| host);
-            if !is_web(origin) || host.is_empty() || host.contains('/') {
+            let parsed = Url::parse(origin).map(|url| url.origin().ascii_serialization());
+            if !is_web(origin) || parsed.as_deref() != Ok(origin) {
                 problems.add(format!(
-                    "CHORUS_ALLOWED_ORIGINS: `{origin}` is no origin (scheme://host[:port], nothing behind it)"
+                    "CHORUS_ALLOWED_ORIGINS: `{origin}` is not an origin as browsers write it: scheme://host[:port], in \
+                     lower case, without a default port or a path"
                 ));
             } else if place.in_production() && !origin.starts_with("https://") {
                 problems.add(format!(
@@ -164,6 +166,9 @@ mod tests {
         assert_eq!(count(http("https://a.example/", &["https://b.example", "http://localhost:3000"])), 0);
         assert_eq!(count(http("https://a.example", &[""])), 0);
         assert_eq!(count(http("a.example", &["*", "https://b.example/", "https://", "ftp://x"])), 5);
+        let never_sent =
+            ["https://B.example", "https://b.example:443", "https://b.example/x", "https://u@b.example"];
+        assert_eq!(count(http("https://a.example", &never_sent)), 4);
     }
 
     #[test]

@@ -4,10 +4,15 @@ use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, SecondsFormat, Utc};
+use cookie::time::OffsetDateTime;
+use cookie::{Cookie, SameSite};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::problem::Problem;
+use crate::session_cookies::cookie_header;
+
+const COOKIE: &str = "jsonwebtoken";
 
 /// An answer to a request that came to something.
 #[derive(Debug, Serialize)]
@@ -125,18 +130,17 @@ pub fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// The cookie that the apps are given and that nobody reads.
+/// The cookie that the original servers set. Chorus does not read it.
 ///
 /// # Errors
-/// If the token has no place in a header.
+/// If the token has bytes that a header cannot have.
 pub fn cookie(token: &str, expires: DateTime<Utc>) -> Result<HeaderValue, Problem> {
-    let expires = expires.format("%a, %d %b %Y %H:%M:%S GMT");
-    let cookie = format!("jsonwebtoken={token}; Path=/; Expires={expires}; HttpOnly; Secure; SameSite=None");
-    let mut value = HeaderValue::try_from(cookie).map_err(Problem::internal)?;
-    value.set_sensitive(true);
-    Ok(value)
+    let expires = OffsetDateTime::from_unix_timestamp(expires.timestamp()).map_err(Problem::internal)?;
+    let cookie = Cookie::build((COOKIE, token)).path("/").expires(expires).http_only(true).secure(true);
+    cookie_header(&cookie.same_site(SameSite::None).build())
 }
 
+/// Removes the cookie.
 pub const fn forget_cookie() -> HeaderValue {
     HeaderValue::from_static("jsonwebtoken=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT")
 }
@@ -173,7 +177,7 @@ mod tests {
         assert_eq!(time(moment), "2026-11-21T21:25:50.569Z");
         assert_eq!(
             cookie("t", moment).unwrap().to_str().unwrap(),
-            "jsonwebtoken=t; Path=/; Expires=Sat, 21 Nov 2026 21:25:50 GMT; HttpOnly; Secure; SameSite=None"
+            "jsonwebtoken=t; HttpOnly; SameSite=None; Secure; Path=/; Expires=Sat, 21 Nov 2026 21:25:50 GMT"
         );
     }
 }

@@ -67,8 +67,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::browsers::Browsers;
     use crate::problem::Problem;
+    use crate::session_cookies::SessionCookies;
     use crate::sessions::{ActiveSession, FixedKeys, Parts as SessionParts, SessionLookup};
     use crate::tokens::{SigningKeys, VerifyingKeys};
     use service::clock::StoppedClock;
@@ -99,7 +99,7 @@ mod tests {
             keys: Arc::new(FixedKeys(Arc::new(VerifyingKeys::of(keys.public())))),
             lookup: Arc::new(Sessions([RUNNING].into())),
             clock: Arc::new(StoppedClock(now())),
-            browsers: Arc::new(Browsers::new([], SameSite::Lax)),
+            session_cookies: Arc::new(SessionCookies::new([], SameSite::Lax)),
             last_seen: None,
         });
         let sign = |session, from: TimeDelta, until: TimeDelta| {

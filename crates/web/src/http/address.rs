@@ -1,6 +1,5 @@
-//! Where a request comes from: the other end of the connection, or, behind proxies, what those say of it. No more of
-//! `X-Forwarded-For` is believed than the configured number of proxies has written; what stands before, anybody may
-//! have made up.
+//! The client's address: the peer of the connection, or, behind proxies, an entry of `X-Forwarded-For`. Only as many
+//! entries are trusted as there are configured proxies; clients may have made up those before.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,8 +17,8 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub struct ClientAddress(pub IpAddr);
 
 impl ClientAddress {
-    /// Of a request that has come over so many proxies. Where they have said too little, or nothing that is an address,
-    /// it is the other end of the connection: somebody has come around them, or they are fewer than configured.
+    /// Of a request that came through this number of proxies. If they wrote fewer entries, or no address, it is the peer
+    /// of the connection: the client has bypassed them, or there are fewer than configured.
     pub(super) fn of(request: &Request, trusted_hops: u8) -> Self {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         // Without a connection there is none: only in a test.
@@ -31,8 +30,8 @@ impl ClientAddress {
         Self(address.to_canonical())
     }
 
-    /// Those who share a limit: of IPv6 a whole /64, since that is the least a customer gets.
-    pub(crate) fn neighbourhood(self) -> IpAddr {
+    /// Addresses that share a rate limit: an IPv4 address, or an IPv6 /64, the least that one customer gets.
+    pub(crate) fn rate_limit_key(self) -> IpAddr {
         match self.0 {
             IpAddr::V4(_) => self.0,
             IpAddr::V6(address) => {
@@ -58,12 +57,12 @@ impl<S: Sync> FromRequestParts<S> for ClientAddress {
     }
 }
 
-/// The entry that the outermost of so many proxies has appended, counted from the end over all lines of the header.
+/// The entry that the outermost trusted proxy has appended, counted from the end over all lines of the header.
 fn forwarded(headers: &HeaderMap, hops: u8) -> Option<IpAddr> {
     let lines = headers.get_all(FORWARDED_FOR).into_iter();
     let mut entries = Vec::new();
     for line in lines {
-        // An entry that is no text is none to be believed, but it counts.
+        // An entry that is not text is not an address, but it counts.
         entries.extend(line.to_str().unwrap_or("?").split(','));
     }
     let place = entries.len().checked_sub(usize::from(hops))?;
@@ -93,13 +92,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_believed_without_proxies() {
+    fn forwarded_for_is_ignored_without_proxies() {
         assert_eq!(seen(0, &["1.1.1.1"]), "10.0.0.9");
         assert_eq!(seen(0, &[]), "10.0.0.9");
     }
 
     #[test]
-    fn each_proxy_accounts_for_one_entry_from_the_end() {
+    fn each_proxy_adds_one_entry_at_the_end() {
         let invented = ["6.6.6.6, 7.7.7.7", "1.1.1.1 ,2.2.2.2"];
         assert_eq!(seen(1, &invented), "2.2.2.2");
         assert_eq!(seen(2, &invented), "1.1.1.1");
@@ -107,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_too_little_is_not_believed() {
+    fn too_few_or_malformed_entries_are_ignored() {
         assert_eq!(seen(2, &["1.1.1.1"]), "10.0.0.9");
         for nonsense in ["", "unknown", "1.1.1.1.1", "1.1.1.1 2.2.2.2", "_hidden", ","] {
             assert_eq!(seen(1, &[nonsense]), "10.0.0.9", "{nonsense}");
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_brackets_and_mapped_addresses_are_read() {
+    fn ports_brackets_and_mapped_addresses_are_parsed() {
         assert_eq!(seen(1, &["1.1.1.1:8080"]), "1.1.1.1");
         assert_eq!(seen(1, &["[2001:db8::7]:443"]), "2001:db8::7");
         assert_eq!(seen(1, &["[2001:db8::7]"]), "2001:db8::7");
@@ -123,8 +122,8 @@ mod tests {
     }
 
     #[test]
-    fn the_addresses_of_one_customer_are_one() {
-        let of = |text: &str| ClientAddress(text.parse().unwrap()).neighbourhood();
+    fn an_ipv6_network_has_one_rate_limit_key() {
+        let of = |text: &str| ClientAddress(text.parse().unwrap()).rate_limit_key();
         assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
         assert_ne!(of("1.1.1.1"), of("1.1.1.2"));

@@ -1,8 +1,8 @@
-//! What a browser must not do with an answer.
+//! Headers that restrict what a browser does with an answer.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// On every answer. A route that knows better has set the header itself.
+/// On every answer, unless the route has set the header itself.
 pub(super) const SECURITY_HEADERS: [(HeaderName, HeaderValue); 11] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -19,11 +19,11 @@ pub(super) const SECURITY_HEADERS: [(HeaderName, HeaderValue); 11] = [
     (HeaderName::from_static("x-download-options"), HeaderValue::from_static("noopen")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN")),
     (HeaderName::from_static("x-permitted-cross-domain-policies"), HeaderValue::from_static("none")),
-    // The filter that this header steered did more harm than good.
+    // Turns off a filter of old browsers that made pages less safe.
     (header::X_XSS_PROTECTION, HeaderValue::from_static("0")),
 ];
 
-/// Half a year during which a browser comes by TLS only. Said only where TLS is spoken.
+/// For half a year a browser uses TLS only. Sent only where there is TLS.
 const STRICT_TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=15552000; includeSubDomains");
 
 pub(super) fn secure(headers: &mut HeaderMap, by_tls: bool) {
@@ -31,7 +31,7 @@ pub(super) fn secure(headers: &mut HeaderMap, by_tls: bool) {
     for (name, value) in SECURITY_HEADERS {
         headers.entry(name).or_insert(value);
     }
-    // A cookie holds a token, and so do the bodies of the answers that set one.
+    // The cookie holds a token, and the body of such an answer does too.
     if headers.contains_key(header::SET_COOKIE) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }

@@ -1,6 +1,5 @@
-//! The server itself: takes connections, as many at once as it can bear, and gives each client the time that an honest
-//! one needs, no more. HTTP/1.1 only: browsers that would gain by HTTP/2 come through a proxy or can do without, and
-//! there is much less to attack.
+//! The server: accepts connections up to a limit, and cuts off clients that send or read too slowly. hyper-util speaks the
+//! protocols: HTTP/1.1 and HTTP/2, by TLS (ALPN) or in clear text.
 
 use std::convert::Infallible;
 use std::io::{Error, ErrorKind};
@@ -8,91 +7,99 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
-use futures::future::BoxFuture;
-use futures::stream::{FuturesUnordered, StreamExt};
 use hyper::body::Incoming;
-use hyper::server::conn::http1::Builder;
+use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::Service;
 
-use super::patient::PatientWriter;
 use super::tls::Tls;
 use service::shutdown::Tasks;
 
-/// Connections at once; beyond, new ones wait in the system's queue. Each may hold [`HEAD_SIZE`] of memory.
+/// Open connections; above it, new ones wait in the system's queue. Each may hold [`HEAD_SIZE`] of memory.
 const CONNECTIONS: usize = 10_000;
-/// Of the files that the process may open, the part in quarters that connections may be.
+/// Share of the process's file limit that connections may use, in quarters.
 const QUARTERS_OF_FILES: usize = 3;
-/// Largest head of a request in bytes, its line and its headers.
+/// Largest head of a request in bytes: request line and headers, or the header list of HTTP/2.
 const HEAD_SIZE: usize = 32 * 1024;
 /// Time for the TLS handshake, and then for the head of the first request.
 const FIRST_HEAD: Duration = Duration::from_secs(15);
-/// Time from an answer to the end of the next request's head: longer than proxies keep an idle connection (60 s at
-/// most, as a rule), so that it is they who close it.
+/// Time from an answer to the end of the next request's head. Proxies keep an idle connection for at most 60 s as a rule:
+/// with a longer time here they close it, and never send a request into a closing connection.
 const IDLE: Duration = Duration::from_secs(75);
-/// How long a client may take in nothing of its answer.
+/// How long a client may read nothing of its answer.
 const WRITE_PAUSE: Duration = Duration::from_secs(30);
-/// Pause after a connection could not be taken, because this process or the machine has too many files open.
+/// How long an HTTP/2 stream may make no progress. Longer than a handler may take.
+const STREAM_PAUSE: Duration = Duration::from_mins(1);
+/// Concurrent streams of one HTTP/2 connection (RFC 9113 recommends no less).
+const STREAMS: u32 = 100;
+/// Bytes of an answer that are buffered for each HTTP/2 stream.
+const STREAM_BUFFER: usize = 64 * 1024;
+/// Pause after a failed accept: this process or the machine has too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
-/// When there is no room, one more connection is asked to end each time.
+/// At the connection limit, one more connection is asked to close each time this has passed.
 const MAKE_ROOM: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ConnectionLimits {
-    pub(super) at_once: usize,
+    pub(super) connections: usize,
     pub(super) first_head: Duration,
     pub(super) idle: Duration,
     pub(super) write_pause: Duration,
+    pub(super) stream_pause: Duration,
 }
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
-            at_once: CONNECTIONS.min(open_files() / 4 * QUARTERS_OF_FILES),
+            connections: CONNECTIONS.min(open_files() / 4 * QUARTERS_OF_FILES),
             first_head: FIRST_HEAD,
             idle: IDLE,
             write_pause: WRITE_PAUSE,
+            stream_pause: STREAM_PAUSE,
         }
     }
 }
 
-/// How many files this process may open, once it has asked for as many as it may ask for.
+/// The process's limit of open files, after raising it as far as allowed.
 fn open_files() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     let allowed = limit.current;
     limit.current = limit.maximum;
     let raised = setrlimit(Resource::Nofile, limit);
     if let Err(error) = &raised {
-        tracing::debug!(%error, "the limit of open files stays as it is");
+        tracing::debug!(%error, "the limit of open files cannot be raised");
     }
     let now = if raised.is_ok() { limit.maximum } else { allowed };
     now.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX)
 }
 
-/// What all connections have in common.
+/// State that all connections share.
 struct Server {
     app: Router,
     tls: Option<Tls>,
     limits: ConnectionLimits,
-    http: Builder,
-    /// Tells the connection that has listened longest to end, when there is no room.
-    please_end: Notify,
-    /// Tells all of them.
+    /// Asks the connection that has waited longest to close.
+    make_room: Notify,
+    /// Asks all connections to close.
     stopping: CancellationToken,
 }
 
-/// Takes connections until the tasks are asked to end; each of them ends with what it has begun.
+/// Accepts connections until the tasks are asked to stop. Requests in progress are then still answered.
 pub(super) async fn serve(
     listener: TcpListener,
     app: Router,
@@ -100,49 +107,58 @@ pub(super) async fn serve(
     limits: ConnectionLimits,
     tasks: Tasks,
 ) {
-    let mut http = Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.idle).max_buf_size(HEAD_SIZE);
     let stopping = tasks.stopping();
-    let please_end = Notify::new();
-    let server = Arc::new(Server { app, tls, limits, http, please_end, stopping: stopping.clone() });
-    let room = Arc::new(Semaphore::new(limits.at_once));
-    while let Some((stream, peer, place)) = stopping.run_until_cancelled(server.next(&listener, &room)).await
+    let make_room = Notify::new();
+    let server = Arc::new(Server { app, tls, limits, make_room, stopping: stopping.clone() });
+    let places = Arc::new(Semaphore::new(limits.connections));
+    while let Some((stream, peer, place)) =
+        stopping.run_until_cancelled(server.accept(&listener, &places)).await
     {
         let server = Arc::clone(&server);
         tasks.spawn("connection", async move {
-            // Small answers must not wait to be joined with the next one.
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "set_nodelay");
-            }
-            if let Err(error) = server.talk(stream, peer).await {
-                tracing::debug!(%peer, %error, "a connection has ended before its time");
+            if let Err(error) = server.serve_connection(stream, peer).await {
+                tracing::debug!(%peer, %error, "a connection has failed");
             }
             drop(place);
         });
     }
 }
 
-type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+/// One connection's builder. hyper closes connections whose client does not answer pings.
+fn http(limits: ConnectionLimits, activity: Arc<Activity>) -> Builder<StreamExecutor> {
+    let mut http = Builder::new(StreamExecutor { longest_pause: limits.stream_pause, activity });
+    http.http1().timer(TokioTimer::new()).header_read_timeout(limits.idle).max_buf_size(HEAD_SIZE);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(HEAD_SIZE).unwrap_or(u32::MAX))
+        .max_send_buf_size(STREAM_BUFFER)
+        .keep_alive_interval(limits.idle)
+        .keep_alive_timeout(limits.first_head);
+    http
+}
+
+type Closed = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 impl Server {
-    /// The next connection, once there is room for it.
-    async fn next(
+    /// The next connection, once the limit allows one more.
+    async fn accept(
         &self,
         listener: &TcpListener,
-        room: &Arc<Semaphore>,
+        places: &Arc<Semaphore>,
     ) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
         let place = loop {
-            match tokio::time::timeout(MAKE_ROOM, Arc::clone(room).acquire_owned()).await {
+            match tokio::time::timeout(MAKE_ROOM, Arc::clone(places).acquire_owned()).await {
                 Ok(Ok(place)) => break place,
                 // Nobody closes the semaphore.
                 Ok(Err(_closed)) => std::future::pending().await,
-                Err(_elapsed) => self.please_end.notify_one(),
+                Err(_elapsed) => self.make_room.notify_one(),
             }
         };
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => return (stream, peer, place),
-                // The client's own doing.
+                // Caused by the client.
                 Err(error)
                     if matches!(
                         error.kind(),
@@ -152,78 +168,128 @@ impl Server {
                             | ErrorKind::Interrupted
                     ) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be taken");
-                    self.please_end.notify_one();
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    self.make_room.notify_one();
+                    sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
-    async fn talk(&self, stream: TcpStream, peer: SocketAddr) -> Ended {
-        let limits = self.limits;
+    async fn serve_connection(&self, stream: TcpStream, peer: SocketAddr) -> Closed {
+        // Small answers must not wait to be joined with the next one.
+        stream.set_nodelay(true)?;
+        limit_write_pause(&stream, self.limits.write_pause)?;
         match &self.tls {
             Some(tls) => {
-                let handshake = tokio::time::timeout(limits.first_head, tls.accept(stream));
+                let handshake = tokio::time::timeout(self.limits.first_head, tls.accept(stream));
                 let stream = handshake.await.map_err(|_elapsed| too_slow("the TLS handshake"))??;
-                self.talk_http(PatientWriter::new(stream, limits.write_pause), peer).await
+                self.serve_http(stream, peer).await
             }
-            None => self.talk_http(PatientWriter::new(stream, limits.write_pause), peer).await,
+            None => self.serve_http(stream, peer).await,
         }
     }
 
-    async fn talk_http(
+    async fn serve_http(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: SocketAddr,
-    ) -> Ended {
-        let has_asked = Arc::new(AtomicBool::new(false));
-        let routes = Routes { app: self.app.clone(), peer, has_asked: Arc::clone(&has_asked) };
-        let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), routes));
-        // In a set, because that looks only at what has something to say: the connection wakes up for each request.
-        let signals: [BoxFuture<'_, Signal>; 2] = [
-            Box::pin(async {
-                tokio::time::sleep(self.limits.first_head).await;
-                Signal::FirstHeadIsDue
-            }),
-            Box::pin(async {
-                self.stopping.run_until_cancelled(self.please_end.notified()).await;
-                Signal::PleaseEnd
-            }),
-        ];
-        let mut signals = FuturesUnordered::from_iter(signals);
+    ) -> Closed {
+        let activity = Arc::new(Activity::default());
+        let routes = Routes { app: self.app.clone(), peer, activity: Arc::clone(&activity) };
+        let http = http(self.limits, Arc::clone(&activity));
+        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), routes));
+        let mut asked_to_close = pin!(self.stopping.run_until_cancelled(self.make_room.notified()));
+        let mut check = pin!(sleep(self.limits.first_head));
+        let (mut is_first_check, mut is_closing, mut is_idle) = (true, false, false);
         loop {
             tokio::select! {
                 biased;
-                ended = connection.as_mut() => return Ok(ended?),
-                Some(signal) = signals.next() => match signal {
-                    Signal::FirstHeadIsDue if !has_asked.load(Ordering::Relaxed) => {
+                closed = connection.as_mut() => return closed,
+                () = check.as_mut() => {
+                    let is_used = activity.requested.swap(false, Ordering::Relaxed);
+                    if is_first_check && !is_used {
                         return Err(too_slow("the head of the first request").into());
                     }
-                    Signal::FirstHeadIsDue => {}
-                    Signal::PleaseEnd => connection.as_mut().graceful_shutdown(),
+                    // A client of HTTP/2 need neither close its side nor read what is buffered.
+                    if !is_used && is_idle && activity.is_http2.load(Ordering::Relaxed) && activity.streams.is_empty() {
+                        return Err(too_slow("the end of the connection").into());
+                    }
+                    if !is_used {
+                        // Requests in progress, such as long uploads, still finish.
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    (is_first_check, is_idle) = (false, !is_used);
+                    check.as_mut().reset(Instant::now() + self.limits.idle);
+                }
+                _ = asked_to_close.as_mut(), if !is_closing => {
+                    is_closing = true;
+                    connection.as_mut().graceful_shutdown();
                 }
             }
         }
     }
 }
 
-/// What a connection is told while it goes on.
-enum Signal {
-    FirstHeadIsDue,
-    PleaseEnd,
+/// The system closes the connection if the client acknowledges nothing, or reads nothing while data waits, for this
+/// long. Only Linux has this option; other systems are for development only.
+#[cfg(target_os = "linux")]
+fn limit_write_pause(stream: &TcpStream, longest: Duration) -> std::io::Result<()> {
+    let milliseconds = u32::try_from(longest.as_millis()).unwrap_or(u32::MAX);
+    Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, milliseconds)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "it can fail on Linux")]
+fn limit_write_pause(_: &TcpStream, _: Duration) -> std::io::Result<()> {
+    Ok(())
 }
 
 fn too_slow(what: &str) -> Error {
     Error::new(ErrorKind::TimedOut, format!("{what} came too slowly"))
 }
 
+/// What a connection is used for.
+#[derive(Debug, Default)]
+struct Activity {
+    /// Set by each request.
+    requested: AtomicBool,
+    is_http2: AtomicBool,
+    /// Streams of HTTP/2 whose request or answer is in progress, unless all of the answer is buffered.
+    streams: TaskTracker,
+}
+
+/// Runs the streams of an HTTP/2 connection. A stream that is not woken for too long has a client that neither sends
+/// nor reads: it is reset. TCP does not show this, since each stream has a window of its own.
+#[derive(Debug, Clone)]
+struct StreamExecutor {
+    longest_pause: Duration,
+    activity: Arc<Activity>,
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
+    fn execute(&self, stream: F) {
+        let longest_pause = self.longest_pause;
+        self.activity.is_http2.store(true, Ordering::Relaxed);
+        self.activity.streams.spawn(async move {
+            let (mut stream, mut pause) = (pin!(stream), pin!(sleep(longest_pause)));
+            std::future::poll_fn(|context| {
+                if stream.as_mut().poll(context).is_ready() || pause.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(());
+                }
+                pause.as_mut().reset(Instant::now() + longest_pause);
+                pause.as_mut().poll(context)
+            })
+            .await;
+        });
+    }
+}
+
 /// The routes, for one connection.
 struct Routes {
     app: Router,
     peer: SocketAddr,
-    /// Whether the head of a request has come.
-    has_asked: Arc<AtomicBool>,
+    activity: Arc<Activity>,
 }
 
 impl hyper::service::Service<hyper::Request<Incoming>> for Routes {
@@ -232,7 +298,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Routes {
     type Future = <Router as Service<hyper::Request<Body>>>::Future;
 
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
-        self.has_asked.store(true, Ordering::Relaxed);
+        self.activity.requested.store(true, Ordering::Relaxed);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(self.peer));
         // A router is always ready.

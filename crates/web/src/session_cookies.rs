@@ -1,35 +1,35 @@
-//! What browsers need: the session in a cookie that no script can read, and a look at where a request comes from, since a
-//! browser sends the cookie along whoever makes it ask.
+//! Sessions of browsers: the token in a cookie that scripts cannot read, and the CSRF check that this needs, since a browser
+//! sends the cookie with requests of any page.
 
 use chrono::{DateTime, Utc};
+use cookie::{Cookie, time};
 use http::{HeaderMap, HeaderValue, header};
 
 use service::config::{HttpSettings, SameSite};
 
 use crate::problem::Problem;
 
-/// The prefix has browsers take it only over TLS, from this very host, for all of it.
+/// The prefix makes browsers accept it over TLS only, and for the host that set it only.
 /// Source: <https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#section-4.1.3.2>.
 pub const SESSION_COOKIE: &str = "__Host-chorus";
 
-/// How browsers are dealt with.
+/// Makes session cookies, and checks the origin of requests that use or get one.
 #[derive(Debug, Clone)]
-pub struct Browsers {
+pub struct SessionCookies {
     origins: Vec<String>,
     same_site: SameSite,
     /// The scheme of the API's own origin.
     own_scheme: &'static str,
 }
 
-impl Browsers {
-    /// As the settings say.
+impl SessionCookies {
     pub fn configured(http: &HttpSettings, same_site: SameSite) -> Self {
-        let browsers = Self::new(http.allowed_origins().map(str::to_owned), same_site);
-        browsers.reached_by_tls(http.is_reached_by_tls())
+        let cookies = Self::new(http.allowed_origins().map(str::to_owned), same_site);
+        cookies.reached_by_tls(http.is_reached_by_tls())
     }
 
-    /// `origins` are those whose pages may call the API, as the `Origin` header spells them. Browsers reach the API itself
-    /// by TLS until [`reached_by_tls`](Self::reached_by_tls) says otherwise.
+    /// `origins` may call the API; they are spelled as in the `Origin` header. The API itself is reached by TLS, unless
+    /// [`reached_by_tls`](Self::reached_by_tls) says otherwise.
     pub fn new(origins: impl IntoIterator<Item = String>, same_site: SameSite) -> Self {
         Self { origins: origins.into_iter().collect(), same_site, own_scheme: "https" }
     }
@@ -40,8 +40,8 @@ impl Browsers {
         Self { own_scheme: if by_tls { "https" } else { "http" }, ..self }
     }
 
-    /// The `Set-Cookie` that keeps a session.
-    pub fn cookie(
+    /// The `Set-Cookie` that stores a session.
+    pub fn set(
         &self,
         token: &str,
         now: DateTime<Utc>,
@@ -50,29 +50,30 @@ impl Browsers {
         self.set_cookie(token, (expires - now).num_seconds().max(0))
     }
 
-    /// The `Set-Cookie` that makes a browser forget its session.
-    pub fn no_cookie(&self) -> Result<HeaderValue, Problem> {
+    /// The `Set-Cookie` that removes a session.
+    pub fn remove(&self) -> Result<HeaderValue, Problem> {
         self.set_cookie("", 0)
     }
 
     fn set_cookie(&self, token: &str, seconds: i64) -> Result<HeaderValue, Problem> {
         let same_site = match self.same_site {
-            SameSite::Strict => "Strict",
-            SameSite::Lax => "Lax",
-            SameSite::None => "None",
+            SameSite::Strict => cookie::SameSite::Strict,
+            SameSite::Lax => cookie::SameSite::Lax,
+            SameSite::None => cookie::SameSite::None,
         };
-        let cookie = format!(
-            "{SESSION_COOKIE}={token}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite={same_site}"
-        );
-        let mut value = HeaderValue::try_from(cookie).map_err(Problem::internal)?;
-        value.set_sensitive(true);
-        Ok(value)
+        let cookie = Cookie::build((SESSION_COOKIE, token))
+            .path("/")
+            .max_age(time::Duration::seconds(seconds))
+            .http_only(true)
+            .secure(true)
+            .same_site(same_site);
+        cookie_header(&cookie.build())
     }
 
-    /// For a request that changes something and speaks for the cookie's owner: the page it comes from must be allowed.
+    /// The CSRF check of a request that changes something and is authenticated by the cookie: its page must be allowed.
     ///
     /// # Errors
-    /// 403, also if the request does not say where it comes from.
+    /// 403, also without an `Origin`.
     pub fn check_cookie_use(&self, headers: &HeaderMap) -> Result<(), Problem> {
         match headers.get(header::ORIGIN) {
             Some(origin) if self.allows(origin, headers) => Ok(()),
@@ -80,8 +81,8 @@ impl Browsers {
         }
     }
 
-    /// For a request that is answered with a cookie: a page of somebody else's must not log a browser in. Programs that
-    /// are no browsers do not say where they come from.
+    /// The CSRF check of a request that is answered with a cookie: a foreign page must not log a browser in. Programs other
+    /// than browsers send no `Origin`.
     ///
     /// # Errors
     /// 403.
@@ -92,15 +93,24 @@ impl Browsers {
         }
     }
 
-    /// An origin on the list, or the API's own: then the browser names the same host in both headers. A page that came over
-    /// plain HTTP is not of the same origin as an API with TLS: anybody on the way could have written it.
+    /// An allowed origin, or the API's own: then the browser names the same host in both headers. A page from plain HTTP is
+    /// not of the same origin as an API with TLS: the network may have changed it.
     fn allows(&self, origin: &HeaderValue, headers: &HeaderMap) -> bool {
         let Ok(origin) = origin.to_str() else { return false };
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let is_own = |(scheme, authority)| scheme == self.own_scheme && host == Some(authority);
-        let own = origin.split_once("://").is_some_and(is_own);
-        own || self.origins.iter().any(|allowed| allowed == origin)
+        let is_own = host.is_some_and(|host| origin == format!("{}://{host}", self.own_scheme));
+        is_own || self.origins.iter().any(|allowed| allowed == origin)
     }
+}
+
+/// The value of `Set-Cookie`.
+///
+/// # Errors
+/// If the cookie has bytes that a header cannot have.
+pub(crate) fn cookie_header(cookie: &Cookie<'_>) -> Result<HeaderValue, Problem> {
+    let mut value = HeaderValue::try_from(cookie.to_string()).map_err(Problem::internal)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn foreign_origin() -> Problem {
@@ -111,15 +121,14 @@ fn foreign_origin() -> Problem {
     )
 }
 
-/// The token in the session cookie; none without the cookie.
+/// The token in the session cookie, if there is one.
 ///
 /// # Errors
-/// 401 if the cookie comes twice: which one is meant cannot be known.
+/// 401 if there are several: which one is meant is unknown.
 pub(crate) fn session_cookie(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let mut tokens =
-        pairs.filter(|(name, token)| *name == SESSION_COOKIE && !token.is_empty()).map(|(_, token)| token);
+    let cookies = cookies.flat_map(Cookie::split_parse).flatten().filter(|c| c.name() == SESSION_COOKIE);
+    let mut tokens = cookies.filter_map(|cookie| cookie.value_raw()).filter(|token| !token.is_empty());
     match (tokens.next(), tokens.next()) {
         (token, None) => Ok(token),
         (_, Some(_)) => Err(Problem::unauthenticated("The session cookie may be given once")),
@@ -130,8 +139,8 @@ pub(crate) fn session_cookie(headers: &HeaderMap) -> Result<Option<&str>, Proble
 mod tests {
     use super::*;
 
-    fn browsers() -> Browsers {
-        Browsers::new(["https://app.example".to_owned()], SameSite::Lax)
+    fn cookies() -> SessionCookies {
+        SessionCookies::new(["https://app.example".to_owned()], SameSite::Lax)
     }
 
     fn headers(pairs: &[(http::HeaderName, &str)]) -> HeaderMap {
@@ -143,17 +152,17 @@ mod tests {
     }
 
     #[test]
-    fn the_cookie_is_out_of_reach_of_scripts_and_of_other_hosts() {
+    fn the_cookie_is_for_this_host_and_not_for_scripts() {
         let (now, later) = (DateTime::UNIX_EPOCH, DateTime::from_timestamp_secs(60).unwrap());
-        let cookie = browsers().cookie("a.b.c", now, later).unwrap();
-        assert_eq!(cookie, "__Host-chorus=a.b.c; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax");
+        let cookie = cookies().set("a.b.c", now, later).unwrap();
+        assert_eq!(cookie, "__Host-chorus=a.b.c; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=60");
         assert!(cookie.is_sensitive());
-        let gone = browsers().no_cookie().unwrap();
-        assert_eq!(gone, "__Host-chorus=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax");
+        let gone = cookies().remove().unwrap();
+        assert_eq!(gone, "__Host-chorus=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0");
     }
 
     #[test]
-    fn the_cookie_is_read_among_others_and_only_once() {
+    fn the_cookie_is_found_among_others_and_refused_if_given_twice() {
         let read = |values: &[&str]| {
             let pairs: Vec<_> = values.iter().map(|value| (header::COOKIE, *value)).collect();
             session_cookie(&headers(&pairs)).map(|token| token.map(str::to_owned)).map_err(|p| p.status)
@@ -167,11 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_page_can_neither_use_a_cookie_nor_plant_one() {
+    fn a_foreign_page_can_neither_use_nor_set_a_cookie() {
         let of = |origin: &str| headers(&[(header::ORIGIN, origin), (header::HOST, "api.example")]);
         for good in ["https://app.example", "https://api.example"] {
-            assert!(browsers().check_cookie_use(&of(good)).is_ok(), "{good}");
-            assert!(browsers().check_log_in(&of(good)).is_ok(), "{good}");
+            assert!(cookies().check_cookie_use(&of(good)).is_ok(), "{good}");
+            assert!(cookies().check_log_in(&of(good)).is_ok(), "{good}");
         }
         let foreign = [
             "https://evil.example",
@@ -184,14 +193,14 @@ mod tests {
             "",
         ];
         for foreign in foreign {
-            assert_eq!(browsers().check_cookie_use(&of(foreign)).unwrap_err().status, 403, "{foreign}");
-            assert_eq!(browsers().check_log_in(&of(foreign)).unwrap_err().status, 403, "{foreign}");
+            assert_eq!(cookies().check_cookie_use(&of(foreign)).unwrap_err().status, 403, "{foreign}");
+            assert_eq!(cookies().check_log_in(&of(foreign)).unwrap_err().status, 403, "{foreign}");
         }
-        let plain = browsers().reached_by_tls(false);
+        let plain = cookies().reached_by_tls(false);
         assert!(plain.check_cookie_use(&of("http://api.example")).is_ok());
         assert_eq!(plain.check_cookie_use(&of("https://api.example")).unwrap_err().status, 403);
         let none = headers(&[(header::HOST, "api.example")]);
-        assert_eq!(browsers().check_cookie_use(&none).unwrap_err().status, 403);
-        assert!(browsers().check_log_in(&none).is_ok());
+        assert_eq!(cookies().check_cookie_use(&none).unwrap_err().status, 403);
+        assert!(cookies().check_log_in(&none).is_ok());
     }
 }

@@ -1,10 +1,10 @@
-//! Patience with a request: how long its handling may take, how slowly its body may come, and what becomes of a body
-//! that nobody has read. A refusal sent before the body has been read would break the connection under whoever is
-//! still sending: a browser shows a network error and a proxy a 502 where there should be a 413. So what is left is
-//! read and thrown away first, within bounds.
+//! Limits of time for a request: how long its handler may take, how long its body may pause, and the minimum rate of a
+//! body, which no crate limits. The handler's time begins with the last byte that it was given, so that a long upload may
+//! last as long as it keeps the minimum rate.
 //!
-//! The two limits do not mix: an upload may last as long as it goes on at the minimum rate, and the handler has its own
-//! time from the last byte that it was given.
+//! What a handler leaves of the body is read and discarded, within limits: an answer that is sent before would break the
+//! connection of a client that is still sending. A browser shows a network error then, and a proxy a 502, instead of a
+//! 413.
 
 use std::error::Error as _;
 use std::pin::{Pin, pin};
@@ -25,30 +25,29 @@ use tower_http::timeout::{TimeoutBody, TimeoutError};
 use super::HANDLER_LIMIT;
 use crate::problem::Problem;
 
-/// How long a client may pause in the middle of a body.
+/// Longest pause within a body.
 const BODY_PAUSE: Duration = Duration::from_secs(10);
-/// How long a client may be waited for in all, beyond the time that its bytes take at the minimum rate.
+/// Time for the client in all, added to the time that its bytes take at the minimum rate.
 const BODY_GRACE: Duration = Duration::from_secs(30);
 /// Slowest rate in bytes per second, 64 kbit/s: slower than any network on which pictures are sent.
 const BODY_RATE: u32 = 8 * 1024;
-/// How much is thrown away, in bytes, and how long that may take; beyond either the connection breaks after all.
+/// Most bytes that are discarded, and the time for it; above either the connection breaks after all.
 const DISCARD_LIMIT: usize = 256 * 1024 * 1024;
 const DISCARD_TIME: Duration = Duration::from_secs(10);
 
-/// How long a request is waited for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
-    /// How long the handler may take, not counting the time that it waits for the client.
+pub(super) struct RequestTimeouts {
+    /// Time of the handler, not counting the time that it waits for the client.
     pub(super) handler: Duration,
     pub(super) body_pause: Duration,
     pub(super) body_grace: Duration,
     /// Bytes per second.
     pub(super) body_rate: u32,
-    /// Largest body in bytes that is read only to be thrown away.
+    /// Most bytes of a body that are read only to be discarded.
     pub(super) discard: usize,
 }
 
-impl Default for Patience {
+impl Default for RequestTimeouts {
     fn default() -> Self {
         Self {
             handler: HANDLER_LIMIT,
@@ -60,43 +59,43 @@ impl Default for Patience {
     }
 }
 
-/// Lets the request be handled, and reads what the handler has left of its body.
-pub(super) async fn handle(request: Request, next: Next, patience: Patience) -> Response {
+/// Runs the handler within the limits, and discards what it leaves of the body.
+pub(super) async fn handle(request: Request, next: Next, timeouts: RequestTimeouts) -> Response {
     let safe = request.method().is_safe();
     if request.body().is_end_stream() {
-        let answer = timeout(patience.handler, next.run(request)).await;
+        let answer = timeout(timeouts.handler, next.run(request)).await;
         return answer.unwrap_or_else(|_elapsed| took_too_long(safe));
     }
     let (parts, body) = request.into_parts();
-    let shared = Shared::new(body, patience);
+    let shared = SharedBody::new(body, timeouts);
     let rest = shared.clone();
     let mut handling = pin!(next.run(Request::from_parts(parts, Body::new(shared))));
     let answer = loop {
-        match timeout_at(rest.handler_since() + patience.handler, handling.as_mut()).await {
+        match timeout_at(rest.handler_since() + timeouts.handler, handling.as_mut()).await {
             Ok(answer) => break answer,
-            // The body has gone on meanwhile, or the client is waited for: then the body's limits hold.
-            Err(_elapsed) if rest.handler_since() + patience.handler > Instant::now() => {}
+            // The handler has got more of the body meanwhile, or waits for it: then the limits of the body apply.
+            Err(_elapsed) if rest.handler_since() + timeouts.handler > Instant::now() => {}
             Err(_elapsed) => break took_too_long(safe),
         }
     };
     match rest.progress() {
-        // Whatever the handler made of a body that broke off, this is the reason.
+        // Whatever the handler answers to a body that broke off, this is the cause.
         Progress::TooSlow => return came_too_slowly(),
-        Progress::Unfinished => discard(rest, patience.discard).await,
+        Progress::Unfinished => discard(rest, timeouts.discard).await,
         Progress::Finished => {}
     }
     answer
 }
 
 /// Refuses a request without handling it.
-pub(super) async fn refuse(request: Request, answer: Response, patience: Patience) -> Response {
+pub(super) async fn refuse(request: Request, answer: Response, timeouts: RequestTimeouts) -> Response {
     if !request.body().is_end_stream() {
-        discard(Shared::new(request.into_body(), patience), super::BODY_LIMIT).await;
+        discard(SharedBody::new(request.into_body(), timeouts), super::BODY_LIMIT).await;
     }
     answer
 }
 
-async fn discard(mut rest: Shared, limit: usize) {
+async fn discard(mut rest: SharedBody, limit: usize) {
     let read = async {
         let mut discarded = 0;
         while discarded < limit
@@ -105,7 +104,7 @@ async fn discard(mut rest: Shared, limit: usize) {
             discarded += frame.data_ref().map_or(0, Bytes::len);
         }
     };
-    // Too slow is no error of the answer.
+    // The answer is sent even if the rest does not come.
     let _ = timeout(DISCARD_TIME, read).await;
 }
 
@@ -119,7 +118,7 @@ fn took_too_long(safe: bool) -> Response {
     problem.into_response()
 }
 
-/// The connection is closed, since nobody knows when the rest of the body would come.
+/// Closes the connection, since the rest of the body may still come.
 fn came_too_slowly() -> Response {
     let detail = "The body came too slowly, or not to its end";
     let mut answer = Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", detail).into_response();
@@ -131,34 +130,33 @@ fn came_too_slowly() -> Response {
 enum Progress {
     Unfinished,
     Finished,
-    /// The client has paused for too long, or is below the minimum rate.
+    /// The client paused for too long, or is below the minimum rate.
     TooSlow,
 }
 
-/// A body that somebody else can go on reading.
+/// A body that can be read on after the handler has dropped it.
 #[derive(Clone)]
-struct Shared(Arc<Mutex<Incoming>>);
+struct SharedBody(Arc<Mutex<TimedBody>>);
 
-struct Incoming {
+struct TimedBody {
     /// Fails when the client pauses for too long.
-    body: Body,
+    inner: Body,
     progress: Progress,
     grace: Duration,
     /// Bytes per second.
     rate: u32,
-    /// Bytes that have come.
     received: u64,
-    /// How long the client was waited for, before the present wait.
+    /// Time that was spent waiting for the client, without the present wait.
     waited: Duration,
-    /// Since when the handler has what it has been given, or the client is waited for.
+    /// When the handler was last given something, or began to wait for the client.
     since: Instant,
     awaiting_client: bool,
 }
 
-impl Shared {
-    fn new(body: Body, Patience { body_pause, body_grace, body_rate, .. }: Patience) -> Self {
-        Self(Arc::new(Mutex::new(Incoming {
-            body: Body::new(TimeoutBody::new(body_pause, body)),
+impl SharedBody {
+    fn new(body: Body, RequestTimeouts { body_pause, body_grace, body_rate, .. }: RequestTimeouts) -> Self {
+        Self(Arc::new(Mutex::new(TimedBody {
+            inner: Body::new(TimeoutBody::new(body_pause, body)),
             progress: Progress::Unfinished,
             grace: body_grace,
             rate: body_rate,
@@ -169,32 +167,32 @@ impl Shared {
         })))
     }
 
-    fn with<T>(&self, look: impl FnOnce(&mut Incoming) -> T) -> T {
+    fn with<T>(&self, look: impl FnOnce(&mut TimedBody) -> T) -> T {
         // A reader that panicked left the body where it was.
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn progress(&self) -> Progress {
-        self.with(|incoming| match incoming.progress {
-            Progress::Unfinished if incoming.body.is_end_stream() => Progress::Finished,
+        self.with(|body| match body.progress {
+            Progress::Unfinished if body.inner.is_end_stream() => Progress::Finished,
             progress => progress,
         })
     }
 
-    /// Since when the handler has been working on what it was given; now, while the client is waited for.
+    /// Since when the handler has worked on what it was given; the present while it waits for the client.
     fn handler_since(&self) -> Instant {
-        self.with(|incoming| if incoming.awaiting_client { Instant::now() } else { incoming.since })
+        self.with(|body| if body.awaiting_client { Instant::now() } else { body.since })
     }
 }
 
 type NextFrame = Option<Result<Frame<Bytes>, axum::Error>>;
 
-impl Incoming {
+impl TimedBody {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<NextFrame> {
         if self.progress == Progress::TooSlow {
             return Poll::Ready(Some(Err(too_slow())));
         }
-        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
             if !self.awaiting_client {
                 (self.awaiting_client, self.since) = (true, Instant::now());
             }
@@ -227,19 +225,19 @@ fn too_slow() -> axum::Error {
     axum::Error::new(std::io::Error::new(std::io::ErrorKind::TimedOut, "the body comes too slowly"))
 }
 
-impl HttpBody for Shared {
+impl HttpBody for SharedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<NextFrame> {
-        self.with(|incoming| incoming.poll_frame(context))
+        self.with(|body| body.poll_frame(context))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.with(|incoming| incoming.body.is_end_stream())
+        self.with(|body| body.inner.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.with(|incoming| incoming.body.size_hint())
+        self.with(|body| body.inner.size_hint())
     }
 }
