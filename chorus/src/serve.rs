@@ -17,11 +17,11 @@ use query_api::Queries;
 use service::config::{
     AccountSettings, FeedSettings, HttpSettings, LimitSettings, LogSettings, LostEventsSettings,
     MailSettings, MediaSettings, PlaceSettings, Problems, Secret, SigningSettings, TelemetrySettings,
-    ViewSettings,
+    ViewSettings, without_password,
 };
 use service::exclusive::ExclusiveUse;
+use service::retry::retry_until_available;
 use service::shutdown::Tasks;
-use service::start::{patiently, without_password};
 use service::{clock, telemetry};
 use tokio::net::TcpListener;
 use views::ViewStore;
@@ -88,11 +88,11 @@ impl Settings {
         let (log_url, views_url) = (self.log.place.url(&self.place), self.views.url(&self.place));
         let credentials = &self.log.place.nats_credentials_file;
         let open_log = || events::open_sealed(&log_url, credentials.clone(), master);
-        let log = patiently("the event log", open_log, events::OpenError::is_outage)
+        let log = retry_until_available("the event log", open_log, events::OpenError::is_outage)
             .await
             .context("opening the event log")?;
         let open_views = || views::open(&views_url);
-        let store = patiently("the view store", open_views, views::OpenError::is_outage)
+        let store = retry_until_available("the view store", open_views, views::OpenError::is_outage)
             .await
             .context("opening the view store")?;
         let media = media::open(&self.media.url(&self.place))
@@ -101,7 +101,7 @@ impl Settings {
             .context("opening the media store")?;
         let accepted = self.lost_events.accept_lost_events;
         let compare = || refuse_lost_events(&log, &*store, &*media, accepted);
-        patiently("the event log and the view store", compare, LostEvents::is_outage)
+        retry_until_available("the event log and the view store", compare, LostEvents::is_outage)
             .await
             .context("comparing the event log with what has come of it")?;
         Ok((log, store, media))

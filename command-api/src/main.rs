@@ -10,10 +10,10 @@ use command_api::{Commands, ReservedUsernames};
 use events::{MasterKeys, ProgressBoard};
 use service::config::{
     AccountSettings, HttpSettings, LimitSettings, LogSettings, MediaSettings, PlaceSettings, Problems,
-    Secret, SigningSettings, TelemetrySettings, from_arguments,
+    Secret, SigningSettings, TelemetrySettings, from_arguments, without_password,
 };
+use service::retry::retry_until_available;
 use service::shutdown::Tasks;
-use service::start::{patiently, without_password};
 use service::{clock, telemetry};
 use tokio::net::TcpListener;
 use web::health::{self, check};
@@ -79,7 +79,7 @@ async fn main() -> Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
     let credentials = &settings.log.place.nats_credentials_file;
     let open_log = || events::open_sealed(&log_url, credentials.clone(), &master);
-    let log = patiently("the event log", open_log, events::OpenError::is_outage)
+    let log = retry_until_available("the event log", open_log, events::OpenError::is_outage)
         .await
         .context("opening the event log")?;
     let media =

@@ -11,10 +11,10 @@ use projector::reactions::{erasures, mailboxes, mails, media, purges, stories};
 use projector::{LostEvents, Projector, refuse_lost_events};
 use service::config::{
     FeedSettings, HttpSettings, LogSettings, LostEventsSettings, MailSettings, MediaSettings, PlaceSettings,
-    Problems, Secret, TelemetrySettings, ViewSettings, from_arguments,
+    Problems, Secret, TelemetrySettings, ViewSettings, from_arguments, without_password,
 };
+use service::retry::retry_until_available;
 use service::shutdown::Tasks;
-use service::start::{patiently, without_password};
 use service::{clock, telemetry};
 use tokio::net::TcpListener;
 use web::health::{self, check, detailed_check};
@@ -73,11 +73,11 @@ async fn main() -> Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
     let credentials = &settings.log.place.nats_credentials_file;
     let open_log = || events::open_sealed(&log_url, credentials.clone(), &master);
-    let log = patiently("the event log", open_log, events::OpenError::is_outage)
+    let log = retry_until_available("the event log", open_log, events::OpenError::is_outage)
         .await
         .context("opening the event log")?;
     let open_views = || views::open(&views_url);
-    let store = patiently("the view store", open_views, views::OpenError::is_outage)
+    let store = retry_until_available("the view store", open_views, views::OpenError::is_outage)
         .await
         .context("opening the view store")?;
     let mail = transport.open().await.context("opening the mail transport")?;
@@ -85,7 +85,7 @@ async fn main() -> Result<()> {
         ::media::open(&media_url).await.map_err(anyhow::Error::msg).context("opening the media store")?;
     let accepted = settings.lost_events.accept_lost_events;
     let compare = || refuse_lost_events(&log, &*store, &*pictures, accepted);
-    patiently("the event log and the view store", compare, LostEvents::is_outage)
+    retry_until_available("the event log and the view store", compare, LostEvents::is_outage)
         .await
         .context("comparing the event log with what has come of it")?;
 

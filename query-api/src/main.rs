@@ -10,10 +10,10 @@ use query_api::{Queries, RemoteKeys};
 use service::config::SameSite;
 use service::config::{
     HttpSettings, LogUrlSettings, MediaSettings, PlaceSettings, Problems, TelemetrySettings, ViewSettings,
-    from_arguments,
+    from_arguments, without_password,
 };
+use service::retry::retry_until_available;
 use service::shutdown::Tasks;
-use service::start::{patiently, without_password};
 use service::{clock, telemetry};
 use tokio::net::TcpListener;
 use web::health::{self, check};
@@ -68,12 +68,12 @@ async fn main() -> Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
     let credentials = &settings.log.nats_credentials_file;
     let open_log = || events::open(&log_url, credentials.clone());
-    let log = patiently("the event log", open_log, events::OpenError::is_outage)
+    let log = retry_until_available("the event log", open_log, events::OpenError::is_outage)
         .await
         .context("opening the event log")?
         .log;
     let open_views = || views::open(&views_url);
-    let store = patiently("the view store", open_views, views::OpenError::is_outage)
+    let store = retry_until_available("the view store", open_views, views::OpenError::is_outage)
         .await
         .context("opening the view store")?;
     let media =

@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use events::{AppendError, Draft, Event, Freshness, Kind, LogError, Position, Recorded, Subject};
-use rand::RngExt;
 
 use crate::Commands;
 use crate::pipeline::context::{Context, Replay};
 use crate::pipeline::errors::CommandError;
 use crate::pipeline::subject_cache::SubjectEvents;
 
-/// Attempts at a command whose subject is being changed concurrently.
-const ATTEMPTS: u32 = 12;
-/// Longest pause before the second attempt; each further one may be twice as long, up to the limit.
-const PAUSE: Duration = Duration::from_millis(2);
-const PAUSE_LIMIT: Duration = Duration::from_millis(100);
+/// Retries of a command whose subject is being changed concurrently. Jitter adds up to as much again.
+const CONTENTION: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(1))
+    .with_max_delay(Duration::from_millis(50))
+    .with_max_times(11)
+    .with_jitter();
 
 /// The state of a decision: folded from events, minimal, local to its area.
 pub(crate) trait Fold: Default {
@@ -94,7 +95,7 @@ impl Commands {
         mut consistency: ReadConsistency,
     ) -> Result<Outcome, CommandError<R>> {
         let kind = target.kind();
-        let mut attempt = 0;
+        let mut delays = CONTENTION.build();
         loop {
             let Loaded { state, target: loaded, may_be_stale } =
                 self.load::<S>(context, target, others, consistency).await?;
@@ -124,12 +125,9 @@ impl Commands {
                     consistency = ReadConsistency::Fresh;
                 }
                 Err(AppendError::Conflict) => {
-                    attempt += 1;
-                    if attempt >= ATTEMPTS {
-                        return Err(CommandError::Contended);
-                    }
+                    let Some(delay) = delays.next() else { return Err(CommandError::Contended) };
                     consistency = ReadConsistency::Fresh;
-                    tokio::time::sleep(pause(attempt)).await;
+                    tokio::time::sleep(delay).await;
                 }
                 Err(AppendError::OutcomeUnknown(cause)) => return Err(CommandError::OutcomeUnknown(cause)),
                 Err(AppendError::Log(error)) => return Err(error.into()),
@@ -255,9 +253,4 @@ impl Commands {
         self.subject_cache.insert(reading, &loaded);
         Ok((loaded, false))
     }
-}
-
-fn pause(attempt: u32) -> Duration {
-    let longest = PAUSE.saturating_mul(1 << attempt.min(10)).min(PAUSE_LIMIT);
-    longest.mul_f64(rand::rng().random())
 }

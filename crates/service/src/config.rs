@@ -22,7 +22,7 @@ pub use arguments::from_arguments;
 pub use certificate::Certificate;
 pub use http::{HttpSettings, LimitSettings};
 pub use mail::MailSettings;
-pub use secrets::{Secret, SecretFile};
+pub use secrets::{Secret, SecretFile, without_password};
 
 /// What is wrong with the settings, gathered so that it is told in one message.
 #[derive(Debug, Default)]

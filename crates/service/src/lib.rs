@@ -1,4 +1,4 @@
-//! What every process needs: configuration, the clock, telemetry, exclusive use of files, start and shutdown, the way to
+//! What every process needs: configuration, the clock, telemetry, exclusive use of files, retries, shutdown, the way to
 //! Amazon's services. Nothing here knows the domain or HTTP.
 
 #[cfg(feature = "aws")]
@@ -7,6 +7,6 @@ pub mod clock;
 pub mod config;
 pub mod exclusive;
 pub mod mailbox;
+pub mod retry;
 pub mod shutdown;
-pub mod start;
 pub mod telemetry;

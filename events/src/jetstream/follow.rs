@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
+use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -29,8 +30,11 @@ const ABANDONED_AFTER: Duration = Duration::from_mins(1);
 const SILENCE: Duration = Duration::from_millis(20);
 /// Events taken from memory in one go.
 const CHUNK: usize = 1000;
-/// Pause before a consumer is made anew after an error, growing from the first to the second.
-const RECREATE_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// Delays before a consumer is created again after an error.
+const RECREATE_BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(Duration::from_secs(2))
+    .without_max_times();
 /// How often the leader is asked, while a consumer delivers nothing, whether it should.
 const STALL_CHECK: Duration = Duration::from_secs(1);
 /// How long a consumer may deliver nothing while the stream holds something for it. One whose replica is broken or behind
@@ -248,21 +252,21 @@ async fn pass_on(
     None
 }
 
-/// When a consumer is made anew.
+/// When a consumer is created again.
 struct Retry {
-    pause: Duration,
+    delays: <ExponentialBuilder as BackoffBuilder>::Backoff,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { pause: RECREATE_PAUSE.0 }
+        Self { delays: RECREATE_BACKOFF.build() }
     }
 }
 
 impl Retry {
     async fn wait(&mut self, cause: Cause, before: Position, reached: Position) {
         if reached > before {
-            self.pause = RECREATE_PAUSE.0;
+            *self = Self::default();
         }
         if cause.is::<Stalled>() {
             metrics::counter!("chorus_log_consumers_stalled_total").increment(1);
@@ -279,8 +283,8 @@ impl Retry {
                 "following anew"
             );
         }
-        tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(RECREATE_PAUSE.1);
+        // They have no end.
+        tokio::time::sleep(self.delays.next().unwrap_or_default()).await;
     }
 }
 

@@ -1,16 +1,15 @@
-//! How far somebody who follows the log has come, as the view store keeps it: moved by compare-and-set, so that of two
-//! workers one is fenced off, and with patience, since an outage of the store ends by itself.
+//! The checkpoint of a follower of the log, in the view store. It is moved by compare-and-set, so that one of two workers
+//! is fenced off, and outages of the store are retried.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::RngExt;
+use backon::{BackoffBuilder, ExponentialBuilder};
+use service::retry::{OUTAGE_BACKOFF, retry_until_available};
 use service::telemetry::with_causes;
 use tokio::time::Instant;
 use views::{Commit, CommitError, Parked, StoreError, ViewStore, Write};
 
-/// Pause before the next attempt after an outage, growing from the first to the second.
-const OUTAGE_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// How often a process that stands by looks whether it is needed.
 const STAND_BY_POLL: Duration = Duration::from_secs(1);
 /// How long another worker's checkpoint must have stood still before this one takes over.
@@ -33,15 +32,10 @@ pub(crate) struct Checkpoint<'a> {
 }
 
 impl Checkpoint<'_> {
-    /// Where it stands, waiting out an outage of the store.
+    /// Reads it. Retries outages of the store.
     pub(crate) async fn read(&self) -> Result<u64, StoreError> {
-        let mut pause = Pause::default();
-        loop {
-            match self.store.checkpoint(self.of).await {
-                Err(error @ StoreError::Unavailable(_)) => pause.wait_out(self.of, &error).await,
-                outcome => return outcome,
-            }
-        }
+        let is_outage = |error: &StoreError| matches!(error, StoreError::Unavailable(_));
+        retry_until_available("the view store", || self.store.checkpoint(self.of), is_outage).await
     }
 
     /// Moves it together with writes, as one transaction, waiting out an outage of the store.
@@ -96,9 +90,18 @@ impl Checkpoint<'_> {
     }
 }
 
-/// Pauses that grow.
-#[derive(Debug, Default)]
-pub(crate) struct Pause(u32);
+/// Delays during an outage, for loops that do more than retry.
+#[derive(Debug)]
+pub(crate) struct Pause {
+    delays: <ExponentialBuilder as BackoffBuilder>::Backoff,
+    paused: bool,
+}
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self { delays: OUTAGE_BACKOFF.build(), paused: false }
+    }
+}
 
 impl Pause {
     pub(crate) async fn wait_out(&mut self, of: &str, error: &(dyn std::error::Error + Send + Sync)) {
@@ -107,19 +110,20 @@ impl Pause {
     }
 
     pub(crate) fn next(&mut self) -> Duration {
-        let pause = growing(OUTAGE_PAUSE, self.0);
-        self.0 += 1;
-        pause
+        self.paused = true;
+        // It has no end.
+        self.delays.next().unwrap_or_default()
     }
 
     pub(crate) fn paused(&self) -> bool {
-        self.0 > 0
+        self.paused
     }
 }
 
-/// The pause after so many others: twice as long each time, from the first to the second, with jitter, so that those
-/// who failed together do not come back together.
+/// The delay after a number of others: twice as long each time, from the first to the longest, with jitter.
 pub(crate) fn growing((first, longest): (Duration, Duration), before: u32) -> Duration {
-    let full = first.saturating_mul(1 << before.min(20)).min(longest);
-    full.mul_f64(rand::rng().random_range(0.5..1.0))
+    // Jitter adds up to as much again.
+    let delays = ExponentialBuilder::new().with_min_delay(first / 2).with_max_delay(longest / 2);
+    let mut delays = delays.without_max_times().with_jitter().build();
+    delays.nth(before.min(20).try_into().unwrap_or_default()).unwrap_or(longest)
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use backon::{ConstantBuilder, Retryable};
 use events::{LogError, SealedLog};
 use futures::TryStreamExt;
 use media::MediaStore;
@@ -10,8 +11,8 @@ use thiserror::Error;
 use views::{StoreError, ViewStore};
 
 /// How often the log is compared with the vault before it counts as too short, and the pause in between.
-const ATTEMPTS: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(500);
+const COMPARISONS: ConstantBuilder =
+    ConstantBuilder::new().with_delay(Duration::from_millis(500)).with_max_times(4);
 
 /// Why a process does not start on a log.
 #[derive(Debug, Error)]
@@ -88,18 +89,11 @@ pub async fn refuse_lost_events(
 
 /// The position of the last event.
 async fn compare_with_vault(log: &SealedLog) -> Result<u64, LostEvents> {
-    let mut attempts = 0;
-    loop {
+    let compare = async || {
         let people = log.people().await?;
         let head = log.raw().head().await?.0;
-        if people <= head {
-            return Ok(head);
-        }
-        // A new key's first event may be on its way.
-        attempts += 1;
-        if attempts == ATTEMPTS {
-            return Err(LostEvents::Keys { head, people });
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+        if people <= head { Ok(head) } else { Err(LostEvents::Keys { head, people }) }
+    };
+    // A new key's first event may be on its way.
+    compare.retry(COMPARISONS).when(|error| matches!(error, LostEvents::Keys { .. })).await
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use events::{Filter, LogError, Position, Progress, Recorded, SealedLog, Stored, Urgency};
 use futures::FutureExt;
+use service::retry::retry_until_available;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 use tokio::time::Instant;
@@ -400,17 +401,13 @@ impl Runner {
 
     /// Writes that have seen what the projection looks at, waiting out an outage of the store.
     async fn see(&self, events: &[Event]) -> Result<Writes, Refused> {
-        let mut pause = Pause::default();
-        loop {
+        let preload = || {
             let read = events.iter().filter_map(Event::recorded);
-            match seeing(&*self.projection, &*self.projector.store, read).await {
-                Ok(writes) => return Ok(writes),
-                Err(error @ StoreError::Unavailable(_)) => {
-                    pause.wait_out(self.projection.name(), &error).await;
-                }
-                Err(error @ StoreError::Corrupt(_)) => return Err(Refused::Event(with_causes(&error))),
-            }
-        }
+            seeing(&*self.projection, &*self.projector.store, read)
+        };
+        let is_outage = |error: &StoreError| matches!(error, StoreError::Unavailable(_));
+        let writes = retry_until_available("the view store", preload, is_outage).await;
+        writes.map_err(|error| Refused::Event(with_causes(&error)))
     }
 
     fn checkpoint(&self) -> Checkpoint<'_> {

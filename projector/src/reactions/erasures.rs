@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use events::{AccountEvent, AccountsEvent, Event, KeyRing, Kind, Recorded, SealedLog};
+use service::retry::retry_until_available;
 use service::shutdown::Tasks;
+use service::telemetry::with_causes;
 use views::ViewStore;
 
 use super::repeatable::{self, Repeatable};
 use crate::Statuses;
-use crate::engine::checkpoint::Pause;
 
 /// The name of its checkpoint; no view has it.
 pub const NAME: &str = "erasures-reaction";
@@ -39,13 +40,9 @@ impl Repeatable for Erasures {
         let Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) = &recorded.event else {
             return Ok(());
         };
-        let mut pause = Pause::default();
-        loop {
-            match self.keys.destroy(event.user).await {
-                Ok(()) => return Ok(()),
-                // Whatever is wrong with the vault: an erasure is never set aside.
-                Err(error) => pause.wait_out(NAME, &error).await,
-            }
-        }
+        // Whatever is wrong with the vault: an erasure is never set aside.
+        let destroyed =
+            retry_until_available("the key vault", || self.keys.destroy(event.user), |_| true).await;
+        destroyed.map_err(|error| with_causes(&error))
     }
 }

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use events::{EventLog, Kind, LogError, MediaId, Recorded};
 use media::{MediaError, MediaKey, MediaStore};
 use service::clock::Clock;
+use service::retry::retry_until_available;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 use views::ViewStore;
@@ -83,14 +84,10 @@ impl Repeatable for Media {
     }
 
     async fn effect(&self, recorded: &Recorded) -> Result<(), String> {
-        let mut pause = Pause::default();
-        let pictures = loop {
-            match claims::let_go_by(&*self.log, recorded.position, &recorded.event).await {
-                Ok(pictures) => break pictures,
-                Err(error @ LogError::Unavailable(_)) => pause.wait_out(NAME, &error).await,
-                Err(error) => return Err(with_causes(&error)),
-            }
-        };
+        let find = || claims::let_go_by(&*self.log, recorded.position, &recorded.event);
+        let is_outage = |error: &LogError| matches!(error, LogError::Unavailable(_));
+        let pictures = retry_until_available("the event log", find, is_outage).await;
+        let pictures = pictures.map_err(|error| with_causes(&error))?;
         for picture in pictures {
             self.delete(picture).await.map_err(|error| with_causes(&error))?;
             metrics::counter!("chorus_media_deleted_total").increment(1);

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use events::{AccountEvent, AccountsEvent, Event, Kind, Position, ProgressBoard, Recorded, SealedLog};
+use service::retry::retry_until_available;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 use tokio::sync::Mutex;
 use views::{StoreError, ViewStore};
 
 use super::repeatable::{self, Repeatable};
-use crate::engine::checkpoint::Pause;
 use crate::{Projection, Statuses};
 
 /// The name of its checkpoint; no view has it.
@@ -83,22 +83,16 @@ impl Purges {
     /// Purges unless another purge has covered the position meanwhile, waiting out outages.
     async fn purge(&self, position: u64) -> Result<(), StoreError> {
         let mut covered = self.covered.lock().await;
-        let mut pause = Pause::default();
-        while *covered < position {
-            let purged = async {
-                let checkpoints = self.store.checkpoints().await?;
-                self.store.purge().await?;
-                Ok(self.projections.iter().map(|name| checkpoints.get(*name).copied().unwrap_or(0)).min())
-            };
-            match purged.await {
-                Ok(reached) => {
-                    *covered = reached.unwrap_or(position);
-                    return Ok(());
-                }
-                Err(error @ StoreError::Unavailable(_)) => pause.wait_out(NAME, &error).await,
-                Err(error @ StoreError::Corrupt(_)) => return Err(error),
-            }
+        if *covered >= position {
+            return Ok(());
         }
+        let purge = async || {
+            let checkpoints = self.store.checkpoints().await?;
+            self.store.purge().await?;
+            Ok(self.projections.iter().map(|name| checkpoints.get(*name).copied().unwrap_or(0)).min())
+        };
+        let is_outage = |error: &StoreError| matches!(error, StoreError::Unavailable(_));
+        *covered = retry_until_available("the view store", purge, is_outage).await?.unwrap_or(position);
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ use events::{
 use futures::future::{Fuse, FusedFuture};
 use futures::{FutureExt, StreamExt, stream};
 use service::clock::Clock;
+use service::retry::retry_until_available;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 use tokio::time::MissedTickBehavior;
@@ -104,13 +105,11 @@ impl Stories {
     }
 
     async fn head(&self) -> Result<Position, String> {
-        let mut pause = Pause::default();
-        loop {
-            match self.parts.log.raw().head().await {
-                Err(error @ LogError::Unavailable(_)) => pause.wait_out(NAME, &error).await,
-                outcome => return outcome.map_err(|error| with_causes(&error)),
-            }
-        }
+        let log = self.parts.log.raw();
+        let is_outage = |error: &LogError| matches!(error, LogError::Unavailable(_));
+        retry_until_available("the event log", || log.head(), is_outage)
+            .await
+            .map_err(|error| with_causes(&error))
     }
 
     /// Where the checkpoint stands then. Where another worker has moved it, what was to be parked with it is parked by

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::TryStreamExt;
 use mongodb::ClientSession;
 use mongodb::bson::raw::{CStr, RawArrayBuf, RawBsonRef, RawDocument, cstr};
@@ -16,9 +17,11 @@ use super::statements::{Put, Statements, all_named, change, integer, put, replac
 use super::{CHECKPOINTS, MongoViews, to_bson};
 use crate::{Commit, CommitError, DeleteEach, FanOut, KeyPart, PatchEach, StoreError};
 
-/// Attempts at a transaction that fails for a reason that passes, before the caller hears of it.
-const ATTEMPTS: u32 = 5;
-const RETRY_PAUSE: Duration = Duration::from_millis(10);
+/// Retries of a transaction with a transient error, before the caller gets the error.
+const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(10))
+    .with_max_delay(Duration::from_millis(40))
+    .with_max_times(4);
 /// Statements in one command: the server's own limit is 100,000, and its limit of 48 MB a command comes first.
 const STATEMENTS: usize = 1000;
 /// The server's error for a key that is there.
@@ -32,7 +35,8 @@ impl MongoViews {
     ) -> Result<(), CommitError> {
         let mut outcome_unknown = false;
         let mut there = There::Unlikely;
-        for attempt in 1.. {
+        let mut delays = RETRIES.build();
+        loop {
             let error = match self.try_commit(session, commit, there).await {
                 Ok(()) => return Ok(()),
                 // It was this very batch, from an attempt before.
@@ -56,12 +60,9 @@ impl MongoViews {
                     error
                 }
             };
-            if attempt == ATTEMPTS {
-                return Err(StoreError::from(error).into());
-            }
-            tokio::time::sleep(RETRY_PAUSE * attempt).await;
+            let Some(delay) = delays.next() else { return Err(StoreError::from(error).into()) };
+            tokio::time::sleep(delay).await;
         }
-        Ok(())
     }
 
     async fn try_commit(
@@ -81,11 +82,11 @@ impl MongoViews {
             return Err(error);
         }
         let mut committed = session.commit_transaction().await;
-        for _ in 1..ATTEMPTS {
+        for delay in RETRIES.build() {
             match &committed {
                 // Committing again does no harm, and may tell what became of it.
                 Err(error) if is_unknown(error) => {
-                    tokio::time::sleep(RETRY_PAUSE).await;
+                    tokio::time::sleep(delay).await;
                     committed = session.commit_transaction().await;
                 }
                 _ => break,

@@ -4,7 +4,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, Parser};
 
-use crate::start::without_password;
+use super::without_password;
 
 /// The settings of this process, from its command line and its environment; ends the process if they are wrong.
 pub fn from_arguments<T: Parser>() -> T {

@@ -121,9 +121,33 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     file.persist_noclobber(path).map(drop).map_err(|error| error.error)
 }
 
+/// A setting as it may be shown: the password of a URL is left out. What stands alone before the `@` may be a token, so
+/// it counts as one, except in a URL of a mail server, which names its user there.
+pub fn without_password(setting: &str) -> String {
+    match (setting.find("//"), setting.rfind('@')) {
+        (Some(start), Some(end)) if start < end => {
+            if setting.starts_with("smtp") && !setting[start..end].contains(':') {
+                return setting.to_owned();
+            }
+            let user = setting[start + 2..end].split(':').next().unwrap_or("");
+            format!("{}//{user}:…{}", &setting[..start], &setting[end..])
+        }
+        _ => setting.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        assert_eq!(without_password("mongodb://ann:s3cret@h:1,i:2/db?x=y"), "mongodb://ann:…@h:1,i:2/db?x=y");
+        assert_eq!(without_password("nats://h:4222"), "nats://h:4222");
+        assert_eq!(without_password("sqlite:data/a@b.db"), "sqlite:data/a@b.db");
+        assert_eq!(without_password("smtp://ann%40a.example@h:587"), "smtp://ann%40a.example@h:587");
+        assert_eq!(without_password("smtps://ann:s3cret@h:465"), "smtps://ann:…@h:465");
+    }
 
     fn place(folder: &Path, env: Environment) -> PlaceSettings {
         PlaceSettings { env, data: folder.to_owned() }
