@@ -226,7 +226,7 @@ async fn with_a_certificate_chorus_speaks_tls_and_takes_a_new_one_when_told() {
     std::fs::write(&key, "no key").unwrap();
     chorus.signal(Service::Chorus, "HUP").unwrap();
     found(LIMIT, "told", async || {
-        chorus.printed(Service::Chorus).contains("the old one goes on").then_some(())
+        chorus.printed(Service::Chorus).contains("the old one stays in use").then_some(())
     })
     .await;
     Api::of(chorus.url().to_owned(), Some(&certificate)).get("/v1/posts").await.expect(200);
