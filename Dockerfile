@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# All programs of Chorus in one image: `command-api`, `projector`, `query-api`, and `chorus` for one machine.
+# All programs of Chorus in one image: `command-api`, `compat-api`, `projector`, `query-api`, and `chorus` for one machine.
 
 FROM rust:1.95-slim-trixie AS build
 WORKDIR /source
@@ -8,7 +8,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
     cargo build --profile dist --locked --workspace --exclude tests --exclude bench --bins \
     && mkdir /programs \
-    && cp target/dist/chorus target/dist/command-api target/dist/projector target/dist/query-api /programs/
+    && cp target/dist/chorus target/dist/command-api target/dist/compat-api target/dist/projector target/dist/query-api /programs/
 
 FROM debian:trixie-slim
 # curl is for health checks; the certificates are for S3, SES and mail servers.

@@ -61,6 +61,14 @@ impl Engine {
         }
     }
 
+    /// Serves the routes of existing apps.
+    pub(crate) const fn apps(self) -> Service {
+        match self {
+            Self::OneMachine => Service::Chorus,
+            Self::Distributed => Service::CompatApi,
+        }
+    }
+
     pub(crate) const fn projector(self) -> Service {
         match self {
             Self::OneMachine => Service::Chorus,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use command_api::compat::{self, LocalReadSide};
 use command_api::{Commands, ReservedUsernames};
+use compat_api::Apps;
 use events::{MasterKeys, ProgressBoard, SealedLog};
 use media::MediaStore;
 use projector::mail::{MailTransport, OpenedMail};
@@ -230,12 +230,8 @@ pub async fn run(settings: Settings) -> Result<()> {
         ("media clean-up", check(move || std::future::ready(cleaning.ready()))),
     ];
     let authenticator = Arc::clone(commands.authenticator());
+    let app_routes = compat_api::routes(Apps { commands: commands.clone(), queries: queries.clone() });
     let (query_routes, _) = query_api::routes(queries);
-    let app_routes = compat::routes(compat::Desk {
-        commands: commands.clone(),
-        read_side: Arc::new(LocalReadSide(query_routes.clone())),
-        public_url: settings.http.public_url().into(),
-    });
     let (command_routes, _) = command_api::routes(commands);
     let routes = command_routes.merge(app_routes).merge(query_routes);
     let operations = health::routes(checks, metrics);

@@ -1,16 +1,16 @@
 //! Accounts: sign-up, names and addresses, passwords, sessions, profiles, roles.
 
-pub(crate) mod account;
-pub(crate) mod claims;
-pub(crate) mod deactivation;
-pub(crate) mod emails;
-pub(crate) mod passwords;
-pub(crate) mod profiles;
-pub(crate) mod reserved_names;
-pub(crate) mod roles;
-pub(crate) mod sessions;
-pub(crate) mod sign_up;
-pub(crate) mod username;
+pub mod account;
+pub mod claims;
+pub mod deactivation;
+pub mod emails;
+pub mod passwords;
+pub mod profiles;
+pub mod reserved_names;
+pub mod roles;
+pub mod sessions;
+pub mod sign_up;
+pub mod username;
 
 use utoipa_axum::router::OpenApiRouter;
 

@@ -51,7 +51,7 @@ const UPLOAD_WAIT: Duration = Duration::from_secs(2);
 type Cause = Box<dyn Error + Send + Sync>;
 
 #[derive(Debug, Error)]
-pub(crate) enum ImageRejected {
+pub enum ImageRejected {
     #[error("not an image")]
     NoImage(#[source] Cause),
     #[error("too many pixels")]
@@ -203,7 +203,7 @@ fn finished<T>(
 
 impl Commands {
     /// Counts an upload before its body is read. An account may have several at the same time.
-    pub(crate) fn begin_upload(&self, account: UserId) -> Result<UploadSlot, ImageRejected> {
+    pub fn begin_upload(&self, account: UserId) -> Result<UploadSlot, ImageRejected> {
         self.images.pool.begin_upload(account)
     }
 

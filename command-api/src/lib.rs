@@ -5,12 +5,11 @@
 //! ([`social::likes`] is the smallest): its decisions, the HTTP mapping of its rejections, its routes and their tests are in
 //! one file.
 
-mod accounts;
-pub mod compat;
+pub mod accounts;
 mod cpu;
 mod images;
-mod pipeline;
-mod social;
+pub mod pipeline;
+pub mod social;
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
@@ -149,13 +148,23 @@ impl Commands {
 /// The routes of the write side and their OpenAPI description.
 pub fn routes(commands: Commands) -> (Router, OpenApi) {
     let (router, api) = documented().split_for_parts();
-    (router.with_state(commands).route_layer(from_fn(pipeline::partial_failure::report_partial_failure)), api)
+    (report_partial_failures(router.with_state(commands)), api)
+}
+
+/// Makes these routes answer `outcome-unknown` in place of `unavailable` once a part of a request is done.
+pub fn report_partial_failures(routes: Router) -> Router {
+    routes.route_layer(from_fn(pipeline::partial_failure::report_partial_failure))
 }
 
 impl Commands {
     /// Authenticates requests.
     pub fn authenticator(&self) -> &Arc<Authenticator> {
         &self.authenticator
+    }
+
+    /// The limits on attempts to log in, sign up and cause mail.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use command_api::compat::{self, RemoteReadSide};
 use command_api::{Commands, ReservedUsernames};
 use events::{MasterKeys, ProgressBoard};
 use service::config::{
@@ -44,9 +43,9 @@ struct Settings {
     accounts: AccountSettings,
     #[command(flatten)]
     signing: SigningSettings,
-    /// Where the read side is: the web apps' log-in shows what only that knows
-    #[arg(long, env = "CHORUS_QUERY_URL", value_name = "URL", default_value = "http://127.0.0.1:8082")]
-    query_url: String,
+    /// No longer used: compat-api serves the routes of existing apps
+    #[arg(long, env = "CHORUS_QUERY_URL", value_name = "URL", hide = true)]
+    query_url: Option<String>,
     #[command(flatten)]
     telemetry: TelemetrySettings,
 }
@@ -56,6 +55,9 @@ async fn main() -> Result<()> {
     let settings: Settings = from_arguments();
     let tasks = Tasks::default();
     let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
+    if settings.query_url.is_some() {
+        tracing::warn!("CHORUS_QUERY_URL is no longer used: compat-api serves the routes of existing apps");
+    }
     settings.place.prepare().context("making the data folder")?;
     let log_url = settings.log.place.url(&settings.place);
     let media_url = settings.media.url(&settings.place);
@@ -111,13 +113,8 @@ async fn main() -> Result<()> {
     ];
     let keys = command_api::key_routes(&commands);
     let authenticator = Arc::clone(commands.authenticator());
-    let apps = compat::routes(compat::Desk {
-        commands: commands.clone(),
-        read_side: Arc::new(RemoteReadSide::new(&settings.query_url)?),
-        public_url: settings.http.public_url().into(),
-    });
     let (routes, _) = command_api::routes(commands);
-    let routes = routes.merge(apps).merge(keys);
+    let routes = routes.merge(keys);
     let operations = health::routes(checks, metrics);
     let routes = http::with_operations(routes, operations, &settings.http, &tasks).await?;
     let address = listener.local_addr()?;

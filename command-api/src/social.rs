@@ -1,14 +1,14 @@
 //! The photo network: posts, comments, likes, follows, stories, saved posts, moderation.
 
-pub(crate) mod collections;
-pub(crate) mod comments;
-pub(crate) mod follows;
-pub(crate) mod likes;
-pub(crate) mod moderation;
-pub(crate) mod notifications;
-pub(crate) mod posts;
-pub(crate) mod saves;
-pub(crate) mod stories;
+pub mod collections;
+pub mod comments;
+pub mod follows;
+pub mod likes;
+pub mod moderation;
+pub mod notifications;
+pub mod posts;
+pub mod saves;
+pub mod stories;
 
 use utoipa_axum::router::OpenApiRouter;
 

@@ -3,7 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod discovery;
 pub(crate) mod keys;
-pub(crate) mod profiles;
+pub mod profiles;
 pub(crate) mod search;
 pub(crate) mod sessions;
 

@@ -2,11 +2,10 @@
 //! (skeleton), fetch what they stand for in one call for each kind (hydrate), leave out what may not be seen (filter),
 //! say it (shape). Nothing is decided here.
 
-mod accounts;
-mod compat;
+pub mod accounts;
 mod mails;
-mod reading;
-mod social;
+pub mod reading;
+pub mod social;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -110,19 +109,25 @@ impl Queries {
 }
 
 impl Queries {
-    /// Tells who is logged in.
+    /// Authenticates requests.
     pub fn authenticator(&self) -> &Arc<Authenticator> {
         &self.authenticator
+    }
+
+    pub fn store(&self) -> &dyn ViewStore {
+        &*self.store
+    }
+
+    /// The beginning of links and media URLs.
+    pub fn public_url(&self) -> &str {
+        &self.public_url
     }
 }
 
 /// The routes of the read side, and what OpenAPI says of them.
 pub fn routes(queries: Queries) -> (Router, OpenApi) {
     let (router, api) = documented().split_for_parts();
-    let router = router
-        .merge(reading::documentation::routes())
-        .merge(reading::links::routes())
-        .merge(compat::routes());
+    let router = router.merge(reading::documentation::routes()).merge(reading::links::routes());
     let router = router.merge(reading::welcome::routes());
     (router.with_state(queries), api)
 }
@@ -147,7 +152,7 @@ fn documented() -> OpenApiRouter<Queries> {
 struct Document;
 
 /// The one table from what keeps a query from its answer to what HTTP says.
-fn store_problem(error: StoreError) -> Problem {
+pub fn store_problem(error: StoreError) -> Problem {
     match error {
         StoreError::Unavailable(_) => Problem::unavailable("The view store", error),
         StoreError::Corrupt(_) => Problem::internal(error),

@@ -1,6 +1,6 @@
 //! What all reads share: consistency with commands, pages, links; and the pages that explain the API.
 
-pub(crate) mod answer;
+pub mod answer;
 pub(crate) mod documentation;
 pub(crate) mod links;
 pub(crate) mod paging;

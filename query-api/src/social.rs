@@ -4,13 +4,13 @@ pub(crate) mod captions;
 pub(crate) mod collections;
 pub(crate) mod comments;
 pub(crate) mod feeds;
-pub(crate) mod follows;
+pub mod follows;
 pub(crate) mod likes;
 pub(crate) mod notifications;
 pub(crate) mod pictures;
 pub(crate) mod posts;
 pub(crate) mod saves;
-pub(crate) mod stories;
+pub mod stories;
 pub(crate) mod timelines;
 
 use utoipa_axum::router::OpenApiRouter;

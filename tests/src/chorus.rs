@@ -31,6 +31,7 @@ pub enum Service {
     /// The one binary.
     Chorus,
     CommandApi,
+    CompatApi,
     Projector,
     QueryApi,
 }
@@ -40,6 +41,7 @@ impl Service {
         match self {
             Self::Chorus => "chorus",
             Self::CommandApi => "command-api",
+            Self::CompatApi => "compat-api",
             Self::Projector => "projector",
             Self::QueryApi => "query-api",
         }
@@ -104,7 +106,7 @@ impl Chorus {
         Ok(chorus)
     }
 
-    /// Three services on NATS, MongoDB, S3 and SES, behind the proxy that ends TLS.
+    /// Four services on NATS, MongoDB, S3 and SES, behind the proxy that ends TLS.
     pub async fn distributed() -> Result<Self> {
         Self::distributed_with(&[]).await
     }
@@ -119,9 +121,10 @@ impl Chorus {
             MotoServer::start()
         )?;
         ses.verify_sender().await?;
-        let (command, projector, query) = (free_port()?, free_port()?, free_port()?);
-        let proxy =
-            CaddyServer::start(&format!("127.0.0.1:{command}"), &format!("127.0.0.1:{query}")).await?;
+        let (command, projector, query, compat) = (free_port()?, free_port()?, free_port()?, free_port()?);
+        let [command_address, query_address, compat_address] =
+            [command, query, compat].map(|port| format!("127.0.0.1:{port}"));
+        let proxy = CaddyServer::start(&command_address, &query_address, &compat_address).await?;
         let environment = |more: &[(&str, String)]| {
             let mut environment = vec![
                 ("CHORUS_LOG".to_owned(), nats.url("chorus")),
@@ -149,9 +152,9 @@ impl Chorus {
         };
         let mail = [("CHORUS_MAIL", ses.mail_url()), ("CHORUS_MAIL_FROM", SENDER.to_owned())];
         chorus.start(Service::Projector, projector, environment(&mail)).await?;
-        let read_side = [("CHORUS_QUERY_URL", format!("http://127.0.0.1:{query}"))];
-        chorus.start(Service::CommandApi, command, environment(&read_side)).await?;
+        chorus.start(Service::CommandApi, command, environment(&[])).await?;
         chorus.start(Service::QueryApi, query, environment(&[("CHORUS_JWKS_URL", jwks)])).await?;
+        chorus.start(Service::CompatApi, compat, environment(&[])).await?;
         (chorus.proxy, chorus.nats, chorus.mongo) = (Some(proxy), Some(nats), Some(mongo));
         (chorus.s3, chorus.ses) = (Some(s3), Some(ses));
         Ok(chorus)

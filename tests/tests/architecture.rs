@@ -36,7 +36,8 @@ fn each_crate_depends_on_the_crates_it_may() {
         ("command-api", with(&["events"])),
         ("projector", with(&["events", "views"])),
         ("query-api", with(&["events", "views"])),
-        ("chorus", with(&["command-api", "events", "projector", "query-api", "views"])),
+        ("compat-api", with(&["command-api", "events", "query-api", "views"])),
+        ("chorus", with(&["command-api", "compat-api", "events", "projector", "query-api", "views"])),
         (
             "bench",
             with(&["chorus", "command-api", "events", "projector", "query-api", "sqlite", "tests", "views"]),
@@ -65,6 +66,7 @@ fn no_crate_lists_an_engine_or_transport_that_it_must_not_know() {
         ("web", api),
         ("command-api", api),
         ("query-api", api),
+        ("compat-api", api),
         ("projector", &["axum", "async-nats", "mongodb", "rusqlite", "utoipa"]),
     ];
     let all = dependencies();

@@ -1,4 +1,4 @@
-//! `compose.yaml` as far as it can be tried without containers: it is valid, and its three services, each with the very
+//! `compose.yaml` as far as it can be tried without containers: it is valid, and its four services, each with the very
 //! settings it gives them, make a working system of plain processes behind the proxy that it names.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
@@ -49,7 +49,7 @@ fn texts(value: &Value) -> BTreeMap<String, String> {
 #[test]
 fn each_service_is_a_program_of_the_image_and_knows_its_settings() {
     let (compose, dockerfile) = (compose(), std::fs::read_to_string(root().join("Dockerfile")).unwrap());
-    for service in ["command-api", "projector", "query-api"] {
+    for service in ["command-api", "compat-api", "projector", "query-api"] {
         let told = &compose["services"][service];
         assert_eq!(told["command"], serde_json::json!([service]));
         assert!(dockerfile.contains(&format!("target/dist/{service} ")), "the image has no {service}");
@@ -116,10 +116,10 @@ async fn its_services_as_plain_processes_are_a_working_system() {
     // As an operator fills it in.
     let credentials = std::fs::read_to_string(secrets.join("s3-credentials")).unwrap();
     std::fs::write(secrets.join("mail-credentials"), credentials).unwrap();
-    let (command_port, query_port) = (free_port().unwrap(), free_port().unwrap());
-    let proxy = CaddyServer::start(&format!("127.0.0.1:{command_port}"), &format!("127.0.0.1:{query_port}"))
-        .await
-        .unwrap();
+    let ports = [(); 3].map(|()| free_port().unwrap());
+    let [command_port, query_port, compat_port] = ports;
+    let [command, query, compat] = ports.map(|port| format!("127.0.0.1:{port}"));
+    let proxy = CaddyServer::start(&command, &query, &compat).await.unwrap();
     let here = |port: u16| format!("//127.0.0.1:{port}");
     let elsewhere = [
         ("//nats:4222", here(nats.port())),
@@ -133,9 +133,12 @@ async fn its_services_as_plain_processes_are_a_working_system() {
         ("https://localhost", proxy.url()),
     ];
     let mut running = Vec::new();
-    for (service, port) in
-        [("command-api", command_port), ("projector", free_port().unwrap()), ("query-api", query_port)]
-    {
+    for (service, port) in [
+        ("command-api", command_port),
+        ("projector", free_port().unwrap()),
+        ("query-api", query_port),
+        ("compat-api", compat_port),
+    ] {
         let mut environment = texts(&compose["services"][service]["environment"]);
         for value in environment.values_mut() {
             for (there, here) in &elsewhere {
@@ -172,6 +175,8 @@ async fn its_services_as_plain_processes_are_a_working_system() {
     let post = api.publish(&user, "by compose.yaml").await;
     let shown = api.post_page(&post).await;
     assert_eq!(shown["caption"], "by compose.yaml");
+    let feed = api.get("/InstaMERN/posts").await.expect(200).json();
+    assert_eq!(feed["data"]["posts"][0]["_id"], post);
     let picture = api.get(shown["images"][0]["thumb"].as_str().unwrap()).await.expect(200);
     assert_eq!(picture.header("content-type"), Some("image/jpeg"));
     // What is for operators does not leave the inside.

@@ -54,7 +54,7 @@ fn the_example_of_settings_is_complete() {
     let mut known: Vec<String> = settings_of(&printed(&chorus(&["serve", "--help"], &[])));
     known.extend(settings_of(&printed(&chorus(&["demo", "--help"], &[]))));
     known.extend(settings_of(&printed(&chorus(&["media", "audit", "--help"], &[]))));
-    for service in ["command-api", "projector", "query-api"] {
+    for service in ["command-api", "compat-api", "projector", "query-api"] {
         let help = Command::new(binary(service).unwrap()).arg("--help").output().unwrap();
         known.extend(settings_of(&printed(&help)));
     }
@@ -146,7 +146,7 @@ fn no_password_is_taken_from_the_command_line() {
         let told = printed(&output);
         assert!(told.contains("CHORUS_") && !told.contains("s3cret"), "{told}");
     }
-    for service in ["command-api", "projector", "query-api"] {
+    for service in ["command-api", "compat-api", "projector", "query-api"] {
         let output = Command::new(binary(service).unwrap())
             .env_clear()
             .args(["--log", "nats://ann:s3cret@127.0.0.1:1"])

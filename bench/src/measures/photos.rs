@@ -12,13 +12,14 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use serde_json::Value;
+use tests::chorus::Service;
 use tests::client::{Api, User};
 
 use self::filling::{filling, people_as_shown};
 use super::http_load::{Contest, authorized};
 use super::{Findings, progress};
 use crate::bare;
-use crate::column::{Column, FAN_OUT_LIMIT};
+use crate::column::{Column, Engine, FAN_OUT_LIMIT};
 use crate::graph::{FAMOUS, Graph};
 use crate::load::{Asked, get_json};
 use crate::table::{Bound, Goal, Ratio, micros};
@@ -44,6 +45,8 @@ const ACTS: Goal = Goal { per_second: 2500.0, p99: Some(Duration::from_millis(60
 /// What is read from both servers.
 struct Row {
     what: &'static str,
+    /// Answers it.
+    service: fn(Engine) -> Service,
     bound: Bound,
     goal: Option<Goal>,
     /// Draws the next path for a viewer.
@@ -55,6 +58,7 @@ fn rows() -> Vec<Row> {
     vec![
         Row {
             what: "home feed page of 20, with authors and viewer flags",
+            service: Engine::reader,
             bound: Bound::AtLeast(0.5),
             goal: None,
             chorus: |_, _| Ok("/v1/feed?limit=20".to_owned()),
@@ -62,6 +66,7 @@ fn rows() -> Vec<Row> {
         },
         Row {
             what: "`GET /instamern/posts`",
+            service: Engine::apps,
             bound: Bound::AtLeast(0.5),
             goal: Some(PAGES),
             chorus: |_, _| Ok("/instamern/posts".to_owned()),
@@ -69,6 +74,7 @@ fn rows() -> Vec<Row> {
         },
         Row {
             what: "`GET /instamern/posts/:id`",
+            service: Engine::apps,
             bound: Bound::AtLeast(0.5),
             goal: Some(PAGES),
             chorus: |stage, _| Ok(format!("/instamern/posts/{}", stage.post()?)),
@@ -76,6 +82,7 @@ fn rows() -> Vec<Row> {
         },
         Row {
             what: "`GET /instamern/users/username/:username`",
+            service: Engine::apps,
             bound: Bound::AtLeast(0.5),
             goal: Some(PAGES),
             chorus: |stage, _| Ok(format!("/instamern/users/username/{}", stage.username()?)),
@@ -83,6 +90,7 @@ fn rows() -> Vec<Row> {
         },
         Row {
             what: "page of 20 followers of somebody famous",
+            service: Engine::reader,
             bound: Bound::AtLeast(0.5),
             goal: None,
             chorus: |stage, _| Ok(format!("/v1/users/{}/followers?limit=20", stage.famous()?)),
@@ -90,6 +98,7 @@ fn rows() -> Vec<Row> {
         },
         Row {
             what: "people by a username without its last character, up to 20",
+            service: Engine::reader,
             bound: Bound::None,
             goal: None,
             chorus: |stage, _| Ok(format!("/v1/users?limit=20&q={}", stage.beginning()?)),
@@ -97,6 +106,7 @@ fn rows() -> Vec<Row> {
         },
         Row {
             what: "people with five characters within their usernames, against the beginning of one",
+            service: Engine::reader,
             bound: Bound::None,
             goal: None,
             chorus: |stage, _| Ok(format!("/v1/users/by-username?part={}", stage.part()?)),
@@ -193,9 +203,9 @@ impl Stage {
     }
 
     async fn read(&self, column: &Column, time: Duration, findings: &mut Findings) -> Result<()> {
-        let reader = column.address(column.engine.reader())?;
         let readers = &self.viewers[..CONNECTIONS];
-        for Row { what, bound, goal, chorus, bare } in rows() {
+        for Row { what, service, bound, goal, chorus, bare } in rows() {
+            let reader = column.address(service(column.engine))?;
             let asker = |path: fn(&Self, &User) -> Result<String>, viewer: &User, headers: HeaderMap| {
                 let viewer = viewer.clone();
                 move || {
@@ -218,7 +228,7 @@ impl Stage {
 
     /// Likes and comments as the app sends them: whoever is answered finds them on every page.
     async fn act(&self, column: &Column, time: Duration, findings: &mut Findings) -> Result<()> {
-        let writer = column.address(column.engine.writer())?;
+        let apps = column.address(column.engine.apps())?;
         let content_type = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let headers = self.viewers.iter().map(|viewer| {
             let mut headers = authorized(viewer)?;
@@ -248,7 +258,7 @@ impl Stage {
                 askers.collect()
             };
             let contest = Contest { what, bound: Bound::None, goal: Some(ACTS), expected, time };
-            contest.run(column, writer, of_chorus, of_bare, findings).await?;
+            contest.run(column, apps, of_chorus, of_bare, findings).await?;
         }
         Ok(())
     }
@@ -335,7 +345,7 @@ impl Stage {
     /// Both servers show as much, if not in quite the same order, as the log took appends that were on their way together:
     /// otherwise nothing would be compared.
     async fn check(&self, column: &Column) -> Result<()> {
-        let reader = column.address(column.engine.reader())?;
+        let (reader, apps) = (column.address(column.engine.reader())?, column.address(column.engine.apps())?);
         let viewer = &self.viewers[0];
         let lengths = |found: &Value, lists: &[&str]| -> Vec<usize> {
             lists
@@ -344,29 +354,38 @@ impl Stage {
                 .collect()
         };
         let (post, username, famous) = (self.post()?, self.username()?, self.graph.people[0]);
-        for (of_chorus, lists, of_bare, bare_lists) in [
-            ("/v1/feed?limit=20".to_owned(), &["/items"][..], format!("/homes/{}", viewer.id), &[""][..]),
+        for (service, of_chorus, lists, of_bare, bare_lists) in [
             (
+                reader,
+                "/v1/feed?limit=20".to_owned(),
+                &["/items"][..],
+                format!("/homes/{}", viewer.id),
+                &[""][..],
+            ),
+            (
+                reader,
                 format!("/v1/users/{famous}/followers?limit=20"),
                 &["/items"],
                 format!("/followers/{famous}"),
                 &[""],
             ),
-            ("/instamern/posts".to_owned(), &["/data/posts"], "/app/posts".to_owned(), &[""]),
+            (apps, "/instamern/posts".to_owned(), &["/data/posts"], "/app/posts".to_owned(), &[""]),
             (
+                apps,
                 format!("/instamern/posts/{post}"),
                 &["/data/post/likes", "/data/post/comments"],
                 format!("/app/posts/{post}"),
                 &["/likes", "/comments"],
             ),
             (
+                apps,
                 format!("/instamern/users/username/{username}"),
                 &["/data/user/followers", "/data/user/followings", "/data/user/posts"],
                 format!("/app/users/{username}"),
                 &["/followers", "/followings", "/posts"],
             ),
         ] {
-            let chorus = get_json(reader, of_chorus.clone(), authorized(viewer)?).await?;
+            let chorus = get_json(service, of_chorus.clone(), authorized(viewer)?).await?;
             let bare = get_json(column.bare, of_bare, HeaderMap::new()).await?;
             let (chorus, bare) = (lengths(&chorus, lists), lengths(&bare, bare_lists));
             ensure!(

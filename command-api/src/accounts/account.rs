@@ -22,7 +22,7 @@ const FORMER_USERNAME_RESERVED: TimeDelta = TimeDelta::days(30);
 
 /// The state that decisions about an account need.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Account {
+pub struct Account {
     pub(crate) status: AccountStatus,
     pub(crate) username: Option<ClaimHash>,
     pub(crate) email: Option<ClaimHash>,
@@ -69,7 +69,7 @@ impl MailedLink {
 
 /// The link has expired, was used, or never existed. Clients cannot distinguish these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LinkRejected;
+pub struct LinkRejected;
 
 impl From<LinkRejected> for Problem {
     fn from(_: LinkRejected) -> Self {
@@ -98,7 +98,7 @@ pub(crate) struct WantedEmail {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum AccountStatus {
+pub enum AccountStatus {
     #[default]
     None,
     Active,
@@ -119,12 +119,12 @@ impl Account {
     }
 
     /// The username in its owner's spelling.
-    pub(crate) fn username(&self) -> &str {
+    pub fn username(&self) -> &str {
         &self.words.username
     }
 
     /// The address in its owner's spelling.
-    pub(crate) fn address(&self) -> &str {
+    pub fn address(&self) -> &str {
         &self.words.email
     }
 
@@ -256,12 +256,12 @@ impl OwnWords {
 // -------------------------------------------------------------------- reads
 
 impl Commands {
-    pub(crate) async fn account(&self, user: UserId) -> Result<Account, LogError> {
+    pub async fn account(&self, user: UserId) -> Result<Account, LogError> {
         self.read_state(Subject::Account(user)).await
     }
 
     /// The status of an account, from the cache if that says `Active`: any other status is read from the log.
-    pub(crate) async fn account_status(&self, user: UserId) -> Result<AccountStatus, LogError> {
+    pub async fn account_status(&self, user: UserId) -> Result<AccountStatus, LogError> {
         let subject = Subject::Account(user);
         match self.read_cached_state::<AccountStatus>(subject).await? {
             AccountStatus::Active => Ok(AccountStatus::Active),

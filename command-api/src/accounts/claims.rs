@@ -24,7 +24,7 @@ const CLAIM_ATTEMPTS: usize = 5;
 
 /// Why a username or an address cannot be claimed or used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ClaimRejected {
+pub enum ClaimRejected {
     UsernameTaken,
     /// It is on the list of reserved names.
     UsernameReserved,
@@ -100,14 +100,14 @@ impl Fold for Claim {
 
 /// A username or an address and its holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Found {
+pub struct Found {
     hash: ClaimHash,
     holder: Option<UserId>,
 }
 
 impl Found {
     /// The key of the rate limit of log-ins: one for all names of an account.
-    pub(crate) fn budget(self) -> Uuid {
+    pub fn budget(self) -> Uuid {
         self.holder.map_or(self.hash.uuid(), UserId::uuid)
     }
 
@@ -178,7 +178,7 @@ fn release(claim: &Claim, kind: ClaimKind, hash: ClaimHash, user: UserId) -> Opt
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ClaimKind {
+pub enum ClaimKind {
     Username,
     Email,
 }
@@ -262,7 +262,7 @@ impl Commands {
     }
 
     /// Finds the holder of a username or an address, in any spelling. The number of reads is the same if there is none.
-    pub(crate) async fn find(&self, kind: ClaimKind, text: &str) -> Result<Found, LogError> {
+    pub async fn find(&self, kind: ClaimKind, text: &str) -> Result<Found, LogError> {
         let (current, earlier) = self.claim_hashes(kind, text);
         let first = self.found(kind, current).await?;
         let mut all = vec![first];
@@ -325,21 +325,21 @@ impl Commands {
     }
 
     /// The account that uses a name; none if there is none, or if its sign-up is not complete.
-    pub(crate) async fn owner(&self, found: Found) -> Result<Option<(UserId, Account)>, LogError> {
+    pub async fn owner(&self, found: Found) -> Result<Option<(UserId, Account)>, LogError> {
         let Some(user) = found.holder else { return Ok(None) };
         let account = self.account(user).await?;
         Ok(found.is_used_by(&account).then_some((user, account)))
     }
 
     /// The user with a username in exactly this spelling.
-    pub(crate) async fn user_called(&self, username: &str) -> Result<Option<(UserId, Account)>, LogError> {
+    pub async fn user_called(&self, username: &str) -> Result<Option<(UserId, Account)>, LogError> {
         let found = self.find(ClaimKind::Username, username).await?;
         let owner = self.owner(found).await?;
         Ok(owner.filter(|(_, account)| account.username() == username))
     }
 
     /// The key of the rate limit of mails to an address.
-    pub(crate) fn mailbox(&self, address: &str) -> Uuid {
+    pub fn mailbox(&self, address: &str) -> Uuid {
         let ascii = mailbox::ascii_form(address);
         self.log.keys().claim_hash(ascii.as_deref().unwrap_or(address)).uuid()
     }

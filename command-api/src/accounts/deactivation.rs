@@ -25,7 +25,7 @@ use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 // ---------------------------------------------------------------- decisions
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DeactivationRejected {
+pub enum DeactivationRejected {
     NoAccount,
     /// Only a moderator can end a suspension.
     Suspended,
@@ -71,7 +71,7 @@ fn erase(account: &Account, user: UserId) -> Result<Option<Event>, DeactivationR
 // ----------------------------------------------------------------- commands
 
 impl Commands {
-    pub(crate) async fn deactivate(
+    pub async fn deactivate(
         &self,
         context: &Context,
         user: UserId,
@@ -91,7 +91,7 @@ impl Commands {
 
     /// Erases a user (crypto-shredding). Their address is free at once, their username after 30 days. Their personal data
     /// becomes unreadable when their key is destroyed: now, or as soon as the key vault can be reached.
-    pub(crate) async fn erase(
+    pub async fn erase(
         &self,
         context: &Context,
         user: UserId,

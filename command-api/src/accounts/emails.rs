@@ -31,7 +31,7 @@ use crate::pipeline::text::{self, Fields};
 // ---------------------------------------------------------------- decisions
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EmailRejected {
+pub enum EmailRejected {
     NoAccount,
     /// The account has this address already.
     Same,
@@ -206,7 +206,7 @@ impl Commands {
     }
 
     /// Changes the address at once, without confirmation.
-    pub(crate) async fn take_email(
+    pub async fn take_email(
         &self,
         context: &Context,
         session: Session,

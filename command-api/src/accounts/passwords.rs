@@ -38,7 +38,7 @@ use crate::pipeline::execute::Outcome;
 use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 use crate::pipeline::text::{self, Fields};
 
-pub(crate) use forms::prepare;
+pub use forms::prepare;
 use hashing::HashingError;
 pub(crate) use hashing::{Comparison, Passwords};
 pub(crate) use rules::check;
@@ -50,7 +50,7 @@ const REQUEST_ANSWERED_AFTER: Duration = Duration::from_millis(250);
 // ---------------------------------------------------------------- decisions
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PasswordRejected {
+pub enum PasswordRejected {
     NoAccount,
     /// It is not the current password, or it was changed concurrently.
     WrongPassword,
@@ -114,7 +114,7 @@ fn reset(
 
 impl Commands {
     /// Checks the current password. Returns the account and the hash that matches.
-    pub(crate) async fn confirm_password(
+    pub async fn confirm_password(
         &self,
         user: UserId,
         from: ClientAddress,
@@ -131,7 +131,7 @@ impl Commands {
     }
 
     /// Sets a new password and ends every session except `kept`.
-    pub(crate) async fn change_password(
+    pub async fn change_password(
         &self,
         context: &Context,
         user: UserId,
@@ -163,7 +163,7 @@ impl Commands {
     }
 
     /// Requests the mail with a reset link, if the account that uses the address may have one. Returns whether it may.
-    pub(crate) async fn request_password_reset(
+    pub async fn request_password_reset(
         &self,
         context: &Context,
         found: Found,
@@ -180,13 +180,13 @@ impl Commands {
 
     /// Counts an attempt to open a mailed link. It does not count as a log-in of the account: an attacker who exhausts that
     /// limit must not prevent a reset as well.
-    pub(crate) fn limit_link(&self, token: &str, from: ClientAddress) -> Result<(), TooManyAttempts> {
+    pub fn limit_link(&self, token: &str, from: ClientAddress) -> Result<(), TooManyAttempts> {
         self.limits.check(Attempt::LogIn { account: self.log.keys().claim_hash(token).uuid(), from })
     }
 
     /// The account that a mailed link belongs to. It is checked before a new password is looked at and hashed, so that
     /// a request without a link learns nothing and costs little.
-    pub(crate) async fn reset_link_account(
+    pub async fn reset_link_account(
         &self,
         context: &Context,
         token: &str,
@@ -203,7 +203,7 @@ impl Commands {
     }
 
     /// Sets a new password by a mailed link. Every session and the link end with it.
-    pub(crate) async fn reset_password(
+    pub async fn reset_password(
         &self,
         context: &Context,
         token: &str,

@@ -30,7 +30,7 @@ use crate::social::posts::IMAGE_LIMIT;
 // ---------------------------------------------------------------- decisions
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ProfileRejected {
+pub enum ProfileRejected {
     NoAccount,
 }
 
@@ -44,7 +44,7 @@ impl From<ProfileRejected> for Problem {
 
 /// Why a photo was not changed.
 #[derive(Debug)]
-pub(crate) enum PhotoRejected {
+pub enum PhotoRejected {
     Profile(ProfileRejected),
     Image(ImageRejected),
 }
@@ -114,10 +114,10 @@ impl Fold for Profile {
 
 /// The fields to change.
 #[derive(Clone, Default)]
-pub(crate) struct Edit {
-    pub(crate) firstname: Option<String>,
-    pub(crate) lastname: Option<String>,
-    pub(crate) bio: Option<String>,
+pub struct Edit {
+    pub firstname: Option<String>,
+    pub lastname: Option<String>,
+    pub bio: Option<String>,
 }
 
 fn edit(profile: &Profile, user: UserId, command: &Edit) -> Result<Option<Event>, ProfileRejected> {
@@ -223,7 +223,7 @@ async fn set_photo(
 }
 
 impl Commands {
-    pub(crate) async fn edit_profile(
+    pub async fn edit_profile(
         &self,
         context: &Context,
         user: UserId,
@@ -233,7 +233,7 @@ impl Commands {
         self.execute(context, Subject::Profile(user), &[Subject::Account(user)], decide).await
     }
 
-    pub(crate) async fn remove_photo(
+    pub async fn remove_photo(
         &self,
         context: &Context,
         user: UserId,
@@ -243,7 +243,7 @@ impl Commands {
     }
 
     /// The profile of a user, read from the log.
-    pub(crate) async fn shown(&self, user: UserId) -> Result<(ProfileDetails, Option<Image>), LogError> {
+    pub async fn shown(&self, user: UserId) -> Result<(ProfileDetails, Option<Image>), LogError> {
         let (account, profile): (Profile, Profile) =
             (self.read_state(Subject::Account(user)).await?, self.read_state(Subject::Profile(user)).await?);
         let edited = profile.details != ProfileDetails::default();
@@ -251,7 +251,7 @@ impl Commands {
     }
 
     /// A replay returns the photo that the first request stored.
-    pub(crate) async fn change_photo(
+    pub async fn change_photo(
         &self,
         context: &Context,
         user: UserId,

@@ -38,7 +38,7 @@ const DEVICE_LIMIT: usize = 200;
 // ---------------------------------------------------------------- decisions
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SessionRejected {
+pub enum SessionRejected {
     /// The username or the password is wrong. Clients cannot distinguish these.
     WrongLogin,
     Suspended,
@@ -127,13 +127,13 @@ fn let_in(account: Option<&Account>, password_matches: bool) -> Result<(), Sessi
 
 /// Device and address of a log-in, for the user's list of sessions.
 #[derive(Debug, Clone)]
-pub(crate) struct ClientNote {
+pub struct ClientNote {
     device: String,
     address: String,
 }
 
 impl ClientNote {
-    pub(crate) fn of(headers: &HeaderMap, from: ClientAddress) -> Self {
+    pub fn of(headers: &HeaderMap, from: ClientAddress) -> Self {
         let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("");
         Self { device: agent.chars().take(DEVICE_LIMIT).collect(), address: from.to_string() }
     }
@@ -205,7 +205,7 @@ impl Commands {
         Ok(SignedIn { user: user.to_string(), session: session.to_string(), token, expires })
     }
 
-    pub(crate) async fn start_session(
+    pub async fn start_session(
         &self,
         context: &Context,
         user: UserId,
@@ -226,7 +226,7 @@ impl Commands {
     }
 
     /// Logs a user in who knows the password, and reactivates a deactivated account.
-    pub(crate) async fn log_in_as(
+    pub async fn log_in_as(
         &self,
         context: &Context,
         owner: Option<(UserId, Account)>,
@@ -295,7 +295,7 @@ impl Commands {
         }
     }
 
-    pub(crate) async fn end_session(
+    pub async fn end_session(
         &self,
         context: &Context,
         user: UserId,
@@ -366,14 +366,14 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
 
 /// A session that has begun, and the token that speaks for it.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct SignedIn {
+pub struct SignedIn {
     /// Id of the user.
     user: String,
     /// Id of the session.
     session: String,
     /// To be sent with every request: `Authorization: Bearer <token>`.
-    pub(crate) token: String,
-    pub(crate) expires: DateTime<Utc>,
+    pub token: String,
+    pub expires: DateTime<Utc>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

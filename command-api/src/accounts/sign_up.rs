@@ -28,7 +28,7 @@ use crate::pipeline::text::{self, Fields};
 
 /// Why a sign-up was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SignUpRejected {
+pub enum SignUpRejected {
     Claim(ClaimRejected),
     /// The request is a replay and its password no longer logs the user in.
     LogIn(SessionRejected),
@@ -68,7 +68,7 @@ fn sign_up(account: &Account, event: &SignedUp) -> Result<Option<Event>, ClaimRe
 // ----------------------------------------------------------------- commands
 
 impl Commands {
-    pub(crate) async fn sign_up(
+    pub async fn sign_up(
         &self,
         context: &Context,
         command: SignUp,
@@ -138,13 +138,13 @@ struct NewAccount {
 
 /// A sign-up whose fields have been checked.
 #[derive(Clone)]
-pub(crate) struct SignUp {
-    pub(crate) username: String,
-    pub(crate) email: String,
-    pub(crate) password: String,
-    pub(crate) firstname: String,
-    pub(crate) lastname: String,
-    pub(crate) app: App,
+pub struct SignUp {
+    pub username: String,
+    pub email: String,
+    pub password: String,
+    pub firstname: String,
+    pub lastname: String,
+    pub app: App,
 }
 
 impl NewAccount {

@@ -36,7 +36,7 @@ fn change_username(account: &Account, event: &UsernameChanged) -> Result<Option<
 // ----------------------------------------------------------------- commands
 
 impl Commands {
-    pub(crate) async fn rename(
+    pub async fn rename(
         &self,
         context: &Context,
         user: UserId,

@@ -59,7 +59,7 @@ struct Waiting {
 
 /// One upload of an account, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct UploadSlot {
+pub struct UploadSlot {
     pool: Pool,
     account: UserId,
 }

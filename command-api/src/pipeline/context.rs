@@ -18,9 +18,9 @@ const KEY_LIMIT: usize = 255;
 
 /// The context of one command. All commands of a request share its correlation and its first event.
 #[derive(Debug, Clone)]
-pub(crate) struct Context {
+pub struct Context {
     pub(crate) actor: Option<UserId>,
-    pub(crate) now: DateTime<Utc>,
+    pub now: DateTime<Utc>,
     /// UUIDv7, shared by all events of the request.
     pub(crate) correlation: Uuid,
     pub(crate) traceparent: Option<String>,
@@ -67,13 +67,13 @@ impl Context {
     }
 
     #[must_use]
-    pub(crate) fn with_actor(self, actor: UserId) -> Self {
+    pub fn with_actor(self, actor: UserId) -> Self {
         Self { actor: Some(actor), ..self }
     }
 
     /// For routes whose clients send no keys, and for commands that must not be replayed.
     #[must_use]
-    pub(crate) fn without_idempotency_key(self) -> Self {
+    pub fn without_idempotency_key(self) -> Self {
         Self { key: None, ..self }
     }
 

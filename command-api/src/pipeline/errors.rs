@@ -6,6 +6,7 @@ use std::error::Error;
 use events::LogError;
 use http::StatusCode;
 use media::MediaError;
+use web::compat::Refusal;
 use web::limits::TooManyAttempts;
 use web::problem::Problem;
 
@@ -41,7 +42,7 @@ impl<R> CommandError<R> {
     }
 
     /// Separates the rejection from the other errors, which pass unchanged to the command that this one is a part of.
-    pub(crate) fn into_rejection<S>(self) -> Result<R, CommandError<S>> {
+    pub fn into_rejection<S>(self) -> Result<R, CommandError<S>> {
         Err(match self {
             Self::Rejected(rejection) => return Ok(rejection),
             Self::KeyReused => CommandError::KeyReused,
@@ -82,6 +83,12 @@ impl<R> From<TooManyAttempts> for CommandError<R> {
     }
 }
 
+impl<R: Into<Problem>> From<CommandError<R>> for Refusal {
+    fn from(error: CommandError<R>) -> Self {
+        Self::Problem(error.into())
+    }
+}
+
 impl<R: Into<Problem>> From<CommandError<R>> for Problem {
     fn from(error: CommandError<R>) -> Self {
         match error {
@@ -102,7 +109,7 @@ impl<R: Into<Problem>> From<CommandError<R>> for Problem {
     }
 }
 
-pub(crate) fn log_problem(error: LogError) -> Problem {
+pub fn log_problem(error: LogError) -> Problem {
     match error {
         LogError::Unavailable(_) => Problem::unavailable("The event log", error),
         LogError::Corrupt { .. } => Problem::internal(error),

@@ -29,12 +29,12 @@ pub(crate) trait Fold: Default {
 
 /// The outcome of a command that succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Outcome {
+pub struct Outcome {
     /// Position of the event that made the state what the command asks for, now or before; the start if there is none.
-    pub(crate) position: Position,
-    pub(crate) kind: Kind,
+    pub position: Position,
+    pub kind: Kind,
     /// False if the command had no effect.
-    pub(crate) changed: bool,
+    pub changed: bool,
 }
 
 struct Loaded<S> {

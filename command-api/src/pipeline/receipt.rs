@@ -78,7 +78,7 @@ pub(crate) enum CreationAnswers {
 
 /// Whether the client wants its answer before the views have caught up (RFC 7240).
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Prefer {
+pub struct Prefer {
     respond_async: bool,
 }
 
@@ -92,7 +92,7 @@ impl<S: Sync> FromRequestParts<S> for Prefer {
 
 impl Prefer {
     /// For routes whose clients do not send the header.
-    pub(crate) const TO_WAIT: Self = Self { respond_async: false };
+    pub const TO_WAIT: Self = Self { respond_async: false };
 
     /// Ignores unknown and unreadable preferences.
     fn of(headers: &HeaderMap) -> Self {
@@ -104,7 +104,7 @@ impl Prefer {
 
 /// The progress of the views when a command is answered.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Settled {
+pub struct Settled {
     position: Position,
     pending: bool,
     respond_async: bool,
@@ -112,7 +112,7 @@ pub(crate) struct Settled {
 
 impl Commands {
     /// Waits for the views that project the events, unless the client does not want to.
-    pub(crate) async fn settle(&self, prefer: Prefer, outcomes: &[Outcome]) -> Settled {
+    pub async fn settle(&self, prefer: Prefer, outcomes: &[Outcome]) -> Settled {
         let mut settled = true;
         for outcome in outcomes.iter().filter(|outcome| outcome.position > Position::START) {
             settled = settled
@@ -138,7 +138,7 @@ impl Commands {
 }
 
 impl Settled {
-    pub(crate) fn answer(self, status: StatusCode, body: impl IntoResponse) -> Response {
+    pub fn answer(self, status: StatusCode, body: impl IntoResponse) -> Response {
         let status = if self.respond_async { StatusCode::ACCEPTED } else { status };
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();

@@ -7,17 +7,17 @@ use web::problem::{FieldProblem, Problem};
 /// Lengths are in characters as people count them, near enough: Unicode scalar values.
 pub(crate) const USERNAME: std::ops::RangeInclusive<usize> = 3..=30;
 pub(crate) const NAME_LIMIT: usize = 50;
-pub(crate) const BIO_LIMIT: usize = 500;
+pub const BIO_LIMIT: usize = 500;
 pub(crate) const CAPTION_LIMIT: usize = 2200;
 pub(crate) const ALT_LIMIT: usize = 500;
-pub(crate) const COMMENT_LIMIT: usize = 1000;
+pub const COMMENT_LIMIT: usize = 1000;
 pub(crate) const COLLECTION_LIMIT: usize = 100;
 pub(crate) const PASSWORD: std::ops::RangeInclusive<usize> = 8..=128;
 
 type Checked = Result<String, String>;
 
 /// A username: letters, digits, `_` and `.` of ASCII, so that no two look alike.
-pub(crate) fn username(text: &str) -> Checked {
+pub fn username(text: &str) -> Checked {
     let text = text.trim();
     let (shortest, longest) = (USERNAME.start(), USERNAME.end());
     if !USERNAME.contains(&text.chars().count()) {
@@ -34,12 +34,12 @@ pub(crate) fn username(text: &str) -> Checked {
 }
 
 /// An email address that can be written to, in the form in which it is.
-pub(crate) fn email(text: &str) -> Checked {
+pub fn email(text: &str) -> Checked {
     mailbox::ascii_form(text).ok_or_else(|| "must be an email address that mail can be sent to".to_owned())
 }
 
 /// One line.
-pub(crate) fn line(text: &str, limit: usize) -> Checked {
+pub fn line(text: &str, limit: usize) -> Checked {
     let text = tidy(text);
     if text.contains(['\n', '\t', '\u{2028}', '\u{2029}']) {
         return Err("must be one line".to_owned());
@@ -53,7 +53,7 @@ pub(crate) fn required_line(text: &str, limit: usize) -> Checked {
 }
 
 /// Several lines.
-pub(crate) fn free(text: &str, limit: usize) -> Checked {
+pub fn free(text: &str, limit: usize) -> Checked {
     let text = tidy(text);
     if text.chars().count() > limit {
         return Err(format!("must have at most {limit} characters"));
@@ -65,7 +65,7 @@ pub(crate) fn free(text: &str, limit: usize) -> Checked {
 }
 
 /// Several lines, not empty.
-pub(crate) fn required(text: &str, limit: usize) -> Checked {
+pub fn required(text: &str, limit: usize) -> Checked {
     free(text, limit).and_then(not_empty)
 }
 
@@ -75,7 +75,7 @@ fn not_empty(text: String) -> Checked {
 
 /// Text as it is counted and kept: without a byte order mark before it and space around it, with `\n` as every line end, and
 /// with marks of direction that end where they began. Empty if nothing of it can be seen.
-pub(crate) fn tidy(text: &str) -> String {
+pub fn tidy(text: &str) -> String {
     let text = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
     let text = balanced(&text.replace("\r\n", "\n").replace('\r', "\n"));
     if text.chars().all(|c| is_blank(c) && !is_refused(c)) { String::new() } else { text.trim().to_owned() }

@@ -29,7 +29,7 @@ const COLLECTIONS_LIMIT: usize = 100;
 // ---------------------------------------------------------------- decisions
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CollectionRejected {
+pub enum CollectionRejected {
     NotFound,
     TooMany,
 }

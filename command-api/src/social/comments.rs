@@ -26,7 +26,7 @@ use crate::social::posts::{SeenPost, no_post};
 // ---------------------------------------------------------------- decisions
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CommentRejected {
+pub enum CommentRejected {
     NoPost,
     NotFound,
     NotYours,
@@ -171,7 +171,7 @@ fn delete(
 // ----------------------------------------------------------------- commands
 
 impl Commands {
-    pub(crate) async fn comment(
+    pub async fn comment(
         &self,
         context: &Context,
         post: PostId,
@@ -191,7 +191,7 @@ impl Commands {
         Ok((id, outcome))
     }
 
-    pub(crate) async fn delete_comment(
+    pub async fn delete_comment(
         &self,
         context: &Context,
         post: PostId,

@@ -23,7 +23,7 @@ use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 // ---------------------------------------------------------------- decisions
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FollowRejected {
+pub enum FollowRejected {
     Oneself,
     NoUser,
 }
@@ -110,7 +110,7 @@ fn unfollow(state: &Follow, follower: UserId, followee: UserId) -> Option<Event>
 // ----------------------------------------------------------------- commands
 
 impl Commands {
-    pub(crate) async fn follow(
+    pub async fn follow(
         &self,
         context: &Context,
         follower: UserId,
@@ -121,7 +121,7 @@ impl Commands {
         self.execute_new(context, Subject::Follow(follower, followee), &others, decide).await
     }
 
-    pub(crate) async fn unfollow(
+    pub async fn unfollow(
         &self,
         context: &Context,
         follower: UserId,

@@ -24,7 +24,7 @@ use crate::social::posts::{SeenPost, no_post};
 // ---------------------------------------------------------------- decisions
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LikeRejected {
+pub enum LikeRejected {
     NoPost,
 }
 
@@ -92,7 +92,7 @@ fn toggle(state: &Like, post: PostId, user: UserId) -> Result<Option<Event>, Lik
 
 impl Commands {
     /// Likes a post, or removes the like if there is one. Returns whether the post is liked now.
-    pub(crate) async fn toggle_like(
+    pub async fn toggle_like(
         &self,
         context: &Context,
         post: PostId,

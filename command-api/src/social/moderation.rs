@@ -30,7 +30,7 @@ use crate::pipeline::text::{self, Fields};
 // ---------------------------------------------------------------- decisions
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ModerationRejected {
+pub enum ModerationRejected {
     NotAllowed,
     NotFound,
     /// It was removed so long ago that its files may be deleted.

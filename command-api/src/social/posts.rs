@@ -29,7 +29,7 @@ use crate::pipeline::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptA
 use crate::pipeline::text::{self, Fields};
 
 /// Largest picture in bytes.
-pub(crate) const IMAGE_LIMIT: usize = 20 * 1024 * 1024;
+pub const IMAGE_LIMIT: usize = 20 * 1024 * 1024;
 /// Pictures of one post.
 const IMAGES_LIMIT: usize = 10;
 /// Largest upload in bytes: a few large pictures, or ten ordinary ones.
@@ -38,7 +38,7 @@ const UPLOAD_LIMIT: usize = 60 * 1024 * 1024;
 // ---------------------------------------------------------------- decisions
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PostRejected {
+pub enum PostRejected {
     NotFound,
     NotYours,
 }
@@ -54,7 +54,7 @@ impl From<PostRejected> for Problem {
 
 /// Why a post was not published.
 #[derive(Debug)]
-pub(crate) enum PublishRejected {
+pub enum PublishRejected {
     Post(PostRejected),
     Image {
         /// The field of the form.
@@ -261,10 +261,10 @@ struct PostForm {
 
 /// An upload whose fields have been checked.
 #[derive(Default)]
-pub(crate) struct NewPost {
-    pub(crate) images: Vec<Bytes>,
-    pub(crate) alt: Vec<String>,
-    pub(crate) caption: Option<String>,
+pub struct NewPost {
+    pub images: Vec<Bytes>,
+    pub alt: Vec<String>,
+    pub caption: Option<String>,
 }
 
 impl<S: Send + Sync> FromRequest<S> for NewPost {
@@ -319,13 +319,13 @@ impl<S: Send + Sync> FromRequest<S> for NewPost {
 }
 
 /// Whether a request says that its body is `multipart/form-data`.
-pub(crate) fn is_form(headers: &HeaderMap) -> bool {
+pub fn is_form(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("multipart/form-data")
 }
 
 /// The form that a request sends.
-pub(crate) async fn form<S: Send + Sync>(request: Request, state: &S) -> Result<Multipart, Problem> {
+pub async fn form<S: Send + Sync>(request: Request, state: &S) -> Result<Multipart, Problem> {
     if !is_form(request.headers()) {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -338,7 +338,7 @@ pub(crate) async fn form<S: Send + Sync>(request: Request, state: &S) -> Result<
 }
 
 /// The picture in a field; none if a file input was left empty, which browsers send without a name and without bytes.
-pub(crate) async fn image(mut field: Field<'_>, place: &str) -> Result<Option<Bytes>, Problem> {
+pub async fn image(mut field: Field<'_>, place: &str) -> Result<Option<Bytes>, Problem> {
     let is_named = field.file_name().is_some_and(|name| !name.is_empty());
     let mut content = Vec::new();
     while let Some(chunk) = field.chunk().await.map_err(|e| unreadable(&e))? {
@@ -354,7 +354,7 @@ pub(crate) async fn image(mut field: Field<'_>, place: &str) -> Result<Option<By
 }
 
 /// The content of a text field, with a limit that is above those of all fields.
-pub(crate) async fn words(mut field: Field<'_>, place: &str) -> Result<String, Problem> {
+pub async fn words(mut field: Field<'_>, place: &str) -> Result<String, Problem> {
     const LIMIT: usize = 64 * 1024;
     let mut content = Vec::new();
     while let Some(chunk) = field.chunk().await.map_err(|e| unreadable(&e))? {
@@ -366,7 +366,7 @@ pub(crate) async fn words(mut field: Field<'_>, place: &str) -> Result<String, P
     String::from_utf8(content).map_err(|_| Problem::malformed(place, "must be text in UTF-8"))
 }
 
-pub(crate) fn unreadable(error: &MultipartError) -> Problem {
+pub fn unreadable(error: &MultipartError) -> Problem {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
         return too_large();
     }
@@ -374,7 +374,7 @@ pub(crate) fn unreadable(error: &MultipartError) -> Problem {
 }
 
 impl Commands {
-    pub(crate) async fn publish(
+    pub async fn publish(
         &self,
         context: &Context,
         author: UserId,
@@ -407,7 +407,7 @@ impl Commands {
 
 impl Commands {
     /// Edits a caption, with the text that `accept` returns. It is called only if the editor may edit the post.
-    pub(crate) async fn edit_caption<R: From<PostRejected>>(
+    pub async fn edit_caption<R: From<PostRejected>>(
         &self,
         context: &Context,
         post: PostId,
@@ -422,7 +422,7 @@ impl Commands {
         self.execute(context, target, &[moderation], decide).await
     }
 
-    pub(crate) async fn delete_post(
+    pub async fn delete_post(
         &self,
         context: &Context,
         post: PostId,

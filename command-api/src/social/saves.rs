@@ -23,7 +23,7 @@ use crate::social::posts::{SeenPost, no_post};
 // ---------------------------------------------------------------- decisions
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SaveRejected {
+pub enum SaveRejected {
     NoPost,
     NoCollection,
 }

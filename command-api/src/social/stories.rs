@@ -36,7 +36,7 @@ const UPLOAD_LIMIT: usize = IMAGE_LIMIT + 1024 * 1024;
 // ---------------------------------------------------------------- decisions
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StoryRejected {
+pub enum StoryRejected {
     NotFound,
     NotYours,
 }
@@ -52,7 +52,7 @@ impl From<StoryRejected> for Problem {
 
 /// Why a story was not published.
 #[derive(Debug)]
-pub(crate) enum PublishRejected {
+pub enum PublishRejected {
     Story(StoryRejected),
     Image(ImageRejected),
 }
@@ -234,9 +234,9 @@ struct StoryForm {
 
 /// An upload whose fields have been checked.
 #[derive(Debug)]
-pub(crate) struct NewStory {
-    pub(crate) image: Bytes,
-    pub(crate) alt: String,
+pub struct NewStory {
+    pub image: Bytes,
+    pub alt: String,
 }
 
 impl<S: Send + Sync> FromRequest<S> for NewStory {
@@ -273,7 +273,7 @@ impl<S: Send + Sync> FromRequest<S> for NewStory {
 
 impl Commands {
     /// Publishes a story. A replay returns the story that the first request published.
-    pub(crate) async fn publish_story(
+    pub async fn publish_story(
         &self,
         context: &Context,
         author: UserId,

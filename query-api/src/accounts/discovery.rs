@@ -81,7 +81,7 @@ struct Acquaintance {
 
 impl Queries {
     /// So many active people drawn at random, nobody twice: fewer only if there are fewer.
-    pub(crate) async fn draw_people(&self, count: usize) -> Result<Vec<Profile>, Problem> {
+    pub async fn draw_people(&self, count: usize) -> Result<Vec<Profile>, Problem> {
         let ids = draw(&*self.store, count, rand::random).await.map_err(store_problem)?;
         let mut people = self.active_people(ids).await?;
         people.shuffle(&mut rand::rng());

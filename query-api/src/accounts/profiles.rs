@@ -29,9 +29,9 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
 /// Somebody, in short: beside what they have made.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = User)]
-pub(crate) struct Person {
-    pub(crate) id: String,
-    pub(crate) username: String,
+pub struct Person {
+    pub id: String,
+    pub username: String,
     firstname: String,
     lastname: String,
     /// URL of a square picture of 320 pixels.

@@ -83,7 +83,7 @@ impl Queries {
 
     /// Everybody with this part in their username, in any letter case, by username; and whether that is all. What is searched
     /// for is plain text.
-    pub(crate) async fn people_by_username_part(&self, part: &str) -> Result<(Vec<Profile>, bool), Problem> {
+    pub async fn people_by_username_part(&self, part: &str) -> Result<(Vec<Profile>, bool), Problem> {
         let folded = fold(part);
         if folded.is_empty() {
             return Ok((Vec::new(), true));

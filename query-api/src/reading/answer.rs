@@ -33,9 +33,16 @@ pub(crate) struct QueryHeaders {
 
 /// What the client says of the answer it wants.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Conditions {
+pub struct Conditions {
     min_position: Option<Position>,
     known: Vec<String>,
+}
+
+impl Conditions {
+    /// For an answer that must have taken in this position.
+    pub fn since(position: Position) -> Self {
+        Self { min_position: Some(position), known: Vec::new() }
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Conditions {
@@ -70,11 +77,11 @@ pub(crate) fn known_tags(headers: &HeaderMap) -> Vec<String> {
 
 /// Whether the views had taken in what the client asked for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct CaughtUp(bool);
+pub struct CaughtUp(bool);
 
 impl Queries {
     /// Waits until the named views have taken in what the client asked for.
-    pub(crate) async fn catch_up(&self, conditions: &Conditions, views: &[&str]) -> CaughtUp {
+    pub async fn catch_up(&self, conditions: &Conditions, views: &[&str]) -> CaughtUp {
         match conditions.min_position {
             None => CaughtUp(true),
             Some(position) => CaughtUp(self.board.passed_by(views, position, WAIT_LIMIT).await),
@@ -83,7 +90,7 @@ impl Queries {
 }
 
 /// A JSON answer with its `ETag`, or 304 if the client has it.
-pub(crate) fn answer(
+pub fn answer(
     conditions: &Conditions,
     caught_up: CaughtUp,
     body: &impl Serialize,

@@ -155,7 +155,7 @@ async fn list_replies(
 
 impl Queries {
     /// How many comments each of these posts has, in their order.
-    pub(crate) async fn comment_counts(&self, posts: &[Post]) -> Result<Vec<i64>, Problem> {
+    pub async fn comment_counts(&self, posts: &[Post]) -> Result<Vec<i64>, Problem> {
         let keys: Vec<String> = posts.iter().map(|post| tally_of(&post.post)).collect();
         let found = self.store.get_all::<Tally>(&keys).await.map_err(store_problem)?;
         Ok(found.into_iter().map(|tally| tally.map_or(0, |tally| tally.comments)).collect())

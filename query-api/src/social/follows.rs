@@ -21,7 +21,7 @@ use crate::reading::paging::{PageOf, PageParams, Paging};
 use crate::{Queries, store_problem};
 
 /// Ids in an answer that is ids and nothing else, at most.
-pub(crate) const IDS_LIMIT: usize = 5000;
+pub const IDS_LIMIT: usize = 5000;
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new()
@@ -33,7 +33,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
 
 /// A list of somebody's: those who follow them, or whom they follow.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Side {
+pub enum Side {
     Followers,
     Followings,
 }
@@ -101,12 +101,7 @@ impl Queries {
 
     /// The newest ids of one of somebody's lists: as many as they are counted, up to a limit. Whether that somebody is there
     /// is for the caller to know.
-    pub(crate) async fn newest_ids(
-        &self,
-        side: Side,
-        user: &str,
-        limit: usize,
-    ) -> Result<Vec<String>, Problem> {
+    pub async fn newest_ids(&self, side: Side, user: &str, limit: usize) -> Result<Vec<String>, Problem> {
         // Thousands: who they are stands in the keys.
         let keys = self.store.keys(&side.query(user, limit)).await.map_err(store_problem)?;
         Ok(keys.iter().filter_map(|key| Some(side.other(parties(key)?).to_owned())).collect())

@@ -58,7 +58,7 @@ impl Default for LikerLists {
 
 impl Queries {
     /// Ids of who likes a post, the newest like first.
-    pub(crate) async fn likers(&self, post: &Post) -> Result<Arc<[String]>, Problem> {
+    pub async fn likers(&self, post: &Post) -> Result<Arc<[String]>, Problem> {
         if post.likes == 0 {
             return Ok(Arc::default());
         }

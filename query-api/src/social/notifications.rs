@@ -121,7 +121,7 @@ struct Around {
 }
 
 impl Queries {
-    pub(crate) async fn read_up_to(&self, owner: UserId) -> Result<i64, Problem> {
+    pub async fn read_up_to(&self, owner: UserId) -> Result<i64, Problem> {
         let mark = self.store.get::<Mark>(&mark_of(&owner.to_string())).await.map_err(store_problem)?;
         Ok(mark.map_or(0, |mark| mark.position))
     }

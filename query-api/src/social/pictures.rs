@@ -29,7 +29,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
 }
 
 impl Queries {
-    pub(crate) fn image_url(&self, picture: &str, variant: ImageVariant) -> String {
+    pub fn image_url(&self, picture: &str, variant: ImageVariant) -> String {
         variant.url(&self.public_url, picture)
     }
 

@@ -128,7 +128,7 @@ struct ViewerOfStory {
 }
 
 /// Stories by their authors: the authors in the order in which they come first, the stories of each in the order given.
-pub(crate) fn by_author(stories: Vec<(Person, Story)>) -> Vec<(Person, Vec<Story>)> {
+pub fn by_author(stories: Vec<(Person, Story)>) -> Vec<(Person, Vec<Story>)> {
     let mut groups: Vec<(Person, Vec<Story>)> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for (author, story) in stories {
@@ -143,10 +143,10 @@ pub(crate) fn by_author(stories: Vec<(Person, Story)>) -> Vec<(Person, Vec<Story
 
 impl Queries {
     /// Those of these stories that are there and may be seen, in their order, each with its author.
-    pub(crate) async fn visible_stories(
+    pub async fn visible_stories(
         &self,
         mut stories: Vec<Story>,
-        viewer: Option<Session>,
+        viewer: Option<UserId>,
     ) -> Result<Vec<(Person, Story)>, Problem> {
         let now = self.clock.now().timestamp_millis();
         stories.retain(|story| now < story.until && !story.removed);
@@ -160,9 +160,9 @@ impl Queries {
     async fn story_authors(
         &self,
         ids: Vec<String>,
-        viewer: Option<Session>,
+        viewer: Option<UserId>,
     ) -> Result<HashMap<String, Person>, Problem> {
-        let viewer = viewer.map(|session| session.user.to_string());
+        let viewer = viewer.map(|user| user.to_string());
         let mut authors: Vec<Profile> = self.all_there(&ids).await?;
         authors.retain(|author| author.standing == Standing::Active);
         let is_closed = |author: &Profile| author.private && viewer.as_ref() != Some(&author.user);
@@ -246,7 +246,7 @@ impl Queries {
         stories: Vec<Story>,
         viewer: Option<Session>,
     ) -> Result<Vec<AuthoredStory>, Problem> {
-        let visible = self.visible_stories(stories, viewer).await?;
+        let visible = self.visible_stories(stories, viewer.map(|session| session.user)).await?;
         let viewed = self.viewed(visible.iter().map(|(_, story)| story), viewer).await?;
         let (authors, stories): (Vec<Person>, Vec<Story>) = visible.into_iter().unzip();
         let shown = self.show_stories(stories.into_iter(), viewed.as_ref()).await?;
@@ -263,7 +263,8 @@ impl Queries {
             .buffered(AUTHORS_AT_ONCE)
             .try_collect()
             .await?;
-        let visible = self.visible_stories(stories.into_iter().flatten().collect(), Some(session)).await?;
+        let visible =
+            self.visible_stories(stories.into_iter().flatten().collect(), Some(session.user)).await?;
         let viewed = self.viewed(visible.iter().map(|(_, story)| story), Some(session)).await?;
         let is_viewed = |story: &Story| viewed.as_ref().is_some_and(|viewed| viewed.has(story));
         let mut groups = by_author(visible);
@@ -293,7 +294,7 @@ impl Queries {
     }
 
     /// An author's newest stories, the oldest first.
-    pub(crate) async fn newest_of(&self, author: String) -> Result<Vec<Story>, Problem> {
+    pub async fn newest_of(&self, author: String) -> Result<Vec<Story>, Problem> {
         let query = Query::new(&VIEW, &BY_AUTHOR, vec![json!(author)], STORIES_LIMIT);
         let mut stories = self.store.page_of::<Story>(query).await.map_err(store_problem)?.documents;
         stories.reverse();

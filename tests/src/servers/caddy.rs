@@ -6,7 +6,7 @@ use super::fetched;
 use super::process::{ServerProcess, free_port};
 use crate::folder::Folder;
 
-/// The proxy with the configuration that is shipped: ends TLS, tells reading from writing.
+/// The proxy with the shipped configuration: terminates TLS and routes to the services.
 #[derive(Debug)]
 pub struct CaddyServer {
     // Stopped before its folder goes.
@@ -16,7 +16,7 @@ pub struct CaddyServer {
 }
 
 impl CaddyServer {
-    pub async fn start(command_api: &str, query_api: &str) -> Result<Self> {
+    pub async fn start(command_api: &str, query_api: &str, compat_api: &str) -> Result<Self> {
         let (folder, port, http_port) = (Folder::new()?, free_port()?, free_port()?);
         let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/Caddyfile");
         let arguments =
@@ -27,6 +27,7 @@ impl CaddyServer {
             ("CHORUS_HTTP_PORT", http_port.to_string()),
             ("CHORUS_COMMAND_API", command_api.to_owned()),
             ("CHORUS_QUERY_API", query_api.to_owned()),
+            ("CHORUS_COMPAT_API", compat_api.to_owned()),
             ("XDG_DATA_HOME", home.clone()),
             ("XDG_CONFIG_HOME", home),
         ]

@@ -3,7 +3,7 @@
 use unicode_normalization::UnicodeNormalization;
 
 /// As the OpaqueString profile says (RFC 8265, section 4.2): every space is U+0020, and characters are composed (NFC).
-pub(crate) fn prepare(password: &str) -> String {
+pub fn prepare(password: &str) -> String {
     password.chars().map(|c| if is_wide_space(c) { ' ' } else { c }).nfc().collect()
 }
 

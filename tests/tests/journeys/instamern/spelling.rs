@@ -49,7 +49,7 @@ async fn a_path_works_in_any_letter_case_with_and_without_a_slash_and_without_a_
 async fn what_is_searched_for_is_plain_text(chorus: &Chorus) {
     let app = App::of(chorus);
     app.sign_up("ann").await;
-    let port = chorus.port(Service::QueryApi).or(chorus.port(Service::Chorus)).unwrap();
+    let port = chorus.port(Service::CompatApi).or(chorus.port(Service::Chorus)).unwrap();
     for typed in [
         "(",
         ".*",

@@ -3,18 +3,21 @@
 use axum::body::HttpBody;
 use axum::extract::{Request, State};
 use bytes::Bytes;
-use events::{CommentId, PostId};
+use events::{CommentId, PostId, UserId};
 use http::StatusCode;
 use media::ImageVariant;
+use query_api::store_problem;
 use serde_json::{Value, json};
-use web::compat::{Caller, Fields, PathText, Refusal, Success, time};
+use views::social::comments::{BY_POST, Comment, VIEW};
+use views::{Query, ViewStoreExt};
+use web::compat::{Fields, PathText, Refusal, Success, time};
 use web::problem::Problem;
 
-use super::super::{Desk, ReadSideError};
 use super::caller::ActiveCaller;
 use super::{Answer, rules};
-use crate::pipeline::context::Context;
-use crate::social::posts::{NewPost, PostRejected, form, image, is_form, unreadable, words};
+use crate::Apps;
+use command_api::pipeline::context::Context;
+use command_api::social::posts::{NewPost, PostRejected, form, image, is_form, unreadable, words};
 
 /// What may not be changed of a post, and what is said of it.
 const FIXED: [(&str, &str); 3] = [
@@ -22,6 +25,9 @@ const FIXED: [(&str, &str); 3] = [
     ("postedBy", "You cannot change post owner."),
     ("postedAt", "You cannot change post's date."),
 ];
+
+/// Comments that are read at once.
+const COMMENTS_PAGE: usize = 500;
 
 /// A form with one picture.
 #[derive(Debug, Default)]
@@ -64,22 +70,23 @@ pub(super) fn not_stored<E: Into<Problem>>(said: &'static str) -> impl FnOnce(E)
 }
 
 pub(super) async fn upload(
-    State(desk): State<Desk>,
+    State(apps): State<Apps>,
     ActiveCaller(caller): ActiveCaller,
     context: Context,
     request: Request,
 ) -> Answer {
     let author = caller.user;
-    let _slot = desk.commands.begin_upload(author).map_err(Problem::from)?;
+    let _slot = apps.commands.begin_upload(author).map_err(Problem::from)?;
     let Upload { picture, caption } = Upload::read(request, "post").await?;
     let picture = picture.ok_or_else(|| Refusal::forbidden("No post photo found to upload."))?;
     let caption = caption.map(|caption| rules::caption(&caption)).transpose()?;
     let context = context.without_idempotency_key().with_actor(author);
     let new = NewPost { images: vec![picture], alt: Vec::new(), caption: caption.clone() };
-    let published = desk.commands.publish(&context, author, new).await;
+    let published = apps.commands.publish(&context, author, new).await;
     let (post, images, done) = published.map_err(not_stored("Post couldn't uploaded."))?;
-    let photo =
-        images.first().map(|image| ImageVariant::COVER.url(&desk.public_url, &image.media.to_string()));
+    let photo = images
+        .first()
+        .map(|image| ImageVariant::COVER.url(apps.queries.public_url(), &image.media.to_string()));
     let mut shown = json!({
         "_id": post, "id": post, "photo": photo, "postedBy": author, "likes": [], "postedAt": time(context.now),
     });
@@ -87,7 +94,7 @@ pub(super) async fn upload(
         shown["caption"] = caption.into();
     }
     let said = Success::saying("Your post has been uploaded successfully.").with(json!({ "post": shown }));
-    Ok(desk.answer(StatusCode::CREATED, &[done], said).await)
+    Ok(apps.answer(StatusCode::CREATED, &[done], said).await)
 }
 
 /// The post that a path names, of which the app says this where there is none.
@@ -100,7 +107,7 @@ fn missing<E: Into<Problem>>(said: &'static str) -> impl FnOnce(E) -> Refusal {
 }
 
 pub(super) async fn like(
-    State(desk): State<Desk>,
+    State(apps): State<Apps>,
     ActiveCaller(caller): ActiveCaller,
     PathText(id): PathText,
     context: Context,
@@ -108,14 +115,14 @@ pub(super) async fn like(
     const MISSING: &str = "Not found posts to like.";
     let (post, user) = (named(&id, MISSING)?, caller.user);
     let toggled =
-        desk.commands.toggle_like(&context.without_idempotency_key().with_actor(user), post, user).await;
+        apps.commands.toggle_like(&context.without_idempotency_key().with_actor(user), post, user).await;
     let (likes, done) = toggled.map_err(missing(MISSING))?;
     let said = Success::saying(if likes { "Liked!" } else { "Unliked." });
-    Ok(desk.answer(StatusCode::OK, &[done], said).await)
+    Ok(apps.answer(StatusCode::OK, &[done], said).await)
 }
 
 pub(super) async fn comment(
-    State(desk): State<Desk>,
+    State(apps): State<Apps>,
     ActiveCaller(caller): ActiveCaller,
     PathText(id): PathText,
     context: Context,
@@ -124,48 +131,45 @@ pub(super) async fn comment(
     const MISSING: &str = "Not found any posts to comment.";
     let text = rules::comment(&fields)?;
     let (post, author) = (named(&id, MISSING)?, caller.user);
-    let commented = desk
+    let commented = apps
         .commands
         .comment(&context.without_idempotency_key().with_actor(author), post, author, None, text)
         .await;
     let (_, done) = commented.map_err(missing(MISSING))?;
-    Ok(desk.answer(StatusCode::CREATED, &[done], Success::saying("Commented!")).await)
+    Ok(apps.answer(StatusCode::CREATED, &[done], Success::saying("Commented!")).await)
 }
 
 /// The app's comments have no ids: the caller's first one under the post goes.
 pub(super) async fn delete_comment(
-    State(desk): State<Desk>,
+    State(apps): State<Apps>,
     ActiveCaller(caller): ActiveCaller,
     PathText(id): PathText,
     context: Context,
 ) -> Answer {
     const MISSING: &str = "Not found any posts to delete.";
     let (post, author) = (named(&id, MISSING)?, caller.user);
-    let found = first_comment(&desk, &caller, post).await?;
+    let found = first_comment(&apps, author, post).await?;
     let comment = found.ok_or_else(|| Refusal::not_found(MISSING))?;
     let context = context.without_idempotency_key().with_actor(author);
-    let deleted = desk.commands.delete_comment(&context, post, comment, author).await;
+    let deleted = apps.commands.delete_comment(&context, post, comment, author).await;
     let done = deleted.map_err(missing(MISSING))?;
-    Ok(desk.answer_nothing(&[done]).await)
+    Ok(apps.answer_nothing(&[done]).await)
 }
 
-async fn first_comment(desk: &Desk, caller: &Caller, post: PostId) -> Result<Option<CommentId>, Refusal> {
-    let author = caller.user.to_string();
-    let mut next = Some(format!("/v1/posts/{post}/comments?limit=100"));
-    while let Some(path) = next {
-        let page = match desk.read_side.get(&path, &caller.token, events::Position::START).await {
-            Ok(page) => page,
-            Err(ReadSideError::Refused(StatusCode::NOT_FOUND)) => return Ok(None),
-            Err(error) => return Err(Problem::unavailable("The list of comments", error).into()),
-        };
-        let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if let Some(own) = items.iter().find(|comment| comment["author"]["id"] == author) {
-            let id = own["id"].as_str().unwrap_or_default();
-            return id.parse().map(Some).map_err(|error| Problem::internal(error).into());
+async fn first_comment(apps: &Apps, author: UserId, post: PostId) -> Result<Option<CommentId>, Refusal> {
+    let author = author.to_string();
+    let mut after = None;
+    loop {
+        let query = Query::new(&VIEW, &BY_POST, vec![json!(post), json!(true)], COMMENTS_PAGE).after(after);
+        let page = apps.queries.store().page_of::<Comment>(query).await.map_err(store_problem)?;
+        if let Some(own) = page.documents.into_iter().find(|comment| comment.author == author) {
+            return own.comment.parse().map(Some).map_err(|error| Problem::internal(error).into());
         }
-        next = page["next"].as_str().map(str::to_owned);
+        after = page.next;
+        if after.is_none() {
+            return Ok(None);
+        }
     }
-    Ok(None)
 }
 
 /// Why a caption stays as it is.
@@ -181,7 +185,7 @@ impl From<PostRejected> for Unedited {
 }
 
 pub(super) async fn update(
-    State(desk): State<Desk>,
+    State(apps): State<Apps>,
     ActiveCaller(caller): ActiveCaller,
     PathText(id): PathText,
     context: Context,
@@ -198,7 +202,7 @@ pub(super) async fn update(
         rules::caption(&caption).map_err(Unedited::Caption)
     };
     let context = context.without_idempotency_key().with_actor(editor);
-    let edited = desk.commands.edit_caption(&context, post, editor, accept).await;
+    let edited = apps.commands.edit_caption(&context, post, editor, accept).await;
     let done = edited.map_err(|failure| match failure.into_rejection::<PostRejected>() {
         Ok(Unedited::Caption(refusal)) => refusal,
         Ok(Unedited::Post(PostRejected::NotYours)) => {
@@ -208,11 +212,11 @@ pub(super) async fn update(
         Err(failure) => Refusal::Problem(failure.into()),
     })?;
     let said = Success::saying("Your post has been updated successfully.").with(Value::Null);
-    Ok(desk.answer(StatusCode::OK, &[done], said).await)
+    Ok(apps.answer(StatusCode::OK, &[done], said).await)
 }
 
 pub(super) async fn delete(
-    State(desk): State<Desk>,
+    State(apps): State<Apps>,
     ActiveCaller(caller): ActiveCaller,
     PathText(id): PathText,
     context: Context,
@@ -220,7 +224,7 @@ pub(super) async fn delete(
     const MISSING: &str = "Not found post to delete.";
     let (post, who) = (named(&id, MISSING)?, caller.user);
     let context = context.without_idempotency_key().with_actor(who);
-    let deleted = desk.commands.delete_post(&context, post, who).await;
+    let deleted = apps.commands.delete_post(&context, post, who).await;
     let done = deleted.map_err(|failure| {
         let foreign = "You cannot delete someone else's post.";
         Refusal::rename(
@@ -235,5 +239,5 @@ pub(super) async fn delete(
     if !done.changed {
         return Err(Refusal::not_found(MISSING));
     }
-    Ok(desk.answer_nothing(&[done]).await)
+    Ok(apps.answer_nothing(&[done]).await)
 }

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 
 use web::compat::{Fields, Refusal};
 
-use crate::accounts::passwords::prepare;
-use crate::pipeline::text;
+use command_api::accounts::passwords::prepare;
+use command_api::pipeline::text;
 
 /// Lengths in characters.
 const NAME: RangeInclusive<usize> = 2..=16;

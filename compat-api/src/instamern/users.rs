@@ -16,15 +16,16 @@ use views::social::stories;
 use views::{Query, ViewStoreExt};
 use web::compat::{Caller, PathText, Refusal, Success};
 use web::problem::Problem;
-use web::sessions::Session;
 
 use super::Answer;
+use super::feed::ProfilePost;
 use super::notifications::Notification;
-use super::posts::ProfilePost;
 use super::stories::UserStory;
-use crate::reading::answer::{Conditions, answer};
-use crate::social::follows::{IDS_LIMIT, Side};
-use crate::{Queries, store_problem};
+use query_api::reading::answer::{CaughtUp, Conditions, answer};
+use query_api::social::follows::{IDS_LIMIT, Side};
+use query_api::store_problem;
+
+use crate::Apps;
 
 /// People drawn at random.
 const DRAWN: usize = 5;
@@ -66,13 +67,15 @@ struct Found {
 
 /// Somebody with all that the app shows of them.
 #[derive(Debug, Serialize)]
-struct Whole {
+pub(super) struct Whole {
     #[serde(flatten)]
     found: Found,
     followers: Vec<String>,
     followings: Vec<String>,
     posts: Vec<ProfilePost>,
-    active: bool,
+    /// Not in the answers to commands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) active: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -85,7 +88,7 @@ struct Users<T> {
     users: Vec<T>,
 }
 
-impl Queries {
+impl Apps {
     fn listed(&self, profile: &Profile, stories: Vec<UserStory>) -> Listed {
         let Profile { user, username, firstname, lastname, bio, photo, .. } = profile.clone();
         Listed {
@@ -95,7 +98,7 @@ impl Queries {
             username,
             email: None,
             bio,
-            photo: photo.map(|photo| self.image_url(&photo.media, ImageVariant::PHOTO)),
+            photo: photo.map(|photo| self.queries.image_url(&photo.media, ImageVariant::PHOTO)),
             notifications: Vec::new(),
             stories,
         }
@@ -118,102 +121,106 @@ impl Queries {
     /// The oldest first.
     async fn profile_posts(&self, user: &str) -> Result<Vec<ProfilePost>, Problem> {
         let query = Query::new(&posts::VIEW, &posts::BY_AUTHOR, vec![json!(user)], POSTS_LIMIT);
-        let mut found = self.store.page_of::<Post>(query).await.map_err(store_problem)?.documents;
+        let mut found = self.queries.store().page_of::<Post>(query).await.map_err(store_problem)?.documents;
         found.retain(|post| !post.removed);
         found.reverse();
         self.posts_of_profile(found).await
     }
 
-    async fn whole(&self, profile: &Profile, viewer: Option<Session>) -> Result<Whole, Problem> {
+    async fn whole(&self, profile: &Profile, viewer: Option<UserId>) -> Result<Whole, Problem> {
         let user = &profile.user;
         let (followers, followings, posts, stories) = futures::try_join!(
-            self.newest_ids(Side::Followers, user, IDS_LIMIT),
-            self.newest_ids(Side::Followings, user, IDS_LIMIT),
+            self.queries.newest_ids(Side::Followers, user, IDS_LIMIT),
+            self.queries.newest_ids(Side::Followings, user, IDS_LIMIT),
             self.profile_posts(user),
             self.stories_of_each(std::iter::once(user.clone()), viewer),
         )?;
-        let active = profile.standing == Standing::Active;
         let stories = stories.into_iter().flatten().collect();
+        let active = Some(profile.standing == Standing::Active);
         Ok(Whole { found: self.found(profile, stories), followers, followings, posts, active })
     }
 
-    async fn answer_user(&self, conditions: &Conditions, profile: Option<Profile>) -> Answer {
+    /// The user as they see themselves.
+    pub(super) async fn current_user(
+        &self,
+        user: UserId,
+        conditions: &Conditions,
+    ) -> Result<(Whole, CaughtUp), Problem> {
+        let caught_up = self.queries.catch_up(conditions, &[&VIEWS[..], &OWN_VIEWS[..]].concat()).await;
+        let id = user.to_string();
+        let found = futures::try_join!(
+            self.queries.store().get::<Account>(&id).map_err(store_problem),
+            self.queries.store().get::<Profile>(&id).map_err(store_problem),
+        )?;
+        // A valid session belongs to an account; the views may be behind.
+        let (Some(account), Some(profile)) = found else {
+            return Err(Problem::unavailable("Your account", "the views have not taken in the account yet"));
+        };
+        let (mut whole, notifications) =
+            futures::try_join!(self.whole(&profile, Some(user)), self.single_notifications(user))?;
+        whole.found.listed.email = Some(account.email);
+        whole.found.listed.notifications = notifications;
+        Ok((whole, caught_up))
+    }
+
+    async fn answer_profile(&self, conditions: &Conditions, profile: Option<Profile>) -> Answer {
         let profile = profile.ok_or_else(|| Refusal::not_found("User not found."))?;
         if profile.standing != Standing::Active {
             return Err(Refusal::not_found("That user is no longer active."));
         }
-        let caught_up = self.catch_up(conditions, &VIEWS).await;
+        let caught_up = self.queries.catch_up(conditions, &VIEWS).await;
         let user = self.whole(&profile, None).await?;
         Ok(answer(conditions, caught_up, &Success::of(OneUser { user }))?)
     }
 }
 
 pub(super) async fn by_id(
-    State(queries): State<Queries>,
+    State(apps): State<Apps>,
     PathText(id): PathText,
     conditions: Conditions,
 ) -> Answer {
-    queries.catch_up(&conditions, &VIEWS).await;
+    apps.queries.catch_up(&conditions, &VIEWS).await;
     let found = match id.parse::<UserId>() {
-        Ok(id) => queries.store.get(&id.to_string()).await.map_err(store_problem)?,
+        Ok(id) => apps.queries.store().get(&id.to_string()).await.map_err(store_problem)?,
         Err(_) => None,
     };
-    queries.answer_user(&conditions, found).await
+    apps.answer_profile(&conditions, found).await
 }
 
 pub(super) async fn by_username(
-    State(queries): State<Queries>,
+    State(apps): State<Apps>,
     PathText(username): PathText,
     conditions: Conditions,
 ) -> Answer {
-    queries.catch_up(&conditions, &VIEWS).await;
+    apps.queries.catch_up(&conditions, &VIEWS).await;
     let query = Query::new(&VIEW, &BY_USERNAME, vec![json!(fold_name(&username))], 1);
-    let page = queries.store.page_of::<Profile>(query).await.map_err(store_problem)?;
+    let page = apps.queries.store().page_of::<Profile>(query).await.map_err(store_problem)?;
     // Letter case matters to the app.
     let found = page.documents.into_iter().find(|profile| profile.username == username);
-    queries.answer_user(&conditions, found).await
+    apps.answer_profile(&conditions, found).await
 }
 
-pub(super) async fn current(
-    State(queries): State<Queries>,
-    caller: Caller,
-    conditions: Conditions,
-) -> Answer {
-    let caught_up = queries.catch_up(&conditions, &[&VIEWS[..], &OWN_VIEWS[..]].concat()).await;
-    let id = caller.user.to_string();
-    let found = futures::try_join!(
-        queries.store.get::<Account>(&id).map_err(store_problem),
-        queries.store.get::<Profile>(&id).map_err(store_problem),
-    )?;
-    // A session that is good belongs to an account; the views may be a moment behind.
-    let (Some(account), Some(profile)) = found else {
-        let behind = "the views have not taken in the account yet";
-        return Err(Problem::unavailable("Your account", behind).into());
-    };
-    let session = Session { user: caller.user, session: caller.session, expires: caller.expires };
-    let (mut user, notifications) =
-        futures::try_join!(queries.whole(&profile, Some(session)), queries.told_singly(caller.user))?;
-    user.found.listed.email = Some(account.email);
-    user.found.listed.notifications = notifications;
+pub(super) async fn current(State(apps): State<Apps>, caller: Caller, conditions: Conditions) -> Answer {
+    let (user, caught_up) = apps.current_user(caller.user, &conditions).await?;
     Ok(answer(&conditions, caught_up, &Success::of(OneUser { user }))?)
 }
 
-pub(super) async fn drawn(State(queries): State<Queries>, conditions: Conditions) -> Answer {
-    let caught_up = queries.catch_up(&conditions, &[VIEW.name, NAMES.name]).await;
-    let found = queries.draw_people(DRAWN).await?;
-    let users = queries.with_stories(&found, |profile, stories| queries.listed(profile, stories)).await?;
+pub(super) async fn drawn(State(apps): State<Apps>, conditions: Conditions) -> Answer {
+    let caught_up = apps.queries.catch_up(&conditions, &[VIEW.name, NAMES.name]).await;
+    let found = apps.queries.draw_people(DRAWN).await?;
+    let users = apps.with_stories(&found, |profile, stories| apps.listed(profile, stories)).await?;
     let count = users.len();
     Ok(answer(&conditions, caught_up, &Success::of(Users { users }).counting(count))?)
 }
 
 pub(super) async fn search(
-    State(queries): State<Queries>,
+    State(apps): State<Apps>,
     PathText(text): PathText,
     conditions: Conditions,
 ) -> Answer {
-    let caught_up = queries.catch_up(&conditions, &[VIEW.name, NAMES.name]).await;
-    let (found, _complete) = queries.people_by_username_part(&text).await?;
-    let users = queries.with_stories(&found, |profile, stories| queries.found(profile, stories)).await?;
+    let caught_up = apps.queries.catch_up(&conditions, &[VIEW.name, NAMES.name]).await;
+    let (found, _complete) = apps.queries.people_by_username_part(&text).await?;
+    let users = apps.with_stories(&found, |profile, stories| apps.found(profile, stories)).await?;
     let count = users.len();
     Ok(answer(&conditions, caught_up, &Success::of(Users { users }).counting(count))?)
 }

@@ -1,4 +1,4 @@
-//! What somebody is told, one by one, in the app's words.
+//! Notifications, one for each thing that somebody did, in the app's words.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -13,9 +13,11 @@ use views::social::posts::Post;
 use views::{Query, ViewStoreExt};
 use web::problem::Problem;
 
-use crate::{Queries, store_problem};
+use query_api::store_problem;
 
-/// The newest that are told.
+use crate::Apps;
+
+/// The newest that are single.
 const NOTIFICATIONS_LIMIT: usize = 500;
 
 #[derive(Debug, Serialize)]
@@ -33,7 +35,7 @@ pub(super) struct Notification {
     new: bool,
 }
 
-/// None of what the app has no words for. The app's own server tells neither of replies nor of requests to follow: those are said in its way.
+/// None for kinds that the app has no words for. The app's own server notifies neither of replies nor of follow requests.
 const fn text(kind: Kind) -> Option<&'static str> {
     Some(match kind {
         Kind::Follow => "followed you.",
@@ -46,7 +48,7 @@ const fn text(kind: Kind) -> Option<&'static str> {
 }
 
 /// One thing that one person did.
-struct Told {
+struct Single {
     key: String,
     kind: Kind,
     actor: String,
@@ -54,51 +56,51 @@ struct Told {
     position: i64,
 }
 
-impl From<Act> for Told {
+impl From<Act> for Single {
     fn from(Act { act: key, kind, actor, post, position, .. }: Act) -> Self {
         Self { key, kind, actor, post, position }
     }
 }
 
-impl From<Like> for Told {
+impl From<Like> for Single {
     fn from(Like { post, user: actor, position, .. }: Like) -> Self {
         let key = voice_in(&likes_of(&post), &actor);
         Self { key, kind: Kind::Like, actor, post: Some(post), position }
     }
 }
 
-impl Queries {
-    /// What this person is told, the oldest first.
-    pub(super) async fn told_singly(&self, owner: UserId) -> Result<Vec<Notification>, Problem> {
+impl Apps {
+    /// The notifications of a user, the oldest first.
+    pub(super) async fn single_notifications(&self, owner: UserId) -> Result<Vec<Notification>, Problem> {
         let equals = || vec![json!(owner), json!(Role::Act)];
         let acts = Query::new(&VIEW, &OF_OWNER, equals(), NOTIFICATIONS_LIMIT);
         let likes = Query::new(&likes::VIEW, &likes::OF_OWNER, equals(), NOTIFICATIONS_LIMIT);
         let (acts, likes, read_up_to) = futures::try_join!(
-            self.store.page_of::<Act>(acts).map_err(store_problem),
-            self.store.page_of::<Like>(likes).map_err(store_problem),
-            self.read_up_to(owner),
+            self.queries.store().page_of::<Act>(acts).map_err(store_problem),
+            self.queries.store().page_of::<Like>(likes).map_err(store_problem),
+            self.queries.read_up_to(owner),
         )?;
-        let mut newest: Vec<Told> = acts.documents.into_iter().map(Told::from).collect();
-        newest.extend(likes.documents.into_iter().map(Told::from));
-        newest.sort_by_key(|told| Reverse(told.position));
+        let mut newest: Vec<Single> = acts.documents.into_iter().map(Single::from).collect();
+        newest.extend(likes.documents.into_iter().map(Single::from));
+        newest.sort_by_key(|single| Reverse(single.position));
         newest.truncate(NOTIFICATIONS_LIMIT);
-        let posts: HashSet<String> = newest.iter().filter_map(|told| told.post.clone()).collect();
+        let posts: HashSet<String> = newest.iter().filter_map(|single| single.post.clone()).collect();
         let posts: Vec<String> = posts.into_iter().collect();
-        let found = self.store.get_all::<Post>(&posts).await.map_err(store_problem)?;
+        let found = self.queries.store().get_all::<Post>(&posts).await.map_err(store_problem)?;
         let there: HashSet<String> =
             found.into_iter().flatten().filter(|post| !post.removed).map(|post| post.post).collect();
-        let shown = newest.into_iter().rev().filter_map(|told| {
-            // What was done to a post that was deleted in the same instant is told nobody.
-            if told.post.as_ref().is_some_and(|post| !there.contains(post)) {
+        let shown = newest.into_iter().rev().filter_map(|single| {
+            // The post may have been deleted since the notifications were read.
+            if single.post.as_ref().is_some_and(|post| !there.contains(post)) {
                 return None;
             }
             Some(Notification {
-                id: told.key.clone(),
-                key: told.key,
-                notified_by: told.actor,
+                id: single.key.clone(),
+                key: single.key,
+                notified_by: single.actor,
                 notified_to: owner.to_string(),
-                text: text(told.kind)?,
-                new: told.position > read_up_to,
+                text: text(single.kind)?,
+                new: single.position > read_up_to,
             })
         });
         Ok(shown.collect())

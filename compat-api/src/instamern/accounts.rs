@@ -10,16 +10,16 @@ use web::limits::Attempt;
 use web::problem::{FieldProblem, Problem};
 use web::sessions::Session;
 
-use super::super::Desk;
-use super::user::{Held, newcomer};
+use super::signed_in::{Held, newcomer};
 use super::{Answer, rules};
-use crate::accounts::account::AccountStatus;
-use crate::accounts::claims::ClaimKind;
-use crate::accounts::sessions::ClientNote;
-use crate::accounts::sign_up::SignUp;
-use crate::pipeline::context::Context;
-use crate::pipeline::errors::log_problem;
-use crate::pipeline::text;
+use crate::Apps;
+use command_api::accounts::account::AccountStatus;
+use command_api::accounts::claims::ClaimKind;
+use command_api::accounts::sessions::ClientNote;
+use command_api::accounts::sign_up::SignUp;
+use command_api::pipeline::context::Context;
+use command_api::pipeline::errors::log_problem;
+use command_api::pipeline::text;
 
 const TAKEN: (StatusCode, StatusCode, &str) =
     (StatusCode::CONFLICT, StatusCode::CONFLICT, "This user already exists.");
@@ -60,27 +60,27 @@ fn wanted(fields: &Fields) -> Result<SignUp, Refusal> {
 }
 
 pub(super) async fn sign_up(
-    State(desk): State<Desk>,
+    State(apps): State<Apps>,
     context: Context,
     from: ClientAddress,
     headers: HeaderMap,
     fields: Fields,
 ) -> Answer {
     let command = wanted(&fields)?;
-    desk.commands.limits.check(Attempt::SignUp { from }).map_err(Problem::from)?;
+    apps.commands.limits().check(Attempt::SignUp { from }).map_err(Problem::from)?;
     let context = context.without_idempotency_key();
     let shown = command.clone();
-    let (user, signed_up) = desk.commands.sign_up(&context, command).await.map_err(taken)?;
+    let (user, signed_up) = apps.commands.sign_up(&context, command).await.map_err(taken)?;
     let note = ClientNote::of(&headers, from);
-    let (signed_in, started) = desk.commands.start_session(&context.with_actor(user), user, note).await?;
+    let (signed_in, started) = apps.commands.start_session(&context.with_actor(user), user, note).await?;
     let held = Held { user, token: signed_in.token, expires: signed_in.expires, renewed: false };
     let said = Success::saying("You've signed up successfully. Welcome to InstaMERN!");
     let newcomer = newcomer(user, &shown);
-    desk.answer_user(StatusCode::CREATED, &held, &[signed_up, started], said, newcomer).await
+    apps.answer_with_session(StatusCode::CREATED, &held, &[signed_up, started], said, newcomer).await
 }
 
 pub(super) async fn log_in(
-    State(desk): State<Desk>,
+    State(apps): State<Apps>,
     context: Context,
     from: ClientAddress,
     headers: HeaderMap,
@@ -89,9 +89,9 @@ pub(super) async fn log_in(
     let incomplete = || Refusal::forbidden("Please type your username and password.");
     let (username, password) =
         fields.filled("username").zip(fields.filled("password")).ok_or_else(incomplete)?;
-    let found = desk.commands.find(ClaimKind::Username, &username).await.map_err(log_problem)?;
-    desk.commands.limits.check(Attempt::LogIn { account: found.budget(), from }).map_err(Problem::from)?;
-    let owner = desk.commands.owner(found).await.map_err(log_problem)?;
+    let found = apps.commands.find(ClaimKind::Username, &username).await.map_err(log_problem)?;
+    apps.commands.limits().check(Attempt::LogIn { account: found.budget(), from }).map_err(Problem::from)?;
+    let owner = apps.commands.owner(found).await.map_err(log_problem)?;
     // Only in this very spelling.
     let owner = owner.filter(|(_, account)| account.username() == username.trim());
     let unknown = || Refusal::not_found("User not found. You can signup with that user.");
@@ -100,24 +100,24 @@ pub(super) async fn log_in(
     let note = ClientNote::of(&headers, from);
     let wrong = (StatusCode::UNAUTHORIZED, StatusCode::UNAUTHORIZED, "Password doesn't match.");
     let owner = Some((user, account));
-    let let_in = desk.commands.log_in_as(&context.without_idempotency_key(), owner, password, note).await;
+    let let_in = apps.commands.log_in_as(&context.without_idempotency_key(), owner, password, note).await;
     let (signed_in, all_done) = let_in.map_err(|error| Refusal::rename(error.into(), &[wrong]))?;
     let held = Held { user, token: signed_in.token, expires: signed_in.expires, renewed: false };
-    desk.answer_session(held, &all_done, Success::saying(said)).await
+    apps.answer_signed_in(held, &all_done, Success::saying(said)).await
 }
 
-pub(super) async fn log_out(State(desk): State<Desk>, caller: Caller, context: Context) -> Answer {
+pub(super) async fn log_out(State(apps): State<Apps>, caller: Caller, context: Context) -> Answer {
     let (user, session) = (caller.user, caller.session);
     let context = context.without_idempotency_key().with_actor(user);
-    let done = desk.commands.end_session(&context, user, session, SessionEndReason::LoggedOut).await?;
+    let done = apps.commands.end_session(&context, user, session, SessionEndReason::LoggedOut).await?;
     let said = Success::saying("You're logged out successfully.").with(Value::Null);
-    let mut answer = desk.answer(StatusCode::OK, &[done], said).await;
+    let mut answer = apps.answer(StatusCode::OK, &[done], said).await;
     answer.headers_mut().insert(header::SET_COOKIE, forget_cookie());
     Ok(answer)
 }
 
 pub(super) async fn change_email(
-    State(desk): State<Desk>,
+    State(apps): State<Apps>,
     caller: Caller,
     context: Context,
     from: ClientAddress,
@@ -127,50 +127,50 @@ pub(super) async fn change_email(
     let unconfirmed = || Refusal::forbidden("Please confirm your current password.");
     let current = fields.filled("currentPassword").ok_or_else(unconfirmed)?;
     let wrong = wrong_password("Your current password doesn't match.");
-    let (account, _) = desk.commands.confirm_password(user, from, current).await.map_err(wrong)?;
+    let (account, _) = apps.commands.confirm_password(user, from, current).await.map_err(wrong)?;
     let missing = || Refusal::forbidden("Please set your new email address.");
     let email = fields.filled("email").ok_or_else(missing)?;
     let email = text::email(&email).map_err(|_| Refusal::forbidden("Please type a valid email address."))?;
     if email == account.address() {
         return Err(Refusal::forbidden("That email address is already the same as the existing one."));
     }
-    let mailboxes = [desk.commands.mailbox(account.address()), desk.commands.mailbox(&email)];
-    desk.commands
-        .limits
+    let mailboxes = [apps.commands.mailbox(account.address()), apps.commands.mailbox(&email)];
+    apps.commands
+        .limits()
         .check(Attempt::Mail { mailboxes: &mailboxes, from: Some(from) })
         .map_err(Problem::from)?;
     let session = Session { user: caller.user, session: caller.session, expires: caller.expires };
     let context = context.without_idempotency_key().with_actor(user);
-    let done = desk.commands.take_email(&context, session, email, App::Instamern).await.map_err(taken)?;
+    let done = apps.commands.take_email(&context, session, email, App::Instamern).await.map_err(taken)?;
     let held = Held { user, token: caller.token, expires: caller.expires, renewed: true };
     let said = Success::saying("Your email address has been changed successfully.");
-    desk.answer_session(held, &[done], said).await
+    apps.answer_signed_in(held, &[done], said).await
 }
 
 pub(super) async fn deactivate(
-    State(desk): State<Desk>,
+    State(apps): State<Apps>,
     caller: Caller,
     context: Context,
     from: ClientAddress,
     fields: Fields,
 ) -> Answer {
     let user = caller.user;
-    if desk.commands.account(user).await.map_err(log_problem)?.status == AccountStatus::Deactivated {
+    if apps.commands.account_status(user).await.map_err(log_problem)? == AccountStatus::Deactivated {
         return Err(Refusal::forbidden("Your account is already inactive."));
     }
     let current = current_password(&fields)?;
     let wrong = wrong_password("Password doesn't match.");
-    desk.commands.confirm_password(user, from, current).await.map_err(wrong)?;
+    apps.commands.confirm_password(user, from, current).await.map_err(wrong)?;
     let context = context.without_idempotency_key().with_actor(user);
-    let done = desk.commands.deactivate(&context, user).await?;
+    let done = apps.commands.deactivate(&context, user).await?;
     let said = "Your account has been deactivated successfully. To activate again, please login.";
-    let mut answer = desk.answer(StatusCode::OK, &[done], Success::saying(said)).await;
+    let mut answer = apps.answer(StatusCode::OK, &[done], Success::saying(said)).await;
     answer.headers_mut().insert(header::SET_COOKIE, forget_cookie());
     Ok(answer)
 }
 
 pub(super) async fn erase(
-    State(desk): State<Desk>,
+    State(apps): State<Apps>,
     caller: Caller,
     context: Context,
     from: ClientAddress,
@@ -179,9 +179,9 @@ pub(super) async fn erase(
     let user = caller.user;
     let current = current_password(&fields)?;
     let wrong = wrong_password("Password doesn't match.");
-    desk.commands.confirm_password(user, from, current).await.map_err(wrong)?;
-    let done = desk.commands.erase(&context.without_idempotency_key().with_actor(user), user).await?;
-    let mut answer = desk.answer_nothing(&[done]).await;
+    apps.commands.confirm_password(user, from, current).await.map_err(wrong)?;
+    let done = apps.commands.erase(&context.without_idempotency_key().with_actor(user), user).await?;
+    let mut answer = apps.answer_nothing(&[done]).await;
     answer.headers_mut().insert(header::SET_COOKIE, forget_cookie());
     Ok(answer)
 }

@@ -1,39 +1,49 @@
-//! What the InstaMERN app asks the write side for. Texts and statuses are the app's, word for word.
+//! The routes of InstaMERN. Texts and statuses are the app's, word for word.
 
 mod accounts;
 mod caller;
+mod feed;
+mod notifications;
 mod passwords;
 mod people;
 mod posts;
 mod rules;
+mod signed_in;
 mod stories;
-mod user;
+mod users;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::response::Response;
-use axum::routing::{delete, patch, post};
+use axum::routing::{delete, get, patch, post};
+use chrono::DateTime;
+use command_api::pipeline::execute::Outcome;
+use command_api::pipeline::receipt::Prefer;
+use command_api::social::posts::IMAGE_LIMIT;
 use http::StatusCode;
 use serde::Serialize;
-use web::compat::{Refusal, Success};
+use web::compat::{Refusal, Success, time};
 
-use super::Desk;
-use crate::pipeline::execute::Outcome;
-use crate::pipeline::receipt::Prefer;
-use crate::social::posts::IMAGE_LIMIT;
+use crate::Apps;
 
-/// What a form with one picture has beside it, in bytes.
+/// The size in bytes of what a form has besides its picture, at most.
 const FORM_MARGIN: usize = 64 * 1024;
 
 type Answer = Result<Response, Refusal>;
 
-pub(super) fn routes() -> Router<Desk> {
+pub(crate) fn routes() -> Router<Apps> {
     let uploads = Router::new()
         .route("/instamern/users/upload", post(people::upload_photo))
         .route("/instamern/posts/upload", post(posts::upload))
         .route("/instamern/stories/upload", post(stories::upload))
         .layer(DefaultBodyLimit::max(IMAGE_LIMIT + FORM_MARGIN));
     Router::new()
+        .route("/instamern", get(async || "Welcome to InstaMERN, served by Chorus."))
+        .route("/instamern/users", get(users::drawn))
+        .route("/instamern/users/id/{id}", get(users::by_id))
+        .route("/instamern/users/username/{username}", get(users::by_username))
+        .route("/instamern/users/search/{*text}", get(users::search))
+        .route("/instamern/users/authorization/current-user", get(users::current))
         .route("/instamern/users/signup", post(accounts::sign_up))
         .route("/instamern/users/login", post(accounts::log_in))
         .route("/instamern/users/logout", post(accounts::log_out))
@@ -47,21 +57,29 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/instamern/users/remove", post(people::remove_photo))
         .route("/instamern/users/follow/{username}", post(people::follow))
         .route("/instamern/users/unfollow/{username}", post(people::unfollow))
+        .route("/instamern/posts", get(feed::newest))
+        .route("/instamern/posts/{id}", get(feed::one))
         .route("/instamern/posts/like/{id}", post(posts::like))
         .route("/instamern/posts/comments/{id}", post(posts::comment).delete(posts::delete_comment))
         .route("/instamern/posts/comment/{id}", post(posts::comment).delete(posts::delete_comment))
         .route("/instamern/posts/update/{id}", post(posts::update))
         .route("/instamern/posts/delete/{id}", delete(posts::delete))
+        .route("/instamern/stories", get(stories::all))
         .merge(uploads)
 }
 
-impl Desk {
+impl Apps {
     /// Answers once the views have taken in what was done.
-    async fn answer<T: Serialize>(&self, status: StatusCode, done: &[Outcome], said: Success<T>) -> Response {
-        self.commands.settle(Prefer::TO_WAIT, done).await.answer(status, axum::Json(said))
+    async fn answer<T: Serialize>(&self, status: StatusCode, done: &[Outcome], body: Success<T>) -> Response {
+        self.commands.settle(Prefer::TO_WAIT, done).await.answer(status, axum::Json(body))
     }
 
     async fn answer_nothing(&self, done: &[Outcome]) -> Response {
         self.commands.settle(Prefer::TO_WAIT, done).await.answer(StatusCode::NO_CONTENT, ())
     }
+}
+
+/// A time in milliseconds since 1970, as the app writes times.
+fn time_of(milliseconds: i64) -> String {
+    time(DateTime::from_timestamp_millis(milliseconds).unwrap_or_default())
 }

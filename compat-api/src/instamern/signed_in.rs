@@ -1,21 +1,22 @@
-//! The user in the answers to commands: as the read side shows people to themselves, or, while that cannot be asked, as far
-//! as the log tells.
+//! Answers that carry a session and its user: the user as the views have them, or, while these cannot be read, as far as the
+//! log tells.
 
 use events::{ProfileDetails, UserId};
 use http::{HeaderValue, StatusCode, header};
 use media::ImageVariant;
 use serde_json::{Value, json};
-use web::compat::{Success, cookie, forget_cookie};
+use web::compat::{Refusal, Success, cookie, forget_cookie};
 use web::http::PENDING;
+use web::problem::Problem;
 
-use super::super::Desk;
+use command_api::accounts::sign_up::SignUp;
+use command_api::pipeline::errors::log_problem;
+use command_api::pipeline::execute::Outcome;
+use command_api::pipeline::receipt::Prefer;
+use query_api::reading::answer::Conditions;
+
 use super::Answer;
-use crate::accounts::sign_up::SignUp;
-use crate::pipeline::errors::log_problem;
-use crate::pipeline::execute::Outcome;
-use crate::pipeline::receipt::Prefer;
-
-const CURRENT_USER: &str = "/instamern/users/authorization/current-user";
+use crate::Apps;
 
 /// A session that somebody has, or has just begun.
 pub(super) struct Held {
@@ -26,36 +27,33 @@ pub(super) struct Held {
     pub(super) renewed: bool,
 }
 
-impl Desk {
+impl Apps {
     /// Answers with the session, its cookie and the user.
-    pub(super) async fn answer_session(&self, held: Held, all_done: &[Outcome], said: Success<()>) -> Answer {
+    pub(super) async fn answer_signed_in(
+        &self,
+        held: Held,
+        all_done: &[Outcome],
+        said: Success<()>,
+    ) -> Answer {
         let seen = all_done.iter().map(|done| done.position).max().unwrap_or_default();
-        let asked = self.read_side.get(CURRENT_USER, &held.token, seen).await;
-        let found = asked.map(|mut answer| answer["data"]["user"].take());
-        let (user, pending) = match found {
-            Ok(Value::Object(mut user)) => {
-                // Only the current user is told it.
-                user.remove("active");
-                (Value::Object(user), false)
+        let (user, pending) = match self.current_user(held.user, &Conditions::since(seen)).await {
+            Ok((mut user, _)) => {
+                user.active = None;
+                (serde_json::to_value(user).map_err(Problem::internal)?, false)
             }
-            other => {
-                if let Err(error) = &other {
-                    tracing::warn!(
-                        error = service::telemetry::with_causes(error),
-                        "a user is shown by the log"
-                    );
-                }
-                (self.user_by_log(held.user).await?, true)
+            Err(error) => {
+                tracing::warn!(%error, "a user is answered from the log, without what only views know");
+                (self.user_from_log(held.user).await?, true)
             }
         };
-        let mut answer = self.answer_user(StatusCode::OK, &held, all_done, said, user).await?;
+        let mut answer = self.answer_with_session(StatusCode::OK, &held, all_done, said, user).await?;
         if pending {
             answer.headers_mut().insert(PENDING, HeaderValue::from_static("true"));
         }
         Ok(answer)
     }
 
-    pub(super) async fn answer_user(
+    pub(super) async fn answer_with_session(
         &self,
         status: StatusCode,
         held: &Held,
@@ -75,7 +73,7 @@ impl Desk {
     }
 
     /// What only views know is empty.
-    async fn user_by_log(&self, user: UserId) -> Result<Value, web::compat::Refusal> {
+    async fn user_from_log(&self, user: UserId) -> Result<Value, Refusal> {
         let account = self.commands.account(user).await.map_err(log_problem)?;
         let (details, photo) = self.commands.shown(user).await.map_err(log_problem)?;
         let ProfileDetails { firstname, lastname, bio } = details;
@@ -86,7 +84,8 @@ impl Desk {
             "followers": [], "followings": [], "notifications": [], "posts": [], "stories": [],
         });
         if let Some(photo) = photo {
-            shown["photo"] = ImageVariant::PHOTO.url(&self.public_url, &photo.media.to_string()).into();
+            shown["photo"] =
+                ImageVariant::PHOTO.url(self.queries.public_url(), &photo.media.to_string()).into();
         }
         Ok(shown)
     }

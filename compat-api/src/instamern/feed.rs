@@ -17,9 +17,11 @@ use views::{Query, ViewStoreExt};
 use web::compat::{Fields, PathText, Refusal, Success};
 use web::problem::Problem;
 
-use super::{Answer, moment};
-use crate::reading::answer::{Conditions, answer};
-use crate::{Queries, store_problem};
+use super::{Answer, time_of};
+use query_api::reading::answer::{Conditions, answer};
+use query_api::store_problem;
+
+use crate::Apps;
 
 /// Posts in the feed, if the client does not say, and at most.
 const FEED: usize = 15;
@@ -98,12 +100,12 @@ struct OneOf<T> {
     post: T,
 }
 
-impl Queries {
+impl Apps {
     async fn show(&self, post: Post) -> Result<Shown, Problem> {
-        let likes = self.likers(&post).await?;
+        let likes = self.queries.likers(&post).await?;
         let Post { post: key, author, images, caption, published, .. } = post;
-        let photo = images.first().map(|image| self.image_url(&image.media, ImageVariant::COVER));
-        Ok(Shown { key, caption, photo, posted_by: author, likes, posted_at: moment(published) })
+        let photo = images.first().map(|image| self.queries.image_url(&image.media, ImageVariant::COVER));
+        Ok(Shown { key, caption, photo, posted_by: author, likes, posted_at: time_of(published) })
     }
 
     /// The posts as they are shown, in their order.
@@ -120,7 +122,7 @@ impl Queries {
     async fn heard(&self, ids: impl Iterator<Item = &String>) -> Result<HashSet<String>, Problem> {
         let ids: HashSet<String> = ids.cloned().collect();
         let ids: Vec<String> = ids.into_iter().collect();
-        let found = self.store.get_all::<Profile>(&ids).await.map_err(store_problem)?;
+        let found = self.queries.store().get_all::<Profile>(&ids).await.map_err(store_problem)?;
         let shown = found.into_iter().flatten().filter(|profile| profile.standing != Standing::Suspended);
         Ok(shown.map(|profile| profile.user).collect())
     }
@@ -131,7 +133,7 @@ impl Queries {
         let mut after = None;
         loop {
             let query = Query::new(&VIEW, &NEWEST, Vec::new(), limit).after(after.take());
-            let page = self.store.page_of::<Post>(query).await.map_err(store_problem)?;
+            let page = self.queries.store().page_of::<Post>(query).await.map_err(store_problem)?;
             let heard = self.heard(page.documents.iter().map(|post| &post.author)).await?;
             posts.extend(
                 page.documents.into_iter().filter(|post| !post.removed && heard.contains(&post.author)),
@@ -145,40 +147,36 @@ impl Queries {
     }
 }
 
-pub(super) async fn newest(State(queries): State<Queries>, conditions: Conditions, fields: Fields) -> Answer {
+pub(super) async fn newest(State(apps): State<Apps>, conditions: Conditions, fields: Fields) -> Answer {
     let limit = fields.whole_number("limit").filter(|limit| *limit > 0).map(|limit| limit.min(FEED_LIMIT));
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(FEED);
-    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let posts = queries.feed(limit).await?;
+    let caught_up = apps.queries.catch_up(&conditions, &VIEWS).await;
+    let posts = apps.feed(limit).await?;
     let likes: Vec<i64> = posts.iter().map(|post| post.likes).collect();
-    let comments = queries.comment_counts(&posts).await?;
-    let shown = queries.shown_posts(posts).await?.into_iter().zip(likes).zip(comments);
+    let comments = apps.queries.comment_counts(&posts).await?;
+    let shown = apps.shown_posts(posts).await?.into_iter().zip(likes).zip(comments);
     let posts: Vec<FeedPost> =
         shown.map(|((shown, like), comment)| FeedPost { shown, like, comment }).collect();
     let count = posts.len();
     Ok(answer(&conditions, caught_up, &Success::of(Posts { posts }).counting(count))?)
 }
 
-pub(super) async fn one(
-    State(queries): State<Queries>,
-    PathText(id): PathText,
-    conditions: Conditions,
-) -> Answer {
+pub(super) async fn one(State(apps): State<Apps>, PathText(id): PathText, conditions: Conditions) -> Answer {
     let missing = || Refusal::not_found(MISSING);
     let id: PostId = id.parse().map_err(|_| missing())?;
-    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let found: Option<Post> = queries.store.get(&id.to_string()).await.map_err(store_problem)?;
+    let caught_up = apps.queries.catch_up(&conditions, &VIEWS).await;
+    let found: Option<Post> = apps.queries.store().get(&id.to_string()).await.map_err(store_problem)?;
     let post = found.filter(|post| !post.removed).ok_or_else(missing)?;
     let author = post.author.clone();
     let comments = async {
         let shown = vec![json!(id), json!(true)];
         let query = Query::new(&comments::VIEW, &comments::BY_POST, shown, COMMENTS_LIMIT);
-        Ok(queries.store.page_of::<Comment>(query).await.map_err(store_problem)?.documents)
+        Ok(apps.queries.store().page_of::<Comment>(query).await.map_err(store_problem)?.documents)
     };
-    let shown = queries.posts_of_profile(vec![post]);
+    let shown = apps.posts_of_profile(vec![post]);
     let (mut shown, comments) = futures::try_join!(shown, comments)?;
     let authors = comments.iter().map(|comment| &comment.author).chain([&author]);
-    let heard = queries.heard(authors).await?;
+    let heard = apps.heard(authors).await?;
     let post = shown.pop().filter(|_| heard.contains(&author)).ok_or_else(missing)?;
     let comments = comments.into_iter().filter(|comment| heard.contains(&comment.author));
     let comments = comments.map(|Comment { text, author, post, .. }| PostComment {

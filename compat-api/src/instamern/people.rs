@@ -8,21 +8,21 @@ use serde_json::{Value, json};
 use web::compat::{Fields, PathText, Refusal, Success};
 use web::problem::Problem;
 
-use super::super::Desk;
 use super::accounts::taken;
 use super::caller::ActiveCaller;
 use super::posts::{Upload, not_stored};
 use super::{Answer, rules};
-use crate::accounts::profiles::Edit;
-use crate::pipeline::context::Context;
-use crate::pipeline::errors::{CommandError, log_problem};
-use crate::social::follows::FollowRejected;
+use crate::Apps;
+use command_api::accounts::profiles::Edit;
+use command_api::pipeline::context::Context;
+use command_api::pipeline::errors::{CommandError, log_problem};
+use command_api::social::follows::FollowRejected;
 
 /// Fields that have routes of their own, or none.
 const ELSEWHERE: [&str; 5] = ["email", "password", "passwordConfirm", "photo", "active"];
 
 pub(super) async fn update(
-    State(desk): State<Desk>,
+    State(apps): State<Apps>,
     ActiveCaller(caller): ActiveCaller,
     context: Context,
     fields: Fields,
@@ -42,53 +42,53 @@ pub(super) async fn update(
     let mut all_done = Vec::new();
     // First, since it alone may fail for what others have done.
     if let Some(username) = username
-        && desk.commands.account(user).await.map_err(log_problem)?.username() != username
+        && apps.commands.account(user).await.map_err(log_problem)?.username() != username
     {
-        all_done.push(desk.commands.rename(&context, user, username).await.map_err(taken)?);
+        all_done.push(apps.commands.rename(&context, user, username).await.map_err(taken)?);
     }
     let command = Edit { firstname, lastname, bio };
-    all_done.push(desk.commands.edit_profile(&context, user, &command).await?);
+    all_done.push(apps.commands.edit_profile(&context, user, &command).await?);
     let said = Success::saying("Your profile has been updated successfully.");
-    Ok(desk.answer(StatusCode::OK, &all_done, said).await)
+    Ok(apps.answer(StatusCode::OK, &all_done, said).await)
 }
 
 pub(super) async fn upload_photo(
-    State(desk): State<Desk>,
+    State(apps): State<Apps>,
     ActiveCaller(caller): ActiveCaller,
     context: Context,
     request: Request,
 ) -> Answer {
     let user = caller.user;
-    let _slot = desk.commands.begin_upload(user).map_err(Problem::from)?;
+    let _slot = apps.commands.begin_upload(user).map_err(Problem::from)?;
     let upload = Upload::read(request, "photo").await?;
     let missing = || Refusal::forbidden("No photo found to upload.");
     let picture = upload.picture.ok_or_else(missing)?;
     let context = context.without_idempotency_key().with_actor(user);
-    let stored = desk.commands.change_photo(&context, user, picture).await;
+    let stored = apps.commands.change_photo(&context, user, picture).await;
     let (media, done) = stored.map_err(not_stored("Couldn't uploaded photo"))?;
-    let url = ImageVariant::PHOTO.url(&desk.public_url, &media.to_string());
+    let url = ImageVariant::PHOTO.url(apps.queries.public_url(), &media.to_string());
     let said = Success::saying("Profile photo has been updated successfully.").with(json!({ "url": url }));
-    Ok(desk.answer(StatusCode::OK, &[done], said).await)
+    Ok(apps.answer(StatusCode::OK, &[done], said).await)
 }
 
 pub(super) async fn remove_photo(
-    State(desk): State<Desk>,
+    State(apps): State<Apps>,
     ActiveCaller(caller): ActiveCaller,
     context: Context,
 ) -> Answer {
     let user = caller.user;
     let context = context.without_idempotency_key().with_actor(user);
-    let done = desk.commands.remove_photo(&context, user).await?;
+    let done = apps.commands.remove_photo(&context, user).await?;
     let said = match done.changed {
         true => "Your profile picture has been removed successfully.",
         false => "No profile picture found. Nothing to delete.",
     };
-    Ok(desk.answer(StatusCode::OK, &[done], Success::saying(said).with(Value::Null)).await)
+    Ok(apps.answer(StatusCode::OK, &[done], Success::saying(said).with(Value::Null)).await)
 }
 
 /// The one whom a path names by their username.
-async fn named(desk: &Desk, username: &str) -> Result<UserId, Refusal> {
-    let found = desk.commands.user_called(username).await.map_err(log_problem)?;
+async fn named(apps: &Apps, username: &str) -> Result<UserId, Refusal> {
+    let found = apps.commands.user_called(username).await.map_err(log_problem)?;
     found.map(|(user, _)| user).ok_or_else(|| Refusal::not_found("User not found."))
 }
 
@@ -103,31 +103,31 @@ fn refused(error: CommandError<FollowRejected>) -> Refusal {
 }
 
 pub(super) async fn follow(
-    State(desk): State<Desk>,
+    State(apps): State<Apps>,
     ActiveCaller(caller): ActiveCaller,
     PathText(username): PathText,
     context: Context,
 ) -> Answer {
-    let (follower, followee) = (caller.user, named(&desk, &username).await?);
+    let (follower, followee) = (caller.user, named(&apps, &username).await?);
     let context = context.without_idempotency_key().with_actor(follower);
-    let followed = desk.commands.follow(&context, follower, followee).await;
+    let followed = apps.commands.follow(&context, follower, followee).await;
     let done = followed.map_err(refused)?;
     let said = Success::saying(format!("Now, you are following {username}"));
-    Ok(desk.answer(StatusCode::OK, &[done], said).await)
+    Ok(apps.answer(StatusCode::OK, &[done], said).await)
 }
 
 pub(super) async fn unfollow(
-    State(desk): State<Desk>,
+    State(apps): State<Apps>,
     ActiveCaller(caller): ActiveCaller,
     PathText(username): PathText,
     context: Context,
 ) -> Answer {
-    let (follower, followee) = (caller.user, named(&desk, &username).await?);
+    let (follower, followee) = (caller.user, named(&apps, &username).await?);
     if follower == followee {
         return Err(Refusal::forbidden("You cannot follow yourself."));
     }
     let context = context.without_idempotency_key().with_actor(follower);
-    let done = desk.commands.unfollow(&context, follower, followee).await?;
+    let done = apps.commands.unfollow(&context, follower, followee).await?;
     let said = Success::saying(format!("Now, you aren't following {username}"));
-    Ok(desk.answer(StatusCode::OK, &[done], said).await)
+    Ok(apps.answer(StatusCode::OK, &[done], said).await)
 }

@@ -1,21 +1,29 @@
-//! Stories, together by who shows them.
+//! Stories: uploading one, and all of them by author.
 
-use axum::extract::State;
+use axum::extract::{Request, State};
+use command_api::pipeline::context::Context;
+use command_api::social::stories::NewStory;
+use events::UserId;
 use futures::{StreamExt, TryStreamExt, stream};
+use http::StatusCode;
 use media::ImageVariant;
+use query_api::accounts::profiles::Person;
+use query_api::reading::answer::{Conditions, answer};
+use query_api::social::stories::by_author;
+use query_api::store_problem;
 use serde::Serialize;
+use serde_json::json;
 use views::accounts::profiles;
 use views::social::follows;
 use views::social::stories::{NEWEST, Story, VIEW};
 use views::{Query, ViewStoreExt};
-use web::compat::Success;
+use web::compat::{Refusal, Success};
 use web::problem::Problem;
-use web::sessions::Session;
 
 use super::Answer;
-use crate::reading::answer::{Conditions, answer};
-use crate::social::stories::by_author;
-use crate::{Queries, store_problem};
+use super::caller::ActiveCaller;
+use super::posts::{Upload, not_stored};
+use crate::Apps;
 
 /// Stories in an answer at most, the newest; and how many are read at once.
 const STORIES_LIMIT: usize = 5000;
@@ -53,9 +61,9 @@ struct Groups {
     stories: Vec<Group>,
 }
 
-impl Queries {
+impl Apps {
     fn story_url(&self, story: &Story) -> String {
-        self.image_url(&story.media, ImageVariant::STORY)
+        self.queries.image_url(&story.media, ImageVariant::STORY)
     }
 
     /// Everybody's who shows theirs to everybody, the oldest first.
@@ -64,7 +72,7 @@ impl Queries {
         let mut after = None;
         loop {
             let query = Query::new(&VIEW, &NEWEST, Vec::new(), AT_ONCE).after(after);
-            let page = self.store.page_of::<Story>(query).await.map_err(store_problem)?;
+            let page = self.queries.store().page_of::<Story>(query).await.map_err(store_problem)?;
             stories.extend(page.documents);
             after = page.next;
             if after.is_none() || stories.len() >= STORIES_LIMIT {
@@ -72,8 +80,8 @@ impl Queries {
             }
         }
         stories.reverse();
-        let groups = by_author(self.visible_stories(stories, None).await?);
-        let group = |(author, stories): (crate::accounts::profiles::Person, Vec<Story>)| Group {
+        let groups = by_author(self.queries.visible_stories(stories, None).await?);
+        let group = |(author, stories): (Person, Vec<Story>)| Group {
             author: author.id,
             stories: stories
                 .into_iter()
@@ -87,16 +95,16 @@ impl Queries {
     pub(super) async fn stories_of_each(
         &self,
         people: impl Iterator<Item = String>,
-        viewer: Option<Session>,
+        viewer: Option<UserId>,
     ) -> Result<Vec<Vec<UserStory>>, Problem> {
         let people: Vec<String> = people.collect();
         let found: Vec<Vec<Story>> = stream::iter(people)
-            .map(|author| self.newest_of(author))
+            .map(|author| self.queries.newest_of(author))
             .buffered(PEOPLE_AT_ONCE)
             .try_collect()
             .await?;
         let shown = found.into_iter().map(async |stories| {
-            let visible = self.visible_stories(stories, viewer).await?;
+            let visible = self.queries.visible_stories(stories, viewer).await?;
             let shown = visible.into_iter().map(|(_, story)| UserStory {
                 photo: self.story_url(&story),
                 key: story.story,
@@ -108,10 +116,30 @@ impl Queries {
     }
 }
 
-pub(super) async fn all(State(queries): State<Queries>, conditions: Conditions) -> Answer {
+pub(super) async fn all(State(apps): State<Apps>, conditions: Conditions) -> Answer {
     let views = [VIEW.name, profiles::VIEW.name, follows::VIEW.name];
-    let caught_up = queries.catch_up(&conditions, &views).await;
-    let stories = queries.all_stories().await?;
+    let caught_up = apps.queries.catch_up(&conditions, &views).await;
+    let stories = apps.all_stories().await?;
     let count = stories.len();
     Ok(answer(&conditions, caught_up, &Success::of(Groups { stories }).counting(count))?)
+}
+
+pub(super) async fn upload(
+    State(apps): State<Apps>,
+    ActiveCaller(caller): ActiveCaller,
+    context: Context,
+    request: Request,
+) -> Answer {
+    let author = caller.user;
+    let _slot = apps.commands.begin_upload(author).map_err(Problem::from)?;
+    let upload = Upload::read(request, "story").await?;
+    let image = upload.picture.ok_or_else(|| Refusal::forbidden("Couldn't any story to share."))?;
+    let context = context.without_idempotency_key().with_actor(author);
+    let new = NewStory { image, alt: String::new() };
+    let published = apps.commands.publish_story(&context, author, new, ImageVariant::OF_FRAMED_STORY).await;
+    let (story, done) = published.map_err(not_stored("Couldn't storied."))?;
+    let photo = ImageVariant::STORY.url(apps.queries.public_url(), &story.image.media.to_string());
+    let story = json!({ "_id": story.story, "photo": photo, "storiedBy": author });
+    let said = Success::saying("Story has been uploaded.").with(json!({ "story": story }));
+    Ok(apps.answer(StatusCode::CREATED, &[done], said).await)
 }

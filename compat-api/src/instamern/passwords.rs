@@ -8,23 +8,23 @@ use web::http::ClientAddress;
 use web::limits::Attempt;
 use web::problem::Problem;
 
-use super::super::Desk;
 use super::accounts::wrong_password;
-use super::user::Held;
+use super::signed_in::Held;
 use super::{Answer, rules};
-use crate::accounts::account::LinkRejected;
-use crate::accounts::claims::ClaimKind;
-use crate::accounts::passwords::prepare;
-use crate::accounts::sessions::ClientNote;
-use crate::pipeline::context::Context;
-use crate::pipeline::errors::{CommandError, log_problem};
-use crate::pipeline::text;
+use crate::Apps;
+use command_api::accounts::account::LinkRejected;
+use command_api::accounts::claims::ClaimKind;
+use command_api::accounts::passwords::prepare;
+use command_api::accounts::sessions::ClientNote;
+use command_api::pipeline::context::Context;
+use command_api::pipeline::errors::{CommandError, log_problem};
+use command_api::pipeline::text;
 
 const CHANGED: &str = "Your password has been updated successfully.";
 
 /// Unlike on `/v1`, whoever asks is told whether the address is somebody's.
 pub(super) async fn forgot(
-    State(desk): State<Desk>,
+    State(apps): State<Apps>,
     context: Context,
     from: ClientAddress,
     fields: Fields,
@@ -32,18 +32,18 @@ pub(super) async fn forgot(
     let missing = || Refusal::forbidden("Please type your email address to reset your password.");
     let email = fields.filled("email").ok_or_else(missing)?;
     let email = text::email(&email).map_err(|_| Refusal::forbidden("Please type a valid email address."))?;
-    let mailbox = desk.commands.mailbox(&email);
-    desk.commands
-        .limits
+    let mailbox = apps.commands.mailbox(&email);
+    apps.commands
+        .limits()
         .check(Attempt::Mail { mailboxes: &[mailbox], from: Some(from) })
         .map_err(Problem::from)?;
     let context = context.without_idempotency_key();
-    let found = desk.commands.find(ClaimKind::Email, &email).await.map_err(log_problem)?;
-    if !desk.commands.request_password_reset(&context, found, App::Instamern).await? {
+    let found = apps.commands.find(ClaimKind::Email, &email).await.map_err(log_problem)?;
+    if !apps.commands.request_password_reset(&context, found, App::Instamern).await? {
         return Err(Refusal::not_found("User not found with that email."));
     }
     let said = "The password reset link has been sent to your email address.";
-    Ok(desk.answer(StatusCode::OK, &[], Success::saying(said)).await)
+    Ok(apps.answer(StatusCode::OK, &[], Success::saying(said)).await)
 }
 
 fn no_link(error: CommandError<LinkRejected>) -> Refusal {
@@ -52,27 +52,27 @@ fn no_link(error: CommandError<LinkRejected>) -> Refusal {
 }
 
 pub(super) async fn reset(
-    State(desk): State<Desk>,
+    State(apps): State<Apps>,
     PathText(token): PathText,
     context: Context,
     from: ClientAddress,
     headers: HeaderMap,
     fields: Fields,
 ) -> Answer {
-    desk.commands.limit_link(&token, from).map_err(Problem::from)?;
+    apps.commands.limit_link(&token, from).map_err(Problem::from)?;
     let context = context.without_idempotency_key();
-    desk.commands.reset_link_account(&context, &token).await.map_err(no_link)?;
+    apps.commands.reset_link_account(&context, &token).await.map_err(no_link)?;
     let password = rules::new_password(&fields)?;
-    let (user, done) = desk.commands.reset_password(&context, &token, password).await.map_err(no_link)?;
+    let (user, done) = apps.commands.reset_password(&context, &token, password).await.map_err(no_link)?;
     let note = ClientNote::of(&headers, from);
-    let (signed_in, started) = desk.commands.start_session(&context.with_actor(user), user, note).await?;
+    let (signed_in, started) = apps.commands.start_session(&context.with_actor(user), user, note).await?;
     let held = Held { user, token: signed_in.token, expires: signed_in.expires, renewed: true };
-    desk.answer_session(held, &[done, started], Success::saying(CHANGED)).await
+    apps.answer_signed_in(held, &[done, started], Success::saying(CHANGED)).await
 }
 
 /// The session goes on with the token it has.
 pub(super) async fn change(
-    State(desk): State<Desk>,
+    State(apps): State<Apps>,
     caller: Caller,
     context: Context,
     from: ClientAddress,
@@ -85,7 +85,7 @@ pub(super) async fn change(
         return Err(Refusal::forbidden("Please set your new password."));
     }
     let wrong = wrong_password("Your current password doesn't match.");
-    let (_, checked) = desk.commands.confirm_password(user, from, current.clone()).await.map_err(wrong)?;
+    let (_, checked) = apps.commands.confirm_password(user, from, current.clone()).await.map_err(wrong)?;
     if fields.text("password").is_some_and(|text| prepare(&text) == prepare(&current)) {
         let same = "Your new password cannot be the same as your previous password.";
         return Err(Refusal::conflict(same));
@@ -94,8 +94,8 @@ pub(super) async fn change(
     let context = context.without_idempotency_key().with_actor(user);
     let kept = Some(caller.session);
     let wrong = wrong_password("Your current password doesn't match.");
-    let changed = desk.commands.change_password(&context, user, &checked, password, kept).await;
+    let changed = apps.commands.change_password(&context, user, &checked, password, kept).await;
     let done = changed.map_err(wrong)?;
     let held = Held { user, token: caller.token, expires: caller.expires, renewed: true };
-    desk.answer_session(held, &[done], Success::saying(CHANGED)).await
+    apps.answer_signed_in(held, &[done], Success::saying(CHANGED)).await
 }

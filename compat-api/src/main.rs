@@ -1,0 +1,147 @@
+//! The routes of existing apps as a process of their own.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use command_api::{Commands, ReservedUsernames};
+use compat_api::Apps;
+use events::{MasterKeys, ProgressBoard};
+use query_api::Queries;
+use service::config::{
+    AccountSettings, HttpSettings, LimitSettings, LogSettings, MediaSettings, PlaceSettings, Problems,
+    Secret, SigningSettings, TelemetrySettings, ViewSettings, from_arguments, without_password,
+};
+use service::retry::retry_until_available;
+use service::shutdown::Tasks;
+use service::{clock, telemetry};
+use tokio::net::TcpListener;
+use web::health::{self, check};
+use web::http;
+use web::limits::{Limits, MonotonicClock};
+use web::session_cookies::SessionCookies;
+use web::sessions::FixedKeys;
+use web::tokens::{SigningKeys, VerifyingKeys};
+
+/// Passwords and pictures take memory by the ten mebibytes, and the system's allocator keeps what each thread has had.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The routes of existing apps: takes every request under /instamern
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Settings {
+    #[command(flatten)]
+    place: PlaceSettings,
+    #[command(flatten)]
+    log: LogSettings,
+    #[command(flatten)]
+    views: ViewSettings,
+    #[command(flatten)]
+    media: MediaSettings,
+    #[command(flatten)]
+    http: HttpSettings,
+    #[command(flatten)]
+    limits: LimitSettings,
+    #[command(flatten)]
+    accounts: AccountSettings,
+    #[command(flatten)]
+    signing: SigningSettings,
+    #[command(flatten)]
+    telemetry: TelemetrySettings,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let settings: Settings = from_arguments();
+    let tasks = Tasks::default();
+    let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
+    settings.place.prepare().context("making the data folder")?;
+    let log_url = settings.log.place.url(&settings.place);
+    let views_url = settings.views.url(&settings.place);
+    let media_url = settings.media.url(&settings.place);
+    let mut problems = Problems::default();
+    settings.http.check(&settings.place, &mut problems);
+    PlaceSettings::require_server("CHORUS_LOG", &log_url, &mut problems);
+    PlaceSettings::require_server("CHORUS_VIEWS", &views_url, &mut problems);
+    let make = || Secret::new(MasterKeys::generate().as_str());
+    let parse = |text: &Secret| MasterKeys::parse(text.reveal());
+    let master = settings.log.master_keys().read(&settings.place, make, parse, &mut problems);
+    let signing = settings.signing.keys().read(
+        &settings.place,
+        SigningKeys::generate,
+        SigningKeys::parse,
+        &mut problems,
+    );
+    let reserved_usernames = settings.accounts.reserved_usernames(&mut problems);
+    problems.none_or()?;
+    let (master, signing) = master.zip(signing).context("a secret is missing")?;
+
+    let address = settings.http.listen;
+    let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+    let credentials = &settings.log.place.nats_credentials_file;
+    let open_log = || events::open_sealed(&log_url, credentials.clone(), &master);
+    let log = retry_until_available("the event log", open_log, events::OpenError::is_outage)
+        .await
+        .context("opening the event log")?;
+    let open_views = || views::open(&views_url);
+    let store = retry_until_available("the view store", open_views, views::OpenError::is_outage)
+        .await
+        .context("opening the view store")?;
+    let media =
+        media::open(&media_url).await.map_err(anyhow::Error::msg).context("opening the media store")?;
+    let (board, keep_board) = ProgressBoard::follow(&**log.raw());
+    tasks.spawn_until_stopping("progress board", keep_board);
+    let raw_log = Arc::clone(log.raw());
+    let keys = FixedKeys(Arc::new(VerifyingKeys::of(signing.public())));
+    let session_cookies =
+        Arc::new(SessionCookies::configured(&settings.http, settings.signing.cookie_same_site));
+    let commands = Commands::new(command_api::Parts {
+        log,
+        board: board.clone(),
+        media: Arc::clone(&media),
+        signing: Arc::new(signing),
+        clock: clock::system(),
+        session_length: settings.signing.session_length(),
+        session_cookies: Arc::clone(&session_cookies),
+        reserved_usernames: ReservedUsernames::with(reserved_usernames),
+        limits: Limits::new(&settings.limits, MonotonicClock::default()),
+        tasks: tasks.clone(),
+    })?;
+    let queries = Queries::new(query_api::Parts {
+        log: raw_log,
+        store,
+        board,
+        media,
+        keys: Arc::new(keys),
+        clock: clock::system(),
+        public_url: settings.http.public_url(),
+        session_cookies,
+        last_seen_sender: Some(commands.last_seen_sender()),
+    });
+    commands.follow_log(&tasks).await.context("following the event log")?;
+    queries.follow_log(&tasks).await.context("following the event log")?;
+
+    let watched = tasks.clone();
+    let checks = vec![
+        ("log", commands.check_log()),
+        ("views", queries.check_views()),
+        ("media", commands.check_media()),
+        ("tasks", check(move || std::future::ready(watched.ready()))),
+    ];
+    let authenticator = Arc::clone(commands.authenticator());
+    let routes = compat_api::routes(Apps { commands, queries });
+    let operations = health::routes(checks, metrics);
+    let routes = http::with_operations(routes, operations, &settings.http, &tasks).await?;
+    let address = listener.local_addr()?;
+    let (log, views) = (without_password(&log_url), without_password(&views_url));
+    let (media, scheme) = (without_password(&media_url), settings.http.scheme());
+    writeln!(
+        std::io::stdout(),
+        "compat-api is listening on {scheme}://{address}\n  log    {log}\n  views  {views}\n  media  {media}"
+    )?;
+    http::run(listener, http::finish(routes, &settings.http, Some(authenticator)), &settings.http, &tasks)
+        .await?;
+    Ok(())
+}
