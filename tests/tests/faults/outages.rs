@@ -114,9 +114,11 @@ async fn a_command_whose_append_is_not_answered_has_an_unknown_outcome() {
     let mut chorus = Chorus::distributed().await.unwrap();
     let Scene { api, ann, post, page } = scene(&chorus).await;
     let proxy = Cable::to(chorus.nats.as_ref().unwrap().port()).await.unwrap();
-    chorus.stop(Service::CommandApi).unwrap();
     let log = format!("nats://127.0.0.1:{}/chorus", proxy.port());
-    chorus.start_again_with(Service::CommandApi, &[("CHORUS_LOG", &log)]).await.unwrap();
+    for service in [Service::CommandApi, Service::CompatApi] {
+        chorus.stop(service).unwrap();
+        chorus.start_again_with(service, &[("CHORUS_LOG", &log)]).await.unwrap();
+    }
     let like = || {
         let request = api.request(Method::PUT, &format!("{page}/like")).bearer_auth(&ann.token);
         request.header("Idempotency-Key", "once")
