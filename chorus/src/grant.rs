@@ -79,6 +79,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         session_cookies: Arc::new(SessionCookies::new([], SameSite::Lax)),
         reserved_usernames: ReservedUsernames::with([]),
         limits: Limits::none(),
+        public_url: String::new(),
         tasks: Tasks::default(),
     })?;
     let name = role.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();

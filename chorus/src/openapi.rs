@@ -1,5 +1,7 @@
 //! The description of the whole HTTP API, from the routes of both sides.
 
+mod answers;
+
 use serde_json::Value;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{
@@ -158,6 +160,8 @@ pub fn text() -> serde_json::Result<String> {
     // Through a value, whose keys are in order: the file changes only where the API does.
     let mut document = serde_json::to_value(document())?;
     name_lists(&mut document);
+    answers::require_nullable_fields(&mut document);
+    answers::add_examples(&mut document);
     Ok(format!("{document:#}\n"))
 }
 

@@ -200,6 +200,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         session_cookies: Arc::clone(&session_cookies),
         reserved_usernames,
         limits: Limits::new(&settings.limits, MonotonicClock::default()),
+        public_url: settings.http.public_url(),
         tasks: tasks.clone(),
     })?;
     let queries = Queries::new(query_api::Parts {

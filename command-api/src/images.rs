@@ -21,7 +21,7 @@ use http::StatusCode;
 use media::ImageVariant;
 use thiserror::Error;
 use tokio::task::spawn_blocking;
-use web::problem::{FieldProblem, Problem};
+use web::problem::{FieldCode, FieldProblem, Problem};
 
 use crate::Commands;
 use crate::cpu::CpuPermits;
@@ -106,10 +106,12 @@ impl ImageRejected {
     /// The problem with an image of a form; one that the client can correct names the field.
     pub(crate) fn into_field_problem(self, field: impl Into<String>) -> Problem {
         let problem = Problem::from(self);
+        let is_too_large = problem.code == "image-too-large";
+        let code = if is_too_large { FieldCode::TooLarge } else { FieldCode::InvalidFormat };
         if problem.status != StatusCode::UNPROCESSABLE_ENTITY {
             return problem;
         }
-        let field = FieldProblem::new(field, problem.detail.clone());
+        let field = FieldProblem::new(field, code, problem.detail.clone());
         Problem { fields: vec![field], ..problem }
     }
 }

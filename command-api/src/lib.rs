@@ -62,6 +62,8 @@ pub struct Inner {
     session_length: TimeDelta,
     reserved_usernames: ReservedUsernames,
     limits: Limits,
+    /// The beginning of media URLs.
+    public_url: String,
     tasks: Tasks,
 }
 
@@ -91,6 +93,8 @@ pub struct Parts {
     pub session_cookies: Arc<SessionCookies>,
     pub reserved_usernames: ReservedUsernames,
     pub limits: Limits,
+    /// The beginning of media URLs.
+    pub public_url: String,
     /// For work that continues after its request was answered.
     pub tasks: Tasks,
 }
@@ -109,6 +113,7 @@ impl Commands {
             session_cookies,
             reserved_usernames,
             limits,
+            public_url,
             tasks,
         } = parts;
         let cpu = CpuPermits::default();
@@ -135,6 +140,7 @@ impl Commands {
             session_length,
             reserved_usernames,
             limits,
+            public_url,
             tasks,
         })))
     }

@@ -101,6 +101,7 @@ async fn main() -> Result<()> {
         )),
         reserved_usernames: ReservedUsernames::with(reserved_usernames),
         limits: Limits::new(&settings.limits, MonotonicClock::default()),
+        public_url: settings.http.public_url(),
         tasks: tasks.clone(),
     })?;
     commands.follow_log(&tasks).await.context("following the event log")?;

@@ -107,6 +107,7 @@ async fn main() -> Result<()> {
         session_cookies: Arc::clone(&session_cookies),
         reserved_usernames: ReservedUsernames::with(reserved_usernames),
         limits: Limits::new(&settings.limits, MonotonicClock::default()),
+        public_url: settings.http.public_url(),
         tasks: tasks.clone(),
     })?;
     let queries = Queries::new(query_api::Parts {

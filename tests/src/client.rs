@@ -198,6 +198,11 @@ impl Api {
         Form::new().part("image", image).text("caption", caption.to_owned())
     }
 
+    /// A form with one picture and what it shows.
+    pub fn story_form(alt: &str) -> Form {
+        Form::new().part("image", Part::bytes(png(40, 30)).file_name("a.png")).text("alt", alt.to_owned())
+    }
+
     /// The form with a file input that was left empty, as browsers send it.
     pub fn with_empty_file(form: Form, field: &'static str) -> Form {
         let empty = Part::bytes(Vec::new()).file_name("").mime_str("application/octet-stream");

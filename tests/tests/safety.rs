@@ -68,6 +68,30 @@ fn spellings(name: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refused_origin_is_logged_once_with_the_setting_that_allows_it() {
+    let chorus =
+        Chorus::one_machine_with(&[("CHORUS_ALLOWED_ORIGINS", "https://app.example")]).await.unwrap();
+    let api = chorus.api();
+    let ask = async |path: &str, origin: &str| {
+        let answer = api.send(api.request(Method::GET, path).header("Origin", origin)).await.expect(200);
+        answer.header("access-control-allow-origin").map(str::to_owned)
+    };
+    assert!(ask("/v1/posts", "https://app.example").await.is_some());
+    assert!(ask("/v1/posts", chorus.url()).await.is_none());
+    for _ in 0..2 {
+        assert!(ask("/v1/posts", "https://other.example").await.is_none());
+        assert!(ask("/instamern/posts", "https://app.example").await.is_none());
+    }
+    let printed = chorus.printed(Service::Chorus);
+    let mut refusals: Vec<&str> =
+        printed.lines().filter(|line| line.contains("may not call the API")).collect();
+    refusals.sort_unstable_by_key(|line| line.contains("INSTAMERN"));
+    let [other, app] = refusals[..] else { panic!("{refusals:?}") };
+    assert!(other.contains("https://other.example") && other.contains("CHORUS_ALLOWED_ORIGINS"), "{other}");
+    assert!(app.contains("https://app.example") && app.contains("CHORUS_INSTAMERN_URL"), "{app}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn guessing_a_password_is_stopped_whether_there_is_an_account_or_not() {
     let settings = [("CHORUS_LOGIN_RATE_LIMIT", "60"), ("CHORUS_TRUSTED_HOPS", "1")];
     let chorus = Chorus::one_machine_with(&settings).await.unwrap();
@@ -85,6 +109,11 @@ async fn guessing_a_password_is_stopped_whether_there_is_an_account_or_not() {
         }
         assert_eq!(log_in("1.1.1.1", login, PASSWORD).await, 429, "{login}");
     }
+    let body = json!({ "login": ann.username, "password": PASSWORD });
+    let request = api.request(Method::POST, "/v1/sessions").header("X-Forwarded-For", "1.1.1.1");
+    let refused = api.send(request.json(&body)).await.expect(429);
+    assert!(refused.header("ratelimit").unwrap().starts_with("\"log-ins-of-account-by-address\";r=0;t="));
+    assert_eq!(refused.header("ratelimit-policy"), Some("\"log-ins-of-account-by-address\";q=10;w=600"));
     // Nor under another spelling of the name, the address, or by somebody who is logged in as its owner.
     for login in
         spellings(&ann.username).into_iter().chain(spellings(&format!("{}@example.org", ann.username)))

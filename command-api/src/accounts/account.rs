@@ -83,7 +83,7 @@ pub(crate) fn no_user() -> Problem {
 
 /// The token is good, but its account has been erased since it was checked.
 pub(crate) fn no_account() -> Problem {
-    Problem::unauthenticated("This account is gone")
+    Problem::unauthorized("account-erased", "This account has been erased")
 }
 
 /// A new address that is not confirmed yet.

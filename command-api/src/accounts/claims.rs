@@ -7,7 +7,7 @@ use events::{
 };
 use service::mailbox;
 use uuid::Uuid;
-use web::problem::{FieldProblem, Problem};
+use web::problem::{FieldCode, FieldProblem, Problem};
 
 use crate::Commands;
 use crate::accounts::account::{Account, no_account};
@@ -26,6 +26,7 @@ const CLAIM_ATTEMPTS: usize = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimRejected {
     UsernameTaken,
+    UsernameAndEmailTaken,
     /// It is on the list of reserved names.
     UsernameReserved,
     EmailTaken,
@@ -36,12 +37,23 @@ pub enum ClaimRejected {
 
 impl From<ClaimRejected> for Problem {
     fn from(rejected: ClaimRejected) -> Self {
+        let taken = |field| FieldProblem::new(field, FieldCode::Taken, "is taken");
         match rejected {
-            ClaimRejected::UsernameTaken => Self::conflict("username-taken", "This username is taken"),
-            ClaimRejected::UsernameReserved => {
-                Self::invalid(vec![FieldProblem::new("username", "is reserved: choose another one")])
+            ClaimRejected::UsernameTaken => {
+                Self::conflict("username-taken", "This username is taken").in_fields(vec![taken("username")])
             }
-            ClaimRejected::EmailTaken => Self::conflict("email-taken", "This email address is taken"),
+            ClaimRejected::UsernameAndEmailTaken => {
+                let detail = "This username and this email address are taken";
+                Self::conflict("username-and-email-taken", detail)
+                    .in_fields(vec![taken("username"), taken("email")])
+            }
+            ClaimRejected::UsernameReserved => {
+                let message = "is reserved: choose another one";
+                Self::invalid(vec![FieldProblem::new("username", FieldCode::Reserved, message)])
+            }
+            ClaimRejected::EmailTaken => {
+                Self::conflict("email-taken", "This email address is taken").in_fields(vec![taken("email")])
+            }
             ClaimRejected::Lost => {
                 Self::conflict("claim-lost", "This took too long and was given up: try again")
             }

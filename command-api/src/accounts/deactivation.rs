@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::response::Response;
 use events::{Deactivated, Erased, Event, Reactivated, Subject, UserId};
-use http::StatusCode;
 use serde::Deserialize;
 use service::telemetry::with_causes;
 use utoipa::ToSchema;
@@ -147,7 +146,7 @@ async fn deactivate_account(
     commands.confirm_password(user, from, current_password).await?;
     let outcome = commands.deactivate(&context, user).await?;
     commands.end_sessions(&context, user, None).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 #[cfg(test)]

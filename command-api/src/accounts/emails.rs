@@ -7,7 +7,6 @@ use events::{
     App, ClaimHash, EmailChangeRequested, EmailChanged, EmailVerificationRequested, EmailVerified, Event,
     LinkPurpose, MailedRequestId, MailedToken, Personal, Subject, UserId,
 };
-use http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -16,7 +15,7 @@ use uuid::Uuid;
 use web::extract::{Json, Path};
 use web::http::ClientAddress;
 use web::limits::Attempt;
-use web::problem::{Problem, Problems};
+use web::problem::{FieldCode, FieldProblem, Problem, Problems};
 use web::sessions::Session;
 
 use crate::Commands;
@@ -43,7 +42,8 @@ impl From<EmailRejected> for Problem {
     fn from(rejected: EmailRejected) -> Self {
         match rejected {
             EmailRejected::NoAccount => no_account(),
-            EmailRejected::Same => Self::conflict("same-email", "This is your address already"),
+            EmailRejected::Same => Self::conflict("same-email", "This is your address already")
+                .in_fields(vec![FieldProblem::new("email", FieldCode::Unchanged, "is your address already")]),
             EmailRejected::Link(rejected) => rejected.into(),
             EmailRejected::Claim(rejected) => rejected.into(),
         }
@@ -273,7 +273,7 @@ async fn ask_for_email_verification(
         .limits
         .check(Attempt::Mail { mailboxes: &[commands.mailbox(account.address())], from: Some(from) })?;
     let outcome = commands.request_email_verification(&context.with_actor(user), user).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 /// Verify an address by a mailed link
@@ -289,7 +289,7 @@ async fn confirm_email(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let outcome = commands.verify_email(&context, &token).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -328,7 +328,7 @@ async fn ask_for_email_change(
     let mailboxes = [commands.mailbox(account.address()), commands.mailbox(&email)];
     commands.limits.check(Attempt::Mail { mailboxes: &mailboxes, from: Some(from) })?;
     let outcome = commands.request_email_change(&context, session, email, App::Chorus).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 /// Confirm another address by a mailed link
@@ -344,7 +344,7 @@ async fn confirm_email_change(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let outcome = commands.change_email(&context, &token).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 #[cfg(test)]

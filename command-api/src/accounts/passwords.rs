@@ -26,7 +26,7 @@ use uuid::Uuid;
 use web::extract::{Json, Path};
 use web::http::ClientAddress;
 use web::limits::{Attempt, TooManyAttempts};
-use web::problem::{FieldProblem, Problem, Problems};
+use web::problem::{FieldCode, FieldProblem, Problem, Problems, Refused};
 use web::sessions::Session;
 
 use crate::Commands;
@@ -61,7 +61,8 @@ impl From<PasswordRejected> for Problem {
         match rejected {
             PasswordRejected::NoAccount => no_account(),
             PasswordRejected::WrongPassword => {
-                Self::invalid(vec![FieldProblem::new("current_password", "is not your present password")])
+                let message = "is not your current password";
+                Self::invalid(vec![FieldProblem::new("current_password", FieldCode::Incorrect, message)])
             }
         }
     }
@@ -226,8 +227,8 @@ impl Commands {
     }
 }
 
-fn bad_password(message: String) -> Problem {
-    Problem::invalid(vec![FieldProblem::new("password", message)])
+fn bad_password(refused: Refused) -> Problem {
+    Problem::invalid(vec![FieldProblem::of("password", refused)])
 }
 
 // ------------------------------------------------------------------- routes
@@ -270,12 +271,12 @@ async fn set_password(
     let password = check(&password, &account.own_words()).map_err(bad_password)?;
     let kept = Some(session.session);
     let outcome = commands.change_password(&context, user, &checked, password, kept).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct PasswordResetWish {
+struct PasswordResetRequest {
     #[schema(format = "email", max_length = 254, example = "ann@example.org")]
     email: String,
 }
@@ -284,7 +285,7 @@ struct PasswordResetWish {
 ///
 /// The answer is the same whether the address belongs to an account or not. The link is good for ten minutes, once.
 #[utoipa::path(
-    post, path = "/v1/password-resets", tag = "accounts", request_body = PasswordResetWish,
+    post, path = "/v1/password-resets", tag = "accounts", request_body = PasswordResetRequest,
     params(CommandHeaders),
     responses((status = 202, description = "If the address belongs to an account, a mail is on its way"), Problems)
 )]
@@ -292,7 +293,7 @@ async fn ask_for_password_reset(
     State(commands): State<Commands>,
     context: Context,
     from: ClientAddress,
-    Json(PasswordResetWish { email }): Json<PasswordResetWish>,
+    Json(PasswordResetRequest { email }): Json<PasswordResetRequest>,
 ) -> Result<StatusCode, Problem> {
     let answer_at = Instant::now() + REQUEST_ANSWERED_AFTER;
     let mut fields = Fields::default();
@@ -353,7 +354,7 @@ async fn confirm_password_reset(
     let account = commands.reset_link_account(&context, &token).await?;
     let password = check(&password, &account.own_words()).map_err(bad_password)?;
     let (_, outcome) = commands.reset_password(&context, &token, password).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 #[cfg(test)]

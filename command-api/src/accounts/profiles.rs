@@ -9,21 +9,21 @@ use events::{
 };
 use http::StatusCode;
 use media::ImageVariant;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::extract::Json;
-use web::problem::{Problem, Problems};
+use web::problem::{Problem, Problems, Refused};
 use web::sessions::Session;
 
 use crate::Commands;
-use crate::accounts::account::no_account;
+use crate::accounts::account::{Account, no_account};
 use crate::images::ImageRejected;
 use crate::pipeline::context::Context;
-use crate::pipeline::errors::CommandError;
+use crate::pipeline::errors::{CommandError, log_problem};
 use crate::pipeline::execute::{Fold, Outcome};
-use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
+use crate::pipeline::receipt::{CommandHeaders, Prefer, Receipt, ReceiptAnswers};
 use crate::pipeline::text::{self, Fields};
 use crate::social::posts::IMAGE_LIMIT;
 
@@ -170,7 +170,7 @@ struct ProfileChange {
 #[utoipa::path(
     patch, path = "/v1/me/profile", tag = "profiles", request_body = ProfileChange, security(("token" = [])),
     params(CommandHeaders),
-    responses(ReceiptAnswers, Problems)
+    responses((status = 200, body = ProfileReceipt), (status = 202, body = ProfileReceipt), Problems)
 )]
 async fn edit_profile(
     State(commands): State<Commands>,
@@ -181,7 +181,7 @@ async fn edit_profile(
 ) -> Result<Response, Problem> {
     let mut fields = Fields::default();
     let mut checked =
-        |field, value: Option<String>, check: fn(&str, usize) -> Result<String, String>, limit| {
+        |field, value: Option<String>, check: fn(&str, usize) -> Result<String, Refused>, limit| {
             value.map(|value| fields.take(field, check(&value, limit)))
         };
     let command = Edit {
@@ -195,7 +195,28 @@ async fn edit_profile(
         .map(|part| part.as_deref().unwrap_or("\0").as_bytes());
     let context = context.with_actor(user).with_payload(payload);
     let outcome = commands.edit_profile(&context, user, &command).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    let (ProfileDetails { firstname, lastname, bio }, _) = commands.shown(user).await.map_err(log_problem)?;
+    let body = |receipt| ProfileReceipt { receipt, firstname, lastname, bio };
+    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ProfileReceipt {
+    #[serde(flatten)]
+    receipt: Receipt,
+    firstname: String,
+    lastname: String,
+    bio: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct PhotoReceipt {
+    #[serde(flatten)]
+    receipt: Receipt,
+    /// Id of the picture.
+    id: String,
+    /// URL of a square picture of 320 pixels.
+    photo: String,
 }
 
 /// Change my photo
@@ -205,7 +226,7 @@ async fn edit_profile(
     put, path = "/v1/me/photo", tag = "profiles", security(("token" = [])),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     params(CommandHeaders),
-    responses(ReceiptAnswers, Problems)
+    responses((status = 200, body = PhotoReceipt), (status = 202, body = PhotoReceipt), Problems)
 )]
 async fn set_photo(
     State(commands): State<Commands>,
@@ -219,7 +240,10 @@ async fn set_photo(
     let picture = web::extract::body(request, &()).await?;
     let context = context.with_actor(user).with_payload([picture.as_ref()]);
     let (media, outcome) = commands.change_photo(&context, user, picture).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, Some(media.to_string())).await)
+    let (id, public_url) = (media.to_string(), &commands.public_url);
+    let photo = ImageVariant::PHOTO.url(public_url, &id);
+    let body = |receipt| PhotoReceipt { receipt, id, photo };
+    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
 }
 
 impl Commands {
@@ -244,10 +268,22 @@ impl Commands {
 
     /// The profile of a user, read from the log.
     pub async fn shown(&self, user: UserId) -> Result<(ProfileDetails, Option<Image>), LogError> {
-        let (account, profile): (Profile, Profile) =
-            (self.read_state(Subject::Account(user)).await?, self.read_state(Subject::Profile(user)).await?);
+        let (account, profile): (Profile, Profile) = (
+            self.read_cached_state(Subject::Account(user)).await?,
+            self.read_cached_state(Subject::Profile(user)).await?,
+        );
         let edited = profile.details != ProfileDetails::default();
         Ok((if edited { profile.details } else { account.details }, profile.photo))
+    }
+
+    /// A user as the author of what they publish, read from the cache or the log.
+    pub(crate) async fn person(&self, user: UserId) -> Result<resources::Person, LogError> {
+        let account: Account = self.read_cached_state(Subject::Account(user)).await?;
+        let (details, photo) = self.shown(user).await?;
+        let photo = photo.map(|photo| ImageVariant::PHOTO.url(&self.public_url, &photo.media.to_string()));
+        let ProfileDetails { firstname, lastname, .. } = details;
+        let username = account.username().to_owned();
+        Ok(resources::Person { id: user.to_string(), username, firstname, lastname, photo })
     }
 
     /// A replay returns the photo that the first request stored.
@@ -300,7 +336,7 @@ async fn delete_photo(
 ) -> Result<Response, Problem> {
     let user = session.user;
     let outcome = commands.remove_photo(&context.with_actor(user), user).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use axum::response::Response;
 use events::{
     Event, LogError, Personal, Reinstated, Role, RoleGranted, RoleRevoked, Subject, Suspended, UserId,
 };
-use http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -179,7 +178,7 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
     put, path = "/v1/users/{user}/roles/{role}", tag = "roles", security(("token" = [])),
     params(
         ("user" = String, Path, pattern = "^[0-9a-f]{32}$"),
-        ("role" = String, Path, pattern = "^(artist|moderator|admin)$"),
+        ("role" = resources::Role, Path),
         CommandHeaders
     ),
     responses(ReceiptAnswers, Problems)
@@ -194,7 +193,7 @@ async fn grant_role(
     let actor = session.user;
     let by = commands.authority(actor).await.map_err(log_problem)?;
     let outcome = commands.set_role(&context.with_actor(actor), &by, user, role, true).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 /// Revoke a role
@@ -204,7 +203,7 @@ async fn grant_role(
     delete, path = "/v1/users/{user}/roles/{role}", tag = "roles", security(("token" = [])),
     params(
         ("user" = String, Path, pattern = "^[0-9a-f]{32}$"),
-        ("role" = String, Path, pattern = "^(artist|moderator|admin)$"),
+        ("role" = resources::Role, Path),
         CommandHeaders
     ),
     responses(ReceiptAnswers, Problems)
@@ -219,7 +218,7 @@ async fn revoke_role(
     let actor = session.user;
     let by = commands.authority(actor).await.map_err(log_problem)?;
     let outcome = commands.set_role(&context.with_actor(actor), &by, user, role, false).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -255,7 +254,7 @@ async fn suspend_user(
     let event = Suspended { user, reason: Personal::Open(reason) };
     let decide = |account: &Account| suspend(account, &by, &event);
     let outcome = commands.execute(&context, Subject::Account(user), &[], decide).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 /// Reinstate a suspended account
@@ -277,7 +276,7 @@ async fn reinstate_user(
     let by = commands.authority(actor).await.map_err(log_problem)?;
     let decide = |account: &Account| reinstate(account, &by, user);
     let outcome = commands.execute(&context.with_actor(actor), Subject::Account(user), &[], decide).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 #[cfg(test)]

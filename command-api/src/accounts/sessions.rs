@@ -52,10 +52,13 @@ pub enum SessionRejected {
 impl From<SessionRejected> for Problem {
     fn from(rejected: SessionRejected) -> Self {
         match rejected {
-            SessionRejected::WrongLogin => Self::unauthenticated("The username or the password is wrong"),
+            SessionRejected::WrongLogin => {
+                Self::unauthorized("wrong-login", "The username or the password is wrong")
+            }
             SessionRejected::Suspended => Self::forbidden("This account is suspended"),
             SessionRejected::NoSession => Self::not_found("There is no such session"),
-            SessionRejected::Ended => Self::unauthenticated(
+            SessionRejected::Ended => Self::unauthorized(
+                "session-ended",
                 "The session that this request began has ended: log in under a new Idempotency-Key",
             ),
             SessionRejected::Reactivation(rejected) => rejected.into(),
@@ -425,7 +428,7 @@ async fn log_out(
     let (user, id) = (session.user, session.session);
     let outcome =
         commands.end_session(&context.with_actor(user), user, id, SessionEndReason::LoggedOut).await?;
-    let mut response = commands.receipt(prefer, outcome, StatusCode::OK, None).await;
+    let mut response = commands.receipt(prefer, outcome).await;
     response.headers_mut().insert(header::SET_COOKIE, commands.authenticator.session_cookies().remove()?);
     Ok(response)
 }
@@ -446,7 +449,7 @@ async fn delete_session(
     let user = session.user;
     let outcome =
         commands.end_session(&context.with_actor(user), user, id, SessionEndReason::Revoked).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 /// End all my other sessions
@@ -463,7 +466,7 @@ async fn end_other_sessions(
 ) -> Result<Response, Problem> {
     let (user, kept) = (session.user, session.session);
     let outcome = commands.end_sessions(&context.with_actor(user), user, Some(kept)).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 #[cfg(test)]

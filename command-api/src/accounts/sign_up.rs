@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use events::{App, Event, NewPerson, Personal, SignedUp, Subject, UserId};
+use events::{App, Event, LogError, NewPerson, Personal, SignedUp, Subject, UserId};
 use http::HeaderMap;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -88,7 +88,10 @@ impl Commands {
             return Ok((user, outcome));
         }
         let password_hash = self.passwords.hash(command.password).await?;
-        self.claim(context, ClaimKind::Username, username, user).await?;
+        if let Err(failure) = self.claim(context, ClaimKind::Username, username, user).await {
+            let rejected = failure.into_rejection::<SignUpRejected>()?;
+            return Err(self.with_taken_email(rejected, &command.email).await?);
+        }
         if let Err(failure) = self.claim_email(context, (email, &command.email), user).await {
             self.release(context, ClaimKind::Username, username, user).await;
             return Err(failure.into());
@@ -109,6 +112,20 @@ impl Commands {
             self.release(context, ClaimKind::Email, email, user).await;
         }
         Ok((user, signed_up?))
+    }
+}
+
+impl Commands {
+    /// The rejection of a username, and of the address with it if another account uses that too: a form shows both at once.
+    async fn with_taken_email(
+        &self,
+        rejected: ClaimRejected,
+        email: &str,
+    ) -> Result<CommandError<SignUpRejected>, LogError> {
+        let found = self.find(ClaimKind::Email, email).await?;
+        let both = rejected == ClaimRejected::UsernameTaken && self.owner(found).await?.is_some();
+        let rejected = if both { ClaimRejected::UsernameAndEmailTaken } else { rejected };
+        Ok(CommandError::Rejected(SignUpRejected::Claim(rejected)))
     }
 }
 

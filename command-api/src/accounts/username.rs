@@ -18,7 +18,7 @@ use crate::accounts::claims::{ClaimKind, ClaimRejected};
 use crate::pipeline::context::Context;
 use crate::pipeline::errors::CommandError;
 use crate::pipeline::execute::Outcome;
-use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
+use crate::pipeline::receipt::{CommandHeaders, Prefer, Receipt};
 use crate::pipeline::text::{self, Fields};
 
 // ---------------------------------------------------------------- decisions
@@ -75,13 +75,20 @@ struct Username {
     username: String,
 }
 
+#[derive(Debug, Serialize, ToSchema)]
+struct UsernameReceipt {
+    #[serde(flatten)]
+    receipt: Receipt,
+    username: String,
+}
+
 /// Take another username
 ///
 /// For 30 days nobody else can have the name that I had before.
 #[utoipa::path(
     put, path = "/v1/me/username", tag = "accounts", request_body = Username, security(("token" = [])),
     params(CommandHeaders),
-    responses(ReceiptAnswers, Problems)
+    responses((status = 200, body = UsernameReceipt), (status = 202, body = UsernameReceipt), Problems)
 )]
 async fn set_username(
     State(commands): State<Commands>,
@@ -95,8 +102,9 @@ async fn set_username(
     fields.finish()?;
     let user = session.user;
     let context = context.with_actor(user).with_payload([username.as_bytes()]);
-    let outcome = commands.rename(&context, user, username).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    let outcome = commands.rename(&context, user, username.clone()).await?;
+    let body = |receipt| UsernameReceipt { receipt, username };
+    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use http::request::Parts;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use web::http::{IDEMPOTENCY_KEY, RequestContext};
-use web::problem::Problem;
+use web::problem::{FieldCode, Problem};
 
 use crate::Commands;
 use crate::pipeline::partial_failure::FirstEvent;
@@ -169,7 +169,7 @@ where
 /// The key as the IETF draft writes it, a quoted string, or bare.
 /// Source: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let bad = |message| Problem::malformed(IDEMPOTENCY_KEY.as_str(), message);
+    let bad = |message| Problem::malformed(IDEMPOTENCY_KEY.as_str(), FieldCode::InvalidFormat, message);
     let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = given.next() else { return Ok(None) };
     if given.next().is_some() {

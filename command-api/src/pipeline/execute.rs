@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use chrono::{DateTime, SubsecRound, Utc};
 use events::{AppendError, Draft, Event, Freshness, Kind, LogError, Position, Recorded, Subject};
 
 use crate::Commands;
@@ -35,6 +36,18 @@ pub struct Outcome {
     pub kind: Kind,
     /// False if the command had no effect.
     pub changed: bool,
+    /// When the event was recorded, in whole milliseconds as views have it.
+    pub time: DateTime<Utc>,
+}
+
+impl Outcome {
+    fn new(position: Position, kind: Kind, changed: bool, time: DateTime<Utc>) -> Self {
+        Self { position, kind, changed, time: time.trunc_subsecs(3) }
+    }
+
+    fn unchanged(recorded: &Recorded, kind: Kind) -> Self {
+        Self::new(recorded.position, kind, false, recorded.envelope.time)
+    }
 }
 
 struct Loaded<S> {
@@ -99,11 +112,12 @@ impl Commands {
         loop {
             let Loaded { state, target: loaded, may_be_stale } =
                 self.load::<S>(context, target, others, consistency).await?;
-            for (id, position) in loaded.ids() {
+            for recorded in &*loaded.events {
+                let id = recorded.envelope.id;
                 match context.replay_of(self.log.keys(), target, id) {
                     Replay::Same => {
                         context.set_first_event(id);
-                        return Ok(Outcome { position, kind, changed: false });
+                        return Ok(Outcome::unchanged(recorded, kind));
                     }
                     Replay::KeyReused => return Err(CommandError::KeyReused),
                     Replay::None => {}
@@ -115,11 +129,14 @@ impl Commands {
                     consistency = ReadConsistency::Fresh;
                     continue;
                 }
-                Ok(None) => return Ok(Outcome { position: loaded.last(), kind, changed: false }),
+                Ok(None) => {
+                    let none = Outcome::new(Position::START, kind, false, context.now);
+                    return Ok(loaded.events.last().map_or(none, |last| Outcome::unchanged(last, kind)));
+                }
                 Err(rejection) => return Err(CommandError::Rejected(rejection)),
             };
             match self.append(context, target, event, loaded.last()).await {
-                Ok(position) => return Ok(Outcome { position, kind, changed: true }),
+                Ok(position) => return Ok(Outcome::new(position, kind, true, context.now)),
                 // The assumption was wrong; there need not be a concurrent append.
                 Err(AppendError::Conflict) if consistency == ReadConsistency::AssumeNew => {
                     consistency = ReadConsistency::Fresh;
@@ -150,9 +167,7 @@ impl Commands {
             match context.replay_of(self.log.keys(), target, recorded.envelope.id) {
                 Replay::Same => {
                     context.set_first_event(recorded.envelope.id);
-                    let outcome =
-                        Outcome { position: recorded.position, kind: target.kind(), changed: false };
-                    return Ok(Some((recorded.event.clone(), outcome)));
+                    return Ok(Some((recorded.event.clone(), Outcome::unchanged(recorded, target.kind()))));
                 }
                 Replay::KeyReused => return Err(CommandError::KeyReused),
                 Replay::None => {}

@@ -8,7 +8,7 @@ use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use events::Position;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 use web::http::{PENDING, POSITION};
@@ -22,17 +22,15 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const RESPOND_ASYNC: &str = "respond-async";
 
-/// What a command came to.
+/// The outcome of a command. Many commands answer what they made or changed beside it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Receipt {
-    /// Of what was made, where something was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) id: Option<String>,
-    /// False if it was so already.
+    /// False if the command had no effect, because its result was there already.
     pub(crate) changed: bool,
-    /// Send it as `Chorus-Min-Position` with a query that must have taken this in.
+    /// Send it as `Chorus-Min-Position` with a query whose answer must include this.
+    #[schema(example = 4711)]
     pub(crate) position: u64,
-    /// True if the views had not taken it in yet when this was answered.
+    /// True if the views did not include it yet when this was answered.
     pub(crate) pending: bool,
 }
 
@@ -60,18 +58,6 @@ pub(crate) enum ReceiptAnswers {
     #[response(status = 200)]
     Done(Receipt),
     /// Done; the views take it in by themselves.
-    #[response(status = 202)]
-    Accepted(Receipt),
-}
-
-/// How a command is answered that makes something, for OpenAPI.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "only described")]
-pub(crate) enum CreationAnswers {
-    /// Made; the views have taken it in unless it says that it is pending.
-    #[response(status = 201)]
-    Created(Receipt),
-    /// Made; the views take it in by themselves.
     #[response(status = 202)]
     Accepted(Receipt),
 }
@@ -123,17 +109,38 @@ impl Commands {
         Settled { position, pending: !settled, respond_async: prefer.respond_async }
     }
 
-    pub(crate) async fn receipt(
+    /// Answers a command that has no more to say than its outcome.
+    pub(crate) async fn receipt(&self, prefer: Prefer, outcome: Outcome) -> Response {
+        self.receipt_with(prefer, outcome, StatusCode::OK, |receipt| receipt).await
+    }
+
+    /// Answers a command with what it made or changed.
+    pub(crate) async fn receipt_with<T: Serialize>(
         &self,
         prefer: Prefer,
         outcome: Outcome,
         status: StatusCode,
-        id: Option<String>,
+        body: impl FnOnce(Receipt) -> T,
     ) -> Response {
         let settled = self.settle(prefer, &[outcome]).await;
         let receipt =
-            Receipt { id, changed: outcome.changed, position: settled.position.0, pending: settled.pending };
-        settled.answer(status, axum::Json(receipt))
+            Receipt { changed: outcome.changed, position: settled.position.0, pending: settled.pending };
+        settled.answer(status, axum::Json(body(receipt)))
+    }
+
+    /// Like [`receipt_with`](Self::receipt_with), for a command that made the resource at this path.
+    pub(crate) async fn created<T: Serialize>(
+        &self,
+        prefer: Prefer,
+        outcome: Outcome,
+        location: &str,
+        body: impl FnOnce(Receipt) -> T,
+    ) -> Response {
+        let mut response = self.receipt_with(prefer, outcome, StatusCode::CREATED, body).await;
+        if let Ok(location) = HeaderValue::try_from(location) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        response
     }
 }
 

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use events::{EventId, Kind, Position, Recorded, Subject};
+use events::{Kind, Position, Recorded, Subject};
 use quick_cache::sync::Cache;
 
 /// Subjects in the cache. Each has a few events of a few hundred bytes.
@@ -27,10 +27,6 @@ impl SubjectEvents {
     /// The position that an append to the subject must expect.
     pub(crate) fn last(&self) -> Position {
         self.events.last().map_or(Position::START, |event| event.position)
-    }
-
-    pub(crate) fn ids(&self) -> impl Iterator<Item = (EventId, Position)> {
-        self.events.iter().map(|event| (event.envelope.id, event.position))
     }
 }
 
@@ -93,7 +89,7 @@ impl SubjectCache {
 
 #[cfg(test)]
 mod tests {
-    use events::{Envelope, PostDeleted, PostId, UserId};
+    use events::{Envelope, EventId, PostDeleted, PostId, UserId};
     use uuid::Uuid;
 
     use super::*;

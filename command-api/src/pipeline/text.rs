@@ -2,7 +2,7 @@
 //! direction that would reach beyond it; control characters, and marks that overrule the direction of text, are refused.
 
 use service::mailbox;
-use web::problem::{FieldProblem, Problem};
+use web::problem::{FieldCode, FieldProblem, Problem, Refused};
 
 /// Lengths are in characters as people count them, near enough: Unicode scalar values.
 pub(crate) const USERNAME: std::ops::RangeInclusive<usize> = 3..=30;
@@ -14,35 +14,41 @@ pub const COMMENT_LIMIT: usize = 1000;
 pub(crate) const COLLECTION_LIMIT: usize = 100;
 pub(crate) const PASSWORD: std::ops::RangeInclusive<usize> = 8..=128;
 
-type Checked = Result<String, String>;
+type Checked = Result<String, Refused>;
 
 /// A username: letters, digits, `_` and `.` of ASCII, so that no two look alike.
 pub fn username(text: &str) -> Checked {
     let text = text.trim();
     let (shortest, longest) = (USERNAME.start(), USERNAME.end());
     if !USERNAME.contains(&text.chars().count()) {
-        return Err(format!("must have {shortest} to {longest} characters"));
+        let code = if text.chars().count() < *shortest { FieldCode::TooShort } else { FieldCode::TooLong };
+        return Err(Refused::new(code, format!("must have {shortest} to {longest} characters")));
     }
     let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
     if !text.chars().all(good) {
-        return Err("may have letters a to z, digits, `_` and `.`".to_owned());
+        return Err(Refused::new(
+            FieldCode::InvalidCharacters,
+            "may have letters a to z, digits, `_` and `.`",
+        ));
     }
     if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) || text.ends_with('.') {
-        return Err("must begin with a letter or a digit, and not end with `.`".to_owned());
+        let message = "must begin with a letter or a digit, and not end with `.`";
+        return Err(Refused::new(FieldCode::InvalidFormat, message));
     }
     Ok(text.to_owned())
 }
 
 /// An email address that can be written to, in the form in which it is.
 pub fn email(text: &str) -> Checked {
-    mailbox::ascii_form(text).ok_or_else(|| "must be an email address that mail can be sent to".to_owned())
+    let message = "must be an email address that mail can be sent to";
+    mailbox::ascii_form(text).ok_or_else(|| Refused::new(FieldCode::InvalidFormat, message))
 }
 
 /// One line.
 pub fn line(text: &str, limit: usize) -> Checked {
     let text = tidy(text);
     if text.contains(['\n', '\t', '\u{2028}', '\u{2029}']) {
-        return Err("must be one line".to_owned());
+        return Err(Refused::new(FieldCode::InvalidFormat, "must be one line"));
     }
     free(&text, limit)
 }
@@ -56,10 +62,13 @@ pub(crate) fn required_line(text: &str, limit: usize) -> Checked {
 pub fn free(text: &str, limit: usize) -> Checked {
     let text = tidy(text);
     if text.chars().count() > limit {
-        return Err(format!("must have at most {limit} characters"));
+        return Err(Refused::new(FieldCode::TooLong, format!("must have at most {limit} characters")));
     }
     match text.chars().find(|&c| is_refused(c)) {
-        Some(c) => Err(format!("must not have the character U+{:04X}", u32::from(c))),
+        Some(c) => {
+            let message = format!("must not have the character U+{:04X}", u32::from(c));
+            Err(Refused::new(FieldCode::InvalidCharacters, message))
+        }
         None => Ok(text),
     }
 }
@@ -70,7 +79,7 @@ pub fn required(text: &str, limit: usize) -> Checked {
 }
 
 fn not_empty(text: String) -> Checked {
-    if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text) }
+    if text.is_empty() { Err(Refused::new(FieldCode::Empty, "must not be empty")) } else { Ok(text) }
 }
 
 /// Text as it is counted and kept: without a byte order mark before it and space around it, with `\n` as every line end, and
@@ -143,15 +152,15 @@ fn is_blank(c: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Gathers what is wrong with the fields of a request, so that all of it is told at once.
+/// Collects the problems with the fields of a request, so that all are reported together.
 #[derive(Debug, Default)]
 pub(crate) struct Fields(Vec<FieldProblem>);
 
 impl Fields {
     /// The value, or an empty one in its place if it cannot be taken: then [`finish`](Self::finish) fails.
-    pub(crate) fn take<T: Default>(&mut self, field: &str, checked: Result<T, String>) -> T {
-        checked.unwrap_or_else(|message| {
-            self.0.push(FieldProblem::new(field, message));
+    pub(crate) fn take<T: Default>(&mut self, field: &str, checked: Result<T, Refused>) -> T {
+        checked.unwrap_or_else(|refused| {
+            self.0.push(FieldProblem::of(field, refused));
             T::default()
         })
     }
@@ -301,7 +310,7 @@ mod tests {
                     Ok(taken) => {
                         prop_assert_eq!(rule(&taken), Ok(taken.clone()), "{}", name);
                     }
-                    Err(message) => prop_assert!(message.starts_with("must ") || message.starts_with("may "), "{name}: {message}"),
+                    Err(Refused { message, .. }) => prop_assert!(message.starts_with("must ") || message.starts_with("may "), "{name}: {message}"),
                 }
             }
         }

@@ -8,8 +8,8 @@ use events::{
     CollectionCreated, CollectionDeleted, CollectionEvent, CollectionId, CollectionRenamed, Event, Personal,
     Recorded, SocialEvent, Subject, UserId,
 };
-use http::{HeaderValue, StatusCode, header};
-use serde::Deserialize;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -20,7 +20,7 @@ use web::sessions::Session;
 use crate::Commands;
 use crate::pipeline::context::Context;
 use crate::pipeline::execute::Fold;
-use crate::pipeline::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
+use crate::pipeline::receipt::{CommandHeaders, Prefer, Receipt, ReceiptAnswers};
 use crate::pipeline::text::{self, Fields};
 
 /// Collections of one user; a decision reads all of them.
@@ -175,7 +175,7 @@ impl CollectionName {
 /// For saved posts; nobody else sees it.
 #[utoipa::path(
     post, path = "/v1/me/collections", tag = "saves", request_body = CollectionName, security(("token" = [])),
-    params(CommandHeaders), responses(CreationAnswers, Problems)
+    params(CommandHeaders), responses((status = 201, body = CreatedCollection), (status = 202, body = CreatedCollection), Problems)
 )]
 async fn create_collection(
     State(commands): State<Commands>,
@@ -190,11 +190,25 @@ async fn create_collection(
     let id = CollectionId::new(context.new_id(commands.log.keys(), "collection"));
     let decide = |state: &Collections| create(state, user, id, &name);
     let outcome = commands.execute(&context, Subject::Collection(user), &[], decide).await?;
-    let mut response = commands.receipt(prefer, outcome, StatusCode::CREATED, Some(id.to_string())).await;
-    if let Ok(place) = HeaderValue::try_from(format!("/v1/me/collections/{id}")) {
-        response.headers_mut().insert(header::LOCATION, place);
-    }
-    Ok(response)
+    let location = format!("/v1/me/collections/{id}");
+    let body = |receipt| CreatedCollection { receipt, id: id.to_string(), name };
+    Ok(commands.created(prefer, outcome, &location, body).await)
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct CreatedCollection {
+    #[serde(flatten)]
+    receipt: Receipt,
+    /// Id of the collection.
+    id: String,
+    name: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct RenamedCollection {
+    #[serde(flatten)]
+    receipt: Receipt,
+    name: String,
 }
 
 /// Rename a collection
@@ -202,7 +216,7 @@ async fn create_collection(
     patch, path = "/v1/me/collections/{collection}", tag = "saves", request_body = CollectionName,
     security(("token" = [])),
     params(("collection" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
-    responses(ReceiptAnswers, Problems)
+    responses((status = 200, body = RenamedCollection), (status = 202, body = RenamedCollection), Problems)
 )]
 async fn rename_collection(
     State(commands): State<Commands>,
@@ -217,7 +231,8 @@ async fn rename_collection(
     let context = context.with_actor(user).with_payload([name.as_bytes()]);
     let decide = |state: &Collections| rename(state, user, collection, &name);
     let outcome = commands.execute(&context, Subject::Collection(user), &[], decide).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    let body = |receipt| RenamedCollection { receipt, name };
+    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
 }
 
 /// Delete a collection
@@ -238,7 +253,7 @@ async fn delete_collection(
     let user = session.user;
     let decide = |state: &Collections| delete(state, user, collection);
     let outcome = commands.execute(&context.with_actor(user), Subject::Collection(user), &[], decide).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 #[cfg(test)]

@@ -6,20 +6,19 @@ use events::{
     AccountsEvent, CommentDeleted, CommentEvent, CommentId, Commented, Content, ContentRemoved,
     ContentRestored, Event, ModerationEvent, Personal, PostId, Recorded, SocialEvent, Subject, UserId,
 };
-use http::{HeaderValue, StatusCode, header};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::extract::{Json, Path};
-use web::problem::{Problem, Problems};
+use web::problem::{FieldCode, FieldProblem, Problem, Problems};
 use web::sessions::Session;
 
 use crate::Commands;
 use crate::pipeline::context::Context;
-use crate::pipeline::errors::CommandError;
+use crate::pipeline::errors::{CommandError, log_problem};
 use crate::pipeline::execute::{Fold, Outcome};
-use crate::pipeline::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
+use crate::pipeline::receipt::{CommandHeaders, Prefer, Receipt, ReceiptAnswers};
 use crate::pipeline::text::{self, Fields};
 use crate::social::posts::{SeenPost, no_post};
 
@@ -46,7 +45,9 @@ impl From<CommentRejected> for Problem {
                 Self::not_found("There is no such comment to answer under this post")
             }
             CommentRejected::ParentIsReply => {
+                let message = "is a reply itself: answer the comment that it belongs to";
                 Self::conflict("nested-reply", "A reply cannot be answered: answer the comment it belongs to")
+                    .in_fields(vec![FieldProblem::new("reply_to", FieldCode::NotAllowed, message)])
             }
         }
     }
@@ -224,7 +225,7 @@ struct NewComment {
 #[utoipa::path(
     post, path = "/v1/posts/{post}/comments", tag = "comments", request_body = NewComment, security(("token" = [])),
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
-    responses(CreationAnswers, Problems)
+    responses((status = 201, body = CreatedComment), (status = 202, body = CreatedComment), Problems)
 )]
 async fn create_comment(
     State(commands): State<Commands>,
@@ -242,12 +243,28 @@ async fn create_comment(
     let context = context
         .with_actor(author)
         .with_payload([text.as_bytes(), parent.as_deref().unwrap_or("").as_bytes()]);
-    let (id, outcome) = commands.comment(&context, post, author, new.reply_to, text).await?;
-    let mut response = commands.receipt(prefer, outcome, StatusCode::CREATED, Some(id.to_string())).await;
-    if let Ok(place) = HeaderValue::try_from(format!("/v1/posts/{post}/comments/{id}")) {
-        response.headers_mut().insert(header::LOCATION, place);
-    }
-    Ok(response)
+    let (id, outcome) = commands.comment(&context, post, author, new.reply_to, text.clone()).await?;
+    let comment = resources::Comment {
+        id: id.to_string(),
+        author: commands.person(author).await.map_err(log_problem)?,
+        text,
+        reply_to: parent,
+        replies: 0,
+        commented_at: outcome.time,
+    };
+    let location = format!("/v1/posts/{post}/comments/{id}");
+    let body = |receipt| CreatedComment { receipt, id: id.to_string(), comment };
+    Ok(commands.created(prefer, outcome, &location, body).await)
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct CreatedComment {
+    #[serde(flatten)]
+    receipt: Receipt,
+    /// Id of the comment.
+    id: String,
+    /// As it was written.
+    comment: resources::Comment,
 }
 
 /// Delete a comment
@@ -270,7 +287,7 @@ async fn delete_comment(
 ) -> Result<Response, Problem> {
     let who = session.user;
     let outcome = commands.delete_comment(&context.with_actor(who), post, id, who).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use events::{
     Subject, Unfollowed, UserId,
 };
 use http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::extract::Path;
@@ -16,9 +18,9 @@ use web::sessions::Session;
 use crate::Commands;
 use crate::accounts::account::{AccountStatus, no_user};
 use crate::pipeline::context::Context;
-use crate::pipeline::errors::CommandError;
+use crate::pipeline::errors::{CommandError, log_problem};
 use crate::pipeline::execute::{Fold, Outcome};
-use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
+use crate::pipeline::receipt::{CommandHeaders, Prefer, Receipt};
 
 // ---------------------------------------------------------------- decisions
 
@@ -138,13 +140,29 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
     OpenApiRouter::new().routes(routes!(follow_user, unfollow_user))
 }
 
+#[derive(Debug, Serialize, ToSchema)]
+struct FollowReceipt {
+    #[serde(flatten)]
+    receipt: Receipt,
+    /// The user follows the other one.
+    follows: bool,
+    /// The user has asked to follow the other one, who is private.
+    requested: bool,
+}
+
+impl FollowReceipt {
+    fn new(receipt: Receipt, step: Step) -> Self {
+        Self { receipt, follows: step == Step::Follows, requested: step == Step::Requested }
+    }
+}
+
 /// Follow somebody
 ///
 /// Who is private must accept it first.
 #[utoipa::path(
     put, path = "/v1/users/{user}/follow", tag = "follows", security(("token" = [])),
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
-    responses(ReceiptAnswers, Problems)
+    responses((status = 200, body = FollowReceipt), (status = 202, body = FollowReceipt), Problems)
 )]
 async fn follow_user(
     State(commands): State<Commands>,
@@ -155,14 +173,17 @@ async fn follow_user(
 ) -> Result<Response, Problem> {
     let follower = session.user;
     let outcome = commands.follow(&context.with_actor(follower), follower, followee).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    let step = commands.read_cached_state::<Follow>(Subject::Follow(follower, followee)).await;
+    let step = step.map_err(log_problem)?.step;
+    let body = |receipt| FollowReceipt::new(receipt, step);
+    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
 }
 
 /// Follow somebody no longer
 #[utoipa::path(
     delete, path = "/v1/users/{user}/follow", tag = "follows", security(("token" = [])),
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
-    responses(ReceiptAnswers, Problems)
+    responses((status = 200, body = FollowReceipt), (status = 202, body = FollowReceipt), Problems)
 )]
 async fn unfollow_user(
     State(commands): State<Commands>,
@@ -173,7 +194,8 @@ async fn unfollow_user(
 ) -> Result<Response, Problem> {
     let follower = session.user;
     let outcome = commands.unfollow(&context.with_actor(follower), follower, followee).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    let body = |receipt| FollowReceipt::new(receipt, Step::None);
+    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use events::{
     AccountsEvent, Event, LikeEvent, PostId, PostLiked, PostUnliked, Recorded, SocialEvent, Subject, UserId,
 };
 use http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::extract::Path;
@@ -18,7 +20,7 @@ use crate::Commands;
 use crate::pipeline::context::Context;
 use crate::pipeline::errors::CommandError;
 use crate::pipeline::execute::{Fold, Outcome};
-use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
+use crate::pipeline::receipt::{CommandHeaders, Prefer, Receipt};
 use crate::social::posts::{SeenPost, no_post};
 
 // ---------------------------------------------------------------- decisions
@@ -116,11 +118,19 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
     OpenApiRouter::new().routes(routes!(like_post, unlike_post))
 }
 
+#[derive(Debug, Serialize, ToSchema)]
+struct LikeReceipt {
+    #[serde(flatten)]
+    receipt: Receipt,
+    /// The user likes the post.
+    liked: bool,
+}
+
 /// Like a post
 #[utoipa::path(
     put, path = "/v1/posts/{post}/like", tag = "likes", security(("token" = [])),
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
-    responses(ReceiptAnswers, Problems)
+    responses((status = 200, body = LikeReceipt), (status = 202, body = LikeReceipt), Problems)
 )]
 async fn like_post(
     State(commands): State<Commands>,
@@ -133,14 +143,15 @@ async fn like_post(
     let decide = |state: &Like| like(state, post, user);
     let subjects = (Subject::Like(post, user), SeenPost::subjects(post));
     let outcome = commands.execute_new(&context.with_actor(user), subjects.0, &subjects.1, decide).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    let body = |receipt| LikeReceipt { receipt, liked: true };
+    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
 }
 
 /// Like a post no longer
 #[utoipa::path(
     delete, path = "/v1/posts/{post}/like", tag = "likes", security(("token" = [])),
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
-    responses(ReceiptAnswers, Problems)
+    responses((status = 200, body = LikeReceipt), (status = 202, body = LikeReceipt), Problems)
 )]
 async fn unlike_post(
     State(commands): State<Commands>,
@@ -152,7 +163,8 @@ async fn unlike_post(
     let user = session.user;
     let decide = |state: &Like| Ok::<_, LikeRejected>(unlike(state, post, user));
     let outcome = commands.execute(&context.with_actor(user), Subject::Like(post, user), &[], decide).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    let body = |receipt| LikeReceipt { receipt, liked: false };
+    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use events::{
     Personal, PostEvent, PostId, REMOVAL_REVERSIBLE, Recorded, Role, SocialEvent, StoryEvent, StoryId,
     Subject, UserId,
 };
-use http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -218,7 +217,7 @@ async fn remove_post(
     Json(removal): Json<Removal>,
 ) -> Result<Response, Problem> {
     let outcome = commands.remove_content(context, session, Content::Post { post }, removal.check()?).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 /// Restore a removed post
@@ -237,7 +236,7 @@ async fn restore_post(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let outcome = commands.restore_content(context, session, Content::Post { post }).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 /// Remove a comment
@@ -264,7 +263,7 @@ async fn remove_comment(
 ) -> Result<Response, Problem> {
     let content = Content::Comment { post, comment };
     let outcome = commands.remove_content(context, session, content, removal.check()?).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 /// Restore a removed comment
@@ -287,7 +286,7 @@ async fn restore_comment(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let outcome = commands.restore_content(context, session, Content::Comment { post, comment }).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 /// Remove a story
@@ -314,7 +313,7 @@ async fn remove_story(
 ) -> Result<Response, Problem> {
     let content = Content::Story { author, story };
     let outcome = commands.remove_content(context, session, content, removal.check()?).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 /// Restore a removed story
@@ -337,7 +336,7 @@ async fn restore_story(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let outcome = commands.restore_content(context, session, Content::Story { author, story }).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 #[cfg(test)]

@@ -7,14 +7,13 @@ use axum::response::Response;
 use events::{
     Event, NotificationsEvent, NotificationsRead, Position, Recorded, SocialEvent, Subject, UserId,
 };
-use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Number;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::extract::Json;
-use web::problem::{Problem, Problems};
+use web::problem::{FieldCode, Problem, Problems};
 use web::sessions::Session;
 
 use crate::Commands;
@@ -71,7 +70,7 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct HaveRead {
+struct ReadUpTo {
     /// The position of the newest notification that was seen: that one and all before it are read.
     #[schema(value_type = i64, minimum = 0, maximum = 9_007_199_254_740_991_i64, example = 4711)]
     up_to: Number,
@@ -81,7 +80,7 @@ struct HaveRead {
 ///
 /// Reading less than was read before changes nothing.
 #[utoipa::path(
-    put, path = "/v1/me/notifications/read", tag = "notifications", request_body = HaveRead,
+    put, path = "/v1/me/notifications/read", tag = "notifications", request_body = ReadUpTo,
     security(("token" = [])), params(CommandHeaders), responses(ReceiptAnswers, Problems)
 )]
 async fn mark_notifications_read(
@@ -89,16 +88,22 @@ async fn mark_notifications_read(
     session: Session,
     context: Context,
     prefer: Prefer,
-    Json(HaveRead { up_to }): Json<HaveRead>,
+    Json(ReadUpTo { up_to }): Json<ReadUpTo>,
 ) -> Result<Response, Problem> {
-    let bad = || Problem::malformed("up_to", format!("must be a whole number from 0 to {POSITION_LIMIT}"));
+    let bad = || {
+        Problem::malformed(
+            "up_to",
+            FieldCode::OutOfRange,
+            format!("must be a whole number from 0 to {POSITION_LIMIT}"),
+        )
+    };
     let up_to = whole(&up_to).filter(|up_to| *up_to <= POSITION_LIMIT).ok_or_else(bad)?;
     let user = session.user;
     let context = context.with_actor(user).with_payload([&up_to.to_be_bytes()[..]]);
     let end = commands.log.raw().head().await.map_err(log_problem)?;
     let decide = |state: &Reading| Ok::<_, Infallible>(read(state, user, Position(up_to), end));
     let outcome = commands.execute(&context, Subject::Notifications(user), &[], decide).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 /// A whole number: `7.0` is one, too, in JSON.

@@ -5,27 +5,27 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use events::{
-    CaptionEdited, Content, Event, Image, ModerationEvent, Personal, PostDeleted, PostEvent, PostId,
-    PostPublished, PostText, Recorded, SocialEvent, Subject, UserId,
+    CaptionEdited, Content, Event, Image, LogError, ModerationEvent, Personal, PostDeleted, PostEvent,
+    PostId, PostPublished, PostText, Recorded, SocialEvent, Subject, UserId,
 };
 use futures::future::try_join_all;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use media::ImageVariant;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::extract::{Json, Path, too_large};
-use web::problem::{FieldProblem, Problem, Problems};
+use web::problem::{FieldCode, FieldProblem, Problem, Problems};
 use web::sessions::Session;
 
 use crate::Commands;
 use crate::accounts::account::AccountStatus;
 use crate::images::{ImageRejected, Picture};
 use crate::pipeline::context::Context;
-use crate::pipeline::errors::CommandError;
+use crate::pipeline::errors::{CommandError, log_problem};
 use crate::pipeline::execute::{Fold, Outcome};
-use crate::pipeline::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
+use crate::pipeline::receipt::{CommandHeaders, Prefer, Receipt, ReceiptAnswers};
 use crate::pipeline::text::{self, Fields};
 
 /// Largest picture in bytes.
@@ -282,7 +282,8 @@ impl<S: Send + Sync> FromRequest<S> for NewPost {
                     if new.images.len() == IMAGES_LIMIT {
                         return Err(Problem::malformed(
                             place,
-                            format!("at most {IMAGES_LIMIT} images are taken"),
+                            FieldCode::TooMany,
+                            format!("at most {IMAGES_LIMIT} images are accepted"),
                         ));
                     }
                     new.images.push(image);
@@ -290,7 +291,11 @@ impl<S: Send + Sync> FromRequest<S> for NewPost {
                 Some("alt") => {
                     let place = format!("alt[{}]", new.alt.len());
                     if new.alt.len() == IMAGES_LIMIT {
-                        return Err(Problem::malformed(place, "there are more of them than images"));
+                        return Err(Problem::malformed(
+                            place,
+                            FieldCode::TooMany,
+                            "there are more of them than images",
+                        ));
                     }
                     let alt = fields.take(&place, text::line(&words(field, &place).await?, text::ALT_LIMIT));
                     new.alt.push(alt);
@@ -299,19 +304,25 @@ impl<S: Send + Sync> FromRequest<S> for NewPost {
                     let caption = words(field, "caption").await?;
                     new.caption = Some(fields.take("caption", text::free(&caption, text::CAPTION_LIMIT)));
                 }
-                Some("caption") => return Err(Problem::malformed("caption", "may be given once")),
+                Some("caption") => {
+                    return Err(Problem::malformed("caption", FieldCode::Duplicate, "may be given once"));
+                }
                 other => {
                     let name = other.unwrap_or("a field without a name").to_owned();
-                    return Err(Problem::malformed(name, "unknown: there are image, alt and caption"));
+                    return Err(Problem::malformed(
+                        name,
+                        FieldCode::Unknown,
+                        "unknown: there are image, alt and caption",
+                    ));
                 }
             }
         }
         fields.finish()?;
         if new.images.is_empty() {
-            return Err(Problem::malformed("image", "a post needs at least one"));
+            return Err(Problem::malformed("image", FieldCode::Required, "a post needs at least one"));
         }
         if new.alt.len() > new.images.len() {
-            let more = FieldProblem::new("alt", "there are more of them than images");
+            let more = FieldProblem::new("alt", FieldCode::TooMany, "there are more of them than images");
             return Err(Problem::invalid(vec![more]));
         }
         Ok(new)
@@ -333,7 +344,13 @@ pub async fn form<S: Send + Sync>(request: Request, state: &S) -> Result<Multipa
             "The body must be multipart/form-data",
         ));
     }
-    let no_boundary = |_| Problem::malformed("content-type", "multipart/form-data must name its boundary");
+    let no_boundary = |_| {
+        Problem::malformed(
+            "content-type",
+            FieldCode::InvalidFormat,
+            "multipart/form-data must name its boundary",
+        )
+    };
     Multipart::from_request(request, state).await.map_err(no_boundary)
 }
 
@@ -343,10 +360,7 @@ pub async fn image(mut field: Field<'_>, place: &str) -> Result<Option<Bytes>, P
     let mut content = Vec::new();
     while let Some(chunk) = field.chunk().await.map_err(|e| unreadable(&e))? {
         if content.len() + chunk.len() > IMAGE_LIMIT {
-            return Err(Problem {
-                detail: format!("{place} is larger than {} MB", IMAGE_LIMIT >> 20),
-                ..too_large()
-            });
+            return Err(too_large(place, format!("{place} is larger than {} MB", IMAGE_LIMIT >> 20)));
         }
         content.extend_from_slice(&chunk);
     }
@@ -359,18 +373,23 @@ pub async fn words(mut field: Field<'_>, place: &str) -> Result<String, Problem>
     let mut content = Vec::new();
     while let Some(chunk) = field.chunk().await.map_err(|e| unreadable(&e))? {
         if content.len() + chunk.len() > LIMIT {
-            return Err(Problem { detail: format!("{place} is too long"), ..too_large() });
+            return Err(too_large(place, format!("{place} is too long")));
         }
         content.extend_from_slice(&chunk);
     }
-    String::from_utf8(content).map_err(|_| Problem::malformed(place, "must be text in UTF-8"))
+    String::from_utf8(content)
+        .map_err(|_| Problem::malformed(place, FieldCode::InvalidFormat, "must be text in UTF-8"))
 }
 
 pub fn unreadable(error: &MultipartError) -> Problem {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return too_large();
+        return too_large("body", "The body is larger than this route takes");
     }
-    Problem::malformed("body", format!("not the multipart/form-data it says it is: {}", error.body_text()))
+    Problem::malformed(
+        "body",
+        FieldCode::InvalidFormat,
+        format!("not the multipart/form-data it says it is: {}", error.body_text()),
+    )
 }
 
 impl Commands {
@@ -379,11 +398,11 @@ impl Commands {
         context: &Context,
         author: UserId,
         new: NewPost,
-    ) -> Result<(PostId, Vec<Image>, Outcome), CommandError<PublishRejected>> {
+    ) -> Result<(PostPublished, Outcome), CommandError<PublishRejected>> {
         let post = PostId::new(context.new_id(self.log.keys(), "post"));
         let before = self.replayed_event::<PostRejected>(context, Subject::Post(post)).await?;
         if let Some((Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))), outcome)) = before {
-            return Ok((post, event.images, outcome));
+            return Ok((event, outcome));
         }
         let NewPost { images: originals, alt, caption } = new;
         let processing = originals.into_iter().enumerate().map(async |(place, original)| {
@@ -401,7 +420,7 @@ impl Commands {
         let event = PostPublished { post, author, images, text };
         let outcome =
             self.execute_new(context, Subject::Post(post), &[], |state| publish(state, &event)).await?;
-        Ok((post, event.images, outcome))
+        Ok((event, outcome))
     }
 }
 
@@ -439,7 +458,7 @@ impl Commands {
     post, path = "/v1/posts", tag = "posts", security(("token" = [])),
     request_body(content = PostForm, content_type = "multipart/form-data"),
     params(CommandHeaders),
-    responses(CreationAnswers, Problems)
+    responses((status = 201, body = CreatedPost), (status = 202, body = CreatedPost), Problems)
 )]
 async fn create_post(
     State(commands): State<Commands>,
@@ -455,12 +474,47 @@ async fn create_post(
     let payload =
         new.images.iter().map(AsRef::as_ref).chain([caption]).chain(new.alt.iter().map(String::as_bytes));
     let context = context.with_actor(author).with_payload(payload);
-    let (post, _, outcome) = commands.publish(&context, author, new).await?;
-    let mut response = commands.receipt(prefer, outcome, StatusCode::CREATED, Some(post.to_string())).await;
-    if let Ok(place) = HeaderValue::try_from(format!("/v1/posts/{post}")) {
-        response.headers_mut().insert(header::LOCATION, place);
+    let (published, outcome) = commands.publish(&context, author, new).await?;
+    let post = commands.new_post(published, outcome).await.map_err(log_problem)?;
+    let location = format!("/v1/posts/{}", post.id);
+    let body = |receipt| CreatedPost { receipt, id: post.id.clone(), post };
+    Ok(commands.created(prefer, outcome, &location, body).await)
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct CreatedPost {
+    #[serde(flatten)]
+    receipt: Receipt,
+    /// Id of the post.
+    id: String,
+    /// As it was published.
+    post: resources::Post,
+}
+
+impl Commands {
+    /// The resource that a query answers for this post until somebody reacts to it.
+    async fn new_post(&self, event: PostPublished, outcome: Outcome) -> Result<resources::Post, LogError> {
+        let PostPublished { post, author, images, text } = event;
+        let PostText { caption, alt, placeholders } = text.into_open().unwrap_or_default();
+        let author = self.person(author).await?;
+        let (mut alt, mut placeholders) = (alt.into_iter(), placeholders.into_iter());
+        let image = |Image { media, width, height }| {
+            let alt = alt.next().unwrap_or_default();
+            let url = &self.public_url;
+            resources::Image::new(url, &media.to_string(), (width, height), alt, placeholders.next())
+        };
+        Ok(resources::Post {
+            id: post.to_string(),
+            author,
+            caption,
+            edited: false,
+            images: images.into_iter().map(image).collect(),
+            published_at: outcome.time,
+            likes: 0,
+            comments: 0,
+            viewer: Some(resources::PostViewer { liked: false, saved: false }),
+        })
     }
-    Ok(response)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -470,11 +524,19 @@ struct PostChange {
     caption: String,
 }
 
+#[derive(Debug, Serialize, ToSchema)]
+struct EditedPost {
+    #[serde(flatten)]
+    receipt: Receipt,
+    /// As it is stored.
+    caption: String,
+}
+
 /// Edit a post's caption
 #[utoipa::path(
     patch, path = "/v1/posts/{post}", tag = "posts", request_body = PostChange, security(("token" = [])),
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
-    responses(ReceiptAnswers, Problems)
+    responses((status = 200, body = EditedPost), (status = 202, body = EditedPost), Problems)
 )]
 async fn edit_post(
     State(commands): State<Commands>,
@@ -491,7 +553,8 @@ async fn edit_post(
     let context = context.with_actor(editor).with_payload([caption.as_bytes()]);
     let accept = || Ok::<_, PostRejected>(caption.clone());
     let outcome = commands.edit_caption(&context, post, editor, accept).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    let body = |receipt| EditedPost { receipt, caption };
+    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
 }
 
 /// Delete a post
@@ -509,7 +572,7 @@ async fn delete_post(
 ) -> Result<Response, Problem> {
     let who = session.user;
     let outcome = commands.delete_post(&context.with_actor(who), post, who).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use events::{
     Subject, UserId,
 };
 use http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::extract::Path;
@@ -16,7 +18,7 @@ use web::sessions::Session;
 use crate::Commands;
 use crate::pipeline::context::Context;
 use crate::pipeline::execute::Fold;
-use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
+use crate::pipeline::receipt::{CommandHeaders, Prefer, Receipt};
 use crate::social::collections::{Collections, no_collection};
 use crate::social::posts::{SeenPost, no_post};
 
@@ -131,13 +133,21 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
         .routes(routes!(add_to_collection, remove_from_collection))
 }
 
+#[derive(Debug, Serialize, ToSchema)]
+struct SaveReceipt {
+    #[serde(flatten)]
+    receipt: Receipt,
+    /// The user has saved the post.
+    saved: bool,
+}
+
 /// Save a post
 ///
 /// For oneself: nobody else sees it. What is saved already stays in its collection.
 #[utoipa::path(
     put, path = "/v1/posts/{post}/save", tag = "saves", security(("token" = [])),
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
-    responses(ReceiptAnswers, Problems)
+    responses((status = 200, body = SaveReceipt), (status = 202, body = SaveReceipt), Problems)
 )]
 async fn save_post(
     State(commands): State<Commands>,
@@ -150,14 +160,15 @@ async fn save_post(
     let decide = |state: &Save| save(state, user, post);
     let subjects = (Subject::Save(user, post), SeenPost::subjects(post));
     let outcome = commands.execute_new(&context.with_actor(user), subjects.0, &subjects.1, decide).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    let body = |receipt| SaveReceipt { receipt, saved: true };
+    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
 }
 
 /// Save a post no longer
 #[utoipa::path(
     delete, path = "/v1/posts/{post}/save", tag = "saves", security(("token" = [])),
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
-    responses(ReceiptAnswers, Problems)
+    responses((status = 200, body = SaveReceipt), (status = 202, body = SaveReceipt), Problems)
 )]
 async fn unsave_post(
     State(commands): State<Commands>,
@@ -169,7 +180,8 @@ async fn unsave_post(
     let user = session.user;
     let decide = |state: &Save| Ok::<_, SaveRejected>(unsave(state, user, post));
     let outcome = commands.execute(&context.with_actor(user), Subject::Save(user, post), &[], decide).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    let body = |receipt| SaveReceipt { receipt, saved: false };
+    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
 }
 
 /// Save a post in a collection
@@ -181,7 +193,7 @@ async fn unsave_post(
         ("collection" = String, Path, pattern = "^[0-9a-f]{32}$"), ("post" = String, Path, pattern = "^[0-9a-f]{32}$"),
         CommandHeaders
     ),
-    responses(ReceiptAnswers, Problems)
+    responses((status = 200, body = SaveReceipt), (status = 202, body = SaveReceipt), Problems)
 )]
 async fn add_to_collection(
     State(commands): State<Commands>,
@@ -195,7 +207,8 @@ async fn add_to_collection(
     let [seen, moderation] = SeenPost::subjects(post);
     let subjects = (Subject::Save(user, post), [seen, moderation, Subject::Collection(user)]);
     let outcome = commands.execute(&context.with_actor(user), subjects.0, &subjects.1, decide).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    let body = |receipt| SaveReceipt { receipt, saved: true };
+    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
 }
 
 /// Take a post out of a collection
@@ -207,7 +220,7 @@ async fn add_to_collection(
         ("collection" = String, Path, pattern = "^[0-9a-f]{32}$"), ("post" = String, Path, pattern = "^[0-9a-f]{32}$"),
         CommandHeaders
     ),
-    responses(ReceiptAnswers, Problems)
+    responses((status = 200, body = SaveReceipt), (status = 202, body = SaveReceipt), Problems)
 )]
 async fn remove_from_collection(
     State(commands): State<Commands>,
@@ -221,7 +234,8 @@ async fn remove_from_collection(
     let [seen, moderation] = SeenPost::subjects(post);
     let subjects = (Subject::Save(user, post), [seen, moderation, Subject::Collection(user)]);
     let outcome = commands.execute(&context.with_actor(user), subjects.0, &subjects.1, decide).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    let body = |receipt| SaveReceipt { receipt, saved: true };
+    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
 }
 
 #[cfg(test)]

@@ -10,14 +10,13 @@ use events::{
     STORY_LIFETIME, SocialEvent, StoryDeleted, StoryEvent, StoryId, StoryPublished, StoryText,
     StoryViewEvent, StoryViewed, Subject, UserId,
 };
-use http::{HeaderValue, StatusCode, header};
 use media::ImageVariant;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::extract::Path;
-use web::problem::{Problem, Problems};
+use web::problem::{FieldCode, Problem, Problems};
 use web::sessions::Session;
 
 use crate::Commands;
@@ -26,7 +25,7 @@ use crate::images::{ImageRejected, Picture};
 use crate::pipeline::context::Context;
 use crate::pipeline::errors::CommandError;
 use crate::pipeline::execute::{Fold, Outcome};
-use crate::pipeline::receipt::{CommandHeaders, CreationAnswers, Prefer, ReceiptAnswers};
+use crate::pipeline::receipt::{CommandHeaders, Prefer, Receipt, ReceiptAnswers};
 use crate::pipeline::text::{self, Fields};
 use crate::social::posts::{self, IMAGE_LIMIT};
 
@@ -251,22 +250,29 @@ impl<S: Send + Sync> FromRequest<S> for NewStory {
                 Some("image") => {
                     let Some(content) = posts::image(field, "image").await? else { continue };
                     if image.replace(content).is_some() {
-                        return Err(Problem::malformed("image", "may be given once"));
+                        return Err(Problem::malformed("image", FieldCode::Duplicate, "may be given once"));
                     }
                 }
                 Some("alt") if alt.is_none() => {
                     let words = posts::words(field, "alt").await?;
                     alt = Some(fields.take("alt", text::line(&words, text::ALT_LIMIT)));
                 }
-                Some("alt") => return Err(Problem::malformed("alt", "may be given once")),
+                Some("alt") => {
+                    return Err(Problem::malformed("alt", FieldCode::Duplicate, "may be given once"));
+                }
                 other => {
                     let name = other.unwrap_or("a field without a name").to_owned();
-                    return Err(Problem::malformed(name, "unknown: there are image and alt"));
+                    return Err(Problem::malformed(
+                        name,
+                        FieldCode::Unknown,
+                        "unknown: there are image and alt",
+                    ));
                 }
             }
         }
         fields.finish()?;
-        let image = image.ok_or_else(|| Problem::malformed("image", "a story needs one"))?;
+        let image =
+            image.ok_or_else(|| Problem::malformed("image", FieldCode::Required, "a story needs one"))?;
         Ok(Self { image, alt: alt.unwrap_or_default() })
     }
 }
@@ -304,7 +310,7 @@ impl Commands {
     post, path = "/v1/stories", tag = "stories", security(("token" = [])),
     request_body(content = StoryForm, content_type = "multipart/form-data"),
     params(CommandHeaders),
-    responses(CreationAnswers, Problems)
+    responses((status = 201, body = CreatedStory), (status = 202, body = CreatedStory), Problems)
 )]
 async fn create_story(
     State(commands): State<Commands>,
@@ -317,13 +323,38 @@ async fn create_story(
     let _slot = commands.begin_upload(author)?;
     let new = NewStory::from_request(request, &()).await?;
     let context = context.with_actor(author).with_payload([new.image.as_ref(), new.alt.as_bytes()]);
-    let (StoryPublished { story, .. }, outcome) =
-        commands.publish_story(&context, author, new, ImageVariant::OF_STORY).await?;
-    let mut response = commands.receipt(prefer, outcome, StatusCode::CREATED, Some(story.to_string())).await;
-    if let Ok(place) = HeaderValue::try_from(format!("/v1/users/{author}/stories/{story}")) {
-        response.headers_mut().insert(header::LOCATION, place);
+    let (published, outcome) = commands.publish_story(&context, author, new, ImageVariant::OF_STORY).await?;
+    let story = commands.new_story(published, outcome);
+    let location = format!("/v1/users/{author}/stories/{}", story.id);
+    let body = |receipt| CreatedStory { receipt, id: story.id.clone(), story };
+    Ok(commands.created(prefer, outcome, &location, body).await)
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct CreatedStory {
+    #[serde(flatten)]
+    receipt: Receipt,
+    /// Id of the story.
+    id: String,
+    /// As it was published.
+    story: resources::Story,
+}
+
+impl Commands {
+    /// The resource that a query answers its author for this story until somebody views it.
+    fn new_story(&self, event: StoryPublished, outcome: Outcome) -> resources::Story {
+        let StoryPublished { story, image: events::Image { media, width, height }, text, .. } = event;
+        let StoryText { alt, placeholder } = text.into_open().unwrap_or_default();
+        let (media, size) = (media.to_string(), (width, height));
+        resources::Story {
+            id: story.to_string(),
+            image: resources::StoryImage::new(&self.public_url, &media, size, alt, placeholder),
+            published_at: outcome.time,
+            expires_at: outcome.time + STORY_LIFETIME,
+            views: Some(0),
+            viewer: Some(resources::StoryViewer { viewed: true }),
+        }
     }
-    Ok(response)
 }
 
 /// Delete a story
@@ -349,7 +380,7 @@ async fn delete_story(
     let outcome = commands
         .execute(&context.with_actor(who), Subject::Story(author, story), &[moderation], decide)
         .await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 /// Say that I have viewed a story
@@ -382,7 +413,7 @@ async fn view_story(
     let decide = |state: &Viewing| view(state, author, story, viewer, now);
     let target = Subject::StoryView(story, viewer);
     let outcome = commands.execute_new(&context.with_actor(viewer), target, &looked_at, decide).await?;
-    Ok(commands.receipt(prefer, outcome, StatusCode::OK, None).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 #[cfg(test)]
@@ -535,7 +566,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_form_is_a_story_or_told_by_what_is_wrong_with_it(body in any_form()) {
-            let request = Request::post("/").header(header::CONTENT_TYPE, "multipart/form-data; boundary=x");
+            let request = Request::post("/").header(http::header::CONTENT_TYPE, "multipart/form-data; boundary=x");
             let request = request.body(axum::body::Body::from(body)).unwrap();
             // Nothing in it waits for anything.
             match NewStory::from_request(request, &()).now_or_never().unwrap() {

@@ -28,7 +28,7 @@ const TAKEN: (StatusCode, StatusCode, &str) =
 pub(super) fn taken(error: impl Into<Problem>) -> Refusal {
     let problem = error.into();
     if problem.status == StatusCode::UNPROCESSABLE_ENTITY
-        && let Some(FieldProblem { field, message }) = problem.fields.first()
+        && let Some(FieldProblem { field, message, .. }) = problem.fields.first()
         && field == "username"
     {
         return Refusal::forbidden(format!("@username {message}."));

@@ -3,7 +3,7 @@
 use axum::body::HttpBody;
 use axum::extract::{Request, State};
 use bytes::Bytes;
-use events::{CommentId, PostId, UserId};
+use events::{CommentId, PostId, PostPublished, UserId};
 use http::StatusCode;
 use media::ImageVariant;
 use query_api::store_problem;
@@ -83,7 +83,8 @@ pub(super) async fn upload(
     let context = context.without_idempotency_key().with_actor(author);
     let new = NewPost { images: vec![picture], alt: Vec::new(), caption: caption.clone() };
     let published = apps.commands.publish(&context, author, new).await;
-    let (post, images, done) = published.map_err(not_stored("Post couldn't uploaded."))?;
+    let (PostPublished { post, images, .. }, done) =
+        published.map_err(not_stored("Post couldn't uploaded."))?;
     let photo = images
         .first()
         .map(|image| ImageVariant::COVER.url(apps.queries.public_url(), &image.media.to_string()));

@@ -7,12 +7,15 @@ mod body;
 mod caller;
 mod path;
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header, request};
 use url::Url;
 
 use crate::problem::Told;
-use service::config::AppSettings;
+use service::config::HttpSettings;
 
 pub use answer::{Refusal, Success, cookie, forget_cookie, time};
 pub use body::Fields;
@@ -115,23 +118,53 @@ pub(crate) fn reword(mut response: Response) -> Response {
     response
 }
 
+/// Refused origins in the log lines at most.
+const LOGGED_ORIGINS: usize = 100;
+
 /// Which origins' pages may call which paths.
 #[derive(Debug, Clone)]
 pub(crate) struct Origins {
     /// Everything but the apps' routes.
     allowed: Vec<String>,
     instamern: Option<String>,
+    /// The origin of pages of Chorus itself.
+    own: Option<String>,
+    /// Refused origins that are in the log lines already.
+    logged: Arc<Mutex<HashSet<HeaderValue>>>,
 }
 
 impl Origins {
-    pub(crate) fn new<'a>(allowed: impl Iterator<Item = &'a str>, apps: &AppSettings) -> Self {
-        Self { allowed: allowed.map(str::to_owned).collect(), instamern: origin(&apps.instamern_url) }
+    pub(crate) fn new(settings: &HttpSettings) -> Self {
+        Self {
+            allowed: settings.allowed_origins().map(str::to_owned).collect(),
+            instamern: origin(&settings.apps.instamern_url),
+            own: origin(&settings.public_url()),
+            logged: Arc::default(),
+        }
     }
 
     pub(crate) fn allow(&self, origin: &HeaderValue, request: &request::Parts) -> bool {
-        match App::of(request.uri.path()) {
-            Some(_) => self.instamern.as_ref().is_some_and(|allowed| *allowed == *origin),
-            None => self.allowed.iter().any(|allowed| *allowed == *origin),
+        let (is_allowed, setting) = match App::of(request.uri.path()) {
+            Some(_) => {
+                (self.instamern.as_ref().is_some_and(|allowed| *allowed == *origin), "CHORUS_INSTAMERN_URL")
+            }
+            None => (self.allowed.iter().any(|allowed| *allowed == *origin), "CHORUS_ALLOWED_ORIGINS"),
+        };
+        if !is_allowed && self.own.as_ref().is_none_or(|own| *own != *origin) {
+            self.log_refusal(origin, setting);
+        }
+        is_allowed
+    }
+
+    /// Logs each origin once, up to a limit: anyone may send any.
+    fn log_refusal(&self, origin: &HeaderValue, setting: &str) {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.len() < LOGGED_ORIGINS && logged.insert(origin.clone()) {
+            tracing::warn!(
+                ?origin,
+                setting,
+                "pages of this origin may not call the API: the setting would allow it"
+            );
         }
     }
 }

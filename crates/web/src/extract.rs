@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
-use crate::problem::Problem;
+use crate::problem::{FieldCode, FieldProblem, Problem};
 
 /// A JSON body.
 #[derive(Debug)]
@@ -31,52 +31,65 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         let bytes = body(request, state).await?;
         let mut json = serde_json::Deserializer::from_slice(without_bom(&bytes));
         let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let field = error.path().to_string();
-            let field = if field == "." { "body".to_owned() } else { field };
+            let path = error.path().to_string();
             let problem = error.into_inner();
             if problem.is_data() {
-                Problem::malformed(field, expected(&problem.to_string()))
+                refused("body", &path, &problem.to_string())
             } else {
-                Problem::malformed("body", format!("not JSON: {problem}"))
+                Problem::malformed("body", FieldCode::InvalidFormat, format!("not JSON: {problem}"))
             }
         })?;
-        json.end().map_err(|_| Problem::malformed("body", "not JSON: more follows after its end"))?;
+        let more =
+            |_| Problem::malformed("body", FieldCode::InvalidFormat, "not JSON: more follows after its end");
+        json.end().map_err(more)?;
         Ok(Self(value))
     }
 }
 
 const NOT_EXPECTED: &str = "is not of the expected form";
 
-/// What a field must be, from the message of a deserialiser, without what was found there: it may be a secret that was sent
-/// with a wrong type or in a wrong place, and stands in no answer and no log line. The prefixes are those of
-/// [`serde::de::Error`]; of messages that are none of them nothing is kept.
-fn expected(message: &str) -> String {
-    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
-    if message.starts_with("missing field `") || message.starts_with("duplicate field `") {
-        // The names are those of the route, not of the request.
-        return message.to_owned();
+/// The problem with a field of `whole`, a body or a query, from the path and the message of a deserializer.
+fn refused(whole: &str, path: &str, message: &str) -> Problem {
+    let is_whole = path == ".";
+    if let Some(missing) = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+        let field = if is_whole { missing.to_owned() } else { format!("{path}.{missing}") };
+        return Problem::malformed(field, FieldCode::Required, "is required");
     }
+    let (code, message) = expected(message);
+    Problem::malformed(if is_whole { whole } else { path }, code, message)
+}
+
+/// What a field must be, from the message of a deserializer, without the value that it found: the value may be a secret that was
+/// sent with a wrong type or in a wrong place, and must be in no answer and no log line. The prefixes are those of
+/// [`serde::de::Error`]; of other messages nothing is kept.
+fn expected(message: &str) -> (FieldCode, String) {
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| message.starts_with(prefix));
-    // The last one: the value may hold these words too.
+    let number = || (FieldCode::OutOfRange, "must be a whole number within its limits".to_owned());
+    if begins(&["duplicate field `"]) {
+        // The name is one of the route's.
+        return (FieldCode::Duplicate, message.to_owned());
+    }
+    // The last one: the value may contain these words too.
     let Some((_, expected)) = message.rsplit_once(", expected ") else {
         return if begins(&["invalid digit", "cannot parse integer", "number too"]) {
-            "must be a whole number within its limits".to_owned()
+            number()
         } else {
-            NOT_EXPECTED.to_owned()
+            (FieldCode::InvalidFormat, NOT_EXPECTED.to_owned())
         };
     };
     if begins(&["unknown field `"]) {
-        format!("is not known here: expected {expected}")
+        (FieldCode::Unknown, format!("is not known here: expected {expected}"))
     } else if begins(&["invalid type: ", "invalid value: ", "invalid length ", "unknown variant `"]) {
         match expected {
-            "u8" | "u16" | "u32" | "u64" | "usize" | "i8" | "i16" | "i32" | "i64" | "isize" => {
-                "must be a whole number within its limits".to_owned()
+            "u8" | "u16" | "u32" | "u64" | "usize" | "i8" | "i16" | "i32" | "i64" | "isize" => number(),
+            expected if expected.starts_with("struct ") => {
+                (FieldCode::WrongType, "must be an object".to_owned())
             }
-            expected if expected.starts_with("struct ") => "must be an object".to_owned(),
-            expected => format!("must be {expected}"),
+            expected => (FieldCode::WrongType, format!("must be {expected}")),
         }
     } else {
-        NOT_EXPECTED.to_owned()
+        (FieldCode::InvalidFormat, NOT_EXPECTED.to_owned())
     }
 }
 
@@ -89,14 +102,18 @@ pub(crate) fn without_bom(text: &[u8]) -> &[u8] {
 pub async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
     Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
         BytesRejection::FailedToBufferBody(failed) if failed.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            too_large()
+            too_large("body", "The body is larger than this route takes")
         }
-        other => Problem::malformed("body", "the body could not be read to its end").because(other),
+        other => Problem::malformed("body", FieldCode::InvalidFormat, "could not be read to its end")
+            .because(other),
     })
 }
 
-pub fn too_large() -> Problem {
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is larger than this route takes")
+/// 413: the body, or one part of it.
+pub fn too_large(field: &str, detail: impl Into<String>) -> Problem {
+    let detail = detail.into();
+    let field = FieldProblem::new(field, FieldCode::TooLarge, detail.clone());
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).in_fields(vec![field])
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -117,13 +134,12 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
         let pairs = form_urlencoded::parse(query.as_bytes());
         let mut names = HashSet::new();
         if let Some((twice, _)) = pairs.clone().find(|(name, _)| !names.insert(name.to_string())) {
-            return Err(Problem::malformed(twice, "may be given once"));
+            return Err(Problem::malformed(twice, FieldCode::Duplicate, "may be given once"));
         }
         serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs)).map(Self).map_err(
             |error| {
-                let field = error.path().to_string();
-                let field = if field == "." { "query".to_owned() } else { field };
-                Problem::malformed(field, expected(&error.into_inner().to_string()))
+                let path = error.path().to_string();
+                refused("query", &path, &error.into_inner().to_string())
             },
         )
     }
@@ -140,12 +156,17 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
             Err(PathRejection::FailedToDeserializePathParams(failed)) => Err(match failed.into_kind() {
-                ErrorKind::ParseErrorAtKey { key, .. } => Problem::malformed(key, NOT_EXPECTED),
-                ErrorKind::DeserializeError { key, message, .. } => {
-                    Problem::malformed(key, expected(&message))
+                ErrorKind::ParseErrorAtKey { key, .. } => {
+                    Problem::malformed(key, FieldCode::InvalidFormat, NOT_EXPECTED)
                 }
-                ErrorKind::InvalidUtf8InPathParam { key } => Problem::malformed(key, "not UTF-8"),
-                _ => Problem::malformed("path", NOT_EXPECTED),
+                ErrorKind::DeserializeError { key, message, .. } => {
+                    let (code, message) = expected(&message);
+                    Problem::malformed(key, code, message)
+                }
+                ErrorKind::InvalidUtf8InPathParam { key } => {
+                    Problem::malformed(key, FieldCode::InvalidFormat, "not UTF-8")
+                }
+                _ => Problem::malformed("path", FieldCode::InvalidFormat, NOT_EXPECTED),
             }),
             Err(other) => Err(Problem::internal(other)),
         }
@@ -211,13 +232,13 @@ mod tests {
     async fn a_bad_body_names_the_field() {
         for (body, status, field) in [
             (r#"{"words":[{"text":1}]}"#, 400, Some("words[0].text")),
-            (r#"{"words":[{}]}"#, 400, Some("words[0]")),
+            (r#"{"words":[{}]}"#, 400, Some("words[0].text")),
             (r#"{"words":[],"wrods":[]}"#, 400, Some("wrods")),
-            ("{}", 400, Some("body")),
+            ("{}", 400, Some("words")),
             (r#"{"words":"#, 400, Some("body")),
             (r#"{"words":[]} x"#, 400, Some("body")),
             ("", 400, Some("body")),
-            (&"x".repeat(300), 413, None),
+            (&"x".repeat(300), 413, Some("body")),
         ] {
             let (answered, kind, problem) = ask("POST", "/wish", "application/json", body.to_owned()).await;
             assert_eq!(answered.as_u16(), status, "{body}: {problem}");
@@ -251,12 +272,12 @@ mod tests {
                 "unknown field `secret`, expected `text` at line 1 column 9",
                 "is not known here: expected `text`",
             ),
-            ("missing field `text` at line 1 column 2", "missing field `text`"),
+            ("duplicate field `text` at line 1 column 2", "duplicate field `text`"),
             ("number too large to fit in target type", "must be a whole number within its limits"),
             ("secret is no colour", "is not of the expected form"),
             ("secret is no colour, expected red", "is not of the expected form"),
         ] {
-            assert_eq!(expected(message), kept, "{message}");
+            assert_eq!(expected(message).1, kept, "{message}");
         }
     }
 

@@ -34,7 +34,7 @@ use self::tls::Tls;
 use crate::compat::{App, Caller, Origins, preflight_status, reword};
 use crate::health;
 use crate::limits::{AddressLimit, MonotonicClock, RATE_LIMIT, RATE_LIMIT_POLICY};
-use crate::problem::Problem;
+use crate::problem::{FieldCode, Problem};
 use crate::sessions::Authenticator;
 use service::clock::{Clock, SystemClock};
 use service::config::HttpSettings;
@@ -205,7 +205,7 @@ impl Predicate for JsonOrText {
 }
 
 fn cors(settings: &HttpSettings) -> CorsLayer {
-    let origins = Origins::new(settings.allowed_origins(), &settings.apps);
+    let origins = Origins::new(settings);
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin, request| origins.allow(origin, request)))
         .allow_credentials(true)
@@ -248,7 +248,7 @@ async fn handle_within_limits(state: &MiddlewareState, mut request: Request, nex
         Some(refusal) => request_timeouts::refuse(request, refusal, timeouts).await,
     };
     if let Some((limit, budget)) = limit.zip(budget) {
-        limit.tell(budget, response.headers_mut());
+        limit.write(budget, response.headers_mut());
     }
     response
 }
@@ -271,7 +271,11 @@ fn set_host(request: &mut Request) -> Result<(), Problem> {
         _ => false,
     };
     if !is_good {
-        return Err(Problem::malformed("host", "must be given once, as a host with or without a port"));
+        return Err(Problem::malformed(
+            "host",
+            FieldCode::InvalidFormat,
+            "must be given once, as a host with or without a port",
+        ));
     }
     if let Some(authority) = authority {
         request.headers_mut().insert(header::HOST, authority);

@@ -101,12 +101,34 @@ pub enum Attempt<'a> {
 pub struct TooManyAttempts {
     /// Time until the next attempt may be made.
     pub wait: Duration,
+    policy: Policy,
 }
 
 impl From<TooManyAttempts> for Problem {
-    fn from(TooManyAttempts { wait }: TooManyAttempts) -> Self {
+    fn from(TooManyAttempts { wait, policy }: TooManyAttempts) -> Self {
         let seconds = whole_seconds(wait).max(1);
-        Self::too_many(format!("Too many attempts: try again in {seconds} seconds"), wait)
+        let detail = format!("Too many attempts: try again in {seconds} seconds");
+        let headers = policy.headers(Budget { remaining: 0, reset: wait });
+        Self { headers, ..Self::too_many(detail, wait) }
+    }
+}
+
+/// A limit as `RateLimit-Policy` names it.
+/// Source: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Policy {
+    name: &'static str,
+    count: u32,
+    period: Duration,
+}
+
+impl Policy {
+    fn headers(self, budget: Budget) -> Box<[(HeaderName, HeaderValue)]> {
+        let Self { name, count, period } = self;
+        let left = format!("\"{name}\";r={};t={}", budget.remaining, whole_seconds(budget.reset));
+        let policy = format!("\"{name}\";q={count};w={}", period.as_secs());
+        let texts = [(RATE_LIMIT, left), (RATE_LIMIT_POLICY, policy)].into_iter();
+        texts.filter_map(|(name, text)| Some((name, HeaderValue::try_from(text).ok()?))).collect()
     }
 }
 
@@ -125,14 +147,16 @@ struct AttemptLimits {
 
 impl Limits {
     pub fn new(settings: &LimitSettings, clock: MonotonicClock) -> Self {
-        let of = |(count, period): (u32, Duration)| Quotas::new(count, period, clock.clone());
+        let of = |name, (count, period): (u32, Duration)| {
+            Quotas::new(Policy { name, count, period }, clock.clone())
+        };
         let all = || {
             Some(AttemptLimits {
-                log_ins_from_one: of(LOG_INS_FROM_ONE)?,
-                log_ins_of_account: of(LOG_INS_OF_ACCOUNT)?,
-                log_ins_and_sign_ups: of((settings.login_rate_limit, MINUTE))?,
-                mails_to_mailbox: of(MAILS_TO_MAILBOX)?,
-                mails_from_address: of(MAILS_FROM_ADDRESS)?,
+                log_ins_from_one: of("log-ins-of-account-by-address", LOG_INS_FROM_ONE)?,
+                log_ins_of_account: of("log-ins-of-account", LOG_INS_OF_ACCOUNT)?,
+                log_ins_and_sign_ups: of("log-ins-by-address", (settings.login_rate_limit, MINUTE))?,
+                mails_to_mailbox: of("mails-to-mailbox", MAILS_TO_MAILBOX)?,
+                mails_from_address: of("mails-by-address", MAILS_FROM_ADDRESS)?,
             })
         };
         Self(all())
@@ -149,7 +173,7 @@ impl Limits {
     /// If it must not be made now.
     pub fn check(&self, attempt: Attempt<'_>) -> Result<(), TooManyAttempts> {
         let Some(limits) = &self.0 else { return Ok(()) };
-        let outcome = match attempt {
+        match attempt {
             // What is tied to the address comes first: one address cannot use up what an account has from anywhere.
             Attempt::LogIn { account, from } => {
                 let from = from.rate_limit_key();
@@ -166,8 +190,7 @@ impl Limits {
                 .and_then(|()| {
                     mailboxes.iter().try_for_each(|mailbox| limits.mails_to_mailbox.take(mailbox).map(drop))
                 }),
-        };
-        outcome.map_err(|wait| TooManyAttempts { wait })
+        }
     }
 }
 
@@ -175,8 +198,6 @@ impl Limits {
 #[derive(Debug)]
 pub(crate) struct AddressLimit {
     quotas: Quotas,
-    per_minute: u32,
-    policy: HeaderValue,
 }
 
 /// What is left of a limit.
@@ -190,37 +211,36 @@ pub(crate) struct Budget {
 impl AddressLimit {
     /// None if there is no limit.
     pub(crate) fn new(per_minute: u32, clock: MonotonicClock) -> Option<Self> {
-        let quotas = Quotas::new(per_minute, MINUTE, clock)?;
-        let policy =
-            HeaderValue::try_from(format!("\"address\";q={per_minute};w={}", MINUTE.as_secs())).ok()?;
-        Some(Self { quotas, per_minute, policy })
+        let policy = Policy { name: "address", count: per_minute, period: MINUTE };
+        Some(Self { quotas: Quotas::new(policy, clock)? })
     }
 
     /// Counts a request, and refuses it if it is one too many.
     pub(crate) fn take(&self, address: ClientAddress) -> (Budget, Option<Problem>) {
         match self.quotas.take(address.rate_limit_key()) {
             Ok(remaining) => {
-                let taken = self.per_minute.saturating_sub(remaining);
-                (Budget { remaining, reset: MINUTE * taken / self.per_minute }, None)
+                let per_minute = self.quotas.policy.count;
+                let taken = per_minute.saturating_sub(remaining);
+                (Budget { remaining, reset: MINUTE * taken / per_minute }, None)
             }
-            Err(wait) => {
+            Err(TooManyAttempts { wait, .. }) => {
                 let detail = "This address makes too many requests: try again a little later";
                 (Budget { remaining: 0, reset: wait }, Some(Problem::too_many(detail, wait)))
             }
         }
     }
 
-    pub(crate) fn tell(&self, budget: Budget, headers: &mut HeaderMap) {
-        let text = format!("\"address\";r={};t={}", budget.remaining, whole_seconds(budget.reset));
-        if let Ok(left) = HeaderValue::try_from(text) {
-            headers.insert(RATE_LIMIT, left);
+    /// Writes the headers, unless another limit has refused the request and is in them.
+    pub(crate) fn write(&self, budget: Budget, headers: &mut HeaderMap) {
+        if !headers.contains_key(RATE_LIMIT) {
+            headers.extend(self.quotas.policy.headers(budget));
         }
-        headers.insert(RATE_LIMIT_POLICY, self.policy.clone());
     }
 }
 
 /// One limit for each of many.
 struct Quotas {
+    policy: Policy,
     limiter: RateLimiter<u64, Recent, MonotonicClock, StateInformationMiddleware>,
     hasher: RandomState,
 }
@@ -232,19 +252,22 @@ impl fmt::Debug for Quotas {
 }
 
 impl Quotas {
-    /// So many in such a time, all at once or evenly. None for zero: there is no limit then.
-    fn new(count: u32, period: Duration, clock: MonotonicClock) -> Option<Self> {
-        let count = NonZeroU32::new(count)?;
-        let quota = Quota::with_period(period / count.get())?.allow_burst(count);
+    /// The count may be used at once or evenly. None for a count of zero, which means no limit.
+    fn new(policy: Policy, clock: MonotonicClock) -> Option<Self> {
+        let count = NonZeroU32::new(policy.count)?;
+        let quota = Quota::with_period(policy.period / count.get())?.allow_burst(count);
         let limiter = RateLimiter::new(quota, Recent(Cache::new(COUNTED)), clock);
-        Some(Self { limiter, hasher: RandomState::new() })
+        Some(Self { policy, limiter, hasher: RandomState::new() })
     }
 
-    /// How many are left, or how long to wait.
-    fn take(&self, who: impl Hash) -> Result<u32, Duration> {
+    /// How many are left.
+    fn take(&self, who: impl Hash) -> Result<u32, TooManyAttempts> {
         match self.limiter.check_key(&self.hasher.hash_one(who)) {
             Ok(snapshot) => Ok(snapshot.remaining_burst_capacity()),
-            Err(refused) => Err(refused.wait_time_from(self.limiter.clock().now())),
+            Err(refused) => {
+                let wait = refused.wait_time_from(self.limiter.clock().now());
+                Err(TooManyAttempts { wait, policy: self.policy })
+            }
         }
     }
 }
@@ -289,11 +312,16 @@ mod tests {
 
     /// How often something is let through before it is refused for the first time, and how long to wait then.
     fn let_through(limits: &Limits, attempt: impl Fn(u32) -> (Uuid, String)) -> (u32, Duration) {
+        let (number, refusal) = first_refusal(limits, attempt);
+        (number, refusal.wait)
+    }
+
+    fn first_refusal(limits: &Limits, attempt: impl Fn(u32) -> (Uuid, String)) -> (u32, TooManyAttempts) {
         for number in 0..1000 {
             let (account, from) = attempt(number);
             let attempt = Attempt::LogIn { account, from: address(&from) };
-            if let Err(TooManyAttempts { wait }) = limits.check(attempt) {
-                return (number, wait);
+            if let Err(refusal) = limits.check(attempt) {
+                return (number, refusal);
             }
         }
         panic!("never refused");
@@ -303,10 +331,14 @@ mod tests {
     fn guessing_from_one_address_is_slowed_down_and_recovers() {
         let (limits, clock) = limits(30);
         let one = |_| (ANN, "1.1.1.1".to_owned());
-        let (count, wait) = let_through(&limits, one);
+        let (count, refusal) = first_refusal(&limits, one);
+        let wait = refusal.wait;
         assert_eq!((count, wait), (10, Duration::from_mins(1)));
-        let problem = Problem::from(TooManyAttempts { wait });
+        let problem = Problem::from(refusal);
         assert_eq!((problem.status.as_u16(), problem.retry_after), (429, Some(wait)));
+        let headers = HeaderMap::from_iter(problem.headers);
+        assert_eq!(headers[RATE_LIMIT], "\"log-ins-of-account-by-address\";r=0;t=60");
+        assert_eq!(headers[RATE_LIMIT_POLICY], "\"log-ins-of-account-by-address\";q=10;w=600");
         // Not another account, nor from elsewhere.
         let again = |account, from| limits.check(Attempt::LogIn { account, from: address(from) });
         assert!(again(ANN, "1.1.1.1").is_err());
@@ -369,7 +401,7 @@ mod tests {
         let told = |address: ClientAddress| {
             let (budget, refusal) = limit.take(address);
             let mut headers = HeaderMap::new();
-            limit.tell(budget, &mut headers);
+            limit.write(budget, &mut headers);
             assert_eq!(headers[RATE_LIMIT_POLICY], "\"address\";q=60;w=60");
             (headers[RATE_LIMIT].to_str().unwrap().to_owned(), refusal.is_some())
         };
@@ -387,7 +419,9 @@ mod tests {
 
     #[test]
     fn a_flood_of_addresses_takes_no_more_memory_than_is_set_aside() {
-        let quotas = Quotas::new(5, MINUTE, MonotonicClock::default()).unwrap();
+        let quotas =
+            Quotas::new(Policy { name: "test", count: 5, period: MINUTE }, MonotonicClock::default())
+                .unwrap();
         for number in 0..2 * COUNTED {
             quotas.take(number).unwrap();
         }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::openapi::{self, ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, ToSchema};
@@ -26,21 +26,88 @@ pub struct Problem {
     /// What is wrong with which field of the request.
     pub fields: Vec<FieldProblem>,
     pub retry_after: Option<Duration>,
+    /// Further headers of the response.
+    pub headers: Box<[(HeaderName, HeaderValue)]>,
     /// For the log only.
     pub cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// One field that cannot be taken.
+/// Why a field is refused. Codes never change once released; new ones may be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FieldCode {
+    /// It is missing.
+    Required,
+    /// It is given but empty.
+    Empty,
+    TooShort,
+    TooLong,
+    /// A file, or a body, has too many bytes.
+    TooLarge,
+    TooMany,
+    /// It has characters that are not accepted.
+    InvalidCharacters,
+    /// Its text has another form than the field requires.
+    InvalidFormat,
+    /// It has another JSON type, or is none of the values that there are.
+    WrongType,
+    OutOfRange,
+    /// There is no such field here.
+    Unknown,
+    /// It is given more than once.
+    Duplicate,
+    /// Another account has it.
+    Taken,
+    /// Nobody can have it.
+    Reserved,
+    /// It is not the current password.
+    Incorrect,
+    /// A password that is easy to guess.
+    TooCommon,
+    /// It is what it was.
+    Unchanged,
+    /// It names something that cannot be used here.
+    NotAllowed,
+}
+
+/// Why a value is refused: a code for programs and a text for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub code: FieldCode,
+    pub message: String,
+}
+
+impl Refused {
+    pub fn new(code: FieldCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// A field that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldProblem {
-    /// Its name, with the way to it: `images[2].alt`.
+    /// Name and path: `images[2].alt`.
+    #[schema(example = "username")]
     pub field: String,
+    pub code: FieldCode,
+    /// For people: continues the name of the field.
+    #[schema(example = "must have 3 to 30 characters")]
     pub message: String,
 }
 
 impl FieldProblem {
-    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
+    pub fn new(field: impl Into<String>, code: FieldCode, message: impl Into<String>) -> Self {
+        Self::of(field, Refused::new(code, message))
+    }
+
+    pub fn of(field: impl Into<String>, Refused { code, message }: Refused) -> Self {
+        Self { field: field.into(), code, message }
     }
 }
 
@@ -61,7 +128,15 @@ pub struct ProblemDocument {
 
 impl Problem {
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), fields: Vec::new(), retry_after: None, cause: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            fields: Vec::new(),
+            retry_after: None,
+            headers: Box::default(),
+            cause: None,
+        }
     }
 
     #[must_use]
@@ -69,9 +144,9 @@ impl Problem {
         Self { cause: Some(cause.into()), ..self }
     }
 
-    /// 400: the request cannot be read as what it should be.
-    pub fn malformed(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::fields(StatusCode::BAD_REQUEST, "malformed", vec![FieldProblem::new(field, message)])
+    /// 400: the request has the wrong form.
+    pub fn malformed(field: impl Into<String>, code: FieldCode, message: impl Into<String>) -> Self {
+        Self::fields(StatusCode::BAD_REQUEST, "malformed", vec![FieldProblem::new(field, code, message)])
     }
 
     /// 422: the request can be read, but some of its fields cannot be taken.
@@ -80,13 +155,24 @@ impl Problem {
     }
 
     fn fields(status: StatusCode, code: &'static str, fields: Vec<FieldProblem>) -> Self {
-        let told: Vec<String> =
-            fields.iter().map(|FieldProblem { field, message }| format!("{field}: {message}")).collect();
-        Self { fields, ..Self::new(status, code, told.join("; ")) }
+        let texts: Vec<String> =
+            fields.iter().map(|FieldProblem { field, message, .. }| format!("{field}: {message}")).collect();
+        Self { fields, ..Self::new(status, code, texts.join("; ")) }
+    }
+
+    /// Names the fields that caused the problem.
+    #[must_use]
+    pub fn in_fields(self, fields: Vec<FieldProblem>) -> Self {
+        Self { fields, ..self }
+    }
+
+    /// 401. `unauthenticated` is for requests without a token that can be read.
+    pub fn unauthorized(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, code, detail)
     }
 
     pub fn unauthenticated(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+        Self::unauthorized("unauthenticated", detail)
     }
 
     pub fn forbidden(detail: impl Into<String>) -> Self {
@@ -155,7 +241,7 @@ pub(crate) struct Told(pub(crate) String);
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self { status, code, detail, fields, retry_after, cause } = self;
+        let Self { status, code, detail, fields, retry_after, headers: further, cause } = self;
         let outage = cause.as_ref().map_or_else(|| code.to_owned(), ToString::to_string);
         let cause = cause.as_deref().map(|cause| with_causes(cause));
         let cause = cause.as_deref().unwrap_or("not told");
@@ -178,6 +264,7 @@ impl IntoResponse for Problem {
         let mut response = (status, axum::Json(document)).into_response();
         response.extensions_mut().insert(told);
         let headers = response.headers_mut();
+        headers.extend(further);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(after) = retry_after {
             headers.insert(header::RETRY_AFTER, whole_seconds(after).max(1).into());

@@ -257,10 +257,12 @@ impl From<NotLoggedIn> for Problem {
         match reason {
             NotLoggedIn::NoToken => Self::unauthenticated("Log in and send your token"),
             NotLoggedIn::BadToken(error) => {
-                Self::unauthenticated("This token is not valid: log in").because(error)
+                Self::unauthorized("invalid-token", "This token is not valid: log in").because(error)
             }
-            NotLoggedIn::Expired => Self::unauthenticated("Your session has expired: log in again"),
-            NotLoggedIn::Ended => Self::unauthenticated("Your session has ended: log in again"),
+            NotLoggedIn::Expired => {
+                Self::unauthorized("session-expired", "Your session has expired: log in again")
+            }
+            NotLoggedIn::Ended => Self::unauthorized("session-ended", "Your session has ended: log in again"),
             NotLoggedIn::Unknown(problem) => problem,
         }
     }

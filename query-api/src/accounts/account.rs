@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use resources::{Person, Role};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -13,7 +14,6 @@ use views::{StoreError, ViewStoreExt};
 use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
-use crate::accounts::profiles::Person;
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::{Queries, store_problem};
 
@@ -31,8 +31,7 @@ pub(crate) struct Me {
     private: bool,
     email: String,
     email_verified: bool,
-    #[schema(inline)]
-    roles: Vec<&'static str>,
+    roles: Vec<Role>,
     posts: i64,
     followers: i64,
     followings: i64,
@@ -63,7 +62,7 @@ async fn get_me(
     let Profile { bio, private, posts, .. } = profile.clone();
     let Circle { followers, followings, .. } = circle;
     let Account { email, email_verified, artist, moderator, admin, .. } = account;
-    let roles = [("artist", artist), ("moderator", moderator), ("admin", admin)];
+    let roles = [(Role::Artist, artist), (Role::Moderator, moderator), (Role::Admin, admin)];
     let roles = roles.into_iter().filter_map(|(role, has)| has.then_some(role)).collect();
     let person = queries.person(profile);
     let me = Me { person, bio, private, email, email_verified, roles, posts, followers, followings };

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use futures::{StreamExt, TryStreamExt, stream};
 use rand::seq::SliceRandom;
+use resources::Person;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -18,7 +19,7 @@ use web::extract::Query as QueryString;
 use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
-use crate::accounts::profiles::{ListedPerson, Person};
+use crate::accounts::profiles::ListedPerson;
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::limit_within;
 use crate::social::follows::Side;

@@ -9,6 +9,7 @@ use axum::extract::State;
 use jsonwebtoken::jwk::JwkSet;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::problem::Problems;
@@ -92,10 +93,37 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(get_keys))
 }
 
+/// A JSON Web Key Set (RFC 7517) of Ed25519 keys (RFC 8037), for OpenAPI.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only described")]
+struct KeySet {
+    keys: Vec<Key>,
+}
+
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only described")]
+struct Key {
+    #[schema(example = "OKP")]
+    kty: String,
+    #[schema(example = "Ed25519")]
+    crv: String,
+    /// The public key in base64url.
+    #[schema(example = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")]
+    x: String,
+    /// Names the key in the header of a token.
+    #[schema(example = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k")]
+    kid: String,
+    #[schema(example = "EdDSA")]
+    alg: String,
+    #[serde(rename = "use")]
+    #[schema(example = "sig")]
+    purpose: String,
+}
+
 /// The public keys that tokens are signed with
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "sessions",
-    responses((status = 200, description = "A JSON Web Key Set (RFC 7517)", body = serde_json::Value), Problems)
+    responses((status = 200, description = "A JSON Web Key Set (RFC 7517)", body = KeySet), Problems)
 )]
 async fn get_keys(State(queries): State<Queries>) -> Json<JwkSet> {
     Json(queries.keys.keys().set().clone())

@@ -7,6 +7,7 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use events::{UserId, fold_name};
 use media::ImageVariant;
+use resources::Person;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -24,18 +25,6 @@ use crate::{Queries, store_problem};
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(get_user)).routes(routes!(get_user_by_username))
-}
-
-/// Somebody, in short: beside what they have made.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = User)]
-pub struct Person {
-    pub id: String,
-    pub username: String,
-    firstname: String,
-    lastname: String,
-    /// URL of a square picture of 320 pixels.
-    photo: Option<String>,
 }
 
 /// A user in a list.

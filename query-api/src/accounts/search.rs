@@ -17,7 +17,7 @@ use views::accounts::search::{List, Term, VIEW, fold, folded_words};
 use views::social::follows::{self, Circle};
 use views::{PageOf, Query, ViewStoreExt};
 use web::extract::Query as QueryString;
-use web::problem::{Problem, Problems};
+use web::problem::{FieldCode, Problem, Problems};
 use web::sessions::Session;
 
 use crate::accounts::profiles::ListedPerson;
@@ -182,7 +182,8 @@ impl Searched {
 /// Text to search for, within its limits.
 fn check(field: &str, text: &str) -> Result<(), Problem> {
     if text.trim().is_empty() || text.chars().count() > LENGTH_LIMIT {
-        return Err(Problem::malformed(field, format!("must have 1 to {LENGTH_LIMIT} characters")));
+        let code = if text.trim().is_empty() { FieldCode::Empty } else { FieldCode::TooLong };
+        return Err(Problem::malformed(field, code, format!("must have 1 to {LENGTH_LIMIT} characters")));
     }
     Ok(())
 }

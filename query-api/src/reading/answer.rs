@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::IntoParams;
 use web::http::{MIN_POSITION, PENDING};
-use web::problem::Problem;
+use web::problem::{FieldCode, Problem};
 
 use crate::Queries;
 
@@ -50,7 +50,8 @@ impl<S: Sync> FromRequestParts<S> for Conditions {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let bad = || {
-            Problem::malformed(MIN_POSITION.as_str(), "must be one position, as a command's answer gave it")
+            let message = "must be one position, as a command's answer gave it";
+            Problem::malformed(MIN_POSITION.as_str(), FieldCode::InvalidFormat, message)
         };
         let mut given = parts.headers.get_all(MIN_POSITION).iter();
         let min_position = match (given.next(), given.next()) {

@@ -9,7 +9,7 @@ use utoipa::openapi::schema::{Array, ArrayBuilder};
 use utoipa::{IntoParams, ToSchema};
 use views::{BadCursor, Cursor, Index};
 use web::extract::Query;
-use web::problem::Problem;
+use web::problem::{FieldCode, Problem};
 
 /// Items on a page, if the client does not say, and at most.
 const DEFAULT_LIMIT: usize = 20;
@@ -57,7 +57,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
 /// How many items are asked for.
 pub(crate) fn limit_within(asked: Option<usize>, default: usize, most: usize) -> Result<usize, Problem> {
     let limit = asked.unwrap_or(default);
-    let bad = || Problem::malformed("limit", format!("must be 1 to {most}"));
+    let bad = || Problem::malformed("limit", FieldCode::OutOfRange, format!("must be 1 to {most}"));
     (1..=most).contains(&limit).then_some(limit).ok_or_else(bad)
 }
 
@@ -95,12 +95,12 @@ impl Paging {
             .as_ref()
             .map(parse)
             .transpose()
-            .map_err(|bad| Problem::malformed("cursor", bad.to_string()))
+            .map_err(|bad| Problem::malformed("cursor", FieldCode::InvalidFormat, bad.to_string()))
     }
 
     /// The position below which a page begins, of a list in the order of positions; none for the first.
     pub(crate) fn below(&self, index: &Index) -> Result<Option<i64>, Problem> {
-        let bad = || Problem::malformed("cursor", BadCursor.to_string());
+        let bad = || Problem::malformed("cursor", FieldCode::InvalidFormat, BadCursor.to_string());
         self.after(index)?.map(|cursor| cursor.number().ok_or_else(bad)).transpose()
     }
 

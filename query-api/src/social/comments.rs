@@ -2,9 +2,10 @@
 
 use axum::extract::{OriginalUri, State};
 use axum::response::Response;
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use events::{CommentId, PostId};
-use serde::{Deserialize, Serialize};
+use resources::Comment as CommentPage;
+use serde::Deserialize;
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -17,7 +18,6 @@ use views::{Query, ViewStoreExt};
 use web::extract::{Path, Query as QueryString};
 use web::problem::{Problem, Problems};
 
-use crate::accounts::profiles::Person;
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{PageOf, PageParams, Paging};
 use crate::{Queries, store_problem};
@@ -30,20 +30,6 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
         .routes(routes!(list_comments))
         .routes(routes!(get_comment))
         .routes(routes!(list_replies))
-}
-
-/// A comment.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Comment)]
-struct CommentPage {
-    id: String,
-    author: Person,
-    text: String,
-    /// Id of the comment that this one answers.
-    reply_to: Option<String>,
-    /// How many comments answer this one.
-    replies: i64,
-    commented_at: DateTime<Utc>,
 }
 
 /// Which comments of a post a list has.

@@ -14,8 +14,8 @@ use web::sessions::Session;
 use crate::Queries;
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{PageOf, PageParams, Paging};
-use crate::social::posts::PostPage;
 use crate::social::timelines::Timeline;
+use resources::Post as PostPage;
 
 /// The views that a page of the feed is made of, by who writes them.
 const VIEWS: [&str; 4] = [feeds::PROJECTION, posts::VIEW.name, comments::VIEW.name, profiles::VIEW.name];

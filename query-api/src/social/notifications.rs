@@ -9,6 +9,7 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use events::UserId;
 use media::ImageVariant;
+use resources::Person;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -24,7 +25,6 @@ use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
 use self::groups::Group;
-use crate::accounts::profiles::Person;
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{COUNT_LIMIT, PageOf, PageParams, Paging, ROUNDS};
 use crate::{Queries, store_problem};

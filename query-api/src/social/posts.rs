@@ -4,11 +4,9 @@ use std::collections::HashSet;
 
 use axum::extract::State;
 use axum::response::Response;
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use events::{PostId, UserId};
-use media::ImageVariant;
-use serde::Serialize;
-use utoipa::ToSchema;
+use resources::{Image, Person, Post as PostPage, PostViewer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::accounts::profiles;
@@ -21,7 +19,6 @@ use web::extract::Path;
 use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
-use crate::accounts::profiles::Person;
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{PageOf, PageParams, Paging};
 use crate::social::timelines::{self, Timeline, TimelinePage};
@@ -35,61 +32,6 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
         .routes(routes!(list_posts))
         .routes(routes!(get_post))
         .routes(routes!(list_user_posts))
-}
-
-/// A post.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Post)]
-pub(crate) struct PostPage {
-    pub(crate) id: String,
-    author: Person,
-    /// Null where none was given.
-    caption: Option<String>,
-    /// The caption is not the first one.
-    edited: bool,
-    images: Vec<Image>,
-    published_at: DateTime<Utc>,
-    likes: i64,
-    comments: i64,
-    /// What the post is to whoever asks; null to who is not logged in.
-    viewer: Option<PostViewer>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-struct PostViewer {
-    liked: bool,
-    saved: bool,
-}
-
-/// A picture, in its sizes.
-#[derive(Debug, Serialize, ToSchema)]
-struct Image {
-    /// In pixels, of the largest.
-    width: u32,
-    height: u32,
-    /// What it shows.
-    alt: String,
-    /// What stands for it until it is there (<https://blurha.sh>); null of older posts.
-    blurhash: Option<String>,
-    /// URL of the whole picture, fitted into 2048 × 2048.
-    large: String,
-    /// URL of the picture fitted into 1080 × 1350.
-    feed: String,
-    /// URL of the picture cut to fill 1080 × 1350.
-    cover: String,
-    /// URL of a square of 320.
-    thumb: String,
-    /// The whole picture in its sizes, the largest first, as `srcset` takes them.
-    sources: Vec<ImageSource>,
-}
-
-/// The whole picture in one size.
-#[derive(Debug, Serialize, ToSchema)]
-struct ImageSource {
-    url: String,
-    /// In pixels.
-    width: u32,
-    height: u32,
 }
 
 impl Queries {
@@ -133,21 +75,9 @@ impl Queries {
 
     fn show_post(&self, post: Post, comments: i64, author: Person, viewer: Option<PostViewer>) -> PostPage {
         let Post { post: id, images, caption, edited, published, likes, .. } = post;
-        let image = |image: views::social::posts::Image| Image {
-            large: self.image_url(&image.media, ImageVariant::LARGE),
-            feed: self.image_url(&image.media, ImageVariant::FEED),
-            cover: self.image_url(&image.media, ImageVariant::COVER),
-            thumb: self.image_url(&image.media, ImageVariant::THUMB),
-            width: image.width,
-            height: image.height,
-            alt: image.alt,
-            blurhash: image.placeholder,
-            sources: [ImageVariant::LARGE, ImageVariant::FEED]
-                .map(|variant| {
-                    let (width, height) = variant.contained((image.width, image.height));
-                    ImageSource { url: self.image_url(&image.media, variant), width, height }
-                })
-                .into(),
+        let image = |image: views::social::posts::Image| {
+            let size = (image.width, image.height);
+            Image::new(&self.public_url, &image.media, size, image.alt, image.placeholder)
         };
         let images = images.into_iter().map(image).collect();
         let published_at = DateTime::from_timestamp_millis(published).unwrap_or_default();

@@ -23,9 +23,9 @@ use web::sessions::Session;
 
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{PageOf, PageParams, Paging, ROUNDS};
-use crate::social::posts::PostPage;
 use crate::social::timelines;
 use crate::{Queries, store_problem};
+use resources::Post as PostPage;
 
 const VIEWS: [&str; 5] =
     [VIEW.name, collections::VIEW.name, posts::VIEW.name, comments::VIEW.name, profiles::VIEW.name];

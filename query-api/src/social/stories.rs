@@ -10,7 +10,7 @@ use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{StoryId, UserId};
 use futures::{StreamExt, TryStreamExt, stream};
-use media::ImageVariant;
+use resources::{Person, Story as StoryPage, StoryImage, StoryViewer};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -26,7 +26,7 @@ use web::extract::Path;
 use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
-use crate::accounts::profiles::{ListedPerson, Person};
+use crate::accounts::profiles::ListedPerson;
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{COUNT_LIMIT, PageOf, PageParams, Paging};
 use crate::social::follows::Side;
@@ -55,43 +55,6 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
         .routes(routes!(list_user_stories))
         .routes(routes!(get_story))
         .routes(routes!(list_story_viewers))
-}
-
-/// A story.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Story)]
-struct StoryPage {
-    id: String,
-    image: StoryImage,
-    published_at: DateTime<Utc>,
-    /// It is not shown from here on.
-    expires_at: DateTime<Utc>,
-    /// How many people have viewed it, 10,000 stands for more, too; null to everybody but its author.
-    views: Option<u64>,
-    /// What the story is to whoever asks; null to who is not logged in.
-    viewer: Option<StoryViewer>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-struct StoryViewer {
-    /// One's own count as viewed.
-    viewed: bool,
-}
-
-/// A story's picture, in its sizes.
-#[derive(Debug, Serialize, ToSchema)]
-struct StoryImage {
-    /// In pixels, of the larger.
-    width: u32,
-    height: u32,
-    /// What it shows.
-    alt: String,
-    /// What stands for it until it is there (<https://blurha.sh>).
-    blurhash: String,
-    /// URL of the whole picture, fitted into 1080 × 1920.
-    story: String,
-    /// URL of a square of 320.
-    thumb: String,
 }
 
 /// A story with whose it is.
@@ -223,14 +186,8 @@ impl Queries {
 
     fn show_story(&self, story: Story, viewed: Option<&Viewed>, views: Option<u64>) -> StoryPage {
         let viewer = viewed.map(|viewed| StoryViewer { viewed: viewed.has(&story) });
-        let image = StoryImage {
-            width: story.width,
-            height: story.height,
-            alt: story.alt,
-            blurhash: story.placeholder,
-            story: self.image_url(&story.media, ImageVariant::STORY),
-            thumb: self.image_url(&story.media, ImageVariant::THUMB),
-        };
+        let size = (story.width, story.height);
+        let image = StoryImage::new(&self.public_url, &story.media, size, story.alt, story.placeholder);
         StoryPage {
             id: story.story,
             image,

@@ -4,7 +4,7 @@ import createClient from "openapi-fetch";
 
 import type { components, paths } from "./api.js";
 
-type Receipt = components["schemas"]["Receipt"];
+type CreatedPost = components["schemas"]["CreatedPost"];
 
 const client = createClient<paths>({ baseUrl: "http://127.0.0.1:8080" });
 
@@ -28,12 +28,13 @@ export async function session(photo: Blob): Promise<number> {
       return form;
     },
   });
-  const receipt: Receipt | undefined = published.data;
-  if (!receipt?.id) {
-    throw new Error("nothing was published");
+  if (published.error) {
+    // Each field problem has a code that a form can act on.
+    throw new Error(published.error.errors?.map(({ field, code }) => `${field}: ${code}`).join() ?? "refused");
   }
-  const liked = await client.PUT("/v1/posts/{post}/like", { headers, params: { path: { post: receipt.id } } });
-  const position: number = liked.data?.position ?? receipt.position;
+  const created: CreatedPost = published.data;
+  const liked = await client.PUT("/v1/posts/{post}/like", { headers, params: { path: { post: created.post.id } } });
+  const position: number = liked.data?.liked ? liked.data.position : created.position;
 
   const feed = await client.GET("/v1/feed", {
     headers,

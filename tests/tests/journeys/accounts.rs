@@ -90,7 +90,7 @@ async fn an_old_username_is_reserved_for_its_last_owner(chorus: &Chorus) {
     // The old name logs in nobody, the new one does.
     let log_in =
         async |login: &str| api.post("/v1/sessions", &json!({ "login": login, "password": PASSWORD })).await;
-    log_in(&ann.username).await.problem(401, "unauthenticated");
+    log_in(&ann.username).await.problem(401, "wrong-login");
     assert_eq!(log_in(&new).await.expect(201).json()["user"], ann.id);
     // Nobody else can have the old name, but Ann can take it back.
     rename(&bob.token, &ann.username).await.problem(409, "username-taken");

@@ -98,7 +98,7 @@ async fn what_a_crash_has_left_claimed_is_free_after_ten_minutes(chorus: &Chorus
         // The name has one owner, who logs in with it.
         let login = json!({ "login": name, "password": PASSWORD });
         assert_eq!(api.post("/v1/sessions", &login).await.expect(201).json()["user"], signed_up["user"]);
-        api.post("/v1/accounts", &wish(&name)).await.problem(409, "username-taken");
+        api.post("/v1/accounts", &wish(&name)).await.problem(409, "username-and-email-taken");
     }
 }
 

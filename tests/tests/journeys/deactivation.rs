@@ -42,7 +42,7 @@ async fn whoever_goes_is_shown_nowhere_and_logged_out_until_they_log_in_again(ch
     for gone in [&ann, &elsewhere] {
         api.is_logged_out(gone).await;
     }
-    go(PASSWORD).await.problem(401, "unauthenticated");
+    go(PASSWORD).await.problem(401, "session-ended");
 
     let back = api.log_in(&ann, PASSWORD).await;
     api.get_as(&back, "/v1/me").await.expect(200);

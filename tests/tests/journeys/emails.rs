@@ -54,7 +54,7 @@ async fn an_address_changes_when_its_new_owner_agrees(chorus: &Chorus) {
     api.post("/v1/sessions", &json!({ "login": new, "password": PASSWORD })).await.expect(201);
     api.post("/v1/sessions", &json!({ "login": old, "password": PASSWORD }))
         .await
-        .problem(401, "unauthenticated");
+        .problem(401, "wrong-login");
     let body = json!({ "username": fresh("bob"), "email": old, "password": PASSWORD });
     api.post("/v1/accounts", &body).await.expect(201);
 }

@@ -58,7 +58,7 @@ async fn a_sign_up_sent_twice_under_one_key_makes_one_account(chorus: &Chorus) {
         };
         api.get_as(&user, "/v1/me").await.expect(200);
     }
-    sign_up(&fresh("key"), &body).await.problem(409, "username-taken");
+    sign_up(&fresh("key"), &body).await.problem(409, "username-and-email-taken");
     // The whole request is compared.
     for field in ["firstname", "lastname", "password", "email"] {
         let mut other = body.clone();
@@ -88,14 +88,14 @@ async fn a_sign_up_or_log_in_sent_again_answers_no_token_of_an_ended_session(cho
 
     // Logged out: the session of the log-in has ended, the one of the sign-up runs.
     api.delete_as(&second, "/v1/sessions/current").await.expect(200);
-    log_in(PASSWORD).await.problem(401, "unauthenticated");
+    log_in(PASSWORD).await.problem(401, "session-ended");
     api.get_as(&user(sign_up().await), "/v1/me").await.expect(200);
 
     // The session of the sign-up goes on after a change of the password, but the old password opens it no more.
     let change = json!({ "current_password": PASSWORD, "password": "staple correct horse" });
     api.put_json_as(&first, "/v1/me/password", &change).await.expect(200);
-    sign_up().await.problem(401, "unauthenticated");
-    log_in(PASSWORD).await.problem(401, "unauthenticated");
+    sign_up().await.problem(401, "wrong-login");
+    log_in(PASSWORD).await.problem(401, "wrong-login");
     log_in("staple correct horse").await.problem(422, "idempotency-key-reused");
 
     // A repeated log-in does not undo a deactivation.
@@ -107,7 +107,7 @@ async fn a_sign_up_or_log_in_sent_again_answers_no_token_of_an_ended_session(cho
     let third = user(again().await);
     let current = json!({ "current_password": "staple correct horse" });
     api.post_as(&third, "/v1/me/deactivation", &current).await.expect(200);
-    again().await.problem(401, "unauthenticated");
+    again().await.problem(401, "session-ended");
     chorus.settle().await.unwrap();
     api.get(&format!("/v1/users/by-username/{name}")).await.problem(404, "not-found");
 
@@ -116,8 +116,8 @@ async fn a_sign_up_or_log_in_sent_again_answers_no_token_of_an_ended_session(cho
     let erase =
         api.request(Method::DELETE, "/instamern/users/delete").bearer_auth(&back.token).json(&current);
     api.send(erase).await.expect(204);
-    again().await.problem(401, "unauthenticated");
-    sign_up().await.problem(401, "unauthenticated");
+    again().await.problem(401, "wrong-login");
+    sign_up().await.problem(401, "wrong-login");
 }
 
 async fn a_comment_sent_many_times_at_once_under_one_key_stands_once(chorus: &Chorus) {

@@ -9,6 +9,7 @@
 )]
 
 mod accounts;
+mod answers;
 mod bad_input;
 mod claims;
 mod comments;
@@ -16,6 +17,7 @@ mod deactivation;
 mod emails;
 mod feeds;
 mod follows;
+mod forms;
 mod freshness;
 mod frontends;
 mod idempotency;

@@ -56,7 +56,7 @@ async fn a_new_password_ends_all_other_sessions(chorus: &Chorus) {
         api.get_as(user, "/v1/me").await.expect(200);
         api.patch_as(user, "/v1/me/profile", &json!({ "bio": "y" })).await.expect(200);
     }
-    api.try_log_in(&ann, PASSWORD).await.problem(401, "unauthenticated");
+    api.try_log_in(&ann, PASSWORD).await.problem(401, "wrong-login");
     let again = api.log_in(&ann, NEW).await;
     api.get_as(&again, "/v1/me").await.expect(200);
     let list = api.get_as(&ann, "/v1/me/sessions").await.expect(200).json();
@@ -89,7 +89,7 @@ async fn a_forgotten_password_is_set_anew_by_a_link_once(chorus: &Chorus) {
     set(&second, NEW).await.expect(200);
     api.is_logged_out(&ann).await;
     set(&second, "yet another password").await.problem(404, "no-link");
-    api.try_log_in(&ann, PASSWORD).await.problem(401, "unauthenticated");
+    api.try_log_in(&ann, PASSWORD).await.problem(401, "wrong-login");
     api.log_in(&ann, NEW).await;
 }
 

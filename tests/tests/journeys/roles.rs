@@ -108,7 +108,7 @@ async fn who_is_suspended_is_out_at_once_until_reinstated(chorus: &Chorus) {
     api.is_logged_out(&ann).await;
     api.try_log_in(&ann, PASSWORD).await.problem(403, "forbidden");
     // Whoever does not know the password learns nothing of it.
-    api.try_log_in(&ann, "not the password").await.problem(401, "unauthenticated");
+    api.try_log_in(&ann, "not the password").await.problem(401, "wrong-login");
     api.delete_as(&moderator, &path).await.expect(200);
     let ann = api.log_in(&ann, PASSWORD).await;
     api.get_as(&ann, "/v1/me").await.expect(200);

@@ -33,7 +33,7 @@ async fn a_wrong_login_tells_nothing_of_the_account(chorus: &Chorus) {
     let ann = api.sign_up("ann").await;
     let refused = async |login: &str, password: &str| {
         let answer = api.post("/v1/sessions", &json!({ "login": login, "password": password })).await;
-        answer.problem(401, "unauthenticated");
+        answer.problem(401, "wrong-login");
         answer.json()
     };
     let wrong_password = refused(&ann.username, "not the password").await;
@@ -62,7 +62,7 @@ async fn logging_out_ends_the_session_everywhere_at_once(chorus: &Chorus) {
             "the read side goes on with a session that has ended"
         );
     }
-    api.patch_as(&ann, "/v1/me/profile", &json!({ "bio": "y" })).await.problem(401, "unauthenticated");
+    api.patch_as(&ann, "/v1/me/profile", &json!({ "bio": "y" })).await.problem(401, "session-ended");
     api.get_as(&other_device, "/v1/me").await.expect(200);
 }
 
@@ -151,13 +151,13 @@ async fn only_a_good_token_is_taken(chorus: &Chorus) {
     for token in ["null", "undefined", "a.b.c", &swapped, &unsigned, &"x".repeat(5000)] {
         for (method, path) in [(Method::GET, "/v1/me"), (Method::DELETE, "/v1/sessions/current")] {
             let answer = api.send(api.request(method, path).bearer_auth(token)).await;
-            answer.problem(401, "unauthenticated");
+            answer.problem(401, "invalid-token");
             assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
         }
     }
     // A bad token is refused also where none is needed: the client believes to be logged in.
     let answer = api.send(api.request(Method::GET, "/v1/posts").bearer_auth(&unsigned)).await;
-    answer.problem(401, "unauthenticated");
+    answer.problem(401, "invalid-token");
     let basic = api.send(api.request(Method::GET, "/v1/me").basic_auth("ann", Some(PASSWORD))).await;
     basic.problem(401, "unauthenticated");
     api.get("/v1/me").await.problem(401, "unauthenticated");

@@ -116,7 +116,9 @@ async fn is_refused_everywhere(api: &Api, what: &str, token: &str) {
     for route in routes::all(api).await.iter().filter(|route| route.access != Access::Public) {
         let answer = api.send(route.request(api).bearer_auth(token)).await;
         assert_eq!(answer.status, 401, "{} takes a token {what}: {}", route.name(), answer.text());
-        answer.problem(401, "unauthenticated");
+        let kind = answer.json()["type"].as_str().unwrap().to_owned();
+        let codes = ["invalid-token", "session-expired", "session-ended"];
+        assert!(codes.iter().any(|code| kind == format!("urn:chorus:problem:{code}")), "{what}: {kind}");
     }
 }
 

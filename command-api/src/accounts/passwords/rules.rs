@@ -9,6 +9,7 @@ use events::fold_name;
 
 use super::forms::prepare;
 use crate::pipeline::text::PASSWORD;
+use web::problem::{FieldCode, Refused};
 
 /// Lower case, sorted; lines that begin with `#` say where it is from.
 static COMMON: LazyLock<HashSet<&str>> =
@@ -18,15 +19,18 @@ static COMMON: LazyLock<HashSet<&str>> =
 ///
 /// # Errors
 /// Which rule it breaks.
-pub(crate) fn check(password: &str, own: &[&str]) -> Result<String, String> {
+pub(crate) fn check(password: &str, own: &[&str]) -> Result<String, Refused> {
     let (shortest, longest) = (PASSWORD.start(), PASSWORD.end());
     let password = prepare(password);
-    if !PASSWORD.contains(&password.chars().count()) {
-        return Err(format!("must have {shortest} to {longest} characters"));
+    let length = password.chars().count();
+    if !PASSWORD.contains(&length) {
+        let code = if length < *shortest { FieldCode::TooShort } else { FieldCode::TooLong };
+        return Err(Refused::new(code, format!("must have {shortest} to {longest} characters")));
     }
     let folded = fold_name(&password);
     if COMMON.contains(folded.as_str()) {
-        return Err("is one of the most common passwords: choose another one".to_owned());
+        let message = "is one of the most common passwords: choose another one";
+        return Err(Refused::new(FieldCode::TooCommon, message));
     }
     let own_words = own.iter().flat_map(|word| {
         let word = fold_name(word);
@@ -34,7 +38,7 @@ pub(crate) fn check(password: &str, own: &[&str]) -> Result<String, String> {
         [Some(word), before_at]
     });
     if own_words.flatten().any(|word| !word.is_empty() && word == folded) {
-        return Err("must not be your own name or address".to_owned());
+        return Err(Refused::new(FieldCode::TooCommon, "must not be your own name or address"));
     }
     Ok(password)
 }
@@ -46,7 +50,7 @@ mod tests {
     #[test]
     fn a_password_is_refused_with_the_rule_that_it_breaks() {
         let own = ["Ann.Archer", "annabelle.lee@example.org", "Annabelle", "Lee", "Annabelle Lee"];
-        let broken = |password: &str| check(password, &own).unwrap_err();
+        let broken = |password: &str| check(password, &own).unwrap_err().message;
         assert!(broken("1234567").contains("8 to 128"));
         assert!(broken(&"x".repeat(129)).contains("8 to 128"));
         for common in ["password", "PassWord1", "12345678", "qwertyuiop", "\u{ff50}assword"] {

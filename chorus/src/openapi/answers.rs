@@ -1,0 +1,183 @@
+//! What the description says of answers beyond the types of their fields: fields that are always there, and examples.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+const SCHEMAS: &str = "#/components/schemas/";
+
+/// Marks the fields of answers that may be null as required, since they are always sent. Requests may leave them out.
+pub(super) fn require_nullable_fields(document: &mut Value) {
+    let mut requested = BTreeSet::new();
+    for operation in operations(document) {
+        references(&operation["requestBody"], document, &mut requested);
+    }
+    let Some(schemas) = document["components"]["schemas"].as_object_mut() else { return };
+    for (_, schema) in schemas.iter_mut().filter(|(name, _)| !requested.contains(*name)) {
+        require_nullable(schema);
+    }
+}
+
+fn require_nullable(schema: &mut Value) {
+    if let Some(parts) = schema.get_mut("allOf").and_then(Value::as_array_mut) {
+        parts.iter_mut().for_each(require_nullable);
+    }
+    let Some(properties) = schema["properties"].as_object() else { return };
+    let nullable: Vec<String> =
+        properties.iter().filter(|(_, field)| is_nullable(field)).map(|(name, _)| name.clone()).collect();
+    if nullable.is_empty() {
+        return;
+    }
+    let mut required: Vec<Value> = schema["required"].as_array().cloned().unwrap_or_default();
+    for name in nullable.into_iter().map(Value::from) {
+        if !required.contains(&name) {
+            required.push(name);
+        }
+    }
+    schema["required"] = required.into();
+}
+
+fn is_nullable(field: &Value) -> bool {
+    let is_null = |part: &Value| part["type"] == "null";
+    field["type"].as_array().is_some_and(|types| types.contains(&json!("null")))
+        || field["oneOf"].as_array().is_some_and(|parts| parts.iter().any(is_null))
+}
+
+fn operations(document: &Value) -> impl Iterator<Item = &Value> {
+    let paths = document["paths"].as_object().into_iter().flat_map(Map::values);
+    paths.filter_map(Value::as_object).flat_map(Map::values)
+}
+
+/// Adds the names of all schemas that a part of the document refers to, at any depth.
+fn references(part: &Value, document: &Value, names: &mut BTreeSet<String>) {
+    match part {
+        Value::Object(fields) => {
+            let name = fields.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix(SCHEMAS));
+            if let Some(name) = name.filter(|name| names.insert((*name).to_owned())) {
+                references(&document["components"]["schemas"][name], document, names);
+            }
+            fields.values().for_each(|field| references(field, document, names));
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, document, names)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Gives each JSON answer an example, made from its schema and the examples in it.
+pub(super) fn add_examples(document: &mut Value) {
+    let schemas = document["components"]["schemas"].clone();
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
+    let operations = paths.filter_map(Value::as_object_mut).flat_map(Map::values_mut);
+    for operation in operations {
+        let Some(responses) = operation["responses"].as_object_mut() else { continue };
+        for (status, response) in responses {
+            for kind in ["application/json", "application/problem+json"] {
+                let Some(content) = response.pointer_mut(&format!("/content/{}", kind.replace('/', "~1")))
+                else {
+                    continue;
+                };
+                let made = match kind {
+                    "application/json" => example("", &content["schema"], &schemas),
+                    _ => problem(status),
+                };
+                content["example"] = made;
+            }
+        }
+    }
+}
+
+/// A problem document with a status, as it may be answered.
+fn problem(status: &str) -> Value {
+    let (code, title, detail) = match status {
+        "400" => ("malformed", "Bad Request", "text: is required"),
+        "401" => ("session-ended", "Unauthorized", "Your session has ended: log in again"),
+        "403" => ("forbidden", "Forbidden", "This post is somebody else's"),
+        "404" => ("not-found", "Not Found", "There is no such post"),
+        "409" => ("username-taken", "Conflict", "This username is taken"),
+        "413" => ("too-large", "Payload Too Large", "The body is larger than this route takes"),
+        "415" => ("not-json", "Unsupported Media Type", "The body must be JSON"),
+        "422" => ("invalid", "Unprocessable Entity", "text: must not be empty"),
+        "429" => ("too-many-requests", "Too Many Requests", "Too many attempts: try again in 60 seconds"),
+        "503" => {
+            let detail = "The view store cannot be reached at the moment: try again a little later";
+            ("unavailable", "Service Unavailable", detail)
+        }
+        _ => ("internal", "Internal Server Error", "Something went wrong on our side"),
+    };
+    let field = |field: &str, code: &str, message: &str| json!([{ "field": field, "code": code, "message": message }]);
+    let mut document = json!({
+        "type": format!("urn:chorus:problem:{code}"), "title": title, "detail": detail,
+        "status": status.parse::<u16>().unwrap_or(500),
+    });
+    match status {
+        "400" => document["errors"] = field("text", "required", "is required"),
+        "409" => document["errors"] = field("username", "taken", "is taken"),
+        "413" => document["errors"] = field("body", "too-large", detail),
+        "422" => document["errors"] = field("text", "empty", "must not be empty"),
+        _ => {}
+    }
+    document
+}
+
+/// A value of a schema. The name of a field tells what kind of text it holds.
+fn example(name: &str, schema: &Value, schemas: &Value) -> Value {
+    if let Some(given) = schema.get("example") {
+        return given.clone();
+    }
+    if let Some(reference) = schema["$ref"].as_str() {
+        let schema = &schemas[reference.strip_prefix(SCHEMAS).unwrap_or_default()];
+        return example(name, schema, schemas);
+    }
+    if let Some(parts) = schema["allOf"].as_array() {
+        let parts = parts.iter().map(|part| example(name, part, schemas));
+        let fields = parts.filter_map(|part| part.as_object().cloned()).flatten();
+        return Value::Object(fields.collect());
+    }
+    if let Some(choices) = schema["oneOf"].as_array() {
+        let choice = choices.iter().find(|choice| choice["type"] != "null");
+        return choice.map_or(Value::Null, |choice| example(name, choice, schemas));
+    }
+    if let Some(values) = schema["enum"].as_array() {
+        return values.first().cloned().unwrap_or_default();
+    }
+    let kind = schema["type"].as_str().or_else(|| {
+        let types = schema["type"].as_array()?;
+        types.iter().filter_map(Value::as_str).find(|kind| *kind != "null")
+    });
+    match kind {
+        Some("object") => {
+            let fields = schema["properties"].as_object().into_iter().flatten();
+            let fields = fields.map(|(name, field)| (name.clone(), example(name, field, schemas)));
+            Value::Object(fields.collect())
+        }
+        Some("array") => json!([example(name, &schema["items"], schemas)]),
+        Some("integer" | "number") => json!(1),
+        Some("boolean") => json!(true),
+        Some("string") => text(name, schema),
+        _ => Value::Null,
+    }
+}
+
+fn text(name: &str, schema: &Value) -> Value {
+    let is_url = schema["description"].as_str().is_some_and(|text| text.starts_with("URL"));
+    let text = match name {
+        _ if schema["format"] == "date-time" => "2026-11-29T08:30:00Z",
+        _ if is_url => "https://chorus.example/media/images/0199a7c61c9b7d0c9f6c4c1d2a9e5b30/thumb.jpg",
+        "username" => "ann.lee",
+        "firstname" => "Ann",
+        "lastname" => "Lee",
+        "email" => "ann@example.org",
+        "caption" => "Dawn over the lake",
+        "text" => "Lovely!",
+        "alt" => "A lake at dawn",
+        "name" => "Lakes",
+        "bio" => "Photographs lakes",
+        "blurhash" => "LEHV6nWB2yk8pyo0adR*.7kCMdnj",
+        "url" => "https://chorus.example/media/images/0199a7c61c9b7d0c9f6c4c1d2a9e5b30/feed.jpg",
+        "next" => "/v1/posts?limit=20&cursor=eyJwIjo0NzExfQ",
+        "next_cursor" => "eyJwIjo0NzExfQ",
+        "token" => "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIwMTk5In0.c2lnbmF0dXJl",
+        _ => "0199a7c61c9b7d0c9f6c4c1d2a9e5b30",
+    };
+    text.into()
+}
