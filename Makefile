@@ -42,7 +42,7 @@ $(cargo_deny):
 fuzz:
 	tests/fuzz/run $(ARGS)
 
-# Real engines and bare handlers beside Chorus; takes about a quarter of an hour. Options: make bench ARGS='--help'
+# Chorus against a baseline on the same engines, for about a quarter of an hour. Options: make bench ARGS='--help'
 bench:
 	cargo build --profile dist --workspace --bins
 	target/dist/bench $(ARGS)

@@ -1,5 +1,4 @@
-//! A small HTTP client that costs little beside the server it loads: keep-alive connections, each sending one request
-//! after the other.
+//! A small HTTP client with little overhead: keep-alive connections, each sending one request after the other.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
-/// Latencies are kept to the microsecond, with three digits.
+/// Latencies in microseconds, with three significant digits.
 pub(crate) fn histogram() -> Result<Histogram<u64>> {
     Histogram::new(3).context("a histogram")
 }
@@ -38,9 +37,9 @@ impl Drop for Connection {
     }
 }
 
-/// What a connection asks for.
+/// A request of the load.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct LoadRequest {
     pub(crate) method: http::Method,
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
@@ -57,8 +56,8 @@ impl Connection {
         Ok(Self { sender, host: address.to_string(), driver })
     }
 
-    pub(crate) async fn send(&mut self, asked: Asked) -> Result<(StatusCode, Bytes)> {
-        let Asked { method, path, headers, body } = asked;
+    pub(crate) async fn send(&mut self, load_request: LoadRequest) -> Result<(StatusCode, Bytes)> {
+        let LoadRequest { method, path, headers, body } = load_request;
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -72,15 +71,15 @@ impl Connection {
     }
 }
 
-/// One page of JSON.
+/// A JSON response.
 pub(crate) async fn get_json(address: SocketAddr, path: String, headers: HeaderMap) -> Result<Value> {
-    let asked = Asked { method: http::Method::GET, path, headers, body: Bytes::new() };
-    let (status, body) = Connection::open(address).await?.send(asked).await?;
+    let load_request = LoadRequest { method: http::Method::GET, path, headers, body: Bytes::new() };
+    let (status, body) = Connection::open(address).await?.send(load_request).await?;
     ensure!(status == StatusCode::OK, "{status}: {}", String::from_utf8_lossy(&body));
     Ok(serde_json::from_slice(&body)?)
 }
 
-/// What a server did under load.
+/// The result of a load.
 #[derive(Debug, Clone)]
 pub(crate) struct Measured {
     pub(crate) per_second: f64,
@@ -88,25 +87,25 @@ pub(crate) struct Measured {
     pub(crate) latencies: Histogram<u64>,
 }
 
-/// Loads a server for a while over as many connections as there are `askers`; each is asked for the next request until
-/// the time is over. Every answer must have the status that is expected.
+/// Loads a server for this time over one connection per request source. Each source produces the next request until the
+/// time is over. Every response must have the expected status.
 pub(crate) async fn load<A>(
     address: SocketAddr,
     expected: StatusCode,
     time: Duration,
-    askers: Vec<A>,
+    sources: Vec<A>,
 ) -> Result<Measured>
 where
-    A: FnMut() -> Result<Asked>,
+    A: FnMut() -> Result<LoadRequest>,
 {
-    let connections = try_join_all(askers.iter().map(|_| Connection::open(address))).await?;
+    let connections = try_join_all(sources.iter().map(|_| Connection::open(address))).await?;
     let start = Instant::now();
-    let workers = connections.into_iter().zip(askers).map(|(mut connection, mut ask)| async move {
+    let workers = connections.into_iter().zip(sources).map(|(mut connection, mut next_request)| async move {
         let mut latencies = histogram()?;
         while start.elapsed() < time {
-            let asked = ask()?;
+            let load_request = next_request()?;
             let sent = Instant::now();
-            let (status, body) = connection.send(asked).await?;
+            let (status, body) = connection.send(load_request).await?;
             ensure!(status == expected, "{status}: {}", String::from_utf8_lossy(&body));
             latencies.record(micros(sent.elapsed()))?;
         }

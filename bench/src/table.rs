@@ -1,4 +1,4 @@
-//! What was measured, as Markdown.
+//! Results as Markdown tables.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -7,20 +7,20 @@ use hdrhistogram::Histogram;
 
 use crate::load::Measured;
 
-/// A figure of Chorus against the same of the bare engine.
+/// A figure of Chorus against that of the baseline.
 #[derive(Debug, Clone)]
 pub(crate) struct Ratio {
     pub(crate) what: String,
     pub(crate) engine: &'static str,
     pub(crate) chorus: String,
-    pub(crate) bare: String,
+    pub(crate) baseline: String,
     pub(crate) value: f64,
     pub(crate) bound: Bound,
-    /// What is wanted of Chorus by itself, and whether it is reached.
+    /// The absolute goal for Chorus, and whether it is reached.
     pub(crate) goal: Option<String>,
 }
 
-/// What is wanted of Chorus by itself.
+/// An absolute goal for Chorus.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Goal {
     pub(crate) per_second: f64,
@@ -59,11 +59,11 @@ impl Bound {
 
 pub(crate) fn ratios(ratios: &[Ratio]) -> String {
     let mut table =
-        "| what | engine | Chorus | bare | ratio | wanted |\n|---|---|---|---|---|---|\n".to_owned();
-    for Ratio { what, engine, chorus, bare, value, bound, goal } in ratios {
+        "| what | engine | Chorus | baseline | ratio | wanted |\n|---|---|---|---|---|---|\n".to_owned();
+    for Ratio { what, engine, chorus, baseline, value, bound, goal } in ratios {
         let goal = goal.as_ref().map(|goal| format!("; {goal}")).unwrap_or_default();
         let bound = bound.text(*value);
-        let _ = writeln!(table, "| {what} | {engine} | {chorus} | {bare} | {value:.2} | {bound}{goal} |");
+        let _ = writeln!(table, "| {what} | {engine} | {chorus} | {baseline} | {value:.2} | {bound}{goal} |");
     }
     table
 }

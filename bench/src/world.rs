@@ -1,4 +1,4 @@
-//! What happens in the bench's world: people, posts, likes and follows, drawn at random and appended to the log.
+//! Random events of a simple dataset: people, posts, likes and follows, and how they are appended to the log.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use uuid::Uuid;
 
-use crate::bare;
+use crate::baseline;
 
-/// Appends on their way at once.
+/// Concurrent appends.
 const IN_FLIGHT: usize = 128;
-/// A post is liked once it is at least so many events old, since appends on their way may overtake each other.
+/// A post is liked only if it is at least this many events old, since concurrent appends may overtake each other.
 const SETTLED: usize = 1000;
-/// Of hundred events of a history: posts, likes; the rest are follows.
+/// Posts and likes among 100 events of a history; the rest are follows.
 const POSTS_IN_100: u32 = 5;
 const LIKES_IN_100: u32 = 70;
 
@@ -33,13 +33,13 @@ const CAPTIONS: &[&str] = &[
     "Nobody told us about the stairs",
 ];
 
-/// Draws what happens; the same again for the same seed.
+/// Generates events, deterministically by seed.
 pub(crate) struct World {
     rng: StdRng,
-    /// Made so far.
+    /// The number of ids created so far.
     ids: u64,
     pub(crate) people: Vec<UserId>,
-    /// With their authors, in the order in which they were published.
+    /// Posts and their authors, in publication order.
     pub(crate) posts: Vec<(PostId, UserId)>,
     likes: HashSet<(PostId, UserId)>,
     follows: HashSet<(UserId, UserId)>,
@@ -82,7 +82,7 @@ impl World {
         (0..posts).filter_map(|_| self.post()).collect()
     }
 
-    /// Ids begin with the time, as those do that Chorus makes: here a millisecond after the one before.
+    /// Ids are time-ordered like those of Chorus, one millisecond apart.
     fn id(&mut self) -> Uuid {
         self.ids += 1;
         Uuid::from_u128((u128::from(1_700_000_000_000 + self.ids) << 80) | (self.rng.random::<u128>() >> 48))
@@ -100,7 +100,7 @@ impl World {
         )
     }
 
-    /// So many likes of given posts by given people.
+    /// This many random likes by each of these people.
     pub(crate) fn likes_by(&mut self, people: &[UserId], each: usize) -> Vec<Event> {
         let mut events = Vec::new();
         for &user in people {
@@ -114,10 +114,10 @@ impl World {
         events
     }
 
-    /// So many events: mostly likes, some follows, a few posts.
+    /// This many events: mostly likes, some follows, a few posts.
     pub(crate) fn history(&mut self, length: usize) -> Vec<Event> {
         let mut events: Vec<Event> = Vec::with_capacity(length);
-        // How many posts there were by each event.
+        // The number of posts at each of the last events.
         let mut settled = std::collections::VecDeque::from(vec![self.posts.len(); SETTLED]);
         while events.len() < length {
             let event = match self.rng.random_range(0..100) {
@@ -146,7 +146,7 @@ impl World {
     }
 }
 
-/// Appends events that are each the first of their subject; about in this order.
+/// Appends events that are each the first of their subject, approximately in order.
 pub(crate) async fn append(log: &SealedLog, events: Vec<Event>) -> Result<()> {
     let log = Arc::new(log.clone());
     let appends = stream::iter(events.into_iter().zip(0..)).map(|(event, n)| {
@@ -167,17 +167,17 @@ pub(crate) async fn append(log: &SealedLog, events: Vec<Event>) -> Result<()> {
     appends.buffered(IN_FLIGHT).try_for_each(|_| async { Ok(()) }).await
 }
 
-/// What events come to as plain writes, as far as the views of posts, likes and follows are concerned.
-pub(crate) fn plain(events: &[Event]) -> Vec<bare::Write> {
+/// The writes of events to the views of posts, likes and follows.
+pub(crate) fn plain_writes(events: &[Event]) -> Vec<baseline::Write> {
     let writes = events.iter().zip(1..).filter_map(|(event, position)| match event {
         Event::Social(SocialEvent::Post(events::PostEvent::PostPublished(event))) => {
-            Some(bare::Write::Post(bare::Post {
+            Some(baseline::Write::Post(baseline::Post {
                 post: event.post.to_string(),
                 author: event.author.to_string(),
                 images: event
                     .images
                     .iter()
-                    .map(|image| bare::Image {
+                    .map(|image| baseline::Image {
                         media: image.media.to_string(),
                         width: image.width,
                         height: image.height,
@@ -195,11 +195,11 @@ pub(crate) fn plain(events: &[Event]) -> Vec<bare::Write> {
         Event::Social(SocialEvent::Like(events::LikeEvent::PostLiked(event))) => {
             let (post, user) = (event.post.to_string(), event.user.to_string());
             let owner = (event.user != event.post_author).then(|| event.post_author.to_string());
-            Some(bare::Write::Like { post, user, owner, liked: position, position })
+            Some(baseline::Write::Like { post, user, owner, liked: position, position })
         }
         Event::Social(SocialEvent::Follow(events::FollowEvent::Followed(event))) => {
             let (follower, followee) = (event.follower.to_string(), event.followee.to_string());
-            Some(bare::Write::Follow { follower, followee, since: position, position })
+            Some(baseline::Write::Follow { follower, followee, since: position, position })
         }
         _ => None,
     });

@@ -1,5 +1,5 @@
-//! `chorus backup` and `chorus restore`: all that cannot be built again of a deployment on one machine, as of one position
-//! of the log. Views are not part of it.
+//! `chorus backup` and `chorus restore`: copies of log, keys and media of a standalone deployment, consistent at one log
+//! position. Views are not included, since they can be rebuilt.
 
 mod restore;
 
@@ -22,22 +22,22 @@ use service::config::{LogSettings, MediaSettings, PlaceSettings, SigningSettings
 
 pub use restore::{RestoreSettings, restore};
 
-/// What a backup's files are called.
+/// Names of the files in a backup.
 const MANIFEST: &str = "backup.json";
 const LOG: &str = "events.db";
 const MEDIA: &str = "media";
 const MASTER_KEY: &str = "master.key";
 const SIGNING_KEYS: &str = "signing-keys.pem";
-/// Version of the layout.
+/// Version of the backup's layout.
 const FORMAT: u32 = 1;
-/// How often the copy is completed anew because files that it refers to were deleted while they were copied.
+/// Maximum number of rounds: files may be deleted while they are copied.
 const ROUNDS: usize = 3;
-/// How often progress is shown.
+/// The interval of progress updates.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
-/// Missing files that are named one by one.
-const NAMED: usize = 20;
+/// Maximum number of missing files that are listed.
+const LISTED: usize = 20;
 
-/// What to say where there is nothing to copy on this machine.
+/// The message for deployments whose log is not a file.
 const OF_SERVERS: &str = "`chorus backup` and `chorus restore` are for a log in a file (sqlite:). A log on NATS is backed up \
     with `nats stream backup` of the log stream first and of the bucket of the keys (stream KV_<name>-keys) right after it; \
     media with the versioning or replication of their bucket; the secrets separately, as you keep them. MongoDB needs no backup: \
@@ -46,7 +46,7 @@ const OF_SERVERS: &str = "`chorus backup` and `chorus restore` are for a log in 
 /// Takes the same settings as the server, which may be running.
 #[derive(Debug, Args)]
 pub struct Settings {
-    /// Folder to make; it must not be there, or be empty
+    /// Folder to create; it must not exist, or be empty
     folder: PathBuf,
 
     /// Put the master key and the signing keys into the backup as well: anyone who has it can read everything
@@ -63,22 +63,22 @@ pub struct Settings {
     signing: SigningSettings,
 }
 
-/// What a backup says of itself.
+/// The description of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Manifest {
     format: u32,
-    /// Of the program that made it.
+    /// Version of the program that created it.
     version: String,
     made: DateTime<Utc>,
-    /// Of the last event in it.
+    /// Position of the last event.
     position: u64,
     /// Names in the vault, destroyed keys included.
     keys: u64,
-    /// None if media are kept elsewhere.
+    /// None if media are not in a local folder.
     media: Option<MediaCount>,
-    /// Files that events claim and that were not there any more when it was made.
+    /// Files that events refer to and that were missing when the backup was created.
     missing: Vec<String>,
-    /// Whether the secrets are in it.
+    /// Whether it includes the secrets.
     secrets: bool,
 }
 
@@ -95,14 +95,14 @@ impl From<MediaSize> for MediaCount {
 }
 
 /// # Errors
-/// If the folder is in use, or anything cannot be copied. Then nothing of the backup is left.
+/// If the folder is not empty, or anything cannot be copied. Then nothing of the backup is left.
 pub async fn run(settings: Settings) -> Result<()> {
     let Settings { folder, with_secrets, place, log, media, signing } = settings;
     let source = events::log_files(&log.place.url(&place))?.context(OF_SERVERS)?;
     ensure!(source.log.exists(), "there is no log at {}", source.log.display());
     require_empty(&folder)?;
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Under another name until it is complete; removed if it does not get so far. Only for its owner.
+    // A temporary folder, private to its owner, until the backup is complete; removed on failure.
     let unfinished = tempfile::Builder::new()
         .prefix(".chorus-backup-")
         .permissions(Permissions::from_mode(0o700))
@@ -124,10 +124,10 @@ pub async fn run(settings: Settings) -> Result<()> {
     media::sync_file_system(&backup.target).context("writing everything to the disk")?;
     std::fs::rename(unfinished.keep(), &folder).with_context(|| format!("naming it {}", folder.display()))?;
     media::sync_file_system(parent).context("writing everything to the disk")?;
-    tell(&manifest, &folder, backup.media.is_some())
+    print_summary(&manifest, &folder, backup.media.is_some())
 }
 
-fn tell(manifest: &Manifest, folder: &Path, has_media: bool) -> Result<()> {
+fn print_summary(manifest: &Manifest, folder: &Path, has_media: bool) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
@@ -152,11 +152,11 @@ fn tell(manifest: &Manifest, folder: &Path, has_media: bool) -> Result<()> {
 }
 
 fn list_missing(out: &mut impl Write, missing: &[String], why: &str) -> Result<()> {
-    for name in missing.iter().take(NAMED) {
+    for name in missing.iter().take(LISTED) {
         writeln!(out, "  missing  {name}  ({why})")?;
     }
-    if missing.len() > NAMED {
-        writeln!(out, "  missing  {} more", missing.len() - NAMED)?;
+    if missing.len() > LISTED {
+        writeln!(out, "  missing  {} more", missing.len() - LISTED)?;
     }
     Ok(())
 }
@@ -173,8 +173,9 @@ impl Backup {
         LogFiles::of_log(self.target.join(LOG))
     }
 
-    /// The log refers to media and keys, so neither may be older than it. What is large is copied first; what has come
-    /// meanwhile is then quickly added.
+    /// The log refers to media and keys, so neither may be older than it. Large files are copied first; then newer
+    /// changes are
+    /// added quickly.
     async fn copy(&self, secrets: bool) -> Result<Manifest> {
         self.copy_media().await?;
         self.begin_log().await?;
@@ -187,7 +188,7 @@ impl Backup {
             position = completed.context("copying the keys and the newest events")?;
             self.copy_media().await?;
             missing = self.missing().await?;
-            // A file may have been deleted, with an event that came after the position.
+            // A file may have been deleted by an event after the position.
             if missing.is_empty() {
                 break;
             }
@@ -209,7 +210,7 @@ impl Backup {
         })
     }
 
-    /// Copies the media that are not copied yet.
+    /// Copies media that are not in the backup yet.
     async fn copy_media(&self) -> Result<()> {
         let Some(from) = self.media.clone() else { return Ok(()) };
         let to = self.target.join(MEDIA);
@@ -239,7 +240,7 @@ impl Backup {
         copied.context("copying the log")
     }
 
-    /// The files that the copied events claim and that are not among the copied media.
+    /// Files that the copied events refer to and that are not among the copied media.
     async fn missing(&self) -> Result<Vec<Missing>> {
         if self.media.is_none() {
             return Ok(Vec::new());
@@ -248,18 +249,18 @@ impl Backup {
     }
 }
 
-/// The files that events claim and that are not in the folder.
+/// Files that events refer to and that are not in the folder.
 async fn missing_media(files: &LogFiles, folder: &Path) -> Result<Vec<Missing>> {
     let log = events::open(&format!("sqlite:{}", files.log.display()), None).await?;
     let media = media::open(&format!("file:{}", folder.display())).await.map_err(anyhow::Error::msg)?;
     let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template(
         "check   {bar:30} {human_pos} of {human_len} events ({eta})",
     )?);
-    let told = |passed: Position, head: Position| {
+    let show_progress = |passed: Position, head: Position| {
         bar.set_length(head.0);
         bar.set_position(passed.0);
     };
-    let audited = audit(&*log.log, &*media, (SystemClock.now(), TimeDelta::zero()), &told).await;
+    let audited = audit(&*log.log, &*media, (SystemClock.now(), TimeDelta::zero()), &show_progress).await;
     bar.finish_and_clear();
     log.vault.close().await?;
     log.log.close().await?;
@@ -267,7 +268,7 @@ async fn missing_media(files: &LogFiles, folder: &Path) -> Result<Vec<Missing>> 
 }
 
 /// # Errors
-/// If the folder holds anything.
+/// If the folder is not empty.
 fn require_empty(folder: &Path) -> Result<()> {
     match std::fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

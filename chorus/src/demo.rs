@@ -1,5 +1,5 @@
-//! Fills a running server over its own API with a small believable world: people, pictures, posts, likes, comments,
-//! follows, stories. The same seed makes the same world, and running it again changes nothing.
+//! Fills a running server through its API with a small realistic dataset: people, images, posts, likes, comments, follows and
+//! stories. The same seed creates the same dataset, and running it again changes nothing.
 
 mod pictures;
 mod world;
@@ -19,13 +19,13 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use world::{Act, World};
 
-/// Requests under way at once.
+/// Concurrent requests.
 const AT_ONCE: usize = 8;
-/// How long one request may take, and how often one that is told to come back is sent again.
+/// Timeout of a request, and maximum number of attempts if the server asks to retry later.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 const ATTEMPTS: usize = 20;
 
-/// How far the seed is turned for the pictures of posts, and of stories: so that none is like another.
+/// Rotations of the seed for images of posts and of stories, so that all images differ.
 const OF_POSTS: u32 = 32;
 const OF_STORIES: u32 = 48;
 
@@ -43,7 +43,7 @@ pub struct Settings {
     #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub posts: u32,
 
-    /// Password of everybody signed up
+    /// Password of all created users
     #[arg(
         long,
         env = "CHORUS_DEMO_PASSWORD",
@@ -53,7 +53,7 @@ pub struct Settings {
     )]
     pub password: String,
 
-    /// Makes another world
+    /// Seed of the dataset
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
@@ -69,7 +69,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         password: settings.password.clone(),
     });
     server.is_there().await?;
-    let world = World::imagine(settings.seed, settings.people.into(), settings.posts as usize);
+    let world = World::generate(settings.seed, settings.people.into(), settings.posts as usize);
 
     let total = world.people.len() + world.posts.len() + world.acts.len();
     let bar = ProgressBar::new(total as u64).with_style(ProgressStyle::with_template(
@@ -100,7 +100,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     Ok(())
 }
 
-/// Does something for each item, a few at once, and gives the outcomes in the order of the items.
+/// Runs `work` for each item, a few concurrently; returns the outcomes in the order of the items.
 async fn each<T, R>(
     items: &[T],
     bar: &ProgressBar,
@@ -120,7 +120,7 @@ async fn each<T, R>(
         .await
 }
 
-/// Somebody who is logged in.
+/// A user who is logged in.
 #[derive(Debug)]
 struct Login {
     id: String,
@@ -199,9 +199,9 @@ impl Server {
         published["id"].as_str().map(str::to_owned).context("a published post without an id")
     }
 
-    /// The picture of this number, of posts or of stories by how the seed is turned.
-    fn landscape(&self, turned: u32, number: usize) -> Result<Vec<u8>> {
-        pictures::landscape(&mut StdRng::seed_from_u64(self.seed.rotate_left(turned) ^ number as u64))
+    /// The image with this number, of posts or stories depending on the rotation of the seed.
+    fn landscape(&self, rotation: u32, number: usize) -> Result<Vec<u8>> {
+        pictures::landscape(&mut StdRng::seed_from_u64(self.seed.rotate_left(rotation) ^ number as u64))
     }
 
     async fn act(&self, number: usize, act: &Act, people: &[Login], posts: &[String]) -> Result<()> {
@@ -241,7 +241,7 @@ impl Server {
         accepted(answer, "an act").await.map(drop)
     }
 
-    /// Sends a request, and again if the server asks to come back later. The key makes sure that it is done once.
+    /// Sends a request and retries it if the server asks for that. The key makes it idempotent.
     async fn send(
         &self,
         method: Method,
@@ -273,13 +273,13 @@ impl Server {
     }
 }
 
-/// A picture and what it shows.
+/// A form with an image and its description.
 fn form(picture: &[u8], alt: &'static str) -> Result<Form> {
     let image = Part::bytes(picture.to_vec()).file_name("picture.jpg").mime_str("image/jpeg")?;
     Ok(Form::new().part("image", image).text("alt", alt))
 }
 
-/// The body of an answer that says yes.
+/// The body of a successful response.
 async fn accepted(answer: Response, what: &str) -> Result<Value> {
     let status = answer.status();
     let body = answer.text().await?;

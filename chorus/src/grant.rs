@@ -1,4 +1,4 @@
-//! Roles, as whoever runs the deployment gives and takes them: the first admin has nobody else to ask.
+//! `chorus grant`: the operator grants and revokes roles, above all that of the first admin.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -22,11 +22,11 @@ pub struct Settings {
     /// Username or email address
     login: String,
 
-    /// What they may do from now on
+    /// Role to grant or revoke
     #[arg(value_enum)]
     role: RoleName,
 
-    /// Take the role away instead
+    /// Revoke the role instead
     #[arg(long)]
     revoke: bool,
 
@@ -49,7 +49,7 @@ enum RoleName {
 }
 
 /// # Errors
-/// If there is nobody of that name, or the log cannot be written to.
+/// If no user has that name, or the log cannot be written to.
 pub async fn run(settings: Settings) -> Result<()> {
     let Settings { login, role, revoke, place, log, media } = settings;
     let mut problems = Problems::default();
@@ -72,7 +72,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         log,
         board,
         media,
-        // Nobody logs in here.
+        // Unused: this process serves no log-ins.
         signing: Arc::new(SigningKeys::parse(&SigningKeys::generate())?),
         clock: clock::system(),
         session_length: chrono::TimeDelta::zero(),
@@ -90,7 +90,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     };
     let changed = commands.set_role_as_operator(&login, role, !revoke).await;
     let changed = changed.map_err(|error| anyhow::anyhow!("{}", Problem::from(error)))?;
-    let told = match (changed, revoke) {
+    let outcome = match (changed, revoke) {
         (None, _) => bail!("there is nobody with the username or address `{login}`"),
         (Some(true), false) => {
             format!("{login} is {name} now; their sessions have ended, the next log-in counts")
@@ -99,6 +99,6 @@ pub async fn run(settings: Settings) -> Result<()> {
         (Some(false), false) => format!("{login} is {name} already"),
         (Some(false), true) => format!("{login} is not {name}"),
     };
-    writeln!(std::io::stdout(), "{told}")?;
+    writeln!(std::io::stdout(), "{outcome}")?;
     Ok(())
 }

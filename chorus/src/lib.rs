@@ -1,4 +1,4 @@
-//! What the `chorus` binary does: everything in one process, and the operator's commands.
+//! The `chorus` binary: the standalone server and the operator's subcommands.
 
 pub mod backup;
 pub mod demo;

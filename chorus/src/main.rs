@@ -1,4 +1,4 @@
-//! The one binary.
+//! Entry point of the `chorus` binary.
 
 use std::io::Write;
 
@@ -6,7 +6,7 @@ use chorus::{backup, demo, grant, media, openapi, serve};
 use clap::{Parser, Subcommand};
 use service::config::from_arguments;
 
-/// Passwords and pictures take memory by the ten mebibytes, and the system's allocator keeps what each thread has had.
+/// Password hashing and image processing use tens of mebibytes each, and the system's allocator keeps that memory per thread.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -22,16 +22,16 @@ struct Arguments {
 enum Command {
     /// Run all of Chorus in one process
     Serve(Box<serve::Settings>),
-    /// Give somebody a role, or take it away; the server may be running
+    /// Grant a role to a user, or revoke it; the server may be running
     Grant(Box<grant::Settings>),
     /// Copy log, keys and media into a new folder; the server may be running
     Backup(Box<backup::Settings>),
     /// Put a backup into an empty data folder
     Restore(Box<backup::RestoreSettings>),
-    /// Look after the media store
+    /// Audit and clean the media store
     #[command(subcommand)]
     Media(media::Command),
-    /// Fill a running server with a small believable world
+    /// Fill a running server with a small realistic dataset
     Demo(demo::Settings),
     /// Print the description of the HTTP API (OpenAPI 3.1)
     Openapi,

@@ -1,4 +1,4 @@
-//! The media store, as whoever runs the deployment looks after it.
+//! `chorus media`: the operator audits and cleans the media store.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -15,22 +15,22 @@ use service::config::{LogUrlSettings, MediaSettings, PlaceSettings};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Compare the media store with the log: nothing referenced may be missing, nothing stored unreferenced
+    /// Compare the media store with the log: report missing and unreferenced files
     ///
-    /// Reads both and changes neither; the server may be running. Ends with exit code 1, and a list, if something is
-    /// wrong. What is unreferenced and older than a day, the server collects by itself.
+    /// Changes nothing; the server may be running. Ends with exit code 1 and a list if files are missing or unreferenced. The
+    /// server deletes unreferenced files that are older than a day by itself.
     Audit(AuditSettings),
-    /// Delete the pictures that no event claims, older than a day and at most so many
+    /// Delete unreferenced images that are older than a day, up to a limit
     ///
-    /// The server does so by itself, unless they are more than a small share of the store: first find out why. The
-    /// server may be running.
+    /// The server does so by itself, unless they are more than a small share of the store: find the cause first. The server
+    /// may be running.
     Clean(CleanSettings),
 }
 
 /// Takes the same settings as the server whose media it deletes.
 #[derive(Debug, Args)]
 pub struct CleanSettings {
-    /// If there are more, nothing is deleted
+    /// Delete nothing if there are more
     #[arg(long, value_name = "PICTURES")]
     limit: usize,
 
@@ -42,10 +42,10 @@ pub struct CleanSettings {
     media: MediaSettings,
 }
 
-/// Takes the same settings as the server whose media it looks at.
+/// Takes the same settings as the server whose media it audits.
 #[derive(Debug, Args)]
 pub struct AuditSettings {
-    /// Minutes for which a file may be unreferenced, since its upload may be under way
+    /// Minutes for which a file may be unreferenced, since its upload may be in progress
     #[arg(long, value_name = "MINUTES", default_value_t = 10)]
     grace: u32,
 
@@ -58,7 +58,7 @@ pub struct AuditSettings {
 }
 
 /// # Errors
-/// If something is wrong with the media, or they cannot be looked at.
+/// If files are missing or unreferenced, or the store cannot be read.
 pub async fn run(command: Command) -> Result<()> {
     match command {
         Command::Audit(settings) => run_audit(settings).await,
@@ -90,7 +90,7 @@ async fn clean(settings: CleanSettings) -> Result<()> {
     for picture in &deleted {
         writeln!(out, "deleted  {picture}")?;
     }
-    writeln!(out, "{} of {looked_at} pictures are deleted, which no event claims", deleted.len())?;
+    writeln!(out, "deleted {} of {looked_at} pictures: no event refers to them", deleted.len())?;
     Ok(())
 }
 
@@ -99,14 +99,14 @@ async fn run_audit(settings: AuditSettings) -> Result<()> {
     let (log, media) = open(&place, &log, &media).await?;
     let style = ProgressStyle::with_template("{bar:30} {human_pos} of {human_len} events ({eta})")?;
     let bar = ProgressBar::no_length().with_style(style);
-    let told = |passed: Position, head: Position| {
+    let show_progress = |passed: Position, head: Position| {
         bar.set_length(head.0);
         bar.set_position(passed.0);
     };
     let times = (SystemClock.now(), TimeDelta::minutes(grace.into()));
-    let audited = audit(&*log, &*media, times, &told).await;
+    let audited = audit(&*log, &*media, times, &show_progress).await;
     bar.finish_and_clear();
-    report(&audited.context("the audit came to no end")?)
+    report(&audited.context("the audit failed")?)
 }
 
 fn report(audit: &Audit) -> Result<()> {
@@ -119,7 +119,7 @@ fn report(audit: &Audit) -> Result<()> {
     }
     writeln!(
         out,
-        "{} pictures are referenced, {} files are stored, {} of them unreferenced but too young to say more",
+        "{} pictures are referenced, {} files are stored, {} unreferenced ones are within the grace period",
         audit.pictures, audit.files, audit.young
     )?;
     if !audit.is_clean() {

@@ -1,4 +1,4 @@
-//! The description of the whole HTTP API, from the routes of both sides.
+//! The OpenAPI document of the whole HTTP API, from the routes of both sides.
 
 mod answers;
 
@@ -11,11 +11,11 @@ use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{OpenApi, RefOr, ServerBuilder};
 use web::session_cookies::SESSION_COOKIE;
 
-/// Names of the two ways to log in. The routes name the first; the second is accepted wherever the first is.
+/// Names of the two authentication schemes. The routes name the first; the second is accepted wherever the first is.
 const TOKEN: &str = "token";
 const COOKIE: &str = "cookie";
 
-/// What each tag groups, in the order in which the documentation page shows them.
+/// Descriptions of the tags, in the order of the documentation page.
 const TAGS: [(&str, &str); 16] = [
     ("accounts", "Sign-up, username, email address, password and deactivation of an account"),
     ("sessions", "Log-in, log-out, the list of sessions, and the public keys of their tokens"),
@@ -35,11 +35,11 @@ const TAGS: [(&str, &str); 16] = [
     ("mails", "The state of outgoing mails; for admins"),
 ];
 
-/// The description of all routes.
+/// The document of all routes.
 pub fn document() -> OpenApi {
     let mut document = query_api::openapi();
     document.merge(command_api::openapi());
-    // Relative to the address that the document was read from: the same file describes every deployment.
+    // Relative to the URL of the document: the same file describes every deployment.
     let server =
         ServerBuilder::new().url("/").description(Some("The server that this document was read from"));
     document.servers = Some(vec![server.build()]);
@@ -60,7 +60,7 @@ pub fn document() -> OpenApi {
     document
 }
 
-/// Statuses of problems, and what each means.
+/// Statuses of problems and their meanings.
 const PROBLEMS: [(u16, &str); 11] = [
     (400, "The request cannot be read, or a parameter is wrong"),
     (401, "Nobody is logged in, or the session has ended"),
@@ -75,7 +75,7 @@ const PROBLEMS: [(u16, &str); 11] = [
     (503, "Something that the server needs is out of reach: wait as long as `Retry-After` says"),
 ];
 
-/// What a success means, where a route says nothing of its own.
+/// Descriptions of successes for routes without their own.
 const SUCCESSES: [(&str, &str); 6] = [
     ("200", "The answer"),
     ("201", "Made; the views have taken it in unless it says that it is pending"),
@@ -95,7 +95,7 @@ fn describe_successes(operation: &mut Operation) {
     }
 }
 
-/// Puts the statuses that an operation may answer in place of the ranges `4XX` and `5XX`.
+/// Replaces the ranges `4XX` and `5XX` with the statuses that the operation may return.
 fn name_problems(method: Method, item_is_named: bool, operation: &mut Operation) {
     let responses = &mut operation.responses.responses;
     responses.remove("4XX");
@@ -152,12 +152,12 @@ fn accept_cookie(operation: &mut Operation) {
     }
 }
 
-/// The description as it stands in `query-api/openapi.json`.
+/// The text of `query-api/openapi.json`.
 ///
 /// # Errors
-/// If it cannot be written as JSON.
+/// If it cannot be serialised.
 pub fn text() -> serde_json::Result<String> {
-    // Through a value, whose keys are in order: the file changes only where the API does.
+    // Through a `Value`, whose keys are sorted: the file changes only with the API.
     let mut document = serde_json::to_value(document())?;
     name_lists(&mut document);
     answers::require_nullable_fields(&mut document);
@@ -165,7 +165,7 @@ pub fn text() -> serde_json::Result<String> {
     Ok(format!("{document:#}\n"))
 }
 
-/// Calls a page of posts `PostList`, where the generic type has it `PageOf_Post`.
+/// Names a page of posts `PostList` instead of the generic `PageOf_Post`.
 fn name_lists(value: &mut Value) {
     let list = |name: &str| {
         let (before, item) = name.split_once("PageOf_")?;

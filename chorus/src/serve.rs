@@ -1,4 +1,4 @@
-//! All of Chorus in one process: write side, projections and read side on one port.
+//! The standalone server: write side, projections and read side in one process on one port.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ use web::session_cookies::SessionCookies;
 use web::sessions::FixedKeys;
 use web::tokens::{SigningKeys, VerifyingKeys};
 
-/// Each setting is a flag or the environment variable beside it.
+/// Each setting is a flag or an environment variable.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
     #[command(flatten)]
@@ -62,7 +62,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Checks everything that can be checked without a server, and tells all problems at once.
+    /// Checks everything that needs no server, and reports all problems together.
     fn check(&self) -> Result<(MasterKeys, SigningKeys, MailTransport, ReservedUsernames)> {
         self.place.prepare().with_context(|| format!("making the folder {}", self.place.data.display()))?;
         let mut problems = Problems::default();
@@ -103,7 +103,7 @@ impl Settings {
         let compare = || refuse_lost_events(&log, &*store, &*media, accepted);
         retry_until_available("the event log and the view store", compare, LostEvents::is_outage)
             .await
-            .context("comparing the event log with what has come of it")?;
+            .context("comparing the event log with the views and media")?;
         Ok((log, store, media))
     }
 
@@ -112,7 +112,7 @@ impl Settings {
         Ok(ExclusiveUse::of_settings(&[&self.log.place.url(&self.place), &self.views.url(&self.place)])?)
     }
 
-    /// Starts to send mail, and to follow what becomes of it.
+    /// Starts to send mails and to process delivery feedback.
     fn send_mails(
         &self,
         mail: OpenedMail,
@@ -135,8 +135,8 @@ impl Settings {
         mails::run(parts, tasks)
     }
 
-    /// Says where it listens, and what it uses.
-    fn tell(&self, address: SocketAddr) -> std::io::Result<()> {
+    /// Prints the addresses of the server and of its stores.
+    fn print_addresses(&self, address: SocketAddr) -> std::io::Result<()> {
         let [log, views, media, mail] = [
             self.log.place.url(&self.place),
             self.views.url(&self.place),
@@ -154,10 +154,10 @@ impl Settings {
     }
 }
 
-/// Serves until the process is asked to end.
+/// Serves until the process is asked to stop.
 ///
 /// # Errors
-/// If the settings are wrong, or what they name cannot be used.
+/// If the settings are invalid, or a store cannot be opened.
 pub async fn run(settings: Settings) -> Result<()> {
     let tasks = Tasks::default();
     let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
@@ -237,10 +237,10 @@ pub async fn run(settings: Settings) -> Result<()> {
     let routes = command_routes.merge(app_routes).merge(query_routes);
     let operations = health::routes(checks, metrics);
     let routes = http::with_operations(routes, operations, &settings.http, &tasks).await?;
-    settings.tell(listener.local_addr()?)?;
+    settings.print_addresses(listener.local_addr()?)?;
     http::run(listener, http::finish(routes, &settings.http, Some(authenticator)), &settings.http, &tasks)
         .await?;
-    // Views that cannot be closed are no reason to leave the log open.
+    // The log is closed even if closing the views fails.
     let views_closed = store.close().await.context("closing the view store");
     log.close().await.context("closing the event log")?;
     views_closed

@@ -21,7 +21,7 @@ use projector::reactions::{mailboxes, mails};
 use service::clock::{self, Clock};
 use service::config::Secret;
 use service::shutdown::Tasks;
-use tests::cable::Cable;
+use tests::fault_proxy::FaultProxy;
 use tests::inbox::{ReceivedMail, outbox, taken_by_ses, taken_by_smtp};
 use tests::servers::{MotoServer, SENDER, SmtpEncryption, SmtpServer};
 use tests::waiting::found;
@@ -414,11 +414,11 @@ async fn when_the_answer_is_lost_a_notice_is_not_sent_twice_and_a_link_is_sent_a
     let world = World::new().await;
     let moto = MotoServer::start().await.unwrap();
     moto.verify_sender().await.unwrap();
-    let cable = Cable::to(moto.port()).await.unwrap();
+    let proxy = FaultProxy::to(moto.port()).await.unwrap();
     let joined = world.sign_up(ANN, "ann@example.org").await;
-    let worker = world.worker_by(&moto.mail_url_at(&format!("http://127.0.0.1:{}", cable.port()))).await;
+    let worker = world.worker_by(&moto.mail_url_at(&format!("http://127.0.0.1:{}", proxy.port()))).await;
     world.sent(&joined, MailTemplate::EmailVerification).await;
-    cable.lose_answers();
+    proxy.drop_responses();
     let changed = world.append(password_changed()).await;
     assert_eq!(world.given_up(&changed, MailTemplate::PasswordChanged).await, MailGivenUpReason::Unknown);
     let reset = world.append(reset_requested()).await;
@@ -427,7 +427,7 @@ async fn when_the_answer_is_lost_a_notice_is_not_sent_twice_and_a_link_is_sent_a
         ledger.iter().any(|entry| matches!(entry, MailEvent::MailFailed(_))).then_some(())
     })
     .await;
-    cable.mend();
+    proxy.restore();
     world.sent(&reset, MailTemplate::PasswordReset).await;
     let mails = taken_by_ses(&moto.mails().await.unwrap()).unwrap();
     let times = |subject: &str| mails.iter().filter(|mail| mail.subject == subject).count();

@@ -20,7 +20,7 @@ use projector::reactions::media::{self, Collected, Limit, MediaFailed, SAFE_AGE,
 use projector::{LostEvents, ProjectionState, Statuses, refuse_lost_events};
 use service::clock::{self, Clock, SystemClock};
 use service::shutdown::Tasks;
-use tests::cable::Cable;
+use tests::fault_proxy::FaultProxy;
 use tests::servers::MotoServer;
 use tests::waiting::found;
 use uuid::Uuid;
@@ -322,16 +322,16 @@ async fn files_of_a_removed_post_are_kept_while_it_can_be_restored() {
 #[tokio::test]
 async fn an_outage_of_the_media_store_is_waited_out() {
     let server = MotoServer::start().await.unwrap();
-    let cable = Cable::to(server.port()).await.unwrap();
-    let by_cable =
-        server.media_url("media").replace(&server.endpoint(), &format!("http://127.0.0.1:{}", cable.port()));
-    let media = ::media::open(&by_cable).await.unwrap();
+    let proxy = FaultProxy::to(server.port()).await.unwrap();
+    let by_proxy =
+        server.media_url("media").replace(&server.endpoint(), &format!("http://127.0.0.1:{}", proxy.port()));
+    let media = ::media::open(&by_proxy).await.unwrap();
     let world = World::with(tempfile::tempdir().unwrap(), media).await;
     let (post, _) = world.post(ANN, 1).await;
     let (_, kept) = world.post(BOB, 1).await;
     let worker = world.worker("views.db").await;
     worker.passes(2).await;
-    cable.cut();
+    proxy.cut();
     let deleted = world.append(PostDeleted { post, author: ANN }).await;
     // Something that needs no store does not pass it either.
     let last = world.append(PhotoRemoved { user: BOB }).await;
@@ -340,7 +340,7 @@ async fn an_outage_of_the_media_store_is_waited_out() {
         (state == ProjectionState::Following(2)).then_some(())
     })
     .await;
-    cable.mend();
+    proxy.restore();
     worker.passes(last).await;
     assert!(last > deleted);
     assert_eq!(world.stored().await, media_of(&kept));

@@ -1,4 +1,4 @@
-"""What schemathesis must know to get further than 401 and 404: who it is, and what there is."""
+"""Gives schemathesis a user and existing ids, without which most requests end with 401 or 404."""
 
 import io
 import os
@@ -13,16 +13,16 @@ from schemathesis.core.parameters import ParameterLocation
 from schemathesis.openapi.checks import RejectedPositiveData
 
 URL = os.environ["CHORUS_FUZZ_URL"]
-SOMEBODY = os.environ["CHORUS_FUZZ_WHO"] == "somebody"
+LOGGED_IN = os.environ["CHORUS_FUZZ_WHO"] == "user"
 PASSWORD = "correct horse battery"
-# How many of the ids in well-formed paths are made to be of something that is there.
+# The share of ids in well-formed paths that are replaced with existing ones.
 KNOWN_IDS = 0.7
 
 
 def sign_up() -> dict:
     name = f"fuzz{random.SystemRandom().randrange(16**10):010x}"
-    wish = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
-    answer = requests.post(f"{URL}/v1/accounts", json=wish, timeout=30)
+    body = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
+    answer = requests.post(f"{URL}/v1/accounts", json=body, timeout=30)
     answer.raise_for_status()
     return answer.json() | {"username": name}
 
@@ -37,45 +37,45 @@ def png() -> bytes:
 
 
 def world() -> dict[str, list[str]]:
-    """A few people with posts and comments: what stands for each parameter of a path."""
+    """Creates a few users with content; returns existing values for each path parameter."""
     kinds = ["user", "username", "post", "comment", "picture", "story", "collection"]
-    there: dict[str, list[str]] = {name: [] for name in kinds}
-    there["file"] = ["feed.jpg"]
-    there["role"] = ["artist", "moderator", "admin"]
+    known: dict[str, list[str]] = {name: [] for name in kinds}
+    known["file"] = ["feed.jpg"]
+    known["role"] = ["artist", "moderator", "admin"]
     for _ in range(3):
         person = sign_up()
         headers = {"Authorization": f"Bearer {person['token']}"}
-        there["user"].append(person["user"])
-        there["username"].append(person["username"])
-        told = requests.post(f"{URL}/v1/stories", headers=headers, files={"image": io.BytesIO(png())}, timeout=30)
-        told.raise_for_status()
-        there["story"].append(told.json()["id"])
+        known["user"].append(person["user"])
+        known["username"].append(person["username"])
+        story = requests.post(f"{URL}/v1/stories", headers=headers, files={"image": io.BytesIO(png())}, timeout=30)
+        story.raise_for_status()
+        known["story"].append(story.json()["id"])
         made = requests.post(f"{URL}/v1/me/collections", headers=headers, json={"name": "Lakes"}, timeout=30)
         made.raise_for_status()
-        there["collection"].append(made.json()["id"])
+        known["collection"].append(made.json()["id"])
         for caption in ["Dawn", ""]:
             sent = requests.post(f"{URL}/v1/posts", headers=headers, files={"image": io.BytesIO(png())},
                                  data={"caption": caption}, timeout=30)
             sent.raise_for_status()
             post = sent.json()["id"]
-            there["post"].append(post)
+            known["post"].append(post)
             page = requests.get(f"{URL}/v1/posts/{post}", timeout=30).json()
-            there["picture"].append(page["images"][0]["feed"].split("/")[-2])
+            known["picture"].append(page["images"][0]["feed"].split("/")[-2])
             comments = f"{URL}/v1/posts/{post}/comments"
             said = requests.post(comments, headers=headers, json={"text": "Lovely!"}, timeout=30)
             said.raise_for_status()
-            there["comment"].append(said.json()["id"])
-    return there
+            known["comment"].append(said.json()["id"])
+    return known
 
 
 WORLD = world()
-# The same choices in every run, so that a seed repeats it.
+# A fixed seed, so that a seed of schemathesis repeats the run.
 CHOICE = random.Random(7)
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Random ids name nothing: in a path that is good as it is, most of them are replaced with ones that do."""
+    """Replaces most random ids in valid paths with existing ones."""
     location = case.meta.components.get(ParameterLocation.PATH) if case.meta else None
     if location is not None and location.mode.is_positive and CHOICE.random() < KNOWN_IDS:
         for name in case.path_parameters or {}:
@@ -85,7 +85,7 @@ def before_call(context, case, kwargs):
 
 @schemathesis.hook
 def filter_failure(context, failure, case, response):
-    """What no description tells: a cursor that was not given out, and that an unknown header is passed over."""
+    """Ignores what the description cannot say: forged cursors are refused, and unknown headers are ignored."""
     if isinstance(failure, RejectedPositiveData):
         problem = response.json() if response.status_code == 400 else {}
         return [error["field"] for error in problem.get("errors", [])] != ["cursor"]
@@ -94,11 +94,11 @@ def filter_failure(context, failure, case, response):
     return True
 
 
-if SOMEBODY:
+if LOGGED_IN:
 
     @schemathesis.auth(refresh_interval=None)
-    class Somebody:
-        """Whoever has been logged out or changed beyond recognition by a request is somebody else for the next."""
+    class FuzzUser:
+        """Signs up a new user whenever a request has ended the session of the last one."""
 
         token = None
 
@@ -107,7 +107,7 @@ if SOMEBODY:
                 me = requests.get(f"{URL}/v1/me", headers={"Authorization": f"Bearer {self.token}"}, timeout=30)
                 if me.status_code == 200:
                     return self.token
-            Somebody.token = sign_up()["token"]
+            FuzzUser.token = sign_up()["token"]
             return self.token
 
         def set(self, case, data, context):

@@ -1,4 +1,4 @@
-"""moto, with what Chorus uses of SES and moto lacks: the list of addresses that nothing is sent to."""
+"""moto with the SES suppression list, which Chorus uses and moto lacks."""
 
 import json
 import sys
@@ -19,8 +19,8 @@ class NotFound(JsonRESTError):
 
 
 def put_suppressed_destination(self):
-    told = json.loads(self.body)
-    suppressed[told["EmailAddress"]] = told["Reason"]
+    request = json.loads(self.body)
+    suppressed[request["EmailAddress"]] = request["Reason"]
     return json.dumps({})
 
 

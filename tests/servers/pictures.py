@@ -1,9 +1,9 @@
-"""What Pillow shows of each picture of a folder, upright and in sRGB, as a reference for our own decoders.
+"""Renders each image of a folder with Pillow, upright and in sRGB, as a reference for our own decoders.
 
-    pictures.py <folder of pictures> <folder for the references>
+    pictures.py <folder of images> <folder for the references>
 
-Writes `<number>.png` for each picture that Pillow reads, and `list.tsv`: path, format by its first bytes, and the number,
-or `refused` where Pillow refuses the picture.
+Writes `<number>.png` for each image that Pillow reads, and `list.tsv`: path, format by its first bytes, and the number,
+or `refused` if Pillow cannot read it.
 """
 
 import io
@@ -30,7 +30,7 @@ def in_srgb(picture, profile):
             picture, ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
         )
     except (ImageCms.PyCMSError, OSError, ValueError):
-        # A profile that cannot be read, or is of other colours than the picture, is as none.
+        # Profiles that cannot be read, or do not match the image's colours, are ignored.
         return picture
 
 

@@ -1,7 +1,7 @@
-"""A mail server (aiosmtpd) that keeps what it is sent, and replies to an address what a test asks it to.
+"""A mail server (aiosmtpd) that stores received mails and replies to an address as a test configures it.
 
-In its folder it writes `mails`, one line of JSON for each mail, and reads `replies.json`, by address: `rcpt` and `data` are
-replies to those commands; instead of a reply, `hang up` closes the connection once the mail is there.
+It writes `mails` in its folder, one line of JSON per mail, and reads `replies.json`, by address: `rcpt` and `data` are
+replies to those commands; `hang up` instead of a reply closes the connection once the mail is stored.
 """
 
 import argparse

@@ -1,5 +1,5 @@
-//! Chorus as it is run: the one binary on one machine, or three services on their servers behind the proxy. Journeys
-//! cannot tell which.
+//! A running Chorus in either deployment: the one binary with SQLite, or four services on their servers behind the
+//! proxy. Journeys run unchanged on both.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,13 +19,13 @@ use crate::folder::Folder;
 use crate::inbox::{ReceivedMail, outbox, taken_by_ses};
 use crate::servers::{CaddyServer, MongoServer, MotoServer, NatsServer, SENDER, ServerProcess, free_port};
 
-/// Reactions that tell how far they have come: mails, the ends of stories, erasures, purges and media.
+/// Reactions that report their position: mails, story expiry, erasures, purges and media.
 const REACTIONS: usize = 5;
-/// How long a system may take in nothing while there is something to be taken in.
+/// How long no position may advance while some are behind.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 
-/// A part of Chorus that is a process of its own.
+/// A process of Chorus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Service {
     /// The one binary.
@@ -51,7 +51,7 @@ impl Service {
 /// A running system.
 #[derive(Debug)]
 pub struct Chorus {
-    // In the order in which they are to be stopped: services, then servers, then the folder.
+    // Dropped in this order: services, then servers, then the folder.
     services: BTreeMap<Service, Running>,
     proxy: Option<CaddyServer>,
     pub nats: Option<NatsServer>,
@@ -73,17 +73,17 @@ struct Running {
 
 impl Chorus {
     /// `chorus serve` with SQLite and files, nothing else.
-    pub async fn one_machine() -> Result<Self> {
-        Self::one_machine_with(&[]).await
+    pub async fn standalone() -> Result<Self> {
+        Self::standalone_with(&[]).await
     }
 
-    /// The same, with these settings.
-    pub async fn one_machine_with(settings: &[(&str, &str)]) -> Result<Self> {
-        Self::one_machine_in(Folder::new()?, settings).await
+    /// As [`standalone`](Self::standalone), with these settings.
+    pub async fn standalone_with(settings: &[(&str, &str)]) -> Result<Self> {
+        Self::standalone_in(Folder::new()?, settings).await
     }
 
-    /// The same on a folder whose `data` may hold what an earlier process left.
-    pub async fn one_machine_in(folder: Folder, settings: &[(&str, &str)]) -> Result<Self> {
+    /// As [`standalone`](Self::standalone), on a folder whose `data` may exist already.
+    pub async fn standalone_in(folder: Folder, settings: &[(&str, &str)]) -> Result<Self> {
         let port = free_port()?;
         let by_tls = settings.iter().any(|(name, _)| *name == "CHORUS_TLS_CERTIFICATE_FILE");
         let url = format!("{}://127.0.0.1:{port}", if by_tls { "https" } else { "http" });
@@ -106,12 +106,12 @@ impl Chorus {
         Ok(chorus)
     }
 
-    /// Four services on NATS, MongoDB, S3 and SES, behind the proxy that ends TLS.
+    /// Four services on NATS, MongoDB, S3 and SES, behind the proxy that terminates TLS.
     pub async fn distributed() -> Result<Self> {
         Self::distributed_with(&[]).await
     }
 
-    /// The same, with these settings for each of them.
+    /// As [`distributed`](Self::distributed), with these settings for each service.
     pub async fn distributed_with(settings: &[(&str, &str)]) -> Result<Self> {
         let folder = Folder::new()?;
         let (nats, mongo, s3, ses) = tokio::try_join!(
@@ -168,15 +168,15 @@ impl Chorus {
     ) -> Result<()> {
         environment.push(("CHORUS_LISTEN".to_owned(), format!("127.0.0.1:{port}")));
         environment.push(("CHORUS_DATA".to_owned(), self.folder.path().join("data").display().to_string()));
-        // All tests come from one address, as fast as they can.
+        // All tests send from one address, without pauses.
         for (name, value) in [
             ("CHORUS_TRACE", "info,async_nats=warn"),
             ("CHORUS_RATE_LIMIT", "0"),
             ("CHORUS_LOGIN_RATE_LIMIT", "0"),
-            // So few that a journey meets authors on both sides of it.
+            // Low, so that journeys have authors on both sides of it.
             ("CHORUS_FAN_OUT_LIMIT", "3"),
         ] {
-            if !environment.iter().any(|(told, _)| told == name) {
+            if !environment.iter().any(|(set, _)| set == name) {
                 environment.push((name.to_owned(), value.to_owned()));
             }
         }
@@ -186,7 +186,7 @@ impl Chorus {
     }
 
     async fn ready(&mut self, service: Service) -> Result<()> {
-        let running = self.services.get_mut(&service).context("a service that is not there")?;
+        let running = self.services.get_mut(&service).context("no such service")?;
         let by_tls = running.environment.iter().any(|(name, _)| name == "CHORUS_TLS_CERTIFICATE_FILE");
         let own = running.environment.iter().find(|(name, _)| name == "CHORUS_OPERATIONS_LISTEN");
         let url = match own {
@@ -195,41 +195,41 @@ impl Chorus {
                 format!("{}://127.0.0.1:{}/readyz", if by_tls { "https" } else { "http" }, running.port)
             }
         };
-        // Whether the certificate is the right one is another question.
+        // Tests of TLS check the certificate.
         let client = client().danger_accept_invalid_certs(by_tls).timeout(Duration::from_secs(5)).build()?;
         let answers =
             || async { client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) };
         running.process.until("become ready", answers).await
     }
 
-    /// The services that this system consists of.
+    /// The services of this deployment.
     pub fn services(&self) -> Vec<Service> {
         self.services.keys().copied().collect()
     }
 
-    /// Kills a service on the spot, as a power cut would.
+    /// Kills a service without warning, as a power cut would.
     pub fn kill(&mut self, service: Service) -> Result<()> {
         self.running(service)?.process.kill()
     }
 
-    /// Asks a service to stop, and waits until it has.
+    /// Stops a service gracefully and waits until it has ended.
     pub fn stop(&mut self, service: Service) -> Result<()> {
         self.running(service)?.process.stop()
     }
 
-    /// Starts a service again, as it was, and waits until it is ready.
+    /// Starts a service again with its settings and waits until it is ready.
     pub async fn start_again(&mut self, service: Service) -> Result<()> {
         self.start_again_unready(service)?;
         self.ready(service).await
     }
 
-    /// Starts a service again, with other settings, and waits until it is ready.
+    /// Starts a service again with more settings and waits until it is ready.
     pub async fn start_again_with(&mut self, service: Service, settings: &[(&str, &str)]) -> Result<()> {
         self.running(service)?.environment.extend(owned(settings));
         self.start_again(service).await
     }
 
-    /// Starts a service again without waiting, because what it needs may be missing.
+    /// Starts a service again without waiting: its servers may be down.
     pub fn start_again_unready(&mut self, service: Service) -> Result<()> {
         let folder = self.folder.path().to_owned();
         let running = self.running(service)?;
@@ -243,23 +243,23 @@ impl Chorus {
     }
 
     fn running(&mut self, service: Service) -> Result<&mut Running> {
-        self.services.get_mut(&service).with_context(|| format!("there is no {service:?} in this system"))
+        self.services.get_mut(&service).with_context(|| format!("there is no {service:?} in this deployment"))
     }
 
-    /// Runs one of the operator's commands, with the settings of the process that writes to the log.
+    /// Runs a subcommand of `chorus` with the settings of the process that writes to the log.
     ///
     /// # Errors
-    /// What the command says if it fails.
-    pub fn operate(&self, arguments: &[&str]) -> Result<String> {
+    /// The command's output if it fails.
+    pub fn run_cli(&self, arguments: &[&str]) -> Result<String> {
         let writer = self.services.get(&Service::Chorus).or(self.services.get(&Service::CommandApi));
-        let environment = writer.context("nothing writes here")?.environment.clone();
+        let environment = writer.context("no service writes to the log")?.environment.clone();
         let output = Command::new(binary("chorus")?).args(arguments).envs(environment).output()?;
-        let (printed, complained) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
-        ensure!(output.status.success(), "{printed}{complained}");
+        let (printed, errors) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+        ensure!(output.status.success(), "{printed}{errors}");
         Ok(printed)
     }
 
-    /// The token of the link that somebody was mailed last for a purpose.
+    /// The token of the last link for a purpose that was mailed to a user.
     pub async fn mailed_token(&self, user: &User, purpose: LinkPurpose) -> Result<String> {
         let (log, user) = (self.log().await?, user.id.parse()?);
         let events = log.read(Subject::Account(user), Position::START).await?;
@@ -282,41 +282,41 @@ impl Chorus {
             ) => Some(recorded.envelope.id.uuid()),
             _ => None,
         });
-        let request = request.context("no link was asked for")?;
+        let request = request.context("no link was requested")?;
         Ok(log.keys().mailed_token(purpose, user, request).reveal())
     }
 
-    /// What a service has printed.
+    /// The output of a service so far.
     pub fn printed(&self, service: Service) -> String {
         self.services.get(&service).map(|running| running.process.printed()).unwrap_or_default()
     }
 
-    /// Where clients reach it.
+    /// The public URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The port of one service, behind the proxy.
+    /// The port of one service, not of the proxy.
     pub fn port(&self, service: Service) -> Option<u16> {
         self.services.get(&service).map(|running| running.port)
     }
 
-    /// The processor time that a service has taken so far.
+    /// The processor time that a service has used so far.
     pub fn processor_time(&self, service: Service) -> Result<Duration> {
-        self.services.get(&service).context("a service that is not there")?.process.processor_time()
+        self.services.get(&service).context("no such service")?.process.processor_time()
     }
 
-    /// The memory that one service has at present, in bytes.
+    /// The memory that a service uses now, in bytes.
     pub fn resident_memory(&self, service: Service) -> Result<u64> {
-        self.services.get(&service).context("a service that is not there")?.process.resident_memory()
+        self.services.get(&service).context("no such service")?.process.resident_memory()
     }
 
-    /// A client of its own for each test, since its connections belong to the test's runtime.
+    /// A new client: its connections belong to the runtime of one test.
     pub fn api(&self) -> Api {
         Api::of(self.url.clone(), self.proxy.as_ref().map(CaddyServer::root_certificate).as_deref())
     }
 
-    /// The log, opened beside the services that use it.
+    /// The log, opened in addition to the services that use it.
     pub async fn log(&self) -> Result<SealedLog> {
         let master = std::fs::read_to_string(self.folder.path().join("data/master.key"))?;
         Ok(events::open_sealed(&self.log_url, None, &MasterKeys::parse(&master)?).await?)
@@ -326,12 +326,12 @@ impl Chorus {
         Ok(events::open(&self.log_url, None).await?.log)
     }
 
-    /// The views, opened beside the services that use them.
+    /// The views, opened in addition to the services that use them.
     pub async fn views(&self) -> Result<Arc<dyn ViewStore>> {
         Ok(views::open(&self.views_url).await?)
     }
 
-    /// The media store, opened beside the services that use it.
+    /// The media store, opened in addition to the services that use it.
     pub async fn media(&self) -> Result<Arc<dyn MediaStore>> {
         let url = match &self.s3 {
             Some(s3) => s3.media_url("media"),
@@ -340,12 +340,12 @@ impl Chorus {
         media::open(&url).await.map_err(anyhow::Error::msg)
     }
 
-    /// The folder that everything of this system lies in.
+    /// The folder with all files of this deployment.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The mails that have been sent to an address, in order.
+    /// The mails sent to an address, in order.
     pub async fn mails_to(&self, address: &str) -> Result<Vec<ReceivedMail>> {
         let mut mails = match &self.ses {
             Some(ses) => taken_by_ses(&ses.mails().await?)?,
@@ -355,41 +355,40 @@ impl Chorus {
         Ok(mails)
     }
 
-    /// Waits until every projection has passed the head of the log, every mail is sent or given up and every story has
-    /// ended whose day is over, what became of them included: that comes into the log behind what they are a consequence
-    /// of, and leads to nothing more.
+    /// Waits until every projection and reaction has reached the head of the log: all mails are sent or given up, all expired
+    /// stories ended. Reactions append events, so it waits twice; the second round leads to no more events.
     pub async fn settle(&self) -> Result<()> {
         let log = self.raw_log().await?;
-        self.pass(log.head().await?.0).await?;
-        self.pass(log.head().await?.0).await
+        self.wait_for_position(log.head().await?.0).await?;
+        self.wait_for_position(log.head().await?.0).await
     }
 
-    async fn pass(&self, head: u64) -> Result<()> {
+    async fn wait_for_position(&self, head: u64) -> Result<()> {
         let service =
             if self.services.contains_key(&Service::Chorus) { Service::Chorus } else { Service::Projector };
-        let port = self.port(service).context("nothing projects here")?;
+        let port = self.port(service).context("no projector runs")?;
         let client = client().build()?;
         let (mut known, mut since) = (BTreeMap::new(), Instant::now());
         loop {
             let text = client.get(format!("http://127.0.0.1:{port}/metrics")).send().await?.text().await?;
-            let passed = passed(&text);
-            let behind: Vec<_> = passed.iter().filter(|(_, position)| **position < head).collect();
-            if passed.len() == projections() + REACTIONS && behind.is_empty() {
+            let reached = positions(&text);
+            let behind: Vec<_> = reached.iter().filter(|(_, position)| **position < head).collect();
+            if reached.len() == projections() + REACTIONS && behind.is_empty() {
                 return Ok(());
             }
             if since.elapsed() > SETTLE_LIMIT {
-                bail!("these have not reached {head}: {behind:?} of {passed:?}\n{}", self.printed(service));
+                bail!("these have not reached {head}: {behind:?} of {reached:?}\n{}", self.printed(service));
             }
-            if passed != known {
-                (known, since) = (passed, Instant::now());
+            if reached != known {
+                (known, since) = (reached, Instant::now());
             }
             tokio::time::sleep(POLL).await;
         }
     }
 }
 
-/// How many projections there are: each builds the view of its name; that of posts builds likes as well, and that of home
-/// feeds four views of other names.
+/// The number of projections. Each builds the view of its name; `posts` builds likes as well, and `feeds` builds four
+/// views of other names.
 fn projections() -> usize {
     use views::social::feeds::{AUTHORS, HOME, PUBLISHED, SOURCES};
     let of_other_names = [&views::social::likes::VIEW, &AUTHORS, &HOME, &PUBLISHED, &SOURCES];
@@ -400,8 +399,8 @@ fn owned<'a>(settings: &'a [(&str, &str)]) -> impl Iterator<Item = (String, Stri
     settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
 }
 
-/// How far each projection and reaction has come, from its metrics.
-fn passed(metrics: &str) -> BTreeMap<String, u64> {
+/// The position of each projection and reaction, from the metrics.
+fn positions(metrics: &str) -> BTreeMap<String, u64> {
     let begins = ["chorus_projection_passed{projection=\"", "chorus_reaction_passed{reaction=\""];
     let lines = metrics.lines().filter_map(|line| begins.iter().find_map(|begin| line.strip_prefix(begin)));
     lines
@@ -418,7 +417,7 @@ fn spawn(service: Service, environment: &[(String, String)], folder: &Path) -> R
     ServerProcess::start(&binary(service.binary())?, &arguments, environment, &log)
 }
 
-/// The path of one of Chorus's own programs, built from this checkout.
+/// The path of a program of Chorus, built from this checkout.
 pub fn binary(name: &str) -> Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let folder = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
@@ -426,9 +425,9 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     Ok(folder.join(name))
 }
 
-/// Builds the programs with the same profile and features as this test, so that nothing is built twice.
+/// Builds the programs with the profile and features of this test, so that nothing is built twice.
 fn build() -> Result<PathBuf> {
-    // A test lies in `<target>/<profile>/deps`, a program in `<target>/<profile>`.
+    // Tests are in `<target>/<profile>/deps`, programs in `<target>/<profile>`.
     let this = std::env::current_exe()?;
     let folder = this.parent().context("a program outside of a target folder")?;
     let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
@@ -439,8 +438,8 @@ fn build() -> Result<PathBuf> {
     if profile != "debug" {
         cargo.args(["--profile", profile]);
     }
-    // What the outer cargo told this test about itself: a build script that looks at it (ring's) would run again, and
-    // with it all that depends on it.
+    // Variables that the outer cargo set for this test: a build script that reads them (ring's) would run again, and
+    // all its dependents would be rebuilt.
     let of_this_test = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for (name, _) in std::env::vars().filter(|(name, _)| of_this_test(name)) {
         cargo.env_remove(name);

@@ -1,4 +1,4 @@
-//! The API as a frontend uses it.
+//! A client of the HTTP API.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -11,20 +11,20 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, ClientBuilder, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-/// How long an answer may take: longer than any limit of the server's own.
+/// How long a response may take: longer than any timeout of the server.
 const ANSWER_LIMIT: Duration = Duration::from_secs(35);
 
-/// How long the news that a session has ended may take, on a machine that is busy with tests.
-const NEWS_LIMIT: Duration = Duration::from_secs(5);
+/// How long a session may stay valid after it has ended, on a machine that is busy with tests.
+const REVOCATION_LIMIT: Duration = Duration::from_secs(5);
 
-/// Talks to one system.
+/// A client of one deployment.
 #[derive(Debug, Clone)]
 pub struct Api {
     client: Client,
     url: String,
 }
 
-/// What came back.
+/// A response, read to its end.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: StatusCode,
@@ -45,14 +45,14 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().expect("a header of text"))
     }
 
-    /// The answer, which must have this status.
+    /// Asserts the status and returns the response.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
         self
     }
 
-    /// A problem document of this status and code; its fields' names.
+    /// Asserts a problem document with this status and code; returns the names of the fields in `errors`.
     #[track_caller]
     pub fn problem(&self, status: u16, code: &str) -> Vec<String> {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
@@ -69,7 +69,7 @@ impl Answer {
     }
 }
 
-/// Somebody who is logged in.
+/// A user who is logged in.
 #[derive(Debug, Clone)]
 pub struct User {
     pub id: String,
@@ -79,14 +79,14 @@ pub struct User {
 
 pub const PASSWORD: &str = "correct horse battery";
 
-/// Every client of a test is made here: the library wants to be told once whose cryptography it uses.
+/// Creates every HTTP client of the tests: rustls needs its crypto provider installed once.
 pub(crate) fn client() -> ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
 }
 
 impl Api {
-    /// Talks to the system at this URL, and trusts the authority with this certificate, if one is given.
+    /// A client of the deployment at this URL. It trusts this certificate authority, if there is one.
     pub fn of(url: String, authority: Option<&Path>) -> Self {
         let mut client = client().timeout(ANSWER_LIMIT).redirect(Policy::none());
         if let Some(authority) = authority {
@@ -96,7 +96,7 @@ impl Api {
         Self { client: client.build().expect("a client"), url }
     }
 
-    /// Talks to whatever address it is given.
+    /// A client for absolute URLs.
     pub fn plain() -> Self {
         Self::of(String::new(), None)
     }
@@ -157,7 +157,7 @@ impl Api {
         self.send(self.request(Method::DELETE, path).bearer_auth(&user.token)).await
     }
 
-    /// Signs somebody up under a name that nobody has.
+    /// Signs up a user under a unique name.
     pub async fn sign_up(&self, name: &str) -> User {
         let username = fresh(name);
         let body = json!({
@@ -172,7 +172,7 @@ impl Api {
         User { id: text("user"), username, token: text("token") }
     }
 
-    /// Logs somebody in on another device.
+    /// Logs a user in on another device.
     pub async fn log_in(&self, user: &User, password: &str) -> User {
         let answer = self.try_log_in(user, password).await.expect(201).json();
         User { token: answer["token"].as_str().expect("a token").to_owned(), ..user.clone() }
@@ -182,17 +182,17 @@ impl Api {
         self.post("/v1/sessions", &json!({ "login": user.username, "password": password })).await
     }
 
-    /// Waits until a token is refused by both sides.
-    pub async fn is_logged_out(&self, user: &User) {
+    /// Waits until both the write side and the read side refuse the token.
+    pub async fn wait_until_logged_out(&self, user: &User) {
         let start = Instant::now();
         while self.get_as(user, "/v1/me").await.status != StatusCode::UNAUTHORIZED
             || self.delete_as(user, "/v1/me/photo").await.status != StatusCode::UNAUTHORIZED
         {
-            assert!(start.elapsed() < NEWS_LIMIT, "a session goes on that has ended");
+            assert!(start.elapsed() < REVOCATION_LIMIT, "an ended session is still accepted");
         }
     }
 
-    /// A form with one picture and a caption.
+    /// A form with one image and a caption.
     pub fn post_form(caption: &str) -> Form {
         let image = Part::bytes(png(40, 30)).file_name("a.png").mime_str("image/png").expect("a media type");
         Form::new().part("image", image).text("caption", caption.to_owned())
@@ -203,7 +203,7 @@ impl Api {
         Form::new().part("image", Part::bytes(png(40, 30)).file_name("a.png")).text("alt", alt.to_owned())
     }
 
-    /// The form with a file input that was left empty, as browsers send it.
+    /// Adds an empty file input, as browsers send it.
     pub fn with_empty_file(form: Form, field: &'static str) -> Form {
         let empty = Part::bytes(Vec::new()).file_name("").mime_str("application/octet-stream");
         form.part(field, empty.expect("a media type"))
@@ -245,7 +245,7 @@ impl Api {
         self.get(&format!("/v1/posts/{post}")).await.expect(200).json()
     }
 
-    /// All items of a list, page after page.
+    /// All items of a list, from all its pages.
     pub async fn all_pages(&self, path: &str) -> Vec<Value> {
         let mut items = Vec::new();
         let mut next = Some(path.to_owned());
@@ -258,12 +258,12 @@ impl Api {
     }
 }
 
-/// A username that nobody has.
+/// A unique username.
 pub fn fresh(name: &str) -> String {
     format!("{name}{:08x}", rand::random::<u32>())
 }
 
-/// A picture of one colour.
+/// A PNG of one colour.
 pub fn png(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     let picture = RgbImage::from_pixel(width, height, Rgb([40, 120, 200]));

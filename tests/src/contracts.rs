@@ -1,5 +1,4 @@
-//! What every adapter of a port must do, as plain functions over the port: the specification, run against each
-//! engine by `tests/tests/contracts.rs`.
+//! The contracts of the ports, as plain functions over the port. `tests/tests/contracts` runs them against each adapter.
 
 pub mod log;
 pub mod media;

@@ -1,4 +1,4 @@
-//! Folders of tests.
+//! Temporary folders of tests.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -6,16 +6,16 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-/// A temporary folder that goes with its owner, and with the test process in whatever way that ends: what stands in a
-/// static is never dropped, and a system of servers fills hundreds of megabytes. A shell holds a pipe from the process;
-/// when it closes, the shell removes the folder.
+/// A temporary folder that is removed with its owner, or when the test process ends, however it ends: statics are never
+/// dropped, and a deployment fills hundreds of megabytes. A shell holds a pipe from the process and removes the folder
+/// when the pipe closes.
 #[derive(Debug)]
 pub struct Folder {
     folder: TempDir,
     guard: Child,
 }
 
-/// Again and again for some seconds, since a server that is being killed may still write.
+/// Retries for some seconds, since a server that is being killed may still write.
 const GUARD: &str = r#"
     read -r _
     for attempt in 1 2 3 4 5 6 7 8 9 10; do
@@ -26,7 +26,7 @@ const GUARD: &str = r#"
 
 impl Folder {
     /// # Errors
-    /// If there is no place for a folder, or no shell.
+    /// If the folder cannot be created or there is no shell.
     pub fn new() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut guard = Command::new("sh");
@@ -36,10 +36,10 @@ impl Folder {
         Ok(Self { folder, guard })
     }
 
-    /// One with the `data` that version 0.1.0 left: see `tests/fixtures`.
+    /// A folder with the `data` of version 0.1.0: see `tests/fixtures`.
     ///
     /// # Errors
-    /// If there is no Python, which unpacks it.
+    /// If there is no Python to unpack it.
     pub fn of_earlier_version() -> Result<Self> {
         let folder = Self::new()?;
         let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/0.1.0/data.tar.xz");
@@ -56,7 +56,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // It removes what the folder's own drop would; either may come first.
+        // The shell and the folder's own drop both remove it; either may be first.
         drop(self.guard.stdin.take());
         let _ = self.guard.wait();
     }

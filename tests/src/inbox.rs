@@ -1,4 +1,4 @@
-//! Mail as it arrives: read by a parser that has nothing to do with the one who wrote it.
+//! Received mail, parsed by a library that shares no code with the sender.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use mail_parser::MessageParser;
 
 use crate::servers::{SentMail, SmtpMail};
 
-/// A mail that somebody got.
+/// A received mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceivedMail {
     /// Its `Message-ID`, without angle brackets.
@@ -21,7 +21,7 @@ pub struct ReceivedMail {
 
 impl ReceivedMail {
     pub fn parse(raw: &[u8]) -> Result<Self> {
-        let message = MessageParser::default().parse(raw).context("no message")?;
+        let message = MessageParser::default().parse(raw).context("not a mail message")?;
         let address = |list: Option<&mail_parser::Address<'_>>| {
             let address =
                 list.and_then(|list| list.first()).and_then(|one| one.address()).unwrap_or_default();
@@ -41,13 +41,13 @@ impl ReceivedMail {
         })
     }
 
-    /// The link in it, which stands on a line of its own in the text and in the HTML too.
+    /// The link of the mail, which must be on its own line in the text and also in the HTML.
     pub fn link(&self) -> Option<&str> {
         let link = self.text.lines().map(str::trim).find(|line| line.starts_with("http"))?;
         self.html.contains(&format!("href=\"{link}\"")).then_some(link)
     }
 
-    /// The token at the end of its link.
+    /// The token at the end of the link.
     pub fn token(&self) -> Option<&str> {
         self.link()?.rsplit('/').next().filter(|token| !token.is_empty())
     }
@@ -61,7 +61,7 @@ pub fn outbox(folder: &Path) -> Result<Vec<ReceivedMail>> {
     files.iter().map(|file| ReceivedMail::parse(&std::fs::read(file.path())?)).collect()
 }
 
-/// The mails that SES has taken, in order; each went where it says it goes.
+/// The mails that SES has accepted, in order. Checks that each was sent to its `To` address.
 pub fn taken_by_ses(mails: &[SentMail]) -> Result<Vec<ReceivedMail>> {
     let read = |mail: &SentMail| {
         let received = ReceivedMail::parse(mail.raw_data.as_bytes())?;
@@ -71,7 +71,7 @@ pub fn taken_by_ses(mails: &[SentMail]) -> Result<Vec<ReceivedMail>> {
     mails.iter().map(read).collect()
 }
 
-/// The mails that an SMTP server has taken, in order; each went where it says it goes.
+/// The mails that an SMTP server has accepted, in order. Checks that envelope and header addresses agree.
 pub fn taken_by_smtp(mails: &[SmtpMail]) -> Result<Vec<ReceivedMail>> {
     let read = |mail: &SmtpMail| {
         let received = ReceivedMail::parse(mail.content.as_bytes())?;

@@ -1,5 +1,5 @@
-//! What the end-to-end tests stand on: real servers, started on free ports in temporary folders and stopped with
-//! the test; a cable to them that can be cut; and the contracts that every adapter is held to.
+//! Support for the end-to-end tests: real servers on free ports in temporary folders, stopped with the test; a fault proxy
+//! in front of them; and the contracts of every adapter.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,10 +10,10 @@
     reason = "tests say what went wrong by failing"
 )]
 
-pub mod cable;
 pub mod chorus;
 pub mod client;
 pub mod contracts;
+pub mod fault_proxy;
 pub mod folder;
 pub mod inbox;
 pub mod model;

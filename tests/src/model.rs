@@ -1,5 +1,4 @@
-//! The world as a naive fold of the log sees it, and as the views show it: after whatever has happened, both must be
-//! the same.
+//! The expected state as a naive fold of the log, and the actual state as the views show it. Tests compare both.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,18 +15,18 @@ use views::social::likes::Like;
 use views::social::notifications::{Act, Kind, Role};
 use views::{Document, Index, Query, ViewStore, ViewStoreExt};
 
-/// What can be seen.
+/// The visible state.
 #[derive(Debug, Default, PartialEq)]
 pub struct World {
     pub people: BTreeMap<String, Person>,
     pub posts: BTreeMap<String, Post>,
-    /// Follower, followee: both are there, active or not.
+    /// Follower and followee; both exist, active or not.
     pub follows: BTreeSet<(String, String)>,
-    pub told: BTreeSet<Told>,
-    /// Sessions that run, and whose they are.
+    pub notifications: BTreeSet<Notification>,
+    /// Active sessions and their users.
     pub sessions: BTreeMap<String, String>,
     pub stories: BTreeMap<String, Story>,
-    /// Who keeps which post, and in which collection.
+    /// User and post of each save, with its collection.
     pub saves: BTreeMap<(String, String), Option<String>>,
 }
 
@@ -37,9 +36,9 @@ pub struct Story {
     pub viewers: BTreeSet<String>,
 }
 
-/// That somebody is told what somebody else did.
+/// A notification of one user about the activity of another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Told {
+pub struct Notification {
     pub owner: String,
     pub kind: Kind,
     pub actor: String,
@@ -54,10 +53,10 @@ pub struct Person {
     pub posts: i64,
     /// Neither deactivated nor suspended.
     pub active: bool,
-    /// Active people who follow them, and whom they follow, as the lists have them.
+    /// Active followers and followings, as listed.
     pub followers: BTreeSet<String>,
     pub followings: BTreeSet<String>,
-    /// Both, as they are counted.
+    /// Followers and followings, as counted.
     pub counted: (i64, i64),
 }
 
@@ -66,9 +65,9 @@ pub struct Post {
     pub author: String,
     pub caption: Option<String>,
     pub likes: BTreeSet<String>,
-    /// Author and text, by the comment's id.
+    /// Author and text by comment id.
     pub comments: BTreeMap<String, (String, String)>,
-    /// Likes and comments, as they are counted.
+    /// Likes and comments, as counted.
     pub counted: (i64, i64),
 }
 
@@ -92,7 +91,7 @@ pub async fn all_events(log: &SealedLog) -> Result<Vec<Recorded>> {
 }
 
 impl World {
-    /// What the log says.
+    /// The state as a fold of the log.
     pub fn of_log(events: &[Recorded]) -> Self {
         let mut world = Self::default();
         for recorded in events {
@@ -101,7 +100,7 @@ impl World {
         let count = |number: usize| i64::try_from(number).expect("a count");
         let active: BTreeSet<String> =
             world.people.iter().filter(|(_, person)| person.active).map(|(id, _)| id.clone()).collect();
-        // Whoever is deactivated or suspended is shown and counted nowhere.
+        // Deactivated and suspended users are neither shown nor counted.
         for post in world.posts.values_mut() {
             post.likes.retain(|user| active.contains(user));
             post.comments.retain(|_, (author, _)| active.contains(author));
@@ -110,7 +109,7 @@ impl World {
         for story in world.stories.values_mut() {
             story.viewers.retain(|viewer| active.contains(viewer));
         }
-        world.told.retain(|told| active.contains(&told.actor));
+        world.notifications.retain(|n| active.contains(&n.actor));
         for (id, person) in &mut world.people {
             let of =
                 |mine: &String, other: &String| (mine == id && active.contains(other)).then(|| other.clone());
@@ -126,7 +125,7 @@ impl World {
     fn apply(&mut self, event: &Event) {
         match event {
             Event::Accounts(AccountsEvent::Account(AccountEvent::SignedUp(event))) => {
-                // Of who is erased further on nothing can be read, and nothing is left.
+                // The data of users who are erased later cannot be read.
                 let username = event.person.open().map(|person| person.username.clone()).unwrap_or_default();
                 let person = Person { username, active: true, ..Person::default() };
                 self.people.insert(event.user.to_string(), person);
@@ -150,15 +149,15 @@ impl World {
             }
             Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => {
                 self.posts.remove(&event.post.to_string()).expect("a deleted post");
-                self.told.retain(|told| told.post != Some(event.post.to_string()));
+                self.notifications.retain(|n| n.post != Some(event.post.to_string()));
                 self.person(event.author).posts -= 1;
             }
-            // What was decided while its post was deleted stands in the log and shows nowhere.
+            // A like decided while its post was deleted is in the log but not shown.
             Event::Social(SocialEvent::Like(LikeEvent::PostLiked(event))) => {
                 let is_there = self.people.contains_key(&event.user.to_string());
                 if let Some(post) = self.post(event.post).filter(|_| is_there) {
                     assert!(post.likes.insert(event.user.to_string()), "liked twice");
-                    self.tell(event.post_author, Kind::Like, event.user, Some(event.post), None);
+                    self.notify(event.post_author, Kind::Like, event.user, Some(event.post), None);
                 }
             }
             Event::Social(SocialEvent::Like(LikeEvent::PostUnliked(event))) => {
@@ -166,8 +165,7 @@ impl World {
                 if let Some(post) = self.post(event.post).filter(|_| is_there) {
                     assert!(post.likes.remove(&event.user.to_string()), "unliked without a like");
                     let (actor, post) = (event.user.to_string(), Some(event.post.to_string()));
-                    self.told
-                        .retain(|told| told.kind != Kind::Like || told.actor != actor || told.post != post);
+                    self.notifications.retain(|n| n.kind != Kind::Like || n.actor != actor || n.post != post);
                 }
             }
             Event::Social(SocialEvent::Comment(event)) => self.comment(event),
@@ -187,7 +185,7 @@ impl World {
                 assert!(ended.is_some(), "a session ended twice");
             }
             Event::Accounts(AccountsEvent::Account(event)) => {
-                self.stand(event);
+                self.change_status(event);
                 if let Some(kept) = event.ends_sessions_but() {
                     let (user, kept) = (event.user().to_string(), kept.map(|kept| kept.to_string()));
                     self.sessions.retain(|session, of| *of != user || Some(session) == kept.as_ref());
@@ -222,7 +220,7 @@ impl World {
         }
     }
 
-    /// What was decided while one of them was erased shows nowhere.
+    /// A follow decided while one of its users was erased is not shown.
     fn follow(&mut self, event: &FollowEvent) {
         let Subject::Follow(of, whom) = event.subject() else { return };
         let (follower, followee) = (of.to_string(), whom.to_string());
@@ -231,12 +229,12 @@ impl World {
             FollowEvent::Followed(_) | FollowEvent::FollowAccepted(_) if both => {
                 assert!(self.follows.insert((follower, followee)), "followed twice");
                 if matches!(event, FollowEvent::Followed(_)) {
-                    self.tell(whom, Kind::Follow, of, None, None);
+                    self.notify(whom, Kind::Follow, of, None, None);
                 }
             }
             FollowEvent::Unfollowed(event) if !event.only_requested => {
-                self.told.retain(|told| {
-                    told.kind != Kind::Follow || told.actor != follower || told.owner != followee
+                self.notifications.retain(|n| {
+                    n.kind != Kind::Follow || n.actor != follower || n.owner != followee
                 });
                 assert_eq!(self.follows.remove(&(follower, followee)), both, "no follow to end");
             }
@@ -244,7 +242,7 @@ impl World {
         }
     }
 
-    fn stand(&mut self, event: &AccountEvent) {
+    fn change_status(&mut self, event: &AccountEvent) {
         match event {
             AccountEvent::Deactivated(_) | AccountEvent::Suspended(_) => {
                 self.person(event.user()).active = false;
@@ -259,7 +257,7 @@ impl World {
                 let posts = self.posts.extract_if(.., |_, post| post.author == gone);
                 let deleted: BTreeSet<String> = posts.map(|(id, _)| id).collect();
                 let is_deleted = |post: &Option<String>| post.as_ref().is_some_and(|id| deleted.contains(id));
-                self.told.retain(|told| told.actor != gone && told.owner != gone && !is_deleted(&told.post));
+                self.notifications.retain(|n| n.actor != gone && n.owner != gone && !is_deleted(&n.post));
                 for post in self.posts.values_mut() {
                     post.likes.remove(&gone);
                     post.comments.retain(|_, (author, _)| *author != gone);
@@ -274,7 +272,7 @@ impl World {
         }
     }
 
-    /// Toggles that alternate; what is saved already may be moved.
+    /// Saves and unsaves alternate; a saved post may be moved to another collection.
     fn save(&mut self, event: &SaveEvent) {
         let Subject::Save(user, post) = event.subject() else { return };
         let save = (user.to_string(), post.to_string());
@@ -285,7 +283,7 @@ impl World {
                 assert_ne!(before, Some(collection), "saved twice");
             }
             SaveEvent::PostUnsaved(_) => {
-                assert!(self.saves.remove(&save).is_some(), "let go without being saved");
+                assert!(self.saves.remove(&save).is_some(), "unsaved without a save");
             }
         }
     }
@@ -301,10 +299,10 @@ impl World {
                     assert_eq!(twice, None, "commented twice");
                     let (author, post, comment) = (event.author, Some(event.post), Some(event.comment));
                     if let Some(answered) = event.reply_to_author {
-                        self.tell(answered, Kind::Reply, author, post, comment);
+                        self.notify(answered, Kind::Reply, author, post, comment);
                     }
                     if event.reply_to_author != Some(event.post_author) {
-                        self.tell(event.post_author, Kind::Comment, author, post, comment);
+                        self.notify(event.post_author, Kind::Comment, author, post, comment);
                     }
                 }
             }
@@ -312,13 +310,13 @@ impl World {
                 let is_there = self.people.contains_key(&event.author.to_string());
                 if let Some(post) = self.post(event.post).filter(|_| is_there) {
                     post.comments.remove(&event.comment.to_string()).expect("a deleted comment");
-                    self.told.retain(|told| told.comment != Some(event.comment.to_string()));
+                    self.notifications.retain(|n| n.comment != Some(event.comment.to_string()));
                 }
             }
         }
     }
 
-    fn tell(
+    fn notify(
         &mut self,
         owner: UserId,
         kind: Kind,
@@ -329,15 +327,16 @@ impl World {
         if owner != actor {
             let (post, comment) = (post.map(|id| id.to_string()), comment.map(|id| id.to_string()));
             let (owner, actor) = (owner.to_string(), actor.to_string());
-            assert!(self.told.insert(Told { owner, kind, actor, post, comment }), "told twice");
+            let is_new = self.notifications.insert(Notification { owner, kind, actor, post, comment });
+            assert!(is_new, "notified twice");
         }
     }
 
     fn person(&mut self, user: UserId) -> &mut Person {
-        self.people.get_mut(&user.to_string()).expect("somebody who has signed up")
+        self.people.get_mut(&user.to_string()).expect("a user who has signed up")
     }
 
-    /// The stories of who is erased are gone before their day is over.
+    /// Stories of erased users are gone before they expire.
     fn end(&mut self, author: UserId, story: StoryId) {
         let ended = self.stories.remove(&story.to_string());
         assert_eq!(ended.is_some(), self.people.contains_key(&author.to_string()), "a story that ends once");
@@ -347,7 +346,7 @@ impl World {
         self.posts.get_mut(&post.to_string())
     }
 
-    /// What the views say, of the people in another world.
+    /// The state as the views show it, for the people of another world.
     pub async fn of_views(store: &dyn ViewStore, like: &Self) -> Result<Self> {
         let mut world = Self::default();
         for id in like.people.keys() {
@@ -395,8 +394,8 @@ impl World {
             for like in all::<Like>(store, &views::social::likes::OF_OWNER, acts()).await? {
                 if world.posts.contains_key(&like.post) {
                     let (owner, post) =
-                        (like.owner.context("a like that nobody is told of")?, Some(like.post));
-                    world.told.insert(Told {
+                        (like.owner.context("a like without an owner to notify")?, Some(like.post));
+                    world.notifications.insert(Notification {
                         owner,
                         kind: Kind::Like,
                         actor: like.user,
@@ -406,17 +405,17 @@ impl World {
                 }
             }
             for act in all::<Act>(store, &views::social::notifications::OF_OWNER, acts()).await? {
-                // What was done to a post that was deleted in the same instant is shown nowhere.
+                // Activity on a post that was deleted at the same time is not shown.
                 if act.post.as_ref().is_none_or(|post| world.posts.contains_key(post)) {
                     let Act { owner, kind, actor, post, comment, .. } = act;
-                    world.told.insert(Told { owner, kind, actor, post, comment });
+                    world.notifications.insert(Notification { owner, kind, actor, post, comment });
                 }
             }
             let equals = vec![json!(id), json!(true)];
             for save in
                 all::<views::social::saves::Save>(store, &views::social::saves::OF_USER, equals).await?
             {
-                // Nor is what was saved of it.
+                // Nor are saves of it.
                 if world.posts.contains_key(&save.post) {
                     world.saves.insert((save.user, save.post), save.collection);
                 }
@@ -426,7 +425,7 @@ impl World {
     }
 }
 
-/// Somebody's follows, from the lists of both sides, and how they are counted.
+/// A user's follows from the lists of both sides, and their counts.
 async fn follows_of(
     store: &dyn ViewStore,
     id: &String,
@@ -448,8 +447,8 @@ async fn follows_of(
             follows.insert((follow.follower, follow.followee));
         }
     }
-    let circle: Circle = store.get(id).await?.context("nobody counts somebody's followers")?;
-    anyhow::ensure!(circle.active == person.active, "{id} stands in two ways");
+    let circle: Circle = store.get(id).await?.context("a user without follow counts")?;
+    anyhow::ensure!(circle.active == person.active, "{id}: two views disagree on the account status");
     person.counted = (circle.followers, circle.followings);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The routes of the API as its own description lists them, so that tests walk over all of them, new ones included.
+//! The routes of the API from its OpenAPI document, so that tests cover all of them, new ones included.
 
 use std::collections::BTreeMap;
 
@@ -7,44 +7,44 @@ use serde_json::{Map, Value, json};
 
 use crate::client::{Api, png};
 
-/// What stands for a variable part of a path where a test says nothing else: an id of nothing.
+/// Default value of path parameters: an id that does not exist.
 pub const NOTHING: &str = "00000000000070008000000000000000";
 
 /// One operation of the document.
 #[derive(Debug, Clone)]
 pub struct Route {
     pub method: Method,
-    /// With its variable parts in braces.
+    /// With its parameters in braces.
     pub path: String,
-    /// Whether it is for people who are logged in, and only for them.
+    /// Whether it needs a token.
     pub access: Access,
-    /// Names of the parameters of its query string, and whether they are texts.
+    /// Names of its query parameters, and whether they are strings.
     pub query: BTreeMap<String, bool>,
     pub body: Option<Body>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Takes no token, or does not look at it.
+    /// Ignores tokens.
     Public,
-    /// Works without a token, but refuses a bad one.
+    /// Works without a token, but refuses an invalid one.
     Either,
     /// Needs a token.
     LoggedIn,
 }
 
-/// What a route takes as its body.
+/// The request body of a route.
 #[derive(Debug, Clone)]
 pub enum Body {
-    /// JSON of this schema, in which every reference is resolved.
+    /// JSON of this schema, with all references resolved.
     Json(Value),
-    /// `multipart/form-data`, with the schema of its fields.
+    /// `multipart/form-data` of this schema.
     Form(Value),
     /// Bytes.
     Bytes,
 }
 
-/// All routes, from the document that the system serves.
+/// All routes, from the served document.
 pub async fn all(api: &Api) -> Vec<Route> {
     let document = api.get("/openapi.json").await.expect(200).json();
     let paths = document["paths"].as_object().expect("paths");
@@ -89,7 +89,7 @@ fn route(document: &Value, path: &str, method: &str, operation: &Value) -> Optio
     Some(Route { method, path: path.to_owned(), access, query: query.collect(), body })
 }
 
-/// The schema, with every reference to a component replaced by what it refers to.
+/// The schema with every reference replaced by the component.
 fn resolved(document: &Value, schema: &Value) -> Value {
     match schema {
         Value::Object(fields) => {
@@ -105,8 +105,7 @@ fn resolved(document: &Value, schema: &Value) -> Value {
 }
 
 impl Route {
-    /// The path with these values for its variable parts, and [`NOTHING`] for the others. Values stand as they are given:
-    /// whoever wants them escaped escapes them.
+    /// The path with these values for its parameters, and [`NOTHING`] for the others. Values are not escaped.
     pub fn path_with(&self, values: &[(&str, &str)]) -> String {
         let parts = self.path.split('/').map(|part| {
             let name = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
@@ -116,18 +115,18 @@ impl Route {
         parts.collect::<Vec<_>>().join("/")
     }
 
-    /// The names of the variable parts of its path.
+    /// The names of the path parameters.
     pub fn variables(&self) -> Vec<&str> {
         let parts = self.path.split('/');
         parts.filter_map(|part| part.strip_prefix('{').and_then(|part| part.strip_suffix('}'))).collect()
     }
 
-    /// A request that is good as far as the document can tell, for ids of nothing.
+    /// A valid request according to the document, for ids that do not exist.
     pub fn request(&self, api: &Api) -> RequestBuilder {
         self.request_to(api, &self.path_with(&[]))
     }
 
-    /// Such a request to this path.
+    /// A valid request to this path.
     pub fn request_to(&self, api: &Api, path: &str) -> RequestBuilder {
         let request = api.request(self.method.clone(), path);
         let request = match &self.body {
@@ -136,18 +135,17 @@ impl Route {
             Some(Body::Form(_)) => request.multipart(Api::post_form("Dawn")),
             Some(Body::Bytes) => request.header("content-type", "image/png").body(png(8, 8)),
         };
-        // A required text of the query string; what is not required is left out.
+        // `q` is required; optional parameters are left out.
         if self.query.contains_key("q") { request.query(&[("q", "ann")]) } else { request }
     }
 
-    /// A name for people who read why a test failed.
+    /// A name for failure messages.
     pub fn name(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
 }
 
-/// A value that a schema allows: the example it gives, or the plainest that fits its type. Fields that are not required
-/// are there too.
+/// A value that a schema allows: its example, or the simplest value of its type. Optional fields are included.
 pub fn example(schema: &Value) -> Value {
     if let Some(example) = schema.get("example").or_else(|| schema.get("default")) {
         return example.clone();
@@ -177,7 +175,7 @@ pub fn example(schema: &Value) -> Value {
     }
 }
 
-/// The type that a schema has beside `null`.
+/// The type of a schema other than `null`.
 fn kind(schema: &Value) -> &str {
     match &schema["type"] {
         Value::Array(kinds) => {
@@ -187,7 +185,7 @@ fn kind(schema: &Value) -> &str {
     }
 }
 
-/// JSON pointers to every text in a value, in objects and lists.
+/// JSON pointers to every string in a value, at any depth.
 pub fn texts(value: &Value) -> Vec<String> {
     let below = |name: &str, child: &Value| -> Vec<String> {
         texts(child).into_iter().map(|place| format!("/{name}{place}")).collect()

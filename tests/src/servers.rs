@@ -1,5 +1,5 @@
-//! Real servers for tests: found on the `PATH` or fetched into `target/servers` (`tests/servers/fetch`), each on a
-//! free port with a temporary folder of its own. They end with the test process, however it ends.
+//! Real servers for tests, from the `PATH` or fetched into `target/servers` (`tests/servers/fetch`). Each has a free port
+//! and its own temporary folder, and ends with the test process, however that ends.
 
 mod caddy;
 mod mongod;
@@ -22,12 +22,12 @@ pub use nats_cluster::{NATS_NODES, NatsCluster};
 pub use process::{ServerProcess, free_port};
 pub use smtp::{SmtpEncryption, SmtpMail, SmtpServer};
 
-/// The folder that fetched servers are kept in, shared by all builds of this checkout.
+/// The folder of fetched servers, shared by all builds of this checkout.
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/servers")
 }
 
-/// The path of a fetched program; fetches it first if need be.
+/// The path of a fetched program; fetches it if necessary.
 pub fn fetched(what: &str, program: &str) -> Result<PathBuf> {
     let path = folder().join(program);
     if !path.exists() {
@@ -38,12 +38,12 @@ pub fn fetched(what: &str, program: &str) -> Result<PathBuf> {
 
 /// The folder with `openapi-typescript` and `tsc`, in the versions of `tests/clients/typescript/package-lock.json`.
 pub fn typescript() -> Result<PathBuf> {
-    // Tells itself whether what is there is up to date.
+    // The script checks itself whether the installed version is current.
     fetch("typescript")?;
     Ok(folder().join("typescript"))
 }
 
-/// The folder with jq; none where it is on the `PATH`.
+/// The folder with jq; none if jq is on the `PATH`.
 pub fn jq() -> Result<Option<PathBuf>> {
     let is_found = Command::new("jq").arg("--version").output().is_ok_and(|output| output.status.success());
     if is_found {

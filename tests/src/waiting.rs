@@ -1,16 +1,16 @@
-//! Waiting for a state, never for a time: the one place where tests ask again and again. Each wait has a limit.
+//! Waits for a state, never for a time: the one place where tests poll. Each wait has a limit.
 
 use std::time::{Duration, Instant};
 
-/// How soon it is asked again.
+/// The polling interval.
 const POLL: Duration = Duration::from_millis(10);
-/// How long a system may take until it is well again.
+/// How long a recovery may take.
 const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
 
-/// Asks until there is an answer.
+/// Polls until there is a result.
 ///
 /// # Panics
-/// If there is none within the limit.
+/// If there is no result within the limit.
 pub async fn found<T>(limit: Duration, what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
     let search = async {
         loop {
@@ -23,16 +23,15 @@ pub async fn found<T>(limit: Duration, what: &str, ask: impl AsyncFn() -> Option
     tokio::time::timeout(limit, search).await.unwrap_or_else(|_| panic!("not within {limit:?}: {what}"))
 }
 
-/// Asks until it is so.
+/// Polls until a condition holds.
 ///
 /// # Panics
-/// If it is not so within a minute.
+/// If it does not hold within a minute.
 pub async fn until(what: &str, ask: impl AsyncFn() -> bool) {
     found(RECOVERY_LIMIT, what, async || ask().await.then_some(())).await;
 }
 
-/// Asks until there is an answer, or until asking fails; none after the limit. For servers, which say themselves what
-/// they were waited for.
+/// Polls until there is a result or an error; none after the limit. For callers with their own failure message.
 ///
 /// # Errors
 /// The first of asking.
@@ -50,7 +49,7 @@ where
     }
 }
 
-/// The same where nothing is asynchronous.
+/// As [`answer`], without async.
 ///
 /// # Errors
 /// The first of asking.

@@ -1,4 +1,4 @@
-//! What `Cargo.toml` does not list cannot leak: which crate may depend on which, and which types stay in one place.
+//! What `Cargo.toml` does not list cannot leak: which crates may depend on which, and which types stay in one adapter.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
 
@@ -10,7 +10,7 @@ use proc_macro2::{Ident, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item};
 
-/// The dependencies of every crate of the workspace, those of its tests left out.
+/// The dependencies of every workspace crate, without those of its tests.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let metadata = MetadataCommand::new().no_deps().exec().unwrap();
     let listed = metadata.workspace_packages().into_iter().map(|package| {
@@ -22,7 +22,7 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn each_crate_depends_on_the_crates_it_may() {
+fn crates_depend_only_on_allowed_crates() {
     const SUPPORT: &[&str] = &["ids", "media", "resources", "service", "web"];
     let with = |more: &[&'static str]| [SUPPORT, more].concat();
     let allowed: BTreeMap<&str, Vec<&str>> = BTreeMap::from([
@@ -50,12 +50,12 @@ fn each_crate_depends_on_the_crates_it_may() {
         let own: Vec<&str> =
             listed.iter().map(String::as_str).filter(|name| all.contains_key(*name)).collect();
         let may = allowed.get(name.as_str()).unwrap_or_else(|| panic!("{name} is not in the table"));
-        assert!(own.iter().all(|name| may.contains(name)), "{name} depends on {own:?}, and may on {may:?}");
+        assert!(own.iter().all(|name| may.contains(name)), "{name} depends on {own:?}, allowed are {may:?}");
     }
 }
 
 #[test]
-fn no_crate_lists_an_engine_or_transport_that_it_must_not_know() {
+fn crates_list_no_forbidden_engine_or_transport() {
     let api = &["async-nats", "aws-sdk-sesv2", "aws-sdk-sqs", "lettre", "mongodb", "rusqlite"][..];
     let forbidden: &[(&str, &[&str])] = &[
         ("ids", &["axum", "http", "async-nats", "mongodb", "rusqlite", "tokio"]),
@@ -77,15 +77,15 @@ fn no_crate_lists_an_engine_or_transport_that_it_must_not_know() {
     }
 }
 
-/// What an engine's adapter keeps to itself.
+/// What must stay in the adapter of an engine.
 struct Engine {
-    /// The crate that the adapter is in.
+    /// The crate of the adapter.
     of: &'static str,
-    /// What the names of the adapter's files or folders begin with.
+    /// Prefix of the adapter's files and folders.
     adapter: &'static str,
-    /// Names of crates and modules.
+    /// Crates and modules of the engine.
     names: &'static [&'static str],
-    /// What strings of the engine's language hold.
+    /// Words of the engine's language in string literals.
     words: &'static [&'static str],
 }
 
@@ -104,14 +104,14 @@ enum Word {
     Text(String),
 }
 
-/// What stands in the code that is built into a program: its tests and its comments left out.
+/// Names and strings in the code that is built into a program, without tests and comments.
 #[derive(Debug, Default)]
 struct Code {
-    /// Each with its line.
+    /// With their lines.
     words: Vec<(usize, Word)>,
-    /// Modules in files of their own, as paths below the folder of this file's modules.
+    /// Modules in separate files, as paths below the folder of this file's modules.
     modules: Vec<PathBuf>,
-    /// The modules around the place that is being looked at.
+    /// The modules that enclose the current item.
     around: PathBuf,
 }
 
@@ -126,7 +126,7 @@ impl Code {
         self.words.push((name.span().start().line, Word::Name(name.to_string())));
     }
 
-    /// Macros may be given anything: names and strings are looked for wherever they stand.
+    /// Collects names and strings anywhere in the arguments of a macro.
     fn tokens(&mut self, tokens: TokenStream) {
         for token in tokens {
             match token {
@@ -197,7 +197,7 @@ impl<'ast> Visit<'ast> for Code {
         self.around.pop();
     }
 
-    /// Comments are attributes of what they are about.
+    /// Skips doc comments, which are attributes.
     fn visit_attribute(&mut self, attribute: &'ast Attribute) {
         if !attribute.path().is_ident("doc") {
             visit::visit_attribute(self, attribute);
@@ -236,10 +236,10 @@ impl<'ast> Visit<'ast> for Code {
     }
 }
 
-/// Every file that is compiled into a crate of the workspace when it is not tested, with the code in it.
+/// Every source file of a crate outside of tests, with its code.
 fn sources(name: &str) -> Vec<(PathBuf, Code)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("src");
-    // A file, and the folder that its modules are in.
+    // A file and the folder of its modules.
     let roots = ["lib.rs", "main.rs"].map(|root| folder.join(root)).into_iter().filter(|root| root.exists());
     let mut files: Vec<(PathBuf, PathBuf)> = roots.map(|root| (root, folder.clone())).collect();
     let mut read = Vec::new();
@@ -255,7 +255,7 @@ fn sources(name: &str) -> Vec<(PathBuf, Code)> {
 }
 
 #[test]
-fn an_engines_types_and_words_stay_in_its_adapter() {
+fn engine_types_and_sql_stay_in_their_adapter() {
     for engine in ENGINES {
         let files = sources(engine.of);
         let is_inside = |file: &Path| {
@@ -264,7 +264,7 @@ fn an_engines_types_and_words_stay_in_its_adapter() {
         let (inside, outside): (Vec<_>, Vec<_>) = files.iter().partition(|(file, _)| is_inside(file));
         for (file, code) in outside {
             let leak = code.leak(engine);
-            assert!(leak.is_none(), "{}: {leak:?} is for the adapter {}", file.display(), engine.adapter);
+            assert!(leak.is_none(), "{}: {leak:?} belongs in the adapter {}", file.display(), engine.adapter);
         }
         let is_used = inside.iter().any(|(_, code)| code.leak(engine).is_some());
         assert!(is_used, "{} has no adapter {}, or it was not found", engine.of, engine.adapter);
@@ -272,7 +272,7 @@ fn an_engines_types_and_words_stay_in_its_adapter() {
 }
 
 #[test]
-fn a_leak_is_found_wherever_it_stands_in_the_code() {
+fn leaks_are_found_anywhere_in_the_code() {
     let engine = &ENGINES[2];
     for leak in [
         "use rusqlite::Connection;",

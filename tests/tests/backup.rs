@@ -1,5 +1,4 @@
-//! Copies of a deployment on one machine: plain copies after a clean stop, `chorus backup` and `chorus restore`, and what is
-//! refused.
+//! Copies of a standalone deployment: plain copies after a clean stop, `chorus backup`, `chorus restore`, and refusals.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
 
@@ -23,7 +22,7 @@ use uuid::Uuid;
 
 fn chorus(data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(binary("chorus").unwrap());
-    // Nothing of the developer's own settings.
+    // Without the developer's settings.
     command.env_clear().current_dir(data.parent().unwrap()).env("CHORUS_DATA", data).args(arguments);
     command.envs(environment.iter().copied()).output().unwrap()
 }
@@ -40,24 +39,24 @@ fn succeeds(output: &Output) -> String {
 
 #[track_caller]
 fn fails(output: &Output, because: &[&str]) {
-    let told = printed(output);
-    assert!(!output.status.success(), "{told}");
-    assert!(because.iter().all(|why| told.contains(why)), "{because:?}: {told}");
+    let text = printed(output);
+    assert!(!output.status.success(), "{text}");
+    assert!(because.iter().all(|why| text.contains(why)), "{because:?}: {text}");
 }
 
 fn remove(data: &Path, name: &str) {
     for suffix in ["", "-wal", "-shm"] {
-        // A clean stop leaves the file alone.
+        // After a clean stop there is only the main file.
         let _ = std::fs::remove_file(data.join(format!("{name}{suffix}")));
     }
 }
 
-/// A system that has seen some life, on one machine.
+/// A standalone deployment with data.
 async fn filled() -> (Chorus, User) {
     let folder = Folder::of_earlier_version().unwrap();
-    // Views that an earlier version has built may differ from those that this one builds.
+    // Views of an earlier version may differ from those of this version.
     remove(&folder.path().join("data"), "views.db");
-    let chorus = Chorus::one_machine_in(folder, &[]).await.unwrap();
+    let chorus = Chorus::standalone_in(folder, &[]).await.unwrap();
     chorus.settle().await.unwrap();
     let ann = User { id: String::new(), username: "ann.fixture".to_owned(), token: String::new() };
     let api = chorus.api();
@@ -70,7 +69,7 @@ async fn filled() -> (Chorus, User) {
     (chorus, ann)
 }
 
-/// What every read route of the API answers, for ids that are there where there are any.
+/// The responses of every read route, with existing ids where possible.
 async fn every_read(chorus: &Chorus, ann: &User) -> BTreeMap<String, (u16, String)> {
     chorus.settle().await.unwrap();
     let api = &chorus.api();
@@ -111,19 +110,19 @@ async fn every_read(chorus: &Chorus, ann: &User) -> BTreeMap<String, (u16, Strin
         let request =
             if route.query.contains_key("part") { request.query(&[("part", "fix")]) } else { request };
         let answer = api.send(request).await;
-        let mut told = text(chorus, &String::from_utf8_lossy(&answer.body));
-        // In any order.
+        let mut body = text(chorus, &String::from_utf8_lossy(&answer.body));
+        // The order is random.
         if path.contains("discover") {
-            let mut found: Value = serde_json::from_str(&told).unwrap();
+            let mut found: Value = serde_json::from_str(&body).unwrap();
             found["items"].as_array_mut().unwrap().sort_by_key(|item| item["id"].as_str().map(str::to_owned));
-            told = found.to_string();
+            body = found.to_string();
         }
-        reads.insert(path, (answer.status.as_u16(), told));
+        reads.insert(path, (answer.status.as_u16(), body));
     }
     reads
 }
 
-/// Without the address, which differs.
+/// Removes the URL of the deployment, which differs.
 fn text(chorus: &Chorus, text: &str) -> String {
     text.replace(chorus.url(), "")
 }
@@ -133,8 +132,8 @@ fn assert_same(before: &BTreeMap<String, (u16, String)>, after: &BTreeMap<String
     let good = before.values().filter(|(status, _)| *status == 200).count();
     assert!(good > 20, "{good} reads of {} have an answer", before.len());
     for (path, answer) in before {
-        let there = after.get(path);
-        assert!(there == Some(answer), "{path}: {answer:?}, then {there:?}");
+        let now = after.get(path);
+        assert!(now == Some(answer), "{path}: {answer:?}, then {now:?}");
     }
     assert_eq!(before.len(), after.len());
 }
@@ -152,7 +151,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plain_copy_of_the_files_after_a_clean_stop_answers_every_read_as_before() {
+async fn plain_copy_after_a_clean_stop_serves_identical_reads() {
     let (mut old, ann) = filled().await;
     let before = every_read(&old, &ann).await;
     old.stop(Service::Chorus).unwrap();
@@ -162,18 +161,18 @@ async fn plain_copy_of_the_files_after_a_clean_stop_answers_every_read_as_before
     for name in ["events.db", "keys.db", "media", "master.key", "signing-keys.pem"] {
         copy(&from.join(name), &to.join(name));
     }
-    let new = Chorus::one_machine_in(folder, &[]).await.unwrap();
+    let new = Chorus::standalone_in(folder, &[]).await.unwrap();
     assert_same(&before, &every_read(&new, &ann).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn backup_of_a_running_server_is_restored_and_answers_every_read_as_before() {
+async fn restored_backup_of_a_running_server_serves_identical_reads() {
     let (mut old, ann) = filled().await;
     let before = every_read(&old, &ann).await;
     let place = Folder::new().unwrap();
     let backup = place.path().join("backup");
-    let told = old.operate(&["backup", backup.to_str().unwrap(), "--with-secrets"]).unwrap();
-    assert!(told.contains("anyone who has the backup can read everything"), "{told}");
+    let output = old.run_cli(&["backup", backup.to_str().unwrap(), "--with-secrets"]).unwrap();
+    assert!(output.contains("anyone who has the backup can read everything"), "{output}");
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&backup), 0o700);
     let mut names = BTreeMap::new();
@@ -186,7 +185,7 @@ async fn backup_of_a_running_server_is_restored_and_answers_every_read_as_before
     let files = ["backup.json", "events.db", "keys.db", "master.key", "signing-keys.pem"];
     assert_eq!(names, files.map(private).into());
     assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1, "nothing else is left beside it");
-    // What comes later is not in it.
+    // A later post is not in the backup.
     old.api().publish(&ann, "Too late").await;
     fails(
         &chorus(&old.folder().join("data"), &["backup", backup.to_str().unwrap()], &[]),
@@ -197,25 +196,25 @@ async fn backup_of_a_running_server_is_restored_and_answers_every_read_as_before
     let data = folder.path().join("data");
     succeeds(&chorus(&data, &["restore", backup.to_str().unwrap()], &[]));
     fails(&chorus(&data, &["restore", backup.to_str().unwrap()], &[]), &["is not empty"]);
-    // The server that was backed up has nothing to do with it any more.
+    // The restored server does not depend on the original.
     old.kill(Service::Chorus).unwrap();
-    let new = Chorus::one_machine_in(folder, &[]).await.unwrap();
+    let new = Chorus::standalone_in(folder, &[]).await.unwrap();
     assert_same(&before, &every_read(&new, &ann).await);
-    assert!(new.operate(&["media", "audit"]).unwrap().contains("nothing is missing"));
+    assert!(new.run_cli(&["media", "audit"]).unwrap().contains("nothing is missing"));
 }
 
 /// A data folder of a stopped server, and a backup of it without its secrets.
 fn backed_up() -> (Folder, PathBuf) {
     let folder = Folder::of_earlier_version().unwrap();
     let (data, backup) = (folder.path().join("data"), folder.path().join("backup"));
-    let told = succeeds(&chorus(&data, &["backup", backup.to_str().unwrap()], &[]));
-    assert!(told.contains("keep the master key elsewhere"), "{told}");
+    let output = succeeds(&chorus(&data, &["backup", backup.to_str().unwrap()], &[]));
+    assert!(output.contains("keep the master key elsewhere"), "{output}");
     assert!(!backup.join("master.key").exists());
     (folder, backup)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn restore_says_what_is_missing_and_leaves_nothing_half_done() {
+async fn failed_restore_reports_the_problem_and_leaves_no_files() {
     let (folder, backup) = backed_up();
     let data = folder.path().join("restored");
     let restore = |more: &[&str]| {
@@ -223,7 +222,7 @@ async fn restore_says_what_is_missing_and_leaves_nothing_half_done() {
         chorus(&data, &arguments, &[])
     };
     let is_untouched = || std::fs::read_dir(&data).unwrap().count() == 0;
-    // A file that an event claims.
+    // A file that an event refers to.
     let pictures = backup.join("media/images");
     let picture = std::fs::read_dir(&pictures).unwrap().next().unwrap().unwrap().path();
     let aside = folder.path().join("aside");
@@ -236,7 +235,7 @@ async fn restore_says_what_is_missing_and_leaves_nothing_half_done() {
     fails(&restore(&[]), &["does not belong to this vault"]);
     std::fs::remove_file(data.join("master.key")).unwrap();
     assert!(is_untouched());
-    // Events that were lost on the way, and bytes that have turned.
+    // Lost events, and a damaged file.
     let log = backup.join("events.db");
     let whole = std::fs::read(&log).unwrap();
     let manifest = backup.join("backup.json");
@@ -250,14 +249,14 @@ async fn restore_says_what_is_missing_and_leaves_nothing_half_done() {
     fails(&restore(&[]), &["checking the log and the keys"]);
     std::fs::write(&log, whole).unwrap();
     assert!(is_untouched());
-    // Without the master key, which comes later.
-    let told = succeeds(&restore(&[]));
-    assert!(told.contains("missing  the master key: put it at"), "{told}");
+    // Without the master key, which can be added later.
+    let output = succeeds(&restore(&[]));
+    assert!(output.contains("missing  the master key: put it at"), "{output}");
     fails(&chorus(&data, &["restore", folder.path().to_str().unwrap()], &[]), &["is no backup"]);
 }
 
 #[test]
-fn log_on_a_server_is_backed_up_by_other_means() {
+fn backup_and_restore_refuse_a_log_on_nats() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let backup = folder.path().join("backup");
@@ -271,7 +270,7 @@ fn log_on_a_server_is_backed_up_by_other_means() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn server_refuses_a_log_that_has_lost_events_and_says_how_to_go_on() {
+async fn server_refuses_a_log_with_lost_events() {
     let folder = Folder::of_earlier_version().unwrap();
     let data = folder.path().join("data");
     let serve = |more: &[&str]| chorus(&data, &[&["serve", "--listen", "127.0.0.1:0"], more].concat(), &[]);
@@ -311,10 +310,9 @@ async fn all(log: &SealedLog) -> Vec<Recorded> {
     events
 }
 
-/// Whatever is written and erased meanwhile: in a copy every event finds its key, and of every key that is destroyed the
-/// erasure is there.
+/// In every copy each event has its key, and each destroyed key its erasure event, whatever is written and erased meanwhile.
 #[tokio::test(flavor = "multi_thread")]
-async fn copies_of_log_and_keys_are_as_of_one_position_while_people_come_and_are_erased() {
+async fn copies_of_log_and_keys_are_consistent_under_concurrent_erasures() {
     let folder = tempfile::tempdir().unwrap();
     let files = LogFiles::of_log(folder.path().join("events.db"));
     let setting = |files: &LogFiles| format!("sqlite:{}", files.log.display());
@@ -343,7 +341,7 @@ async fn copies_of_log_and_keys_are_as_of_one_position_while_people_come_and_are
             let position = tokio::task::spawn_blocking(move || {
                 files.begin_copy(&target).unwrap();
                 files.complete_copy(&target).unwrap();
-                // Again, as where media were deleted meanwhile.
+                // A second round, as after media were deleted meanwhile.
                 files.complete_copy(&target).unwrap()
             });
             let position = position.await.unwrap();

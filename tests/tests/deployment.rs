@@ -1,5 +1,5 @@
-//! `compose.yaml` as far as it can be tried without containers: it is valid, and its four services, each with the very
-//! settings it gives them, make a working system of plain processes behind the proxy that it names.
+//! `compose.yaml` as far as it can be tested without containers: it is valid, and its four services work as plain
+//! processes with its settings, behind its proxy.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
 
@@ -18,7 +18,7 @@ use tests::servers::{
 };
 use tests::waiting::found;
 
-/// How long a mail may take.
+/// How long a mail may take to arrive.
 const MAIL_LIMIT: Duration = Duration::from_secs(30);
 
 fn root() -> PathBuf {
@@ -47,20 +47,20 @@ fn texts(value: &Value) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn each_service_is_a_program_of_the_image_and_knows_its_settings() {
+fn compose_services_are_in_the_image_and_know_their_settings() {
     let (compose, dockerfile) = (compose(), std::fs::read_to_string(root().join("Dockerfile")).unwrap());
     for service in ["command-api", "compat-api", "projector", "query-api"] {
-        let told = &compose["services"][service];
-        assert_eq!(told["command"], serde_json::json!([service]));
+        let service_config = &compose["services"][service];
+        assert_eq!(service_config["command"], serde_json::json!([service]));
         assert!(dockerfile.contains(&format!("target/dist/{service} ")), "the image has no {service}");
         let help = Command::new(binary(service).unwrap()).arg("--help").output().unwrap();
         let help = String::from_utf8(help.stdout).unwrap();
-        for name in texts(&told["environment"]).keys() {
+        for name in texts(&service_config["environment"]).keys() {
             assert!(help.contains(&format!("[env: {name}")), "{service} knows no {name}");
         }
-        assert_eq!(told["environment"]["CHORUS_ENV"], "production");
+        assert_eq!(service_config["environment"]["CHORUS_ENV"], "production");
     }
-    // What is mounted from here is there.
+    // Mounted files exist.
     for service in compose["services"].as_object().unwrap().values() {
         for volume in
             service["volumes"].as_array().into_iter().flatten().filter(|volume| volume["type"] == "bind")
@@ -68,7 +68,7 @@ fn each_service_is_a_program_of_the_image_and_knows_its_settings() {
             assert!(Path::new(volume["source"].as_str().unwrap()).is_file(), "{volume}");
         }
     }
-    // Nothing but the proxy can be reached from outside.
+    // Only the proxy is reachable from outside.
     let reachable =
         compose["services"].as_object().unwrap().iter().filter(|(_, service)| service["ports"].is_array());
     assert_eq!(reachable.map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["proxy"]);
@@ -76,7 +76,7 @@ fn each_service_is_a_program_of_the_image_and_knows_its_settings() {
 }
 
 #[test]
-fn the_logs_server_takes_its_configuration_and_syncs_every_event() {
+fn nats_server_accepts_the_shipped_configuration() {
     let config = root().join("deploy/nats.conf");
     let program = fetched("nats-server", "nats-server").unwrap();
     let output = Command::new(program).arg("-t").arg("--config").arg(&config).output().unwrap();
@@ -84,12 +84,12 @@ fn the_logs_server_takes_its_configuration_and_syncs_every_event() {
     assert!(std::fs::read_to_string(config).unwrap().contains("sync_interval: always"));
 }
 
-/// Secrets as an operator makes them, in a folder of their own.
+/// Creates secrets with the operator's script, in a temporary folder.
 fn secrets(folder: &Path) -> PathBuf {
     let script = folder.join("make-secrets");
     std::fs::copy(root().join("deploy/make-secrets"), &script).unwrap();
     let make = || {
-        // By its interpreter: a file just written cannot be executed while another test's child still holds it open.
+        // Run by its interpreter: a new file cannot be executed while another test's child process has it open.
         let output = Command::new("bash").arg(&script).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let secrets = std::fs::read_dir(folder.join("secrets")).unwrap().map(Result::unwrap);
@@ -98,22 +98,22 @@ fn secrets(folder: &Path) -> PathBuf {
             .collect::<BTreeMap<_, _>>()
     };
     let made = make();
-    assert_eq!(make(), made, "made again, a secret is not what it was");
+    assert_eq!(make(), made, "a second run changes a secret");
     folder.join("secrets")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_services_as_plain_processes_are_a_working_system() {
+async fn compose_services_work_as_plain_processes() {
     let (compose, folder) = (compose(), tempfile::tempdir().unwrap());
     let secrets = secrets(folder.path());
     for (name, secret) in compose["secrets"].as_object().unwrap() {
         let file = Path::new(secret["file"].as_str().unwrap()).file_name().unwrap();
-        assert!(secrets.join(file).is_file(), "nobody makes {name}");
+        assert!(secrets.join(file).is_file(), "the script does not create {name}");
     }
     let (nats, mongo, aws) =
         tokio::try_join!(NatsServer::start(), MongoServer::start(), MotoServer::start()).unwrap();
     aws.verify_sender().await.unwrap();
-    // As an operator fills it in.
+    // Filled in by the operator.
     let credentials = std::fs::read_to_string(secrets.join("s3-credentials")).unwrap();
     std::fs::write(secrets.join("mail-credentials"), credentials).unwrap();
     let ports = [(); 3].map(|()| free_port().unwrap());
@@ -146,7 +146,7 @@ async fn its_services_as_plain_processes_are_a_working_system() {
             }
         }
         environment.insert("CHORUS_LISTEN".into(), format!("127.0.0.1:{port}"));
-        // In containers of their own all listen on one port.
+        // In containers all listen on the same port.
         let operations = free_port().unwrap();
         environment.insert("CHORUS_OPERATIONS_LISTEN".into(), format!("127.0.0.1:{operations}"));
         environment.insert("CHORUS_DATA".into(), folder.path().join(service).display().to_string());
@@ -165,7 +165,7 @@ async fn its_services_as_plain_processes_are_a_working_system() {
     }
     let api = Api::of(proxy.url(), Some(&proxy.root_certificate()));
     let user = api.sign_up("operator").await;
-    let mails = found(MAIL_LIMIT, "a mail comes", async || {
+    let mails = found(MAIL_LIMIT, "a mail arrives", async || {
         let mails = aws.mails().await.unwrap();
         (!mails.is_empty()).then_some(mails)
     });
@@ -179,8 +179,8 @@ async fn its_services_as_plain_processes_are_a_working_system() {
     assert_eq!(feed["data"]["posts"][0]["_id"], post);
     let picture = api.get(shown["images"][0]["thumb"].as_str().unwrap()).await.expect(200);
     assert_eq!(picture.header("content-type"), Some("image/jpeg"));
-    // What is for operators does not leave the inside.
+    // Operations endpoints are not public.
     api.get("/metrics").await.expect(404);
-    // Development conveniences are off: no secret was made beside those that were given.
+    // Development features are off: no secret was generated.
     assert!(!folder.path().join("command-api/master.key").exists());
 }

@@ -1,4 +1,4 @@
-//! Data that earlier versions left behind (`tests/fixtures`): every version opens it and answers every read from it.
+//! Data of earlier versions (`tests/fixtures`): this version opens it and serves every read from it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
 
@@ -14,7 +14,7 @@ use tests::folder::Folder;
 use tests::routes;
 use tests::servers::MongoServer;
 
-/// Fields that hold what people wrote.
+/// Fields with text that users wrote.
 const WRITTEN: &[&str] = &["caption", "text", "bio", "username", "firstname", "lastname", "name", "email"];
 
 #[derive(Deserialize)]
@@ -32,17 +32,17 @@ struct Person {
     password: String,
     #[serde(default)]
     erased: bool,
-    /// Logging in ends a deactivation: nobody does here.
+    /// A log-in would end the deactivation, so there is none.
     #[serde(default)]
     deactivated: bool,
     #[serde(default)]
     suspended: bool,
 }
 
-/// What a read answered that does not depend on the time.
+/// The parts of a response that do not depend on the time.
 #[derive(Deserialize)]
 struct Read {
-    /// Who asked; nobody if there is none.
+    /// The user of the request, if any.
     r#as: Option<String>,
     path: String,
     texts: BTreeSet<String>,
@@ -53,7 +53,7 @@ fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/0.1.0")
 }
 
-/// A folder with the old version's `data`.
+/// A folder with the `data` of the old version.
 fn old_data() -> Folder {
     Folder::of_earlier_version().unwrap()
 }
@@ -74,7 +74,7 @@ async fn restore(mongo: &MongoServer, name: &str) {
     }
 }
 
-/// What people wrote, anywhere in an answer.
+/// Collects the texts that users wrote, at any depth of a response.
 fn written(value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {
@@ -92,7 +92,7 @@ fn written(value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Texts that answers of some paths have had since the fixture was made: a notification has the text of its comment.
+/// Texts that newer versions show in addition: a notification has the text of its comment.
 const SHOWN_SINCE: &[(&str, &str)] = &[("/v1/me/notifications", "Reply of bob")];
 
 async fn every_read_answers_as_before(chorus: &Chorus) {
@@ -137,7 +137,7 @@ async fn every_read_answers_as_before(chorus: &Chorus) {
     no_route_fails(&api, &users["ann"], &expected).await;
 }
 
-/// Walks over every read that the API's document lists, for ids that are there.
+/// Requests every documented read route with existing ids.
 async fn no_route_fails(api: &Api, ann: &User, expected: &Expected) {
     let id_after = |prefix: &str| {
         let id = expected.reads.iter().find_map(|read| read.path.strip_prefix(prefix));
@@ -165,7 +165,7 @@ async fn no_route_fails(api: &Api, ann: &User, expected: &Expected) {
         let request =
             if route.query.contains_key("part") { request.query(&[("part", "fix")]) } else { request };
         let answer = api.send(request).await;
-        // Stories have ended, and the collection is somebody else's.
+        // Stories have expired, and the collection belongs to another user.
         let may_be_missing = path.contains(routes::NOTHING) || path.contains(collection);
         let status = answer.status.as_u16();
         assert!(status == 200 || (status == 404 && may_be_missing), "{path}: {status} {}", answer.text());
@@ -173,23 +173,23 @@ async fn no_route_fails(api: &Api, ann: &User, expected: &Expected) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_data_folder_of_an_earlier_version_opens_and_answers_every_read() {
-    let chorus = Chorus::one_machine_in(old_data(), &[]).await.unwrap();
+async fn data_folder_of_an_earlier_version_serves_every_read() {
+    let chorus = Chorus::standalone_in(old_data(), &[]).await.unwrap();
     every_read_answers_as_before(&chorus).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mongodb_views_of_an_earlier_version_open_and_answer_every_read() {
+async fn mongodb_views_of_an_earlier_version_serve_every_read() {
     let mongo = MongoServer::start().await.unwrap();
     restore(&mongo, "chorus").await;
     let settings = [("CHORUS_VIEWS", &*mongo.url("chorus"))];
-    let chorus = Chorus::one_machine_in(old_data(), &settings).await.unwrap();
+    let chorus = Chorus::standalone_in(old_data(), &settings).await.unwrap();
     every_read_answers_as_before(&chorus).await;
 }
 
-/// Views are folds of the log: without those that the old version left, the same answers come from its log alone.
+/// Views are folds of the log: rebuilt from the old log alone, they give the same responses.
 #[tokio::test(flavor = "multi_thread")]
-async fn views_rebuilt_from_the_log_of_an_earlier_version_answer_every_read() {
+async fn views_rebuilt_from_the_log_of_an_earlier_version_serve_every_read() {
     let folder = old_data();
     for file in std::fs::read_dir(folder.path().join("data")).unwrap() {
         let file = file.unwrap().path();
@@ -197,6 +197,6 @@ async fn views_rebuilt_from_the_log_of_an_earlier_version_answer_every_read() {
             std::fs::remove_file(file).unwrap();
         }
     }
-    let chorus = Chorus::one_machine_in(folder, &[]).await.unwrap();
+    let chorus = Chorus::standalone_in(folder, &[]).await.unwrap();
     every_read_answers_as_before(&chorus).await;
 }

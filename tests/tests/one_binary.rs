@@ -1,4 +1,4 @@
-//! What `chorus` does as a program: its settings, its commands, its beginning and its end.
+//! `chorus` as a program: settings, subcommands, start and shutdown.
 
 #![allow(clippy::unwrap_used, reason = "tests say what went wrong by failing")]
 
@@ -14,7 +14,7 @@ use tests::servers::free_port;
 fn chorus(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(binary("chorus").unwrap());
-    // Nothing of the developer's own settings.
+    // Without the developer's settings.
     command.env_clear().current_dir(folder.path()).args(arguments).envs(environment.iter().copied());
     command.output().unwrap()
 }
@@ -24,12 +24,12 @@ fn printed(output: &Output) -> String {
 }
 
 #[test]
-fn help_tells_every_command_and_every_setting() {
+fn help_lists_every_command_and_setting() {
     let help = printed(&chorus(&["--help"], &[]));
     for command in ["serve", "backup", "restore", "demo", "media", "openapi"] {
         assert!(help.contains(command), "{help}");
     }
-    assert_eq!(printed(&chorus(&[], &[])), help, "without a command it says what there is");
+    assert_eq!(printed(&chorus(&[], &[])), help, "without a subcommand it prints the help");
     let serve = printed(&chorus(&["serve", "--help"], &[]));
     for variable in settings_of(&serve) {
         assert!(serve.contains(&format!("[env: {variable}")), "{variable}");
@@ -37,7 +37,7 @@ fn help_tells_every_command_and_every_setting() {
     assert!(settings_of(&serve).len() >= 12, "{serve}");
 }
 
-/// The variables that a help text names.
+/// The variables in a help text.
 fn settings_of(help: &str) -> Vec<String> {
     let named = help.match_indices("[env: CHORUS_").map(|(place, _)| {
         help[place + 6..].chars().take_while(|&c| c.is_ascii_uppercase() || c == '_').collect::<String>()
@@ -48,9 +48,9 @@ fn settings_of(help: &str) -> Vec<String> {
     names
 }
 
-/// `.env.example` explains every variable that any process knows, and none that nobody knows.
+/// `.env.example` explains exactly the variables that the programs know.
 #[test]
-fn the_example_of_settings_is_complete() {
+fn env_example_is_complete() {
     let mut known: Vec<String> = settings_of(&printed(&chorus(&["serve", "--help"], &[])));
     known.extend(settings_of(&printed(&chorus(&["demo", "--help"], &[]))));
     known.extend(settings_of(&printed(&chorus(&["media", "audit", "--help"], &[]))));
@@ -74,7 +74,7 @@ fn the_example_of_settings_is_complete() {
 }
 
 #[test]
-fn all_problems_with_the_settings_are_told_at_once() {
+fn all_problems_with_settings_are_reported_together() {
     let folder = tempfile::tempdir().unwrap();
     let bad_key = folder.path().join("bad.key");
     std::fs::write(&bad_key, "too short\n").unwrap();
@@ -88,7 +88,7 @@ fn all_problems_with_the_settings_are_told_at_once() {
         ],
     );
     assert!(!output.status.success());
-    let told = printed(&output);
+    let text = printed(&output);
     for variable in [
         "CHORUS_PUBLIC_URL",
         "CHORUS_ALLOWED_ORIGINS",
@@ -96,14 +96,14 @@ fn all_problems_with_the_settings_are_told_at_once() {
         "CHORUS_SIGNING_KEY_FILE",
         "CHORUS_MAIL",
     ] {
-        assert!(told.contains(variable), "{told}");
+        assert!(text.contains(variable), "{text}");
     }
 }
 
 #[test]
-fn production_refuses_what_development_left_behind_and_says_all_of_it_at_once() {
+fn production_refuses_development_settings_and_keys() {
     let data = tempfile::tempdir().unwrap();
-    // Whatever development would have made, under the names that it gives.
+    // Key files under the names that development mode uses.
     for (name, content) in [("master.key", "made by Chorus"), ("signing-keys.pem", "")] {
         std::fs::write(data.path().join(name), content).unwrap();
     }
@@ -121,7 +121,7 @@ fn production_refuses_what_development_left_behind_and_says_all_of_it_at_once() 
         ],
     );
     assert!(!output.status.success());
-    let told = printed(&output);
+    let text = printed(&output);
     for problem in [
         "CHORUS_PUBLIC_URL: `http://chorus.example` is not https",
         "CHORUS_ALLOWED_ORIGINS: `http://app.example` is not https",
@@ -129,13 +129,13 @@ fn production_refuses_what_development_left_behind_and_says_all_of_it_at_once() 
         "the file is empty",
         "CHORUS_TLS_CERTIFICATE_FILE: the key's certificate is missing",
     ] {
-        assert!(told.contains(problem), "{problem}: {told}");
+        assert!(text.contains(problem), "{problem}: {text}");
     }
-    assert!(!told.contains("made by Chorus"), "{told}");
+    assert!(!text.contains("made by Chorus"), "{text}");
 }
 
 #[test]
-fn no_password_is_taken_from_the_command_line() {
+fn passwords_on_the_command_line_are_refused() {
     for arguments in [
         ["serve", "--log", "nats://ann:s3cret@127.0.0.1:1"],
         ["serve", "--views", "mongodb://ann:s3cret@127.0.0.1:1/db"],
@@ -143,8 +143,8 @@ fn no_password_is_taken_from_the_command_line() {
     ] {
         let output = chorus(&arguments, &[]);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        let told = printed(&output);
-        assert!(told.contains("CHORUS_") && !told.contains("s3cret"), "{told}");
+        let text = printed(&output);
+        assert!(text.contains("CHORUS_") && !text.contains("s3cret"), "{text}");
     }
     for service in ["command-api", "compat-api", "projector", "query-api"] {
         let output = Command::new(binary(service).unwrap())
@@ -158,7 +158,7 @@ fn no_password_is_taken_from_the_command_line() {
 }
 
 #[test]
-fn a_setting_that_names_nothing_known_is_refused_without_its_password() {
+fn invalid_url_setting_is_refused_without_printing_its_password() {
     for (variable, value) in [
         ("CHORUS_LOG", "postgres://ann:s3cret@host/db"),
         ("CHORUS_VIEWS", "redis://ann:s3cret@host"),
@@ -168,31 +168,31 @@ fn a_setting_that_names_nothing_known_is_refused_without_its_password() {
     ] {
         let output = chorus(&["serve"], &[(variable, value), ("CHORUS_LISTEN", "127.0.0.1:0")]);
         assert!(!output.status.success(), "{value}");
-        let told = printed(&output);
-        assert!(!told.contains("s3cret"), "{told}");
+        let text = printed(&output);
+        assert!(!text.contains("s3cret"), "{text}");
     }
-    // Separate processes cannot share files.
+    // Separate processes cannot share SQLite files.
     let folder = tempfile::tempdir().unwrap();
     let query =
         Command::new(binary("query-api").unwrap()).env_clear().current_dir(folder.path()).output().unwrap();
-    let told = printed(&query);
+    let text = printed(&query);
     assert!(
-        told.contains("CHORUS_LOG") && told.contains("CHORUS_VIEWS") && told.contains("chorus serve"),
-        "{told}"
+        text.contains("CHORUS_LOG") && text.contains("CHORUS_VIEWS") && text.contains("chorus serve"),
+        "{text}"
     );
 }
 
 #[test]
-fn the_description_of_the_api_stands_in_its_file_as_it_is() {
+fn openapi_file_is_up_to_date() {
     let described = chorus(&["openapi"], &[]);
     let file = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../query-api/openapi.json")).unwrap();
     assert!(described.stdout == file, "run `chorus openapi > query-api/openapi.json`");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn readiness_and_metrics_move_to_the_address_that_is_set_for_them() {
+async fn readiness_and_metrics_move_to_the_operations_address() {
     let address = format!("127.0.0.1:{}", free_port().unwrap());
-    let system = Chorus::one_machine_with(&[("CHORUS_OPERATIONS_LISTEN", &address)]).await.unwrap();
+    let system = Chorus::standalone_with(&[("CHORUS_OPERATIONS_LISTEN", &address)]).await.unwrap();
     let api = system.api();
     for path in ["/readyz", "/metrics"] {
         api.get(&format!("http://{address}{path}")).await.expect(200);
@@ -206,15 +206,15 @@ async fn readiness_and_metrics_move_to_the_address_that_is_set_for_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_fills_a_running_server_and_can_be_repeated() {
-    let system = Chorus::one_machine().await.unwrap();
+async fn demo_fills_a_running_server_and_is_idempotent() {
+    let system = Chorus::standalone().await.unwrap();
     let demo = || {
         let output = chorus(&["demo", "--url", system.url(), "--people", "4", "--posts", "6"], &[]);
         assert!(output.status.success(), "{}", printed(&output));
         printed(&output)
     };
-    let told = demo();
-    assert!(told.contains("4 people, 6 posts") && told.contains("Log in as"), "{told}");
+    let text = demo();
+    assert!(text.contains("4 people, 6 posts") && text.contains("Log in as"), "{text}");
     system.settle().await.unwrap();
     let api = system.api();
     let posts = api.all_pages("/v1/posts?limit=2").await;
@@ -224,7 +224,7 @@ async fn the_demo_fills_a_running_server_and_can_be_repeated() {
     }
     let stories = api.get("/v1/stories/newest").await.expect(200).json();
     assert_eq!(stories["items"].as_array().unwrap().len(), 2, "{stories}");
-    // Again: every request finds what it did before.
+    // The second run is idempotent.
     let before = system.raw_log().await.unwrap().head().await.unwrap();
     demo();
     let after = system.raw_log().await.unwrap().head().await.unwrap();
@@ -235,22 +235,22 @@ async fn the_demo_fills_a_running_server_and_can_be_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn second_server_on_the_same_folder_is_refused_and_a_killed_one_blocks_nobody() {
-    let mut system = Chorus::one_machine().await.unwrap();
+async fn second_server_on_the_same_folder_is_refused_until_the_first_is_killed() {
+    let mut system = Chorus::standalone().await.unwrap();
     let ann = system.api().sign_up("ann").await;
-    let second = system.operate(&["serve", "--listen", "127.0.0.1:0"]).unwrap_err().to_string();
+    let second = system.run_cli(&["serve", "--listen", "127.0.0.1:0"]).unwrap_err().to_string();
     assert!(second.contains("in use by another `chorus serve` (process "), "{second}");
-    // What may run beside a server goes on working.
-    system.operate(&["grant", &ann.username, "moderator"]).unwrap();
-    system.operate(&["media", "audit"]).unwrap();
+    // Subcommands that may run beside a server still work.
+    system.run_cli(&["grant", &ann.username, "moderator"]).unwrap();
+    system.run_cli(&["media", "audit"]).unwrap();
     system.kill(Service::Chorus).unwrap();
     system.start_again(Service::Chorus).await.unwrap();
 }
 
-/// Requests that have begun are answered; what is acknowledged is there after the next start.
+/// Requests in progress get a response, and acknowledged commands survive the restart.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_asked_to_end_finishes_what_it_has_begun() {
-    let mut system = Chorus::one_machine().await.unwrap();
+async fn graceful_shutdown_finishes_open_requests() {
+    let mut system = Chorus::standalone().await.unwrap();
     let api = system.api();
     let ann = api.sign_up("ann").await;
     let post = api.publish(&ann, "Dawn").await;
@@ -262,16 +262,16 @@ async fn a_process_that_is_asked_to_end_finishes_what_it_has_begun() {
         async move { api.try_send(request).await }
     });
     let stop = async {
-        // While they are on their way.
+        // While the requests are in progress.
         tokio::time::sleep(Duration::from_millis(3)).await;
         tokio::task::block_in_place(|| system.stop(Service::Chorus)).unwrap();
     };
     let (answers, ()) = tokio::join!(join_all(comments), stop);
-    // A connection that came too late is refused; none that was taken is broken off.
+    // Late connections are refused; accepted ones are not broken.
     let acknowledged =
         answers.iter().filter(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 201)).count();
     assert!(system.printed(Service::Chorus).contains("asked to end"));
-    // Everything is in the files themselves, so that a plain copy of them is whole.
+    // The WAL files are merged, so that a plain copy is complete.
     let files = std::fs::read_dir(system.folder().join("data")).unwrap();
     let mut files: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     files.retain(|name| name.contains(".db") && !name.contains(".lock"));

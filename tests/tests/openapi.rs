@@ -1,4 +1,4 @@
-//! The description of the API as client generators read it. That the file equals the routes is tested in `one_binary`.
+//! The OpenAPI document as client generators read it. `one_binary` tests that the file equals the routes.
 
 #![allow(clippy::unwrap_used, reason = "tests say what went wrong by failing")]
 
@@ -137,7 +137,7 @@ fn fields_of_answers_that_may_be_null_are_required() {
 fn generated_typescript_clients_compile() {
     let tools = servers::typescript().unwrap();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/typescript");
-    // Below the tools, so that the packages are found by their names.
+    // Below the tools, so that Node finds the packages.
     let folder = tempfile::tempdir_in(&tools).unwrap();
     let run = |script: &str, arguments: &[&str]| {
         let script = tools.join("node_modules").join(script);

@@ -1,4 +1,4 @@
-//! What the README tells people to type does what it says.
+//! The commands in the README work.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,7 +18,7 @@ use tests::client::png;
 use tests::servers::jq;
 
 const README: &str = include_str!("../../README.md");
-/// What the session publishes.
+/// The caption of the published post.
 const CAPTION: &str = "First light over the harbour";
 
 /// The first block of shell commands under a heading.
@@ -29,8 +29,8 @@ fn commands_under(heading: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_session_goes_from_sign_up_to_feed() {
-    let (chorus, folder) = (Chorus::one_machine().await.unwrap(), tempfile::tempdir().unwrap());
+async fn first_session_runs_as_documented() {
+    let (chorus, folder) = (Chorus::standalone().await.unwrap(), tempfile::tempdir().unwrap());
     std::fs::write(folder.path().join("photo.jpg"), png(400, 300)).unwrap();
     let session = commands_under("A first session");
     assert!(session.starts_with("chorus=http://127.0.0.1:8080\n"), "{session}");
@@ -46,14 +46,14 @@ async fn the_first_session_goes_from_sign_up_to_feed() {
     let (printed, errors) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{printed}\n{errors}");
-    // Whatever it prints is JSON, one answer after the other.
+    // The output is a sequence of JSON responses.
     let answers = serde_json::Deserializer::from_str(&printed).into_iter::<Value>();
     let answers: Vec<Value> =
         answers.map(|answer| answer.unwrap_or_else(|e| panic!("{e}:\n{printed}"))).collect();
     let count = |wanted: &dyn Fn(&Value) -> bool| objects(&answers).filter(|object| wanted(object)).count();
     let posts =
         |likes: u64| count(&move |o| o["caption"] == CAPTION && o["likes"] == likes && o["comments"] == 1);
-    // The post among the newest, without a viewer, and by itself, in a home and among what is saved with one who likes it.
+    // In the newest posts without a viewer; by itself, in the home feed and among the saved posts of a user who likes it.
     assert_eq!((posts(1), posts(2)), (3, 1), "{printed}");
     assert_eq!(count(&|o| o["caption"] == CAPTION && o["viewer"]["liked"] == true), 3, "{printed}");
     for kind in ["like", "follow"] {
@@ -61,11 +61,11 @@ async fn the_first_session_goes_from_sign_up_to_feed() {
     }
     assert_eq!(count(&|o| o["viewed"] == true && !o["stories"][0]["id"].is_null()), 1, "{printed}");
     assert_eq!(count(&|o| o["text"] == "So early!"), 1, "{printed}");
-    let ann = answers.iter().find_map(|answer| answer["user"].as_str()).expect("who has signed up");
+    let ann = answers.iter().find_map(|answer| answer["user"].as_str()).expect("a user id");
     assert_eq!(count(&|o| o["items"][0]["id"] == ann), 2, "{printed}");
 }
 
-/// All objects in some documents, however deep.
+/// All objects in these documents, at any depth.
 fn objects(documents: &[Value]) -> impl Iterator<Item = &Value> {
     let mut rest: Vec<&Value> = documents.iter().collect();
     std::iter::from_fn(move || {
@@ -80,7 +80,7 @@ fn objects(documents: &[Value]) -> impl Iterator<Item = &Value> {
     .filter(|value| value.is_object())
 }
 
-/// The folders that programs are looked for in, and the one with jq if that is in none of them.
+/// `PATH`, with the folder of the fetched jq if necessary.
 fn path_with_jq() -> OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let Some(jq) = jq().unwrap() else { return path };
@@ -89,7 +89,7 @@ fn path_with_jq() -> OsString {
 }
 
 #[test]
-fn the_commands_it_names_are_there() {
+fn make_targets_and_links_exist() {
     let makefile = include_str!("../../Makefile");
     let named = README.lines().filter_map(|line| line.strip_prefix("make "));
     let targets: Vec<&str> = named.filter_map(|line| line.split_whitespace().next()).collect();

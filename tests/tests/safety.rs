@@ -1,4 +1,4 @@
-//! Chorus on the open internet: limits, TLS, and what is never printed.
+//! Chorus on the open internet: rate limits, TLS, and secrets that are never printed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
 
@@ -14,18 +14,18 @@ use tests::client::{Api, PASSWORD, User};
 use tests::waiting::found;
 use web::tokens::SigningKeys;
 
-/// How long something may take that is bound to come.
+/// Timeout of each wait.
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_asks_too_often_is_refused_and_let_in_again_and_nobody_else_notices() {
+async fn rate_limit_refuses_only_the_exceeding_client_and_recovers() {
     let settings = [
-        // Five at once, and one more every 12 seconds.
+        // A burst of five, then one every 12 seconds.
         ("CHORUS_RATE_LIMIT", "5"),
         ("CHORUS_TRUSTED_HOPS", "1"),
         ("CHORUS_ALLOWED_ORIGINS", "https://app.example"),
     ];
-    let chorus = Chorus::one_machine_with(&settings).await.unwrap();
+    let chorus = Chorus::standalone_with(&settings).await.unwrap();
     let api = chorus.api();
     let ask = async |from: &str, path: &str| {
         let request = api.request(Method::GET, path).header("X-Forwarded-For", from);
@@ -43,7 +43,7 @@ async fn whoever_asks_too_often_is_refused_and_let_in_again_and_nobody_else_noti
     assert!((1..=12).contains(&wait), "{wait}");
     ask("1.1.1.1", "/readyz").await.expect(200);
     ask("2.2.2.2", "/v1/posts").await.expect(200);
-    let back = found(LIMIT, "let in again", async || {
+    let back = found(LIMIT, "requests are accepted again", async || {
         let answer = ask("1.1.1.1", "/v1/posts").await;
         (answer.status != 429).then_some(answer)
     })
@@ -51,7 +51,7 @@ async fn whoever_asks_too_often_is_refused_and_let_in_again_and_nobody_else_noti
     back.expect(200);
 }
 
-/// One name in spellings that are all looked up as the same one.
+/// Spellings of a name that normalise to the same name.
 fn spellings(name: &str) -> Vec<String> {
     let full_width = |range: std::ops::RangeInclusive<char>| -> String {
         let widen =
@@ -70,7 +70,7 @@ fn spellings(name: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_origin_is_logged_once_with_the_setting_that_allows_it() {
     let chorus =
-        Chorus::one_machine_with(&[("CHORUS_ALLOWED_ORIGINS", "https://app.example")]).await.unwrap();
+        Chorus::standalone_with(&[("CHORUS_ALLOWED_ORIGINS", "https://app.example")]).await.unwrap();
     let api = chorus.api();
     let ask = async |path: &str, origin: &str| {
         let answer = api.send(api.request(Method::GET, path).header("Origin", origin)).await.expect(200);
@@ -92,9 +92,9 @@ async fn a_refused_origin_is_logged_once_with_the_setting_that_allows_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn guessing_a_password_is_stopped_whether_there_is_an_account_or_not() {
+async fn password_guessing_is_limited_with_or_without_an_account() {
     let settings = [("CHORUS_LOGIN_RATE_LIMIT", "60"), ("CHORUS_TRUSTED_HOPS", "1")];
-    let chorus = Chorus::one_machine_with(&settings).await.unwrap();
+    let chorus = Chorus::standalone_with(&settings).await.unwrap();
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let log_in = async |from: &str, login: &str, password: &str| {
@@ -102,7 +102,7 @@ async fn guessing_a_password_is_stopped_whether_there_is_an_account_or_not() {
         let request = api.request(Method::POST, "/v1/sessions").header("X-Forwarded-For", from);
         api.send(request.json(&body)).await.status.as_u16()
     };
-    // Ten guesses for an account from one address, then none: not even the right one tells that it is right.
+    // Ten guesses per account and address, then not even the right password is accepted.
     for login in [ann.username.as_str(), "nobody.of.this.name"] {
         for guess in 0..10 {
             assert_eq!(log_in("1.1.1.1", login, &format!("guess {guess}")).await, 401, "{login}");
@@ -114,7 +114,7 @@ async fn guessing_a_password_is_stopped_whether_there_is_an_account_or_not() {
     let refused = api.send(request.json(&body)).await.expect(429);
     assert!(refused.header("ratelimit").unwrap().starts_with("\"log-ins-of-account-by-address\";r=0;t="));
     assert_eq!(refused.header("ratelimit-policy"), Some("\"log-ins-of-account-by-address\";q=10;w=600"));
-    // Nor under another spelling of the name, the address, or by somebody who is logged in as its owner.
+    // Neither with another spelling, nor by email address, nor with a valid session of the account.
     for login in
         spellings(&ann.username).into_iter().chain(spellings(&format!("{}@example.org", ann.username)))
     {
@@ -138,9 +138,9 @@ async fn guessing_a_password_is_stopped_whether_there_is_an_account_or_not() {
     assert_eq!(log_in("1.1.1.1", &bob.username, PASSWORD).await, 201);
     assert_eq!(log_in("2.2.2.2", &ann.username, PASSWORD).await, 201);
     api.get_as(&ann, "/v1/me").await.expect(200);
-    // One address that tries many accounts is stopped too.
+    // An address that tries many accounts is limited as well.
     let names: Vec<String> = (0..100).map(|n| format!("somebody.{n}")).collect();
-    // At once: one by one, a busy machine answers more slowly than the limit lets in again.
+    // Concurrently: sequential requests on a busy machine could be slower than the limit's refill.
     let attempts = names.iter().map(|name| log_in("3.3.3.3", name, "a common password"));
     let statuses = futures::future::join_all(attempts).await;
     let wrong = statuses.iter().filter(|status| **status == 401).count();
@@ -149,12 +149,12 @@ async fn guessing_a_password_is_stopped_whether_there_is_an_account_or_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_flooded_with_mails() {
+async fn mails_to_one_address_are_limited() {
     let settings = [("CHORUS_LOGIN_RATE_LIMIT", "40"), ("CHORUS_TRUSTED_HOPS", "1")];
-    let chorus = Chorus::one_machine_with(&settings).await.unwrap();
+    let chorus = Chorus::standalone_with(&settings).await.unwrap();
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
-    // The mail after a sign-up is one of the five.
+    // The sign-up mail is one of the five.
     for (address, left) in
         [(format!("{}@example.org", ann.username), 4), ("nobody@example.org".to_owned(), 5)]
     {
@@ -180,7 +180,7 @@ async fn nobody_is_flooded_with_mails() {
             assert_eq!(ask("/instamern/users/forgot-password", spelling).await.status.as_u16(), 429);
         }
     }
-    // Nor by the other ways to a mail.
+    // The other requests that send mails are limited as well.
     let verification = api.request(Method::POST, "/v1/me/email-verification").bearer_auth(&ann.token);
     api.send(verification).await.problem(429, "too-many-requests");
     let bob = api.sign_up("bob").await;
@@ -188,7 +188,7 @@ async fn nobody_is_flooded_with_mails() {
     api.post_as(&bob, "/v1/me/email-change", &change).await.problem(429, "too-many-requests");
 }
 
-async fn a_new_key_signs_and_nobody_is_logged_out(mut chorus: Chorus, signer: Service) {
+async fn key_rotation_keeps_sessions(mut chorus: Chorus, signer: Service) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let both_sides = async |user: &User| {
@@ -211,7 +211,7 @@ async fn a_new_key_signs_and_nobody_is_logged_out(mut chorus: Chorus, signer: Se
     let keys = api.get("/.well-known/jwks.json").await.expect(200).json();
     assert_eq!(keys["keys"].as_array().unwrap().len(), 2, "{keys}");
 
-    // Once the old key is taken away, its tokens are good for nothing where they are not remembered.
+    // Without the old key its tokens are refused where they are not cached.
     std::fs::write(&file, new.reveal()).unwrap();
     chorus.stop(signer).unwrap();
     chorus.start_again(signer).await.unwrap();
@@ -220,16 +220,16 @@ async fn a_new_key_signs_and_nobody_is_logged_out(mut chorus: Chorus, signer: Se
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_rotate_on_one_machine() {
-    a_new_key_signs_and_nobody_is_logged_out(Chorus::one_machine().await.unwrap(), Service::Chorus).await;
+async fn signing_keys_rotate_standalone() {
+    key_rotation_keeps_sessions(Chorus::standalone().await.unwrap(), Service::Chorus).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_rotate_beyond_one_machine() {
-    a_new_key_signs_and_nobody_is_logged_out(Chorus::distributed().await.unwrap(), Service::CommandApi).await;
+async fn signing_keys_rotate_distributed() {
+    key_rotation_keeps_sessions(Chorus::distributed().await.unwrap(), Service::CommandApi).await;
 }
 
-/// A new certificate for 127.0.0.1 with its key, in this folder.
+/// Creates a new certificate for 127.0.0.1 with its key in this folder.
 fn certify(folder: &Path) {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     std::fs::write(folder.join("certificate.pem"), made.cert.pem()).unwrap();
@@ -237,7 +237,7 @@ fn certify(folder: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_certificate_chorus_speaks_tls_and_takes_a_new_one_when_told() {
+async fn tls_certificate_is_reloaded_on_sighup() {
     let folder = tempfile::tempdir().unwrap();
     certify(folder.path());
     let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
@@ -245,16 +245,16 @@ async fn with_a_certificate_chorus_speaks_tls_and_takes_a_new_one_when_told() {
         ("CHORUS_TLS_CERTIFICATE_FILE", certificate.to_str().unwrap()),
         ("CHORUS_TLS_KEY_FILE", key.to_str().unwrap()),
     ];
-    let mut chorus = Chorus::one_machine_with(&settings).await.unwrap();
+    let mut chorus = Chorus::standalone_with(&settings).await.unwrap();
     assert!(chorus.printed(Service::Chorus).contains("listening on https://"));
     let old = Api::of(chorus.url().to_owned(), Some(&certificate));
     let answer = old.get("/v1/posts").await.expect(200);
     assert_eq!(answer.header("strict-transport-security"), Some("max-age=15552000; includeSubDomains"));
 
-    // Half of a change cannot be used, and is told.
+    // A certificate and key that do not match are reported and not used.
     std::fs::write(&key, "no key").unwrap();
     chorus.signal(Service::Chorus, "HUP").unwrap();
-    found(LIMIT, "told", async || {
+    found(LIMIT, "the failed reload is reported", async || {
         chorus.printed(Service::Chorus).contains("the old one stays in use").then_some(())
     })
     .await;
@@ -268,12 +268,12 @@ async fn with_a_certificate_chorus_speaks_tls_and_takes_a_new_one_when_told() {
     })
     .await;
     shown.expect(200);
-    // The connection of before has not been touched.
+    // Existing connections are not affected.
     old.get("/v1/posts").await.expect(200);
 }
 
-/// Everything that must not be printed, however much is.
-async fn nothing_secret_is_printed(chorus: &Chorus) {
+/// Asserts that no secret is printed at the most verbose log level.
+async fn assert_no_secret_is_printed(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("annsecretname").await;
     let log_in = async |password: &str| {
@@ -297,11 +297,11 @@ async fn nothing_secret_is_printed(chorus: &Chorus) {
     let master = std::fs::read_to_string(data.join("master.key")).unwrap();
     let signing = std::fs::read_to_string(data.join("signing-keys.pem")).unwrap();
     let signing = signing.lines().find(|line| !line.starts_with('-')).unwrap().to_owned();
-    // Of a key also its bytes, in the ways that a program prints bytes.
+    // The bytes of the key, in the formats in which programs print bytes.
     let bytes = STANDARD.decode(master.trim()).unwrap();
     let hex = format!("{:016x}", u64::from_be_bytes(bytes[..8].try_into().unwrap()));
     let list = format!("{}, {}, {}, {}", bytes[0], bytes[1], bytes[2], bytes[3]);
-    // A token's first part is the same for all, its last part is what makes it one.
+    // The first part of all tokens is the same; the signature is secret.
     let signature = |token: &str| token.rsplit('.').next().unwrap().to_owned();
     for service in chorus.services() {
         let printed = chorus.printed(service);
@@ -332,11 +332,11 @@ async fn nothing_secret_is_printed(chorus: &Chorus) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_secret_is_printed_on_one_machine_however_much_is() {
-    nothing_secret_is_printed(&Chorus::one_machine_with(&[("CHORUS_TRACE", "trace")]).await.unwrap()).await;
+async fn secrets_are_not_printed_at_trace_level_standalone() {
+    assert_no_secret_is_printed(&Chorus::standalone_with(&[("CHORUS_TRACE", "trace")]).await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_secret_is_printed_beyond_one_machine_however_much_is() {
-    nothing_secret_is_printed(&Chorus::distributed_with(&[("CHORUS_TRACE", "trace")]).await.unwrap()).await;
+async fn secrets_are_not_printed_at_trace_level_distributed() {
+    assert_no_secret_is_printed(&Chorus::distributed_with(&[("CHORUS_TRACE", "trace")]).await.unwrap()).await;
 }

@@ -13,16 +13,16 @@ use super::{
     missing_media, write_private,
 };
 
-/// Where it is put together, in the data folder, which may be a file system of its own.
+/// The staging folder, in the data folder, which may be a separate file system.
 const UNFINISHED: &str = ".restoring";
 
-/// Takes the same settings as the server that is to serve what is restored.
+/// Takes the same settings as the server that will use the restored data.
 #[derive(Debug, Args)]
 pub struct RestoreSettings {
-    /// Folder that `chorus backup` has made
+    /// Folder that `chorus backup` has created
     backup: PathBuf,
 
-    /// Restore although files are missing that events claim: their pictures will not be shown
+    /// Restore although media files are missing; their images will not be shown
     #[arg(long)]
     accept_missing_media: bool,
 
@@ -34,10 +34,10 @@ pub struct RestoreSettings {
     signing: SigningSettings,
 }
 
-/// Puts a backup into an empty data folder, and checks it first.
+/// Checks a backup and restores it into an empty data folder.
 ///
 /// # Errors
-/// If the folder is not empty, or the backup is not complete. Then nothing of it is left in the folder.
+/// If the folder is not empty, or the backup is incomplete. Then nothing of it is left in the folder.
 pub async fn restore(settings: RestoreSettings) -> Result<()> {
     let RestoreSettings { backup, accept_missing_media, place, log, signing } = settings;
     let data = place.data.clone();
@@ -77,13 +77,13 @@ pub async fn restore(settings: RestoreSettings) -> Result<()> {
         list_missing(&mut out, &missing, if known { "it was missing already" } else { "not in the backup" })?;
         ensure!(
             known || accept_missing_media,
-            "{} files that events claim are not in the backup: find them, or restore without them \
+            "{} media files are not in the backup: add them, or restore without them \
              (--accept-missing-media)",
             missing.len()
         );
     }
     media::sync_file_system(&unfinished.0).context("writing everything to the disk")?;
-    // The log last: keys without a log are refused at the start.
+    // The log comes last: the server refuses keys without a log.
     for name in copied.iter().rev() {
         let (from, to) = (unfinished.0.join(name), data.join(name));
         std::fs::rename(from, &to).with_context(|| format!("naming {}", to.display()))?;
@@ -111,14 +111,14 @@ pub async fn restore(settings: RestoreSettings) -> Result<()> {
     Ok(())
 }
 
-/// Removes what is not complete.
+/// Removes the staging folder when dropped.
 struct Unfinished(PathBuf);
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
         match std::fs::remove_dir_all(&self.0) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(folder = %self.0.display(), %error, "what was not restored is left");
+                tracing::warn!(folder = %self.0.display(), %error, "cannot remove the staging folder");
             }
             _ => {}
         }
@@ -126,13 +126,13 @@ impl Drop for Unfinished {
 }
 
 /// # Errors
-/// If the folder holds anything else than secrets. What an interrupted attempt has left is removed.
+/// If the folder has anything but secrets. The staging folder of an interrupted attempt is removed.
 fn require_only_secrets(data: &Path, secrets: &[(PathBuf, &str)]) -> Result<()> {
     drop(Unfinished(data.join(UNFINISHED)));
     for entry in std::fs::read_dir(data).with_context(|| format!("looking into {}", data.display()))? {
         let path = entry?.path();
         let is_secret = secrets.iter().any(|(secret, _)| *secret == path);
-        // What a new file system has of its own, and locks of a server that has ended.
+        // A new file system has `lost+found`, and an ended server may have left locks.
         let is_fine = is_secret || path.ends_with("lost+found") || path.extension() == Some("lock".as_ref());
         if !is_fine {
             bail!("{} is not empty (it holds {}): nothing is overwritten", data.display(), path.display());
@@ -141,7 +141,7 @@ fn require_only_secrets(data: &Path, secrets: &[(PathBuf, &str)]) -> Result<()> 
     Ok(())
 }
 
-/// Copies the log, the keys and the media; answers the names of what is there then, the log first.
+/// Copies the log, the keys and the media; returns the names of the copies, the log first.
 async fn copy_all(backup: &Path, target: &Path, manifest: &Manifest) -> Result<Vec<&'static str>> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
@@ -176,7 +176,7 @@ fn private(path: &Path) -> std::io::Result<()> {
 /// Whether there is a master key.
 ///
 /// # Errors
-/// If it is not the one of these keys.
+/// If it does not belong to these keys.
 async fn open_with(folder: &Path, named: &Path) -> Result<bool> {
     let copied = folder.join(MASTER_KEY);
     let path = if copied.exists() { copied.as_path() } else { named };
@@ -192,7 +192,7 @@ async fn open_with(folder: &Path, named: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// Compares what was copied with what the backup says of itself; answers what events claim and is not there.
+/// Compares the copies with the backup's description; returns the missing files.
 async fn check(folder: &Path, manifest: &Manifest) -> Result<Vec<String>> {
     let files = LogFiles::of_log(folder.join(LOG));
     let checked = files.clone();

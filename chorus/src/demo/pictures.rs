@@ -1,4 +1,4 @@
-//! Pictures drawn from nothing: landscapes in layers for posts, patterns of blocks for people.
+//! Generated images: layered landscapes for posts, block patterns for profile photos.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -17,7 +17,7 @@ use rand::rngs::StdRng;
 
 type Colour = [f32; 3];
 
-/// Sky, a sun, and ridges that grow darker the nearer they are. JPEG.
+/// A sky, a sun, and ridges that are darker the nearer they are. JPEG.
 pub(super) fn landscape(rng: &mut StdRng) -> Result<Vec<u8>> {
     let (width, height) = (1080_u32, rng.random_range(810..=1350_u32));
     let palette = PALETTES[rng.random_range(0..PALETTES.len())];
@@ -27,7 +27,7 @@ pub(super) fn landscape(rng: &mut StdRng) -> Result<Vec<u8>> {
         horizon * rng.random_range(0.45..0.95),
         rng.random_range(0.03..0.08_f32),
     );
-    let ridges: Vec<Ridge> = (0..rng.random_range(3..=6)).map(|_| Ridge::imagine(rng)).collect();
+    let ridges: Vec<Ridge> = (0..rng.random_range(3..=6)).map(|_| Ridge::generate(rng)).collect();
     let layers = ridges.len() as f32;
     let aspect = width as f32 / height as f32;
     let picture = RgbImage::from_fn(width, height, |x, y| {
@@ -49,7 +49,7 @@ pub(super) fn landscape(rng: &mut StdRng) -> Result<Vec<u8>> {
     Ok(jpeg)
 }
 
-/// A pattern of five by five blocks, the same left and right. PNG.
+/// A symmetric pattern of five by five blocks. PNG.
 pub(super) fn portrait(rng: &mut StdRng) -> Result<Vec<u8>> {
     const SIDE: u32 = 400;
     let palette = PALETTES[rng.random_range(0..PALETTES.len())];
@@ -114,11 +114,11 @@ const PALETTES: [Palette; 6] = [
     },
 ];
 
-/// The line of a ridge: a few waves of different lengths.
+/// The outline of a ridge: a sum of a few waves.
 struct Ridge([(f32, f32, f32); 4]);
 
 impl Ridge {
-    fn imagine(rng: &mut StdRng) -> Self {
+    fn generate(rng: &mut StdRng) -> Self {
         let mut size = rng.random_range(0.04..0.10_f32);
         let mut frequency = rng.random_range(2.0..5.0_f32);
         Self(std::array::from_fn(|_| {
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_can_be_read_and_differ() {
+    fn generated_images_are_valid_and_differ() {
         let draw = |seed| landscape(&mut StdRng::seed_from_u64(seed)).unwrap();
         let picture = image::load_from_memory(&draw(1)).unwrap();
         assert_eq!(picture.width(), 1080);

@@ -1,4 +1,4 @@
-//! Who is in the world and what they do, imagined before anything is sent.
+//! The people of the demo dataset and their activity, generated before anything is sent.
 
 use std::collections::BTreeSet;
 
@@ -90,7 +90,7 @@ pub(super) struct Post {
     pub(super) alt: &'static str,
 }
 
-/// Something somebody does with somebody or something; all by number.
+/// An activity; people and posts by number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Act {
     Follow { follower: usize, followee: usize },
@@ -106,8 +106,8 @@ pub(super) struct World {
 }
 
 impl World {
-    /// A few people are followed by nearly everybody, and most by a few; what the first post is liked most.
-    pub(super) fn imagine(seed: u64, people: usize, posts: usize) -> Self {
+    /// A few people are followed by nearly all others, most by a few; posts of the first people have the most likes.
+    pub(super) fn generate(seed: u64, people: usize, posts: usize) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut world = Self { people: Vec::new(), posts: Vec::new(), acts: Vec::new() };
         for number in 0..people {
@@ -153,7 +153,7 @@ fn pick(from: &'static [&'static str], rng: &mut StdRng) -> &'static str {
     from.choose(rng).copied().unwrap_or_default()
 }
 
-/// Low numbers far more often than high ones.
+/// A random number below the count; low ones are far more frequent.
 fn popular(count: usize, rng: &mut StdRng) -> usize {
     let place: f64 = rng.random::<f64>().powi(3);
     #[expect(
@@ -166,7 +166,7 @@ fn popular(count: usize, rng: &mut StdRng) -> usize {
     number.min(count - 1)
 }
 
-/// So many different numbers below a count.
+/// This many distinct numbers below the count.
 fn sample(count: usize, size: usize, rng: &mut StdRng) -> Vec<usize> {
     rand::seq::index::sample(rng, count, size.min(count)).into_vec()
 }
@@ -176,17 +176,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_makes_the_same_world_and_another_another() {
+    fn same_seed_creates_the_same_dataset() {
         let names =
-            |seed| World::imagine(seed, 20, 40).people.into_iter().map(|p| p.username).collect::<Vec<_>>();
+            |seed| World::generate(seed, 20, 40).people.into_iter().map(|p| p.username).collect::<Vec<_>>();
         assert_eq!(names(1), names(1));
         assert_ne!(names(1), names(2));
-        assert_eq!(World::imagine(1, 20, 40).acts, World::imagine(1, 20, 40).acts);
+        assert_eq!(World::generate(1, 20, 40).acts, World::generate(1, 20, 40).acts);
     }
 
     #[test]
-    fn nobody_does_what_cannot_be_done() {
-        let world = World::imagine(7, 30, 50);
+    fn generated_actions_are_valid() {
+        let world = World::generate(7, 30, 50);
         let mut usernames: Vec<&String> = world.people.iter().map(|person| &person.username).collect();
         usernames.sort();
         usernames.dedup();

@@ -20,54 +20,54 @@ use uuid::Uuid;
 
 use crate::waiting::{found, until};
 
-/// How long a contract waits for what must happen.
+/// Timeout of each wait.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// An engine that can be put through what engines go through.
+/// An engine that a contract can restart and disconnect.
 #[async_trait]
 pub trait LogEngine: Send {
-    /// The log; after a restart of the engine it may be another object.
+    /// The log; after a restart it may be another object.
     fn log(&self) -> Arc<dyn EventLog>;
 
     /// Stops the engine without warning and starts it again.
     async fn restart(&mut self);
 
-    /// Lets what is asked of the engine arrive, but none of its answers, until [`answers_arrive`](Self::answers_arrive).
-    /// False where the engine is so near that no answer can be lost.
-    async fn lose_answers(&mut self) -> bool;
+    /// Lets requests reach the engine but drops its responses, until [`deliver_responses`](Self::deliver_responses). False
+    /// where the engine runs in this process, so that no response can be lost.
+    async fn drop_responses(&mut self) -> bool;
 
-    async fn answers_arrive(&mut self);
+    async fn deliver_responses(&mut self);
 
-    /// The same log, as another process has it; it loses nothing.
-    fn witness(&self) -> Arc<dyn EventLog>;
+    /// The same log, opened as another process would. Its responses are never dropped.
+    fn observer(&self) -> Arc<dyn EventLog>;
 }
 
-/// Hands the name of every promise of a log to a macro that makes a test of each, so that each adapter keeps all.
+/// Passes the name of every promise of a log to a macro that makes a test of each.
 #[macro_export]
 macro_rules! log_promises {
     ($test:ident) => {
         $test! {
-            what_is_appended_is_read_back_as_it_was_written,
-            an_append_that_expects_another_position_is_a_conflict_and_leaves_nothing,
-            of_writers_that_race_for_one_subject_exactly_one_wins,
-            the_same_append_again_answers_the_same_position,
-            a_reader_that_starts_anywhere_misses_nothing_while_writers_go_on,
-            a_follower_is_told_how_far_it_has_passed_what_is_not_for_it,
-            a_listener_hears_what_it_asks_for_and_nothing_else,
-            news_of_progress_reaches_every_listener,
+            appended_events_are_read_back_unchanged,
+            append_with_a_wrong_expected_position_conflicts_and_writes_nothing,
+            exactly_one_of_racing_writers_wins_a_subject,
+            repeated_append_returns_the_same_position,
+            readers_miss_no_event_under_concurrent_writes,
+            follower_advances_past_events_outside_its_filter,
+            listener_receives_only_events_that_match_its_filter,
+            progress_notifications_reach_every_subscriber,
         }
     };
 }
 
-/// The same for the promises that an engine keeps in trouble, or towards several processes.
+/// As `log_promises`, for promises about failures and about several processes.
 #[macro_export]
 macro_rules! log_engine_promises {
     ($test:ident) => {
         $test! {
-            an_answer_that_is_lost_after_the_append_landed_is_found_out,
-            an_append_that_is_never_answered_has_an_unknown_outcome,
-            a_reader_follows_what_somebody_else_appends,
-            of_writers_in_two_processes_exactly_one_wins,
+            append_succeeds_when_its_acknowledgement_is_lost,
+            append_without_acknowledgement_has_an_unknown_outcome,
+            reader_follows_events_of_another_process,
+            exactly_one_of_two_processes_wins_a_subject,
             follow_delivers_every_event_once_and_in_order_across_restarts,
         }
     };
@@ -108,22 +108,22 @@ async fn append(log: &dyn EventLog, subject: Subject, expected: Position) -> Sto
     Stored { position, message }
 }
 
-/// All events up to a position, by following from a given one.
-async fn followed(log: &dyn EventLog, filter: Filter, after: Position, until: Position) -> Vec<Stored> {
+/// All events after one position up to another, read by following.
+async fn receive_all(log: &dyn EventLog, filter: Filter, after: Position, until: Position) -> Vec<Stored> {
     let mut follow = log.follow(filter.clone(), after);
     let mut events = Vec::new();
     let mut passed = after;
     while passed < until {
         let batch = timeout(LIMIT, follow.next_batch(500))
             .await
-            .expect("the follower says nothing")
+            .expect("the follower does not advance")
             .unwrap()
             .unwrap();
-        assert!(batch.passed >= passed, "it goes back from {passed} to {}", batch.passed);
+        assert!(batch.passed >= passed, "the position goes back from {passed} to {}", batch.passed);
         for event in &batch.events {
             assert!(
                 event.position > passed,
-                "position {} after {passed} was said to be passed",
+                "position {} is delivered after {passed} was passed",
                 event.position
             );
             assert!(filter.takes(event.message.envelope.subject.kind()));
@@ -135,22 +135,22 @@ async fn followed(log: &dyn EventLog, filter: Filter, after: Position, until: Po
     events
 }
 
-pub async fn what_is_appended_is_read_back_as_it_was_written(log: &dyn EventLog) {
+pub async fn appended_events_are_read_back_unchanged(log: &dyn EventLog) {
     let (subject, other) = (post(), post());
-    let mut bare = message(subject, r#"{"caption":"Zürich 🌄","n":[1,2.5,null]}"#);
-    bare.envelope.actor = None;
-    bare.envelope.causation = None;
-    bare.envelope.traceparent = None;
+    let mut plain = message(subject, r#"{"caption":"Zürich 🌄","n":[1,2.5,null]}"#);
+    plain.envelope.actor = None;
+    plain.envelope.causation = None;
+    plain.envelope.traceparent = None;
     let before = log.head().await.unwrap();
 
-    let first = log.append(&bare, Position::START).await.unwrap();
+    let first = log.append(&plain, Position::START).await.unwrap();
     let second = append(log, subject, first).await;
     let third = append(log, subject, second.position).await;
     assert_eq!(first, Position(before.0 + 1), "positions have no gaps");
     assert_eq!(third.position, Position(before.0 + 3));
     assert_eq!(log.head().await.unwrap(), third.position);
 
-    let first = Stored { position: first, message: bare };
+    let first = Stored { position: first, message: plain };
     assert_eq!(
         log.read(subject, Position::START).await.unwrap(),
         [first.clone(), second.clone(), third.clone()]
@@ -165,7 +165,7 @@ pub async fn what_is_appended_is_read_back_as_it_was_written(log: &dyn EventLog)
     assert_eq!(log.last(&[], Freshness::Any).await.unwrap(), []);
 }
 
-pub async fn an_append_that_expects_another_position_is_a_conflict_and_leaves_nothing(log: &dyn EventLog) {
+pub async fn append_with_a_wrong_expected_position_conflicts_and_writes_nothing(log: &dyn EventLog) {
     let subject = post();
     let first = append(log, subject, Position::START).await;
     let elsewhere = append(log, post(), Position::START).await;
@@ -176,14 +176,14 @@ pub async fn an_append_that_expects_another_position_is_a_conflict_and_leaves_no
         let refused = log.append(&message(subject, "{}"), expected).await;
         assert!(matches!(refused, Err(AppendError::Conflict)), "expecting {expected}: {refused:?}");
     }
-    let unborn = log.append(&message(post(), "{}"), first.position).await;
-    assert!(matches!(unborn, Err(AppendError::Conflict)), "{unborn:?}");
+    let missing = log.append(&message(post(), "{}"), first.position).await;
+    assert!(matches!(missing, Err(AppendError::Conflict)), "{missing:?}");
     assert_eq!(log.head().await.unwrap(), head);
     assert_eq!(log.read(subject, Position::START).await.unwrap(), [first]);
 }
 
-/// Races of every width, first for an empty subject and then for one with an event.
-pub async fn of_writers_that_race_for_one_subject_exactly_one_wins(log: &dyn EventLog) {
+/// Races of several sizes, first for an empty subject, then for one with events.
+pub async fn exactly_one_of_racing_writers_wins_a_subject(log: &dyn EventLog) {
     for writers in [2, 2, 2, 2, 8, 64] {
         let subject = post();
         let mut expected = Position::START;
@@ -206,25 +206,25 @@ pub async fn of_writers_that_race_for_one_subject_exactly_one_wins(log: &dyn Eve
     }
 }
 
-pub async fn the_same_append_again_answers_the_same_position(log: &dyn EventLog) {
+pub async fn repeated_append_returns_the_same_position(log: &dyn EventLog) {
     let subject = post();
     let first = append(log, subject, Position::START).await;
     assert_eq!(log.append(&first.message, Position::START).await.unwrap(), first.position);
     let second = append(log, subject, first.position).await;
-    // Also when the subject has gone on since.
+    // Also when the subject has newer events.
     assert_eq!(log.append(&first.message, Position::START).await.unwrap(), first.position);
     assert_eq!(log.append(&second.message, first.position).await.unwrap(), second.position);
     assert_eq!(log.read(subject, Position::START).await.unwrap(), [first, second]);
 }
 
-/// The event lands, but nobody is told: the adapter must find out by itself, and must not append it twice.
-pub async fn an_answer_that_is_lost_after_the_append_landed_is_found_out(engine: &mut dyn LogEngine) {
+/// The event is stored but the acknowledgement is lost: the adapter must find out itself and not append twice.
+pub async fn append_succeeds_when_its_acknowledgement_is_lost(engine: &mut dyn LogEngine) {
     for _ in 0..3 {
         let subject = post();
         let message = message(subject, "{}");
-        let (log, witness) = (engine.log(), engine.witness());
-        if !engine.lose_answers().await {
-            // In one process the only one who can miss the answer is a caller that stopped waiting.
+        let (log, observer) = (engine.log(), engine.observer());
+        if !engine.drop_responses().await {
+            // In one process only a caller that stopped waiting can miss the response.
             let mut appending = log.append(&message, Position::START);
             let _ = futures::poll!(&mut appending);
             drop(appending);
@@ -233,43 +233,43 @@ pub async fn an_answer_that_is_lost_after_the_append_landed_is_found_out(engine:
             continue;
         }
         let appending = log.append(&message, Position::START);
-        let landed = async {
-            until("the event has landed", async || {
-                witness.last(&[subject], Freshness::Any).await.unwrap()[0].is_some()
+        let stored = async {
+            until("the event is stored", async || {
+                observer.last(&[subject], Freshness::Any).await.unwrap()[0].is_some()
             })
             .await;
-            engine.answers_arrive().await;
+            engine.deliver_responses().await;
         };
-        let (appended, ()) = timeout(LIMIT, async { tokio::join!(appending, landed) }).await.unwrap();
-        let position = appended.expect("the event landed, so the append succeeded");
-        assert_eq!(witness.read(subject, Position::START).await.unwrap(), [Stored { position, message }]);
+        let (appended, ()) = timeout(LIMIT, async { tokio::join!(appending, stored) }).await.unwrap();
+        let position = appended.expect("the event is stored, so the append succeeds");
+        assert_eq!(observer.read(subject, Position::START).await.unwrap(), [Stored { position, message }]);
     }
 }
 
-/// No answer comes at all: whether the event has landed is not known, and is found out when it is appended again.
-pub async fn an_append_that_is_never_answered_has_an_unknown_outcome(engine: &mut dyn LogEngine) {
+/// Without any response the outcome is unknown until the event is appended again.
+pub async fn append_without_acknowledgement_has_an_unknown_outcome(engine: &mut dyn LogEngine) {
     let subject = post();
     let message = message(subject, "{}");
     let log = engine.log();
-    if !engine.lose_answers().await {
+    if !engine.drop_responses().await {
         return;
     }
-    let outcome = timeout(LIMIT, log.append(&message, Position::START)).await.expect("it never ends");
+    let outcome = timeout(LIMIT, log.append(&message, Position::START)).await.expect("it never returns");
     assert!(matches!(outcome, Err(AppendError::OutcomeUnknown(_))), "{outcome:?}");
-    engine.answers_arrive().await;
+    engine.deliver_responses().await;
     let position =
-        found(LIMIT, "the log comes back", async || match log.append(&message, Position::START).await {
+        found(LIMIT, "the log is back", async || match log.append(&message, Position::START).await {
             Ok(position) => Some(position),
-            Err(AppendError::Conflict) => panic!("it is its own conflict"),
+            Err(AppendError::Conflict) => panic!("the append conflicts with itself"),
             Err(AppendError::OutcomeUnknown(_) | AppendError::Log(_)) => None,
         })
         .await;
     assert_eq!(log.read(subject, Position::START).await.unwrap(), [Stored { position, message }]);
 }
 
-/// Writers and readers at once: each reader starts somewhere, with some filter, and must see exactly what the log
-/// holds from there on.
-pub async fn a_reader_that_starts_anywhere_misses_nothing_while_writers_go_on(log: &dyn EventLog) {
+/// Concurrent writers and readers: each reader starts at some position with some filter and must read exactly what the
+/// log holds from there on.
+pub async fn readers_miss_no_event_under_concurrent_writes(log: &dyn EventLog) {
     const WRITERS: usize = 8;
     const EVENTS_EACH: usize = 150;
     const READERS: usize = 12;
@@ -287,14 +287,14 @@ pub async fn a_reader_that_starts_anywhere_misses_nothing_while_writers_go_on(lo
     let read = join_all((0..READERS).map(|reader| {
         let filter = kinds[reader % kinds.len()].clone();
         async move {
-            // Begin while the writers are at work, at a position that may not be there yet.
+            // The start position may not exist yet.
             let after = Position(start.0 + rand::rng().random_range(0..(WRITERS * EVENTS_EACH) as u64));
-            (after, filter.clone(), followed(log, filter, after, end).await)
+            (after, filter.clone(), receive_all(log, filter, after, end).await)
         }
     }));
     let (_, read) = timeout(LIMIT * 2, async { tokio::join!(write, read) }).await.expect("readers never end");
 
-    let all = followed(log, Filter::everything(), start, end).await;
+    let all = receive_all(log, Filter::everything(), start, end).await;
     assert_eq!(all.len(), WRITERS * EVENTS_EACH);
     assert!(all.iter().zip(start.0 + 1..).all(|(event, position)| event.position.0 == position), "gaps");
     for (after, filter, read) in read {
@@ -306,39 +306,36 @@ pub async fn a_reader_that_starts_anywhere_misses_nothing_while_writers_go_on(lo
     }
 }
 
-/// A follower whose events do not come must still learn how far the log has gone.
-pub async fn a_follower_is_told_how_far_it_has_passed_what_is_not_for_it(log: &dyn EventLog) {
+/// A follower without matching events still advances.
+pub async fn follower_advances_past_events_outside_its_filter(log: &dyn EventLog) {
     let head = log.head().await.unwrap();
     let mut follow = log.follow(Filter::kinds(&[Kind::Profile]), head);
     for _ in 0..3 {
-        let foreign = append(log, post(), Position::START).await;
-        wait_passed(&mut follow, foreign.position).await;
+        let other = append(log, post(), Position::START).await;
+        wait_for_position(&mut follow, other.position).await;
     }
 }
 
-/// Whoever listens is sent what it asks for, from wherever it starts, and what comes live; nothing else.
-pub async fn a_listener_hears_what_it_asks_for_and_nothing_else(log: &dyn EventLog) {
+/// A listener receives matching events, stored and live, and nothing else.
+pub async fn listener_receives_only_events_that_match_its_filter(log: &dyn EventLog) {
     let start = log.head().await.unwrap();
-    let (mut heard, mut expected) = (Vec::new(), Vec::new());
+    let (mut received, mut expected) = (Vec::new(), Vec::new());
     append(log, post(), Position::START).await;
     expected.push(append(log, like(), Position::START).await);
     let mut listen = log.listen(Filter::kinds(&[Kind::Like]), start);
     for _ in 0..3 {
         append(log, post(), Position::START).await;
         expected.push(append(log, like(), Position::START).await);
-        while heard.len() < expected.len() {
-            let batch = timeout(LIMIT, listen.next_batch(500)).await.expect("not heard").unwrap().unwrap();
-            heard.extend(batch.events);
+        while received.len() < expected.len() {
+            let batch = timeout(LIMIT, listen.next_batch(500)).await.expect("no event").unwrap().unwrap();
+            received.extend(batch.events);
         }
-        assert_eq!(heard, expected);
+        assert_eq!(received, expected);
     }
 }
 
-/// `spoil` puts an event of the type `like.liked.v1` on a subject, in a form that nothing of Chorus writes.
-pub async fn an_event_with_an_unreadable_envelope_is_told_apart_and_passed(
-    log: &dyn EventLog,
-    spoil: impl AsyncFn(Subject),
-) {
+/// `spoil` appends an event of the type `like.liked.v1` with an envelope that Chorus cannot read.
+pub async fn unreadable_envelope_is_reported_and_skipped(log: &dyn EventLog, spoil: impl AsyncFn(Subject)) {
     let likes = Filter::kinds(&[Kind::Like]);
     let start = log.head().await.unwrap();
     let (follow, listen) = (log.follow(likes.clone(), start), log.listen(likes.clone(), start));
@@ -350,7 +347,7 @@ pub async fn an_event_with_an_unreadable_envelope_is_told_apart_and_passed(
         let (mut events, mut unreadable) = (Vec::new(), Vec::new());
         while events.last() != Some(&last) {
             let batch =
-                timeout(LIMIT, follow.next_batch(500)).await.expect("it stands still").unwrap().unwrap();
+                timeout(LIMIT, follow.next_batch(500)).await.expect("the follower stalls").unwrap().unwrap();
             events.extend(batch.events);
             unreadable.extend(batch.unreadable);
         }
@@ -362,32 +359,32 @@ pub async fn an_event_with_an_unreadable_envelope_is_told_apart_and_passed(
     }
 }
 
-/// Puts an event of a type on a subject of a log on SQLite, with an id that is none.
+/// Appends an event with an invalid id to a log on SQLite.
 pub fn spoil_on_sqlite(file: &Path, event_type: &str, subject: Subject) {
     let insert = "INSERT INTO events (subject, id, type, source, time, correlation, body) VALUES (?1, x'00', ?2, '', 0, x'00', '{}')";
     let connection = sqlite::rusqlite::Connection::open(file).unwrap();
     connection.execute(insert, (subject.to_string(), event_type)).unwrap();
 }
 
-/// Appends events to as many subjects; the position of the last.
+/// Appends this many events, each to its own subject; returns the last position.
 pub async fn many_events(log: &dyn EventLog, count: usize) -> Position {
     let appended = stream::iter(0..count).map(|_| append(log, like(), Position::START)).buffer_unordered(200);
     let positions: Vec<Position> = appended.map(|stored| stored.position).collect().await;
     positions.into_iter().max().unwrap_or_default()
 }
 
-/// Takes what is delivered until everything up to a position is.
-pub async fn follows_up_to(follow: &mut Follow, position: Position) {
+/// Receives until the follower has passed a position.
+pub async fn receive_up_to(follow: &mut Follow, position: Position) {
     let mut passed = Position::START;
     while passed < position {
         passed =
-            timeout(LIMIT, follow.next_batch(500)).await.expect("not delivered").unwrap().unwrap().passed;
+            timeout(LIMIT, follow.next_batch(500)).await.expect("it has stalled").unwrap().unwrap().passed;
     }
 }
 
-async fn wait_passed(follow: &mut Follow, position: Position) {
+async fn wait_for_position(follow: &mut Follow, position: Position) {
     loop {
-        let batch = timeout(LIMIT, follow.next_batch(500)).await.expect("not told").unwrap().unwrap();
+        let batch = timeout(LIMIT, follow.next_batch(500)).await.expect("it stalls").unwrap().unwrap();
         assert_eq!(batch.events, []);
         if batch.passed >= position {
             return;
@@ -395,7 +392,7 @@ async fn wait_passed(follow: &mut Follow, position: Position) {
     }
 }
 
-/// Every event once and in order, with the engine killed and started again in the middle, more than once.
+/// Restarts the engine several times while events are delivered.
 pub async fn follow_delivers_every_event_once_and_in_order_across_restarts(engine: &mut dyn LogEngine) {
     let (everything, likes) = (Filter::everything(), Filter::kinds(&[Kind::Like]));
     delivers_every_event(engine, |log, after| log.follow(everything.clone(), after)).await;
@@ -418,11 +415,11 @@ async fn delivers_every_event(
                 appended.push(append(&*engine.log(), like(), Position::START).await);
             }
         }
-        // While there is more to come, take a little, so that the follower is behind when the engine is killed.
+        // Small batches, so that the follower is behind when the engine restarts.
         let limit = if write { 20 } else { 500 };
-        match timeout(LIMIT, follow.next_batch(limit)).await.expect("nothing is delivered") {
+        match timeout(LIMIT, follow.next_batch(limit)).await.expect("no event is delivered") {
             Some(batch) => delivered.extend(batch.unwrap().events),
-            // The log went down with its process: the next one goes on from the position reached.
+            // The log ended with its process: continue from the position reached.
             None => {
                 let reached = delivered.last().map_or(start, |event| event.position);
                 follow = follow_on(&*engine.log(), reached);
@@ -435,39 +432,39 @@ async fn delivers_every_event(
     assert_eq!(delivered, appended);
 }
 
-pub async fn news_of_progress_reaches_every_listener(log: &dyn EventLog) {
+pub async fn progress_notifications_reach_every_subscriber(log: &dyn EventLog) {
     let (mut one, mut two) = (log.progress(), log.progress());
-    let told =
+    let progress =
         Progress { projection: "likes".into(), kinds: vec![Kind::Like, Kind::Post], position: Position(42) };
-    log.announce(told.clone(), Urgency::Now);
-    for listener in [&mut one, &mut two] {
-        assert_eq!(timeout(LIMIT, listener.recv()).await.unwrap().unwrap(), told);
+    log.announce(progress.clone(), Urgency::Now);
+    for subscriber in [&mut one, &mut two] {
+        assert_eq!(timeout(LIMIT, subscriber.recv()).await.unwrap().unwrap(), progress);
     }
-    // Of much that is told at once, the newest of each projection is heard; what it has overtaken may be left out.
+    // Of many notifications at once the newest of each projection arrives; older ones may be skipped.
     let last = Position(142);
     let projections = ["likes", "posts", "follows"];
     for position in 43..=last.0 {
         for projection in projections {
             let progress =
-                Progress { projection: projection.into(), position: Position(position), ..told.clone() };
-            // Also what nobody waits for is told in the end.
+                Progress { projection: projection.into(), position: Position(position), ..progress.clone() };
+            // Notifications without urgency arrive as well.
             log.announce(progress, Urgency::Soon);
         }
     }
-    let heard = async {
+    let received = async {
         let mut newest = HashMap::new();
         while projections.iter().any(|projection| newest.get(*projection) != Some(&last)) {
             let Progress { projection, position, .. } = one.recv().await.unwrap();
             newest.insert(projection, position);
         }
     };
-    timeout(LIMIT, heard).await.expect("the newest of every projection");
+    timeout(LIMIT, received).await.expect("the newest of every projection");
 }
 
-/// What older programs have written, kept under `tests/fixtures`: it must open, read the same, and take more.
-pub async fn a_log_written_by_an_older_program_opens_and_goes_on(log: &dyn EventLog, written: &[Message]) {
+/// A log of an older version, kept in `tests/fixtures`, opens, reads unchanged and accepts appends.
+pub async fn log_of_an_older_version_opens_and_accepts_appends(log: &dyn EventLog, written: &[Message]) {
     let end = Position(written.len() as u64);
-    let read = followed(log, Filter::everything(), Position::START, end).await;
+    let read = receive_all(log, Filter::everything(), Position::START, end).await;
     assert_eq!(read.iter().map(|event| event.message.clone()).collect::<Vec<_>>(), written);
     let mut last = HashMap::new();
     for (message, position) in written.iter().zip(1..) {
@@ -487,23 +484,23 @@ pub async fn a_log_written_by_an_older_program_opens_and_goes_on(log: &dyn Event
     assert_eq!(append(log, subject, position).await.position, Position(end.0 + 1));
 }
 
-pub async fn a_reader_follows_what_somebody_else_appends(engine: &mut dyn LogEngine) {
-    let (log, somebody_else) = (engine.log(), engine.witness());
+pub async fn reader_follows_events_of_another_process(engine: &mut dyn LogEngine) {
+    let (log, observer) = (engine.log(), engine.observer());
     let start = log.head().await.unwrap();
     let mut follow = log.follow(Filter::everything(), start);
     for _ in 0..3 {
-        let appended = append(&*somebody_else, post(), Position::START).await;
+        let appended = append(&*observer, post(), Position::START).await;
         let mut seen = Vec::new();
         while seen.is_empty() {
-            let batch = timeout(LIMIT, follow.next_batch(500)).await.expect("not seen").unwrap().unwrap();
+            let batch = timeout(LIMIT, follow.next_batch(500)).await.expect("no event").unwrap().unwrap();
             seen.extend(batch.events);
         }
         assert_eq!(seen, [appended]);
     }
 }
 
-pub async fn of_writers_in_two_processes_exactly_one_wins(engine: &mut dyn LogEngine) {
-    let (one, two) = (engine.log(), engine.witness());
+pub async fn exactly_one_of_two_processes_wins_a_subject(engine: &mut dyn LogEngine) {
+    let (one, two) = (engine.log(), engine.observer());
     for _ in 0..20 {
         let subject = post();
         let (first, second) = (message(subject, "{}"), message(subject, "{}"));
@@ -517,8 +514,8 @@ pub async fn of_writers_in_two_processes_exactly_one_wins(engine: &mut dyn LogEn
     }
 }
 
-/// While the engine is out of reach every call says so within a bound; afterwards all works again, without help.
-pub async fn an_outage_is_told_and_ends_by_itself(log: &dyn EventLog, mend: impl FnOnce()) {
+/// During an outage every call fails within a time limit; afterwards the log recovers without help.
+pub async fn outage_is_reported_and_recovery_is_automatic(log: &dyn EventLog, restore: impl FnOnce()) {
     let subject = post();
     let subjects = [subject];
     let message = message(subject, "{}");
@@ -531,8 +528,8 @@ pub async fn an_outage_is_told_and_ends_by_itself(log: &dyn EventLog, mend: impl
         )
     })
     .await
-    .expect("a call does not end during an outage");
-    // Where the outage is not noticed before something is sent, nobody knows what became of it.
+    .expect("a call does not return during an outage");
+    // If the outage shows only after the request is sent, the outcome is unknown.
     assert!(
         matches!(
             outcomes.0,
@@ -544,8 +541,8 @@ pub async fn an_outage_is_told_and_ends_by_itself(log: &dyn EventLog, mend: impl
     assert!(matches!(outcomes.1, Err(events::LogError::Unavailable(_))), "{:?}", outcomes.1);
     assert!(matches!(outcomes.2, Err(events::LogError::Unavailable(_))), "{:?}", outcomes.2);
     assert!(matches!(outcomes.3, Err(events::LogError::Unavailable(_))), "{:?}", outcomes.3);
-    mend();
+    restore();
     let appended =
-        found(LIMIT, "the log comes back", async || log.append(&message, Position::START).await.ok()).await;
+        found(LIMIT, "the log is back", async || log.append(&message, Position::START).await.ok()).await;
     assert_eq!(log.read(subject, Position::START).await.unwrap(), [Stored { position: appended, message }]);
 }

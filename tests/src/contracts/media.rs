@@ -8,16 +8,16 @@ use futures::TryStreamExt;
 use media::{Listed, MediaError, MediaKey, MediaObject, MediaStore, Part};
 use service::clock::{Clock, SystemClock};
 
-/// Hands the name of every promise of a media store to a macro that makes a test of each, so that each adapter keeps all.
+/// Passes the name of every promise of a media store to a macro that makes a test of each.
 #[macro_export]
 macro_rules! media_promises {
     ($test:ident) => {
         $test! {
-            what_is_put_is_got_whole,
-            what_is_put_again_replaces_and_what_is_deleted_is_gone,
-            a_part_is_got_alone,
-            everything_is_listed_once_with_its_time,
-            what_lies_below_a_key_is_deleted_and_nothing_else,
+            stored_object_is_read_back_whole,
+            second_put_replaces_and_delete_removes_the_object,
+            range_read_returns_the_requested_part,
+            list_returns_every_object_once_with_its_time,
+            delete_below_removes_only_objects_below_the_key,
         }
     };
 }
@@ -35,7 +35,7 @@ fn content(length: usize) -> Bytes {
     (0..length).map(|n| n.to_le_bytes()[0]).collect()
 }
 
-pub async fn what_is_put_is_got_whole(store: &dyn MediaStore) {
+pub async fn stored_object_is_read_back_whole(store: &dyn MediaStore) {
     for length in [1, 1000, 3_000_000] {
         let (key, content) = (key("a.jpg"), content(length));
         store.put(&key, content.clone()).await.unwrap();
@@ -43,7 +43,7 @@ pub async fn what_is_put_is_got_whole(store: &dyn MediaStore) {
         assert_eq!((found.size, found.range.clone()), (length as u64, 0..=length as u64 - 1));
         assert_eq!(bytes(found).await, content);
         assert_eq!(store.size(&key).await.unwrap(), Some(length as u64));
-        // What is stored is no folder for more.
+        // An object is not a folder.
         let below = MediaKey::parse(&format!("{key}/b.jpg")).unwrap();
         assert!(store.get(&below, None).await.unwrap().is_none());
         assert_eq!(store.size(&below).await.unwrap(), None);
@@ -53,7 +53,7 @@ pub async fn what_is_put_is_got_whole(store: &dyn MediaStore) {
     store.check().await.unwrap();
 }
 
-pub async fn what_is_put_again_replaces_and_what_is_deleted_is_gone(store: &dyn MediaStore) {
+pub async fn second_put_replaces_and_delete_removes_the_object(store: &dyn MediaStore) {
     let key = key("a.png");
     store.put(&key, content(10)).await.unwrap();
     store.put(&key, content(5)).await.unwrap();
@@ -65,7 +65,7 @@ pub async fn what_is_put_again_replaces_and_what_is_deleted_is_gone(store: &dyn 
     }
 }
 
-pub async fn a_part_is_got_alone(store: &dyn MediaStore) {
+pub async fn range_read_returns_the_requested_part(store: &dyn MediaStore) {
     let (key, whole) = (key("a.mp3"), content(100));
     store.put(&key, whole.clone()).await.unwrap();
     for (part, range) in [
@@ -84,8 +84,8 @@ pub async fn a_part_is_got_alone(store: &dyn MediaStore) {
     assert!(matches!(beyond, Err(MediaError::BeyondEnd(100))), "{beyond:?}");
 }
 
-/// More than an S3 tells in one answer.
-pub async fn everything_is_listed_once_with_its_time(store: &dyn MediaStore) {
+/// More objects than S3 lists in one response.
+pub async fn list_returns_every_object_once_with_its_time(store: &dyn MediaStore) {
     const MORE_THAN_A_PAGE: usize = 1001;
     let folder = key("list");
     let keys: BTreeSet<MediaKey> = (0..MORE_THAN_A_PAGE)
@@ -100,16 +100,16 @@ pub async fn everything_is_listed_once_with_its_time(store: &dyn MediaStore) {
     assert_eq!(mine.iter().filter_map(|one| MediaKey::parse(&one.name)).collect::<BTreeSet<_>>(), keys);
     for one in &mine {
         let now = SystemClock.now();
-        // A store tells whole seconds, and a slow disk takes its time.
+        // Stores report whole seconds, and disks may be slow.
         assert!((now - one.modified).abs() < TimeDelta::minutes(5), "{one:?} at {now}");
     }
     let folders: Vec<&str> =
         mine.iter().filter_map(|one| one.name.rsplit_once('/')).map(|two| two.0).collect();
     let together = folders.chunk_by(|a, b| a == b).count();
-    assert_eq!(together, folders.iter().collect::<BTreeSet<_>>().len(), "a folder's files lie together");
+    assert_eq!(together, folders.iter().collect::<BTreeSet<_>>().len(), "a folder is listed together");
 }
 
-pub async fn what_lies_below_a_key_is_deleted_and_nothing_else(store: &dyn MediaStore) {
+pub async fn delete_below_removes_only_objects_below_the_key(store: &dyn MediaStore) {
     let folder = key("a");
     let under = |name: &str| MediaKey::parse(&format!("{folder}{name}")).unwrap();
     let (below, beside) =
@@ -131,8 +131,8 @@ pub async fn what_lies_below_a_key_is_deleted_and_nothing_else(store: &dyn Media
     assert_eq!(left, beside.len());
 }
 
-/// Out of reach, every call says so.
-pub async fn an_outage_is_told(store: &dyn MediaStore) {
+/// During an outage every call fails as unavailable.
+pub async fn outage_is_reported_by_every_call(store: &dyn MediaStore) {
     let key = key("a.jpg");
     let unavailable = |outcome: Result<(), MediaError>| matches!(outcome, Err(MediaError::Unavailable(_)));
     assert!(unavailable(store.put(&key, content(10)).await));

@@ -5,16 +5,16 @@ use futures::future::join_all;
 use rand::RngExt;
 use uuid::Uuid;
 
-/// Hands the name of every promise of a key vault to a macro that makes a test of each, so that each adapter keeps all.
+/// Passes the name of every promise of a key vault to a macro that makes a test of each.
 #[macro_export]
 macro_rules! vault_promises {
     ($test:ident) => {
         $test! {
-            a_key_is_kept_as_it_was_wrapped,
-            of_those_who_create_at_once_all_are_told_the_same_key,
+            wrapped_keys_are_stored_unchanged,
+            concurrent_creates_return_the_same_key,
             a_destroyed_key_stays_destroyed,
-            keys_that_are_destroyed_at_once_are_all_gone,
-            names_are_counted_once_also_when_their_keys_are_destroyed,
+            concurrent_destroys_destroy_every_key,
+            count_includes_each_name_once_even_if_destroyed,
         }
     };
 }
@@ -27,7 +27,7 @@ async fn state(vault: &dyn KeyVault, name: KeyName) -> KeyState {
     vault.get(&[name]).await.unwrap().remove(0)
 }
 
-pub async fn a_key_is_kept_as_it_was_wrapped(vault: &dyn KeyVault) {
+pub async fn wrapped_keys_are_stored_unchanged(vault: &dyn KeyVault) {
     let (ann, bob, secret) = (person(), person(), KeyName::Secret("contract"));
     assert_eq!(vault.create(ann, vec![1, 2, 3]).await.unwrap(), KeyState::Present(vec![1, 2, 3]));
     assert_eq!(vault.create(secret, vec![0, 255]).await.unwrap(), KeyState::Present(vec![0, 255]));
@@ -36,13 +36,13 @@ pub async fn a_key_is_kept_as_it_was_wrapped(vault: &dyn KeyVault) {
     assert_eq!(states, [KeyState::Absent, present(&[1, 2, 3]), present(&[0, 255]), present(&[1, 2, 3])]);
 }
 
-pub async fn of_those_who_create_at_once_all_are_told_the_same_key(vault: &dyn KeyVault) {
+pub async fn concurrent_creates_return_the_same_key(vault: &dyn KeyVault) {
     for _ in 0..5 {
         let name = person();
-        let told = join_all((0..16).map(|n| vault.create(name, vec![n; 8]))).await;
-        let first = told[0].as_ref().unwrap();
+        let answers = join_all((0..16).map(|n| vault.create(name, vec![n; 8]))).await;
+        let first = answers[0].as_ref().unwrap();
         assert!(matches!(first, KeyState::Present(_)));
-        assert!(told.iter().all(|answer| answer.as_ref().unwrap() == first), "{told:?}");
+        assert!(answers.iter().all(|answer| answer.as_ref().unwrap() == first), "{answers:?}");
         assert_eq!(state(vault, name).await, *first);
     }
 }
@@ -59,7 +59,7 @@ pub async fn a_destroyed_key_stays_destroyed(vault: &dyn KeyVault) {
     }
 }
 
-pub async fn keys_that_are_destroyed_at_once_are_all_gone(vault: &dyn KeyVault) {
+pub async fn concurrent_destroys_destroy_every_key(vault: &dyn KeyVault) {
     let names: Vec<KeyName> = (0..16).map(|_| person()).collect();
     for &name in &names {
         vault.create(name, vec![7; 64]).await.unwrap();
@@ -69,7 +69,7 @@ pub async fn keys_that_are_destroyed_at_once_are_all_gone(vault: &dyn KeyVault) 
     assert_eq!(vault.get(&names).await.unwrap(), vec![KeyState::Destroyed; names.len()]);
 }
 
-pub async fn names_are_counted_once_also_when_their_keys_are_destroyed(vault: &dyn KeyVault) {
+pub async fn count_includes_each_name_once_even_if_destroyed(vault: &dyn KeyVault) {
     let before = vault.count().await.unwrap();
     let (kept, destroyed) = (person(), person());
     for name in [kept, kept, destroyed] {

@@ -18,35 +18,35 @@ use views::{
 
 use crate::waiting::found;
 
-/// How long a view may stand still after a worker or a server was lost: half of what MongoDB gives an abandoned transaction.
-const GOES_ON_WITHIN: Duration = Duration::from_secs(30);
-/// How long a contract waits for what must happen.
+/// How long a view may stall after a worker or server was lost: half of MongoDB's timeout of an abandoned transaction.
+const RESUME_LIMIT: Duration = Duration::from_secs(30);
+/// Timeout of each wait.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// Hands the name of every promise of a view store to a macro that makes a test of each, so that each adapter keeps all.
+/// Passes the name of every promise of a view store to a macro that makes a test of each.
 #[macro_export]
 macro_rules! view_promises {
     ($test:ident) => {
         $test! {
-            documents_are_read_back_as_they_were_put,
-            a_commit_is_all_or_nothing_and_moves_its_checkpoint,
-            writes_to_several_views_stand_or_fall_together,
-            a_patch_sets_and_counts_and_leaves_the_rest,
-            a_deletion_takes_what_it_names_and_nothing_else,
-            what_an_index_needs_may_be_missing_come_and_go,
-            pages_are_in_order_and_none_is_missing_or_twice,
-            a_value_is_a_value_and_never_an_operator,
-            a_prefix_finds_what_begins_with_it,
-            pages_stay_exact_while_documents_come_and_go,
-            a_fan_out_puts_a_document_for_each_one_found,
-            what_was_fanned_out_is_deleted_in_the_same_way,
-            each_document_that_is_named_is_patched_once,
-            writes_do_together_what_they_do_one_by_one,
-            documents_are_counted_as_they_would_be_found,
-            every_query_on_the_views_of_the_contract_uses_its_index,
-            a_scan_finds_every_document_once_in_the_order_of_keys,
-            what_is_parked_is_kept_with_its_reason,
-            sizes_are_told,
+            documents_are_read_back_unchanged,
+            commit_is_atomic_and_moves_its_checkpoint,
+            writes_to_several_views_are_atomic,
+            patch_sets_and_increments_only_the_named_fields,
+            delete_removes_only_the_named_documents,
+            index_follows_a_field_that_appears_and_disappears,
+            pages_return_every_document_once_in_order,
+            values_are_never_interpreted_as_operators,
+            prefix_query_finds_matching_documents,
+            pagination_is_stable_under_concurrent_writes,
+            fan_out_writes_one_document_per_match,
+            delete_each_removes_fanned_out_documents,
+            patch_each_patches_every_named_document_once,
+            batched_writes_equal_the_same_writes_one_by_one,
+            count_matches_the_query_results,
+            every_contract_query_uses_its_index,
+            scan_returns_every_document_once_in_key_order,
+            parked_events_are_stored_with_their_error,
+            sizes_report_documents_and_bytes,
         }
     };
 }
@@ -70,7 +70,7 @@ const OF_AUTHOR_IN_PRINT: Index = Index {
 };
 const BY_YEAR: Index =
     Index { name: "by_year", equals: &[], order: "year", direction: Direction::Descending };
-/// Over a field that a book need not have.
+/// Over an optional field.
 const BY_NOTE: Index =
     Index { name: "by_note", equals: &["note"], order: "year", direction: Direction::Ascending };
 const SHELVES: View = View { name: "shelves", indexes: &[&ON_SHELF], layout: Layout::AsPut };
@@ -102,7 +102,7 @@ impl Document for Book {
     }
 }
 
-/// A book on a reader's shelf, as a fan-out leaves it there.
+/// A book on a reader's shelf, written by a fan-out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct OnShelf {
     reader: String,
@@ -132,7 +132,7 @@ fn book(title: &str, author: &str, year: i64) -> Book {
     }
 }
 
-/// A name that no other contract on the same store has used.
+/// A name that no other contract uses on the same store.
 fn fresh(prefix: &str) -> String {
     format!("{prefix}-{:016x}", rand::rng().random::<u64>())
 }
@@ -162,7 +162,7 @@ async fn try_commit(
         .await
 }
 
-/// A batch of so many new documents, on top of a checkpoint; it moves it by one.
+/// Commits a batch of this many new documents and moves the checkpoint by one.
 pub async fn commit_many(
     store: &dyn ViewStore,
     projection: &str,
@@ -178,10 +178,10 @@ pub async fn commit_many(
     .await
 }
 
-/// Moves a checkpoint, again and again until it is moved, as a projector does in an outage; how long that took.
-pub async fn commit_nothing(store: &Arc<dyn ViewStore>, projection: &str, checkpoint: u64) -> Duration {
+/// Retries an empty commit until the checkpoint has moved, as a projector does in an outage; returns the time it took.
+pub async fn move_checkpoint(store: &Arc<dyn ViewStore>, projection: &str, checkpoint: u64) -> Duration {
     let since = Instant::now();
-    found(GOES_ON_WITHIN, "the checkpoint is moved", async || {
+    found(RESUME_LIMIT, "the checkpoint is moved", async || {
         let expected = store.checkpoint(projection).await.ok()?;
         let moved = expected >= checkpoint
             || try_commit(&**store, projection, expected, checkpoint, |_| {}).await.is_ok();
@@ -199,7 +199,7 @@ fn of_author(author: &str, limit: usize) -> Query {
     Query::new(&BOOKS, &BY_AUTHOR, vec![author.into()], limit)
 }
 
-/// All pages of a query, each of its limit, with cursors carried as text as a client does.
+/// All pages of a query. Cursors go through their text form, as clients send them.
 async fn all_pages<T: Document>(store: &dyn ViewStore, query: Query) -> Vec<T> {
     let mut found = Vec::new();
     let mut after = None;
@@ -216,7 +216,7 @@ async fn all_pages<T: Document>(store: &dyn ViewStore, query: Query) -> Vec<T> {
     }
 }
 
-pub async fn documents_are_read_back_as_they_were_put(store: &dyn ViewStore) {
+pub async fn documents_are_read_back_unchanged(store: &dyn ViewStore) {
     let (projection, author) = (fresh("p"), fresh("a"));
     let (one, two) = (book(&fresh("one.with.dots $and"), &author, 2000), book(&fresh("two"), &author, -1));
     let mut noted = book(&fresh("noted"), &author, i64::MAX);
@@ -237,12 +237,12 @@ pub async fn documents_are_read_back_as_they_were_put(store: &dyn ViewStore) {
     assert_eq!(store.get_all::<Book>(&[]).await.unwrap(), []);
 }
 
-pub async fn a_commit_is_all_or_nothing_and_moves_its_checkpoint(store: &dyn ViewStore) {
+pub async fn commit_is_atomic_and_moves_its_checkpoint(store: &dyn ViewStore) {
     let (projection, author) = (fresh("p"), fresh("a"));
     let (old, new) = (book(&fresh("old"), &author, 1), book(&fresh("new"), &author, 2));
     commit(store, &projection, 5, |writes| writes.put(&old).unwrap()).await;
 
-    // From a checkpoint that is not the present one, in either direction: nothing is written.
+    // From a checkpoint other than the current one, older or newer: nothing is written.
     for stale in [0, 4, 6] {
         let fenced = try_commit(store, &projection, stale, 9, |writes| {
             writes.put(&new).unwrap();
@@ -255,14 +255,14 @@ pub async fn a_commit_is_all_or_nothing_and_moves_its_checkpoint(store: &dyn Vie
     assert_eq!((get(store, &old.title).await, get(store, &new.title).await), (Some(old), None));
 
     assert_eq!(store.checkpoints().await.unwrap().get(&projection), Some(&5));
-    // A batch without writes moves the checkpoint all the same; another projection's stays where it is.
+    // A batch without writes moves its own checkpoint and no other.
     commit(store, &projection, 7, |_| {}).await;
     assert_eq!(store.checkpoint(&projection).await.unwrap(), 7);
     assert_eq!(store.checkpoint(&fresh("p")).await.unwrap(), 0);
 }
 
-/// Several workers on one projection, in two processes, each at full speed: every batch is taken in once.
-pub async fn of_two_workers_on_one_projection_one_is_fenced_off(
+/// Several workers of one projection in two processes: every batch is committed once.
+pub async fn concurrent_workers_on_one_projection_are_fenced(
     store: &dyn ViewStore,
     of_another_process: &dyn ViewStore,
 ) {
@@ -297,8 +297,8 @@ pub async fn of_two_workers_on_one_projection_one_is_fenced_off(
     assert_eq!(counted, 1 + i64::try_from(BATCHES).unwrap(), "fenced off: {fenced:?}");
 }
 
-/// What a crash leaves behind: either the whole batch or nothing of it.
-pub async fn writes_to_several_views_stand_or_fall_together(store: &dyn ViewStore) {
+/// A crash leaves either the whole batch or none of it.
+pub async fn writes_to_several_views_are_atomic(store: &dyn ViewStore) {
     let projection = fresh("p");
     let reader = fresh("r");
     let title = fresh("both");
@@ -308,12 +308,12 @@ pub async fn writes_to_several_views_stand_or_fall_together(store: &dyn ViewStor
         writes.put(&book(&title, &reader, 1)).unwrap();
         writes.put(&shelf).unwrap();
     });
-    // A reader at the same time sees both or none, in the order in which none can be seen to be missing.
+    // A concurrent reader never sees the second write without the first.
     let watching = async {
         loop {
             let on_shelf = store.get::<OnShelf>(&shelf.key()).await.unwrap();
             let known = get(store, &title).await;
-            assert!(on_shelf.is_none() || known.is_some(), "the second write is there, the first is not");
+            assert!(on_shelf.is_none() || known.is_some(), "the second write is visible, the first is not");
             if on_shelf.is_some() {
                 return;
             }
@@ -322,7 +322,7 @@ pub async fn writes_to_several_views_stand_or_fall_together(store: &dyn ViewStor
     timeout(LIMIT, async { tokio::join!(committing, watching) }).await.unwrap();
 }
 
-pub async fn a_patch_sets_and_counts_and_leaves_the_rest(store: &dyn ViewStore) {
+pub async fn patch_sets_and_increments_only_the_named_fields(store: &dyn ViewStore) {
     let (projection, title) = (fresh("p"), fresh("patched"));
     let mut expected = book(&title, &fresh("a"), 1900);
     commit(store, &projection, 1, |writes| writes.put(&expected).unwrap()).await;
@@ -348,7 +348,7 @@ pub async fn a_patch_sets_and_counts_and_leaves_the_rest(store: &dyn ViewStore) 
     expected.parts = vec![Part { name: "x".into(), pages: 1 }];
     assert_eq!(get(store, &title).await.unwrap(), expected);
 
-    // The order field too: the index follows.
+    // A patch of the order field updates the index.
     commit(store, &projection, 4, |writes| {
         writes.patch::<Book>(&title, Patch::default().set("year", 1950));
         writes.patch::<Book>(&title, Patch::default());
@@ -358,7 +358,7 @@ pub async fn a_patch_sets_and_counts_and_leaves_the_rest(store: &dyn ViewStore) 
     assert_eq!(all_pages::<Book>(store, of_author(&expected.author, 5)).await, [expected]);
 }
 
-pub async fn a_deletion_takes_what_it_names_and_nothing_else(store: &dyn ViewStore) {
+pub async fn delete_removes_only_the_named_documents(store: &dyn ViewStore) {
     let (projection, author, other) = (fresh("p"), fresh("a"), fresh("a"));
     let books: Vec<Book> =
         (0..50).map(|n| book(&fresh("b"), if n < 40 { &author } else { &other }, n)).collect();
@@ -372,7 +372,7 @@ pub async fn a_deletion_takes_what_it_names_and_nothing_else(store: &dyn ViewSto
     assert_eq!(get(store, &books[0].title).await, None);
     assert_eq!(all_pages::<Book>(store, of_author(&author, 100)).await.len(), 39);
 
-    // By the equal fields of an index; what is put after it in the same batch stays, what was put before goes.
+    // `delete_where` deletes what the same batch has put before it, not what it puts after it.
     let (before, after) = (book(&fresh("before"), &author, 0), book(&fresh("after"), &author, 1));
     commit(store, &projection, 3, |writes| {
         writes.put(&before).unwrap();
@@ -382,11 +382,11 @@ pub async fn a_deletion_takes_what_it_names_and_nothing_else(store: &dyn ViewSto
     .await;
     let left = all_pages::<Book>(store, of_author(&author, 100)).await;
     assert!(left.iter().all(|book| !book.in_print));
-    assert_eq!(left.len(), 21, "the odd ones, and the one put after");
+    assert_eq!(left.len(), 21, "the odd ones, and the one put afterwards");
     assert_eq!(all_pages::<Book>(store, of_author(&other, 100)).await.len(), 10);
 }
 
-pub async fn what_an_index_needs_may_be_missing_come_and_go(store: &dyn ViewStore) {
+pub async fn index_follows_a_field_that_appears_and_disappears(store: &dyn ViewStore) {
     let (projection, author, note) = (fresh("p"), fresh("a"), fresh("n"));
     let noted = |title: &str, year| Book { note: Some(note.clone()), ..book(title, &author, year) };
     let (with, without) = (noted(&fresh("with"), 1), book(&fresh("without"), &author, 2));
@@ -399,17 +399,17 @@ pub async fn what_an_index_needs_may_be_missing_come_and_go(store: &dyn ViewStor
     .await;
     assert_eq!(found().await, std::slice::from_ref(&with));
     let nothing = Query::new(&BOOKS, &BY_NOTE, vec![Value::Null], 10);
-    assert_eq!(all_pages::<Book>(store, nothing).await, [], "null is no value");
+    assert_eq!(all_pages::<Book>(store, nothing).await, [], "null is not indexed");
 
-    // By a patch, and by being put anew.
+    // By a patch, and by a second put.
     let set = |note: Value| Patch::default().set("note", note).inc("copies", 1);
     commit(store, &projection, 2, |writes| {
         writes.patch::<Book>(&with.title, set(Value::Null));
         writes.patch::<Book>(&without.title, set(json!(note)));
     })
     .await;
-    let taken = Book { note: None, copies: 2, ..with.clone() };
-    assert_eq!(get(store, &with.title).await, Some(taken));
+    let unnoted = Book { note: None, copies: 2, ..with.clone() };
+    assert_eq!(get(store, &with.title).await, Some(unnoted));
     assert_eq!(found().await, [Book { copies: 2, ..noted(&without.title, 2) }]);
     commit(store, &projection, 3, |writes| {
         writes.put(&with).unwrap();
@@ -421,9 +421,9 @@ pub async fn what_an_index_needs_may_be_missing_come_and_go(store: &dyn ViewStor
     assert_eq!((get(store, &with.title).await, get(store, &without.title).await), (None, Some(without)));
 }
 
-pub async fn pages_are_in_order_and_none_is_missing_or_twice(store: &dyn ViewStore) {
+pub async fn pages_return_every_document_once_in_order(store: &dyn ViewStore) {
     let (projection, author) = (fresh("p"), fresh("a"));
-    // Many share a year, so that the key must break ties.
+    // Many books share a year, so the key must break ties.
     let mut books: Vec<Book> = (0..103).map(|n| book(&fresh("b"), &author, n / 10)).collect();
     commit(store, &projection, 1, |writes| books.iter().for_each(|book| writes.put(book).unwrap())).await;
 
@@ -445,8 +445,8 @@ pub async fn pages_are_in_order_and_none_is_missing_or_twice(store: &dyn ViewSto
     assert_eq!(all_pages::<Book>(store, of_author(&fresh("nobody"), 5)).await, []);
 }
 
-/// A value that looks like an operator, a path or a pattern finds only what is exactly so.
-pub async fn a_value_is_a_value_and_never_an_operator(store: &dyn ViewStore) {
+/// Values that look like operators, paths or patterns match only themselves.
+pub async fn values_are_never_interpreted_as_operators(store: &dyn ViewStore) {
     let projection = fresh("p");
     let strange = ["$gt", ".*", "' OR 1=1 --", "%", "\u{0}", "a\"b", "{\"$gt\":\"\"}"];
     let books: Vec<Book> = strange.iter().map(|author| book(&fresh(author), author, 1)).collect();
@@ -462,7 +462,7 @@ pub async fn a_value_is_a_value_and_never_an_operator(store: &dyn ViewStore) {
     }
 }
 
-pub async fn a_prefix_finds_what_begins_with_it(store: &dyn ViewStore) {
+pub async fn prefix_query_finds_matching_documents(store: &dyn ViewStore) {
     let (projection, root) = (fresh("p"), fresh("π"));
     let titles = ["", "a", "ab", "abc", "abä", "ab\u{10ffff}", "ac", "b", "A", "ä"];
     let books: Vec<Book> = titles.iter().map(|title| book(&format!("{root}{title}"), "x", 1)).collect();
@@ -473,7 +473,7 @@ pub async fn a_prefix_finds_what_begins_with_it(store: &dyn ViewStore) {
             .filter(|title| title.starts_with(prefix))
             .map(|title| format!("{root}{title}"))
             .collect();
-        // The one title that ends in the highest character of all lies beyond the bounds of its own prefix.
+        // A title that ends in the highest character lies beyond the range of its own prefix.
         expected.retain(|title| !title.ends_with(char::MAX));
         expected.sort();
         let query = Query::new(&BOOKS, &BY_TITLE, Vec::new(), 2).with_prefix(format!("{root}{prefix}"));
@@ -484,20 +484,20 @@ pub async fn a_prefix_finds_what_begins_with_it(store: &dyn ViewStore) {
     }
 }
 
-/// A client pages through a list while others add to both ends and take away from the middle.
-pub async fn pages_stay_exact_while_documents_come_and_go(store: &dyn ViewStore) {
+/// A client pages through a list while others add to both ends and delete from the middle.
+pub async fn pagination_is_stable_under_concurrent_writes(store: &dyn ViewStore) {
     let (projection, author) = (fresh("p"), fresh("a"));
     let books: Vec<Book> = (0..200).map(|n| book(&fresh("b"), &author, 1000 + n)).collect();
     commit(store, &projection, 1, |writes| books.iter().for_each(|book| writes.put(book).unwrap())).await;
 
     let removed: Vec<&Book> = books.iter().step_by(9).collect();
     let change = async {
-        for (n, book_gone) in removed.iter().enumerate() {
+        for (n, deleted) in removed.iter().enumerate() {
             let n = i64::try_from(n).unwrap();
             commit(store, &projection, 2 + n.unsigned_abs(), |writes| {
                 writes.put(&book(&fresh("newer"), &author, 5000 + n)).unwrap();
                 writes.put(&book(&fresh("older"), &author, 500 - n)).unwrap();
-                writes.delete::<Book>(&book_gone.title);
+                writes.delete::<Book>(&deleted.title);
             })
             .await;
         }
@@ -505,15 +505,15 @@ pub async fn pages_stay_exact_while_documents_come_and_go(store: &dyn ViewStore)
     let readers = join_all((0..4).map(|reader| all_pages::<Book>(store, of_author(&author, 3 + reader))));
     let (read, ()) = timeout(LIMIT, async { tokio::join!(readers, change) }).await.unwrap();
     for found in read {
-        assert!(found.is_sorted_by(|a, b| a.year > b.year), "out of order or twice");
+        assert!(found.is_sorted_by(|a, b| a.year > b.year), "out of order or duplicated");
         let kept = books.iter().filter(|book| !removed.contains(book));
         for book in kept {
-            assert!(found.contains(book), "{} was there all the time and is missing", book.year);
+            assert!(found.contains(book), "{} is missing although it was never deleted", book.year);
         }
     }
 }
 
-pub async fn a_fan_out_puts_a_document_for_each_one_found(store: &dyn ViewStore) {
+pub async fn fan_out_writes_one_document_per_match(store: &dyn ViewStore) {
     let (projection, author, reader) = (fresh("p"), fresh("a"), fresh("r"));
     let mut books: Vec<Book> = (0..1500).map(|n| book(&fresh("b"), &author, n)).collect();
     books.push(book(&fresh("foreign"), &fresh("a"), 1));
@@ -547,10 +547,10 @@ pub async fn a_fan_out_puts_a_document_for_each_one_found(store: &dyn ViewStore)
         })
         .collect();
 
-    // With a limit: the first in the order of the index.
+    // With a limit: the first ones in index order.
     commit(store, &projection, 2, |writes| writes.fan_out(fan_out(Some(5)))).await;
     assert_eq!(all_pages::<OnShelf>(store, on_shelf.clone()).await, expected[..5]);
-    // Twice is as once; and what the same batch has put before is found.
+    // A repeated fan-out is idempotent, and includes what the same batch has put before it.
     let late = book(&fresh("late"), &author, 9999);
     commit(store, &projection, 3, |writes| {
         writes.put(&late).unwrap();
@@ -563,7 +563,7 @@ pub async fn a_fan_out_puts_a_document_for_each_one_found(store: &dyn ViewStore)
     assert_eq!(found[1..], expected[1..]);
 }
 
-pub async fn what_was_fanned_out_is_deleted_in_the_same_way(store: &dyn ViewStore) {
+pub async fn delete_each_removes_fanned_out_documents(store: &dyn ViewStore) {
     let (projection, author, reader) = (fresh("p"), fresh("a"), fresh("r"));
     let books: Vec<Book> = (0..1500).map(|n| book(&fresh("b"), &author, n)).collect();
     let shelf = |reader: &str, book: &Book| OnShelf {
@@ -585,7 +585,7 @@ pub async fn what_was_fanned_out_is_deleted_in_the_same_way(store: &dyn ViewStor
     .await;
     let on_shelf = |reader: &str| Query::new(&SHELVES, &ON_SHELF, vec![json!(reader)], 400);
 
-    // What the same batch has put before goes as well, what comes later stays; some are on no shelf.
+    // It deletes what the same batch has put before it, not what it puts after it; some books are on no shelf.
     let (before, after) = (book(&fresh("before"), &author, 2000), book(&fresh("after"), &author, 2001));
     commit(store, &projection, 2, |writes| {
         writes.put(&book(&fresh("nowhere"), &author, 1)).unwrap();
@@ -605,10 +605,10 @@ pub async fn what_was_fanned_out_is_deleted_in_the_same_way(store: &dyn ViewStor
     let left = all_pages::<OnShelf>(store, on_shelf(&reader)).await;
     assert_eq!(left, [shelf(&reader, &after), shelf(&reader, &foreign)]);
     assert_eq!(all_pages::<OnShelf>(store, on_shelf(&other)).await, [shelf(&other, &books[0])]);
-    assert_eq!(get(store, &books[0].title).await.as_ref(), Some(&books[0]), "those found stay");
+    assert_eq!(get(store, &books[0].title).await.as_ref(), Some(&books[0]), "the matching books stay");
 }
 
-pub async fn each_document_that_is_named_is_patched_once(store: &dyn ViewStore) {
+pub async fn patch_each_patches_every_named_document_once(store: &dyn ViewStore) {
     let (projection, author, other, reader) = (fresh("p"), fresh("a"), fresh("a"), fresh("r"));
     let books: Vec<Book> =
         (0..1200).map(|n| book(&fresh("b"), if n < 1100 { &author } else { &other }, n)).collect();
@@ -630,7 +630,7 @@ pub async fn each_document_that_is_named_is_patched_once(store: &dyn ViewStore) 
         patch,
     };
 
-    // The documents found, fields of the very index they are found by among what changes; not what comes later.
+    // Patches the matching documents, also fields of the index that selects them, but none put after the patch.
     let late = book(&fresh("late"), &author, 5000);
     commit(store, &projection, 2, |writes| {
         writes.patch_each(patch(
@@ -646,9 +646,9 @@ pub async fn each_document_that_is_named_is_patched_once(store: &dyn ViewStore) 
     let changed = |book: &&Book| book.note.as_deref() == Some("a \"b\"") && book.copies == 3;
     assert_eq!(found.iter().filter(changed).count(), 550);
     let query = Query::new(&BOOKS, &OF_AUTHOR_IN_PRINT, in_print(&other), 100);
-    assert_eq!(all_pages::<Book>(store, query).await.len(), 50, "somebody else's");
+    assert_eq!(all_pages::<Book>(store, query).await.len(), 50, "books of another author");
 
-    // Another document that many name, and one that is not there.
+    // A document that several others refer to, and a reference to a missing document.
     let series = book(&fresh("series"), &fresh("x"), 1);
     let mut parts: Vec<Book> = (0..3).map(|n| book(&fresh("part"), &author, 6000 + 2 * n)).collect();
     for part in &mut parts {
@@ -667,9 +667,9 @@ pub async fn each_document_that_is_named_is_patched_once(store: &dyn ViewStore) 
     .await;
     assert_eq!(get(store, &series.title).await, Some(Book { copies: 10, ..series }));
     assert_eq!(get(store, parts[2].note.as_deref().unwrap()).await, None);
-    assert_eq!(get(store, &parts[0].title).await.as_ref(), Some(&parts[0]), "those that name are left alone");
+    assert_eq!(get(store, &parts[0].title).await.as_ref(), Some(&parts[0]), "the referring ones stay");
 
-    // Documents of another view.
+    // Referred documents of another view.
     let (mine, theirs) = (shelf(&books[0].title, "x"), shelf(&fresh("theirs"), "x"));
     commit(store, &projection, 4, |writes| {
         writes.put(&mine).unwrap();
@@ -688,7 +688,7 @@ pub async fn each_document_that_is_named_is_patched_once(store: &dyn ViewStore) 
     assert_eq!(all_pages::<OnShelf>(store, on_shelf).await, [OnShelf { year: 77, ..mine }, theirs]);
 }
 
-/// A write to one of a few books, or of a few places on shelves, so that many meet.
+/// A random write to one of a few books or shelf entries, so that writes overlap.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Put {
@@ -722,14 +722,14 @@ enum Step {
     Clear {
         reader: u8,
     },
-    /// All of an author, those in print or the newest two, onto a shelf.
+    /// All books of an author, those in print, or the newest two, onto a shelf.
     FanOut {
         author: u8,
         reader: u8,
         index: &'static Index,
         limit: Option<usize>,
     },
-    /// Into the view that it looks at.
+    /// A fan-out into its own source view.
     Copy {
         reader: u8,
         to: u8,
@@ -848,13 +848,13 @@ impl Step {
     }
 }
 
-/// Inserted in every other year, whether it is there or not.
+/// Uses `insert` in even years, whether the document exists or not.
 fn put_or_insert<T: Document>(writes: &mut Writes, document: &T, year: i64) {
     if year % 2 == 0 { writes.insert(document) } else { writes.put(document) }.unwrap();
 }
 
-/// All that steps may have left, without the names that only this world has.
-async fn left(store: &dyn ViewStore, world: &str) -> Vec<String> {
+/// All documents of a world, with the world's prefix removed.
+async fn documents_of(store: &dyn ViewStore, world: &str) -> Vec<String> {
     let titles: Vec<String> = (0..TITLES).map(|n| format!("{world}t{n}")).collect();
     let places: Vec<String> =
         (0..READERS).flat_map(|n| titles.iter().map(move |title| format!("{world}r{n}.{title}"))).collect();
@@ -865,7 +865,7 @@ async fn left(store: &dyn ViewStore, world: &str) -> Vec<String> {
     books.chain(on_shelves).map(|text| text.unwrap().replace(world, "")).collect()
 }
 
-pub async fn writes_do_together_what_they_do_one_by_one(store: &dyn ViewStore) {
+pub async fn batched_writes_equal_the_same_writes_one_by_one(store: &dyn ViewStore) {
     for _ in 0..40 {
         let steps: Vec<Step> = (0..40).map(|_| any_step()).collect();
         let (projection, together, apart) = (fresh("p"), fresh("w"), fresh("w"));
@@ -880,21 +880,21 @@ pub async fn writes_do_together_what_they_do_one_by_one(store: &dyn ViewStore) {
         for (checkpoint, step) in (3..).zip(&steps) {
             commit(store, &projection, checkpoint, |writes| step.write(&apart, writes)).await;
         }
-        assert_eq!(left(store, &together).await, left(store, &apart).await, "{steps:?}");
+        assert_eq!(documents_of(store, &together).await, documents_of(store, &apart).await, "{steps:?}");
     }
 }
 
-pub async fn documents_are_counted_as_they_would_be_found(store: &dyn ViewStore) {
+pub async fn count_matches_the_query_results(store: &dyn ViewStore) {
     let (projection, author) = (fresh("p"), fresh("a"));
     let books: Vec<Book> = (0..150).map(|n| book(&fresh("b"), &author, n)).collect();
     commit(store, &projection, 1, |writes| books.iter().for_each(|book| writes.put(book).unwrap())).await;
     let count = async |query: Query| store.count(&query).await.unwrap();
     assert_eq!(count(of_author(&author, 1000)).await, 150);
-    assert_eq!(count(of_author(&author, 100)).await, 100, "up to the limit");
+    assert_eq!(count(of_author(&author, 100)).await, 100, "at most the limit");
     assert_eq!(count(of_author(&fresh("nobody"), 100)).await, 0);
     let in_print = Query::new(&BOOKS, &OF_AUTHOR_IN_PRINT, vec![json!(author), json!(true)], 1000);
     assert_eq!(count(in_print).await, 75);
-    // Above a number, and below a place.
+    // Above a value of the order field, and after a cursor.
     for above in [-1, 0, 99, 148, 149, i64::MAX] {
         let query = of_author(&author, 1000).above(above);
         let expected = books.iter().filter(|book| book.year > above).count();
@@ -906,7 +906,7 @@ pub async fn documents_are_counted_as_they_would_be_found(store: &dyn ViewStore)
     assert_eq!(count(below).await, 50);
 }
 
-pub async fn every_query_on_the_views_of_the_contract_uses_its_index(store: &dyn ViewStore) {
+pub async fn every_contract_query_uses_its_index(store: &dyn ViewStore) {
     every_query_uses_its_index(store, VIEWS, false).await;
 }
 
@@ -931,10 +931,10 @@ pub async fn every_query_uses_its_index(store: &dyn ViewStore, views: &[&'static
             }
         }
     }
-    // A filled store must not tempt the engine into another plan.
+    // The engine must not choose another plan on a filled store.
     if !filled {
         let projection = fresh("p");
-        // Of the author and with the note asked for, and several of each year: those behind "k" were on the page before the cursor's.
+        // They match every query, with several per year. Keys behind "k" are on the page before the cursor.
         let key = |n: i64| fresh(if n < 1000 { "b" } else { "z" });
         let of_author = |n| Book { note: Some("x".to_owned()), ..book(&key(n), "x", n % 100) };
         let books: Vec<Book> = (0..3000).map(of_author).collect();
@@ -943,14 +943,14 @@ pub async fn every_query_uses_its_index(store: &dyn ViewStore, views: &[&'static
     }
 }
 
-/// A cursor's text, as a client that has seen one could make it up.
+/// The text of a cursor, as a client could forge it.
 fn cursor_text(index: &Index, order: Value) -> String {
     use base64::Engine;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json!([index.name, order, "k"]).to_string())
 }
 
-/// Of a store with the views of Chorus that is made to look as an older program has left it, by `age`, and opened again.
-pub async fn what_has_another_shape_by_now_is_built_anew(
+/// `age` makes a store with the views of Chorus look as if an older version had written it.
+pub async fn views_with_an_outdated_schema_are_rebuilt(
     open: impl AsyncFn() -> Arc<dyn ViewStore>,
     age: impl AsyncFnOnce(),
 ) {
@@ -966,14 +966,14 @@ pub async fn what_has_another_shape_by_now_is_built_anew(
     commit(&*store, "notifications", 7, |writes| writes.put(&mark).unwrap()).await;
     commit(&*store, "captions", 9, |writes| writes.put(&written).unwrap()).await;
     let parked = Parked { position: 5, event_type: "like.liked.v1".into(), error: "broken".into() };
-    let aside = Commit {
+    let parking = Commit {
         projection: "posts",
         writes: Arc::default(),
         parked: vec![parked],
         expected: 0,
         checkpoint: 8,
     };
-    store.commit(aside).await.unwrap();
+    store.commit(parking).await.unwrap();
     drop(store);
     age().await;
 
@@ -984,7 +984,7 @@ pub async fn what_has_another_shape_by_now_is_built_anew(
         assert_eq!(store.checkpoint(projection).await.unwrap(), checkpoint, "{projection}");
     }
     assert_eq!(store.parked("posts", 1).await.unwrap(), []);
-    // Once, and not each time.
+    // Only on the first open.
     commit(&*store, "notifications", 3, |writes| writes.put(&mark).unwrap()).await;
     drop(store);
     let store = open().await;
@@ -992,25 +992,25 @@ pub async fn what_has_another_shape_by_now_is_built_anew(
     assert_eq!(store.checkpoint("notifications").await.unwrap(), 3);
 }
 
-pub async fn what_is_parked_is_kept_with_its_reason(store: &dyn ViewStore) {
+pub async fn parked_events_are_stored_with_their_error(store: &dyn ViewStore) {
     let (projection, other) = (fresh("p"), fresh("p"));
     let parked =
         |position, error: &str| Parked { position, event_type: "book.lost.v1".into(), error: error.into() };
-    let set_aside = async |projection: &str, expected, checkpoint, parked| {
+    let park = async |projection: &str, expected, checkpoint, parked| {
         let commit = Commit { projection, writes: Arc::default(), parked, expected, checkpoint };
         store.commit(commit).await.unwrap();
     };
-    set_aside(&projection, 0, 20, vec![parked(20, "b"), parked(3, "a")]).await;
-    set_aside(&other, 0, 9, vec![parked(9, "z")]).await;
+    park(&projection, 0, 20, vec![parked(20, "b"), parked(3, "a")]).await;
+    park(&other, 0, 9, vec![parked(9, "z")]).await;
     assert_eq!(store.parked(&projection, 10).await.unwrap(), [parked(3, "a"), parked(20, "b")]);
     assert_eq!(store.parked(&projection, 1).await.unwrap(), [parked(3, "a")]);
-    // Parked again with another reason: the newest counts.
-    set_aside(&projection, 20, 21, vec![parked(3, "c")]).await;
+    // Parked again with another error: the newest is kept.
+    park(&projection, 20, 21, vec![parked(3, "c")]).await;
     assert_eq!(store.parked(&projection, 1).await.unwrap(), [parked(3, "c")]);
     assert_eq!(store.parked(&fresh("p"), 10).await.unwrap(), []);
 }
 
-pub async fn a_scan_finds_every_document_once_in_the_order_of_keys(store: &dyn ViewStore) {
+pub async fn scan_returns_every_document_once_in_key_order(store: &dyn ViewStore) {
     let (projection, author) = (fresh("p"), fresh("scanned"));
     let titles: Vec<String> = (0..5).map(|n| fresh(&format!("t{n}"))).collect();
     commit(store, &projection, 1, |writes| {
@@ -1034,7 +1034,7 @@ pub async fn a_scan_finds_every_document_once_in_the_order_of_keys(store: &dyn V
     assert_eq!(first.title, keys[0]);
 }
 
-pub async fn sizes_are_told(store: &dyn ViewStore) {
+pub async fn sizes_report_documents_and_bytes(store: &dyn ViewStore) {
     commit_many(store, &fresh("p"), 0, 10).await.unwrap();
     let sizes = store.sizes().await.unwrap();
     assert_eq!(sizes.keys().collect::<Vec<_>>(), ["books", "shelves"]);
@@ -1042,17 +1042,17 @@ pub async fn sizes_are_told(store: &dyn ViewStore) {
     assert!(books.documents > 0 && books.bytes > books.documents, "{books:?}");
 }
 
-/// An engine that can be put out of reach.
+/// An engine that a contract can disconnect and restart.
 #[async_trait]
 pub trait ViewEngine: Send {
     fn store(&self) -> Arc<dyn ViewStore>;
     async fn cut(&mut self);
-    async fn mend(&mut self);
-    /// Kills the engine on the spot and starts it again.
+    async fn restore(&mut self);
+    /// Kills the engine without warning and starts it again.
     async fn restart(&mut self);
 }
 
-pub async fn an_outage_is_told_and_ends_by_itself(engine: &mut dyn ViewEngine) {
+pub async fn outage_is_reported_and_recovery_is_automatic(engine: &mut dyn ViewEngine) {
     let store = engine.store();
     let (projection, title) = (fresh("p"), fresh("b"));
     commit(&*store, &projection, 1, |writes| writes.put(&book(&title, "x", 1)).unwrap()).await;
@@ -1067,15 +1067,15 @@ pub async fn an_outage_is_told_and_ends_by_itself(engine: &mut dyn ViewEngine) {
         )
     })
     .await
-    .expect("a call does not end during an outage");
+    .expect("a call does not return during an outage");
     assert!(matches!(outcomes.0, Err(StoreError::Unavailable(_))), "{:?}", outcomes.0);
     assert!(matches!(outcomes.1, Err(StoreError::Unavailable(_))), "{:?}", outcomes.1);
     assert!(matches!(outcomes.2, Err(StoreError::Unavailable(_))), "{:?}", outcomes.2);
     assert!(matches!(outcomes.3, Err(CommitError::Store(StoreError::Unavailable(_)))), "{:?}", outcomes.3);
-    engine.mend().await;
+    engine.restore().await;
     timeout(LIMIT, async { while get_or_error(&*store, &title).await.is_err() {} })
         .await
-        .expect("it does not come back");
+        .expect("the store is not available again");
     assert!(get(&*store, &title).await.is_some());
 }
 
@@ -1083,9 +1083,9 @@ async fn get_or_error(store: &dyn ViewStore, key: &str) -> Result<Option<Book>, 
     store.get(key).await
 }
 
-/// A worker commits batch after batch, goes by what it is told, and reads its checkpoint again after an error, while
-/// the engine is killed under it: in the end every batch has been taken in exactly once.
-pub async fn every_batch_is_taken_in_once_however_often_the_engine_is_killed(engine: &mut dyn ViewEngine) {
+/// A worker commits batch after batch and reads its checkpoint again after an error, while the engine is killed. In the
+/// end every batch is committed exactly once.
+pub async fn every_batch_is_committed_once_across_engine_kills(engine: &mut dyn ViewEngine) {
     const BATCHES: u64 = 120;
     let (projection, title) = (fresh("p"), fresh("counted"));
     commit(&*engine.store(), &projection, 1, |writes| writes.put(&book(&title, &title, 1)).unwrap()).await;
@@ -1096,7 +1096,7 @@ pub async fn every_batch_is_taken_in_once_however_often_the_engine_is_killed(eng
             if expected > BATCHES {
                 return;
             }
-            // Whatever becomes of it: the checkpoint tells.
+            // The checkpoint shows whether the commit succeeded.
             let _ = try_commit(&*store, &projection, expected, expected + 1, |writes| {
                 writes.patch::<Book>(&title, Patch::default().inc("copies", 1));
                 writes.put(&book(&format!("{title}-{expected}"), &title, 1)).unwrap();
@@ -1111,9 +1111,7 @@ pub async fn every_batch_is_taken_in_once_however_often_the_engine_is_killed(eng
             engine.restart().await;
         }
     };
-    timeout(LIMIT * 2, async { tokio::join!(worker, killer) })
-        .await
-        .expect("the worker does not get to its end");
+    timeout(LIMIT * 2, async { tokio::join!(worker, killer) }).await.expect("the worker does not finish");
     let counted = get(&*store, &title).await.unwrap().copies;
     assert_eq!(counted, 1 + i64::try_from(BATCHES).unwrap());
     let put = all_pages::<Book>(&*store, of_author(&title, 50)).await.len();

@@ -9,7 +9,7 @@ use crate::folder::Folder;
 /// The proxy with the shipped configuration: terminates TLS and routes to the services.
 #[derive(Debug)]
 pub struct CaddyServer {
-    // Stopped before its folder goes.
+    // Dropped before its folder.
     _process: ServerProcess,
     port: u16,
     folder: Folder,
@@ -44,7 +44,7 @@ impl CaddyServer {
         format!("https://localhost:{}", self.port)
     }
 
-    /// The certificate of the authority that Caddy has made for itself.
+    /// The certificate of the authority that Caddy has created.
     pub fn root_certificate(&self) -> PathBuf {
         self.folder.path().join("caddy/pki/authorities/local/root.crt")
     }

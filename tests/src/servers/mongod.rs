@@ -12,17 +12,17 @@ use super::process::{ServerProcess, free_port};
 use crate::folder::Folder;
 use crate::waiting;
 
-/// Cache of the storage engine in GB: small, since several run at once beside the tests.
+/// Cache of the storage engine in GB: small, since several run at once.
 const CACHE_GB: &str = "0.5";
-/// How long a set may take until it has a primary.
+/// How long an election may take.
 const ELECTION_LIMIT: Duration = Duration::from_mins(1);
-/// How long one member may take to say whether it is the primary: one that is stopped never does.
+/// How long one member may take to say whether it is the primary: a stopped one never answers.
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 
 /// The name of every replica set here.
 const SET: &str = "rs0";
 
-/// A mongod that is a replica set of one member, so that it has transactions.
+/// A mongod as a replica set of one member, which transactions need.
 #[derive(Debug)]
 pub struct MongoServer(Member);
 
@@ -39,8 +39,8 @@ impl MongoServer {
         self.0.command(command).await
     }
 
-    /// Gives the storage engine a larger cache: for what holds more than a test does.
-    pub async fn widen_cache(&self, gib: u32) -> Result<()> {
+    /// Enlarges the cache of the storage engine, for more data than a test has.
+    pub async fn enlarge_cache(&self, gib: u32) -> Result<()> {
         let cache = format!("cache_size={gib}G");
         self.command(doc! { "setParameter": 1, "wiredTigerEngineRuntimeConfig": cache }).await?;
         Ok(())
@@ -55,7 +55,7 @@ impl MongoServer {
         format!("mongodb://127.0.0.1:{}/{database}?replicaSet={SET}", self.0.port)
     }
 
-    /// Kills the server on the spot and starts it again on its folder and port.
+    /// Kills the server without warning and starts it again on its folder and port.
     pub async fn restart(&mut self) -> Result<()> {
         self.kill()?;
         self.start_again().await
@@ -71,14 +71,14 @@ impl MongoServer {
     }
 }
 
-/// A replica set of three mongods. Each is killed, stopped and started again by its number, from 0.
+/// A replica set of three mongods. Members are numbered from 0.
 #[derive(Debug)]
 pub struct MongoReplicaSet(Vec<Member>);
 
 impl MongoReplicaSet {
     pub const MEMBERS: usize = 3;
 
-    /// Ready once it has a primary and the others follow it.
+    /// Waits until it has a primary and the others follow it.
     pub async fn start() -> Result<Self> {
         let mut members = Vec::new();
         for _ in 0..Self::MEMBERS {
@@ -100,7 +100,7 @@ impl MongoReplicaSet {
         format!("mongodb://{}/{database}?replicaSet={SET}", hosts.join(","))
     }
 
-    /// Waits until a running member is the primary; its number.
+    /// Waits until a running member is the primary; returns its number.
     pub async fn primary(&self) -> Result<usize> {
         let elected = waiting::answer(ELECTION_LIMIT, || async {
             let asked = self.0.iter().map(|member| tokio::time::timeout(ANSWER_LIMIT, member.is_primary()));
@@ -110,19 +110,19 @@ impl MongoReplicaSet {
         elected.await?.with_context(|| format!("no primary within {ELECTION_LIMIT:?}"))
     }
 
-    /// Kills a member on the spot.
+    /// Kills a member without warning.
     pub fn kill(&mut self, number: usize) -> Result<()> {
         self.0[number].process.kill()
     }
 
-    /// Kills the primary on the spot; its number.
+    /// Kills the primary without warning; returns its number.
     pub async fn kill_primary(&mut self) -> Result<usize> {
         let primary = self.primary().await?;
         self.kill(primary)?;
         Ok(primary)
     }
 
-    /// Sends a member a signal: `STOP` makes it fall silent with its connections open, `CONT` ends that.
+    /// Sends a signal to a member: `STOP` freezes it with its connections open, `CONT` resumes it.
     pub fn signal(&self, number: usize, signal: &str) -> Result<()> {
         self.0[number].process.signal(signal)
     }
@@ -146,7 +146,7 @@ impl MongoReplicaSet {
     }
 }
 
-/// The configuration that a set of these ports begins with.
+/// The initial configuration of a set on these ports.
 fn initial(ports: &[u16]) -> Document {
     let members: Vec<Document> = (0..)
         .zip(ports)
@@ -158,7 +158,7 @@ fn initial(ports: &[u16]) -> Document {
 /// One mongod of a set.
 #[derive(Debug)]
 struct Member {
-    // Stopped before its folder goes.
+    // Dropped before its folder.
     process: ServerProcess,
     port: u16,
     folder: Folder,
@@ -191,7 +191,7 @@ impl Member {
             "--oplogSize",
             "256",
             "--nounixsocket",
-            // Other databases on the machine would share this socket; nothing here asks for diagnostics.
+            // The Unix socket would be shared with other databases on the machine; diagnostics are not needed.
             "--setParameter",
             "diagnosticDataCollectionEnabled=false",
         ]
@@ -229,7 +229,7 @@ impl Member {
     }
 }
 
-/// One on the `PATH`, else the fetched one.
+/// The program on the `PATH`, or else the fetched one.
 fn program() -> Result<PathBuf> {
     let found = Command::new("mongod").arg("--version").output().is_ok_and(|output| output.status.success());
     if found { Ok("mongod".into()) } else { fetched("mongod", "mongod") }

@@ -10,14 +10,14 @@ use super::process::{ServerProcess, free_port};
 use crate::client::client;
 use crate::folder::Folder;
 
-/// Whom mails are from in tests.
+/// The sender of mails in tests.
 pub const SENDER: &str = "no-reply@chorus.example";
 const REGION: &str = "us-east-1";
 
-/// The APIs of Amazon over HTTP, by moto: S3, SES and SQS among them.
+/// The APIs of AWS, by moto: S3, SES and SQS among them.
 #[derive(Debug)]
 pub struct MotoServer {
-    // Stopped before its folder goes.
+    // Dropped before its folder.
     process: ServerProcess,
     port: u16,
     folder: Folder,
@@ -49,7 +49,7 @@ impl MotoServer {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Value for `CHORUS_MEDIA`: a bucket on the server, and a file with what lets one in.
+    /// Value for `CHORUS_MEDIA`: a bucket on the server, with a credentials file.
     pub fn media_url(&self, bucket: &str) -> String {
         let credentials = self.folder.path().join("credentials");
         format!("s3://{bucket}?endpoint={}&credentials_file={}", self.endpoint(), credentials.display())
@@ -65,7 +65,7 @@ impl MotoServer {
         self.process.listens_on(self.port).await
     }
 
-    /// Value for `CHORUS_MAIL`: SES at this address, which may be a cable to the server.
+    /// Value for `CHORUS_MAIL`: SES at this address, which may be a fault proxy.
     pub fn mail_url_at(&self, endpoint: &str) -> String {
         let credentials = self.folder.path().join("credentials");
         format!("ses://{REGION}?endpoint={endpoint}&credentials_file={}", credentials.display())
@@ -76,31 +76,31 @@ impl MotoServer {
         self.mail_url_at(&self.endpoint())
     }
 
-    /// Lets mails be from [`SENDER`]; any others are refused.
+    /// Allows mails from [`SENDER`]; all others are refused.
     pub async fn verify_sender(&self) -> Result<()> {
         self.call("ses", Method::POST, "/v2/email/identities", &[], json!({ "EmailIdentity": SENDER }))
             .await?;
         Ok(())
     }
 
-    /// Puts an address on the list of those that nothing is sent to.
+    /// Adds an address to the suppression list.
     pub async fn suppress(&self, address: &str) -> Result<()> {
         let body = json!({ "EmailAddress": address, "Reason": "BOUNCE" });
         self.call("ses", Method::PUT, "/v2/email/suppression/addresses", &[], body).await?;
         Ok(())
     }
 
-    /// The mails that SES has taken, in order.
+    /// The mails that SES has accepted, in order.
     pub async fn mails(&self) -> Result<Vec<SentMail>> {
         let url = format!("{}/moto-api/data.json", self.endpoint());
-        let told: Value = client().build()?.get(url).send().await?.json().await?;
-        match told["ses"].get("RawMessage") {
+        let info: Value = client().build()?.get(url).send().await?.json().await?;
+        match info["ses"].get("RawMessage") {
             Some(mails) => Ok(serde_json::from_value(mails.clone())?),
             None => Ok(Vec::new()),
         }
     }
 
-    /// Makes a queue; its URL.
+    /// Creates a queue and returns its URL.
     pub async fn queue(&self, name: &str) -> Result<String> {
         let made = self.queues("CreateQueue", json!({ "QueueName": name })).await?;
         Ok(made["QueueUrl"].as_str().context("no URL")?.to_owned())
@@ -111,18 +111,18 @@ impl MotoServer {
         Ok(())
     }
 
-    /// How many messages lie in a queue, those included that somebody has received and not yet taken off.
+    /// The number of messages in a queue, including received ones that are not deleted yet.
     pub async fn length_of_queue(&self, url: &str) -> Result<u64> {
         let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
-        let told =
+        let info =
             self.queues("GetQueueAttributes", json!({ "QueueUrl": url, "AttributeNames": names })).await?;
-        let numbers = names.map(|name| told["Attributes"][name].as_str().and_then(|n| n.parse::<u64>().ok()));
+        let numbers = names.map(|name| info["Attributes"][name].as_str().and_then(|n| n.parse::<u64>().ok()));
         numbers.into_iter().sum::<Option<u64>>().context("no number")
     }
 
     async fn queues(&self, action: &str, body: Value) -> Result<Value> {
         let target = format!("AmazonSQS.{action}");
-        // By the content type it knows which form of the protocol is spoken.
+        // The content type selects the JSON form of the protocol.
         let headers = [("x-amz-target", target.as_str()), ("content-type", "application/x-amz-json-1.0")];
         self.call("sqs", Method::POST, "/", &headers, body).await
     }
@@ -135,7 +135,7 @@ impl MotoServer {
         headers: &[(&'static str, &str)],
         body: Value,
     ) -> Result<Value> {
-        // It looks at nothing but the scope.
+        // moto reads only the scope.
         let signed = format!(
             "AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0"
         );
@@ -153,7 +153,7 @@ impl MotoServer {
     }
 }
 
-/// A mail as SES was given it.
+/// A mail as sent to SES.
 #[derive(Debug, Clone, Deserialize)]
 pub struct SentMail {
     pub id: String,

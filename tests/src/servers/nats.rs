@@ -7,10 +7,10 @@ use super::fetched;
 use super::process::{ServerProcess, free_port};
 use crate::folder::Folder;
 
-/// A nats-server with JetStream that syncs every write, with the configuration that is shipped.
+/// A nats-server with JetStream and the shipped configuration, which syncs every write.
 #[derive(Debug)]
 pub struct NatsServer {
-    // Stopped before its folder goes.
+    // Dropped before its folder.
     process: ServerProcess,
     port: u16,
     folder: Folder,
@@ -23,7 +23,7 @@ impl NatsServer {
         Ok(server)
     }
 
-    /// A server that is not ready yet, with more configuration for itself and for its cluster.
+    /// Starts a server with more configuration, without waiting until it is ready.
     pub(super) fn spawn_new(more: &str, more_of_cluster: &str) -> Result<Self> {
         let (folder, port) = (Folder::new()?, free_port()?);
         let store = folder.path().join("jetstream").display().to_string();
@@ -54,7 +54,7 @@ impl NatsServer {
         self.port
     }
 
-    /// Where it keeps its streams.
+    /// The folder of its streams.
     pub fn store(&self) -> PathBuf {
         self.folder.path().join("jetstream")
     }
@@ -70,12 +70,12 @@ impl NatsServer {
             .context("connecting to nats-server")
     }
 
-    /// What the server printed so far.
+    /// The output of the server so far.
     pub fn printed(&self) -> String {
         self.process.printed()
     }
 
-    /// Kills the server on the spot and starts it again on its folder and port.
+    /// Kills the server without warning and starts it again on its folder and port.
     pub async fn restart(&mut self) -> Result<()> {
         self.kill()?;
         self.start_again().await
@@ -104,7 +104,7 @@ impl NatsServer {
     }
 }
 
-/// One on the `PATH` that is new enough, else the fetched one.
+/// The program on the `PATH` if it is new enough, or else the fetched one.
 fn program() -> Result<PathBuf> {
     let found = Command::new("nats-server").arg("--version").output();
     let new_enough = found.is_ok_and(|output| {

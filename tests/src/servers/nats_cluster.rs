@@ -10,14 +10,14 @@ use super::nats::NatsServer;
 use super::process::free_port;
 use crate::waiting::found;
 
-/// How many servers a cluster has, and how many replicas a stream on it.
+/// The number of servers of a cluster and of replicas of a stream on it.
 pub const NATS_NODES: usize = 3;
 /// How long the cluster may take to elect a leader and to bring every replica up to date.
 const SETTLE_LIMIT: Duration = Duration::from_mins(2);
-/// How long one question to the cluster may take.
+/// How long one request to the cluster may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 
-/// Three nats-servers that are one cluster, each a process on ports of its own with a folder of its own.
+/// A cluster of three nats-servers, each with its own ports and folder.
 #[derive(Debug)]
 pub struct NatsCluster {
     nodes: Vec<NatsServer>,
@@ -35,18 +35,18 @@ impl NatsCluster {
         let mut nodes = ports.iter().enumerate().map(spawn).collect::<Result<Vec<_>>>()?;
         try_join_all(nodes.iter_mut().map(NatsServer::ready)).await?;
         let cluster = Self { nodes };
-        cluster.has_jetstream().await?;
+        cluster.wait_for_jetstream().await?;
         Ok(cluster)
     }
 
-    /// Waits until the cluster has elected the leader that streams are made by.
-    async fn has_jetstream(&self) -> Result<()> {
+    /// Waits until the cluster has elected its meta leader, which creates streams.
+    async fn wait_for_jetstream(&self) -> Result<()> {
         let client = self.client().await?;
-        let told = found(SETTLE_LIMIT, "JetStream has a leader", async || {
-            let told = ask(&client, "INFO", &Value::Null).await.ok()?;
-            told.get("error").is_none().then_some(told)
+        let ready = found(SETTLE_LIMIT, "JetStream has a leader", async || {
+            let info = ask(&client, "INFO", &Value::Null).await.ok()?;
+            info.get("error").is_none().then_some(info)
         });
-        told.await;
+        ready.await;
         Ok(())
     }
 
@@ -65,7 +65,7 @@ impl NatsCluster {
         &self.nodes[node]
     }
 
-    /// A connection to whichever node answers.
+    /// A connection to any node.
     pub async fn client(&self) -> Result<Client> {
         connect(self.addresses()).await
     }
@@ -75,7 +75,7 @@ impl NatsCluster {
         connect(vec![self.addresses().swap_remove(node)]).await
     }
 
-    /// Kills one node on the spot.
+    /// Kills one node without warning.
     pub fn kill(&mut self, node: usize) -> Result<()> {
         self.nodes[node].kill()
     }
@@ -97,7 +97,7 @@ impl NatsCluster {
         Ok(())
     }
 
-    /// Stops a node in such a way that its connections stay open and nothing answers, as if its machine were gone.
+    /// Stops a node with its connections open, as if its machine were gone.
     pub fn freeze(&self, node: usize) -> Result<()> {
         self.nodes[node].signal("STOP")
     }
@@ -106,7 +106,7 @@ impl NatsCluster {
         self.nodes[node].signal("CONT")
     }
 
-    /// Waits until a stream has a leader and every replica has all of it; the leader's node.
+    /// Waits until a stream has a leader and all replicas are current; returns the leader's node.
     pub async fn settled(&self, stream: &str) -> Result<usize> {
         self.settled_with(stream, NATS_NODES).await
     }
@@ -114,50 +114,50 @@ impl NatsCluster {
     async fn settled_with(&self, stream: &str, replicas: usize) -> Result<usize> {
         let client = self.client().await?;
         let leader = found(SETTLE_LIMIT, "every replica of the stream is up to date", async || {
-            let told = ask(&client, &format!("STREAM.INFO.{stream}"), &Value::Null).await.ok()?;
-            let followers = told["cluster"]["replicas"].as_array().map_or(&[][..], Vec::as_slice);
+            let info = ask(&client, &format!("STREAM.INFO.{stream}"), &Value::Null).await.ok()?;
+            let followers = info["cluster"]["replicas"].as_array().map_or(&[][..], Vec::as_slice);
             let are_current = followers.iter().all(|follower| follower["current"] == true);
-            (are_current && followers.len() + 1 == replicas).then(|| leader(&told)).flatten()
+            (are_current && followers.len() + 1 == replicas).then(|| leader(&info)).flatten()
         });
         Ok(leader.await)
     }
 
-    /// Changes how many replicas a stream has, and waits until all of them are up to date; the nodes that have one.
+    /// Changes the number of replicas and waits until they are current; returns their nodes.
     pub async fn replicate(&self, stream: &str, replicas: usize) -> Result<Vec<usize>> {
         let mut config = self.ask(&format!("STREAM.INFO.{stream}"), &Value::Null).await?["config"].take();
         config["num_replicas"] = replicas.into();
         self.ask(&format!("STREAM.UPDATE.{stream}"), &config).await?;
         self.settled_with(stream, replicas).await?;
-        let told = self.ask(&format!("STREAM.INFO.{stream}"), &Value::Null).await?;
-        let followers = told["cluster"]["replicas"].as_array().map_or(&[][..], Vec::as_slice);
-        let names = followers.iter().map(|follower| &follower["name"]).chain([&told["cluster"]["leader"]]);
-        let nodes = names.filter_map(|told| (0..NATS_NODES).find(|&node| *told == name(node)));
+        let info = self.ask(&format!("STREAM.INFO.{stream}"), &Value::Null).await?;
+        let followers = info["cluster"]["replicas"].as_array().map_or(&[][..], Vec::as_slice);
+        let names = followers.iter().map(|follower| &follower["name"]).chain([&info["cluster"]["leader"]]);
+        let nodes = names.filter_map(|found| (0..NATS_NODES).find(|&node| *found == name(node)));
         Ok(nodes.collect())
     }
 
     /// The node that leads a stream.
     pub async fn leader(&self, stream: &str) -> Result<usize> {
-        let told = self.ask(&format!("STREAM.INFO.{stream}"), &Value::Null).await?;
-        leader(&told).context("no leader")
+        let info = self.ask(&format!("STREAM.INFO.{stream}"), &Value::Null).await?;
+        leader(&info).context("no leader")
     }
 
-    /// Lets a node's replica of a stream grow no further, while the node goes on to answer.
+    /// Stops a node's replica of a stream from growing; the node still answers.
     pub fn stop_writing(&self, stream: &str, node: usize) -> Result<()> {
         let lengths = self.blocks(stream, node)?.into_iter().map(|block| Ok(block.metadata()?.len()));
         let longest = lengths.collect::<Result<Vec<_>>>()?.into_iter().max().unwrap_or_default();
         self.nodes[node].limit_files(longest)
     }
 
-    /// How many consumers of a stream each node has.
+    /// The number of consumers of a stream on each node.
     pub async fn consumers(&self, stream: &str) -> Result<[usize; NATS_NODES]> {
-        let told = self.ask(&format!("CONSUMER.LIST.{stream}"), &Value::Null).await?;
-        let consumers = told["consumers"].as_array().map_or(&[][..], Vec::as_slice);
+        let info = self.ask(&format!("CONSUMER.LIST.{stream}"), &Value::Null).await?;
+        let consumers = info["consumers"].as_array().map_or(&[][..], Vec::as_slice);
         Ok(std::array::from_fn(|node| {
             consumers.iter().filter(|consumer| consumer["cluster"]["leader"] == name(node)).count()
         }))
     }
 
-    /// A file of each block of a stream on a node.
+    /// The block files of a stream on a node.
     pub fn blocks(&self, stream: &str, node: usize) -> Result<Vec<PathBuf>> {
         let folder = self.nodes[node].store().join("jetstream/$G/streams").join(stream).join("msgs");
         let files = std::fs::read_dir(&folder).with_context(|| format!("{}", folder.display()))?;
@@ -165,13 +165,13 @@ impl NatsCluster {
         Ok(files.into_iter().filter(|file| file.extension().is_some_and(|kind| kind == "blk")).collect())
     }
 
-    /// Makes a node the leader of a stream whose replicas are all up to date.
+    /// Makes a node the leader of a stream. All replicas must be current.
     pub async fn lead(&self, stream: &str, node: usize) -> Result<()> {
         let preferred = json!({ "placement": { "preferred": name(node) } });
         let client = self.client().await?;
         let led = found(SETTLE_LIMIT, "the node leads the stream", async || {
-            let told = ask(&client, &format!("STREAM.INFO.{stream}"), &Value::Null).await.ok()?;
-            if leader(&told) == Some(node) {
+            let info = ask(&client, &format!("STREAM.INFO.{stream}"), &Value::Null).await.ok()?;
+            if leader(&info) == Some(node) {
                 return Some(());
             }
             let _ = ask(&client, &format!("STREAM.LEADER.STEPDOWN.{stream}"), &preferred).await;
@@ -181,11 +181,11 @@ impl NatsCluster {
         Ok(())
     }
 
-    /// Asks JetStream's interface for something; an error is told.
+    /// Sends a request to JetStream's API; fails if the response is an error.
     pub async fn ask(&self, what: &str, body: &Value) -> Result<Value> {
-        let told = ask(&self.client().await?, what, body).await?;
-        ensure!(told.get("error").is_none(), "{what}: {told}");
-        Ok(told)
+        let info = ask(&self.client().await?, what, body).await?;
+        ensure!(info.get("error").is_none(), "{what}: {info}");
+        Ok(info)
     }
 }
 
@@ -205,7 +205,7 @@ fn leader(stream: &Value) -> Option<usize> {
     (0..NATS_NODES).find(|&node| name(node) == leader)
 }
 
-/// A server's name in its cluster.
+/// The name of a server in its cluster.
 fn name(node: usize) -> String {
     format!("node-{node}")
 }

@@ -12,30 +12,30 @@ use tokio::net::TcpStream;
 
 use crate::waiting;
 
-/// How long a server may take until it listens.
+/// How long a server may take to start.
 const START_LIMIT: Duration = Duration::from_mins(1);
-/// How long a server that was asked to stop may take.
+/// How long a graceful stop may take.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// Ports that no system gives to a connection on its way out: one of those could be taken again before a server listens
-/// there, or while it is started anew.
+/// Outside the ephemeral ports: an outgoing connection could take one of those before a server listens there or while it
+/// restarts.
 const PORTS: Range<u16> = 12_000..32_000;
-/// Ports that are tried.
+/// How many ports are tried.
 const PORTS_TRIED: usize = 1000;
 
-/// A port that nobody listens on and that this process has given to nobody else lately.
+/// A free port that this process has not used recently.
 pub fn free_port() -> Result<u16> {
-    /// How many have been given, from a random one on: tests of another process begin elsewhere.
-    static GIVEN: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::rng().random_range(PORTS)));
+    /// Starts at a random port, so that tests of other processes use others.
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::rng().random_range(PORTS)));
     let (first, count) = (PORTS.start, PORTS.end - PORTS.start);
     (0..PORTS_TRIED)
-        .map(|_| first + GIVEN.fetch_add(1, Ordering::Relaxed) % count)
+        .map(|_| first + NEXT.fetch_add(1, Ordering::Relaxed) % count)
         .find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
         .context("no free port")
 }
 
-/// A server process. A shell stands between it and the test and holds a pipe from it: when the test process ends,
-/// in whatever way, the pipe closes and the shell kills the server.
+/// A server process, started by a shell that holds a pipe from the test. When the test process ends, however it ends, the
+/// pipe closes and the shell kills the server.
 #[derive(Debug)]
 pub struct ServerProcess {
     shell: Option<Child>,
@@ -43,7 +43,7 @@ pub struct ServerProcess {
     log: PathBuf,
 }
 
-/// Descriptor 3 is the pipe, because a background job of sh has no standard input of its own.
+/// Descriptor 3 is the pipe, because a background job of sh has no standard input.
 const GUARD: &str = r#"
     exec 3<&0
     "$@" 3<&- & pid=$!
@@ -55,7 +55,7 @@ const GUARD: &str = r#"
 "#;
 
 impl ServerProcess {
-    /// Starts a program; what it prints goes to `log`.
+    /// Starts a program with its output in `log`.
     pub fn start(
         program: &Path,
         arguments: &[String],
@@ -79,16 +79,16 @@ impl ServerProcess {
         Ok(Self { shell: Some(shell), pid_file, log: log.to_owned() })
     }
 
-    /// Waits until the port takes connections.
+    /// Waits until the port accepts connections.
     pub async fn listens_on(&mut self, port: u16) -> Result<()> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         self.until("listen", || async move { TcpStream::connect(address).await.is_ok() }).await
     }
 
-    /// Waits for a state of the server, as long as it runs.
+    /// Waits for a state of the server; fails if the server ends.
     pub async fn until<F: Future<Output = bool>>(&mut self, what: &str, there: impl Fn() -> F) -> Result<()> {
         let log = self.log.clone();
-        let asked = waiting::answer(START_LIMIT, || {
+        let state = waiting::answer(START_LIMIT, || {
             let ended = self.shell.as_mut().map(Child::try_wait).transpose();
             let (is_there, log) = (there(), &log);
             async move {
@@ -101,23 +101,23 @@ impl ServerProcess {
                 Ok(None)
             }
         });
-        let reached = asked.await?;
+        let reached = state.await?;
         reached
             .with_context(|| format!("the server did not {what} within {START_LIMIT:?}:\n{}", self.printed()))
     }
 
-    /// What the server printed so far.
+    /// The output of the server so far.
     pub fn printed(&self) -> String {
         text(&self.log)
     }
 
-    /// Kills the server on the spot, as a power cut would.
+    /// Kills the server without warning, as a power cut would.
     pub fn kill(&mut self) -> Result<()> {
         self.signal("KILL")?;
         self.wait()
     }
 
-    /// Asks the server to stop and waits until it has.
+    /// Stops the server gracefully and waits until it has ended.
     pub fn stop(&mut self) -> Result<()> {
         self.signal("TERM")?;
         self.wait()
@@ -128,7 +128,7 @@ impl ServerProcess {
         Ok(())
     }
 
-    /// Lets the server make no file longer than this, in bytes: writing beyond it fails.
+    /// Limits the length of the server's files, in bytes: writes beyond it fail.
     pub fn limit_files(&self, length: u64) -> Result<()> {
         let limit = format!("--fsize={length}:{length}");
         let status = Command::new("prlimit").arg(limit).arg("--pid").arg(self.pid()?).status();
@@ -137,7 +137,7 @@ impl ServerProcess {
     }
 
     fn pid(&self) -> Result<String> {
-        // Written by the shell a moment after its start.
+        // The shell writes it shortly after its start.
         let written = waiting::answer_blocking(START_LIMIT, || {
             let pid = std::fs::read_to_string(&self.pid_file).ok();
             anyhow::Ok(pid.filter(|pid| pid.ends_with('\n')))
@@ -146,8 +146,7 @@ impl ServerProcess {
         Ok(pid.trim().to_owned())
     }
 
-    /// The memory it has at present, in bytes. Of a file that several connections have mapped each page counts once, other
-    /// than in `VmRSS`.
+    /// The memory it uses now, in bytes (`Pss`). Unlike in `VmRSS`, pages of a file that several connections map count once.
     pub fn resident_memory(&self) -> Result<u64> {
         let sums = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid()?))?;
         let line = sums.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss")?;
@@ -155,12 +154,12 @@ impl ServerProcess {
         Ok(kibibytes * 1024)
     }
 
-    /// The processor time it has taken so far, of all its threads.
+    /// The processor time of all its threads so far.
     pub fn processor_time(&self) -> Result<Duration> {
-        /// Of a tick: 100 a second on every Linux (`USER_HZ`).
+        /// 100 ticks a second on every Linux (`USER_HZ`).
         const TICK: Duration = Duration::from_millis(10);
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()?))?;
-        // The name, in brackets, may hold spaces; behind it user and system time are the 12th and 13th field.
+        // The name, in brackets, may contain spaces; after it, user and system time are the 12th and 13th field.
         let (_, fields) = stat.rsplit_once(") ").context("no name")?;
         let ticks: Vec<u32> = fields
             .split(' ')

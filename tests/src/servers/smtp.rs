@@ -9,24 +9,24 @@ use super::fetched;
 use super::process::{ServerProcess, free_port};
 use crate::folder::Folder;
 
-/// Who may send by a server that asks for it. The `@` has to be escaped in a URL.
+/// The login of servers that require one. The `@` must be escaped in a URL.
 const USER: &str = "chorus@example.org";
 const PASSWORD: &str = "correct horse: battery/staple@";
 
-/// How connections to an SMTP server are encrypted.
+/// Encryption of connections to an SMTP server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SmtpEncryption {
     None,
-    /// Asked for, together with a log-in.
+    /// By `STARTTLS`, with a login.
     StartTls,
-    /// From the start, together with a log-in.
+    /// From the start of the connection, with a login.
     Implicit,
 }
 
 /// A mail server, by aiosmtpd.
 #[derive(Debug)]
 pub struct SmtpServer {
-    // Stopped before its folder goes.
+    // Dropped before its folder.
     process: ServerProcess,
     port: u16,
     encryption: SmtpEncryption,
@@ -69,7 +69,7 @@ impl SmtpServer {
         self.process.kill()
     }
 
-    /// Starts again, with the mails it has.
+    /// Starts again and keeps its mails.
     pub async fn start_again(&mut self) -> Result<()> {
         self.process = Self::spawn(&self.folder, self.port, self.encryption)?;
         self.process.listens_on(self.port).await
@@ -88,52 +88,52 @@ impl SmtpServer {
         }
     }
 
-    /// The password of the one who may send, if the server asks for it.
+    /// The password of the login, if the server requires one.
     pub fn password(&self) -> Option<&'static str> {
         (self.encryption != SmtpEncryption::None).then_some(PASSWORD)
     }
 
-    /// File with that password.
+    /// A file with that password.
     pub fn password_file(&self) -> PathBuf {
         self.folder.path().join("password")
     }
 
-    /// Changes what the server takes as the password.
+    /// Changes the password that the server accepts.
     pub fn change_password(&self, password: &str) -> Result<()> {
         Ok(std::fs::write(self.password_file(), password)?)
     }
 
-    /// Gives this reply whenever a mail to the address is announced (`RCPT`).
+    /// Replies with this to `RCPT` for the address.
     pub fn refuse(&mut self, address: &str, reply: &str) -> Result<()> {
         self.replies.insert(address.to_owned(), json!({ "rcpt": reply }));
         self.write_replies()
     }
 
-    /// Gives this reply to the text of each mail to the address.
+    /// Replies with this to `DATA` of each mail to the address.
     pub fn refuse_text(&mut self, address: &str, reply: &str) -> Result<()> {
         self.replies.insert(address.to_owned(), json!({ "data": reply }));
         self.write_replies()
     }
 
-    /// Takes mails to the address, and hangs up instead of saying so.
+    /// Accepts mails to the address but closes the connection instead of replying.
     pub fn hang_up_after(&mut self, address: &str) -> Result<()> {
         self.refuse_text(address, "hang up")
     }
 
-    /// Takes all mails to the address again.
+    /// Accepts all mails to the address again.
     pub fn accept(&mut self, address: &str) -> Result<()> {
         self.replies.remove(address);
         self.write_replies()
     }
 
-    /// Under the name of the file stand all replies or none.
+    /// Replaces the file atomically.
     fn write_replies(&self) -> Result<()> {
-        let aside = self.folder.path().join(".replies.json");
-        std::fs::write(&aside, serde_json::to_vec(&self.replies)?)?;
-        Ok(std::fs::rename(aside, self.folder.path().join("replies.json"))?)
+        let new_file = self.folder.path().join(".replies.json");
+        std::fs::write(&new_file, serde_json::to_vec(&self.replies)?)?;
+        Ok(std::fs::rename(new_file, self.folder.path().join("replies.json"))?)
     }
 
-    /// The mails that it has taken, in order.
+    /// The accepted mails, in order.
     pub fn mails(&self) -> Result<Vec<SmtpMail>> {
         let Ok(lines) = std::fs::read_to_string(self.folder.path().join("mails")) else {
             return Ok(Vec::new());
@@ -142,13 +142,13 @@ impl SmtpServer {
     }
 }
 
-/// A mail as an SMTP server was given it.
+/// A mail as sent to an SMTP server.
 #[derive(Debug, Clone, Deserialize)]
 pub struct SmtpMail {
-    /// The port that the client came from: the same for all mails over one connection.
+    /// The client's port: the same for all mails over one connection.
     pub connection: u16,
     pub encrypted: bool,
-    /// Who had logged in.
+    /// The login of the client.
     pub user: Option<String>,
     pub from: String,
     pub to: Vec<String>,

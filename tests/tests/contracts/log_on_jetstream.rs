@@ -6,21 +6,21 @@ use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::{Compression, Config, StorageType};
 use async_trait::async_trait;
 use events::{EventLog, Filter, JetStreamLog, JetStreamSettings, JetStreamVault, LogError, Position};
-use tests::cable::Cable;
 use tests::contracts::log::{self as contract, LogEngine};
 use tests::contracts::vault;
+use tests::fault_proxy::FaultProxy;
 use tests::servers::NatsServer;
 use tests::waiting::{self, until};
 use tokio::sync::OnceCell;
 
-/// How long a log may take until it is back after its server was killed.
+/// How long a log may take to recover after its server was killed.
 const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
 
 struct JetStream {
     server: NatsServer,
-    cable: Cable,
+    proxy: FaultProxy,
     log: Arc<JetStreamLog>,
-    witness: Arc<JetStreamLog>,
+    observer: Arc<JetStreamLog>,
 }
 
 fn settings(port: u16, name: &str) -> JetStreamSettings {
@@ -35,10 +35,10 @@ fn settings(port: u16, name: &str) -> JetStreamSettings {
 impl JetStream {
     async fn start() -> Self {
         let server = NatsServer::start().await.unwrap();
-        let cable = Cable::to(server.port()).await.unwrap();
-        let log = Arc::new(JetStreamLog::open(&settings(cable.port(), "contract")).await.unwrap());
-        let witness = Arc::new(JetStreamLog::open(&settings(server.port(), "contract")).await.unwrap());
-        Self { server, cable, log, witness }
+        let proxy = FaultProxy::to(server.port()).await.unwrap();
+        let log = Arc::new(JetStreamLog::open(&settings(proxy.port(), "contract")).await.unwrap());
+        let observer = Arc::new(JetStreamLog::open(&settings(server.port(), "contract")).await.unwrap());
+        Self { server, proxy, log, observer }
     }
 }
 
@@ -50,7 +50,7 @@ impl LogEngine for JetStream {
 
     async fn restart(&mut self) {
         self.server.restart().await.unwrap();
-        // The log finds its way back by itself; the contract goes on once it has.
+        // The log reconnects by itself; the contract continues after that.
         let back = waiting::answer(RECOVERY_LIMIT, || {
             let log = Arc::clone(&self.log);
             async move { Ok::<_, Infallible>(log.head().await.ok()) }
@@ -59,21 +59,21 @@ impl LogEngine for JetStream {
         back.expect("the log is back");
     }
 
-    async fn lose_answers(&mut self) -> bool {
-        self.cable.lose_answers();
+    async fn drop_responses(&mut self) -> bool {
+        self.proxy.drop_responses();
         true
     }
 
-    async fn answers_arrive(&mut self) {
-        self.cable.mend();
+    async fn deliver_responses(&mut self) {
+        self.proxy.restore();
     }
 
-    fn witness(&self) -> Arc<dyn EventLog> {
-        self.witness.clone()
+    fn observer(&self) -> Arc<dyn EventLog> {
+        self.observer.clone()
     }
 }
 
-/// One server for all promises that leave it alone; it ends with the test process.
+/// One server for all promises that do not disturb it; it ends with the test process.
 async fn shared() -> &'static NatsServer {
     static SERVER: OnceCell<NatsServer> = OnceCell::const_new();
     SERVER.get_or_init(async || NatsServer::start().await.unwrap()).await
@@ -112,7 +112,7 @@ macro_rules! vault_on_jetstream {
 tests::vault_promises!(vault_on_jetstream);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jetstream_passes_an_event_with_an_unreadable_envelope() {
+async fn jetstream_skips_an_event_with_an_unreadable_envelope() {
     let engine = JetStream::start().await;
     let context = async_nats::jetstream::new(engine.server.client().await.unwrap());
     let spoil = async |subject| {
@@ -121,15 +121,15 @@ async fn jetstream_passes_an_event_with_an_unreadable_envelope() {
         let subject = format!("contract.{subject}");
         context.publish_with_headers(subject, headers, "{}".into()).await.unwrap().await.unwrap();
     };
-    contract::an_event_with_an_unreadable_envelope_is_told_apart_and_passed(&*engine.log(), spoil).await;
+    contract::unreadable_envelope_is_reported_and_skipped(&*engine.log(), spoil).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jetstream_opens_a_log_written_by_an_older_program() {
+async fn jetstream_opens_a_log_of_an_older_version() {
     let server = NatsServer::start().await.unwrap();
     let client = server.client().await.unwrap();
     let context = async_nats::jetstream::new(client);
-    // A stream as it was before direct gets, compression and the bans on deleting.
+    // A stream without direct gets, compression and the bans on deleting, as older versions created it.
     let older = Config {
         name: "older".into(),
         subjects: vec!["older.>".into()],
@@ -148,16 +148,16 @@ async fn jetstream_opens_a_log_written_by_an_older_program() {
         context.publish_with_headers(subject, headers, body.into()).await.unwrap().await.unwrap();
     }
     let log = JetStreamLog::open(&settings(server.port(), "older")).await.unwrap();
-    contract::a_log_written_by_an_older_program_opens_and_goes_on(&log, &crate::written_v1()).await;
+    contract::log_of_an_older_version_opens_and_accepts_appends(&log, &crate::written_v1()).await;
 
     let mut stream = context.get_stream("older").await.unwrap();
     let config = &stream.info().await.unwrap().config;
     assert!(config.deny_delete && config.deny_purge && config.allow_direct, "{config:?}");
 }
 
-/// What older versions asked for, and what nats-server destroys replicas under.
+/// Older versions enabled compression, with which nats-server can corrupt replicas.
 #[tokio::test(flavor = "multi_thread")]
-async fn compression_of_stream_and_bucket_ends_when_jetstream_opens_them() {
+async fn opening_disables_compression_of_stream_and_bucket() {
     let server = NatsServer::start().await.unwrap();
     let context = async_nats::jetstream::new(server.client().await.unwrap());
     let settings = settings(server.port(), "older");
@@ -183,7 +183,7 @@ async fn compression_of_stream_and_bucket_ends_when_jetstream_opens_them() {
     for stream in ["older", "KV_older-keys"] {
         assert_eq!(compression(stream).await, Some(Compression::None), "{stream}");
     }
-    // Nor are new ones compressed.
+    // New ones are not compressed either.
     let settings = JetStreamSettings { name: "new".into(), ..settings };
     JetStreamLog::open(&settings).await.unwrap();
     JetStreamVault::open(&settings).await.unwrap();
@@ -192,7 +192,7 @@ async fn compression_of_stream_and_bucket_ends_when_jetstream_opens_them() {
     }
 }
 
-/// Pauses every consumer of the stream, in place of replicas that are behind: it delivers nothing, but sends heartbeats.
+/// Pauses every consumer of the stream, to simulate lagging replicas: it delivers nothing but sends heartbeats.
 async fn pause_consumers(server: &NatsServer, stream: &str) -> usize {
     let client = server.client().await.unwrap();
     let ask = async |what: String, body: &str| -> serde_json::Value {
@@ -209,42 +209,42 @@ async fn pause_consumers(server: &NatsServer, stream: &str) -> usize {
     names.len()
 }
 
-/// All kinds of consumers: what is new for a whole process, one follower that catches up, and a listener.
+/// All kinds of consumers: the live consumer of a process, a follower that catches up, and a listener.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_consumer_that_delivers_nothing_is_replaced() {
+async fn stalled_consumer_is_replaced() {
     let server = NatsServer::start().await.unwrap();
     let settings = settings(server.port(), "stalled");
-    let witness = JetStreamLog::open(&settings).await.unwrap();
-    let start = contract::many_events(&witness, 6000).await;
-    // A log of its own, in whose memory none of them is.
+    let observer = JetStreamLog::open(&settings).await.unwrap();
+    let start = contract::many_events(&observer, 6000).await;
+    // A separate log without these events in memory.
     let log = JetStreamLog::open(&settings).await.unwrap();
     let mut behind = log.follow(Filter::everything(), Position::START);
     let mut following = log.follow(Filter::everything(), start);
     let mut listening = log.listen(Filter::everything(), start);
-    let last = contract::many_events(&witness, 1).await;
-    contract::follows_up_to(&mut following, last).await;
-    contract::follows_up_to(&mut listening, last).await;
-    // The third is of the follower that is behind: it has read ahead and waits for its reader.
+    let last = contract::many_events(&observer, 1).await;
+    contract::receive_up_to(&mut following, last).await;
+    contract::receive_up_to(&mut listening, last).await;
+    // The third belongs to the follower that is behind: it has read ahead and waits for its reader.
     until("each has its consumer", async || pause_consumers(&server, "stalled").await == 3).await;
-    let last = contract::many_events(&witness, 1).await;
-    contract::follows_up_to(&mut behind, last).await;
-    contract::follows_up_to(&mut following, last).await;
-    contract::follows_up_to(&mut listening, last).await;
+    let last = contract::many_events(&observer, 1).await;
+    contract::receive_up_to(&mut behind, last).await;
+    contract::receive_up_to(&mut following, last).await;
+    contract::receive_up_to(&mut listening, last).await;
 }
 
-/// A stream that forgets is refused, not used.
+/// A stream that may drop events is refused.
 #[tokio::test(flavor = "multi_thread")]
-async fn jetstream_refuses_a_stream_that_does_not_keep_everything() {
+async fn jetstream_refuses_a_stream_with_retention_limits() {
     let server = NatsServer::start().await.unwrap();
     let context = async_nats::jetstream::new(server.client().await.unwrap());
-    let keeping = Config { storage: StorageType::File, ..Config::default() };
-    let forgetful = [
-        ("memory", Config { storage: StorageType::Memory, ..keeping.clone() }),
-        ("aging", Config { max_age: std::time::Duration::from_hours(1), ..keeping.clone() }),
-        ("newest", Config { max_messages_per_subject: 1, ..keeping.clone() }),
-        ("full", Config { max_messages: 10, ..keeping }),
+    let unlimited = Config { storage: StorageType::File, ..Config::default() };
+    let limited = [
+        ("memory", Config { storage: StorageType::Memory, ..unlimited.clone() }),
+        ("aging", Config { max_age: std::time::Duration::from_hours(1), ..unlimited.clone() }),
+        ("newest", Config { max_messages_per_subject: 1, ..unlimited.clone() }),
+        ("full", Config { max_messages: 10, ..unlimited }),
     ];
-    for (name, config) in forgetful {
+    for (name, config) in limited {
         let config = Config { name: name.into(), subjects: vec![format!("{name}.>")], ..config };
         context.create_stream(config).await.unwrap();
         let refused = JetStreamLog::open(&settings(server.port(), name)).await;
@@ -253,8 +253,8 @@ async fn jetstream_refuses_a_stream_that_does_not_keep_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jetstream_says_that_it_is_unavailable_and_recovers_by_itself() {
+async fn jetstream_reports_outages_and_recovers() {
     let engine = JetStream::start().await;
-    engine.cable.cut();
-    contract::an_outage_is_told_and_ends_by_itself(&*engine.log, || engine.cable.mend()).await;
+    engine.proxy.cut();
+    contract::outage_is_reported_and_recovery_is_automatic(&*engine.log, || engine.proxy.restore()).await;
 }

@@ -39,14 +39,14 @@ impl LogEngine for Sqlite {
         self.open();
     }
 
-    async fn lose_answers(&mut self) -> bool {
+    async fn drop_responses(&mut self) -> bool {
         false
     }
 
-    async fn answers_arrive(&mut self) {}
+    async fn deliver_responses(&mut self) {}
 
-    /// What another process appends (an operator's command beside the server) is seen without being told.
-    fn witness(&self) -> Arc<dyn EventLog> {
+    /// Appends of another process (`chorus` subcommands run beside the server) are seen without a notification.
+    fn observer(&self) -> Arc<dyn EventLog> {
         Arc::new(self.opened())
     }
 }
@@ -84,27 +84,27 @@ macro_rules! vault_on_sqlite {
 tests::vault_promises!(vault_on_sqlite);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sqlite_passes_an_event_with_an_unreadable_envelope() {
+async fn sqlite_skips_an_event_with_an_unreadable_envelope() {
     let engine = Sqlite::start();
     let file = engine.folder.path().join("events.db");
     let spoil = async |subject| contract::spoil_on_sqlite(&file, "like.liked.v1", subject);
-    contract::an_event_with_an_unreadable_envelope_is_told_apart_and_passed(&*engine.log(), spoil).await;
+    contract::unreadable_envelope_is_reported_and_skipped(&*engine.log(), spoil).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sqlite_opens_a_log_written_by_an_older_program() {
+async fn sqlite_opens_a_log_of_an_older_version() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.db");
     let dump = include_str!("../../fixtures/log-v1.sql");
     sqlite::rusqlite::Connection::open(&path).unwrap().execute_batch(dump).unwrap();
     let log = SqliteLog::open(&path).unwrap();
-    contract::a_log_written_by_an_older_program_opens_and_goes_on(&log, &crate::written_v1()).await;
+    contract::log_of_an_older_version_opens_and_accepts_appends(&log, &crate::written_v1()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_refuses_to_change_or_delete_an_event() {
     let engine = Sqlite::start();
-    contract::what_is_appended_is_read_back_as_it_was_written(&*engine.log()).await;
+    contract::appended_events_are_read_back_unchanged(&*engine.log()).await;
     let raw = sqlite::rusqlite::Connection::open(engine.folder.path().join("events.db")).unwrap();
     for change in ["DELETE FROM events", "UPDATE events SET body = ''"] {
         let refused = raw.execute(change, []).unwrap_err().to_string();
@@ -112,7 +112,7 @@ async fn sqlite_refuses_to_change_or_delete_an_event() {
     }
 }
 
-/// Erasure that could be undone from the files would be none.
+/// Crypto-shredding: an erased key must not be recoverable from the files.
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_leaves_no_byte_of_a_destroyed_key_in_its_files() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Every adapter held to its contract, on real engines: one test for each promise. They share their servers; each has a
-//! log, vault, database or folder of its own.
+//! The contracts of all adapters on real engines, one test per promise. Tests share servers; each has its own log, vault,
+//! database or folder.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests say what went wrong by failing")]
 
 mod log_on_jetstream;
@@ -11,7 +11,7 @@ mod views_on_sqlite;
 use events::{Envelope, EventId, Message, PostId, Subject, UserId};
 use uuid::Uuid;
 
-/// What stands in the fixtures `log-v1.*`: a log as the first version of Chorus wrote it.
+/// The events of the fixtures `log-v1.*`: a log as the first version of Chorus wrote it.
 fn written_v1() -> Vec<Message> {
     let id = Uuid::from_u128;
     let (post, ann, bob) = (PostId::new(id(0x90)), UserId::new(id(0xa)), UserId::new(id(0xb)));

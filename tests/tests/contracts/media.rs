@@ -2,12 +2,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use media::{FileMedia, MediaKey, MediaStore, open};
-use tests::cable::Cable;
 use tests::contracts::media as contract;
+use tests::fault_proxy::FaultProxy;
 use tests::servers::MotoServer;
 use tokio::sync::OnceCell;
 
-/// One server for all; it ends with the test process.
+/// One server for all tests; it ends with the test process.
 async fn shared() -> &'static MotoServer {
     static SERVER: OnceCell<MotoServer> = OnceCell::const_new();
     SERVER.get_or_init(async || MotoServer::start().await.unwrap()).await
@@ -16,7 +16,7 @@ async fn shared() -> &'static MotoServer {
 mod in_a_folder {
     use super::*;
 
-    /// Nothing half-written stays behind.
+    /// No temporary files are left.
     fn assert_clean(folder: &Path) {
         let mut folders = vec![folder.to_owned()];
         while let Some(folder) = folders.pop() {
@@ -40,7 +40,7 @@ mod in_a_folder {
     tests::media_promises!(in_a_folder);
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_folder_that_has_become_a_file_takes_nothing_more() {
+    async fn put_fails_when_the_folder_has_become_a_file() {
         let around = tempfile::tempdir().unwrap();
         let path = around.path().join("media");
         let store = FileMedia::open(&path).unwrap();
@@ -50,7 +50,7 @@ mod in_a_folder {
     }
 }
 
-/// A bucket, its prefix, and links to it: over HTTP, against a server that speaks S3.
+/// A bucket with a prefix, and presigned links, against a server with the S3 API.
 mod in_a_bucket {
     use super::*;
 
@@ -58,7 +58,7 @@ mod in_a_bucket {
         ($($promise:ident,)+) => {$(
             #[tokio::test(flavor = "multi_thread")]
             async fn $promise() {
-                // A bucket's name takes no underscores, and its length is limited.
+                // Names of buckets have no underscores and a limited length, so the test's name is the prefix.
                 let prefix = concat!("s3://media/some/prefix/", stringify!($promise), "?");
                 let url = shared().await.media_url("media").replace("s3://media?", prefix);
                 contract::$promise(&*open(&url).await.unwrap()).await;
@@ -68,32 +68,32 @@ mod in_a_bucket {
     tests::media_promises!(in_a_bucket);
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_link_leads_browsers_to_a_bucket_that_they_can_reach() {
+    async fn link_is_presigned_for_the_public_endpoint() {
         let server = shared().await;
         let (url, endpoint) = (server.media_url("linked"), server.endpoint());
         let key = MediaKey::parse("a.jpg").unwrap();
         let store = open(&url).await.unwrap();
-        assert_eq!(store.link(&key, Duration::from_mins(1)).await.unwrap(), None, "browsers cannot reach it");
+        assert_eq!(store.link(&key, Duration::from_mins(1)).await.unwrap(), None, "no public endpoint");
         let linked = open(&format!("{url}&public_endpoint={endpoint}")).await.unwrap();
         linked.put(&key, bytes::Bytes::from_static(b"picture")).await.unwrap();
         let link = linked.link(&key, Duration::from_mins(1)).await.unwrap().unwrap();
         assert!(link.contains("X-Amz-Signature") && link.contains("X-Amz-Expires=60"), "{link}");
-        // Whatever was stored with the object before, the answer says how long it may be kept.
+        // The response sets the cache lifetime, whatever was stored with the object.
         assert!(link.contains("response-cache-control=public%2C%20max-age%3D300"), "{link}");
         let answer = reqwest_get(&link).await;
         assert_eq!(answer, ("image/jpeg".to_owned(), b"picture".to_vec()));
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_bucket_out_of_reach_is_told() {
+    async fn unreachable_bucket_is_reported() {
         let server = shared().await;
-        let cable = Cable::to(server.port()).await.unwrap();
-        let through = format!("http://127.0.0.1:{}", cable.port());
+        let proxy = FaultProxy::to(server.port()).await.unwrap();
+        let through = format!("http://127.0.0.1:{}", proxy.port());
         let url = server.media_url("unreachable").replace(&server.endpoint(), &through);
         let store = open(&url).await.unwrap();
         store.check().await.unwrap();
-        cable.cut();
-        contract::an_outage_is_told(&*store).await;
+        proxy.cut();
+        contract::outage_is_reported_by_every_call(&*store).await;
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use mongodb::bson::doc;
-use tests::cable::Cable;
 use tests::contracts::views::{self as contract, VIEWS, ViewEngine};
+use tests::fault_proxy::FaultProxy;
 use tests::servers::{MongoReplicaSet, MongoServer, ServerProcess, fetched, free_port};
 use tests::waiting::until;
 use tokio::sync::OnceCell;
@@ -16,22 +16,22 @@ use views::{CommitError, MongoViews, StoreError, ViewStore};
 
 struct Mongo {
     server: MongoServer,
-    cable: Cable,
+    proxy: FaultProxy,
     store: Arc<dyn ViewStore>,
 }
 
-async fn open(cable: &Cable) -> Arc<dyn ViewStore> {
-    // Directly, because the set would tell the client the way around the cable.
-    let setting = format!("mongodb://127.0.0.1:{}/contract?directConnection=true", cable.port());
+async fn open(proxy: &FaultProxy) -> Arc<dyn ViewStore> {
+    // A direct connection, because the replica set would tell the client the server's own address.
+    let setting = format!("mongodb://127.0.0.1:{}/contract?directConnection=true", proxy.port());
     Arc::new(MongoViews::open(&setting, VIEWS).await.unwrap())
 }
 
 impl Mongo {
     async fn start() -> Self {
         let server = MongoServer::start().await.unwrap();
-        let cable = Cable::to(server.port()).await.unwrap();
-        let store = open(&cable).await;
-        Self { server, cable, store }
+        let proxy = FaultProxy::to(server.port()).await.unwrap();
+        let store = open(&proxy).await;
+        Self { server, proxy, store }
     }
 }
 
@@ -42,11 +42,11 @@ impl ViewEngine for Mongo {
     }
 
     async fn cut(&mut self) {
-        self.cable.cut();
+        self.proxy.cut();
     }
 
-    async fn mend(&mut self) {
-        self.cable.mend();
+    async fn restore(&mut self) {
+        self.proxy.restore();
     }
 
     async fn restart(&mut self) {
@@ -54,16 +54,16 @@ impl ViewEngine for Mongo {
     }
 }
 
-/// One server for all promises that leave it alone; it ends with the test process.
+/// One server for all promises that do not disturb it; it ends with the test process.
 async fn shared() -> &'static MongoServer {
     static SERVER: OnceCell<MongoServer> = OnceCell::const_new();
     SERVER.get_or_init(async || MongoServer::start().await.unwrap()).await
 }
 
-/// The setting of a database that nothing else uses.
+/// The URL of an unused database.
 async fn database() -> String {
-    static GIVEN: AtomicU32 = AtomicU32::new(0);
-    shared().await.url(&format!("contract{}", GIVEN.fetch_add(1, Ordering::Relaxed)))
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    shared().await.url(&format!("contract{}", NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
 macro_rules! views_on_mongo {
@@ -77,35 +77,35 @@ macro_rules! views_on_mongo {
 tests::view_promises!(views_on_mongo);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_workers_on_one_projection_one_is_fenced_off() {
+async fn concurrent_workers_on_one_projection_are_fenced() {
     let database = database().await;
     let store = MongoViews::open(&database, VIEWS).await.unwrap();
     let twin = MongoViews::open(&database, VIEWS).await.unwrap();
-    contract::of_two_workers_on_one_projection_one_is_fenced_off(&store, &twin).await;
+    contract::concurrent_workers_on_one_projection_are_fenced(&store, &twin).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_is_told_and_ends_by_itself() {
-    contract::an_outage_is_told_and_ends_by_itself(&mut Mongo::start().await).await;
+async fn outage_is_reported_and_recovery_is_automatic() {
+    contract::outage_is_reported_and_recovery_is_automatic(&mut Mongo::start().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_batch_is_taken_in_once_however_often_the_engine_is_killed() {
+async fn every_batch_is_committed_once_across_engine_kills() {
     let mut engine = Mongo::start().await;
-    contract::every_batch_is_taken_in_once_however_often_the_engine_is_killed(&mut engine).await;
+    contract::every_batch_is_committed_once_across_engine_kills(&mut engine).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mongo_finds_the_views_of_chorus_by_their_indexes() {
+async fn chorus_view_queries_use_their_indexes_on_mongo() {
     let server = MongoServer::start().await.unwrap();
     let store = MongoViews::open(&server.url("chorus"), views::all()).await.unwrap();
     contract::every_query_uses_its_index(&store, views::all(), true).await;
-    // Opening again changes nothing and fails at nothing.
+    // Opening again is idempotent.
     MongoViews::open(&server.url("chorus"), views::all()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_another_shape_by_now_is_built_anew_on_mongo() {
+async fn views_with_an_outdated_schema_are_rebuilt_on_mongo() {
     let server = MongoServer::start().await.unwrap();
     let url = server.url("chorus");
     let open = async || Arc::new(MongoViews::open(&url, views::all()).await.unwrap()) as Arc<dyn ViewStore>;
@@ -113,11 +113,11 @@ async fn what_has_another_shape_by_now_is_built_anew_on_mongo() {
         let client = mongodb::Client::with_uri_str(&url).await.unwrap();
         client.database("chorus").collection::<mongodb::bson::Document>("schema").drop().await.unwrap();
     };
-    contract::what_has_another_shape_by_now_is_built_anew(open, age).await;
+    contract::views_with_an_outdated_schema_are_rebuilt(open, age).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mongod_without_transactions_is_refused_with_the_reason() {
+async fn mongod_without_transactions_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port().unwrap();
     let arguments =
@@ -132,16 +132,16 @@ async fn a_mongod_without_transactions_is_refused_with_the_reason() {
     assert!(reason.contains("--replSet"), "{reason}");
 }
 
-/// How many sessions the server has been asked to end.
+/// How many sessions clients have asked the server to end.
 async fn sessions_ended(server: &MongoServer) -> i64 {
     let status = server.command(doc! { "serverStatus": 1 }).await.unwrap();
     let commands = status.get_document("metrics").unwrap().get_document("commands").unwrap();
     commands.get_document("killSessions").unwrap().get_i64("total").unwrap()
 }
 
-/// A worker that dies leaves its transaction open, and the server would keep its locks for a minute.
+/// A dead worker leaves its transaction open; the server would keep its locks for a minute.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_view_goes_on_soon_after_its_worker_died_in_a_transaction() {
+async fn view_resumes_after_a_worker_dies_in_a_transaction() {
     const DEATHS: u64 = 5;
     const PROJECTION: &str = "dying";
     let server = MongoServer::start().await.unwrap();
@@ -150,8 +150,8 @@ async fn a_view_goes_on_soon_after_its_worker_died_in_a_transaction() {
     let mut left_open = 0;
     for death in 0..DEATHS {
         let expected = survivor.checkpoint(PROJECTION).await.unwrap();
-        let cable = Cable::to(server.port()).await.unwrap();
-        let worker = open(&cable).await;
+        let proxy = FaultProxy::to(server.port()).await.unwrap();
+        let worker = open(&proxy).await;
         let mut dying = pin!(contract::commit_many(&*worker, PROJECTION, expected, 20_000));
         let in_transaction = async {
             let open = doc! { "$currentOp": { "idleSessions": true } };
@@ -167,19 +167,19 @@ async fn a_view_goes_on_soon_after_its_worker_died_in_a_transaction() {
             _ = &mut dying => {}
             () = in_transaction => {}
         }
-        // Nothing reaches the server any more: neither the rest of the transaction nor its end.
-        cable.cut();
+        // Neither the rest of the transaction nor its end reaches the server.
+        proxy.cut();
         let before = sessions_ended(&server).await;
-        let went_on = contract::commit_nothing(&survivor, PROJECTION, 1 + death).await;
+        let resumed = contract::move_checkpoint(&survivor, PROJECTION, 1 + death).await;
         left_open += sessions_ended(&server).await - before;
-        println!("death {death}: the view went on after {:.1} s", went_on.as_secs_f64());
+        println!("death {death}: the view resumed after {:.1} s", resumed.as_secs_f64());
     }
     assert!(left_open > 0, "no worker died in a transaction");
 }
 
-/// A worker may be at a large batch for long. Others that try their luck meanwhile are fenced off, and do it no harm.
+/// A worker may take long for a large batch. Others that try to commit meanwhile are fenced off and do no harm.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_session_of_a_living_worker_is_ended_by_a_newcomer() {
+async fn running_worker_keeps_its_sessions_when_another_starts() {
     const PROJECTION: &str = "living";
     let server = MongoServer::start().await.unwrap();
     let open = async || {
@@ -191,7 +191,7 @@ async fn no_session_of_a_living_worker_is_ended_by_a_newcomer() {
     let working = async {
         let mut expected = 1;
         for _ in 0..3 {
-            // A newcomer that stands where the worker does may come first; then it is the worker that is fenced off.
+            // A newcomer at the same checkpoint may commit first; then the worker is fenced off.
             while let Err(error) = contract::commit_many(&*worker, PROJECTION, expected, 10_000).await {
                 match error {
                     CommitError::Fenced { actual } => expected = actual,
@@ -214,23 +214,23 @@ async fn no_session_of_a_living_worker_is_ended_by_a_newcomer() {
     assert_eq!(sessions_ended(&server).await, 0);
 }
 
-/// Seconds until a read is answered again after the primary was lost, killed or silent: with the election, not long after.
+/// Reads resume soon after the election when the primary is killed or frozen. Prints the times.
 #[tokio::test(flavor = "multi_thread")]
-async fn reads_come_back_with_the_election_when_the_primary_is_lost() {
+async fn reads_resume_with_the_election_when_the_primary_is_lost() {
     const PROJECTION: &str = "elected";
     let mut set = MongoReplicaSet::start().await.unwrap();
     let store: Arc<dyn ViewStore> = Arc::new(MongoViews::open(&set.url("contract"), VIEWS).await.unwrap());
     let mut position = 1;
-    contract::commit_nothing(&store, PROJECTION, position).await;
-    for silent in [true, false] {
+    contract::move_checkpoint(&store, PROJECTION, position).await;
+    for frozen in [true, false] {
         let lost = set.primary().await.unwrap();
         let since = Instant::now();
-        if silent {
+        if frozen {
             set.signal(lost, "STOP").unwrap();
         } else {
             set.kill(lost).unwrap();
         }
-        // Several at once, as requests come, among them such as are under way.
+        // Several concurrent reads, some of them already in progress.
         let reads = (0..8).map(|_| async {
             until("reads are answered", async || store.checkpoint(PROJECTION).await.is_ok()).await;
             since.elapsed()
@@ -241,14 +241,14 @@ async fn reads_come_back_with_the_election_when_the_primary_is_lost() {
         });
         let last = reads.into_iter().max().unwrap_or_default();
         position += 1;
-        let writes = contract::commit_nothing(&store, PROJECTION, position).await;
+        let writes = contract::move_checkpoint(&store, PROJECTION, position).await;
         println!(
-            "silent: {silent}; a primary after {:.1} s, reads after {:.1} s, a write {:.1} s later",
+            "frozen: {frozen}; a primary after {:.1} s, reads after {:.1} s, a write {:.1} s later",
             elected.as_secs_f64(),
             last.as_secs_f64(),
             writes.as_secs_f64()
         );
-        if silent {
+        if frozen {
             set.signal(lost, "CONT").unwrap();
         } else {
             set.start_again(lost).await.unwrap();

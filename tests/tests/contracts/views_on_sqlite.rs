@@ -19,14 +19,14 @@ macro_rules! views_on_sqlite {
 tests::view_promises!(views_on_sqlite);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_workers_on_one_projection_one_is_fenced_off() {
+async fn concurrent_workers_on_one_projection_are_fenced() {
     let folder = tempfile::tempdir().unwrap();
     let (store, twin) = (open(&folder).await, open(&folder).await);
-    contract::of_two_workers_on_one_projection_one_is_fenced_off(&*store, &*twin).await;
+    contract::concurrent_workers_on_one_projection_are_fenced(&*store, &*twin).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_there_is_opened_and_not_made_again() {
+async fn existing_view_store_is_reopened_with_its_data() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder).await;
     contract::commit_many(&*store, "p", 0, 10).await.unwrap();
@@ -37,14 +37,14 @@ async fn what_is_there_is_opened_and_not_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sqlite_finds_the_views_of_chorus_by_their_indexes() {
+async fn chorus_view_queries_use_their_indexes_on_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteViews::open(&folder.path().join("views.db"), views::all()).await.unwrap();
     contract::every_query_uses_its_index(&store, views::all(), true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_another_shape_by_now_is_built_anew_on_sqlite() {
+async fn views_with_an_outdated_schema_are_rebuilt_on_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("views.db");
     let open = async || Arc::new(SqliteViews::open(&path, views::all()).await.unwrap()) as Arc<dyn ViewStore>;
@@ -52,12 +52,12 @@ async fn what_has_another_shape_by_now_is_built_anew_on_sqlite() {
         let connection = sqlite::rusqlite::Connection::open(&path).unwrap();
         connection.pragma_update(None, "user_version", 1).unwrap();
     };
-    contract::what_has_another_shape_by_now_is_built_anew(open, age).await;
+    contract::views_with_an_outdated_schema_are_rebuilt(open, age).await;
 }
 
-/// A view store of an older program, whose view had fewer indexes, is opened with what it holds.
+/// A view store of an older version with fewer indexes.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_index_that_is_new_finds_what_was_there_before() {
+async fn new_index_covers_existing_documents() {
     use serde_json::json;
     use views::social::comments::{BY_AUTHOR, BY_PARENT, BY_POST, Comment};
     use views::{Commit, Document, Layout, Query, View, ViewStoreExt, Writes};

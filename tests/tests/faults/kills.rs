@@ -1,4 +1,4 @@
-//! `kill -9` at any moment loses nothing that was acknowledged and applies nothing twice.
+//! `kill -9` at any moment loses no acknowledged command and applies none twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -24,22 +24,22 @@ use uuid::Uuid;
 
 const KILLS: usize = 12;
 const WORKERS: usize = 8;
-/// How long a request is repeated until it is answered.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a request is retried.
+const RETRY_LIMIT: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_one_machine_nothing_acknowledged_is_lost_and_nothing_is_applied_twice() {
-    let chorus = Chorus::one_machine().await.unwrap();
+async fn kills_lose_and_duplicate_nothing_standalone() {
+    let chorus = Chorus::standalone().await.unwrap();
     kill_under_load(chorus, &[Service::Chorus]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn beyond_one_machine_nothing_acknowledged_is_lost_and_nothing_is_applied_twice() {
+async fn kills_lose_and_duplicate_nothing_distributed() {
     let chorus = Chorus::distributed().await.unwrap();
     kill_under_load(chorus, &[Service::CommandApi, Service::Projector]).await;
 }
 
-/// A command that was acknowledged, and where its event stands.
+/// An acknowledged command and the position of its event.
 struct Acknowledged {
     position: u64,
     changed: bool,
@@ -59,7 +59,7 @@ struct Load {
     api: Api,
     users: Vec<User>,
     posts: Vec<String>,
-    /// Each with its author.
+    /// With their authors.
     stories: Vec<(String, String)>,
     log: SealedLog,
     stop: AtomicBool,
@@ -67,14 +67,14 @@ struct Load {
 }
 
 impl Load {
-    /// Sends a command until it is answered: always under the same key, as a client does that does not know what
-    /// became of its request. None if the server took too long to come back.
-    async fn insist(&self, request: impl Fn() -> RequestBuilder) -> Option<Value> {
+    /// Retries a command under the same key until there is a response, as a client does after an unknown outcome. None if the
+    /// server takes too long to recover.
+    async fn retry(&self, request: impl Fn() -> RequestBuilder) -> Option<Value> {
         let key = self.keys.fetch_add(1, Ordering::Relaxed).to_string();
-        let Ok(answer) = waiting::answer(PATIENCE, || async {
+        let Ok(answer) = waiting::answer(RETRY_LIMIT, || async {
             Ok::<_, Infallible>(match self.api.try_send(request().header("Idempotency-Key", &key)).await {
                 Ok(answer) if answer.status.is_success() => Some(answer.json()),
-                // The proxy answers for a service that is down.
+                // The response of the proxy for a service that is down.
                 Ok(answer) if answer.status.is_server_error() => None,
                 Ok(answer) => panic!("refused: {} {}", answer.status, answer.text()),
                 Err(_broken) => None,
@@ -104,37 +104,37 @@ impl Load {
         let (receipt, about) = match what {
             0..=4 => {
                 let method = if rand::random() { Method::PUT } else { Method::DELETE };
-                let receipt = self.insist(|| with_token(method.clone(), &like)).await?;
+                let receipt = self.retry(|| with_token(method.clone(), &like)).await?;
                 (receipt, Expected::Like { post, user: user.id.clone() })
             }
             5..=6 if user.id != other.id => {
                 let method = if rand::random() { Method::PUT } else { Method::DELETE };
-                let receipt = self.insist(|| with_token(method.clone(), &follow)).await?;
+                let receipt = self.retry(|| with_token(method.clone(), &follow)).await?;
                 (receipt, Expected::Follow { follower: user.id.clone(), followee: other.id.clone() })
             }
             7 => {
-                let form = || with_token(Method::POST, "/v1/posts").multipart(Api::post_form("under fire"));
-                let receipt = self.insist(form).await?;
+                let form = || with_token(Method::POST, "/v1/posts").multipart(Api::post_form("during kills"));
+                let receipt = self.retry(form).await?;
                 let id = receipt["id"].as_str().unwrap().to_owned();
                 (receipt, Expected::Post { id })
             }
             8 => {
                 let view = format!("/v1/users/{author}/stories/{story}/view");
-                let receipt = self.insist(|| with_token(Method::PUT, &view)).await?;
+                let receipt = self.retry(|| with_token(Method::PUT, &view)).await?;
                 (receipt, Expected::View { story, viewer: user.id.clone() })
             }
             9..=10 => {
                 let method = if rand::random() { Method::PUT } else { Method::DELETE };
-                let receipt = self.insist(|| with_token(method.clone(), &save)).await?;
+                let receipt = self.retry(|| with_token(method.clone(), &save)).await?;
                 (receipt, Expected::Save { post, user: user.id.clone() })
             }
             11 => {
-                self.publish_what_is_over(user).await;
+                self.publish_expired_story(user).await;
                 return None;
             }
             _ => {
-                let body = json!({ "text": "under fire" });
-                let receipt = self.insist(|| with_token(Method::POST, &comments).json(&body)).await?;
+                let body = json!({ "text": "during kills" });
+                let receipt = self.retry(|| with_token(Method::POST, &comments).json(&body)).await?;
                 let id = receipt["id"].as_str().unwrap().to_owned();
                 (receipt, Expected::Comment { id })
             }
@@ -143,8 +143,8 @@ impl Load {
         Some(Acknowledged { position, changed, about })
     }
 
-    /// A story whose day is over already, so that it ends under fire.
-    async fn publish_what_is_over(&self, author: &User) {
+    /// Publishes a story that has expired already, so that it ends during the kills.
+    async fn publish_expired_story(&self, author: &User) {
         let id = || Uuid::from_u128(rand::random());
         let time = SystemClock.now() - STORY_LIFETIME - TimeDelta::minutes(1);
         let event = StoryPublished {
@@ -204,34 +204,34 @@ async fn kill_under_load(mut chorus: Chorus, victims: &[Service]) {
 
     chorus.settle().await.unwrap();
     let events = all_events(&chorus.log().await.unwrap()).await.unwrap();
-    assert_acknowledged_stands(&events, &acknowledged);
+    assert_acknowledged_are_stored(&events, &acknowledged);
     assert_log_is_sound(&events);
     let expected = World::of_log(&events);
     let store = chorus.views().await.unwrap();
     let shown = World::of_views(&*store, &expected).await.unwrap();
     assert_eq!(shown, expected, "the views differ from a fold of the log");
-    assert_what_is_over_has_ended(&events, &expected);
+    assert_expired_stories_ended(&events, &expected);
     for view in views::all() {
-        assert_eq!(store.parked(view.name, 10).await.unwrap(), [], "{} has set events aside", view.name);
+        assert_eq!(store.parked(view.name, 10).await.unwrap(), [], "{} has parked events", view.name);
     }
-    #[expect(clippy::print_stdout, reason = "a test that drew at random says how much it saw")]
+    #[expect(clippy::print_stdout, reason = "a randomised test reports its size")]
     {
         println!("{KILLS} kills, {} commands acknowledged, {} events", acknowledged.len(), events.len());
     }
 }
 
-/// Every answer told the truth about where its event stands.
-fn assert_acknowledged_stands(events: &[Recorded], acknowledged: &[Acknowledged]) {
+/// Every acknowledged position has the event of its command.
+fn assert_acknowledged_are_stored(events: &[Recorded], acknowledged: &[Acknowledged]) {
     let by_position: BTreeMap<u64, &Recorded> =
         events.iter().map(|event| (event.position.0, event)).collect();
     let mut changed = BTreeSet::new();
     for Acknowledged { position, changed: is_new, about } in acknowledged {
         if *position == 0 {
-            // It was so already, and nothing ever had to happen.
+            // The state already held, and there was never an event.
             assert!(!is_new);
             continue;
         }
-        let recorded = by_position.get(position).unwrap_or_else(|| panic!("nothing stands at {position}"));
+        let recorded = by_position.get(position).unwrap_or_else(|| panic!("there is no event at {position}"));
         let fits = match (&recorded.envelope.subject, about) {
             (Subject::Like(p, u), Expected::Like { post, user }) => {
                 p.to_string() == *post && u.to_string() == *user
@@ -249,13 +249,13 @@ fn assert_acknowledged_stands(events: &[Recorded], acknowledged: &[Acknowledged]
             }
             _ => false,
         };
-        assert!(fits, "at {position} stands {}", recorded.envelope.subject);
-        assert!(!is_new || changed.insert(*position), "two commands were told that they made {position}");
+        assert!(fits, "the event at {position} is of {}", recorded.envelope.subject);
+        assert!(!is_new || changed.insert(*position), "two commands claim the event at {position}");
     }
 }
 
-/// Stories end once (the fold says so), and those that are left are the ones that were published with time to go.
-fn assert_what_is_over_has_ended(events: &[Recorded], world: &World) {
+/// Expired stories have ended (once, as the fold checks), and only the unexpired ones are left.
+fn assert_expired_stories_ended(events: &[Recorded], world: &World) {
     let (mut ended, mut left) = (0, BTreeSet::new());
     for recorded in events {
         match &recorded.event {
@@ -269,18 +269,18 @@ fn assert_what_is_over_has_ended(events: &[Recorded], world: &World) {
             _ => {}
         }
     }
-    assert!(ended > 0, "nothing ended under fire");
+    assert!(ended > 0, "no story ended during the kills");
     assert_eq!(left.into_iter().collect::<Vec<_>>(), world.stories.keys().cloned().collect::<Vec<_>>());
     assert_eq!(world.stories.len(), world.people.len());
 }
 
-/// Positions without gaps, no event twice, toggles that alternate.
+/// Positions have no gaps, events are unique, likes and unlikes alternate.
 fn assert_log_is_sound(events: &[Recorded]) {
     let mut ids = BTreeSet::new();
     let mut liked: BTreeMap<Subject, bool> = BTreeMap::new();
     for (recorded, place) in events.iter().zip(1..) {
         assert_eq!(recorded.position.0, place);
-        assert!(ids.insert(recorded.envelope.id), "an event stands twice");
+        assert!(ids.insert(recorded.envelope.id), "an event is stored twice");
         if let Event::Social(SocialEvent::Like(event)) = &recorded.event {
             let now = matches!(event, events::LikeEvent::PostLiked(_));
             let before = liked.insert(recorded.envelope.subject, now).unwrap_or(false);

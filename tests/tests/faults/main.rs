@@ -1,4 +1,4 @@
-//! What happens when something fails: a server that is out of reach, a process that is killed.
+//! Failures: servers that are out of reach, processes that are killed.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,10 +10,10 @@
 mod kills;
 mod nats_cluster;
 mod outages;
-mod standstill;
+mod stalls;
 
-/// How often something is done: the usual number, or more by hand.
-#[expect(clippy::disallowed_methods, reason = "a test has no settings of its own")]
-fn rounds(variable: &str, usual: usize) -> usize {
-    std::env::var(variable).map_or(usual, |rounds| rounds.parse().unwrap())
+/// The number of rounds: the default, or the value of an environment variable.
+#[expect(clippy::disallowed_methods, reason = "tests have no settings")]
+fn rounds(variable: &str, default: usize) -> usize {
+    std::env::var(variable).map_or(default, |rounds| rounds.parse().unwrap())
 }

@@ -1,4 +1,4 @@
-//! A log with three replicas whose servers are killed, or gone without a word.
+//! A log with three replicas whose servers are killed or frozen.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,14 +11,14 @@ use events::{
 };
 use futures::future::join_all;
 use rand::RngExt;
-use tests::contracts::log::follows_up_to;
+use tests::contracts::log::receive_up_to;
 use tests::servers::{NATS_NODES, NatsCluster};
 use tests::waiting::until;
 use uuid::Uuid;
 
 use crate::rounds;
 
-/// How often all servers are killed at once, unless `CHORUS_TEST_NATS_KILLS` says otherwise.
+/// How often all servers are killed at once. `CHORUS_TEST_NATS_KILLS` overrides it.
 const KILLS: usize = 3;
 const WRITERS: usize = 10;
 
@@ -49,7 +49,7 @@ fn like() -> Subject {
     Subject::Like(PostId::new(id()), UserId::new(id()))
 }
 
-/// Appends until so many have been acknowledged, from several writers at once.
+/// Appends from several writers until this many events are acknowledged.
 async fn append(log: &JetStreamLog, count: usize, length: usize) -> Vec<Stored> {
     let write = (0..WRITERS).map(|_| async {
         let mut appended = Vec::new();
@@ -64,13 +64,13 @@ async fn append(log: &JetStreamLog, count: usize, length: usize) -> Vec<Stored> 
     join_all(write).await.into_iter().flatten().collect()
 }
 
-/// Each event is what the stream's leader has.
+/// Every event is read back from the stream's leader.
 async fn assert_none_is_lost(log: &JetStreamLog, appended: &[Stored], when: &str) {
     let look_up = appended.chunks(appended.len().div_ceil(WRITERS)).map(async |chunk| {
         let mut lost = Vec::new();
         for stored in chunk {
             let read = async || log.read(stored.message.envelope.subject, Position::START).await;
-            until("the log is read", async || read().await.is_ok()).await;
+            until("the log is readable", async || read().await.is_ok()).await;
             if read().await.unwrap() != std::slice::from_ref(stored) {
                 lost.push(stored.position);
             }
@@ -81,19 +81,19 @@ async fn assert_none_is_lost(log: &JetStreamLog, appended: &[Stored], when: &str
     assert!(lost.is_empty(), "{when}: {} of {} are lost: {lost:?}", lost.len(), appended.len());
 }
 
-/// Writes the replicas of a stream anew, one after the other, as `docs/operations.md` says.
-async fn write_replicas_anew(cluster: &NatsCluster, stream: &str) {
-    let mut anew = BTreeSet::new();
+/// Rewrites the replicas of a stream one by one, as `docs/operations.md` describes.
+async fn rewrite_replicas(cluster: &NatsCluster, stream: &str) {
+    let mut rewritten = BTreeSet::new();
     for node in (0..NATS_NODES).cycle().take(2 * NATS_NODES) {
         cluster.lead(stream, node).await.unwrap();
         let kept = cluster.replicate(stream, NATS_NODES - 1).await.unwrap();
-        anew.extend((0..NATS_NODES).filter(|node| !kept.contains(node)));
+        rewritten.extend((0..NATS_NODES).filter(|node| !kept.contains(node)));
         cluster.replicate(stream, NATS_NODES).await.unwrap();
-        if anew.len() == NATS_NODES {
+        if rewritten.len() == NATS_NODES {
             return;
         }
     }
-    panic!("only {anew:?} were written anew");
+    panic!("only {rewritten:?} were rewritten");
 }
 
 fn compressed_blocks(cluster: &NatsCluster, stream: &str) -> usize {
@@ -101,9 +101,9 @@ fn compressed_blocks(cluster: &NatsCluster, stream: &str) -> usize {
     blocks.filter(|block| std::fs::read(block).unwrap().starts_with(b"cmp")).count()
 }
 
-/// One stream that was never compressed, and one that an earlier version made, with full blocks that stay compressed.
+/// One stream that was never compressed, and one of an earlier version whose full blocks stay compressed.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_acknowledged_event_is_lost_when_all_nats_servers_are_killed_again_and_again() {
+async fn acknowledged_events_survive_repeated_kills_of_all_nats_servers() {
     let kills = rounds("CHORUS_TEST_NATS_KILLS", KILLS);
     let mut cluster = NatsCluster::start().await.unwrap();
     let context = async_nats::jetstream::new(cluster.client().await.unwrap());
@@ -137,7 +137,7 @@ async fn no_acknowledged_event_is_lost_when_all_nats_servers_are_killed_again_an
     for kill in 1..=kills {
         new.extend(append(&logs[0], 100, 300).await);
         upgraded.extend(append(&logs[1], 100, 300).await);
-        // The servers end in the middle of more.
+        // The servers are killed during more appends.
         let (done, total) = (AtomicUsize::new(0), 100);
         let more = async |log: &JetStreamLog| {
             let mut appended = Vec::new();
@@ -148,7 +148,7 @@ async fn no_acknowledged_event_is_lost_when_all_nats_servers_are_killed_again_an
             appended
         };
         let killed = async {
-            until("half of it is written", async || done.load(Ordering::Relaxed) >= total).await;
+            until("half of the events are written", async || done.load(Ordering::Relaxed) >= total).await;
             cluster.kill_all().unwrap();
             cluster.start_all_again().await.unwrap();
         };
@@ -162,7 +162,7 @@ async fn no_acknowledged_event_is_lost_when_all_nats_servers_are_killed_again_an
     for (log, stream, appended) in [(&logs[0], "new", &new), (&logs[1], "upgraded", &upgraded)] {
         cluster.settled(stream).await.unwrap();
         if stream == "upgraded" {
-            write_replicas_anew(&cluster, stream).await;
+            rewrite_replicas(&cluster, stream).await;
         }
         assert_eq!(compressed_blocks(&cluster, stream), 0);
         for node in 0..NATS_NODES {
@@ -173,7 +173,8 @@ async fn no_acknowledged_event_is_lost_when_all_nats_servers_are_killed_again_an
     println!("{kills} kills, {} and {} events, none lost", new.len(), upgraded.len());
 }
 
-/// As many commands, each of a subject of its own with two events, as they are from logs on these nodes; the errors of those that failed.
+/// Runs this many commands through these logs, each with two events on its own subject; returns the errors of the failed
+/// ones.
 async fn failed_commands(logs: &[JetStreamLog], count: usize) -> Vec<AppendError> {
     let command = async |log: &JetStreamLog| -> Result<(), AppendError> {
         let subject = like();
@@ -195,22 +196,22 @@ async fn failed_commands(logs: &[JetStreamLog], count: usize) -> Vec<AppendError
     join_all(run).await.into_iter().flatten().collect()
 }
 
-/// Logs that are connected to other nodes than this one.
-async fn logs_beside(cluster: &NatsCluster, node: usize) -> Vec<JetStreamLog> {
+/// Logs connected to the other nodes.
+async fn logs_on_other_nodes(cluster: &NatsCluster, node: usize) -> Vec<JetStreamLog> {
     let others = cluster.addresses().into_iter().enumerate().filter(|(other, _)| *other != node);
     let open = others.map(async |(_, address)| JetStreamLog::open(&settings(vec![address], "frozen")).await);
     join_all(open).await.into_iter().map(Result::unwrap).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn commands_go_on_when_a_nats_server_is_gone_without_a_reset() {
+async fn commands_succeed_while_one_nats_server_is_frozen() {
     const COMMANDS: usize = 1000;
     let cluster = NatsCluster::start().await.unwrap();
     JetStreamLog::open(&settings(cluster.addresses(), "frozen")).await.unwrap();
     let leader = cluster.settled("frozen").await.unwrap();
 
     let follower = (leader + 1) % NATS_NODES;
-    let logs = logs_beside(&cluster, follower).await;
+    let logs = logs_on_other_nodes(&cluster, follower).await;
     cluster.freeze(follower).unwrap();
     let failed = failed_commands(&logs, COMMANDS).await;
     assert!(failed.len() <= COMMANDS / 100, "without a replica: {failed:?}");
@@ -218,10 +219,10 @@ async fn commands_go_on_when_a_nats_server_is_gone_without_a_reset() {
     cluster.thaw(follower).unwrap();
 
     let leader = cluster.settled("frozen").await.unwrap();
-    let logs = logs_beside(&cluster, leader).await;
+    let logs = logs_on_other_nodes(&cluster, leader).await;
     cluster.freeze(leader).unwrap();
-    let witness = &logs[0];
-    until("the others have elected a leader", async || witness.head().await.is_ok()).await;
+    let log = &logs[0];
+    until("the others have elected a leader", async || log.head().await.is_ok()).await;
     let failed = failed_commands(&logs, COMMANDS).await;
     assert!(failed.len() <= COMMANDS / 100, "without the old leader: {failed:?}");
     println!("{} of {COMMANDS} commands failed without the old leader", failed.len());
@@ -229,26 +230,26 @@ async fn commands_go_on_when_a_nats_server_is_gone_without_a_reset() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn followers_go_on_when_their_consumers_are_on_a_replica_that_is_behind() {
+async fn followers_advance_when_their_consumer_is_on_a_lagging_replica() {
     let cluster = NatsCluster::start().await.unwrap();
-    let log = JetStreamLog::open(&settings(cluster.addresses(), "behind")).await.unwrap();
+    let log = JetStreamLog::open(&settings(cluster.addresses(), "lagging")).await.unwrap();
     append(&log, 100, 300).await;
-    let leader = cluster.settled("behind").await.unwrap();
-    let behind = (leader + 1) % NATS_NODES;
-    cluster.stop_writing("behind", behind).unwrap();
+    let leader = cluster.settled("lagging").await.unwrap();
+    let lagging = (leader + 1) % NATS_NODES;
+    cluster.stop_writing("lagging", lagging).unwrap();
     append(&log, 100, 300).await;
 
-    // Where a consumer is placed, the server decides.
+    // The server decides where a consumer is placed.
     let mut listeners = Vec::new();
-    while cluster.consumers("behind").await.unwrap()[behind] == 0 {
-        assert!(listeners.len() < 100, "no consumer is on the replica that is behind");
+    while cluster.consumers("lagging").await.unwrap()[lagging] == 0 {
+        assert!(listeners.len() < 100, "no consumer is on the lagging replica");
         listeners.push(log.listen(Filter::everything(), Position::START));
         let count = listeners.len();
-        until("it has a consumer", async || {
-            cluster.consumers("behind").await.unwrap().into_iter().sum::<usize>() >= count
+        until("the listener has a consumer", async || {
+            cluster.consumers("lagging").await.unwrap().into_iter().sum::<usize>() >= count
         })
         .await;
     }
     let last = append(&log, 100, 300).await.into_iter().map(|stored| stored.position).max().unwrap();
-    join_all(listeners.iter_mut().map(|listener| follows_up_to(listener, last))).await;
+    join_all(listeners.iter_mut().map(|listener| receive_up_to(listener, last))).await;
 }

@@ -10,53 +10,53 @@ use tests::client::{PASSWORD, fresh};
 use uuid::Uuid;
 
 crate::journeys! {
-    somebody_signs_up_and_sees_themselves,
-    a_name_and_an_address_belong_to_one_account,
-    of_many_who_want_one_name_at_once_exactly_one_gets_it,
-    an_old_username_is_reserved_for_its_last_owner,
-    an_old_username_is_free_after_30_days,
+    new_user_reads_their_own_profile,
+    username_and_email_are_unique,
+    exactly_one_of_concurrent_sign_ups_gets_the_name,
+    former_username_is_reserved_for_its_last_owner,
+    former_username_is_released_after_30_days,
     reserved_usernames_are_refused,
 }
 
-async fn somebody_signs_up_and_sees_themselves(chorus: &Chorus) {
+async fn new_user_reads_their_own_profile(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
-    // No waiting: who has signed up reads what they have written.
+    // New users read their own data without waiting.
     let me = api.get_as(&ann, "/v1/me").await.expect(200).json();
     assert_eq!(me["id"], ann.id);
     assert_eq!(me["username"], ann.username);
     assert_eq!(me["email"], format!("{}@example.org", ann.username));
     assert_eq!((&me["firstname"], &me["lastname"], &me["bio"]), (&json!("Ann"), &json!("Lee"), &json!("")));
     assert_eq!((&me["posts"], &me["followers"], &me["followings"]), (&json!(0), &json!(0), &json!(0)));
-    // The address is for nobody else.
+    // The email address is not public.
     let seen = api.get(&format!("/v1/users/{}", ann.id)).await.expect(200);
     assert!(!seen.text().contains("example.org"), "{}", seen.text());
     assert!(seen.text().contains(&ann.username));
 }
 
-async fn a_name_and_an_address_belong_to_one_account(chorus: &Chorus) {
+async fn username_and_email_are_unique(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let other = fresh("other");
-    let wish =
+    let sign_up =
         |username: &str, email: &str| json!({ "username": username, "email": email, "password": PASSWORD });
     let shouted = ann.username.to_uppercase();
     for name in [&ann.username, &shouted] {
-        api.post("/v1/accounts", &wish(name, &format!("{other}@example.org")))
+        api.post("/v1/accounts", &sign_up(name, &format!("{other}@example.org")))
             .await
             .problem(409, "username-taken");
     }
     let address = format!("{}@EXAMPLE.org", ann.username.to_uppercase());
-    api.post("/v1/accounts", &wish(&other, &address)).await.problem(409, "email-taken");
-    // A sign-up that was refused leaves nothing claimed.
-    api.post("/v1/accounts", &wish(&other, &format!("{other}@example.org"))).await.expect(201);
+    api.post("/v1/accounts", &sign_up(&other, &address)).await.problem(409, "email-taken");
+    // A refused sign-up claims nothing.
+    api.post("/v1/accounts", &sign_up(&other, &format!("{other}@example.org"))).await.expect(201);
 }
 
-async fn of_many_who_want_one_name_at_once_exactly_one_gets_it(chorus: &Chorus) {
+async fn exactly_one_of_concurrent_sign_ups_gets_the_name(chorus: &Chorus) {
     let api = chorus.api();
     for same_address in [false, true] {
         let name = fresh("race");
-        let wishes = (0..24).map(|n| {
+        let requests = (0..24).map(|n| {
             let (username, email) = if same_address {
                 (format!("{name}.{n}"), format!("{name}@example.org"))
             } else {
@@ -66,7 +66,7 @@ async fn of_many_who_want_one_name_at_once_exactly_one_gets_it(chorus: &Chorus) 
                 (api.clone(), json!({ "username": username, "email": email, "password": PASSWORD }));
             async move { api.post("/v1/accounts", &body).await }
         });
-        let answers = futures::future::join_all(wishes).await;
+        let answers = futures::future::join_all(requests).await;
         let won = answers.iter().filter(|answer| answer.status == 201).count();
         let statuses: Vec<u16> = answers.iter().map(|answer| answer.status.as_u16()).collect();
         assert_eq!(won, 1, "{statuses:?}");
@@ -74,7 +74,7 @@ async fn of_many_who_want_one_name_at_once_exactly_one_gets_it(chorus: &Chorus) 
     }
 }
 
-async fn an_old_username_is_reserved_for_its_last_owner(chorus: &Chorus) {
+async fn former_username_is_reserved_for_its_last_owner(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let rename = async |user, username: &str| {
@@ -87,12 +87,12 @@ async fn an_old_username_is_reserved_for_its_last_owner(chorus: &Chorus) {
     let by_name = async |name: &str| api.get(&format!("/v1/users/by-username/{name}")).await;
     assert_eq!(by_name(&new).await.expect(200).json()["id"], ann.id);
     by_name(&ann.username).await.problem(404, "not-found");
-    // The old name logs in nobody, the new one does.
+    // Only the new name can log in.
     let log_in =
         async |login: &str| api.post("/v1/sessions", &json!({ "login": login, "password": PASSWORD })).await;
     log_in(&ann.username).await.problem(401, "wrong-login");
     assert_eq!(log_in(&new).await.expect(201).json()["user"], ann.id);
-    // Nobody else can have the old name, but Ann can take it back.
+    // The old name is reserved for Ann, who can take it back.
     rename(&bob.token, &ann.username).await.problem(409, "username-taken");
     let sign_up = json!({
         "username": ann.username, "email": format!("{new}@example.net"), "password": PASSWORD,
@@ -102,12 +102,12 @@ async fn an_old_username_is_reserved_for_its_last_owner(chorus: &Chorus) {
     assert_eq!(by_name(&ann.username).await.expect(200).json()["id"], ann.id);
     rename(&bob.token, &new).await.problem(409, "username-taken");
     rename(&ann.token, &new).await.expect(200);
-    // Another spelling of one's own name is no other name.
+    // Another spelling of one's own name is accepted.
     rename(&ann.token, &new.to_uppercase()).await.expect(200);
     assert_eq!(by_name(&new).await.expect(200).json()["username"], new.to_uppercase());
 }
 
-/// The events of a username change, as they stand in the log some time later.
+/// Appends the events of a username change of this age.
 async fn change_username_earlier(chorus: &Chorus, user: &str, old: &str, new: &str, age: TimeDelta) {
     let log = chorus.log().await.unwrap();
     let user = user.parse().unwrap();
@@ -135,7 +135,7 @@ async fn change_username_earlier(chorus: &Chorus, user: &str, old: &str, new: &s
     }
 }
 
-async fn an_old_username_is_free_after_30_days(chorus: &Chorus) {
+async fn former_username_is_released_after_30_days(chorus: &Chorus) {
     let api = chorus.api();
     for (age, status) in [(TimeDelta::days(30) - TimeDelta::minutes(5), 409), (TimeDelta::days(30), 201)] {
         let ann = api.sign_up("ann").await;

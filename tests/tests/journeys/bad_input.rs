@@ -5,13 +5,13 @@ use tests::chorus::Chorus;
 use tests::client::{Api, PASSWORD, fresh, png};
 
 crate::journeys! {
-    a_bad_body_is_told_by_its_field_and_leaves_nothing,
-    a_bad_upload_is_told_by_its_field_and_leaves_nothing,
-    a_bad_path_or_query_is_told_by_its_name,
-    what_is_not_there_or_not_possible_says_so,
+    invalid_body_names_the_field_and_changes_nothing,
+    invalid_upload_names_the_field_and_changes_nothing,
+    invalid_path_or_query_names_the_parameter,
+    unknown_routes_and_methods_return_problems,
 }
 
-async fn a_bad_body_is_told_by_its_field_and_leaves_nothing(chorus: &Chorus) {
+async fn invalid_body_names_the_field_and_changes_nothing(chorus: &Chorus) {
     let api = chorus.api();
     let name = fresh("ann");
     let good = json!({ "username": name, "email": format!("{name}@example.org"), "password": PASSWORD });
@@ -40,7 +40,7 @@ async fn a_bad_body_is_told_by_its_field_and_leaves_nothing(chorus: &Chorus) {
         let answer = api.post("/v1/accounts", &with(field, value.clone())).await;
         assert_eq!(answer.problem(422, "invalid"), [field], "{field} {value}");
     }
-    // All that is wrong is told at once.
+    // All invalid fields are reported together.
     let answer = api.post("/v1/accounts", &json!({ "username": "", "email": "", "password": "" })).await;
     assert_eq!(answer.problem(422, "invalid"), ["username", "email", "password"]);
     for (field, value) in [
@@ -66,11 +66,11 @@ async fn a_bad_body_is_told_by_its_field_and_leaves_nothing(chorus: &Chorus) {
     api.send(compressed).await.problem(415, "unsupported-encoding");
     let missing = json!({ "username": name });
     api.post("/v1/accounts", &missing).await.problem(400, "malformed");
-    // Nothing of all this has claimed the name.
+    // None of these requests has claimed the name.
     raw(&format!("\u{feff}{good}"), "application/json").await.expect(201);
 }
 
-async fn a_bad_upload_is_told_by_its_field_and_leaves_nothing(chorus: &Chorus) {
+async fn invalid_upload_names_the_field_and_changes_nothing(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let image = || Part::bytes(png(10, 10)).file_name("a.png");
@@ -114,7 +114,7 @@ async fn a_bad_upload_is_told_by_its_field_and_leaves_nothing(chorus: &Chorus) {
     }
     assert_eq!(api.post_page(&post).await["caption"], "Dawn");
 
-    // A caption as a browser's form sends it, as long as may be, and saved again unchanged.
+    // The longest caption as a browser's form sends it, saved twice.
     let caption = "x\r\n".repeat(1100);
     let edit = async |caption: &str| {
         api.patch_as(&ann, &format!("/v1/posts/{post}"), &json!({ "caption": caption }))
@@ -127,7 +127,7 @@ async fn a_bad_upload_is_told_by_its_field_and_leaves_nothing(chorus: &Chorus) {
     assert_eq!(api.post_page(&post).await["caption"], "x\n".repeat(1100).trim_end());
 }
 
-async fn a_bad_path_or_query_is_told_by_its_name(chorus: &Chorus) {
+async fn invalid_path_or_query_names_the_parameter(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     for id in
@@ -163,7 +163,7 @@ async fn a_bad_path_or_query_is_told_by_its_name(chorus: &Chorus) {
     }
 }
 
-async fn what_is_not_there_or_not_possible_says_so(chorus: &Chorus) {
+async fn unknown_routes_and_methods_return_problems(chorus: &Chorus) {
     let api: Api = chorus.api();
     api.get("/v1/nothing").await.problem(404, "not-found");
     api.get("/nothing").await.problem(404, "not-found");

@@ -1,5 +1,5 @@
-//! A sign-up that a crash has cut off between its steps: what it had claimed is free again after ten minutes, and it
-//! can never come to its end beside whoever has it now.
+//! Sign-ups that a crash interrupted between their steps: their claims are released after ten minutes, and they can never
+//! complete once another account has the name.
 
 use chrono::TimeDelta;
 use events::{
@@ -13,15 +13,15 @@ use tests::client::{PASSWORD, fresh};
 use uuid::Uuid;
 
 crate::journeys! {
-    what_a_crash_has_left_claimed_is_free_after_ten_minutes,
-    what_was_claimed_a_moment_ago_is_not_taken_away,
-    of_many_who_want_what_a_crash_left_exactly_one_gets_it,
-    an_internationalised_address_has_one_owner_in_both_its_forms,
-    an_address_claimed_in_unicode_by_an_earlier_version_stays_its_owners,
+    abandoned_claims_are_released_after_ten_minutes,
+    recent_claims_are_not_released,
+    exactly_one_of_concurrent_sign_ups_gets_an_abandoned_claim,
+    internationalised_address_is_unique_across_its_forms,
+    unicode_address_claim_of_an_earlier_version_is_kept,
 }
 
-/// Steps of a sign-up, as they stand in the log when its process dies after them.
-struct CutOff {
+/// The claims of a sign-up whose process died after them.
+struct Interrupted {
     user: UserId,
     username: ClaimHash,
     email: ClaimHash,
@@ -40,7 +40,7 @@ fn draft(event: Event, age: TimeDelta) -> Draft {
     }
 }
 
-async fn cut_off(chorus: &Chorus, name: &str, age: TimeDelta, has_address: bool) -> CutOff {
+async fn interrupt(chorus: &Chorus, name: &str, age: TimeDelta, has_address: bool) -> Interrupted {
     let log = chorus.log().await.unwrap();
     let user = UserId::new(Uuid::from_u128(rand::random()));
     let (username, email) = (log.keys().claim_hash(name), log.keys().claim_hash(&address(name)));
@@ -48,20 +48,24 @@ async fn cut_off(chorus: &Chorus, name: &str, age: TimeDelta, has_address: bool)
     if has_address {
         log.append(draft(EmailClaimed { email, user }.into(), age), Position::START).await.unwrap();
     }
-    CutOff { user, username, email }
+    Interrupted { user, username, email }
 }
 
 fn address(name: &str) -> String {
     format!("{name}@example.org")
 }
 
-fn wish(name: &str) -> Value {
+fn sign_up_body(name: &str) -> Value {
     json!({ "username": name, "email": address(name), "password": PASSWORD })
 }
 
-/// The last step of the sign-up, as its process would do it if it had only been slow: it had seen no event of its account.
-async fn late_last_step(chorus: &Chorus, name: &str, cut_off: &CutOff) -> Result<Position, AppendError> {
-    let CutOff { user, username, email } = *cut_off;
+/// The last step of the sign-up, as a slow process would do it: it has seen no event of its account.
+async fn late_last_step(
+    chorus: &Chorus,
+    name: &str,
+    interrupted: &Interrupted,
+) -> Result<Position, AppendError> {
+    let Interrupted { user, username, email } = *interrupted;
     let person = NewPerson {
         username: name.to_owned(),
         email: address(name),
@@ -73,66 +77,70 @@ async fn late_last_step(chorus: &Chorus, name: &str, cut_off: &CutOff) -> Result
     chorus.log().await.unwrap().append(draft(event.into(), TimeDelta::zero()), Position::START).await
 }
 
-async fn what_a_crash_has_left_claimed_is_free_after_ten_minutes(chorus: &Chorus) {
+async fn abandoned_claims_are_released_after_ten_minutes(chorus: &Chorus) {
     let api = chorus.api();
     for has_address in [false, true] {
         let name = fresh("left");
-        let left = cut_off(chorus, &name, TimeDelta::minutes(11), has_address).await;
-        let signed_up = api.post("/v1/accounts", &wish(&name)).await.expect(201).json();
+        let abandoned = interrupt(chorus, &name, TimeDelta::minutes(11), has_address).await;
+        let signed_up = api.post("/v1/accounts", &sign_up_body(&name)).await.expect(201).json();
         let token = signed_up["token"].as_str().unwrap();
         let me =
             api.send(api.request(reqwest::Method::GET, "/v1/me").bearer_auth(token)).await.expect(200).json();
         assert_eq!((&me["id"], &me["username"]), (&signed_up["user"], &json!(name)));
-        assert_ne!(signed_up["user"], left.user.to_string());
+        assert_ne!(signed_up["user"], abandoned.user.to_string());
 
-        // Whoever was cut off has been told on their own subject, and comes too late.
+        // The account of the interrupted sign-up has the released claims, and its last step fails.
         let log = chorus.log().await.unwrap();
-        let told = log.read(Subject::Account(left.user), Position::START).await.unwrap();
-        let told: Vec<Event> = told.into_iter().map(|recorded| recorded.event).collect();
-        let of = |claim| Event::from(ClaimAbandoned { user: left.user, claim });
-        let all = if has_address { vec![of(left.username), of(left.email)] } else { vec![of(left.username)] };
-        assert_eq!(told, all);
-        let late = late_last_step(chorus, &name, &left).await;
+        let released = log.read(Subject::Account(abandoned.user), Position::START).await.unwrap();
+        let released: Vec<Event> = released.into_iter().map(|recorded| recorded.event).collect();
+        let of = |claim| Event::from(ClaimAbandoned { user: abandoned.user, claim });
+        let all = if has_address {
+            vec![of(abandoned.username), of(abandoned.email)]
+        } else {
+            vec![of(abandoned.username)]
+        };
+        assert_eq!(released, all);
+        let late = late_last_step(chorus, &name, &abandoned).await;
         assert!(matches!(late, Err(AppendError::Conflict)), "{late:?}");
 
-        // The name has one owner, who logs in with it.
+        // The name belongs to the new account.
         let login = json!({ "login": name, "password": PASSWORD });
         assert_eq!(api.post("/v1/sessions", &login).await.expect(201).json()["user"], signed_up["user"]);
-        api.post("/v1/accounts", &wish(&name)).await.problem(409, "username-and-email-taken");
+        api.post("/v1/accounts", &sign_up_body(&name)).await.problem(409, "username-and-email-taken");
     }
 }
 
-async fn what_was_claimed_a_moment_ago_is_not_taken_away(chorus: &Chorus) {
+async fn recent_claims_are_not_released(chorus: &Chorus) {
     let api = chorus.api();
     let name = fresh("slow");
-    let slow = cut_off(chorus, &name, TimeDelta::minutes(8), true).await;
-    api.post("/v1/accounts", &wish(&name)).await.problem(409, "username-taken");
-    let mut same_address = wish(&name);
+    let slow = interrupt(chorus, &name, TimeDelta::minutes(8), true).await;
+    api.post("/v1/accounts", &sign_up_body(&name)).await.problem(409, "username-taken");
+    let mut same_address = sign_up_body(&name);
     same_address["username"] = json!(fresh("other"));
     api.post("/v1/accounts", &same_address).await.problem(409, "email-taken");
-    // Who was only slow comes to the end, and has the name for good.
+    // The slow sign-up completes and keeps the name.
     late_last_step(chorus, &name, &slow).await.unwrap();
     chorus.settle().await.unwrap();
     let found = api.get(&format!("/v1/users/by-username/{name}")).await.expect(200).json();
     assert_eq!(found["id"], slow.user.to_string());
 }
 
-async fn of_many_who_want_what_a_crash_left_exactly_one_gets_it(chorus: &Chorus) {
+async fn exactly_one_of_concurrent_sign_ups_gets_an_abandoned_claim(chorus: &Chorus) {
     let api = chorus.api();
     let name = fresh("many");
-    let left = cut_off(chorus, &name, TimeDelta::hours(1), true).await;
-    let wishes = (0..12).map(|_| {
-        let (api, wish) = (api.clone(), wish(&name));
-        async move { api.post("/v1/accounts", &wish).await.status.as_u16() }
+    let abandoned = interrupt(chorus, &name, TimeDelta::hours(1), true).await;
+    let requests = (0..12).map(|_| {
+        let (api, sign_up_body) = (api.clone(), sign_up_body(&name));
+        async move { api.post("/v1/accounts", &sign_up_body).await.status.as_u16() }
     });
     let (statuses, late) =
-        tokio::join!(futures::future::join_all(wishes), late_last_step(chorus, &name, &left));
+        tokio::join!(futures::future::join_all(requests), late_last_step(chorus, &name, &abandoned));
     let won = statuses.iter().filter(|status| **status == 201).count() + usize::from(late.is_ok());
-    assert_eq!(won, 1, "{statuses:?}, and who was cut off: {late:?}");
+    assert_eq!(won, 1, "{statuses:?}, and the interrupted sign-up: {late:?}");
     assert!(statuses.iter().all(|status| [201, 409, 503].contains(status)), "{statuses:?}");
 }
 
-async fn an_internationalised_address_has_one_owner_in_both_its_forms(chorus: &Chorus) {
+async fn internationalised_address_is_unique_across_its_forms(chorus: &Chorus) {
     let api = chorus.api();
     let (name, other) = (fresh("ann"), fresh("bob"));
     let forms = [
@@ -162,7 +170,7 @@ async fn an_internationalised_address_has_one_owner_in_both_its_forms(chorus: &C
     }
 }
 
-async fn an_address_claimed_in_unicode_by_an_earlier_version_stays_its_owners(chorus: &Chorus) {
+async fn unicode_address_claim_of_an_earlier_version_is_kept(chorus: &Chorus) {
     let (api, log) = (chorus.api(), chorus.log().await.unwrap());
     let (name, user) = (fresh("old"), UserId::new(Uuid::from_u128(rand::random())));
     let address = format!("{name}@exämple.org");
@@ -182,10 +190,10 @@ async fn an_address_claimed_in_unicode_by_an_earlier_version_stays_its_owners(ch
     }
     let ascii = format!("{name}@xn--exmple-cua.org");
     for form in [&address, &ascii] {
-        let wish = json!({ "username": fresh("other"), "email": form, "password": PASSWORD });
-        api.post("/v1/accounts", &wish).await.problem(409, "email-taken");
+        let sign_up_body = json!({ "username": fresh("other"), "email": form, "password": PASSWORD });
+        api.post("/v1/accounts", &sign_up_body).await.problem(409, "email-taken");
     }
-    // Its owner is found by either form, and written to.
+    // Both forms find the owner, who gets the mail.
     api.post("/v1/password-resets", &json!({ "email": ascii })).await.expect(202);
     let asked = log.read(Subject::Account(user), Position::START).await.unwrap();
     assert!(asked.len() == 2, "{asked:?}");

@@ -2,12 +2,12 @@ use serde_json::{Value, json};
 use tests::chorus::Chorus;
 
 crate::journeys! {
-    a_conversation_stands_under_a_post,
-    who_may_delete_a_comment,
-    replies_stand_below_their_comment_and_outlive_it,
+    comments_and_replies_are_listed_under_their_post,
+    only_author_and_post_owner_delete_a_comment,
+    replies_survive_the_deletion_of_their_parent,
 }
 
-async fn a_conversation_stands_under_a_post(chorus: &Chorus) {
+async fn comments_and_replies_are_listed_under_their_post(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let post = api.publish(&ann, "Dawn").await;
@@ -23,7 +23,7 @@ async fn a_conversation_stands_under_a_post(chorus: &Chorus) {
     };
     let expected = [
         (json!("Where is this?"), json!(bob.id), Value::Null),
-        // As it was written: what is markup is for whoever shows it to decide.
+        // Unchanged: escaping markup is up to the frontend.
         (json!("<script>alert(1)</script> 🌄"), json!(ann.id), json!(first)),
         (json!("Thanks"), json!(bob.id), Value::Null),
     ];
@@ -38,7 +38,7 @@ async fn a_conversation_stands_under_a_post(chorus: &Chorus) {
     api.post_as(&bob, &nowhere, &json!({ "text": "no" })).await.problem(404, "not-found");
 }
 
-async fn who_may_delete_a_comment(chorus: &Chorus) {
+async fn only_author_and_post_owner_delete_a_comment(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob, cat) = (api.sign_up("ann").await, api.sign_up("bob").await, api.sign_up("cat").await);
     let post = api.publish(&ann, "Dawn").await;
@@ -53,7 +53,7 @@ async fn who_may_delete_a_comment(chorus: &Chorus) {
     assert_eq!(api.all_pages(&format!("/v1/posts/{post}/comments")).await.len(), 0);
 }
 
-async fn replies_stand_below_their_comment_and_outlive_it(chorus: &Chorus) {
+async fn replies_survive_the_deletion_of_their_parent(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let post = api.publish(&ann, "Dawn").await;
@@ -78,24 +78,24 @@ async fn replies_stand_below_their_comment_and_outlive_it(chorus: &Chorus) {
         first_two.map(|comment| comment["replies"].clone()).collect::<Vec<_>>()
     };
     assert_eq!(counted().await, [5, 5]);
-    let taken_back = replies[4]["id"].as_str().unwrap();
-    api.delete_as(&ann, &format!("{path}/{taken_back}")).await.expect(200);
+    let deleted_reply = replies[4]["id"].as_str().unwrap();
+    api.delete_as(&ann, &format!("{path}/{deleted_reply}")).await.expect(200);
     assert_eq!(counted().await, [4, 5]);
 
-    // What somebody else has said is not the author's to delete, and can still be read.
+    // Replies of others survive and stay readable.
     api.delete_as(&bob, &format!("{path}/{first}")).await.expect(200);
     assert_eq!(texts(&api.all_pages(&format!("{path}/{first}/replies")).await), ["0", "1", "2", "3"]);
     let listed = api.all_pages(&path).await;
     assert_eq!((listed.len(), &api.post_page(&post).await["comments"]), (10, &json!(10)));
     let late = json!({ "text": "late", "reply_to": first });
     api.post_as(&ann, &path, &late).await.problem(404, "not-found");
-    // Without any it is as if it had never been.
+    // Without replies the deleted comment is gone.
     for reply in &replies[..4] {
         let reply = reply["id"].as_str().unwrap();
         api.delete_as(&ann, &format!("{path}/{reply}")).await.expect(200);
     }
     api.get(&format!("{path}/{first}/replies")).await.problem(404, "not-found");
-    // A comment of another post is none of this one.
+    // The comment belongs to another post.
     let other = api.publish(&ann, "Dusk").await;
     api.get(&format!("/v1/posts/{other}/comments/{second}/replies")).await.problem(404, "not-found");
 }

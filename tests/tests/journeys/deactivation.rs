@@ -1,4 +1,4 @@
-//! Going for a while, and coming back.
+//! Deactivation and return.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -6,11 +6,11 @@ use tests::chorus::Chorus;
 use tests::client::{Api, PASSWORD, User};
 
 crate::journeys! {
-    whoever_goes_is_shown_nowhere_and_logged_out_until_they_log_in_again,
-    somebody_who_is_away_or_erased_is_in_no_list_and_in_no_count,
+    deactivated_account_is_hidden_and_logged_out_until_next_login,
+    inactive_and_erased_users_are_in_no_list_or_count,
 }
 
-async fn whoever_goes_is_shown_nowhere_and_logged_out_until_they_log_in_again(chorus: &Chorus) {
+async fn deactivated_account_is_hidden_and_logged_out_until_next_login(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let elsewhere = api.log_in(&ann, PASSWORD).await;
@@ -24,15 +24,15 @@ async fn whoever_goes_is_shown_nowhere_and_logged_out_until_they_log_in_again(ch
     let user = format!("/v1/users/{}", ann.id);
     assert!(in_feed().await);
 
-    let go = async |password: &str| {
+    let deactivate = async |password: &str| {
         api.post_as(&ann, "/v1/me/deactivation", &json!({ "current_password": password })).await
     };
-    assert_eq!(go("not the password").await.problem(422, "invalid"), ["current_password"]);
+    assert_eq!(deactivate("not the password").await.problem(422, "invalid"), ["current_password"]);
     api.get(&user).await.expect(200);
-    assert_eq!(go(PASSWORD).await.expect(200).json()["changed"], true);
+    assert_eq!(deactivate(PASSWORD).await.expect(200).json()["changed"], true);
     api.get(&user).await.problem(404, "not-found");
     api.get(&format!("/v1/posts/{post}")).await.problem(404, "not-found");
-    // What cannot be seen cannot be done anything about, but what was done can be taken back.
+    // Hidden posts accept no new activity, but existing activity can be retracted.
     api.like(&bob, &post).await.problem(404, "not-found");
     let comment = json!({ "text": "Where are you?" });
     api.post_as(&bob, &format!("/v1/posts/{post}/comments"), &comment).await.problem(404, "not-found");
@@ -40,9 +40,9 @@ async fn whoever_goes_is_shown_nowhere_and_logged_out_until_they_log_in_again(ch
     api.delete_as(&bob, &format!("/v1/posts/{post}/like")).await.expect(200);
     assert!(!in_feed().await);
     for gone in [&ann, &elsewhere] {
-        api.is_logged_out(gone).await;
+        api.wait_until_logged_out(gone).await;
     }
-    go(PASSWORD).await.problem(401, "session-ended");
+    deactivate(PASSWORD).await.problem(401, "session-ended");
 
     let back = api.log_in(&ann, PASSWORD).await;
     api.get_as(&back, "/v1/me").await.expect(200);
@@ -50,10 +50,10 @@ async fn whoever_goes_is_shown_nowhere_and_logged_out_until_they_log_in_again(ch
     assert!(in_feed().await);
     let post = api.post_page(&post).await;
     assert_eq!((&post["likes"], &post["comments"]), (&json!(0), &json!(0)));
-    api.is_logged_out(&elsewhere).await;
+    api.wait_until_logged_out(&elsewhere).await;
 }
 
-/// Ann, what she published, and what others did to it.
+/// Ann, her content, and the activity of others on it.
 struct World<'a> {
     api: Api,
     ann: &'a User,
@@ -63,7 +63,7 @@ struct World<'a> {
     collection: String,
 }
 
-/// How many of each kind there are; each list has been found to be as long as it is counted.
+/// Counts of each kind; each equals the length of its list.
 #[derive(Debug, PartialEq)]
 struct Counts {
     likes: usize,
@@ -85,7 +85,7 @@ impl World<'_> {
         self.json(path).await["items"].as_array().unwrap().clone()
     }
 
-    /// Reads every list and count that Ann sees, which must agree and name nobody but these.
+    /// Reads every list and count that Ann sees, asserts that they agree, that all of `shown` appear and `hidden` does not.
     async fn counts(&self, shown: &[&User], hidden: Option<&User>) -> Counts {
         let mut all = Vec::new();
         let Self { post, comment, story, collection, ann, .. } = self;
@@ -117,9 +117,9 @@ impl World<'_> {
         let counted = self.json(&format!("/v1/me/collections/{collection}")).await["posts"].clone();
         assert_eq!((counted, saved.len()), (json!(in_collection.len()), in_collection.len()));
 
-        let told = self.items("/v1/me/notifications").await;
+        let notices = self.items("/v1/me/notifications").await;
         let people = |kind: &str| {
-            let group = told.iter().find(|group| group["kind"] == kind);
+            let group = notices.iter().find(|group| group["kind"] == kind);
             group.map_or(0, |group| {
                 group["people"].as_array().unwrap().len()
                     + usize::try_from(group["others"].as_u64().unwrap()).unwrap()
@@ -129,7 +129,7 @@ impl World<'_> {
         assert_eq!(people("follow"), followers.len());
         let unread = self.json("/v1/me/notifications/unread").await["count"].as_u64().unwrap();
 
-        // The same, as the InstaMERN app shows it.
+        // The same through the InstaMERN routes.
         let page = self.json(&format!("/instamern/posts/{post}")).await["data"]["post"].clone();
         assert_eq!(page["likes"].as_array().unwrap().len(), likes.len());
         assert_eq!(page["comments"].as_array().unwrap().len(), comments.len());
@@ -151,7 +151,7 @@ impl World<'_> {
             saved: saved.len(),
             unread,
         };
-        let lists = [likes, comments, replies, viewers, followers, followings, saved, in_collection, told];
+        let lists = [likes, comments, replies, viewers, followers, followings, saved, in_collection, notices];
         all.extend(lists.into_iter().map(Value::from));
         all.extend([page, in_feed, current]);
         let all = Value::from(all).to_string();
@@ -165,13 +165,13 @@ impl World<'_> {
     }
 }
 
-/// Bob likes, comments, answers, views, follows, is followed and published what is saved; Cat does a part of it.
-async fn somebody_who_is_away_or_erased_is_in_no_list_and_in_no_count(chorus: &Chorus) {
+/// Bob likes, comments, replies, views, follows, is followed, and publishes a saved post; Cat does a part of it.
+async fn inactive_and_erased_users_are_in_no_list_or_count(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob, cat) = (api.sign_up("ann").await, api.sign_up("bob").await, api.sign_up("cat").await);
     let moderator = api.sign_up("moderator").await;
-    chorus.operate(&["grant", &moderator.username, "moderator"]).unwrap();
-    api.is_logged_out(&moderator).await;
+    chorus.run_cli(&["grant", &moderator.username, "moderator"]).unwrap();
+    api.wait_until_logged_out(&moderator).await;
     let moderator = api.log_in(&moderator, PASSWORD).await;
 
     let post = api.publish(&ann, "Dawn").await;

@@ -4,12 +4,12 @@ use tests::chorus::Chorus;
 use tests::client::{PASSWORD, fresh};
 
 crate::journeys! {
-    an_address_is_verified_by_a_link,
-    an_address_changes_when_its_new_owner_agrees,
-    an_address_that_somebody_else_has_taken_meanwhile_is_not_had,
+    email_is_verified_by_a_link,
+    email_changes_after_confirmation_by_link,
+    email_change_fails_if_the_address_was_taken_meanwhile,
 }
 
-async fn an_address_is_verified_by_a_link(chorus: &Chorus) {
+async fn email_is_verified_by_a_link(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     assert_eq!(api.get_as(&ann, "/v1/me").await.json()["email_verified"], false);
@@ -21,13 +21,13 @@ async fn an_address_is_verified_by_a_link(chorus: &Chorus) {
     verify(&first).await.problem(404, "no-link");
     assert_eq!(verify(&second).await.expect(200).json()["changed"], true);
     assert_eq!(api.get_as(&ann, "/v1/me").await.json()["email_verified"], true);
-    // Who follows the link twice, or has a mail program that does, is told the same.
+    // Opening the link twice, as some mail programs do, is harmless.
     assert_eq!(verify(&second).await.expect(200).json()["changed"], false);
     let again = api.post_as(&ann, "/v1/me/email-verification", &Value::Null).await.expect(200);
     assert_eq!(again.json()["changed"], false);
 }
 
-async fn an_address_changes_when_its_new_owner_agrees(chorus: &Chorus) {
+async fn email_changes_after_confirmation_by_link(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let other = api.log_in(&ann, PASSWORD).await;
@@ -49,8 +49,8 @@ async fn an_address_changes_when_its_new_owner_agrees(chorus: &Chorus) {
     confirm(&token).await.problem(404, "no-link");
     let me = api.get_as(&ann, "/v1/me").await.expect(200).json();
     assert_eq!((&me["email"], &me["email_verified"]), (&json!(new), &json!(true)));
-    api.is_logged_out(&other).await;
-    // The new address logs in, the old one is free.
+    api.wait_until_logged_out(&other).await;
+    // The new address can log in, the old one is released.
     api.post("/v1/sessions", &json!({ "login": new, "password": PASSWORD })).await.expect(201);
     api.post("/v1/sessions", &json!({ "login": old, "password": PASSWORD }))
         .await
@@ -59,12 +59,12 @@ async fn an_address_changes_when_its_new_owner_agrees(chorus: &Chorus) {
     api.post("/v1/accounts", &body).await.expect(201);
 }
 
-async fn an_address_that_somebody_else_has_taken_meanwhile_is_not_had(chorus: &Chorus) {
+async fn email_change_fails_if_the_address_was_taken_meanwhile(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let wanted = format!("{}@example.net", fresh("wanted"));
     let body = json!({ "current_password": PASSWORD, "email": wanted });
-    // Whether an address is somebody's is not told to who merely asks.
+    // The request does not reveal whether the address is taken.
     api.post_as(&ann, "/v1/me/email-change", &body).await.expect(200);
     let faster = json!({ "username": fresh("faster"), "email": wanted, "password": PASSWORD });
     api.post("/v1/accounts", &faster).await.expect(201);

@@ -4,17 +4,17 @@ use tests::chorus::Chorus;
 use tests::client::{Api, PASSWORD, User};
 
 crate::journeys! {
-    a_home_shows_what_i_and_those_i_follow_have_published,
-    a_feed_stays_exact_while_new_posts_arrive,
-    a_feed_is_the_same_however_many_follow,
-    nothing_of_who_is_suspended_is_shown_until_they_are_back,
+    home_feed_shows_own_and_followed_posts,
+    feed_pagination_is_stable_while_posts_arrive,
+    feed_is_the_same_below_and_above_the_fan_out_limit,
+    posts_of_suspended_users_are_hidden_until_reinstated,
 }
 
 async fn feed(api: &Api, user: &User) -> Vec<String> {
     pages(api, user, "/v1/feed?limit=2").await
 }
 
-/// The ids of all posts of a list, as somebody sees it.
+/// The ids of all posts of a list, as this user sees it.
 async fn pages(api: &Api, user: &User, path: &str) -> Vec<String> {
     let (mut ids, mut next) = (Vec::new(), Some(path.to_owned()));
     while let Some(path) = next {
@@ -30,7 +30,7 @@ fn ids_of(page: &Value) -> Vec<String> {
     items.iter().map(|post| post["id"].as_str().unwrap().to_owned()).collect()
 }
 
-async fn a_home_shows_what_i_and_those_i_follow_have_published(chorus: &Chorus) {
+async fn home_feed_shows_own_and_followed_posts(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob, cat) = (api.sign_up("ann").await, api.sign_up("bob").await, api.sign_up("cat").await);
     assert_eq!(feed(&api, &ann).await, Vec::<String>::new());
@@ -55,7 +55,7 @@ async fn a_home_shows_what_i_and_those_i_follow_have_published(chorus: &Chorus) 
     api.send(api.request(Method::GET, "/v1/feed")).await.problem(401, "unauthenticated");
 }
 
-async fn a_feed_stays_exact_while_new_posts_arrive(chorus: &Chorus) {
+async fn feed_pagination_is_stable_while_posts_arrive(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     api.follow(&ann, &bob).await.expect(200);
@@ -72,14 +72,14 @@ async fn a_feed_stays_exact_while_new_posts_arrive(chorus: &Chorus) {
         next = page["next"].as_str().map(str::to_owned);
     }
     assert_eq!(seen, expected);
-    // A cursor belongs to its list.
+    // A cursor is valid for its list only.
     let page = api.get_as(&ann, "/v1/feed?limit=2").await.expect(200).json();
     let cursor = page["next"].as_str().unwrap().split("cursor=").nth(1).unwrap().to_owned();
     assert_eq!(api.get(&format!("/v1/posts?cursor={cursor}")).await.problem(400, "malformed"), ["cursor"]);
 }
 
-/// The system under test fans out to three followers.
-async fn a_feed_is_the_same_however_many_follow(chorus: &Chorus) {
+/// The deployment fans out to at most three followers.
+async fn feed_is_the_same_below_and_above_the_fan_out_limit(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, star) = (api.sign_up("ann").await, api.sign_up("star").await);
     api.follow(&ann, &star).await.expect(200);
@@ -101,12 +101,12 @@ async fn a_feed_is_the_same_however_many_follow(chorus: &Chorus) {
     }
 }
 
-async fn nothing_of_who_is_suspended_is_shown_until_they_are_back(chorus: &Chorus) {
+async fn posts_of_suspended_users_are_hidden_until_reinstated(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let moderator = api.sign_up("moderator").await;
-    chorus.operate(&["grant", &moderator.username, "moderator"]).unwrap();
-    api.is_logged_out(&moderator).await;
+    chorus.run_cli(&["grant", &moderator.username, "moderator"]).unwrap();
+    api.wait_until_logged_out(&moderator).await;
     let moderator = api.log_in(&moderator, PASSWORD).await;
     api.follow(&ann, &bob).await.expect(200);
     let own = [api.publish(&ann, "1").await, api.publish(&ann, "2").await];
@@ -121,7 +121,7 @@ async fn nothing_of_who_is_suspended_is_shown_until_they_are_back(chorus: &Choru
         api.get(&path).await.problem(404, "not-found");
     }
     assert_eq!(pages(&api, &ann, &of_bob).await, Vec::<String>::new());
-    // The page is full all the same, and tells that there is no other.
+    // The page is still full, and is the last one.
     let page = api.get_as(&ann, "/v1/feed?limit=2").await.expect(200).json();
     assert_eq!((ids_of(&page), &page["next"]), (vec![own[1].clone(), own[0].clone()], &Value::Null));
     let newest = api.get("/v1/posts?limit=100").await.expect(200).json();

@@ -5,9 +5,9 @@ use tests::client::{Api, PASSWORD, User};
 use tests::model::{World, all_events};
 
 crate::journeys! {
-    somebody_follows_and_follows_no_longer,
-    followers_come_in_pages,
-    who_is_suspended_is_in_no_list_and_counted_nowhere,
+    follow_and_unfollow_update_counts_and_flags,
+    followers_are_paginated,
+    suspended_users_are_in_no_follow_list_or_count,
 }
 
 async fn counts(api: &Api, user: &User) -> (u64, u64) {
@@ -15,7 +15,7 @@ async fn counts(api: &Api, user: &User) -> (u64, u64) {
     (profile["followers"].as_u64().unwrap(), profile["followings"].as_u64().unwrap())
 }
 
-async fn somebody_follows_and_follows_no_longer(chorus: &Chorus) {
+async fn follow_and_unfollow_update_counts_and_flags(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     assert_eq!(api.follow(&bob, &ann).await.expect(200).json()["changed"], true);
@@ -45,7 +45,7 @@ async fn somebody_follows_and_follows_no_longer(chorus: &Chorus) {
     api.follow(&ann, &nobody).await.problem(404, "not-found");
 }
 
-async fn followers_come_in_pages(chorus: &Chorus) {
+async fn followers_are_paginated(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let mut expected = Vec::new();
@@ -65,8 +65,8 @@ async fn followers_come_in_pages(chorus: &Chorus) {
 pub(crate) async fn moderator(chorus: &Chorus) -> User {
     let api = chorus.api();
     let moderator = api.sign_up("moderator").await;
-    chorus.operate(&["grant", &moderator.username, "moderator"]).unwrap();
-    api.is_logged_out(&moderator).await;
+    chorus.run_cli(&["grant", &moderator.username, "moderator"]).unwrap();
+    api.wait_until_logged_out(&moderator).await;
     api.log_in(&moderator, PASSWORD).await
 }
 
@@ -75,7 +75,7 @@ pub(crate) async fn suspend(api: &Api, moderator: &User, user: &User) {
     api.put_json_as(moderator, &path, &json!({ "reason": "Spam" })).await.expect(200);
 }
 
-/// Ids of one of somebody's lists, page by page and all at once, which must be as many as are counted.
+/// Ids of a follow list, from its pages and from the list of ids; both must agree.
 async fn list(api: &Api, user: &User, side: &str) -> Vec<String> {
     let id = |value: &Value| value.as_str().unwrap().to_owned();
     let people = api.all_pages(&format!("/v1/users/{}/{side}s?limit=2", user.id)).await;
@@ -86,7 +86,7 @@ async fn list(api: &Api, user: &User, side: &str) -> Vec<String> {
     people
 }
 
-async fn who_is_suspended_is_in_no_list_and_counted_nowhere(chorus: &Chorus) {
+async fn suspended_users_are_in_no_follow_list_or_count(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob, cat) = (api.sign_up("ann").await, api.sign_up("bob").await, api.sign_up("cat").await);
     for (who, whom) in [(&bob, &ann), (&cat, &ann), (&ann, &bob), (&ann, &cat)] {
@@ -112,7 +112,7 @@ async fn who_is_suspended_is_in_no_list_and_counted_nowhere(chorus: &Chorus) {
     recount(chorus, &[&ann, &bob, &cat]).await;
 }
 
-/// Lists and counts of these people as a naive fold of what the log says of them has it.
+/// Compares lists and counts of these users with a naive fold of their events.
 async fn recount(chorus: &Chorus, people: &[&User]) {
     chorus.settle().await.unwrap();
     let is_theirs = |id: String| people.iter().any(|user| user.id == id);

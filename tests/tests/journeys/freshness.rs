@@ -3,12 +3,12 @@ use serde_json::json;
 use tests::chorus::Chorus;
 
 crate::journeys! {
-    whoever_writes_reads_what_they_wrote,
-    who_does_not_wait_is_told_where_to_look,
-    an_answer_that_has_not_changed_is_not_sent_again,
+    writers_read_their_own_writes,
+    respond_async_returns_a_position_to_read_at,
+    unchanged_response_returns_304,
 }
 
-async fn whoever_writes_reads_what_they_wrote(chorus: &Chorus) {
+async fn writers_read_their_own_writes(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let post = api.publish(&ann, "Dawn").await;
@@ -22,7 +22,7 @@ async fn whoever_writes_reads_what_they_wrote(chorus: &Chorus) {
     }
 }
 
-async fn who_does_not_wait_is_told_where_to_look(chorus: &Chorus) {
+async fn respond_async_returns_a_position_to_read_at(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let post = api.publish(&ann, "Dawn").await;
@@ -38,7 +38,7 @@ async fn who_does_not_wait_is_told_where_to_look(chorus: &Chorus) {
         assert_eq!(page.header("chorus-pending"), None);
         assert_eq!(page.json()["likes"], likes, "round {n}");
     }
-    // A position that is never reached is waited for in vain, and the answer says so.
+    // A position that is never reached: the wait times out, and the response says so.
     let far = api.get_with("/v1/posts?limit=1", "chorus-min-position", "999999999").await.expect(200);
     assert_eq!(far.header("chorus-pending"), Some("true"));
     for bad in ["x", "-1", "1.5", ""] {
@@ -47,7 +47,7 @@ async fn who_does_not_wait_is_told_where_to_look(chorus: &Chorus) {
     }
 }
 
-async fn an_answer_that_has_not_changed_is_not_sent_again(chorus: &Chorus) {
+async fn unchanged_response_returns_304(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let post = api.publish(&ann, "Dawn").await;
@@ -60,6 +60,6 @@ async fn an_answer_that_has_not_changed_is_not_sent_again(chorus: &Chorus) {
     let changed = api.get_with(&path, "if-none-match", tag).await.expect(200);
     assert_eq!(changed.json()["likes"], json!(1));
     assert_ne!(changed.header("etag"), Some(tag));
-    // What one person sees is not what another sees.
+    // Responses differ between viewers.
     assert_ne!(api.get_as(&ann, &path).await.expect(200).header("etag"), changed.header("etag"));
 }

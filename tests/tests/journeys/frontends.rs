@@ -1,18 +1,18 @@
-//! What a frontend shows without a request for each row: flags of the viewer, counts, texts, sources of pictures.
+//! Data that frontends show without a request per row: viewer flags, counts, texts, image sources.
 
 use serde_json::{Value, json};
 use tests::chorus::Chorus;
 
 crate::journeys! {
-    a_post_says_whether_the_viewer_likes_it_and_has_saved_it,
-    people_in_lists_say_who_follows_whom,
-    comments_are_read_one_by_one_and_without_their_replies,
-    a_notification_of_a_comment_has_its_text,
-    a_page_tells_the_cursor_of_the_next_one,
-    a_picture_tells_the_sizes_of_its_sources,
+    post_has_like_and_save_flags_of_the_viewer,
+    listed_users_have_follow_flags,
+    comments_are_read_singly_and_by_level,
+    comment_notification_has_the_text,
+    page_has_the_cursor_of_the_next_page,
+    image_sources_have_their_sizes,
 }
 
-async fn a_post_says_whether_the_viewer_likes_it_and_has_saved_it(chorus: &Chorus) {
+async fn post_has_like_and_save_flags_of_the_viewer(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let (liked, saved) = (api.publish(&ann, "Dawn").await, api.publish(&ann, "Dusk").await);
@@ -30,7 +30,7 @@ async fn a_post_says_whether_the_viewer_likes_it_and_has_saved_it(chorus: &Choru
     assert_eq!(flags, [&json!({ "liked": false, "saved": true }), &json!({ "liked": true, "saved": false })]);
 }
 
-async fn people_in_lists_say_who_follows_whom(chorus: &Chorus) {
+async fn listed_users_have_follow_flags(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob, cleo) = (api.sign_up("ann").await, api.sign_up("bob").await, api.sign_up("cleo").await);
     api.follow(&ann, &bob).await.expect(200);
@@ -62,7 +62,7 @@ async fn people_in_lists_say_who_follows_whom(chorus: &Chorus) {
     }
 }
 
-async fn comments_are_read_one_by_one_and_without_their_replies(chorus: &Chorus) {
+async fn comments_are_read_singly_and_by_level(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let (post, other) = (api.publish(&ann, "Dawn").await, api.publish(&ann, "Dusk").await);
@@ -90,7 +90,7 @@ async fn comments_are_read_one_by_one_and_without_their_replies(chorus: &Chorus)
     api.get(&format!("{comments}/{first}")).await.problem(404, "not-found");
 }
 
-async fn a_notification_of_a_comment_has_its_text(chorus: &Chorus) {
+async fn comment_notification_has_the_text(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let post = api.publish(&ann, "Dawn").await;
@@ -102,7 +102,7 @@ async fn a_notification_of_a_comment_has_its_text(chorus: &Chorus) {
     assert_eq!(texts, [(&json!("comment"), &json!("Lovely")), (&json!("like"), &Value::Null)]);
 }
 
-async fn a_page_tells_the_cursor_of_the_next_one(chorus: &Chorus) {
+async fn page_has_the_cursor_of_the_next_page(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let (older, newer) = (api.publish(&ann, "Dawn").await, api.publish(&ann, "Dusk").await);
@@ -115,7 +115,7 @@ async fn a_page_tells_the_cursor_of_the_next_one(chorus: &Chorus) {
     assert_eq!((&last["items"][0]["id"], &last["next_cursor"]), (&json!(older), &Value::Null));
 }
 
-async fn a_picture_tells_the_sizes_of_its_sources(chorus: &Chorus) {
+async fn image_sources_have_their_sizes(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let form = reqwest::multipart::Form::new()

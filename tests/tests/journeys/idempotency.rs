@@ -4,12 +4,12 @@ use tests::chorus::Chorus;
 use tests::client::{Answer, Api, PASSWORD, User, fresh};
 
 crate::journeys! {
-    a_post_sent_twice_under_one_key_is_published_once,
-    a_sign_up_sent_twice_under_one_key_makes_one_account,
-    a_sign_up_or_log_in_sent_again_answers_no_token_of_an_ended_session,
-    a_comment_sent_many_times_at_once_under_one_key_stands_once,
-    a_toggle_sent_again_under_its_old_key_does_not_toggle_back,
-    a_key_is_good_for_one_wish_of_one_person,
+    repeated_post_with_one_key_is_published_once,
+    repeated_sign_up_with_one_key_creates_one_account,
+    replayed_sign_up_or_log_in_returns_no_token_of_an_ended_session,
+    concurrent_comments_with_one_key_are_stored_once,
+    replayed_toggle_does_not_toggle_back,
+    key_is_scoped_to_one_request_of_one_user,
 }
 
 async fn publish(api: &Api, user: &User, key: &str, caption: &str) -> Answer {
@@ -27,7 +27,7 @@ async fn send(api: &Api, user: &User, method: Method, path: &str, key: &str, bod
     .await
 }
 
-async fn a_post_sent_twice_under_one_key_is_published_once(chorus: &Chorus) {
+async fn repeated_post_with_one_key_is_published_once(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let first = publish(&api, &ann, "\"k1\"", "Dawn").await.expect(201).json();
@@ -38,7 +38,7 @@ async fn a_post_sent_twice_under_one_key_is_published_once(chorus: &Chorus) {
     assert_eq!(page.len(), 1);
 }
 
-async fn a_sign_up_sent_twice_under_one_key_makes_one_account(chorus: &Chorus) {
+async fn repeated_sign_up_with_one_key_creates_one_account(chorus: &Chorus) {
     let api = chorus.api();
     let name = fresh("ann");
     let body = json!({ "username": name, "email": format!("{name}@example.org"), "password": PASSWORD });
@@ -49,7 +49,7 @@ async fn a_sign_up_sent_twice_under_one_key_makes_one_account(chorus: &Chorus) {
     let (one, two) = tokio::join!(sign_up(&key, &body), sign_up(&key, &body));
     let (one, two) = (one.expect(201).json(), two.expect(201).json());
     assert_eq!((&one["user"], &one["session"]), (&two["user"], &two["session"]));
-    // Both tokens are of the one session, and good.
+    // Both tokens belong to the one session and are valid.
     for signed_in in [&one, &two] {
         let user = User {
             id: String::new(),
@@ -67,7 +67,7 @@ async fn a_sign_up_sent_twice_under_one_key_makes_one_account(chorus: &Chorus) {
     }
 }
 
-async fn a_sign_up_or_log_in_sent_again_answers_no_token_of_an_ended_session(chorus: &Chorus) {
+async fn replayed_sign_up_or_log_in_returns_no_token_of_an_ended_session(chorus: &Chorus) {
     let api = chorus.api();
     let name = fresh("ann");
     let keyed = async |path: &str, body: &Value| {
@@ -78,27 +78,27 @@ async fn a_sign_up_or_log_in_sent_again_answers_no_token_of_an_ended_session(cho
         let text = |field: &str| answer[field].as_str().unwrap().to_owned();
         User { id: text("user"), username: name.clone(), token: text("token") }
     };
-    let wish = json!({ "username": name, "email": format!("{name}@example.org"), "password": PASSWORD });
-    let sign_up = async || keyed("/v1/accounts", &wish).await;
+    let body = json!({ "username": name, "email": format!("{name}@example.org"), "password": PASSWORD });
+    let sign_up = async || keyed("/v1/accounts", &body).await;
     let log_in =
         async |password: &str| keyed("/v1/sessions", &json!({ "login": name, "password": password })).await;
     let first = user(sign_up().await);
     let second = user(log_in(PASSWORD).await);
     api.get_as(&user(log_in(PASSWORD).await), "/v1/me").await.expect(200);
 
-    // Logged out: the session of the log-in has ended, the one of the sign-up runs.
+    // After the logout only the session of the sign-up is active.
     api.delete_as(&second, "/v1/sessions/current").await.expect(200);
     log_in(PASSWORD).await.problem(401, "session-ended");
     api.get_as(&user(sign_up().await), "/v1/me").await.expect(200);
 
-    // The session of the sign-up goes on after a change of the password, but the old password opens it no more.
+    // The session of the sign-up survives a password change, but a replay with the old password is refused.
     let change = json!({ "current_password": PASSWORD, "password": "staple correct horse" });
     api.put_json_as(&first, "/v1/me/password", &change).await.expect(200);
     sign_up().await.problem(401, "wrong-login");
     log_in(PASSWORD).await.problem(401, "wrong-login");
     log_in("staple correct horse").await.problem(422, "idempotency-key-reused");
 
-    // A repeated log-in does not undo a deactivation.
+    // A replayed log-in does not undo a deactivation.
     let key = fresh("key");
     let again = async || {
         let body = json!({ "login": name, "password": "staple correct horse" });
@@ -120,7 +120,7 @@ async fn a_sign_up_or_log_in_sent_again_answers_no_token_of_an_ended_session(cho
     sign_up().await.problem(401, "wrong-login");
 }
 
-async fn a_comment_sent_many_times_at_once_under_one_key_stands_once(chorus: &Chorus) {
+async fn concurrent_comments_with_one_key_are_stored_once(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let post = api.publish(&ann, "Dawn").await;
@@ -133,14 +133,14 @@ async fn a_comment_sent_many_times_at_once_under_one_key_stands_once(chorus: &Ch
     assert_eq!(api.post_page(&post).await["comments"], 1);
 }
 
-async fn a_toggle_sent_again_under_its_old_key_does_not_toggle_back(chorus: &Chorus) {
+async fn replayed_toggle_does_not_toggle_back(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let post = api.publish(&ann, "Dawn").await;
     let like = format!("/v1/posts/{post}/like");
     let liked = send(&api, &ann, Method::PUT, &like, "like", None).await.expect(200).json();
     send(&api, &ann, Method::DELETE, &like, "unlike", None).await.expect(200);
-    // The network delivers the first request once more.
+    // The first request arrives a second time.
     let again = send(&api, &ann, Method::PUT, &like, "like", None).await.expect(200).json();
     assert_eq!((&again["changed"], &again["position"]), (&json!(false), &liked["position"]));
     assert_eq!(api.post_page(&post).await["likes"], 0);
@@ -155,7 +155,7 @@ async fn a_toggle_sent_again_under_its_old_key_does_not_toggle_back(chorus: &Cho
     assert_eq!(api.post_page(&post).await["caption"], "two");
 }
 
-async fn a_key_is_good_for_one_wish_of_one_person(chorus: &Chorus) {
+async fn key_is_scoped_to_one_request_of_one_user(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let of_ann = publish(&api, &ann, "k", "Dawn").await.expect(201).id();

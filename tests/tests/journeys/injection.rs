@@ -1,5 +1,5 @@
-//! What is sent in the hope that somebody reads it as something else than a text: operators of a database, keys given
-//! twice, ways out of a folder, ends of headers, too much of anything. On every route that the description lists.
+//! Injection attacks on every documented route: database operators, duplicate keys, path traversal, line breaks in
+//! headers, oversized and deeply nested bodies.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -9,16 +9,16 @@ use tests::raw;
 use tests::routes::{self, Access, Body, Route, example, texts};
 
 crate::journeys! {
-    an_operator_in_place_of_a_text_is_refused_and_nothing_is_stored,
-    an_operator_in_a_query_or_a_path_finds_nothing,
-    what_is_given_twice_is_refused,
-    no_address_leads_out_of_the_media_store,
-    the_end_of_a_line_ends_no_header,
-    a_body_that_is_too_large_is_refused_on_every_route,
-    json_that_is_too_deep_is_refused_on_every_route,
+    operators_in_json_fields_are_refused,
+    operators_in_query_and_path_match_nothing,
+    duplicate_fields_parameters_and_headers_are_refused,
+    path_traversal_out_of_the_media_store_is_refused,
+    line_breaks_inject_no_header,
+    oversized_body_is_refused_on_every_route,
+    deeply_nested_json_is_refused_on_every_route,
 }
 
-/// Somebody of their own for each route: a request may end their session, and must not be in the way of the next.
+/// A new user for each route, since a request may end the user's session.
 async fn user_for(api: &Api, route: &Route) -> Option<User> {
     if route.access == Access::Public { None } else { Some(api.sign_up("ann").await) }
 }
@@ -34,7 +34,7 @@ async fn send(api: &Api, route: &Route, user: Option<&User>, body: String) -> An
     api.send(request).await
 }
 
-/// A value that may be a secret, sent where something of another type belongs.
+/// A value that may be a secret, sent in a field of another type.
 const MISPLACED: &str = "8877665544";
 
 #[track_caller]
@@ -44,7 +44,7 @@ fn is_refused(answer: &Answer, what: &str) {
     assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}");
 }
 
-/// Every route that takes JSON, with an example of it.
+/// Every route with a JSON body, and an example of the body.
 async fn routes_with_json(api: &Api) -> Vec<(Route, Value)> {
     let routes = routes::all(api).await.into_iter();
     let with_json: Vec<_> = routes
@@ -57,7 +57,7 @@ async fn routes_with_json(api: &Api) -> Vec<(Route, Value)> {
     with_json
 }
 
-async fn an_operator_in_place_of_a_text_is_refused_and_nothing_is_stored(chorus: &Chorus) {
+async fn operators_in_json_fields_are_refused(chorus: &Chorus) {
     let api = chorus.api();
     let operators = [
         json!({ "$gt": "" }),
@@ -97,7 +97,7 @@ async fn an_operator_in_place_of_a_text_is_refused_and_nothing_is_stored(chorus:
     }
 }
 
-/// What somebody sees of themselves.
+/// The user's own account.
 async fn seen(api: &Api, user: Option<&User>) -> Option<Value> {
     match user {
         Some(user) => Some(api.get_as(user, "/v1/me").await.expect(200).json()),
@@ -105,7 +105,7 @@ async fn seen(api: &Api, user: Option<&User>) -> Option<Value> {
     }
 }
 
-async fn an_operator_in_a_query_or_a_path_finds_nothing(chorus: &Chorus) {
+async fn operators_in_query_and_path_match_nothing(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let escaped = [
@@ -128,7 +128,7 @@ async fn an_operator_in_a_query_or_a_path_finds_nothing(chorus: &Chorus) {
         for (name, is_text) in &route.query {
             for operator in escaped {
                 let path = route.path_with(&[]);
-                // As some frameworks read it: an object with an operator in it.
+                // Some frameworks parse this as an object with an operator.
                 for query in [format!("{name}%5B%24gt%5D="), format!("{name}%5B%5D={operator}")] {
                     is_refused(&ask(&format!("{path}?{query}")).await, &query);
                 }
@@ -154,7 +154,7 @@ async fn an_operator_in_a_query_or_a_path_finds_nothing(chorus: &Chorus) {
     assert_eq!((&me["followings"], &me["username"]), (&json!(0), &json!(ann.username)));
 }
 
-async fn what_is_given_twice_is_refused(chorus: &Chorus) {
+async fn duplicate_fields_parameters_and_headers_are_refused(chorus: &Chorus) {
     let api = chorus.api();
     for (route, body) in routes_with_json(&api).await {
         let user = user_for(&api, &route).await;
@@ -168,7 +168,7 @@ async fn what_is_given_twice_is_refused(chorus: &Chorus) {
     let ann = api.sign_up("ann").await;
     for route in routes::all(&api).await {
         for name in route.query.keys() {
-            // The path is looked at first, so it has to be one.
+            // The path is checked first, so it must be valid.
             let path = format!("{}?{name}=1&{name}=1", route.path_with(&[("state", "sent")]));
             let request = api.request(route.method.clone(), &path).bearer_auth(&ann.token);
             assert_eq!(api.send(request).await.problem(400, "malformed"), [name.as_str()], "{path}");
@@ -190,10 +190,10 @@ async fn what_is_given_twice_is_refused(chorus: &Chorus) {
         assert!(!answer.status.is_server_error(), "{}", answer.text());
     }
     let me = api.get_as(&ann, "/v1/me").await.expect(200).json();
-    assert_eq!((&me["posts"], &me["bio"]), (&json!(0), &json!("")), "done although it was marked twice");
+    assert_eq!((&me["posts"], &me["bio"]), (&json!(0), &json!("")), "a duplicate header had an effect");
 }
 
-async fn no_address_leads_out_of_the_media_store(chorus: &Chorus) {
+async fn path_traversal_out_of_the_media_store_is_refused(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let post = api.publish(&ann, "Dawn").await;
@@ -229,7 +229,7 @@ async fn no_address_leads_out_of_the_media_store(chorus: &Chorus) {
         ]
         .map(str::to_owned),
     );
-    // Not up, but beyond a file, beside it, or into what is being written.
+    // Below a file, beside it, or a temporary file.
     for place in [
         "large.jpg%2fx",
         "large.jpg/x",
@@ -253,7 +253,7 @@ async fn no_address_leads_out_of_the_media_store(chorus: &Chorus) {
             answer.status,
             answer.text()
         );
-        // Only Chorus' own pages are led to, none of its files.
+        // Redirects lead only to the documentation page.
         assert!(
             answer.header("location").is_none_or(|to| to.starts_with("/docs/")),
             "{path}: {:?}",
@@ -262,7 +262,7 @@ async fn no_address_leads_out_of_the_media_store(chorus: &Chorus) {
     }
 }
 
-async fn the_end_of_a_line_ends_no_header(chorus: &Chorus) {
+async fn line_breaks_inject_no_header(chorus: &Chorus) {
     let api = chorus.api();
     let injected = |answer: &Answer, what: &str| {
         assert!(!answer.status.is_server_error(), "{what}: {}", answer.text());
@@ -301,7 +301,7 @@ async fn the_end_of_a_line_ends_no_header(chorus: &Chorus) {
             injected(&answer, &format!("{} {body}", route.name()));
         }
     }
-    // A header that is folded, or ended by one of the two characters alone, is no header.
+    // Folded headers, and headers with only one of the two line-end characters, are invalid.
     let port = chorus.port(Service::QueryApi).or(chorus.port(Service::Chorus)).unwrap();
     for header in
         ["x-request-id: a\rX-Injected: yes", "x-request-id: a\n X-Injected: yes", "x-request-id: a\0"]
@@ -311,16 +311,16 @@ async fn the_end_of_a_line_ends_no_header(chorus: &Chorus) {
     }
 }
 
-async fn a_body_that_is_too_large_is_refused_on_every_route(chorus: &Chorus) {
+async fn oversized_body_is_refused_on_every_route(chorus: &Chorus) {
     let api = chorus.api();
     for (route, body) in routes_with_json(&api).await {
         let user = user_for(&api, &route).await;
         let mut body = body;
-        // Not every body has a text.
+        // Not every body has a string field.
         let first = body.as_object_mut().and_then(|fields| fields.values_mut().next()).unwrap();
         *first = json!("x".repeat(web::http::BODY_LIMIT));
         send(&api, &route, user.as_ref(), body.to_string()).await.problem(413, "too-large");
-        // Space counts too.
+        // Whitespace counts as well.
         let blown_up = format!("{{{}}}", " ".repeat(web::http::BODY_LIMIT));
         send(&api, &route, user.as_ref(), blown_up).await.problem(413, "too-large");
     }
@@ -332,14 +332,14 @@ async fn a_body_that_is_too_large_is_refused_on_every_route(chorus: &Chorus) {
             let request = request.header("content-type", "image/png").body(vec![0; 21 << 20]);
             api.send(request).await.problem(413, "too-large");
         } else if route.body.is_none() && route.method != Method::GET {
-            // Nobody reads it.
+            // These routes ignore the body.
             let answer = api.send(request.body(vec![b' '; 1 << 20])).await;
             assert!(!answer.status.is_server_error(), "{}: {}", route.name(), answer.text());
         }
     }
 }
 
-async fn json_that_is_too_deep_is_refused_on_every_route(chorus: &Chorus) {
+async fn deeply_nested_json_is_refused_on_every_route(chorus: &Chorus) {
     let api = chorus.api();
     let deep = [
         format!("{}{}", "[".repeat(20_000), "]".repeat(20_000)),
@@ -358,7 +358,7 @@ async fn json_that_is_too_deep_is_refused_on_every_route(chorus: &Chorus) {
             }
         }
     }
-    // The process is still there, for somebody new too.
+    // The process still works, also for a new user.
     let name = fresh("after");
     api.sign_up(&name[..12]).await;
 }

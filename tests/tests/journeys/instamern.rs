@@ -1,5 +1,5 @@
-//! InstaMERN as its pages use it: every call with the page's origin, every answer checked for what the pages need of it.
-//! Texts and statuses are those of the app's own server.
+//! The InstaMERN API as its pages use it: every request has the page's origin, and every response has what the pages need.
+//! Messages and statuses are those of the app's own server.
 
 mod accounts;
 mod errors;
@@ -15,16 +15,16 @@ use serde_json::{Value, json};
 use tests::chorus::Chorus;
 use tests::client::{Answer, Api, fresh, png};
 
-/// Where the app lives, unless it is told otherwise.
+/// The default origin of the app.
 const ORIGIN: &str = "https://instamern.netlify.app";
 const PASSWORD: &str = "correct horse";
 
-/// A browser with the app open in it.
+/// A browser that runs the app.
 struct App {
     api: Api,
 }
 
-/// Somebody who is logged in.
+/// A user who is logged in.
 #[derive(Debug, Clone)]
 struct Member {
     id: String,
@@ -47,12 +47,12 @@ impl App {
         self.api.request(method, &format!("/instamern{path}")).header("origin", ORIGIN)
     }
 
-    /// What a page can do with the answer: read it at all, and read it as JSON.
+    /// Asserts that a page can read the response, as JSON.
     async fn send(&self, request: RequestBuilder) -> Answer {
         let answer = self.api.send(request).await;
-        let told = answer.text();
-        assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN), "{} {told}", answer.status);
-        assert_eq!(answer.header("access-control-allow-credentials"), Some("true"), "{told}");
+        let text = answer.text();
+        assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN), "{} {text}", answer.status);
+        assert_eq!(answer.header("access-control-allow-credentials"), Some("true"), "{text}");
         let vary = answer
             .headers
             .get_all("vary")
@@ -60,7 +60,7 @@ impl App {
             .any(|vary| vary.to_str().unwrap().to_lowercase().contains("origin"));
         assert!(vary, "{:?}", answer.headers);
         if answer.status != 204 {
-            assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"), "{told}");
+            assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"), "{text}");
         }
         answer
     }
@@ -93,7 +93,7 @@ impl App {
         self.call_as(member, Method::DELETE, path, body).await
     }
 
-    /// As like, follow, unfollow and log-out are sent: said to be JSON, with nothing in it.
+    /// A request as like, follow, unfollow and logout send it: with the JSON content type and no body.
     async fn press(&self, member: &Member, path: &str) -> Answer {
         let request = self.request(Method::POST, path).bearer_auth(&member.token);
         self.send(request.header("content-type", "application/json")).await
@@ -147,7 +147,7 @@ fn member(answer: &Answer) -> Member {
     Member { id: text(&user["_id"]), username: text(&user["username"]), token: text(&answer["token"]) }
 }
 
-/// A form with one picture in this field.
+/// A form with one image in this field.
 fn picture(field: &'static str) -> Form {
     let image = Part::bytes(png(40, 30)).file_name("a.png").mime_str("image/png").unwrap();
     Form::new().part(field, image)
@@ -168,7 +168,7 @@ fn fails(answer: &Answer, status: u16, message: &str) {
     assert_eq!(answer.json(), json!({ "status": "fail", "message": message }));
 }
 
-/// Success with nothing but a message.
+/// Asserts a success with only a message.
 #[track_caller]
 fn says(answer: &Answer, status: u16, message: &str) {
     assert_eq!(answer.status.as_u16(), status, "{message}: {}", answer.text());

@@ -2,12 +2,12 @@ use serde_json::json;
 use tests::chorus::Chorus;
 
 crate::journeys! {
-    a_like_counts_once_and_is_seen_by_who_gave_it,
-    of_many_likes_at_once_each_counts,
-    likes_go_with_their_post,
+    like_counts_once_and_sets_the_viewer_flag,
+    concurrent_likes_are_counted_exactly,
+    likes_are_removed_with_their_post,
 }
 
-async fn a_like_counts_once_and_is_seen_by_who_gave_it(chorus: &Chorus) {
+async fn like_counts_once_and_sets_the_viewer_flag(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let post = api.publish(&ann, "Dawn").await;
@@ -38,13 +38,13 @@ async fn a_like_counts_once_and_is_seen_by_who_gave_it(chorus: &Chorus) {
     assert_eq!(api.post_page(&post).await["likes"], 2);
 }
 
-async fn of_many_likes_at_once_each_counts(chorus: &Chorus) {
+async fn concurrent_likes_are_counted_exactly(chorus: &Chorus) {
     const PEOPLE: usize = 12;
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let post = api.publish(&ann, "Dawn").await;
     let people = futures::future::join_all((0..PEOPLE).map(|_| api.sign_up("fan"))).await;
-    // Everybody three times at once: each counts once.
+    // Every user likes three times concurrently; each counts once.
     let likes = people.iter().flat_map(|user| std::iter::repeat_n(user, 3)).map(|user| api.like(user, &post));
     let answers = futures::future::join_all(likes).await;
     let changed = answers.iter().filter(|answer| answer.json()["changed"] == true).count();
@@ -53,14 +53,14 @@ async fn of_many_likes_at_once_each_counts(chorus: &Chorus) {
     assert_eq!(api.all_pages(&format!("/v1/posts/{post}/likes?limit=5")).await.len(), PEOPLE);
 }
 
-async fn likes_go_with_their_post(chorus: &Chorus) {
+async fn likes_are_removed_with_their_post(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let post = api.publish(&ann, "Dawn").await;
     api.like(&bob, &post).await.expect(200);
     api.delete_as(&ann, &format!("/v1/posts/{post}")).await.expect(200);
     api.get(&format!("/v1/posts/{post}/likes")).await.problem(404, "not-found");
-    // Taking back a like of what is gone is possible, and harmless.
+    // Unliking a deleted or unknown post is harmless.
     api.delete_as(&bob, &format!("/v1/posts/{post}/like")).await.expect(200);
     api.delete_as(&bob, &format!("/v1/posts/{}/like", "0".repeat(32))).await.expect(200);
 }

@@ -5,29 +5,29 @@ use views::mails::{BY_STATE, Mail, State, VIEW};
 use views::{Query, ViewStoreExt};
 
 crate::journeys! {
-    who_signs_up_gets_one_mail_with_a_link,
-    every_link_that_is_mailed_does_what_it_says,
-    a_link_leads_to_a_page_that_changes_nothing_by_being_looked_at,
-    a_new_device_is_told_to_the_accounts_owner,
-    no_link_and_no_address_stands_in_what_is_kept_or_printed,
+    sign_up_sends_one_mail_with_a_link,
+    every_mailed_link_works,
+    opening_a_mailed_link_changes_nothing,
+    login_from_a_new_device_is_mailed_to_the_owner,
+    links_and_addresses_are_neither_stored_nor_printed,
 }
 
 fn address(user: &User) -> String {
     format!("{}@example.org", user.username)
 }
 
-async fn who_signs_up_gets_one_mail_with_a_link(chorus: &Chorus) {
+async fn sign_up_sends_one_mail_with_a_link(chorus: &Chorus) {
     let ann = chorus.api().sign_up("ann").await;
     chorus.settle().await.unwrap();
     let mails = chorus.mails_to(&address(&ann)).await.unwrap();
     assert_eq!(mails.len(), 1, "{mails:?}");
     assert_eq!(mails[0].subject, "Confirm your email address");
-    // Nobody has confirmed the address: it may be anybody's.
+    // The address is unverified, so the mail has no personal data.
     assert!(mails[0].text.contains("Hello 👋") && mails[0].html.contains("Hello 👋"), "{:?}", mails[0]);
     let (base, token) = mails[0].link().unwrap().rsplit_once('/').unwrap();
     assert_eq!(base, format!("{}/verify-email", chorus.url()));
     assert!(token.len() == 64 && token.starts_with(&ann.id), "{token}");
-    // An operator sees that it was sent, and neither to what address nor with what link.
+    // Operators see that the mail was sent, but neither address nor link.
     let views = chorus.views().await.unwrap();
     let sent = Query::new(&VIEW, &BY_STATE, vec![json!(State::Sent)], 200);
     let sent = views.page_of::<Mail>(sent).await.unwrap().documents;
@@ -38,8 +38,8 @@ async fn who_signs_up_gets_one_mail_with_a_link(chorus: &Chorus) {
     );
 }
 
-/// From the mails alone, as somebody has them who reads them.
-async fn every_link_that_is_mailed_does_what_it_says(chorus: &Chorus) {
+/// Uses only the content of the mails.
+async fn every_mailed_link_works(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let (old, new) = (address(&ann), format!("{}@example.net", ann.username));
@@ -57,8 +57,8 @@ async fn every_link_that_is_mailed_does_what_it_says(chorus: &Chorus) {
     assert!(welcome.text.contains("Hello, Ann 👋"), "{}", welcome.text);
     assert_eq!(welcome.link(), Some(format!("{}/", chorus.url()).as_str()));
 
-    let wish = json!({ "email": new, "current_password": PASSWORD });
-    api.post_as(&ann, "/v1/me/email-change", &wish).await.expect(200);
+    let change = json!({ "email": new, "current_password": PASSWORD });
+    api.post_as(&ann, "/v1/me/email-change", &change).await.expect(200);
     assert_eq!(last_to(&old, "Another email address was asked for").await.link(), None);
     let token = token_to(&new, "Confirm your new email address").await;
     api.put(&format!("/v1/email-changes/{token}"), &json!(null)).await.expect(200);
@@ -71,12 +71,12 @@ async fn every_link_that_is_mailed_does_what_it_says(chorus: &Chorus) {
     assert_eq!(last_to(&new, "Your password has changed").await.link(), None);
     let log_in = json!({ "login": ann.username, "password": "another horse battery" });
     api.post("/v1/sessions", &log_in).await.expect(201);
-    // No mail more than these, to either address.
+    // There are no other mails to either address.
     assert_eq!(chorus.mails_to(&old).await.unwrap().len(), 4);
     assert_eq!(chorus.mails_to(&new).await.unwrap().len(), 3);
 }
 
-async fn a_link_leads_to_a_page_that_changes_nothing_by_being_looked_at(chorus: &Chorus) {
+async fn opening_a_mailed_link_changes_nothing(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     chorus.settle().await.unwrap();
@@ -105,7 +105,7 @@ async fn a_link_leads_to_a_page_that_changes_nothing_by_being_looked_at(chorus: 
     assert_eq!(api.get_as(&ann, "/v1/me").await.expect(200).json()["email_verified"], false);
 }
 
-async fn a_new_device_is_told_to_the_accounts_owner(chorus: &Chorus) {
+async fn login_from_a_new_device_is_mailed_to_the_owner(chorus: &Chorus) {
     let api = chorus.api();
     let name = fresh("ann");
     let sign_up = json!({ "username": name, "email": format!("{name}@example.org"), "password": PASSWORD });
@@ -118,7 +118,7 @@ async fn a_new_device_is_told_to_the_accounts_owner(chorus: &Chorus) {
         username: name.clone(),
         token: user["token"].as_str().unwrap().to_owned(),
     };
-    // To an address that may be anybody's the mail would not say what the device calls itself.
+    // Mails to an unverified address do not name the device.
     let token = chorus.mailed_token(&ann, events::LinkPurpose::VerifyEmail).await.unwrap();
     api.put(&format!("/v1/email-verifications/{token}"), &json!(null)).await.expect(200);
     let log_in = json!({ "login": name, "password": PASSWORD });
@@ -127,25 +127,25 @@ async fn a_new_device_is_told_to_the_accounts_owner(chorus: &Chorus) {
     }
     chorus.settle().await.unwrap();
     let mails = chorus.mails_to(&format!("{name}@example.org")).await.unwrap();
-    let told: Vec<_> = mails.iter().filter(|mail| mail.subject == "A new device has logged in").collect();
-    assert_eq!(told.len(), 1, "{mails:?}");
-    assert!(told[0].text.contains("Chromium/1"), "{}", told[0].text);
+    let notices: Vec<_> = mails.iter().filter(|mail| mail.subject == "A new device has logged in").collect();
+    assert_eq!(notices.len(), 1, "{mails:?}");
+    assert!(notices[0].text.contains("Chromium/1"), "{}", notices[0].text);
 }
 
-async fn no_link_and_no_address_stands_in_what_is_kept_or_printed(chorus: &Chorus) {
+async fn links_and_addresses_are_neither_stored_nor_printed(chorus: &Chorus) {
     let ann = chorus.api().sign_up("annsecretname").await;
     chorus.settle().await.unwrap();
     let mail = chorus.mails_to(&address(&ann)).await.unwrap().remove(0);
     let (_, secret) = mail.token().unwrap().split_at(32);
-    // The account's view is there to show its owner their address; nothing is there to show a token.
-    let mut kept: Vec<std::path::PathBuf> = Vec::new();
+    // The accounts view holds addresses; no view holds tokens.
+    let mut stored: Vec<std::path::PathBuf> = Vec::new();
     let data = chorus.folder().join("data");
-    kept.extend(["events.db", "events.db-wal", "keys.db", "keys.db-wal"].map(|file| data.join(file)));
+    stored.extend(["events.db", "events.db-wal", "keys.db", "keys.db-wal"].map(|file| data.join(file)));
     if let Some(nats) = &chorus.nats {
-        kept.extend(files(&nats.store()));
+        stored.extend(files(&nats.store()));
     }
-    let logs: Vec<Vec<u8>> = kept.iter().filter_map(|file| std::fs::read(file).ok()).collect();
-    assert!(logs.iter().any(|bytes| holds(bytes, ann.id.as_bytes())), "the log is not looked at");
+    let logs: Vec<Vec<u8>> = stored.iter().filter_map(|file| std::fs::read(file).ok()).collect();
+    assert!(logs.iter().any(|bytes| holds(bytes, ann.id.as_bytes())), "the log's files are not among them");
     for bytes in &logs {
         assert!(!holds(bytes, secret.as_bytes()) && !holds(bytes, ann.username.as_bytes()));
     }

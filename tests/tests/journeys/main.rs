@@ -1,5 +1,5 @@
-//! Journeys as people make them, over real sockets, unchanged in both deployments: the one binary
-//! with SQLite, and three services on NATS, MongoDB, S3 and SES behind the proxy.
+//! User journeys over real sockets, unchanged in both deployments: the one binary with SQLite, and four services on NATS,
+//! MongoDB, S3 and SES behind the proxy.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,6 +29,7 @@ mod media;
 mod moderation;
 mod notifications;
 mod operation;
+mod ownership;
 mod passwords;
 mod posts;
 mod profiles;
@@ -37,31 +38,30 @@ mod saves;
 mod search;
 mod sessions;
 mod stories;
-mod strangers;
 mod tokens;
 
 use tests::chorus::Chorus;
 use tokio::sync::OnceCell;
 
-/// One system for all journeys on one machine; it ends with the test process.
-async fn one_machine() -> &'static Chorus {
-    static SYSTEM: OnceCell<Chorus> = OnceCell::const_new();
-    SYSTEM.get_or_init(async || Chorus::one_machine().await.unwrap()).await
+/// The standalone deployment that all journeys share; it ends with the test process.
+async fn standalone() -> &'static Chorus {
+    static DEPLOYMENT: OnceCell<Chorus> = OnceCell::const_new();
+    DEPLOYMENT.get_or_init(async || Chorus::standalone().await.unwrap()).await
 }
 
-/// One system for all journeys beyond one machine.
+/// The distributed deployment that all journeys share.
 async fn distributed() -> &'static Chorus {
-    static SYSTEM: OnceCell<Chorus> = OnceCell::const_new();
-    SYSTEM.get_or_init(async || Chorus::distributed().await.unwrap()).await
+    static DEPLOYMENT: OnceCell<Chorus> = OnceCell::const_new();
+    DEPLOYMENT.get_or_init(async || Chorus::distributed().await.unwrap()).await
 }
 
-/// Makes a test of each journey on each column.
+/// Makes a test of each journey on each deployment.
 macro_rules! journeys {
     ($($journey:ident,)+) => {
-        mod one_machine {
+        mod standalone {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $journey() {
-                super::$journey(crate::one_machine().await).await;
+                super::$journey(crate::standalone().await).await;
             })+
         }
 

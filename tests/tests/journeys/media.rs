@@ -7,12 +7,12 @@ use tests::chorus::Chorus;
 use tests::client::{Answer, Api, PASSWORD, User, png};
 
 crate::journeys! {
-    a_picture_is_given_out_in_its_sizes_to_any_page,
-    a_picture_keeps_nothing_of_where_it_was_taken,
-    what_is_no_picture_leaves_nothing,
-    a_picture_that_is_not_there_is_not_found,
-    pictures_of_deactivated_and_suspended_people_are_refused,
-    pictures_of_what_is_deleted_are_refused_at_once,
+    image_is_served_in_all_sizes_cross_origin,
+    image_metadata_is_stripped,
+    invalid_image_is_refused_and_stores_nothing,
+    unknown_image_returns_404,
+    images_of_deactivated_and_suspended_users_are_refused,
+    images_of_deleted_content_are_refused_at_once,
 }
 
 async fn published(api: &Api, user: &User, picture: Vec<u8>) -> Value {
@@ -30,7 +30,7 @@ fn jpeg(width: u32, height: u32) -> Vec<u8> {
     bytes.into_inner()
 }
 
-async fn a_picture_is_given_out_in_its_sizes_to_any_page(chorus: &Chorus) {
+async fn image_is_served_in_all_sizes_cross_origin(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let image = published(&api, &ann, jpeg(2400, 1200)).await;
@@ -50,7 +50,7 @@ async fn a_picture_is_given_out_in_its_sizes_to_any_page(chorus: &Chorus) {
         let tag = answer.header("etag").unwrap();
         api.get_with(url, "if-none-match", tag).await.expect(304);
         let length = answer.body.len();
-        for (range, status, bytes, told) in [
+        for (range, status, bytes, header) in [
             ("bytes=0-9", 206, &answer.body[..10], format!("bytes 0-9/{length}")),
             (
                 "bytes=-5",
@@ -61,18 +61,18 @@ async fn a_picture_is_given_out_in_its_sizes_to_any_page(chorus: &Chorus) {
             ("bytes=10-", 206, &answer.body[10..], format!("bytes 10-{}/{length}", length - 1)),
         ] {
             let part = api.get_with(url, "range", range).await.expect(status);
-            assert_eq!((part.body.as_slice(), part.header("content-range")), (bytes, Some(told.as_str())));
+            assert_eq!((part.body.as_slice(), part.header("content-range")), (bytes, Some(header.as_str())));
         }
         let beyond = api.get_with(url, "range", &format!("bytes={length}-")).await.expect(416);
         assert_eq!(beyond.header("content-range"), Some(format!("bytes */{length}").as_str()));
     }
 }
 
-async fn a_picture_keeps_nothing_of_where_it_was_taken(chorus: &Chorus) {
+async fn image_metadata_is_stripped(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let plain = jpeg(60, 40);
-    // An EXIF block and a comment, each with words that must not be found again.
+    // An EXIF block and a comment with text that must be stripped.
     let segment = |marker: u8, content: &[u8]| {
         let length = u16::try_from(content.len() + 2).unwrap().to_be_bytes();
         [&[0xff, marker], length.as_slice(), content].concat()
@@ -89,7 +89,7 @@ async fn a_picture_keeps_nothing_of_where_it_was_taken(chorus: &Chorus) {
     }
 }
 
-async fn what_is_no_picture_leaves_nothing(chorus: &Chorus) {
+async fn invalid_image_is_refused_and_stores_nothing(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let publish = async |content: Vec<u8>| {
@@ -106,7 +106,7 @@ async fn what_is_no_picture_leaves_nothing(chorus: &Chorus) {
     assert_eq!(api.get_as(&ann, "/v1/me").await.expect(200).json()["posts"], 0);
 }
 
-async fn a_picture_that_is_not_there_is_not_found(chorus: &Chorus) {
+async fn unknown_image_returns_404(chorus: &Chorus) {
     let api = chorus.api();
     let id = "0".repeat(32);
     for path in [
@@ -121,8 +121,8 @@ async fn a_picture_that_is_not_there_is_not_found(chorus: &Chorus) {
     }
 }
 
-/// URLs of a picture of a post, of a story and of a profile of this user.
-async fn pictures_of(api: &Api, user: &User) -> [String; 3] {
+/// URLs of an image of a post, of a story and of the profile of this user.
+async fn images_of(api: &Api, user: &User) -> [String; 3] {
     let photo = api.request(Method::PUT, "/v1/me/photo").bearer_auth(&user.token).body(png(30, 30));
     api.send(photo).await.expect(200);
     let profile = api.get(&format!("/v1/users/{}", user.id)).await.expect(200).json();
@@ -133,7 +133,7 @@ async fn pictures_of(api: &Api, user: &User) -> [String; 3] {
     [url(&post["feed"]), url(&story["image"]["story"]), url(&profile["photo"])]
 }
 
-/// What the two ways to ask for a picture answer: for the whole, and whether it has changed.
+/// The responses to a full and to a conditional request.
 async fn ask_both(api: &Api, url: &str) -> [Answer; 2] {
     let tag = format!("\"{}\"", url.split_once("/media/").unwrap().1);
     [api.get(url).await, api.get_with(url, "if-none-match", &tag).await]
@@ -155,10 +155,10 @@ async fn are_refused(api: &Api, urls: &[String]) {
     }
 }
 
-async fn pictures_of_deactivated_and_suspended_people_are_refused(chorus: &Chorus) {
+async fn images_of_deactivated_and_suspended_users_are_refused(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
-    let (hers, his) = (pictures_of(&api, &ann).await, pictures_of(&api, &bob).await);
+    let (hers, his) = (images_of(&api, &ann).await, images_of(&api, &bob).await);
     are_shown(&api, &hers).await;
     let deactivation = json!({ "current_password": PASSWORD });
     api.post_as(&ann, "/v1/me/deactivation", &deactivation).await.expect(200);
@@ -168,8 +168,8 @@ async fn pictures_of_deactivated_and_suspended_people_are_refused(chorus: &Choru
     are_shown(&api, &hers).await;
 
     let moderator = api.sign_up("moderator").await;
-    chorus.operate(&["grant", &moderator.username, "moderator"]).unwrap();
-    api.is_logged_out(&moderator).await;
+    chorus.run_cli(&["grant", &moderator.username, "moderator"]).unwrap();
+    api.wait_until_logged_out(&moderator).await;
     let moderator = api.log_in(&moderator, PASSWORD).await;
     let suspension = format!("/v1/users/{}/suspension", bob.id);
     api.put_json_as(&moderator, &suspension, &json!({ "reason": "spam" })).await.expect(200);
@@ -179,10 +179,10 @@ async fn pictures_of_deactivated_and_suspended_people_are_refused(chorus: &Choru
     are_shown(&api, &his).await;
 }
 
-async fn pictures_of_what_is_deleted_are_refused_at_once(chorus: &Chorus) {
+async fn images_of_deleted_content_are_refused_at_once(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
-    let photo = pictures_of(&api, &ann).await[2].clone();
+    let photo = images_of(&api, &ann).await[2].clone();
     let post = api.publish(&ann, "Dawn").await;
     let picture = api.post_page(&post).await["images"][0]["feed"].as_str().unwrap().to_owned();
     api.delete_as(&ann, &format!("/v1/posts/{post}")).await.expect(200);

@@ -1,20 +1,20 @@
-//! What moderators remove and restore.
+//! Content that moderators remove and restore.
 
 use serde_json::{Value, json};
 use tests::chorus::Chorus;
 use tests::client::{Api, PASSWORD, User};
 
 crate::journeys! {
-    a_removed_post_is_shown_nowhere_and_comes_back_as_it_was,
-    a_removed_comment_is_shown_nowhere_and_comes_back_as_it_was,
-    a_removed_story_is_shown_nowhere_and_comes_back_as_it_was,
+    removed_post_is_hidden_everywhere_and_restored_unchanged,
+    removed_comment_is_hidden_everywhere_and_restored_unchanged,
+    removed_story_is_hidden_everywhere_and_restored_unchanged,
     only_moderators_and_admins_remove_and_restore,
 }
 
 async fn moderator(chorus: &Chorus, api: &Api) -> User {
     let moderator = api.sign_up("moderator").await;
-    chorus.operate(&["grant", &moderator.username, "moderator"]).unwrap();
-    api.is_logged_out(&moderator).await;
+    chorus.run_cli(&["grant", &moderator.username, "moderator"]).unwrap();
+    api.wait_until_logged_out(&moderator).await;
     api.log_in(&moderator, PASSWORD).await
 }
 
@@ -22,7 +22,7 @@ fn removal_of(post: &str) -> String {
     format!("/v1/posts/{post}/removal")
 }
 
-/// Everything that shows a post, or counts it or what was done to it.
+/// Reads everything that shows or counts the post or the activity on it.
 async fn reads(api: &Api, [ann, bob]: [&User; 2], post: &str, collection: &str) -> Vec<Value> {
     let picture = format!("/v1/posts/{post}");
     let all = [
@@ -52,7 +52,7 @@ async fn reads(api: &Api, [ann, bob]: [&User; 2], post: &str, collection: &str) 
     read
 }
 
-async fn a_removed_post_is_shown_nowhere_and_comes_back_as_it_was(chorus: &Chorus) {
+async fn removed_post_is_hidden_everywhere_and_restored_unchanged(chorus: &Chorus) {
     let api = chorus.api();
     let moderator = moderator(chorus, &api).await;
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
@@ -99,7 +99,7 @@ async fn a_removed_post_is_shown_nowhere_and_comes_back_as_it_was(chorus: &Choru
     }
     assert_eq!(api.get_as(&bob, &collection_page).await.expect(200).json()["posts"], 0);
 
-    // Nothing more can be done to it, also by its author.
+    // Nobody can change it any more, not even its author.
     let path = format!("/v1/posts/{post}");
     api.like(&moderator, &post).await.problem(404, "not-found");
     api.put_as(&moderator, &format!("{path}/save")).await.problem(404, "not-found");
@@ -108,16 +108,16 @@ async fn a_removed_post_is_shown_nowhere_and_comes_back_as_it_was(chorus: &Choru
     api.patch_as(&ann, &path, &json!({ "caption": "Still here" })).await.problem(404, "not-found");
     api.delete_as(&ann, &path).await.problem(404, "not-found");
 
-    // Its author is told why, and of nothing else about it.
-    let told = api.get_as(&ann, "/v1/me/notifications").await.expect(200).json();
+    // Its author is notified of the reason and of nothing else about it.
+    let listed = api.get_as(&ann, "/v1/me/notifications").await.expect(200).json();
     let about: Vec<&Value> =
-        told["items"].as_array().unwrap().iter().filter(|item| item["post"]["id"] == json!(post)).collect();
-    let [notice] = about.as_slice() else { panic!("{told}") };
+        listed["items"].as_array().unwrap().iter().filter(|item| item["post"]["id"] == json!(post)).collect();
+    let [notice] = about.as_slice() else { panic!("{listed}") };
     assert_eq!(
         (&notice["kind"], &notice["reason"], &notice["people"], &notice["unread"]),
         (&json!("content_removed"), &json!("Shows an address"), &json!([]), &json!(true))
     );
-    assert!(!told.to_string().contains(&moderator.id));
+    assert!(!listed.to_string().contains(&moderator.id));
     let unread = api.get_as(&ann, "/v1/me/notifications/unread").await.expect(200).json();
     assert_eq!(unread["count"], 2, "the follower and the removal");
 
@@ -146,7 +146,7 @@ async fn only_moderators_and_admins_remove_and_restore(chorus: &Chorus) {
     assert_eq!(api.delete_as(&moderator, &removal).await.expect(200).json()["changed"], false);
 }
 
-async fn a_removed_story_is_shown_nowhere_and_comes_back_as_it_was(chorus: &Chorus) {
+async fn removed_story_is_hidden_everywhere_and_restored_unchanged(chorus: &Chorus) {
     let api = chorus.api();
     let moderator = moderator(chorus, &api).await;
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
@@ -182,9 +182,9 @@ async fn a_removed_story_is_shown_nowhere_and_comes_back_as_it_was(chorus: &Chor
     api.put_as(&moderator, &format!("{path}/view")).await.problem(404, "not-found");
     api.delete_as(&ann, &path).await.problem(404, "not-found");
     api.get(&picture).await.problem(404, "not-found");
-    let told = api.get_as(&ann, "/v1/me/notifications").await.expect(200).json();
+    let listed = api.get_as(&ann, "/v1/me/notifications").await.expect(200).json();
     assert_eq!(
-        (&told["items"][0]["kind"], &told["items"][0]["reason"]),
+        (&listed["items"][0]["kind"], &listed["items"][0]["reason"]),
         (&json!("content_removed"), &json!("Shows an address"))
     );
 
@@ -195,7 +195,7 @@ async fn a_removed_story_is_shown_nowhere_and_comes_back_as_it_was(chorus: &Chor
     api.put_json_as(&moderator, &removal, &reason).await.problem(404, "not-found");
 }
 
-async fn a_removed_comment_is_shown_nowhere_and_comes_back_as_it_was(chorus: &Chorus) {
+async fn removed_comment_is_hidden_everywhere_and_restored_unchanged(chorus: &Chorus) {
     let api = chorus.api();
     let moderator = moderator(chorus, &api).await;
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
@@ -229,8 +229,8 @@ async fn a_removed_comment_is_shown_nowhere_and_comes_back_as_it_was(chorus: &Ch
     for user in [&ann, &bob] {
         api.delete_as(user, &path).await.problem(404, "not-found");
     }
-    let told = api.get_as(&bob, "/v1/me/notifications").await.expect(200).json();
-    let notice = &told["items"][0];
+    let listed = api.get_as(&bob, "/v1/me/notifications").await.expect(200).json();
+    let notice = &listed["items"][0];
     assert_eq!((&notice["kind"], &notice["comment"]), (&json!("content_removed"), &json!(comment)));
 
     api.delete_as(&moderator, &removal).await.expect(200);

@@ -4,17 +4,17 @@ use tests::chorus::Chorus;
 use tests::client::{Api, PASSWORD, User};
 
 crate::journeys! {
-    what_others_do_is_told_in_groups_and_taken_back,
-    a_reply_is_told_to_nobody_twice,
-    what_is_read_stays_read_and_what_comes_later_is_new,
-    many_people_are_counted_exactly,
-    groups_come_in_pages_in_the_order_of_what_is_left_of_them,
-    who_is_away_is_neither_shown_nor_counted,
+    notifications_are_grouped_and_retracted,
+    reply_notifies_each_user_once,
+    read_cursor_separates_read_from_unread,
+    large_groups_are_counted_exactly,
+    groups_are_paginated_by_their_newest_remaining_activity,
+    suspended_users_are_neither_shown_nor_counted,
 }
 
 const LIST: &str = "/v1/me/notifications";
 
-async fn told(api: &Api, user: &User) -> Vec<Value> {
+async fn listed(api: &Api, user: &User) -> Vec<Value> {
     let mut items = Vec::new();
     let mut next = Some(format!("{LIST}?limit=2"));
     while let Some(path) = next {
@@ -25,7 +25,7 @@ async fn told(api: &Api, user: &User) -> Vec<Value> {
     items
 }
 
-/// What was done to what by whom, the newest first, and how many others.
+/// Kind, post, people (newest first) and number of others.
 fn short(group: &Value) -> (String, Value, Vec<String>, u64) {
     let people = group["people"].as_array().unwrap().iter();
     (
@@ -37,7 +37,7 @@ fn short(group: &Value) -> (String, Value, Vec<String>, u64) {
 }
 
 async fn shorts(api: &Api, user: &User) -> Vec<(String, Value, Vec<String>, u64)> {
-    told(api, user).await.iter().map(short).collect()
+    listed(api, user).await.iter().map(short).collect()
 }
 
 fn group(kind: &str, post: Option<&str>, people: &[&User], others: u64) -> (String, Value, Vec<String>, u64) {
@@ -53,7 +53,7 @@ async fn unlike(api: &Api, user: &User, post: &str) {
     api.delete_as(user, &format!("/v1/posts/{post}/like")).await.expect(200);
 }
 
-async fn what_others_do_is_told_in_groups_and_taken_back(chorus: &Chorus) {
+async fn notifications_are_grouped_and_retracted(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob, cat) = (api.sign_up("ann").await, api.sign_up("bob").await, api.sign_up("cat").await);
     let post = api.publish(&ann, "Dawn").await;
@@ -68,33 +68,33 @@ async fn what_others_do_is_told_in_groups_and_taken_back(chorus: &Chorus) {
     let likes = group("like", Some(&post), &[&cat, &bob], 0);
     let comments = group("comment", Some(&post), &[&bob], 0);
     assert_eq!(shorts(&api, &ann).await, [comments.clone(), follow, likes.clone()]);
-    assert_eq!(unread(&api, &ann).await, 5, "each of what was done, but not one's own");
-    let newest = told(&api, &ann).await.remove(0);
+    assert_eq!(unread(&api, &ann).await, 5, "each activity of others, but not one's own");
+    let newest = listed(&api, &ann).await.remove(0);
     assert_eq!((&newest["comment"], &newest["unread"]), (&json!(second), &json!(true)));
     assert!(newest["post"]["thumb"].as_str().unwrap().starts_with("http"), "{newest}");
     assert_eq!(newest["people"][0]["username"], bob.username);
     for other in [&bob, &cat] {
-        assert_eq!(shorts(&api, other).await, [], "nobody else's");
+        assert_eq!(shorts(&api, other).await, [], "other users are not notified");
     }
 
-    // Taken back, one by one; what is left of a group stays.
+    // Retracted one by one; the rest of each group stays.
     api.delete_as(&bob, &format!("/v1/posts/{post}/comments/{second}")).await.expect(200);
-    assert_eq!(told(&api, &ann).await.len(), 3);
+    assert_eq!(listed(&api, &ann).await.len(), 3);
     api.delete_as(&bob, &format!("/v1/users/{}/follow", ann.id)).await.expect(200);
     unlike(&api, &cat, &post).await;
     unlike(&api, &ann, &post).await;
     let bobs = group("like", Some(&post), &[&bob], 0);
     assert_eq!(shorts(&api, &ann).await, [comments, bobs]);
-    assert_eq!(told(&api, &ann).await[0]["comment"], json!(first));
+    assert_eq!(listed(&api, &ann).await[0]["comment"], json!(first));
     assert_eq!(unread(&api, &ann).await, 2);
-    // Liked again is told again, once.
+    // A second like notifies once more.
     api.like(&cat, &post).await.expect(200);
     assert_eq!((shorts(&api, &ann).await.remove(0), unread(&api, &ann).await), (likes, 3));
     api.delete_as(&ann, &format!("/v1/posts/{post}")).await.expect(200);
     assert_eq!((shorts(&api, &ann).await, unread(&api, &ann).await), (vec![], 0));
 }
 
-async fn a_reply_is_told_to_nobody_twice(chorus: &Chorus) {
+async fn reply_notifies_each_user_once(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob, cat) = (api.sign_up("ann").await, api.sign_up("bob").await, api.sign_up("cat").await);
     let post = api.publish(&ann, "Dawn").await;
@@ -107,7 +107,7 @@ async fn a_reply_is_told_to_nobody_twice(chorus: &Chorus) {
     let to_bob = reply(&cat, &by_bob).await;
     assert_eq!(shorts(&api, &bob).await, [group("reply", Some(&post), &[&cat], 0)]);
     assert_eq!(shorts(&api, &ann).await, [group("comment", Some(&post), &[&cat, &bob], 0)]);
-    // The post's author, answered: a reply, and not a comment too.
+    // A reply to the post's author notifies as a reply only.
     let to_ann = reply(&cat, &by_ann).await;
     let both = [group("reply", Some(&post), &[&cat], 0), group("comment", Some(&post), &[&cat, &bob], 0)];
     assert_eq!((shorts(&api, &ann).await, unread(&api, &ann).await), (both.to_vec(), 3));
@@ -116,12 +116,12 @@ async fn a_reply_is_told_to_nobody_twice(chorus: &Chorus) {
     }
     assert_eq!(shorts(&api, &bob).await, []);
     assert_eq!(shorts(&api, &ann).await, [group("comment", Some(&post), &[&bob], 0)]);
-    // Answering oneself tells the post's author alone.
+    // A reply to oneself notifies the post's author only.
     reply(&bob, &by_bob).await;
     assert_eq!((shorts(&api, &bob).await, unread(&api, &ann).await), (vec![], 2));
 }
 
-async fn what_is_read_stays_read_and_what_comes_later_is_new(chorus: &Chorus) {
+async fn read_cursor_separates_read_from_unread(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob, cat) = (api.sign_up("ann").await, api.sign_up("bob").await, api.sign_up("cat").await);
     let read = async |up_to: &Value| {
@@ -131,23 +131,23 @@ async fn what_is_read_stays_read_and_what_comes_later_is_new(chorus: &Chorus) {
     let (one, two) = (api.publish(&ann, "one").await, api.publish(&ann, "two").await);
     api.like(&bob, &one).await.expect(200);
     api.like(&bob, &two).await.expect(200);
-    let oldest = told(&api, &ann).await[1]["position"].clone();
+    let oldest = listed(&api, &ann).await[1]["position"].clone();
     assert_eq!((read(&oldest).await, unread(&api, &ann).await), (json!(true), 1));
     let flags = async || -> Vec<Value> {
-        told(&api, &ann).await.iter().map(|group| group["unread"].clone()).collect()
+        listed(&api, &ann).await.iter().map(|group| group["unread"].clone()).collect()
     };
     assert_eq!(flags().await, [true, false]);
     let state = api.get_as(&ann, &format!("{LIST}/unread")).await.expect(200).json();
-    assert_eq!((&state["read_up_to"], &state["newest"]), (&oldest, &told(&api, &ann).await[0]["position"]));
+    assert_eq!((&state["read_up_to"], &state["newest"]), (&oldest, &listed(&api, &ann).await[0]["position"]));
     assert_eq!(read(&state["newest"]).await, true);
     for less in [json!(0), oldest] {
         assert_eq!((read(&less).await, unread(&api, &ann).await), (json!(false), 0));
     }
-    // What is read before it happens is not read.
+    // A cursor beyond the newest position does not mark future activity as read.
     assert_eq!((read(&json!(9_007_199_254_740_991_i64)).await, unread(&api, &ann).await), (json!(true), 0));
     api.like(&cat, &one).await.expect(200);
     assert_eq!((unread(&api, &ann).await, flags().await), (1, vec![json!(true), json!(false)]));
-    // Unliked and liked again: unread once, and not when it is gone.
+    // Unliked and liked again: unread once, and not while it is retracted.
     unlike(&api, &cat, &one).await;
     assert_eq!((unread(&api, &ann).await, flags().await), (0, vec![json!(false), json!(false)]));
     api.like(&cat, &one).await.expect(200);
@@ -158,7 +158,7 @@ async fn what_is_read_stays_read_and_what_comes_later_is_new(chorus: &Chorus) {
     }
 }
 
-async fn many_people_are_counted_exactly(chorus: &Chorus) {
+async fn large_groups_are_counted_exactly(chorus: &Chorus) {
     const PEOPLE: usize = 16;
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
@@ -187,7 +187,7 @@ async fn many_people_are_counted_exactly(chorus: &Chorus) {
     assert_eq!(unread(&api, &ann).await, 45);
 }
 
-async fn groups_come_in_pages_in_the_order_of_what_is_left_of_them(chorus: &Chorus) {
+async fn groups_are_paginated_by_their_newest_remaining_activity(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob, cat) = (api.sign_up("ann").await, api.sign_up("bob").await, api.sign_up("cat").await);
     let mut posts = Vec::new();
@@ -197,20 +197,20 @@ async fn groups_come_in_pages_in_the_order_of_what_is_left_of_them(chorus: &Chor
         posts.push(post);
     }
     let order = async || -> Vec<usize> {
-        let told = shorts(&api, &ann).await;
-        told.iter().map(|(_, post, ..)| posts.iter().position(|id| *post == json!(id)).unwrap()).collect()
+        let listed = shorts(&api, &ann).await;
+        listed.iter().map(|(_, post, ..)| posts.iter().position(|id| *post == json!(id)).unwrap()).collect()
     };
     assert_eq!(order().await, [6, 5, 4, 3, 2, 1, 0]);
     for post in [0, 3, 5] {
         api.like(&cat, &posts[post]).await.expect(200);
     }
     assert_eq!(order().await, [5, 3, 0, 6, 4, 2, 1]);
-    // Two fall back to where they were, one is gone with the only like it had left.
+    // Two groups return to their old places; one loses its only like and is gone.
     for (user, post) in [(&cat, 0), (&cat, 5), (&bob, 4), (&bob, 3)] {
         unlike(&api, user, &posts[post]).await;
     }
     assert_eq!(order().await, [3, 6, 5, 2, 1, 0]);
-    // While somebody pages, what is new stands in front and disturbs nothing.
+    // New activity during pagination changes no later page.
     let first = api.get_as(&ann, &format!("{LIST}?limit=3")).await.expect(200).json();
     api.like(&cat, &posts[6]).await.expect(200);
     let second = api.get_as(&ann, first["next"].as_str().unwrap()).await.expect(200).json();
@@ -224,12 +224,12 @@ async fn groups_come_in_pages_in_the_order_of_what_is_left_of_them(chorus: &Chor
     api.get(LIST).await.problem(401, "unauthenticated");
 }
 
-async fn who_is_away_is_neither_shown_nor_counted(chorus: &Chorus) {
+async fn suspended_users_are_neither_shown_nor_counted(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob, cat) = (api.sign_up("ann").await, api.sign_up("bob").await, api.sign_up("cat").await);
     let moderator = api.sign_up("moderator").await;
-    chorus.operate(&["grant", &moderator.username, "moderator"]).unwrap();
-    api.is_logged_out(&moderator).await;
+    chorus.run_cli(&["grant", &moderator.username, "moderator"]).unwrap();
+    api.wait_until_logged_out(&moderator).await;
     let moderator = api.log_in(&moderator, PASSWORD).await;
     let post = api.publish(&ann, "Dawn").await;
     for user in [&cat, &bob] {

@@ -7,15 +7,15 @@ use tests::chorus::{Chorus, Service};
 use uuid::Uuid;
 
 crate::journeys! {
-    the_root_welcomes_programs_and_browsers,
-    the_api_is_described_and_can_be_tried,
-    every_answer_says_what_a_browser_must_not_do_with_it,
-    a_process_tells_how_it_is_doing,
-    every_event_names_the_event_that_it_follows_from,
-    nothing_secret_or_personal_is_printed,
+    root_serves_programs_and_browsers,
+    api_description_and_docs_page_are_served,
+    every_response_has_security_headers,
+    liveness_readiness_and_metrics_are_served,
+    every_event_has_its_causation,
+    secrets_and_personal_data_are_not_printed,
 }
 
-async fn the_root_welcomes_programs_and_browsers(chorus: &Chorus) {
+async fn root_serves_programs_and_browsers(chorus: &Chorus) {
     let api = chorus.api();
     let links = api.get("/").await.expect(200).json();
     for link in ["documentation", "openapi"] {
@@ -38,18 +38,18 @@ async fn the_root_welcomes_programs_and_browsers(chorus: &Chorus) {
     }
 }
 
-async fn the_api_is_described_and_can_be_tried(chorus: &Chorus) {
+async fn api_description_and_docs_page_are_served(chorus: &Chorus) {
     let api = chorus.api();
     let document = api.get("/openapi.json").await.expect(200).json();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
-    // Routes of both sides, whichever process answers.
+    // Routes of both sides, whichever process responds.
     assert!(
         document["paths"]["/v1/posts"]["get"].is_object()
             && document["paths"]["/v1/posts"]["post"].is_object()
     );
     let page = api.get("/docs/").await.expect(200);
     assert!(page.text().contains("swagger-ui"), "{}", page.text());
-    // Its policy lets no script run that stands in the page itself: there is none.
+    // Its policy forbids inline scripts, and it has none.
     let policy = page.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'self';") && !policy.contains("script-src"), "{policy}");
     for script in page.text().split("<script").skip(1) {
@@ -61,13 +61,13 @@ async fn the_api_is_described_and_can_be_tried(chorus: &Chorus) {
     assert!(initializer.text().contains("/openapi.json"));
 }
 
-async fn every_answer_says_what_a_browser_must_not_do_with_it(chorus: &Chorus) {
+async fn every_response_has_security_headers(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let post = api.publish(&ann, "").await;
     let picture = api.post_page(&post).await["images"][0]["thumb"].as_str().unwrap().to_owned();
     let picture = api.get(&picture).await;
-    // Pages of other origins show pictures, where they are not sent to the store by a link.
+    // Images are embeddable cross-origin, unless they are redirected to the store.
     if picture.status == 200 {
         assert_eq!(picture.header("cross-origin-resource-policy"), Some("cross-origin"));
     }
@@ -100,7 +100,7 @@ async fn every_answer_says_what_a_browser_must_not_do_with_it(chorus: &Chorus) {
     }
 }
 
-async fn a_process_tells_how_it_is_doing(chorus: &Chorus) {
+async fn liveness_readiness_and_metrics_are_served(chorus: &Chorus) {
     let api = chorus.api();
     api.sign_up("ann").await;
     chorus.settle().await.unwrap();
@@ -115,13 +115,13 @@ async fn a_process_tells_how_it_is_doing(chorus: &Chorus) {
             assert!(metrics.contains("chorus_projection_passed{projection=\"profiles\"}"), "{metrics}");
         }
     }
-    // Behind the proxy they are for operators only.
+    // The proxy does not expose the operations endpoints.
     let outside = api.get("/metrics").await;
     let behind_proxy = chorus.url().starts_with("https");
     assert_eq!(outside.status.as_u16(), if behind_proxy { 404 } else { 200 });
 }
 
-async fn every_event_names_the_event_that_it_follows_from(chorus: &Chorus) {
+async fn every_event_has_its_causation(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let post = api.publish(&ann, "Dawn").await;
@@ -129,7 +129,7 @@ async fn every_event_names_the_event_that_it_follows_from(chorus: &Chorus) {
     api.comment(&bob, &post, "Lovely!").await;
     api.follow(&bob, &ann).await.expect(200);
     api.publish_story(&ann).await;
-    // A rename claims the new name and releases the old one; an id of another version is no correlation.
+    // A rename appends several events. A request id of another UUID version is not used as correlation.
     let name = format!("new{}", &ann.id[20..]);
     let rename = api.request(Method::PUT, "/v1/me/username").bearer_auth(&ann.token);
     let rename = rename.header("x-request-id", "8e03978e-40d5-43dd-bc93-6894a57f9324");
@@ -147,7 +147,7 @@ async fn every_event_names_the_event_that_it_follows_from(chorus: &Chorus) {
             requests.entry(envelope.correlation).or_default().push(envelope);
         }
     }
-    // Others share the log.
+    // Other tests share the log.
     let people: [Option<UserId>; 2] = [ann.id.parse().ok(), bob.id.parse().ok()];
     requests.retain(|_, events| events.iter().any(|event| people.contains(&event.actor)));
     assert!(requests.len() >= 8, "{requests:?}");
@@ -174,7 +174,7 @@ async fn every_event_names_the_event_that_it_follows_from(chorus: &Chorus) {
     );
 }
 
-async fn nothing_secret_or_personal_is_printed(chorus: &Chorus) {
+async fn secrets_and_personal_data_are_not_printed(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("annsecretname").await;
     let post = api.publish(&ann, "a caption that nobody logs").await;
@@ -191,7 +191,7 @@ async fn nothing_secret_or_personal_is_printed(chorus: &Chorus) {
         }
         assert!(printed.contains("listening") || printed.contains("running"), "{printed}");
     }
-    // Nor does it stand readable in the log.
+    // Nor is it readable in the log's files.
     for file in ["events.db", "events.db-wal"] {
         let Ok(bytes) = std::fs::read(chorus.folder().join("data").join(file)) else { continue };
         let text = String::from_utf8_lossy(&bytes);

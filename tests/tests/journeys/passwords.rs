@@ -4,15 +4,15 @@ use tests::chorus::Chorus;
 use tests::client::{Api, PASSWORD, User, fresh};
 
 crate::journeys! {
-    a_password_that_is_easily_guessed_is_refused_with_the_reason,
-    a_new_password_ends_all_other_sessions,
-    a_forgotten_password_is_set_anew_by_a_link_once,
-    a_request_for_a_link_tells_nothing_of_the_account,
+    weak_password_is_refused_with_a_reason,
+    password_change_ends_all_other_sessions,
+    password_reset_link_works_once,
+    password_reset_request_does_not_reveal_accounts,
 }
 
 const NEW: &str = "staple correct horse";
 
-async fn a_password_that_is_easily_guessed_is_refused_with_the_reason(chorus: &Chorus) {
+async fn weak_password_is_refused_with_a_reason(chorus: &Chorus) {
     let api = chorus.api();
     let name = fresh("weakling");
     let address = format!("{name}@example.org");
@@ -38,11 +38,11 @@ async fn change(api: &Api, user: &User, current: &str, new: &str) -> tests::clie
     api.put_json_as(user, "/v1/me/password", &body).await
 }
 
-async fn a_new_password_ends_all_other_sessions(chorus: &Chorus) {
+async fn password_change_ends_all_other_sessions(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let (other, bob) = (api.log_in(&ann, PASSWORD).await, api.sign_up("bob").await);
-    // Both sides know the other token before it ends.
+    // Both sides have seen the other token before its session ends.
     api.get_as(&other, "/v1/me").await.expect(200);
     api.patch_as(&other, "/v1/me/profile", &json!({ "bio": "x" })).await.expect(200);
 
@@ -51,7 +51,7 @@ async fn a_new_password_ends_all_other_sessions(chorus: &Chorus) {
     api.get_as(&other, "/v1/me").await.expect(200);
     change(&api, &ann, PASSWORD, NEW).await.expect(200);
 
-    api.is_logged_out(&other).await;
+    api.wait_until_logged_out(&other).await;
     for user in [&ann, &bob] {
         api.get_as(user, "/v1/me").await.expect(200);
         api.patch_as(user, "/v1/me/profile", &json!({ "bio": "y" })).await.expect(200);
@@ -63,13 +63,13 @@ async fn a_new_password_ends_all_other_sessions(chorus: &Chorus) {
     assert_eq!(list["items"].as_array().unwrap().len(), 2, "{list}");
 }
 
-async fn a_forgotten_password_is_set_anew_by_a_link_once(chorus: &Chorus) {
+async fn password_reset_link_works_once(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
-    let wish = json!({ "email": format!("{}@example.org", ann.username) });
-    api.post("/v1/password-resets", &wish).await.expect(202);
+    let reset = json!({ "email": format!("{}@example.org", ann.username) });
+    api.post("/v1/password-resets", &reset).await.expect(202);
     let first = chorus.mailed_token(&ann, LinkPurpose::ResetPassword).await.unwrap();
-    api.post("/v1/password-resets", &wish).await.expect(202);
+    api.post("/v1/password-resets", &reset).await.expect(202);
     let second = chorus.mailed_token(&ann, LinkPurpose::ResetPassword).await.unwrap();
     let set = async |token: &str, password: &str| {
         api.put(&format!("/v1/password-resets/{token}"), &json!({ "password": password })).await
@@ -81,19 +81,19 @@ async fn a_forgotten_password_is_set_anew_by_a_link_once(chorus: &Chorus) {
     for bad in [&tampered, "x", &"0".repeat(64)] {
         set(bad, NEW).await.problem(404, "no-link");
     }
-    // A link for something else is none for this.
+    // A link for another purpose is not accepted.
     let verification = chorus.mailed_token(&ann, LinkPurpose::VerifyEmail).await.unwrap();
     set(&verification, NEW).await.problem(404, "no-link");
     assert_eq!(set(&second, "password").await.problem(422, "invalid"), ["password"]);
 
     set(&second, NEW).await.expect(200);
-    api.is_logged_out(&ann).await;
+    api.wait_until_logged_out(&ann).await;
     set(&second, "yet another password").await.problem(404, "no-link");
     api.try_log_in(&ann, PASSWORD).await.problem(401, "wrong-login");
     api.log_in(&ann, NEW).await;
 }
 
-async fn a_request_for_a_link_tells_nothing_of_the_account(chorus: &Chorus) {
+async fn password_reset_request_does_not_reveal_accounts(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let ask = async |address: &str| {

@@ -4,15 +4,15 @@ use tests::chorus::Chorus;
 use tests::client::{Api, png};
 
 crate::journeys! {
-    a_post_is_published_edited_and_deleted,
-    every_caption_of_a_post_can_be_read,
-    a_post_has_up_to_ten_pictures_in_order,
-    nobody_changes_the_post_of_somebody_else,
-    somebodys_posts_come_in_pages_the_newest_first,
-    the_newest_posts_stay_exact_while_new_ones_arrive,
+    post_is_published_edited_and_deleted,
+    caption_history_is_readable,
+    post_has_up_to_ten_images_in_order,
+    other_users_cannot_change_a_post,
+    user_posts_are_paginated_newest_first,
+    newest_posts_pagination_is_stable_while_posts_arrive,
 }
 
-async fn a_post_is_published_edited_and_deleted(chorus: &Chorus) {
+async fn post_is_published_edited_and_deleted(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let published = api.publish_form(&ann, Api::post_form("Dawn")).await.expect(201);
@@ -25,7 +25,7 @@ async fn a_post_is_published_edited_and_deleted(chorus: &Chorus) {
     assert_eq!((&page["author"]["id"], &page["author"]["username"]), (&json!(ann.id), &json!(ann.username)));
     let image = &page["images"][0];
     assert_eq!((&image["width"], &image["height"]), (&json!(40), &json!(30)));
-    // Of one colour: the waves that a placeholder has beside it are flat.
+    // The image has one colour, so the AC components of the BlurHash are flat.
     let placeholder = image["blurhash"].as_str().unwrap();
     assert!(placeholder.starts_with('L') && placeholder.len() == 28, "{placeholder}");
 
@@ -43,7 +43,7 @@ async fn a_post_is_published_edited_and_deleted(chorus: &Chorus) {
     api.like(&ann, &post).await.problem(404, "not-found");
 }
 
-async fn every_caption_of_a_post_can_be_read(chorus: &Chorus) {
+async fn caption_history_is_readable(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let (post, path) = {
@@ -55,14 +55,14 @@ async fn every_caption_of_a_post_can_be_read(chorus: &Chorus) {
     }
     let captions = api.all_pages(&format!("{path}/captions?limit=2")).await;
     let written: Vec<&str> = captions.iter().map(|caption| caption["caption"].as_str().unwrap()).collect();
-    assert_eq!(written, ["Night", "Dusk", "Dawn"], "what changes nothing is no edit");
+    assert_eq!(written, ["Night", "Dusk", "Dawn"], "an unchanged caption is not an edit");
     assert!(captions.iter().all(|caption| caption["written_at"].is_string()), "{captions:?}");
     assert_eq!(api.post_page(&post).await["caption"], "Night");
     api.delete_as(&ann, &path).await.expect(200);
     api.get(&format!("{path}/captions")).await.problem(404, "not-found");
 }
 
-async fn a_post_has_up_to_ten_pictures_in_order(chorus: &Chorus) {
+async fn post_has_up_to_ten_images_in_order(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let form = |count: u32| {
@@ -85,7 +85,7 @@ async fn a_post_has_up_to_ten_pictures_in_order(chorus: &Chorus) {
     );
 }
 
-async fn nobody_changes_the_post_of_somebody_else(chorus: &Chorus) {
+async fn other_users_cannot_change_a_post(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let path = format!("/v1/posts/{}", api.publish(&ann, "Dawn").await);
@@ -94,7 +94,7 @@ async fn nobody_changes_the_post_of_somebody_else(chorus: &Chorus) {
     assert_eq!(api.get(&path).await.expect(200).json()["caption"], "Dawn");
 }
 
-async fn somebodys_posts_come_in_pages_the_newest_first(chorus: &Chorus) {
+async fn user_posts_are_paginated_newest_first(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     for n in 0..7 {
@@ -109,19 +109,19 @@ async fn somebodys_posts_come_in_pages_the_newest_first(chorus: &Chorus) {
     }
     let first = api.get(&format!("{path}?limit=3")).await.expect(200).json();
     assert_eq!(first["items"].as_array().unwrap().len(), 3);
-    // A cursor belongs to its list.
+    // A cursor is valid for its list only.
     let cursor = first["next"].as_str().unwrap().split("cursor=").nth(1).unwrap().to_owned();
     assert_eq!(api.get(&format!("/v1/posts?cursor={cursor}")).await.problem(400, "malformed"), ["cursor"]);
 }
 
-async fn the_newest_posts_stay_exact_while_new_ones_arrive(chorus: &Chorus) {
+async fn newest_posts_pagination_is_stable_while_posts_arrive(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let mut mine = Vec::new();
     for n in 0..6 {
         mine.insert(0, api.publish(&ann, &n.to_string()).await);
     }
-    // Others publish too; of mine none may be missing or come twice while more arrive between the pages.
+    // Others publish as well; each of my posts must appear exactly once while more arrive between the pages.
     let mut seen = Vec::new();
     let mut next = Some("/v1/posts?limit=2".to_owned());
     while let Some(path) = next {

@@ -4,12 +4,12 @@ use tests::chorus::Chorus;
 use tests::client::png;
 
 crate::journeys! {
-    a_profile_is_edited_field_by_field,
-    a_photo_is_changed_and_removed,
-    who_is_not_there_has_no_profile,
+    profile_fields_are_edited_individually,
+    photo_is_changed_and_removed,
+    unknown_user_has_no_profile,
 }
 
-async fn a_profile_is_edited_field_by_field(chorus: &Chorus) {
+async fn profile_fields_are_edited_individually(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let bio = "Light & <b>water</b>\n🌄 \u{5e9}\u{5dc}\u{5d5}\u{5dd}";
@@ -21,12 +21,12 @@ async fn a_profile_is_edited_field_by_field(chorus: &Chorus) {
         (&profile["bio"], &profile["firstname"], &profile["lastname"]),
         (&json!(bio), &json!("Änn"), &json!(""))
     );
-    // The same again changes nothing.
+    // An identical edit changes nothing.
     let again = api.patch_as(&ann, "/v1/me/profile", &json!({ "firstname": "Änn" })).await.expect(200).json();
     assert_eq!(again["changed"], false);
 }
 
-async fn a_photo_is_changed_and_removed(chorus: &Chorus) {
+async fn photo_is_changed_and_removed(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let change = async |picture: Vec<u8>| {
@@ -41,7 +41,7 @@ async fn a_photo_is_changed_and_removed(chorus: &Chorus) {
     assert_eq!(picture.header("content-type"), Some("image/png"));
     let picture = image::load_from_memory(&picture.body).unwrap();
     assert_eq!((picture.width(), picture.height()), (320, 320));
-    // Another photo has another address, since what stands under one never changes.
+    // A new photo has a new URL, since the content of a URL never changes.
     change(png(300, 300)).await.expect(200);
     assert_ne!(photo().await, first);
     change(b"not a picture".to_vec()).await.problem(422, "not-an-image");
@@ -50,7 +50,7 @@ async fn a_photo_is_changed_and_removed(chorus: &Chorus) {
     assert_eq!(api.delete_as(&ann, "/v1/me/photo").await.expect(200).json()["changed"], false);
 }
 
-async fn who_is_not_there_has_no_profile(chorus: &Chorus) {
+async fn unknown_user_has_no_profile(chorus: &Chorus) {
     let api = chorus.api();
     let nobody = "0".repeat(32);
     api.get(&format!("/v1/users/{nobody}")).await.problem(404, "not-found");

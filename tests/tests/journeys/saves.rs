@@ -4,11 +4,11 @@ use tests::chorus::Chorus;
 use tests::client::{Api, PASSWORD, User};
 
 crate::journeys! {
-    posts_are_saved_moved_between_collections_and_let_go,
-    collections_are_made_renamed_and_deleted,
-    what_somebody_saves_is_theirs_alone,
-    what_cannot_be_seen_is_not_listed_and_not_counted,
-    there_are_only_so_many_collections,
+    posts_are_saved_moved_between_collections_and_unsaved,
+    collections_are_created_renamed_and_deleted,
+    saves_are_private_to_their_owner,
+    hidden_posts_are_neither_listed_nor_counted,
+    number_of_collections_is_limited,
 }
 
 const SAVED: &str = "/v1/me/saved";
@@ -30,11 +30,11 @@ async fn posts(api: &Api, user: &User, path: &str) -> Vec<String> {
     saved.iter().map(|saved| saved["post"]["id"].as_str().unwrap().to_owned()).collect()
 }
 
-async fn make(api: &Api, user: &User, name: &str) -> String {
+async fn create_collection(api: &Api, user: &User, name: &str) -> String {
     api.post_as(user, COLLECTIONS, &json!({ "name": name })).await.expect(201).id()
 }
 
-/// Names and counts; each count must be that of the list.
+/// Names and counts; asserts that each count equals the length of its list.
 async fn collections(api: &Api, user: &User) -> Vec<(String, usize)> {
     let mut shown = Vec::new();
     for collection in all_pages(api, user, COLLECTIONS).await {
@@ -47,7 +47,7 @@ async fn collections(api: &Api, user: &User) -> Vec<(String, usize)> {
     shown
 }
 
-async fn posts_are_saved_moved_between_collections_and_let_go(chorus: &Chorus) {
+async fn posts_are_saved_moved_between_collections_and_unsaved(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let mut ids = Vec::new();
@@ -67,7 +67,8 @@ async fn posts_are_saved_moved_between_collections_and_let_go(chorus: &Chorus) {
     let saved = all_pages(&api, &bob, SAVED).await.remove(0);
     assert_eq!((&saved["post"]["caption"], &saved["collection"]), (&json!("4"), &Value::Null));
 
-    let (lakes, hills) = (make(&api, &bob, "Lakes").await, make(&api, &bob, "Hills").await);
+    let lakes = create_collection(&api, &bob, "Lakes").await;
+    let hills = create_collection(&api, &bob, "Hills").await;
     let into = async |method: Method, collection: &str, post: &str| {
         let path = format!("{COLLECTIONS}/{collection}/posts/{post}");
         api.send(api.request(method, &path).bearer_auth(&bob.token)).await.expect(200).json()["changed"]
@@ -82,28 +83,28 @@ async fn posts_are_saved_moved_between_collections_and_let_go(chorus: &Chorus) {
     assert_eq!(in_collection(&lakes).await, [ids[2].clone(), ids[1].clone()]);
     assert_eq!(in_collection(&hills).await, [ids[0].clone()]);
     assert_eq!(collections(&api, &bob).await, [("Hills".to_owned(), 1), ("Lakes".to_owned(), 2)]);
-    // What is saved already stays where it is; taken out, it stays saved.
+    // Saving again does not move a post; removed from a collection, it stays saved.
     assert_eq!(save(&ids[1]).await.0, false);
     assert_eq!(into(Method::DELETE, &lakes, &ids[1]).await, true);
     assert_eq!(into(Method::DELETE, &lakes, &ids[1]).await, false);
     assert_eq!(in_collection(&lakes).await, [ids[2].clone()]);
     assert_eq!(posts(&api, &bob, SAVED).await.len(), 5);
-    let let_go = async |post: &str| {
+    let unsave = async |post: &str| {
         let path = format!("/v1/posts/{post}/save");
         api.delete_as(&bob, &path).await.expect(200).json()["changed"].clone()
     };
-    assert_eq!((let_go(&ids[2]).await, let_go(&ids[2]).await), (json!(true), json!(false)));
+    assert_eq!((unsave(&ids[2]).await, unsave(&ids[2]).await), (json!(true), json!(false)));
     assert_eq!((in_collection(&lakes).await.len(), posts(&api, &bob, SAVED).await.len()), (0, 4));
-    // Straight into a collection.
+    // Saved directly into a collection.
     assert_eq!(into(Method::PUT, &lakes, &ids[2]).await, true);
     assert_eq!(posts(&api, &bob, SAVED).await[0], ids[2]);
 }
 
-async fn collections_are_made_renamed_and_deleted(chorus: &Chorus) {
+async fn collections_are_created_renamed_and_deleted(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let post = api.publish(&ann, "Dawn").await;
-    let lakes = make(&api, &bob, " Lakes <b> 🌄 ").await;
+    let lakes = create_collection(&api, &bob, " Lakes <b> 🌄 ").await;
     let path = format!("{COLLECTIONS}/{lakes}");
     api.put_as(&bob, &format!("{path}/posts/{post}")).await.expect(200);
     assert_eq!(collections(&api, &bob).await, [("Lakes <b> 🌄".to_owned(), 1)]);
@@ -116,7 +117,7 @@ async fn collections_are_made_renamed_and_deleted(chorus: &Chorus) {
         assert_eq!(answer.problem(422, "invalid"), ["name"], "{bad:?}");
     }
     assert_eq!(collections(&api, &bob).await, [("Water".to_owned(), 1)]);
-    // Sent again under its key, a request makes nothing twice.
+    // A replayed request creates no second collection.
     let again = async || {
         let request = api.request(Method::POST, COLLECTIONS).bearer_auth(&bob.token);
         api.send(request.header("Idempotency-Key", "k1").json(&json!({ "name": "Hills" }))).await.expect(201)
@@ -129,7 +130,7 @@ async fn collections_are_made_renamed_and_deleted(chorus: &Chorus) {
     api.get_as(&bob, &format!("{path}/posts")).await.problem(404, "not-found");
     rename("Lakes").await.problem(404, "not-found");
     api.put_as(&bob, &format!("{path}/posts/{post}")).await.problem(404, "not-found");
-    // What was in it stays saved.
+    // Its posts stay saved.
     let saved = all_pages(&api, &bob, SAVED).await;
     assert_eq!(
         (saved.len(), &saved[0]["post"]["id"], &saved[0]["collection"]),
@@ -137,14 +138,14 @@ async fn collections_are_made_renamed_and_deleted(chorus: &Chorus) {
     );
 }
 
-async fn what_somebody_saves_is_theirs_alone(chorus: &Chorus) {
+async fn saves_are_private_to_their_owner(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let post = api.publish(&bob, "Dawn").await;
-    let lakes = make(&api, &ann, "Lakes").await;
+    let lakes = create_collection(&api, &ann, "Lakes").await;
     let path = format!("{COLLECTIONS}/{lakes}");
     api.put_as(&ann, &format!("{path}/posts/{post}")).await.expect(200);
-    // As if it were not there, for somebody else who knows its id.
+    // Other users who know the id get the same response as for an unknown id.
     for (method, path) in [
         (Method::GET, path.clone()),
         (Method::GET, format!("{path}/posts")),
@@ -162,20 +163,20 @@ async fn what_somebody_saves_is_theirs_alone(chorus: &Chorus) {
     api.patch_as(&bob, &path, &json!({ "name": "Mine" })).await.problem(404, "not-found");
     assert_eq!((posts(&api, &bob, SAVED).await.len(), collections(&api, &bob).await.len()), (0, 0));
     assert_eq!(collections(&api, &ann).await, [("Lakes".to_owned(), 1)]);
-    // The author of the post is told nothing.
-    let told = api.get_as(&bob, "/v1/me/notifications").await.expect(200).json();
-    assert_eq!(told["items"], json!([]));
+    // The author of the post is not notified.
+    let notifications = api.get_as(&bob, "/v1/me/notifications").await.expect(200).json();
+    assert_eq!(notifications["items"], json!([]));
     assert_eq!(api.post_page(&post).await["likes"], 0);
 }
 
-async fn what_cannot_be_seen_is_not_listed_and_not_counted(chorus: &Chorus) {
+async fn hidden_posts_are_neither_listed_nor_counted(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob, cat) = (api.sign_up("ann").await, api.sign_up("bob").await, api.sign_up("cat").await);
     let moderator = api.sign_up("moderator").await;
-    chorus.operate(&["grant", &moderator.username, "moderator"]).unwrap();
-    api.is_logged_out(&moderator).await;
+    chorus.run_cli(&["grant", &moderator.username, "moderator"]).unwrap();
+    api.wait_until_logged_out(&moderator).await;
     let moderator = api.log_in(&moderator, PASSWORD).await;
-    let lakes = make(&api, &bob, "Lakes").await;
+    let lakes = create_collection(&api, &bob, "Lakes").await;
     let mut ids = Vec::new();
     for author in [&ann, &cat, &ann, &cat, &ann, &cat] {
         let post = api.publish(author, "Dawn").await;
@@ -193,8 +194,8 @@ async fn what_cannot_be_seen_is_not_listed_and_not_counted(chorus: &Chorus) {
     api.put_as(&bob, &format!("/v1/posts/{}/save", ids[1])).await.problem(404, "not-found");
     let take_out =
         async |post: &str| api.delete_as(&bob, &format!("{COLLECTIONS}/{lakes}/posts/{post}")).await;
-    for unseen in [&ids[0], &ids[1]] {
-        take_out(unseen).await.problem(404, "not-found");
+    for hidden in [&ids[0], &ids[1]] {
+        take_out(hidden).await.problem(404, "not-found");
     }
     assert_eq!(collections(&api, &bob).await, [("Lakes".to_owned(), 2)]);
     assert_eq!(posts(&api, &bob, SAVED).await.len(), 2);
@@ -202,17 +203,17 @@ async fn what_cannot_be_seen_is_not_listed_and_not_counted(chorus: &Chorus) {
     assert_eq!(posts(&api, &bob, SAVED).await, ids[1..]);
     assert_eq!(collections(&api, &bob).await, [("Lakes".to_owned(), 5)]);
     api.put_as(&bob, &format!("/v1/posts/{}/save", "0".repeat(32))).await.problem(404, "not-found");
-    // What is gone can be let go.
+    // A deleted post can be unsaved.
     api.delete_as(&bob, &format!("/v1/posts/{}/save", ids[0])).await.expect(200);
 }
 
-async fn there_are_only_so_many_collections(chorus: &Chorus) {
+async fn number_of_collections_is_limited(chorus: &Chorus) {
     const LIMIT: usize = 100;
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let mut made = Vec::new();
     for n in 0..LIMIT {
-        made.push(make(&api, &ann, &n.to_string()).await);
+        made.push(create_collection(&api, &ann, &n.to_string()).await);
     }
     let one_more = json!({ "name": "one more" });
     api.post_as(&ann, COLLECTIONS, &one_more).await.problem(409, "too-many-collections");

@@ -4,13 +4,13 @@ use tests::chorus::Chorus;
 use tests::client::{Api, PASSWORD, User, fresh};
 
 crate::journeys! {
-    people_are_found_by_the_beginnings_of_their_names,
-    what_is_searched_for_is_text_and_nothing_else,
-    the_best_match_comes_first,
-    people_are_found_by_any_part_of_their_usernames,
-    who_is_suspended_is_not_found_until_they_are_back,
-    people_are_drawn_at_random,
-    one_may_know_whom_those_know_that_one_follows,
+    users_are_found_by_name_prefixes,
+    search_text_is_matched_literally,
+    best_match_is_ranked_first,
+    users_are_found_by_any_part_of_the_username,
+    suspended_user_is_not_found_until_reinstated,
+    discover_returns_random_distinct_users,
+    suggestions_are_users_followed_by_ones_followings,
 }
 
 fn ids(found: &Value) -> Vec<String> {
@@ -30,7 +30,7 @@ async fn with_part(api: &Api, part: &str) -> Vec<String> {
     ids(&found)
 }
 
-async fn people_are_found_by_the_beginnings_of_their_names(chorus: &Chorus) {
+async fn users_are_found_by_name_prefixes(chorus: &Chorus) {
     let api = chorus.api();
     let word = fresh("q");
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
@@ -48,12 +48,12 @@ async fn people_are_found_by_the_beginnings_of_their_names(chorus: &Chorus) {
     assert_eq!(search(&format!("él{word} lindstrom")).await, std::slice::from_ref(&ann.id));
     assert_eq!(search(&format!("el{word} b")).await, std::slice::from_ref(&bob.id));
     assert_eq!(search(&ann.username).await, std::slice::from_ref(&ann.id));
-    // Who changes their name is found by the new one only.
+    // After a change only the new name is found.
     api.patch_as(&ann, "/v1/me/profile", &name("Zoe", "")).await.expect(200);
     assert_eq!(search(&format!("el{word}")).await, [bob.id]);
 }
 
-async fn what_is_searched_for_is_text_and_nothing_else(chorus: &Chorus) {
+async fn search_text_is_matched_literally(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     for q in [
@@ -84,7 +84,7 @@ async fn what_is_searched_for_is_text_and_nothing_else(chorus: &Chorus) {
     assert_eq!(api.get(&format!("/v1/users?q={long}")).await.problem(400, "malformed"), ["q"]);
 }
 
-/// Signs somebody up under this very name.
+/// Signs up a user under this name.
 async fn sign_up(api: &Api, username: &str, firstname: &str) -> User {
     let body = json!({
         "username": username, "email": format!("{username}@example.org"), "password": PASSWORD,
@@ -95,7 +95,7 @@ async fn sign_up(api: &Api, username: &str, firstname: &str) -> User {
     User { id: text("user"), username: username.to_owned(), token: text("token") }
 }
 
-async fn the_best_match_comes_first(chorus: &Chorus) {
+async fn best_match_is_ranked_first(chorus: &Chorus) {
     let api = chorus.api();
     let name = fresh("Q");
     let beginning = sign_up(&api, &format!("{name}.2"), "Ann").await;
@@ -108,13 +108,13 @@ async fn the_best_match_comes_first(chorus: &Chorus) {
     assert_eq!(search(&api, &name.to_lowercase()).await, expected);
     let request = api.request(Method::GET, "/v1/users").query(&[("q", name.as_str()), ("limit", "2")]);
     assert_eq!(ids(&api.send(request).await.expect(200).json()), expected[..2]);
-    // All of the words are in all of their names: then nobody's username is what was searched for.
+    // Two words match all of them by name, none by username.
     let expected: Vec<String> = [&word, &very, &beginning, &known, &begun].map(|user| user.id.clone()).into();
     assert_eq!(search(&api, &format!("{name} lee")).await, expected);
     assert_eq!(search(&api, &format!("{name} leer")).await, Vec::<String>::new());
 }
 
-async fn people_are_found_by_any_part_of_their_usernames(chorus: &Chorus) {
+async fn users_are_found_by_any_part_of_the_username(chorus: &Chorus) {
     let api = chorus.api();
     let part = fresh("Xy");
     let mut expected = Vec::new();
@@ -133,7 +133,7 @@ async fn people_are_found_by_any_part_of_their_usernames(chorus: &Chorus) {
     }
 }
 
-async fn who_is_suspended_is_not_found_until_they_are_back(chorus: &Chorus) {
+async fn suspended_user_is_not_found_until_reinstated(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let moderator = crate::follows::moderator(chorus).await;
@@ -147,7 +147,7 @@ async fn who_is_suspended_is_not_found_until_they_are_back(chorus: &Chorus) {
     assert_eq!(found().await, there);
 }
 
-async fn people_are_drawn_at_random(chorus: &Chorus) {
+async fn discover_returns_random_distinct_users(chorus: &Chorus) {
     let api = chorus.api();
     for _ in 0..6 {
         api.sign_up("drawn").await;
@@ -166,7 +166,7 @@ async fn people_are_drawn_at_random(chorus: &Chorus) {
     }
 }
 
-async fn one_may_know_whom_those_know_that_one_follows(chorus: &Chorus) {
+async fn suggestions_are_users_followed_by_ones_followings(chorus: &Chorus) {
     let api = chorus.api();
     let me = api.sign_up("me").await;
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
@@ -181,7 +181,7 @@ async fn one_may_know_whom_those_know_that_one_follows(chorus: &Chorus) {
     for (who, whom) in [(&me, &ann), (&me, &bob), (&ann, &cat), (&bob, &cat), (&bob, &dan), (&cat, &eve)] {
         api.follow(who, whom).await.expect(200);
     }
-    // Not oneself, and not whom one follows.
+    // Neither oneself nor users that one follows already.
     api.follow(&ann, &me).await.expect(200);
     api.follow(&ann, &bob).await.expect(200);
     assert_eq!(may_know().await, (vec![cat.id.clone(), dan.id.clone()], vec![2, 1]));

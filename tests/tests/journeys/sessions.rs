@@ -6,16 +6,16 @@ use tests::chorus::Chorus;
 use tests::client::{PASSWORD, User};
 
 crate::journeys! {
-    somebody_logs_in_by_name_or_address,
-    a_wrong_login_tells_nothing_of_the_account,
-    logging_out_ends_the_session_everywhere_at_once,
-    my_sessions_are_listed_and_ended_one_by_one_or_all_at_once,
-    a_browser_keeps_its_session_in_a_cookie,
-    only_a_good_token_is_taken,
-    the_keys_that_tokens_are_signed_with_are_public,
+    login_accepts_username_or_email,
+    failed_login_does_not_reveal_accounts,
+    logout_ends_the_session_on_both_sides,
+    sessions_are_listed_and_ended_singly_or_all_at_once,
+    browser_session_is_kept_in_a_cookie,
+    invalid_tokens_are_refused,
+    public_signing_keys_are_served,
 }
 
-async fn somebody_logs_in_by_name_or_address(chorus: &Chorus) {
+async fn login_accepts_username_or_email(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let address = format!("{}@example.org", ann.username);
@@ -28,7 +28,7 @@ async fn somebody_logs_in_by_name_or_address(chorus: &Chorus) {
     }
 }
 
-async fn a_wrong_login_tells_nothing_of_the_account(chorus: &Chorus) {
+async fn failed_login_does_not_reveal_accounts(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let refused = async |login: &str, password: &str| {
@@ -42,14 +42,14 @@ async fn a_wrong_login_tells_nothing_of_the_account(chorus: &Chorus) {
     assert_eq!(refused("nobody@example.org", PASSWORD).await, wrong_password);
 }
 
-async fn logging_out_ends_the_session_everywhere_at_once(chorus: &Chorus) {
+async fn logout_ends_the_session_on_both_sides(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let other_device =
         api.post("/v1/sessions", &json!({ "login": ann.username, "password": PASSWORD })).await;
     let other_device =
         User { token: other_device.json()["token"].as_str().unwrap().to_owned(), ..ann.clone() };
-    // Both sides know the token before it ends.
+    // Both sides have seen the token before its session ends.
     api.get_as(&ann, "/v1/me").await.expect(200);
     api.patch_as(&ann, "/v1/me/profile", &json!({ "bio": "x" })).await.expect(200);
     api.get_as(&other_device, "/v1/me").await.expect(200);
@@ -57,16 +57,13 @@ async fn logging_out_ends_the_session_everywhere_at_once(chorus: &Chorus) {
     api.delete_as(&ann, "/v1/sessions/current").await.expect(200);
     let ended = Instant::now();
     while api.get_as(&ann, "/v1/me").await.status != 401 {
-        assert!(
-            ended.elapsed() < Duration::from_secs(5),
-            "the read side goes on with a session that has ended"
-        );
+        assert!(ended.elapsed() < Duration::from_secs(5), "the read side still accepts an ended session");
     }
     api.patch_as(&ann, "/v1/me/profile", &json!({ "bio": "y" })).await.problem(401, "session-ended");
     api.get_as(&other_device, "/v1/me").await.expect(200);
 }
 
-async fn my_sessions_are_listed_and_ended_one_by_one_or_all_at_once(chorus: &Chorus) {
+async fn sessions_are_listed_and_ended_singly_or_all_at_once(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let log_in = api.request(Method::POST, "/v1/sessions").header("user-agent", "Lynx/2.9");
@@ -86,15 +83,15 @@ async fn my_sessions_are_listed_and_ended_one_by_one_or_all_at_once(chorus: &Cho
     let path = format!("/v1/sessions/{}", mine[1]["id"].as_str().unwrap());
     api.delete_as(&bob, &path).await.problem(404, "not-found");
     api.delete_as(&ann, &path).await.expect(200);
-    api.is_logged_out(&on_lynx).await;
+    api.wait_until_logged_out(&on_lynx).await;
     assert_eq!(list(&ann).await.len(), 2);
     api.delete_as(&ann, "/v1/sessions").await.expect(200);
-    api.is_logged_out(&third).await;
+    api.wait_until_logged_out(&third).await;
     assert_eq!(list(&ann).await.len(), 1);
     api.get_as(&bob, "/v1/me").await.expect(200);
 }
 
-async fn a_browser_keeps_its_session_in_a_cookie(chorus: &Chorus) {
+async fn browser_session_is_kept_in_a_cookie(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let body = json!({ "login": ann.username, "password": PASSWORD });
@@ -121,7 +118,7 @@ async fn a_browser_keeps_its_session_in_a_cookie(chorus: &Chorus) {
     };
     let profile = "/v1/me/profile";
     assert_eq!(ask(Method::GET, "/v1/me", pair, None).await.expect(200).json()["id"], ann.id);
-    // The same host by the other scheme is another origin.
+    // The same host with the other scheme is another origin.
     let (scheme, host) = chorus.url().split_once("://").unwrap();
     let other_scheme = format!("{}://{host}", if scheme == "https" { "http" } else { "https" });
     for foreign in [None, Some("https://evil.example"), Some("null"), Some(other_scheme.as_str())] {
@@ -129,19 +126,19 @@ async fn a_browser_keeps_its_session_in_a_cookie(chorus: &Chorus) {
     }
     ask(Method::PATCH, profile, pair, Some(chorus.url())).await.expect(200);
 
-    // A log-in gives a new session, never the one that came with it, and ends that one.
+    // A log-in starts a new session and ends the one whose cookie was sent.
     let planted = log_in(&[("cookie", pair)]).await.expect(201);
     let renewed = planted.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
     assert_ne!(renewed, pair);
     let start = Instant::now();
     while ask(Method::GET, "/v1/me", pair, None).await.status != 401 {
-        assert!(start.elapsed() < Duration::from_secs(5), "the session before goes on");
+        assert!(start.elapsed() < Duration::from_secs(5), "the previous session is still accepted");
     }
     let end = ask(Method::DELETE, "/v1/sessions/current", &renewed, Some(chorus.url())).await.expect(200);
     assert!(end.header("set-cookie").unwrap().ends_with("; Path=/; Max-Age=0"));
 }
 
-async fn only_a_good_token_is_taken(chorus: &Chorus) {
+async fn invalid_tokens_are_refused(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let (head, rest) = ann.token.split_once('.').unwrap();
@@ -155,7 +152,7 @@ async fn only_a_good_token_is_taken(chorus: &Chorus) {
             assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
         }
     }
-    // A bad token is refused also where none is needed: the client believes to be logged in.
+    // An invalid token is refused also where none is needed: the client believes that it is logged in.
     let answer = api.send(api.request(Method::GET, "/v1/posts").bearer_auth(&unsigned)).await;
     answer.problem(401, "invalid-token");
     let basic = api.send(api.request(Method::GET, "/v1/me").basic_auth("ann", Some(PASSWORD))).await;
@@ -163,7 +160,7 @@ async fn only_a_good_token_is_taken(chorus: &Chorus) {
     api.get("/v1/me").await.problem(401, "unauthenticated");
 }
 
-async fn the_keys_that_tokens_are_signed_with_are_public(chorus: &Chorus) {
+async fn public_signing_keys_are_served(chorus: &Chorus) {
     let keys = chorus.api().get("/.well-known/jwks.json").await.expect(200).json();
     let key = &keys["keys"][0];
     assert_eq!((&key["kty"], &key["crv"], &key["alg"]), (&json!("OKP"), &json!("Ed25519"), &json!("EdDSA")));

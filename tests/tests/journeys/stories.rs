@@ -16,17 +16,17 @@ use uuid::Uuid;
 use views::ViewStoreExt;
 
 crate::journeys! {
-    a_story_is_published_seen_and_deleted,
-    a_storys_picture_is_fitted_and_keeps_nothing_of_where_it_was_taken,
-    a_bad_story_is_told_by_its_field_and_leaves_nothing,
-    a_repeated_request_publishes_one_story,
-    groups_come_with_what_has_not_been_viewed_first,
-    a_story_counts_each_viewer_once_and_tells_only_its_author,
-    a_story_ends_after_a_day_and_is_not_shown_a_moment_longer,
-    what_was_viewed_as_its_story_ended_leaves_nothing_to_see,
-    who_is_private_shows_stories_to_accepted_followers,
-    the_stories_of_who_is_suspended_are_hidden_until_they_are_back,
-    somebodys_stories_and_the_newest_come_in_pages,
+    story_is_published_viewed_and_deleted,
+    story_image_is_resized_and_stripped_of_metadata,
+    invalid_story_names_the_field_and_changes_nothing,
+    repeated_request_publishes_one_story,
+    unviewed_story_groups_come_first,
+    viewers_are_counted_once_and_visible_to_the_author_only,
+    story_expires_after_24_hours,
+    view_of_an_ended_story_is_not_shown,
+    private_stories_are_shown_to_accepted_followers_only,
+    stories_of_suspended_users_are_hidden_until_reinstated,
+    stories_are_paginated,
 }
 
 fn form(picture: Vec<u8>) -> Form {
@@ -41,7 +41,7 @@ async fn view(api: &Api, viewer: &User, author: &User, story: &str) -> Answer {
     api.put_as(viewer, &format!("{}/view", path(author, story))).await
 }
 
-/// Each group's author, whether all of it has been viewed, and its stories.
+/// Each group's author, whether all stories are viewed, and the stories.
 async fn groups(api: &Api, viewer: &User) -> Vec<(Value, Value, Vec<Value>)> {
     let groups = api.get_as(viewer, "/v1/stories").await.expect(200).json();
     let group = |group: &Value| {
@@ -55,7 +55,7 @@ async fn ids_of(api: &Api, path: &str) -> Vec<Value> {
     api.all_pages(path).await.iter().map(|story| story["id"].clone()).collect()
 }
 
-/// Everybody's stories at present, as whoever is not logged in sees them.
+/// All current stories, as visitors without a login see them.
 async fn newest(api: &Api) -> Vec<Value> {
     ids_of(api, "/v1/stories/newest?limit=100").await
 }
@@ -83,7 +83,7 @@ async fn published_ago(chorus: &Chorus, author: &User, age: TimeDelta, image: Im
     story
 }
 
-/// The picture of a story that somebody shows.
+/// The image of a story.
 async fn image_of(chorus: &Chorus, author: &User, story: &str) -> Image {
     let subject = Subject::Story(author.id.parse().unwrap(), story.parse().unwrap());
     let events = chorus.log().await.unwrap().read(subject, Position::START).await.unwrap();
@@ -99,7 +99,7 @@ async fn history(chorus: &Chorus, author: &User, story: StoryId) -> Vec<&'static
     events.iter().map(|recorded| recorded.event.wire_name()).collect()
 }
 
-async fn a_story_is_published_seen_and_deleted(chorus: &Chorus) {
+async fn story_is_published_viewed_and_deleted(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let sent = form(png(40, 30)).text("alt", " A lake at dawn ");
@@ -119,7 +119,7 @@ async fn a_story_is_published_seen_and_deleted(chorus: &Chorus) {
     assert_eq!(time("expires_at") - time("published_at"), TimeDelta::hours(24));
     assert!(newest(&api).await.contains(&json!(story)));
     assert_eq!(ids_of(&api, &format!("/v1/users/{}/stories", ann.id)).await, [json!(story)]);
-    // Under another author's name it is not there.
+    // It does not exist under another author.
     api.get(&self::path(&bob, &story)).await.problem(404, "not-found");
 
     api.delete_as(&bob, &path).await.problem(403, "forbidden");
@@ -132,7 +132,7 @@ async fn a_story_is_published_seen_and_deleted(chorus: &Chorus) {
     api.delete_as(&ann, &self::path(&ann, &"0".repeat(32))).await.problem(404, "not-found");
 }
 
-async fn a_storys_picture_is_fitted_and_keeps_nothing_of_where_it_was_taken(chorus: &Chorus) {
+async fn story_image_is_resized_and_stripped_of_metadata(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let picture =
@@ -140,7 +140,7 @@ async fn a_storys_picture_is_fitted_and_keeps_nothing_of_where_it_was_taken(chor
     let mut plain = Cursor::new(Vec::new());
     picture.write_to(&mut plain, image::ImageFormat::Jpeg).unwrap();
     let plain = plain.into_inner();
-    // An EXIF block that says to turn it by a quarter, with a place.
+    // An EXIF block with a rotation by 90 degrees and a location.
     let mut exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
     exif.extend(b" 48.8584N 2.2945E");
     let length = u16::try_from(exif.len() + 2).unwrap().to_be_bytes();
@@ -159,7 +159,7 @@ async fn a_storys_picture_is_fitted_and_keeps_nothing_of_where_it_was_taken(chor
     }
 }
 
-async fn a_bad_story_is_told_by_its_field_and_leaves_nothing(chorus: &Chorus) {
+async fn invalid_story_names_the_field_and_changes_nothing(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let send = async |form: Form| api.publish_story_form(&ann, form).await;
@@ -183,7 +183,7 @@ async fn a_bad_story_is_told_by_its_field_and_leaves_nothing(chorus: &Chorus) {
     assert_eq!(groups(&api, &ann).await, []);
 }
 
-async fn a_repeated_request_publishes_one_story(chorus: &Chorus) {
+async fn repeated_request_publishes_one_story(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let send = async |alt: &str| {
@@ -197,7 +197,7 @@ async fn a_repeated_request_publishes_one_story(chorus: &Chorus) {
     assert_eq!(ids_of(&api, &format!("/v1/users/{}/stories", ann.id)).await, [json!(story)]);
 }
 
-async fn groups_come_with_what_has_not_been_viewed_first(chorus: &Chorus) {
+async fn unviewed_story_groups_come_first(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob, cat) = (api.sign_up("ann").await, api.sign_up("bob").await, api.sign_up("cat").await);
     let (eve, stranger) = (api.sign_up("eve").await, api.sign_up("stranger").await);
@@ -215,7 +215,7 @@ async fn groups_come_with_what_has_not_been_viewed_first(chorus: &Chorus) {
     let own = group(&ann, true, &[&of_ann]);
     let (bobs, cats) =
         (|viewed| group(&bob, viewed, &[&of_bob[0], &of_bob[1]]), |viewed| group(&cat, viewed, &[&of_cat]));
-    // The newest first; somebody without a story has no group.
+    // Newest first; users without stories have no group.
     assert_eq!(groups(&api, &ann).await, [own.clone(), cats(false), bobs(false)]);
 
     view(&api, &ann, &cat, &of_cat).await.expect(200);
@@ -228,20 +228,20 @@ async fn groups_come_with_what_has_not_been_viewed_first(chorus: &Chorus) {
     view(&api, &ann, &bob, &of_bob[1]).await.expect(200);
     assert_eq!(groups(&api, &ann).await, [own.clone(), cats(true), bobs(true)]);
 
-    // Something new brings a group back to the front; to follow no longer takes it away.
+    // A new story moves a group to the front; an unfollow removes it.
     let newer = api.publish_story(&bob).await;
     let bobs = group(&bob, false, &[&of_bob[0], &of_bob[1], &newer]);
     assert_eq!(groups(&api, &ann).await, [own.clone(), bobs, cats(true)]);
     api.delete_as(&ann, &format!("/v1/users/{}/follow", bob.id)).await.expect(200);
     assert_eq!(groups(&api, &ann).await, [own, cats(true)]);
-    // The deletion of an author's newest leaves the others.
+    // Deleting the newest story keeps the others.
     let later = api.publish_story(&cat).await;
     api.delete_as(&cat, &path(&cat, &later)).await.expect(200);
     assert_eq!(groups(&api, &cat).await, [group(&cat, true, &[&of_cat])]);
     api.get("/v1/stories").await.problem(401, "unauthenticated");
 }
 
-async fn a_story_counts_each_viewer_once_and_tells_only_its_author(chorus: &Chorus) {
+async fn viewers_are_counted_once_and_visible_to_the_author_only(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let story = api.publish_story(&ann).await;
@@ -276,22 +276,22 @@ async fn a_story_counts_each_viewer_once_and_tells_only_its_author(chorus: &Chor
         }
         api.send(request).await.problem(status, code);
     }
-    // Under one's own name somebody else's story is not there.
+    // Another user's story does not exist under one's own name.
     let own_name = format!("{}/viewers", self::path(&viewers[0], &story));
     api.get_as(&viewers[0], &own_name).await.problem(404, "not-found");
 }
 
-async fn a_story_ends_after_a_day_and_is_not_shown_a_moment_longer(chorus: &Chorus) {
+async fn story_expires_after_24_hours(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     api.follow(&bob, &ann).await.expect(200);
-    // Its picture is somebody else's and stays, so that nobody finds one missing.
+    // It uses an image of another story that stays, so that no file is missing.
     let cat = api.sign_up("cat").await;
     let image = image_of(chorus, &cat, &api.publish_story(&cat).await).await;
     let young = published_ago(chorus, &ann, TimeDelta::hours(23), image).await;
     let image = Image { media: MediaId::new(Uuid::from_u128(rand::random())), width: 1, height: 1 };
     let over = published_ago(chorus, &ann, TimeDelta::hours(24), image).await;
-    // Also before its end stands in the log.
+    // Hidden even before the expiry event is in the log.
     view(&api, &bob, &ann, &over.to_string()).await.problem(404, "not-found");
     chorus.settle().await.unwrap();
     assert_eq!(history(chorus, &ann, over).await, ["story.published.v1", "story.expired.v1"]);
@@ -303,13 +303,13 @@ async fn a_story_ends_after_a_day_and_is_not_shown_a_moment_longer(chorus: &Chor
     assert_eq!(kept.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true]);
     assert_eq!(groups(&api, &bob).await, [(json!(ann.id), json!(false), vec![json!(young.to_string())])]);
     api.get(&path(&ann, &over.to_string())).await.problem(404, "not-found");
-    // Who deletes what is over finds it gone.
+    // Deleting an expired story has no effect.
     let gone = api.delete_as(&ann, &path(&ann, &over.to_string())).await.expect(200).json();
     assert_eq!(gone["changed"], false);
 }
 
-/// Decided in the same instant as the end, and appended after it.
-async fn what_was_viewed_as_its_story_ended_leaves_nothing_to_see(chorus: &Chorus) {
+/// The view is decided at the same time as the end of the story and appended after it.
+async fn view_of_an_ended_story_is_not_shown(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let story = api.publish_story(&ann).await;
@@ -323,7 +323,7 @@ async fn what_was_viewed_as_its_story_ended_leaves_nothing_to_see(chorus: &Choru
     assert_eq!(groups(&api, &ann).await, []);
 }
 
-async fn who_is_private_shows_stories_to_accepted_followers(chorus: &Chorus) {
+async fn private_stories_are_shown_to_accepted_followers_only(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let [user, follower] = [&ann, &bob].map(|user| user.id.parse().unwrap());
@@ -348,12 +348,12 @@ async fn who_is_private_shows_stories_to_accepted_followers(chorus: &Chorus) {
     api.get(&path).await.problem(404, "not-found");
 }
 
-async fn the_stories_of_who_is_suspended_are_hidden_until_they_are_back(chorus: &Chorus) {
+async fn stories_of_suspended_users_are_hidden_until_reinstated(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let moderator = api.sign_up("moderator").await;
-    chorus.operate(&["grant", &moderator.username, "moderator"]).unwrap();
-    api.is_logged_out(&moderator).await;
+    chorus.run_cli(&["grant", &moderator.username, "moderator"]).unwrap();
+    api.wait_until_logged_out(&moderator).await;
     let moderator = api.log_in(&moderator, PASSWORD).await;
     api.follow(&bob, &ann).await.expect(200);
     let story = api.publish_story(&ann).await;
@@ -372,7 +372,7 @@ async fn the_stories_of_who_is_suspended_are_hidden_until_they_are_back(chorus: 
     assert_eq!(groups(&api, &bob).await, shown);
 }
 
-async fn somebodys_stories_and_the_newest_come_in_pages(chorus: &Chorus) {
+async fn stories_are_paginated(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let mut expected = Vec::new();

@@ -1,4 +1,4 @@
-//! Tokens that are not what they claim to be, on every route that looks at one.
+//! Forged and revoked tokens, on every route that reads one.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,9 +17,9 @@ use uuid::Uuid;
 use web::tokens::{Claims, SigningKeys};
 
 crate::journeys! {
-    a_forged_token_is_refused_on_every_route,
-    a_token_of_a_session_that_has_ended_is_refused_on_every_route,
-    without_a_token_every_route_for_somebody_says_so,
+    forged_token_is_refused_on_every_route,
+    token_of_an_ended_session_is_refused_on_every_route,
+    protected_routes_refuse_requests_without_a_token,
 }
 
 fn keys_of(chorus: &Chorus) -> SigningKeys {
@@ -32,10 +32,10 @@ fn claims_of(token: &str) -> Claims {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(body).unwrap()).unwrap()
 }
 
-/// What an attacker makes who has a good token, the public keys and time.
-fn forgeries(chorus: &Chorus, good: &str, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
+/// Forgeries of an attacker who has a valid token, the public keys and time.
+fn forgeries(chorus: &Chorus, valid: &str, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
     let keys = keys_of(chorus);
-    let claims = claims_of(good);
+    let claims = claims_of(valid);
     let public = &keys.public().keys[0];
     let kid = public.common.key_id.clone().unwrap();
     let AlgorithmParameters::OctetKeyPair(pair) = &public.algorithm else { panic!("not an Ed25519 key") };
@@ -43,10 +43,10 @@ fn forgeries(chorus: &Chorus, good: &str, now: DateTime<Utc>) -> Vec<(&'static s
         keys.sign(user, session, from, until).unwrap()
     };
     let later = now + TimeDelta::days(1);
-    // Another key under the name of the right one.
+    // Another key with the id of the right one.
     let foreign = SigningKeys::parse(&SigningKeys::generate()).unwrap();
     let head = |fields: Value| URL_SAFE_NO_PAD.encode(fields.to_string());
-    let (good_head, rest) = good.split_once('.').unwrap();
+    let (valid_head, rest) = valid.split_once('.').unwrap();
     let (body, signature) = rest.split_once('.').unwrap();
     let foreign_token = sign(&foreign, claims.sub, claims.sid, now, later);
     let foreign_signature = foreign_token.rsplit_once('.').unwrap().1;
@@ -60,10 +60,7 @@ fn forgeries(chorus: &Chorus, good: &str, now: DateTime<Utc>) -> Vec<(&'static s
         "iat": claims.iat, "exp": i64::MAX });
     vec![
         ("of another key", foreign_token.clone()),
-        (
-            "of another key, under the name of the right one",
-            format!("{good_head}.{body}.{foreign_signature}"),
-        ),
+        ("of another key, with the id of the right one", format!("{valid_head}.{body}.{foreign_signature}")),
         (
             "without an algorithm",
             format!("{}.{body}.", head(json!({ "alg": "none", "typ": "JWT", "kid": kid }))),
@@ -72,10 +69,7 @@ fn forgeries(chorus: &Chorus, good: &str, now: DateTime<Utc>) -> Vec<(&'static s
             "without an algorithm, signed",
             format!("{}.{body}.{signature}", head(json!({ "alg": "none", "kid": kid }))),
         ),
-        (
-            "without a key's name",
-            format!("{}.{body}.{signature}", head(json!({ "alg": "EdDSA", "typ": "JWT" }))),
-        ),
+        ("without a key id", format!("{}.{body}.{signature}", head(json!({ "alg": "EdDSA", "typ": "JWT" })))),
         ("HS256 with the public key", hs256(&URL_SAFE_NO_PAD.decode(&pair.x).unwrap())),
         ("HS256 with the public key as it is written", hs256(pair.x.as_bytes())),
         (
@@ -83,23 +77,20 @@ fn forgeries(chorus: &Chorus, good: &str, now: DateTime<Utc>) -> Vec<(&'static s
             sign(&keys, claims.sub, claims.sid, now - TimeDelta::days(2), now - TimeDelta::seconds(1)),
         ),
         (
-            "for somebody else",
-            format!("{good_head}.{}.{signature}", URL_SAFE_NO_PAD.encode(other_user.to_string())),
+            "for another user",
+            format!("{valid_head}.{}.{signature}", URL_SAFE_NO_PAD.encode(other_user.to_string())),
         ),
-        ("for longer", format!("{good_head}.{}.{signature}", URL_SAFE_NO_PAD.encode(longer.to_string()))),
-        ("without its signature", format!("{good_head}.{body}.")),
-        (
-            "of a session that never was",
-            sign(&keys, claims.sub, SessionId::new(Uuid::from_u128(7)), now, later),
-        ),
+        ("for longer", format!("{valid_head}.{}.{signature}", URL_SAFE_NO_PAD.encode(longer.to_string()))),
+        ("without its signature", format!("{valid_head}.{body}.")),
+        ("of an unknown session", sign(&keys, claims.sub, SessionId::new(Uuid::from_u128(7)), now, later)),
         ("of another's session", sign(&keys, UserId::new(Uuid::from_u128(7)), claims.sid, now, later)),
     ]
 }
 
-async fn a_forged_token_is_refused_on_every_route(chorus: &Chorus) {
+async fn forged_token_is_refused_on_every_route(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
-    // The same session is known to both sides before somebody tries to speak for it.
+    // Both sides have seen the session before the forgeries arrive.
     api.get_as(&ann, "/v1/me").await.expect(200);
     for (what, token) in forgeries(chorus, &ann.token, SystemClock.now()) {
         is_refused_everywhere(&api, what, &token).await;
@@ -108,21 +99,21 @@ async fn a_forged_token_is_refused_on_every_route(chorus: &Chorus) {
     assert_eq!(
         (&me["username"], &me["posts"]),
         (&json!(ann.username), &json!(0)),
-        "a forged token has worked"
+        "a forged token was accepted"
     );
 }
 
 async fn is_refused_everywhere(api: &Api, what: &str, token: &str) {
     for route in routes::all(api).await.iter().filter(|route| route.access != Access::Public) {
         let answer = api.send(route.request(api).bearer_auth(token)).await;
-        assert_eq!(answer.status, 401, "{} takes a token {what}: {}", route.name(), answer.text());
+        assert_eq!(answer.status, 401, "{} accepts a token {what}: {}", route.name(), answer.text());
         let kind = answer.json()["type"].as_str().unwrap().to_owned();
         let codes = ["invalid-token", "session-expired", "session-ended"];
         assert!(codes.iter().any(|code| kind == format!("urn:chorus:problem:{code}")), "{what}: {kind}");
     }
 }
 
-async fn a_token_of_a_session_that_has_ended_is_refused_on_every_route(chorus: &Chorus) {
+async fn token_of_an_ended_session_is_refused_on_every_route(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let login = json!({ "login": ann.username, "password": PASSWORD });
@@ -137,7 +128,7 @@ async fn a_token_of_a_session_that_has_ended_is_refused_on_every_route(chorus: &
     api.get_as(&ann, "/v1/me").await.expect(200);
 }
 
-async fn without_a_token_every_route_for_somebody_says_so(chorus: &Chorus) {
+async fn protected_routes_refuse_requests_without_a_token(chorus: &Chorus) {
     let api = chorus.api();
     for route in routes::all(&api).await {
         let answer = api.send(route.request(&api)).await;

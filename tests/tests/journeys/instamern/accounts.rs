@@ -7,17 +7,17 @@ use tests::waiting::until;
 use super::{App, Member, PASSWORD, fails, member, names, newcomer, picture, says, text};
 
 crate::journeys! {
-    somebody_signs_up_logs_in_and_logs_out,
-    each_wrong_field_of_a_sign_up_is_told_in_its_words,
-    a_log_in_tells_what_was_wrong_with_it,
-    a_password_changes_and_the_page_goes_on_with_its_token,
-    an_address_changes_at_once_and_the_page_goes_on_with_its_token,
-    a_forgotten_password_is_set_by_the_mailed_link,
-    who_deactivates_is_gone_until_they_log_in,
-    who_deletes_their_account_is_gone,
+    user_signs_up_logs_in_and_logs_out,
+    invalid_sign_up_fields_have_the_apps_messages,
+    failed_log_in_has_the_apps_message,
+    token_stays_valid_after_a_password_change,
+    token_stays_valid_after_an_email_change,
+    forgotten_password_is_reset_by_the_mailed_link,
+    deactivated_user_is_hidden_until_next_login,
+    deleted_account_is_gone,
 }
 
-/// The cookies that an answer sets, what follows the first `;` left out.
+/// The cookies of a response: name and value, and the attributes.
 fn cookies(answer: &Answer) -> Vec<(String, String)> {
     let set = answer.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap());
     let set = set.filter_map(|cookie| cookie.split_once("; "));
@@ -44,8 +44,8 @@ fn forgets_cookie(answer: &Answer) {
     assert_eq!(set, [FORGOTTEN]);
 }
 
-async fn is_logged_out(app: &App, member: &Member) {
-    until("the news that a session has ended", async || {
+async fn wait_until_logged_out(app: &App, member: &Member) {
+    until("the session has ended on both sides", async || {
         let read = app.get_as(member, "/users/authorization/current-user").await;
         let written = app.post_as(member, "/users/remove", &json!({})).await;
         let refused = |answer: &Answer| answer.status == 401;
@@ -58,7 +58,7 @@ async fn is_logged_out(app: &App, member: &Member) {
     .await;
 }
 
-async fn somebody_signs_up_logs_in_and_logs_out(chorus: &Chorus) {
+async fn user_signs_up_logs_in_and_logs_out(chorus: &Chorus) {
     let app = App::of(chorus);
     let username = fresh("Ann");
     let answer = app.post("/users/signup", &newcomer(&username)).await.expect(201);
@@ -77,7 +77,7 @@ async fn somebody_signs_up_logs_in_and_logs_out(chorus: &Chorus) {
     other["email"] = json!(ann.address());
     fails(&app.post("/users/signup", &other).await, 409, "This user already exists.");
 
-    // What somebody has shows in the log-in's answer.
+    // The log-in response has the user's data.
     let fan = app.sign_up("fan").await;
     app.press(&fan, &format!("/users/follow/{username}")).await.expect(200);
     app.press(&ann, &format!("/users/follow/{}", fan.username)).await.expect(200);
@@ -123,10 +123,10 @@ async fn somebody_signs_up_logs_in_and_logs_out(chorus: &Chorus) {
         json!({ "status": "success", "message": "You're logged out successfully.", "data": null })
     );
     forgets_cookie(&answer);
-    is_logged_out(&app, &again).await;
+    wait_until_logged_out(&app, &again).await;
     app.current(&ann).await;
 
-    // The same account on `/v1`, and the welcome in the app's words.
+    // The same account works on `/v1`; the welcome mail has the app's text.
     let login = json!({ "login": username, "password": PASSWORD });
     app.api.post("/v1/sessions", &login).await.expect(201);
     chorus.settle().await.unwrap();
@@ -136,7 +136,7 @@ async fn somebody_signs_up_logs_in_and_logs_out(chorus: &Chorus) {
     assert_eq!(welcome.link(), Some("https://instamern.netlify.app/"));
 }
 
-async fn each_wrong_field_of_a_sign_up_is_told_in_its_words(chorus: &Chorus) {
+async fn invalid_sign_up_fields_have_the_apps_messages(chorus: &Chorus) {
     let app = App::of(chorus);
     let long = "x".repeat(30);
     let everything = "Firstname is required. Lastname is required. @username is required. \
@@ -173,11 +173,11 @@ async fn each_wrong_field_of_a_sign_up_is_told_in_its_words(chorus: &Chorus) {
             assert_eq!(answer["status"], "fail", "{field}");
         }
     }
-    // Nothing of it has taken the name.
+    // None of these requests has claimed the name.
     app.post("/users/signup", &newcomer(&username)).await.expect(201);
 }
 
-async fn a_log_in_tells_what_was_wrong_with_it(chorus: &Chorus) {
+async fn failed_log_in_has_the_apps_message(chorus: &Chorus) {
     let app = App::of(chorus);
     let ann = app.sign_up("Ann").await;
     let incomplete = "Please type your username and password.";
@@ -191,85 +191,85 @@ async fn a_log_in_tells_what_was_wrong_with_it(chorus: &Chorus) {
     }
     let unknown = "User not found. You can signup with that user.";
     fails(&app.log_in("nobody", PASSWORD).await, 404, unknown);
-    // Letter case matters, and an address is no username.
+    // Usernames are case-sensitive, and email addresses are not accepted.
     fails(&app.log_in(&ann.username.to_lowercase(), PASSWORD).await, 404, unknown);
     fails(&app.log_in(&ann.address(), PASSWORD).await, 404, unknown);
     fails(&app.log_in(&ann.username, "wrong horse").await, 401, "Password doesn't match.");
     app.log_in(&ann.username, PASSWORD).await.expect(200);
 }
 
-async fn a_password_changes_and_the_page_goes_on_with_its_token(chorus: &Chorus) {
+async fn token_stays_valid_after_a_password_change(chorus: &Chorus) {
     let app = App::of(chorus);
     let ann = app.sign_up("ann").await;
     let elsewhere = member(&app.log_in(&ann.username, PASSWORD).await.expect(200));
     let new = "another horse <b>";
     let change = async |body: &Value| app.patch_as(&ann, "/users/change-password", body).await;
-    let wish = |current: &str, password: &str, confirm: &str| json!({ "currentPassword": current, "password": password, "passwordConfirm": confirm });
+    let with = |current: &str, password: &str, confirm: &str| json!({ "currentPassword": current, "password": password, "passwordConfirm": confirm });
     for (body, status, message) in [
         (json!({}), 403, "Please confirm your current password."),
-        (wish("", new, new), 403, "Please confirm your current password."),
+        (with("", new, new), 403, "Please confirm your current password."),
         (json!({ "currentPassword": PASSWORD }), 403, "Please set your new password."),
-        (wish("wrong horse", "", ""), 403, "Please set your new password."),
-        (wish("wrong horse", new, new), 401, "Your current password doesn't match."),
+        (with("wrong horse", "", ""), 403, "Please set your new password."),
+        (with("wrong horse", new, new), 401, "Your current password doesn't match."),
         (
-            wish(PASSWORD, PASSWORD, PASSWORD),
+            with(PASSWORD, PASSWORD, PASSWORD),
             409,
             "Your new password cannot be the same as your previous password.",
         ),
         (
-            wish(PASSWORD, "short", "other"),
+            with(PASSWORD, "short", "other"),
             403,
             "Password cannot be shorter than 8 characters. Password doesn't match.",
         ),
-        (wish(PASSWORD, new, ""), 403, "Please confirm your password."),
+        (with(PASSWORD, new, ""), 403, "Please confirm your password."),
     ] {
         fails(&change(&body).await, status, message);
     }
-    let answer = change(&wish(PASSWORD, new, new)).await.expect(200);
+    let answer = change(&with(PASSWORD, new, new)).await.expect(200);
     let body = answer.json();
     assert_eq!(body["message"], "Your password has been updated successfully.");
     assert_eq!(body["data"]["user"]["_id"], ann.id);
     keeps_cookie(&answer, &text(&body["token"]), true);
-    is_logged_out(&app, &elsewhere).await;
+    wait_until_logged_out(&app, &elsewhere).await;
     app.current(&ann).await;
     app.current(&member(&answer)).await;
     fails(&app.log_in(&ann.username, PASSWORD).await, 401, "Password doesn't match.");
-    // A `<` is cleaned wherever it is typed, so that it is the same everywhere.
+    // `<` is sanitised in every field, so the password still matches.
     app.log_in(&ann.username, new).await.expect(200);
 }
 
-async fn an_address_changes_at_once_and_the_page_goes_on_with_its_token(chorus: &Chorus) {
+async fn token_stays_valid_after_an_email_change(chorus: &Chorus) {
     let app = App::of(chorus);
     let (ann, bob) = (app.sign_up("ann").await, app.sign_up("bob").await);
     let elsewhere = member(&app.log_in(&ann.username, PASSWORD).await.expect(200));
     let new = format!("{}@example.net", ann.username);
     let change = async |body: &Value| app.patch_as(&ann, "/users/change-email", body).await;
-    let wish = |current: &str, email: &str| json!({ "currentPassword": current, "email": email });
+    let with = |current: &str, email: &str| json!({ "currentPassword": current, "email": email });
     for (body, status, message) in [
         (json!({}), 403, "Please confirm your current password."),
-        (wish("", &new), 403, "Please confirm your current password."),
-        (wish("wrong horse", ""), 401, "Your current password doesn't match."),
+        (with("", &new), 403, "Please confirm your current password."),
+        (with("wrong horse", ""), 401, "Your current password doesn't match."),
         (json!({ "currentPassword": PASSWORD }), 403, "Please set your new email address."),
-        (wish(PASSWORD, "nobody"), 403, "Please type a valid email address."),
-        (wish(PASSWORD, &ann.address()), 403, "That email address is already the same as the existing one."),
-        (wish(PASSWORD, &bob.address()), 409, "This user already exists."),
+        (with(PASSWORD, "nobody"), 403, "Please type a valid email address."),
+        (with(PASSWORD, &ann.address()), 403, "That email address is already the same as the existing one."),
+        (with(PASSWORD, &bob.address()), 409, "This user already exists."),
     ] {
         fails(&change(&body).await, status, message);
     }
-    let answer = change(&wish(PASSWORD, &new)).await.expect(200);
+    let answer = change(&with(PASSWORD, &new)).await.expect(200);
     let body = answer.json();
     assert_eq!(body["message"], "Your email address has been changed successfully.");
     assert_eq!(body["data"]["user"]["email"], new);
     keeps_cookie(&answer, &text(&body["token"]), true);
-    is_logged_out(&app, &elsewhere).await;
+    wait_until_logged_out(&app, &elsewhere).await;
     assert_eq!(app.current(&ann).await["email"], new);
-    // The address before is free again.
+    // The old address is released.
     let mut next = newcomer(&fresh("eve"));
     next["email"] = json!(ann.address());
     app.post("/users/signup", &next).await.expect(201);
 }
 
-async fn a_forgotten_password_is_set_by_the_mailed_link(chorus: &Chorus) {
+async fn forgotten_password_is_reset_by_the_mailed_link(chorus: &Chorus) {
     let app = App::of(chorus);
     let ann = app.sign_up("ann").await;
     let forgot = async |body: Value| app.post("/users/forgot-password", &body).await;
@@ -298,20 +298,20 @@ async fn a_forgotten_password_is_set_by_the_mailed_link(chorus: &Chorus) {
         fails(&reset(bad, &new).await, 404, broken);
     }
     let short = json!({ "password": "short", "passwordConfirm": "shorter" });
-    let told = "Password cannot be shorter than 8 characters. Password doesn't match.";
-    fails(&reset(token, &short).await, 403, told);
+    let message = "Password cannot be shorter than 8 characters. Password doesn't match.";
+    fails(&reset(token, &short).await, 403, message);
     let answer = reset(token, &new).await.expect(200);
     assert_eq!(answer.json()["message"], "Your password has been updated successfully.");
     let again = member(&answer);
     keeps_cookie(&answer, &again.token, true);
     assert_eq!(again.id, ann.id);
     app.current(&again).await;
-    is_logged_out(&app, &ann).await;
+    wait_until_logged_out(&app, &ann).await;
     fails(&reset(token, &new).await, 404, broken);
     app.log_in(&ann.username, "another horse").await.expect(200);
 }
 
-async fn who_deactivates_is_gone_until_they_log_in(chorus: &Chorus) {
+async fn deactivated_user_is_hidden_until_next_login(chorus: &Chorus) {
     let app = App::of(chorus);
     let ann = app.sign_up("ann").await;
     let post = app.publish(&ann, "Dawn").await;
@@ -332,16 +332,16 @@ async fn who_deactivates_is_gone_until_they_log_in(chorus: &Chorus) {
     fails(&app.get(&format!("/users/id/{}", ann.id)).await, 404, inactive);
     let found = app.get(&format!("/users/search/{}", ann.username)).await.expect(200).json();
     assert_eq!((&found["results"], &found["data"]["users"]), (&json!(0), &json!([])));
-    // The token stays good, and what was posted stays.
+    // The token stays valid, and posts stay visible.
     assert_eq!(app.current(&ann).await["active"], false);
     assert_eq!(app.post_page(&post).await["postedBy"], ann.id);
-    does_nothing_that_others_see(&app, &ann, &post).await;
+    assert_no_visible_change(&app, &ann, &post).await;
     app.log_in(&ann.username, PASSWORD).await.expect(200);
     assert_eq!(app.user(&ann.username).await["active"], true);
 }
 
-/// With the token that stays good.
-async fn does_nothing_that_others_see(app: &App, ann: &Member, own: &str) {
+/// The token of a deactivated user changes nothing that others see.
+async fn assert_no_visible_change(app: &App, ann: &Member, own: &str) {
     let bob = app.sign_up("bob").await;
     let post = app.publish(&bob, "Dusk").await;
     let out = "You're not logged in. Please login.";
@@ -368,7 +368,7 @@ async fn does_nothing_that_others_see(app: &App, ann: &Member, own: &str) {
     assert_eq!((&bob["notifications"], &bob["followers"]), (&json!([]), &json!([])));
 }
 
-async fn who_deletes_their_account_is_gone(chorus: &Chorus) {
+async fn deleted_account_is_gone(chorus: &Chorus) {
     let app = App::of(chorus);
     let (ann, bob) = (app.sign_up("ann").await, app.sign_up("bob").await);
     let post = app.publish(&ann, "Dawn").await;
@@ -382,14 +382,14 @@ async fn who_deletes_their_account_is_gone(chorus: &Chorus) {
     let answer = erase(json!({ "currentPassword": PASSWORD })).await.expect(204);
     assert!(answer.body.is_empty());
     forgets_cookie(&answer);
-    is_logged_out(&app, &ann).await;
+    wait_until_logged_out(&app, &ann).await;
     fails(&app.get(&format!("/users/username/{}", ann.username)).await, 404, "User not found.");
     fails(&app.get(&format!("/users/id/{}", ann.id)).await, 404, "User not found.");
     fails(&app.get(&format!("/posts/{post}")).await, 404, "The post no longer active.");
     assert_eq!(app.post_page(&other).await["comments"], json!([]));
     let unknown = "User not found. You can signup with that user.";
     fails(&app.log_in(&ann.username, PASSWORD).await, 404, unknown);
-    // The address is free again, but for 30 days nobody can speak in the name of who is gone.
+    // The address is released, but the username is reserved for 30 days.
     let mut again = newcomer(&ann.username);
     fails(&app.post("/users/signup", &again).await, 409, "This user already exists.");
     again["username"] = json!(fresh("eve"));

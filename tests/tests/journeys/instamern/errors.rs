@@ -1,4 +1,4 @@
-//! What the pages are told when something is wrong, in a shape that they can show.
+//! Error responses in the format that the pages show.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -7,13 +7,13 @@ use tests::chorus::Chorus;
 use super::{App, fails};
 
 crate::journeys! {
-    who_is_not_logged_in_is_told_so_on_every_route_that_needs_it,
-    a_path_that_is_not_there_says_so_after_asking_who_asks,
-    a_body_that_cannot_be_read_is_refused_in_the_apps_shape,
-    nothing_that_is_sent_breaks_a_route_or_crosses_ownership,
+    protected_routes_require_a_login,
+    unknown_path_returns_404_after_authentication,
+    unreadable_body_is_refused_in_the_apps_format,
+    malformed_requests_cause_no_500_and_change_no_other_user,
 }
 
-/// Every route, with something of somebody else's in its path. Logging out is left out: it would end the walk.
+/// Every route, with another user's resources in its path. Without logout, which would end the test.
 const ROUTES: [(&str, &str); 28] = [
     ("GET", "/users"),
     ("GET", "/users/id/{user}"),
@@ -88,7 +88,7 @@ fn for_members() -> Vec<(Method, String)> {
         (Method::DELETE, "/posts/comments/{id}"),
         (Method::POST, "/posts/update/{id}"),
         (Method::DELETE, "/posts/delete/{id}"),
-        // What is not there is told to who is logged in.
+        // Unknown paths are reported to logged-in users only.
         (Method::GET, "/users/nothing"),
         (Method::POST, "/users"),
         (Method::PUT, "/users/update"),
@@ -101,7 +101,7 @@ fn for_members() -> Vec<(Method, String)> {
     routes.map(|(method, path)| (method, path.replace("{id}", &id))).to_vec()
 }
 
-async fn who_is_not_logged_in_is_told_so_on_every_route_that_needs_it(chorus: &Chorus) {
+async fn protected_routes_require_a_login(chorus: &Chorus) {
     let app = App::of(chorus);
     for (method, path) in for_members() {
         for (header, message) in [
@@ -118,14 +118,14 @@ async fn who_is_not_logged_in_is_told_so_on_every_route_that_needs_it(chorus: &C
                 Some(value) => request.header("authorization", value),
                 None => request,
             };
-            // The cookie is not looked at.
+            // The cookie is ignored.
             let request = request.header("cookie", "jsonwebtoken=x; __Host-chorus=y");
             fails(&app.send(request).await, 401, message);
         }
     }
 }
 
-async fn a_path_that_is_not_there_says_so_after_asking_who_asks(chorus: &Chorus) {
+async fn unknown_path_returns_404_after_authentication(chorus: &Chorus) {
     let app = App::of(chorus);
     let ann = app.sign_up("ann").await;
     for (method, path) in [
@@ -149,15 +149,15 @@ async fn a_path_that_is_not_there_says_so_after_asking_who_asks(chorus: &Chorus)
     }
 }
 
-async fn a_body_that_cannot_be_read_is_refused_in_the_apps_shape(chorus: &Chorus) {
+async fn unreadable_body_is_refused_in_the_apps_format(chorus: &Chorus) {
     let app = App::of(chorus);
     let send = async |kind: &str, body: String| {
         let request = app.request(Method::POST, "/users/login").header("content-type", kind).body(body);
         let answer = app.send(request).await;
-        let told = answer.json();
-        assert_eq!(told["status"], "fail", "{told}");
-        assert!(told["message"].is_string(), "{told}");
-        assert_eq!(told.as_object().unwrap().len(), 2, "{told}");
+        let text = answer.json();
+        assert_eq!(text["status"], "fail", "{text}");
+        assert!(text["message"].is_string(), "{text}");
+        assert_eq!(text.as_object().unwrap().len(), 2, "{text}");
         answer.status.as_u16()
     };
     for body in ["{", "null", "7", "{\"username\":", "not JSON"] {
@@ -165,11 +165,11 @@ async fn a_body_that_cannot_be_read_is_refused_in_the_apps_shape(chorus: &Chorus
     }
     assert_eq!(send("text/plain", json!({ "username": "a" }).to_string()).await, 415);
     assert_eq!(send("application/json", format!("\"{}\"", "x".repeat(100_000))).await, 413);
-    // Nothing in it is no mistake of its own.
+    // An empty body is not an error by itself.
     assert_eq!(send("application/json", String::new()).await, 403);
 }
 
-async fn nothing_that_is_sent_breaks_a_route_or_crosses_ownership(chorus: &Chorus) {
+async fn malformed_requests_cause_no_500_and_change_no_other_user(chorus: &Chorus) {
     let app = App::of(chorus);
     let (ann, bob) = (app.sign_up("ann").await, app.sign_up("bob").await);
     let post = app.publish(&ann, "Dawn").await;
@@ -205,7 +205,7 @@ async fn nothing_that_is_sent_breaks_a_route_or_crosses_ownership(chorus: &Choru
         }
         for path in paths {
             for body in &bodies {
-                // What a like or a comment on somebody's post, or following them, changes is not theirs.
+                // Likes and follows legitimately change what Ann sees.
                 if pattern.contains("/like/")
                     || pattern.contains("/follow/")
                     || pattern.contains("/unfollow/")
@@ -216,18 +216,18 @@ async fn nothing_that_is_sent_breaks_a_route_or_crosses_ownership(chorus: &Choru
                 let request = app.request(method, &path).bearer_auth(&bob.token);
                 let request = request.header("content-type", "application/json").body(body.clone());
                 let answer = app.send(request).await;
-                let told = format!("{pattern} {path} {body:.60}: {} {}", answer.status, answer.text());
-                assert!(!answer.status.is_server_error(), "{told}");
+                let text = format!("{pattern} {path} {body:.60}: {} {}", answer.status, answer.text());
+                assert!(!answer.status.is_server_error(), "{text}");
                 if answer.status != 204 {
                     let kind = if answer.status.is_success() { "success" } else { "fail" };
-                    assert_eq!(answer.json()["status"], kind, "{told}");
+                    assert_eq!(answer.json()["status"], kind, "{text}");
                 }
             }
         }
     }
     assert_eq!(app.current(&ann).await, before);
     let mut after = app.post_page(&post).await;
-    // Comments are bob's own.
+    // The comments are Bob's.
     after["comments"] = page["comments"].clone();
     assert_eq!(after, page);
     assert_eq!(app.current(&bob).await["username"], bob.username);

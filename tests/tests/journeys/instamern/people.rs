@@ -6,15 +6,15 @@ use tests::client::fresh;
 use super::{App, fails, names, newcomer, picture, says, text};
 
 crate::journeys! {
-    somebody_follows_and_unfollows,
-    a_profile_changes_by_what_is_sent,
-    a_photo_is_cut_to_a_square_and_goes_again,
-    others_see_neither_address_nor_notifications,
-    people_are_found_by_their_names,
-    some_who_are_active_are_drawn_each_once,
+    user_follows_and_unfollows,
+    profile_update_changes_only_sent_fields,
+    photo_is_cropped_to_a_square_and_removed,
+    other_users_see_neither_email_nor_notifications,
+    users_are_found_by_username,
+    random_active_users_are_distinct,
 }
 
-async fn somebody_follows_and_unfollows(chorus: &Chorus) {
+async fn user_follows_and_unfollows(chorus: &Chorus) {
     let app = App::of(chorus);
     let (ann, bob) = (app.sign_up("ann").await, app.sign_up("bob").await);
     let follow = format!("/users/follow/{}", ann.username);
@@ -37,7 +37,7 @@ async fn somebody_follows_and_unfollows(chorus: &Chorus) {
     fails(&app.press(&bob, &follow.to_uppercase()).await, 404, "User not found.");
 }
 
-async fn a_profile_changes_by_what_is_sent(chorus: &Chorus) {
+async fn profile_update_changes_only_sent_fields(chorus: &Chorus) {
     let app = App::of(chorus);
     let (ann, bob) = (app.sign_up("ann").await, app.sign_up("bob").await);
     let update = async |body: Value| app.patch_as(&ann, "/users/update", &body).await;
@@ -49,7 +49,7 @@ async fn a_profile_changes_by_what_is_sent(chorus: &Chorus) {
     let shown = ["firstname", "lastname", "username", "bio"].map(|field| text(&user[field]));
     assert_eq!(shown, ["Eve", "Ng", &name, "a < b"]);
     assert_eq!(user["_id"], ann.id);
-    // What is not sent stays, and nothing at all is no mistake.
+    // Fields that are not sent stay unchanged, and an empty update is valid.
     says(&update(json!({ "bio": "" })).await, 200, done);
     says(&update(json!({})).await, 200, done);
     says(
@@ -81,7 +81,7 @@ async fn a_profile_changes_by_what_is_sent(chorus: &Chorus) {
     assert_eq!(app.user(&name).await["firstname"], "Eve");
 }
 
-async fn a_photo_is_cut_to_a_square_and_goes_again(chorus: &Chorus) {
+async fn photo_is_cropped_to_a_square_and_removed(chorus: &Chorus) {
     let app = App::of(chorus);
     let ann = app.sign_up("ann").await;
     let upload = async |form: Form| app.upload_as(&ann, "/users/upload", form).await;
@@ -90,7 +90,7 @@ async fn a_photo_is_cut_to_a_square_and_goes_again(chorus: &Chorus) {
     assert_eq!(answer["message"], "Profile photo has been updated successfully.");
     let first = text(&answer["data"]["url"]);
     assert_eq!(app.user(&ann.username).await["photo"], first);
-    // As an image element loads it: from another origin, without a token.
+    // An image element loads it cross-origin, without a token.
     let shown = app.api.get(&first).await.expect(200);
     assert_eq!(shown.header("content-type"), Some("image/png"));
     assert_eq!(shown.header("cross-origin-resource-policy"), Some("cross-origin"));
@@ -109,7 +109,7 @@ async fn a_photo_is_cut_to_a_square_and_goes_again(chorus: &Chorus) {
     assert_eq!(refused.json()["status"], "fail");
     assert_eq!(app.user(&ann.username).await["photo"], second);
 
-    // It says nothing of a body.
+    // The request has no content type.
     let remove =
         async || app.send(app.request(reqwest::Method::POST, "/users/remove").bearer_auth(&ann.token)).await;
     for message in [
@@ -122,7 +122,7 @@ async fn a_photo_is_cut_to_a_square_and_goes_again(chorus: &Chorus) {
     assert!(!names(&app.user(&ann.username).await).contains(&"photo"));
 }
 
-async fn others_see_neither_address_nor_notifications(chorus: &Chorus) {
+async fn other_users_see_neither_email_nor_notifications(chorus: &Chorus) {
     let app = App::of(chorus);
     let (ann, bob) = (app.sign_up("ann").await, app.sign_up("bob").await);
     app.press(&bob, &format!("/users/follow/{}", ann.username)).await.expect(200);
@@ -141,7 +141,7 @@ async fn others_see_neither_address_nor_notifications(chorus: &Chorus) {
         "username",
     ];
     for path in [format!("/users/username/{}", ann.username), format!("/users/id/{}", ann.id)] {
-        // A page that is not logged in sends a token all the same.
+        // The page sends this header also without a login.
         let request = app.request(reqwest::Method::GET, &path).header("authorization", "Bearer null");
         let user = app.send(request).await.expect(200).json()["data"]["user"].clone();
         assert_eq!(names(&user), whole);
@@ -161,7 +161,7 @@ async fn others_see_neither_address_nor_notifications(chorus: &Chorus) {
     }
 }
 
-async fn some_who_are_active_are_drawn_each_once(chorus: &Chorus) {
+async fn random_active_users_are_distinct(chorus: &Chorus) {
     let app = App::of(chorus);
     for _ in 0..6 {
         let member = app.sign_up("ann").await;
@@ -179,7 +179,7 @@ async fn some_who_are_active_are_drawn_each_once(chorus: &Chorus) {
     assert_eq!(ids.len(), 5);
 }
 
-async fn people_are_found_by_their_names(chorus: &Chorus) {
+async fn users_are_found_by_username(chorus: &Chorus) {
     let app = App::of(chorus);
     let ann = app.sign_up("Ann").await;
     for part in [ann.username.clone(), ann.username.to_uppercase(), ann.username[..8].to_owned()] {

@@ -7,14 +7,14 @@ use tests::client::Api;
 use super::{App, fails, names, picture, says, text};
 
 crate::journeys! {
-    a_post_is_uploaded_and_shown,
-    the_feed_shows_the_newest_first,
-    a_like_is_pressed_on_and_off,
-    a_post_is_commented_and_a_comment_goes,
-    a_post_is_edited_and_deleted_by_its_owner_only,
+    post_is_uploaded_and_shown,
+    feed_is_ordered_newest_first,
+    like_is_toggled,
+    comment_is_added_and_deleted,
+    only_the_owner_edits_and_deletes_a_post,
 }
 
-async fn a_post_is_uploaded_and_shown(chorus: &Chorus) {
+async fn post_is_uploaded_and_shown(chorus: &Chorus) {
     let app = App::of(chorus);
     let ann = app.sign_up("ann").await;
     let upload = async |form: Form| app.upload_as(&ann, "/posts/upload", form).await;
@@ -23,7 +23,7 @@ async fn a_post_is_uploaded_and_shown(chorus: &Chorus) {
     assert_eq!(answer["message"], "Your post has been uploaded successfully.");
     let post = &answer["data"]["post"];
     assert_eq!(names(post), ["_id", "caption", "id", "likes", "photo", "postedAt", "postedBy"]);
-    // What comes in a form is not cleaned.
+    // Form fields are not sanitised.
     assert_eq!(
         (&post["caption"], &post["likes"], &post["postedBy"]),
         (&json!("Dawn <3"), &json!([]), &json!(ann.id))
@@ -42,7 +42,7 @@ async fn a_post_is_uploaded_and_shown(chorus: &Chorus) {
     let at = text(&page["postedAt"]);
     assert!(at.len() == 24 && at.ends_with('Z') && at.as_bytes()[19] == b'.', "{at}");
 
-    // An empty caption is one, none is none.
+    // An empty caption differs from no caption.
     let empty = upload(picture("post").text("caption", "")).await.expect(201).json();
     assert_eq!(empty["data"]["post"]["caption"], "");
     let none = upload(picture("post")).await.expect(201).json();
@@ -69,7 +69,7 @@ async fn a_post_is_uploaded_and_shown(chorus: &Chorus) {
     }
 }
 
-async fn the_feed_shows_the_newest_first(chorus: &Chorus) {
+async fn feed_is_ordered_newest_first(chorus: &Chorus) {
     let app = App::of(chorus);
     let (ann, bob) = (app.sign_up("ann").await, app.sign_up("bob").await);
     let mut own = Vec::new();
@@ -99,7 +99,7 @@ async fn the_feed_shows_the_newest_first(chorus: &Chorus) {
     for _ in 0..14 {
         app.publish(&ann, "more").await;
     }
-    // Without a number, or with one that is none, fifteen.
+    // The default is 15, also for an invalid limit.
     for request in [
         app.request(Method::GET, "/posts"),
         app.request(Method::GET, "/posts?limit=3"),
@@ -114,7 +114,7 @@ async fn the_feed_shows_the_newest_first(chorus: &Chorus) {
     assert!(limited(json!(1_000_000)).await["results"].as_u64().unwrap() <= 100);
 }
 
-async fn a_like_is_pressed_on_and_off(chorus: &Chorus) {
+async fn like_is_toggled(chorus: &Chorus) {
     let app = App::of(chorus);
     let (ann, bob) = (app.sign_up("ann").await, app.sign_up("bob").await);
     let post = app.publish(&ann, "Dawn").await;
@@ -135,7 +135,7 @@ async fn a_like_is_pressed_on_and_off(chorus: &Chorus) {
     fails(&app.press(&bob, &like).await, 404, "Not found posts to like.");
 }
 
-async fn a_post_is_commented_and_a_comment_goes(chorus: &Chorus) {
+async fn comment_is_added_and_deleted(chorus: &Chorus) {
     let app = App::of(chorus);
     let (ann, bob) = (app.sign_up("ann").await, app.sign_up("bob").await);
     let post = app.publish(&ann, "Dawn").await;
@@ -160,7 +160,7 @@ async fn a_post_is_commented_and_a_comment_goes(chorus: &Chorus) {
     fails(&app.post_as(&bob, &missing, &any).await, 404, "Not found any posts to comment.");
 
     let gone = "Not found any posts to delete.";
-    // Nobody's but one's own.
+    // Only own comments can be deleted.
     fails(&app.delete_as(&ann, &path, &json!({})).await, 404, gone);
     app.delete_as(&bob, &path, &json!({})).await.expect(204);
     assert_eq!(app.post_page(&post).await["comments"], shown(&["Again"]));
@@ -170,7 +170,7 @@ async fn a_post_is_commented_and_a_comment_goes(chorus: &Chorus) {
     assert_eq!(app.post_page(&post).await["comments"], json!([]));
 }
 
-async fn a_post_is_edited_and_deleted_by_its_owner_only(chorus: &Chorus) {
+async fn only_the_owner_edits_and_deletes_a_post(chorus: &Chorus) {
     let app = App::of(chorus);
     let (ann, bob) = (app.sign_up("ann").await, app.sign_up("bob").await);
     let post = app.publish(&ann, "Dawn").await;

@@ -1,4 +1,4 @@
-//! How the pages spell their paths, and what a browser asks before it calls.
+//! Spelling of paths, CORS, and sanitising of request bodies.
 
 use reqwest::Method;
 use serde_json::json;
@@ -8,13 +8,13 @@ use tests::raw;
 use super::{App, ORIGIN, PASSWORD, fails, says};
 
 crate::journeys! {
-    a_path_works_in_any_letter_case_with_and_without_a_slash_and_without_a_redirect,
-    what_is_searched_for_is_plain_text,
-    a_browser_is_told_what_the_one_allowed_origin_may_do,
-    what_looks_like_an_operator_is_dropped,
+    paths_match_in_any_case_with_or_without_trailing_slash,
+    search_text_is_matched_literally,
+    cors_allows_only_the_apps_origin,
+    operator_keys_are_dropped,
 }
 
-async fn a_path_works_in_any_letter_case_with_and_without_a_slash_and_without_a_redirect(chorus: &Chorus) {
+async fn paths_match_in_any_case_with_or_without_trailing_slash(chorus: &Chorus) {
     let app = App::of(chorus);
     let ann = app.sign_up("Ann").await;
     let post = app.publish(&ann, "Dawn").await;
@@ -45,8 +45,8 @@ async fn a_path_works_in_any_letter_case_with_and_without_a_slash_and_without_a_
     }
 }
 
-/// The page puts into the path what was typed, as it is.
-async fn what_is_searched_for_is_plain_text(chorus: &Chorus) {
+/// The page puts the search text into the path unescaped.
+async fn search_text_is_matched_literally(chorus: &Chorus) {
     let app = App::of(chorus);
     app.sign_up("ann").await;
     let port = chorus.port(Service::CompatApi).or(chorus.port(Service::Chorus)).unwrap();
@@ -79,7 +79,7 @@ async fn what_is_searched_for_is_plain_text(chorus: &Chorus) {
         "~",
         "%F0%9F%8C%85",
     ] {
-        // Sent as it stands; no library makes it another path.
+        // Sent raw, so that no library normalises the path.
         let path = format!("/instamern/users/search/{typed}");
         let answer = raw::get(port, &path, &[&format!("origin: {ORIGIN}")]).await.unwrap();
         assert_eq!(answer.status, 200, "{typed}: {}", answer.text());
@@ -91,7 +91,7 @@ async fn what_is_searched_for_is_plain_text(chorus: &Chorus) {
     }
 }
 
-async fn a_browser_is_told_what_the_one_allowed_origin_may_do(chorus: &Chorus) {
+async fn cors_allows_only_the_apps_origin(chorus: &Chorus) {
     let app = App::of(chorus);
     let ask = async |path: &str, origin: &str, method: &str| {
         let request = app.api.request(Method::OPTIONS, path).header("origin", origin);
@@ -120,7 +120,7 @@ async fn a_browser_is_told_what_the_one_allowed_origin_may_do(chorus: &Chorus) {
         ("/instamern/posts", "http://instamern.netlify.app"),
         ("/instamern/posts", "null"),
         ("/instamern/posts", "https://spotifymern.vercel.app"),
-        // The app's origin is allowed where the app's routes are.
+        // The app's origin is allowed on the app's routes only.
         ("/v1/posts", ORIGIN),
         ("/instamerns", ORIGIN),
     ] {
@@ -132,11 +132,11 @@ async fn a_browser_is_told_what_the_one_allowed_origin_may_do(chorus: &Chorus) {
         let answer = app.api.get_with(path, "origin", origin).await;
         assert_eq!(answer.header("access-control-allow-origin"), None, "{path} {origin}");
     }
-    // Who says no origin is no page.
+    // Requests without an origin are not from a page.
     app.api.get("/instamern/posts").await.expect(200);
 }
 
-async fn what_looks_like_an_operator_is_dropped(chorus: &Chorus) {
+async fn operator_keys_are_dropped(chorus: &Chorus) {
     let app = App::of(chorus);
     let ann = app.sign_up("ann").await;
     let incomplete = "Please type your username and password.";

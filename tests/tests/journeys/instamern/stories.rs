@@ -5,10 +5,10 @@ use tests::chorus::Chorus;
 use super::{App, Member, fails, names, picture, text};
 
 crate::journeys! {
-    a_story_is_uploaded_and_shown_with_its_author,
+    story_is_uploaded_and_grouped_by_author,
 }
 
-/// What the page of all stories shows of somebody.
+/// The member's group on the page of all stories.
 async fn group_of(app: &App, member: &Member) -> Option<Value> {
     let answer = app.get("/stories/").await.expect(200).json();
     let groups = answer["data"]["stories"].as_array().unwrap().clone();
@@ -16,7 +16,7 @@ async fn group_of(app: &App, member: &Member) -> Option<Value> {
     groups.into_iter().find(|group| group["_id"] == member.id)
 }
 
-async fn a_story_is_uploaded_and_shown_with_its_author(chorus: &Chorus) {
+async fn story_is_uploaded_and_grouped_by_author(chorus: &Chorus) {
     let app = App::of(chorus);
     let ann = app.sign_up("ann").await;
     let upload = async |form: Form| app.upload_as(&ann, "/stories/upload", form).await;
@@ -33,7 +33,7 @@ async fn a_story_is_uploaded_and_shown_with_its_author(chorus: &Chorus) {
     let shown = app.api.get(&text(&stories[0]["photo"])).await.expect(200);
     assert_eq!(shown.header("cross-origin-resource-policy"), Some("cross-origin"));
     assert_eq!(shown.header("content-type"), Some("image/jpeg"));
-    // The app's story window takes its size from the picture.
+    // The app's story window has the size of the image.
     let shown = image::load_from_memory(&shown.body).unwrap();
     assert_eq!((shown.width(), shown.height()), (1080, 1920));
     let group = group_of(&app, &ann).await.unwrap();

@@ -13,11 +13,11 @@ use mongodb::{Client, ClientSession, Collection, Database, IndexModel};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::{Author, Bare, Post, Projected, Write, hand_over, tell_that_seen};
+use super::{Author, Baseline, Post, Projected, Write, enqueue, notify_committed};
 
-const STREAM: &str = "bare";
+const STREAM: &str = "baseline";
 
-/// JetStream and MongoDB, each by its own client.
+/// JetStream and MongoDB through their own clients.
 pub(crate) struct Distributed {
     jetstream: Context,
     stream: Stream,
@@ -38,16 +38,16 @@ impl Distributed {
         };
         let stream = jetstream.get_or_create_stream(config).await?;
         let client = Client::with_uri_str(mongo).await?;
-        let database = client.database("bare");
+        let database = client.database("baseline");
         let (projected, waiting) = mpsc::channel(1 << 20);
         let session = client.start_session().await?;
         #[expect(clippy::disallowed_methods, reason = "it ends with the process, or with its channel")]
         tokio::spawn(project(session, database.clone(), waiting));
-        let bare = Self { jetstream, stream, client, database, projected };
-        bare.index(&bare.database).await?;
-        // It cannot be made inside a transaction; whoever opens second finds it made.
-        let _ = bare.database.create_collection("checkpoints").await;
-        Ok(bare)
+        let baseline = Self { jetstream, stream, client, database, projected };
+        baseline.index(&baseline.database).await?;
+        // It cannot be created inside a transaction; a second opener finds it.
+        let _ = baseline.database.create_collection("checkpoints").await;
+        Ok(baseline)
     }
 
     async fn index(&self, database: &Database) -> Result<()> {
@@ -56,9 +56,9 @@ impl Distributed {
             ("posts", doc! { "author": 1, "position": -1, "_id": -1 }),
             ("likes", doc! { "post": 1, "position": -1, "_id": -1 }),
             ("likes", doc! { "user": 1, "position": -1, "_id": -1 }),
-            // By whom is told of it, and by what an author is told: what a like comes to in the views of Chorus, too.
+            // As many indexes as the likes view of Chorus has, including those for notifications.
             ("likes", doc! { "owner": 1, "position": -1, "_id": -1 }),
-            ("posts", doc! { "author": 1, "told": -1, "_id": -1 }),
+            ("posts", doc! { "author": 1, "notified": -1, "_id": -1 }),
             ("sessions", doc! { "user": 1, "position": -1, "_id": -1 }),
             ("follows", doc! { "followee": 1, "accepted": 1, "position": -1, "_id": -1 }),
             ("follows", doc! { "follower": 1, "accepted": 1, "position": -1, "_id": -1 }),
@@ -70,9 +70,10 @@ impl Distributed {
         self.database.collection(name)
     }
 
-    /// Writes what a catch-up comes to in batches: posts with their counts, likes, and follows, each by a loop of its own.
+    /// Commits the writes of a catch-up in batches: posts with their counts, likes, and follows, each in a concurrent loop.
     pub(crate) async fn catch_up(&self, writes: &[Write]) -> Result<Duration> {
-        let database = self.client.database(&format!("bare-{}", Uuid::from_u128(rand::random()).simple()));
+        let name = format!("baseline-{}", Uuid::from_u128(rand::random()).simple());
+        let database = self.client.database(&name);
         self.index(&database).await?;
         database.create_collection("checkpoints").await?;
         let start = Instant::now();
@@ -97,7 +98,7 @@ impl Distributed {
         Ok(())
     }
 
-    /// One append and one commit of one event's writes at a time: how long each took.
+    /// Times one append and one view commit per event, one after the other.
     pub(crate) async fn one_by_one(&self, times: usize) -> Result<Vec<(Duration, Duration)>> {
         let mut session = self.client.start_session().await?;
         let mut taken = Vec::with_capacity(times);
@@ -124,7 +125,7 @@ pub(super) async fn index(database: &Database, indexes: &[(&str, Document)]) -> 
     Ok(())
 }
 
-/// Takes writes into the views that they concern, as many as wait.
+/// Commits queued writes to their views, in batches.
 async fn project(mut session: ClientSession, database: Database, mut waiting: mpsc::Receiver<Projected>) {
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, super::BATCH).await > 0 {
@@ -138,7 +139,7 @@ async fn project(mut session: ClientSession, database: Database, mut waiting: mp
                 Err(error) => Err(error),
             };
             if let Err(error) = done {
-                #[expect(clippy::print_stderr, reason = "the bench's own log")]
+                #[expect(clippy::print_stderr, reason = "the log of the benchmark")]
                 {
                     eprintln!("{error:#}");
                 }
@@ -146,7 +147,7 @@ async fn project(mut session: ClientSession, database: Database, mut waiting: mp
             }
         }
         if !failed {
-            tell_that_seen(seen);
+            notify_committed(seen);
         }
     }
 }
@@ -169,14 +170,14 @@ async fn commit(
             list.push(statement.clone());
         }
         let command = rawdoc! { "update": collection, "updates": list };
-        let told = database.run_raw_command(command).session(&mut *session).await?;
-        ensure!(!told.contains_key("writeErrors"), "{told}");
+        let reply = database.run_raw_command(command).session(&mut *session).await?;
+        ensure!(!reply.contains_key("writeErrors"), "{reply}");
     }
     session.commit_transaction().await?;
     Ok(())
 }
 
-/// What one event means for one view.
+/// The update statement of an event for a view, if any.
 fn statement(view: &str, write: &Write) -> Result<Option<RawDocumentBuf>> {
     let put = |key: &str, document: Document| -> Result<RawDocumentBuf> {
         let mut whole = doc! { "_id": key };
@@ -188,7 +189,7 @@ fn statement(view: &str, write: &Write) -> Result<Option<RawDocumentBuf>> {
         ("posts", Write::Post(post)) => Some(put(&post.post, serialize_to_document(post)?)?),
         ("posts", Write::Like { post, owner, position, .. }) => {
             let change = match owner {
-                Some(_) => rawdoc! { "$inc": { "likes": 1_i64 }, "$set": { "told": *position } },
+                Some(_) => rawdoc! { "$inc": { "likes": 1_i64 }, "$set": { "notified": *position } },
                 None => rawdoc! { "$inc": { "likes": 1_i64 } },
             };
             Some(rawdoc! { "q": { "_id": post.as_str() }, "u": change })
@@ -214,7 +215,7 @@ fn statement(view: &str, write: &Write) -> Result<Option<RawDocumentBuf>> {
 }
 
 #[async_trait]
-impl Bare for Distributed {
+impl Baseline for Distributed {
     async fn like(&self, post: &str, user: &str) -> Result<u64> {
         let subject = format!("{STREAM}.like.{post}.{user}");
         let expected = match self.stream.direct_get_last_for_subject(subject.as_str()).await {
@@ -237,7 +238,7 @@ impl Bare for Distributed {
     }
 
     async fn project(&self, write: Write, seen: bool) -> Result<()> {
-        hand_over(&self.projected, write, seen).await
+        enqueue(&self.projected, write, seen).await
     }
 
     async fn newest(&self, limit: i64) -> Result<Vec<Post>> {

@@ -1,5 +1,5 @@
-// Makes the variants of a post's picture with libvips, as often as asked: node sharp.js <picture> <times>
-// Prints the processor time of one in milliseconds, and the sizes of the files.
+// Creates the variants of a post's image with libvips this many times: node sharp.js <image> <times>
+// Prints the processor time per run in milliseconds, and the sizes of the files.
 const sharp = require('sharp');
 const file = require('fs').readFileSync(process.argv[2]);
 const times = Number(process.argv[3]);

@@ -1,4 +1,4 @@
-//! How catch-up, pages and sizes change while the log grows.
+//! Catch-up, latency of pages, and sizes while the log grows.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use service::config::FeedSettings;
 
 use super::catch_up::project;
 use super::{Findings, progress};
-use crate::column::Engine;
-use crate::load::{Asked, load};
+use crate::deployment::Engine;
+use crate::load::{LoadRequest, load};
 use crate::table::{latency, mebibytes, rate};
 use crate::world::{self, World};
 
 const PEOPLE: usize = 2000;
-/// How long one connection reads pages.
+/// Duration of the load of pages.
 const READING: Duration = Duration::from_secs(3);
 
 pub(crate) async fn scaling(engine: Engine, sizes: &[usize], findings: &mut Findings) -> Result<()> {
@@ -47,15 +47,15 @@ pub(crate) async fn scaling(engine: Engine, sizes: &[usize], findings: &mut Find
         chorus.start_again(engine.projector()).await?;
         chorus.settle().await?;
         let port = chorus.port(engine.reader()).unwrap_or_default();
-        let asked = || {
-            Ok(Asked {
+        let request = || {
+            Ok(LoadRequest {
                 method: Method::GET,
                 path: "/v1/posts?limit=20".into(),
                 headers: HeaderMap::new(),
                 body: Bytes::new(),
             })
         };
-        let pages = load(([127, 0, 0, 1], port).into(), StatusCode::OK, READING, vec![asked]).await?;
+        let pages = load(([127, 0, 0, 1], port).into(), StatusCode::OK, READING, vec![request]).await?;
         figure(
             "page of 20 posts, one client",
             format!("p50 {}, p99 {}", latency(&pages.latencies, 0.5), latency(&pages.latencies, 0.99)),
@@ -65,7 +65,7 @@ pub(crate) async fn scaling(engine: Engine, sizes: &[usize], findings: &mut Find
             Some(nats) => folder_size(&nats.store())?,
         };
         let views: u64 = match engine {
-            Engine::OneMachine => file_size(&chorus.folder().join("data"), "views.db")?,
+            Engine::Standalone => file_size(&chorus.folder().join("data"), "views.db")?,
             Engine::Distributed => chorus.views().await?.sizes().await?.values().map(|view| view.bytes).sum(),
         };
         let per_event = |bytes: u64| format!("{} ({} bytes an event)", mebibytes(bytes), bytes / head);
@@ -76,7 +76,7 @@ pub(crate) async fn scaling(engine: Engine, sizes: &[usize], findings: &mut Find
     Ok(())
 }
 
-/// Of a SQLite file and what is beside it.
+/// The size of a SQLite file with its WAL files.
 fn file_size(folder: &Path, name: &str) -> Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder)? {

@@ -1,4 +1,4 @@
-//! How long views stand still after their worker was killed in the middle of a transaction.
+//! How long views stall after their worker was killed in a transaction.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,14 +15,14 @@ use uuid::Uuid;
 
 use crate::rounds;
 
-/// More by hand: `CHORUS_TEST_KILLS=50`.
+/// `CHORUS_TEST_KILLS` overrides it.
 const KILLS: usize = 5;
-/// Half of what MongoDB gives an abandoned transaction.
-const GOES_ON_WITHIN: Duration = Duration::from_secs(30);
-/// Each post is put into so many homes: a transaction takes a while, and most kills fall into one.
+/// Half of MongoDB's timeout of an abandoned transaction.
+const RESUME_LIMIT: Duration = Duration::from_secs(30);
+/// Each post is fanned out to this many feeds: transactions take long, and most kills fall into one.
 const FOLLOWERS: u32 = 300;
 const POST_EVERY: Duration = Duration::from_millis(40);
-/// The projections that write with each post.
+/// The projections that write for each post.
 const PROJECTIONS: [&str; 2] = ["posts", "feeds"];
 
 fn user(n: u32) -> UserId {
@@ -44,7 +44,7 @@ async fn append(log: &SealedLog, event: impl Into<Event>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn views_go_on_soon_after_each_kill_of_the_projector() {
+async fn views_resume_after_each_kill_of_the_projector() {
     let kills = rounds("CHORUS_TEST_KILLS", KILLS);
     let mut chorus = Chorus::distributed_with(&[("CHORUS_FAN_OUT_LIMIT", "100000")]).await.unwrap();
     let (log, views) = (chorus.log().await.unwrap(), chorus.views().await.unwrap());
@@ -74,7 +74,7 @@ async fn views_go_on_soon_after_each_kill_of_the_projector() {
             }
             chorus.start_again(Service::Projector).await.unwrap();
             for (projection, before) in before {
-                found(GOES_ON_WITHIN, projection, async || {
+                found(RESUME_LIMIT, projection, async || {
                     (views.checkpoint(projection).await.unwrap() > before).then_some(())
                 })
                 .await;
@@ -87,5 +87,5 @@ async fn views_go_on_soon_after_each_kill_of_the_projector() {
     let ((), mut took) = tokio::join!(publish, kill);
     took.sort_by(f64::total_cmp);
     let abandoned = chorus.printed(Service::Projector).matches("has abandoned").count();
-    println!("{kills} kills, {abandoned} transactions abandoned; the views went on after {took:.1?} s");
+    println!("{kills} kills, {abandoned} transactions abandoned; the views resumed after {took:.1?} s");
 }

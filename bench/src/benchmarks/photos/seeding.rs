@@ -1,4 +1,4 @@
-//! The graph as the bare server holds it.
+//! The dataset as documents of the baseline server.
 
 use std::collections::HashMap;
 
@@ -7,30 +7,30 @@ use events::{CommentEvent, Event, SocialEvent, UserId};
 use views::ViewStoreExt;
 use views::accounts::profiles::Profile;
 
-use crate::bare::{Author, Comment, Entry, Filling, Follow, Like, Merged, Post, Write};
-use crate::column::{Column, FAN_OUT_LIMIT};
+use crate::baseline::{Author, Comment, Entry, Follow, Like, Merged, Post, SeedData, Write};
+use crate::deployment::{Deployment, FAN_OUT_LIMIT};
 use crate::world;
 
 /// Documents read from the views at once.
 const READ_AT_ONCE: usize = 1000;
 
-/// What the events of the graph come to, by these authors.
-pub(super) fn filling(events: &[Event], authors: Vec<Author>) -> Filling {
-    let mut filling = Filling { authors, comments: comments(events), ..Filling::default() };
-    for write in world::plain(events) {
+/// The documents of the dataset's events.
+pub(super) fn seed_data(events: &[Event], authors: Vec<Author>) -> SeedData {
+    let mut seed_data = SeedData { authors, comments: comments(events), ..SeedData::default() };
+    for write in world::plain_writes(events) {
         match write {
-            Write::Post(post) => filling.posts.push(post),
-            Write::Like { post, user, position, .. } => filling.likes.push(Like { post, user, position }),
+            Write::Post(post) => seed_data.posts.push(post),
+            Write::Like { post, user, position, .. } => seed_data.likes.push(Like { post, user, position }),
             Write::Follow { follower, followee, position, .. } => {
-                filling.follows.push(Follow { follower, followee, accepted: true, position });
+                seed_data.follows.push(Follow { follower, followee, accepted: true, position });
             }
-            // No event of the graph is a log-in.
+            // The dataset has no log-ins.
             Write::Session { .. } => {}
         }
     }
-    count(&mut filling);
-    put_into_homes(&mut filling);
-    filling
+    count(&mut seed_data);
+    fan_out(&mut seed_data);
+    seed_data
 }
 
 fn comments(events: &[Event]) -> Vec<Comment> {
@@ -47,24 +47,24 @@ fn comments(events: &[Event]) -> Vec<Comment> {
     comments.collect()
 }
 
-/// Lets each post know its likes and comments.
-fn count(filling: &mut Filling) {
+/// Sets the counts of likes and comments of each post.
+fn count(seed_data: &mut SeedData) {
     let mut counts: HashMap<&str, (i64, i64)> = HashMap::new();
-    for like in &filling.likes {
+    for like in &seed_data.likes {
         counts.entry(&like.post).or_default().0 += 1;
     }
-    for comment in &filling.comments {
+    for comment in &seed_data.comments {
         counts.entry(&comment.post).or_default().1 += 1;
     }
-    for post in &mut filling.posts {
+    for post in &mut seed_data.posts {
         (post.likes, post.comments) = counts.get(&*post.post).copied().unwrap_or_default();
     }
 }
 
-/// Each post in the homes of its author's followers, or its author among those who are merged there.
-fn put_into_homes(filling: &mut Filling) {
+/// Puts each post into its followers' home feeds, or its author among those who are merged on read.
+fn fan_out(seed_data: &mut SeedData) {
     let mut followers: HashMap<&str, Vec<&str>> = HashMap::new();
-    for follow in &filling.follows {
+    for follow in &seed_data.follows {
         followers.entry(&follow.followee).or_default().push(&follow.follower);
     }
     let (wide, fed): (HashMap<_, _>, HashMap<_, _>) =
@@ -72,8 +72,8 @@ fn put_into_homes(filling: &mut Filling) {
     let merged = wide.into_iter().flat_map(|(author, owners)| {
         owners.into_iter().map(|owner| Merged { owner: owner.to_owned(), author: author.to_owned() })
     });
-    filling.merged = merged.collect();
-    let homes = filling.posts.iter().flat_map(|Post { post, author, position, .. }| {
+    seed_data.merged = merged.collect();
+    let homes = seed_data.posts.iter().flat_map(|Post { post, author, position, .. }| {
         fed.get(author.as_str()).into_iter().flatten().map(|&owner| Entry {
             owner: owner.to_owned(),
             author: author.clone(),
@@ -81,12 +81,12 @@ fn put_into_homes(filling: &mut Filling) {
             position: *position,
         })
     });
-    filling.homes = homes.collect();
+    seed_data.homes = homes.collect();
 }
 
-/// People as the views of Chorus hold them.
-pub(super) async fn people_as_shown(column: &Column, people: &[UserId]) -> Result<Vec<Author>> {
-    let store = column.chorus.views().await?;
+/// Authors from the views of Chorus.
+pub(super) async fn stored_authors(deployment: &Deployment, people: &[UserId]) -> Result<Vec<Author>> {
+    let store = deployment.chorus.views().await?;
     let mut authors = Vec::new();
     for some in people.chunks(READ_AT_ONCE) {
         let keys: Vec<String> = some.iter().map(ToString::to_string).collect();

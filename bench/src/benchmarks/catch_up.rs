@@ -1,4 +1,4 @@
-//! How fast the views of posts, likes and follows take in a long log.
+//! How fast the views of posts, likes and follows are built from a long log.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use tests::chorus::Chorus;
 use views::ViewStore;
 
 use super::{Findings, progress};
-use crate::bare;
-use crate::column::{Column, Engine};
+use crate::baseline;
+use crate::deployment::{Deployment, Engine};
 use crate::table::{Bound, Ratio, rate};
 use crate::world::{self, World};
 
@@ -21,7 +21,7 @@ const ROUNDS: usize = 3;
 const POLL: Duration = Duration::from_millis(2);
 const LIMIT: Duration = Duration::from_mins(10);
 
-/// Lets projections run until they have passed a position, and tells how long that took.
+/// Runs projections until they reach a position; returns the time it took.
 pub(crate) async fn project(
     chorus: &Chorus,
     store: Arc<dyn ViewStore>,
@@ -50,35 +50,35 @@ pub(crate) async fn project(
 }
 
 pub(crate) async fn catch_up(engine: Engine, length: usize, findings: &mut Findings) -> Result<()> {
-    let column = Column::start(engine).await?;
+    let deployment = Deployment::start(engine).await?;
     let name = engine.name();
     progress(&format!("{name}: appending {length} events"));
-    let log = column.chorus.log().await?;
+    let log = deployment.chorus.log().await?;
     let mut world = World::new(2);
     world::append(&log, world.sign_up(PEOPLE)).await?;
     world::append(&log, world.publish(1)).await?;
     let history = world.history(length);
-    let writes = world::plain(&history);
+    let writes = world::plain_writes(&history);
     world::append(&log, history).await?;
     let head = log.raw().head().await?.0;
-    // Its own projector has taken it all in by then, and rests.
-    column.chorus.settle().await?;
+    // The deployment's own projector must be idle.
+    deployment.chorus.settle().await?;
 
-    let (mut of_chorus, mut of_bare) = (Vec::new(), Vec::new());
+    let (mut of_chorus, mut of_baseline) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         progress(&format!("{name}: catch-up, round {round} of {ROUNDS}"));
-        let folder = tempfile::tempdir_in(column.chorus.folder())?;
-        of_bare.push(match column.bare_distributed().await? {
-            None => bare::OneMachine::catch_up(folder.path(), &writes)?,
-            Some(bare) => bare.catch_up(&writes).await?,
+        let folder = tempfile::tempdir_in(deployment.chorus.folder())?;
+        of_baseline.push(match deployment.baseline_distributed().await? {
+            None => baseline::Standalone::catch_up(folder.path(), &writes)?,
+            Some(baseline) => baseline.catch_up(&writes).await?,
         });
-        let setting = match &column.chorus.mongo {
+        let setting = match &deployment.chorus.mongo {
             None => format!("sqlite:{}", folder.path().join("views.db").display()),
             Some(mongo) => mongo.url(&format!("round{round}")),
         };
         let store = views::open(&setting).await?;
         let projections: Vec<Arc<dyn Projection>> = vec![Arc::new(Posts), Arc::new(Follows)];
-        of_chorus.push(project(&column.chorus, store, projections, head).await?);
+        of_chorus.push(project(&deployment.chorus, store, projections, head).await?);
     }
     let per_second = |mut rounds: Vec<Duration>| {
         rounds.sort();
@@ -86,13 +86,13 @@ pub(crate) async fn catch_up(engine: Engine, length: usize, findings: &mut Findi
         let events = length as f64;
         events / rounds[rounds.len() / 2].as_secs_f64()
     };
-    let (chorus, bare) = (per_second(of_chorus), per_second(of_bare));
+    let (chorus, baseline) = (per_second(of_chorus), per_second(of_baseline));
     findings.ratios.push(Ratio {
         what: format!("catch-up of posts, likes and follows over {length} events"),
         engine: name,
         chorus: rate(chorus),
-        bare: rate(bare),
-        value: chorus / bare,
+        baseline: rate(baseline),
+        value: chorus / baseline,
         bound: Bound::AtLeast(0.5),
         goal: None,
     });

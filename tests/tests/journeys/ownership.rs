@@ -1,4 +1,4 @@
-//! What is somebody's is theirs: every route, walked by somebody else, and with ids that are none.
+//! Ownership: every route requested by another user, and with malformed ids.
 
 use reqwest::Method;
 use serde_json::json;
@@ -7,12 +7,12 @@ use tests::client::{Api, User};
 use tests::routes::{self, Access};
 
 crate::journeys! {
-    nobody_changes_or_deletes_what_is_somebody_elses,
-    an_id_that_is_none_is_refused_on_every_route,
+    other_users_resources_cannot_be_changed_or_deleted,
+    malformed_id_is_refused_on_every_route,
 }
 
-/// What belongs to somebody, by the names that paths have for it.
-async fn belongings(api: &Api, ann: &User) -> Vec<(&'static str, String)> {
+/// Resources of a user, by the names of path parameters.
+async fn resources_of(api: &Api, ann: &User) -> Vec<(&'static str, String)> {
     let post = api.publish(ann, "Dawn").await;
     let comment = api.comment(ann, &post, "Mine").await;
     let collection =
@@ -40,17 +40,17 @@ async fn belongings(api: &Api, ann: &User) -> Vec<(&'static str, String)> {
         ("picture", picture),
         ("file", "feed.jpg".to_owned()),
         ("role", "artist".to_owned()),
-        // Of a mailed link that nobody was sent.
+        // The token of a link that was never mailed.
         ("token", format!("{}{}", ann.id, "0".repeat(32))),
     ]
 }
 
-/// A path that ends with an id stands for the thing itself: only its owner changes or deletes it. (What ends otherwise, a
-/// like or a comment, is the visitor's own.)
-async fn nobody_changes_or_deletes_what_is_somebody_elses(chorus: &Chorus) {
+/// A path that ends with an id is the resource itself, which only its owner changes or deletes. Other paths, such as of likes
+/// and comments, are the visitor's own resources.
+async fn other_users_resources_cannot_be_changed_or_deleted(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
-    let there = belongings(&api, &ann).await;
+    let there = resources_of(&api, &ann).await;
     let values: Vec<(&str, &str)> = there.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let (post, me) = (&there[0].1, api.get_as(&ann, "/v1/me").await.expect(200).json());
     let before = (api.post_page(post).await, me);
@@ -61,10 +61,7 @@ async fn nobody_changes_or_deletes_what_is_somebody_elses(chorus: &Chorus) {
     assert!(of_things.len() >= 3, "{of_things:?}");
     for route in of_things {
         for variable in route.variables() {
-            assert!(
-                values.iter().any(|(name, _)| *name == variable),
-                "say in `belongings` what a {variable} is"
-            );
+            assert!(values.iter().any(|(name, _)| *name == variable), "add {variable} to `resources_of`");
         }
         let answer =
             api.send(route.request_to(&api, &route.path_with(&values)).bearer_auth(&bob.token)).await;
@@ -81,7 +78,7 @@ async fn nobody_changes_or_deletes_what_is_somebody_elses(chorus: &Chorus) {
     assert_eq!(api.all_pages(&format!("/v1/posts/{post}/comments")).await.len(), 1);
 }
 
-async fn an_id_that_is_none_is_refused_on_every_route(chorus: &Chorus) {
+async fn malformed_id_is_refused_on_every_route(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let long = "a".repeat(2000);

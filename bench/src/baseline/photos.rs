@@ -1,8 +1,8 @@
-//! What the photo app's pages come to in plain reads: the same documents found by the same keys, and answered in the same
-//! shape as Chorus does.
+//! The photo app's pages as plain reads: the same documents by the same keys, in responses of the same format as those of
+//! Chorus.
 
 mod distributed;
-mod one_machine;
+mod standalone;
 
 use std::sync::Arc;
 
@@ -16,18 +16,18 @@ use futures::future::try_join_all;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{Author, Bare, Failed, Post, show};
+use super::{Author, Baseline, Failed, Post, show};
 
 /// Posts and people on one page of `/v1`.
 const PAGE: i64 = 20;
 /// Posts in the app's feed.
 const FEED: i64 = 15;
-/// Ids in one list of the app at most.
+/// Maximum number of ids in one list of the app.
 const IDS: i64 = 5000;
 
-/// What is to be read.
+/// The documents to read.
 #[derive(Debug, Default)]
-pub(crate) struct Filling {
+pub(crate) struct SeedData {
     pub(crate) posts: Vec<Post>,
     pub(crate) authors: Vec<Author>,
     pub(crate) likes: Vec<Like>,
@@ -62,7 +62,7 @@ pub(crate) struct Comment {
     pub(crate) position: i64,
 }
 
-/// A post in somebody's home.
+/// A post in a home feed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub(crate) owner: String,
@@ -71,33 +71,33 @@ pub(crate) struct Entry {
     pub(crate) position: i64,
 }
 
-/// An author whose posts stand in no home but are looked up by whoever reads it.
+/// An author above the fan-out limit, whose posts are merged into feeds on read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Merged {
     pub(crate) owner: String,
     pub(crate) author: String,
 }
 
-/// Whose ids are in a list of follows.
+/// The side of a list of follows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Side {
     Followers,
     Followings,
 }
 
-/// The reads that both engines do; each list has the newest first, but for comments.
+/// Reads on either engine; lists are newest first, except comments.
 #[async_trait]
-pub(crate) trait Photos: Bare {
+pub(crate) trait Photos: Baseline {
     async fn ids(&self, side: Side, user: &str, limit: i64) -> Result<Vec<String>>;
 
-    /// Whose usernames begin so.
+    /// Authors whose usernames start with `beginning`.
     async fn usernames(&self, beginning: &str, limit: i64) -> Result<Vec<Author>>;
 
     async fn by_username(&self, username: &str) -> Result<Option<Author>>;
 
     async fn home(&self, owner: &str, limit: i64) -> Result<Vec<Entry>>;
 
-    /// Those whose posts are to be merged into a home.
+    /// The authors to merge into a home feed.
     async fn merged(&self, owner: &str) -> Result<Vec<String>>;
 
     /// In any order.
@@ -107,14 +107,14 @@ pub(crate) trait Photos: Bare {
 
     async fn likers(&self, post: &str, limit: i64) -> Result<Vec<String>>;
 
-    /// The oldest first.
+    /// Oldest first.
     async fn comments(&self, post: &str, limit: i64) -> Result<Vec<Comment>>;
 
-    /// How many stories somebody shows.
+    /// The number of an author's stories.
     async fn stories(&self, author: &str) -> Result<usize>;
 }
 
-pub(super) fn router(bare: Arc<dyn Photos>) -> Router {
+pub(super) fn router(baseline: Arc<dyn Photos>) -> Router {
     Router::new()
         .route("/followers/{user}", get(followers))
         .route("/usernames/{beginning}", get(usernames))
@@ -122,41 +122,42 @@ pub(super) fn router(bare: Arc<dyn Photos>) -> Router {
         .route("/app/posts", get(newest))
         .route("/app/posts/{post}", get(one))
         .route("/app/users/{username}", get(user))
-        .with_state(bare)
+        .with_state(baseline)
 }
 
 async fn followers(
-    State(bare): State<Arc<dyn Photos>>,
+    State(baseline): State<Arc<dyn Photos>>,
     Path(user): Path<String>,
 ) -> Result<Json<Vec<Author>>, Failed> {
-    let followers = bare.ids(Side::Followers, &user, PAGE).await?;
-    Ok(Json(bare.authors(followers).await?))
+    let followers = baseline.ids(Side::Followers, &user, PAGE).await?;
+    Ok(Json(baseline.authors(followers).await?))
 }
 
 async fn usernames(
-    State(bare): State<Arc<dyn Photos>>,
+    State(baseline): State<Arc<dyn Photos>>,
     Path(beginning): Path<String>,
 ) -> Result<Json<Vec<Author>>, Failed> {
-    Ok(Json(bare.usernames(&beginning, PAGE).await?))
+    Ok(Json(baseline.usernames(&beginning, PAGE).await?))
 }
 
-async fn home(State(bare): State<Arc<dyn Photos>>, Path(user): Path<String>) -> Result<Response, Failed> {
-    // One more tells whether there is a next page.
-    let (entries, merged) = futures::try_join!(bare.home(&user, PAGE + 1), bare.merged(&user))?;
-    let merged = try_join_all(merged.iter().map(|author| bare.posts_by(author, PAGE + 1))).await?.concat();
+async fn home(State(baseline): State<Arc<dyn Photos>>, Path(user): Path<String>) -> Result<Response, Failed> {
+    // One more shows whether there is a next page.
+    let (entries, merged) = futures::try_join!(baseline.home(&user, PAGE + 1), baseline.merged(&user))?;
+    let merged = merged.iter().map(|author| baseline.posts_by(author, PAGE + 1));
+    let merged = try_join_all(merged).await?.concat();
     let mut places: Vec<(i64, String)> =
         merged.iter().map(|post| (post.position, post.post.clone())).collect();
     places.extend(entries.into_iter().map(|entry| (entry.position, entry.post)));
     places.sort_unstable_by(|a, b| b.cmp(a));
     places.truncate(usize::try_from(PAGE)?);
     let unread = places.iter().filter(|(_, id)| !merged.iter().any(|post| post.post == *id));
-    let mut found = bare.posts(unread.map(|(_, id)| id.clone()).collect()).await?;
+    let mut found = baseline.posts(unread.map(|(_, id)| id.clone()).collect()).await?;
     found.extend(merged);
     let posts = places.iter().filter_map(|(_, id)| found.iter().find(|post| post.post == *id).cloned());
-    Ok(Json(show(&*bare, posts.collect(), &user).await?).into_response())
+    Ok(Json(show(&*baseline, posts.collect(), &user).await?).into_response())
 }
 
-/// A post as the app has it.
+/// A post in the app's format.
 #[derive(Serialize)]
 struct AppPost {
     #[serde(rename = "_id")]
@@ -172,18 +173,18 @@ struct AppPost {
     comment: i64,
 }
 
-async fn app_post(bare: &dyn Photos, post: Post) -> Result<AppPost> {
-    let likes = if post.likes == 0 { Vec::new() } else { bare.likers(&post.post, IDS).await? };
+async fn app_post(baseline: &dyn Photos, post: Post) -> Result<AppPost> {
+    let likes = if post.likes == 0 { Vec::new() } else { baseline.likers(&post.post, IDS).await? };
     let Post { post: key, author, images, caption, published, likes: like, comments: comment, .. } = post;
     let photo = images.first().map(|image| format!("http://127.0.0.1/media/{}/full.jpg", image.media));
     Ok(AppPost { key, caption, photo, posted_by: author, likes, posted_at: published, like, comment })
 }
 
-async fn newest(State(bare): State<Arc<dyn Photos>>) -> Result<Json<Vec<AppPost>>, Failed> {
-    let mut posts = Bare::newest(&*bare, FEED).await?;
-    let authors = bare.authors(distinct(posts.iter().map(|post| &post.author))).await?;
+async fn newest(State(baseline): State<Arc<dyn Photos>>) -> Result<Json<Vec<AppPost>>, Failed> {
+    let mut posts = Baseline::newest(&*baseline, FEED).await?;
+    let authors = baseline.authors(distinct(posts.iter().map(|post| &post.author))).await?;
     posts.retain(|post| authors.iter().any(|author| author.user == post.author));
-    Ok(Json(try_join_all(posts.into_iter().map(|post| app_post(&*bare, post))).await?))
+    Ok(Json(try_join_all(posts.into_iter().map(|post| app_post(&*baseline, post))).await?))
 }
 
 #[derive(Serialize)]
@@ -202,12 +203,12 @@ struct OnePost {
     comments: Vec<AppComment>,
 }
 
-async fn one(State(bare): State<Arc<dyn Photos>>, Path(post): Path<String>) -> Result<Response, Failed> {
-    let Some(post) = bare.post(&post).await? else { return Ok(StatusCode::NOT_FOUND.into_response()) };
+async fn one(State(baseline): State<Arc<dyn Photos>>, Path(post): Path<String>) -> Result<Response, Failed> {
+    let Some(post) = baseline.post(&post).await? else { return Ok(StatusCode::NOT_FOUND.into_response()) };
     let (id, author) = (post.post.clone(), post.author.clone());
-    let (post, comments) = futures::try_join!(app_post(&*bare, post), bare.comments(&id, IDS))?;
+    let (post, comments) = futures::try_join!(app_post(&*baseline, post), baseline.comments(&id, IDS))?;
     let people = comments.iter().map(|comment| &comment.author).chain([&author]);
-    let people = bare.authors(distinct(people)).await?;
+    let people = baseline.authors(distinct(people)).await?;
     let comments = comments.into_iter().filter(|comment| people.iter().any(|one| one.user == comment.author));
     let comments = comments.map(|Comment { author, post, text, .. }| AppComment {
         comment: text,
@@ -227,20 +228,23 @@ struct AppUser {
     stories: usize,
 }
 
-async fn user(State(bare): State<Arc<dyn Photos>>, Path(username): Path<String>) -> Result<Response, Failed> {
-    let Some(author) = bare.by_username(&username).await? else {
+async fn user(
+    State(baseline): State<Arc<dyn Photos>>,
+    Path(username): Path<String>,
+) -> Result<Response, Failed> {
+    let Some(author) = baseline.by_username(&username).await? else {
         return Ok(StatusCode::NOT_FOUND.into_response());
     };
     let posts = async {
-        let mut posts = bare.posts_by(&author.user, IDS).await?;
+        let mut posts = baseline.posts_by(&author.user, IDS).await?;
         posts.reverse();
-        try_join_all(posts.into_iter().map(|post| app_post(&*bare, post))).await
+        try_join_all(posts.into_iter().map(|post| app_post(&*baseline, post))).await
     };
     let (followers, followings, posts, stories) = futures::try_join!(
-        bare.ids(Side::Followers, &author.user, IDS),
-        bare.ids(Side::Followings, &author.user, IDS),
+        baseline.ids(Side::Followers, &author.user, IDS),
+        baseline.ids(Side::Followings, &author.user, IDS),
         posts,
-        bare.stories(&author.user),
+        baseline.stories(&author.user),
     )?;
     Ok(Json(AppUser { author, followers, followings, posts, stories }).into_response())
 }
@@ -252,7 +256,7 @@ fn distinct<'a>(ids: impl Iterator<Item = &'a String>) -> Vec<String> {
     ids
 }
 
-/// Entries of one post in the homes of these people.
+/// Entries of a post in the home feeds of these users.
 pub(crate) fn entries(post: &str, author: &str, owners: &[String]) -> Vec<Entry> {
     let entry = |owner: &String| Entry {
         owner: owner.clone(),

@@ -1,4 +1,4 @@
-//! People who follow each other as people do: a few are followed by half of everybody, most by hardly anyone.
+//! A dataset with a skewed follow graph: a few users are followed by half of all users, most by hardly anyone.
 
 use std::collections::HashSet;
 
@@ -11,12 +11,12 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use uuid::Uuid;
 
-/// The share of everybody that follows the most famous.
-const MOST_FAMOUS: f64 = 0.8;
-/// So many are famous.
-pub(crate) const FAMOUS: usize = 10;
-/// How followers become fewer from rank to rank: `(1 + rank / FLAT) ^ -STEEP`. Of 20,000 people, four have more than 10,000
-/// followers, the middle has six, and there are about 480,000 follows.
+/// The share of users who follow the most popular one.
+const MOST_POPULAR: f64 = 0.8;
+/// The number of popular users.
+pub(crate) const POPULAR: usize = 10;
+/// Followers decrease by rank: `(1 + rank / FLAT) ^ -STEEP`. Of 20,000 users, four have more than 10,000 followers, the
+/// median has six, and there are about 480,000 follows.
 const FLAT: f64 = 8.0;
 const STEEP: f64 = 1.2;
 
@@ -43,20 +43,20 @@ const LAST: &[&str] = &[
     "Øster",
 ];
 
-/// Draws the graph; the same again for the same seed.
-pub(crate) struct Graph {
+/// Generates the events of a dataset, deterministically by seed.
+pub(crate) struct Dataset {
     rng: StdRng,
     ids: u64,
-    /// The most famous first.
+    /// Most popular first.
     pub(crate) people: Vec<UserId>,
     pub(crate) usernames: Vec<String>,
-    /// With their authors, in the order in which they were published.
+    /// Posts and their authors, in publication order.
     pub(crate) posts: Vec<(PostId, UserId)>,
-    /// Those of them that people still look at, with likes and comments: the newest.
-    pub(crate) looked_at: Vec<(PostId, UserId)>,
+    /// The newest posts, which have likes and comments.
+    pub(crate) active_posts: Vec<(PostId, UserId)>,
 }
 
-impl Graph {
+impl Dataset {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             rng: StdRng::seed_from_u64(seed),
@@ -64,7 +64,7 @@ impl Graph {
             people: Vec::new(),
             usernames: Vec::new(),
             posts: Vec::new(),
-            looked_at: Vec::new(),
+            active_posts: Vec::new(),
         }
     }
 
@@ -93,7 +93,7 @@ impl Graph {
         Some(SignedUp { user, username: claimed, email, app: App::Chorus, person }.into())
     }
 
-    /// Everybody's followers, mixed, so that no one's come one after the other.
+    /// The follows of all users, shuffled so that those of one user are spread out.
     pub(crate) fn follow(&mut self) -> Vec<Event> {
         let mut events: Vec<Event> = Vec::new();
         for rank in 0..self.people.len() {
@@ -107,17 +107,17 @@ impl Graph {
         events
     }
 
-    /// Each of these follows so many and, as the others do, most of the ten who are followed most.
+    /// Each of these users follows this many users and, like the others, most of the ten most popular.
     pub(crate) fn follows_by(&mut self, followers: &[UserId], each: usize) -> Vec<Event> {
         let mut follows = HashSet::new();
         for &follower in followers {
-            for (rank, &famous) in self.people.iter().enumerate().take(FAMOUS) {
+            for (rank, &popular) in self.people.iter().enumerate().take(POPULAR) {
                 if self.rng.random_range(0..self.people.len()) < self::followers(rank, self.people.len()) {
-                    follows.insert((follower, famous));
+                    follows.insert((follower, popular));
                 }
             }
             for _ in 0..each {
-                // The smaller of two draws leans towards the famous.
+                // The minimum of two draws favours popular users.
                 let rank = self
                     .rng
                     .random_range(0..self.people.len())
@@ -143,16 +143,16 @@ impl Graph {
         Some(PostPublished { post, author, images, text }.into())
     }
 
-    /// So many of the graph.
+    /// A random sample of users.
     pub(crate) fn some(&mut self, count: usize) -> Vec<UserId> {
         self.people.sample(&mut self.rng, count).copied().collect()
     }
 
-    /// Likes and comments under the newest posts, so many of each on average.
-    pub(crate) fn look_at(&mut self, newest: usize, likes: usize, comments: usize) -> Vec<Event> {
-        self.looked_at = self.posts[self.posts.len().saturating_sub(newest)..].to_vec();
+    /// Likes and comments on the newest posts, with these averages per post.
+    pub(crate) fn engage(&mut self, newest: usize, likes: usize, comments: usize) -> Vec<Event> {
+        self.active_posts = self.posts[self.posts.len().saturating_sub(newest)..].to_vec();
         let mut events: Vec<Event> = Vec::new();
-        for (post, post_author) in self.looked_at.clone() {
+        for (post, post_author) in self.active_posts.clone() {
             let many = self.rng.random_range(0..=2 * likes);
             let likers = self.some(many);
             events.extend(likers.into_iter().map(|user| Event::from(PostLiked { post, user, post_author })));
@@ -168,14 +168,14 @@ impl Graph {
         events
     }
 
-    /// Ids begin with the time, as those do that Chorus makes: here a millisecond after the one before.
+    /// Ids are time-ordered like those of Chorus, one millisecond apart.
     fn id(&mut self) -> Uuid {
         self.ids += 1;
         Uuid::from_u128((u128::from(1_700_000_000_000 + self.ids) << 80) | (self.rng.random::<u128>() >> 48))
     }
 }
 
-/// How many follow the one at this rank.
+/// The number of followers at this rank.
 fn followers(rank: usize, people: usize) -> usize {
     #[expect(
         clippy::cast_precision_loss,
@@ -184,7 +184,7 @@ fn followers(rank: usize, people: usize) -> usize {
         reason = "counts of people, far below where it matters"
     )]
     {
-        (MOST_FAMOUS * people as f64 * (1.0 + rank as f64 / FLAT).powf(-STEEP)) as usize
+        (MOST_POPULAR * people as f64 * (1.0 + rank as f64 / FLAT).powf(-STEEP)) as usize
     }
 }
 
@@ -193,11 +193,11 @@ mod tests {
     use super::followers;
 
     #[test]
-    fn a_few_are_famous_and_most_are_not() {
+    fn few_users_have_most_followers() {
         let of_all: Vec<usize> = (0..20_000).map(|rank| followers(rank, 20_000)).collect();
-        let famous = of_all.iter().filter(|&&followers| followers > 10_000).count();
+        let popular = of_all.iter().filter(|&&followers| followers > 10_000).count();
         let (middle, all): (usize, usize) = (of_all[10_000], of_all.iter().sum());
-        assert!((3..=9).contains(&famous) && (1..20).contains(&middle), "{famous} {middle}");
+        assert!((3..=9).contains(&popular) && (1..20).contains(&middle), "{popular} {middle}");
         assert!((300_000..700_000).contains(&all), "{all}");
     }
 }

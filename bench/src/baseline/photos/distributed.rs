@@ -8,15 +8,15 @@ use mongodb::options::{ReadConcern, WriteConcern};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Author, Comment, Entry, Filling, Photos, Post, Side};
-use crate::bare::distributed::{Distributed, index};
+use super::{Author, Comment, Entry, Photos, Post, SeedData, Side};
+use crate::baseline::distributed::{Distributed, index};
 
 const INSERTED_AT_ONCE: usize = 10_000;
 
 impl Distributed {
-    /// Fills the views with what is to be read.
-    pub(crate) async fn fill(&self, filling: &Filling) -> Result<()> {
-        let Filling { posts, authors, likes, follows, comments, homes, merged } = filling;
+    /// Seeds the views.
+    pub(crate) async fn seed(&self, seed_data: &SeedData) -> Result<()> {
+        let SeedData { posts, authors, likes, follows, comments, homes, merged } = seed_data;
         let indexes = [
             ("authors", doc! { "username": 1 }),
             ("homes", doc! { "owner": 1, "position": -1, "_id": -1 }),
@@ -41,7 +41,7 @@ impl Distributed {
         Ok(())
     }
 
-    /// How long it takes to insert entries of homes in one transaction.
+    /// Inserts home feed entries in one transaction; returns the time it took.
     pub(crate) async fn insert_entries(&self, entries: &[Entry]) -> Result<Duration> {
         let mut session = self.client.start_session().await?;
         let start = Instant::now();

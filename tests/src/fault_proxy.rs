@@ -1,4 +1,4 @@
-//! A proxy between a client and a server that a test can cut, or make deaf in one direction.
+//! A TCP proxy between a client and a server. A test can cut it or make it drop the server's responses.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,55 +11,54 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Line {
+enum Mode {
     #[default]
-    Whole,
-    /// What the server answers is swallowed; what the client says still arrives.
-    AnswersLost,
+    Forward,
+    /// Responses of the server are dropped; requests of the client still arrive.
+    DropResponses,
     /// New connections are refused.
-    Cut,
+    Refuse,
 }
 
-/// From the moment on at which the client says something, answers are lost.
+/// Drops responses once the client has sent these bytes.
 #[derive(Debug)]
 struct Trigger {
-    said: Vec<u8>,
-    heard: AtomicBool,
+    bytes: Vec<u8>,
+    fired: AtomicBool,
 }
 
 #[derive(Debug, Clone, Default)]
 struct State {
-    line: Line,
+    mode: Mode,
     trigger: Option<Arc<Trigger>>,
-    /// How many times every connection there was has been broken. One made before the last time passes nothing more
-    /// on, even if it has not come to its end yet.
+    /// How often all connections were broken. A connection made before the last break forwards nothing more.
     breaks: u64,
 }
 
 impl State {
-    /// Takes note of what the client says.
-    fn hear(&self, bytes: &[u8]) {
+    /// Fires the trigger if the client has sent its bytes.
+    fn check_trigger(&self, bytes: &[u8]) {
         if let Some(trigger) = &self.trigger
-            && bytes.windows(trigger.said.len()).any(|window| window == trigger.said)
+            && bytes.windows(trigger.bytes.len()).any(|window| window == trigger.bytes)
         {
-            trigger.heard.store(true, Ordering::Relaxed);
+            trigger.fired.store(true, Ordering::Relaxed);
         }
     }
 
-    fn answers_arrive(&self) -> bool {
-        let triggered = self.trigger.as_ref().is_some_and(|trigger| trigger.heard.load(Ordering::Relaxed));
-        self.line != Line::AnswersLost && !triggered
+    fn forwards_responses(&self) -> bool {
+        let triggered = self.trigger.as_ref().is_some_and(|trigger| trigger.fired.load(Ordering::Relaxed));
+        self.mode != Mode::DropResponses && !triggered
     }
 }
 
-/// Listens on a port of its own and passes everything on to the server's.
+/// Listens on its own port and forwards everything to the server's port.
 #[derive(Debug)]
-pub struct Cable {
+pub struct FaultProxy {
     port: u16,
     state: Arc<watch::Sender<State>>,
 }
 
-impl Cable {
+impl FaultProxy {
     pub async fn to(server_port: u16) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
@@ -72,38 +71,38 @@ impl Cable {
         self.port
     }
 
-    pub fn lose_answers(&self) {
-        self.state.send_modify(|state| state.line = Line::AnswersLost);
+    pub fn drop_responses(&self) {
+        self.state.send_modify(|state| state.mode = Mode::DropResponses);
     }
 
-    /// Loses answers once the client has said this.
-    pub fn lose_answers_after(&self, said: &str) {
-        let trigger = Trigger { said: said.as_bytes().to_vec(), heard: AtomicBool::new(false) };
+    /// Drops responses once the client has sent these bytes.
+    pub fn drop_responses_after(&self, bytes: &str) {
+        let trigger = Trigger { bytes: bytes.as_bytes().to_vec(), fired: AtomicBool::new(false) };
         self.state.send_modify(|state| state.trigger = Some(Arc::new(trigger)));
     }
 
     pub fn cut(&self) {
-        self.break_all(Line::Cut);
+        self.break_all(Mode::Refuse);
     }
 
-    /// Breaks the connections there are and lets new ones through.
-    pub fn mend(&self) {
-        self.break_all(Line::Whole);
+    /// Breaks the existing connections and accepts new ones.
+    pub fn restore(&self) {
+        self.break_all(Mode::Forward);
     }
 
-    fn break_all(&self, line: Line) {
-        self.state.send_modify(|state| *state = State { line, trigger: None, breaks: state.breaks + 1 });
+    fn break_all(&self, mode: Mode) {
+        self.state.send_modify(|state| *state = State { mode, trigger: None, breaks: state.breaks + 1 });
     }
 }
 
 async fn accept(listener: TcpListener, server_port: u16, mut state: watch::Receiver<State>) {
     loop {
         tokio::select! {
-            // The cable is gone: so is every connection.
+            // The proxy was dropped: so is every connection.
             closed = async { while state.changed().await.is_ok() {} } => return closed,
             accepted = listener.accept() => {
                 let Ok((client, _)) = accepted else { return };
-                if state.borrow().line != Line::Cut {
+                if state.borrow().mode != Mode::Refuse {
                     spawn(connect(client, server_port, state.clone()));
                 }
             }
@@ -123,17 +122,17 @@ async fn connect(client: TcpStream, server_port: u16, mut state: watch::Receiver
         _ = state.wait_for(|state| state.breaks != breaks) => {}
         () = pass(from_client, to_server, |bytes| {
             let state = asked.borrow();
-            state.hear(bytes);
+            state.check_trigger(bytes);
             (state.breaks == breaks).then_some(true)
         }) => {}
         () = pass(from_server, to_client, |_| {
             let state = answered.borrow();
-            (state.breaks == breaks).then(|| state.answers_arrive())
+            (state.breaks == breaks).then(|| state.forwards_responses())
         }) => {}
     }
 }
 
-/// Passes on what comes, or swallows it, as `passes` says; ends when it says nothing.
+/// Forwards or drops what it reads, as `passes` says; ends when `passes` returns nothing.
 async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, passes: impl Fn(&[u8]) -> Option<bool>) {
     let mut buffer = vec![0; 64 * 1024];
     loop {

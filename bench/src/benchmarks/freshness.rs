@@ -1,4 +1,4 @@
-//! How long it takes from the answer to a command until a query shows what it did.
+//! The time from the response to a command until a query shows its effect.
 
 use std::time::Instant;
 
@@ -8,26 +8,26 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 
 use super::{Findings, progress};
-use crate::bare;
-use crate::column::Column;
-use crate::load::{Asked, Connection, histogram, micros};
+use crate::baseline;
+use crate::deployment::Deployment;
+use crate::load::{Connection, LoadRequest, histogram, micros};
 use crate::table::{self, Bound, Ratio, latency};
 
 const TIMES: usize = 500;
 
-pub(crate) async fn freshness(column: &Column, findings: &mut Findings) -> Result<()> {
-    let engine = column.engine.name();
+pub(crate) async fn freshness(deployment: &Deployment, findings: &mut Findings) -> Result<()> {
+    let engine = deployment.engine.name();
     progress(&format!("{engine}: from a command's answer to a query that shows it"));
-    let api = column.chorus.api();
+    let api = deployment.chorus.api();
     let user = api.sign_up("reader").await;
     let post = api.publish(&user, "to be liked").await;
-    let mut writer = Connection::open(column.address(column.engine.writer())?).await?;
-    let mut reader = Connection::open(column.address(column.engine.reader())?).await?;
+    let mut writer = Connection::open(deployment.address(deployment.engine.writer())?).await?;
+    let mut reader = Connection::open(deployment.address(deployment.engine.reader())?).await?;
     let token = HeaderValue::try_from(format!("Bearer {}", user.token))?;
     let mut visible = histogram()?;
     for n in 0..TIMES {
         let like = n % 2 == 0;
-        let command = Asked {
+        let command = LoadRequest {
             method: if like { Method::PUT } else { Method::DELETE },
             path: format!("/v1/posts/{post}/like"),
             headers: HeaderMap::from_iter([
@@ -41,7 +41,7 @@ pub(crate) async fn freshness(column: &Column, findings: &mut Findings) -> Resul
         ensure!(status == StatusCode::ACCEPTED, "{status}");
         let position =
             serde_json::from_slice::<Value>(&receipt)?["position"].as_u64().context("a position")?;
-        let query = Asked {
+        let query = LoadRequest {
             method: Method::GET,
             path: format!("/v1/posts/{post}"),
             headers: HeaderMap::from_iter([
@@ -55,25 +55,25 @@ pub(crate) async fn freshness(column: &Column, findings: &mut Findings) -> Resul
         let shown: Value = serde_json::from_slice(&shown)?;
         ensure!(shown["viewer"]["liked"] == like && shown["likes"] == u64::from(like), "{shown}");
     }
-    let taken = match column.bare_distributed().await? {
-        None => bare::OneMachine::one_by_one(column.chorus.folder(), TIMES).await?,
-        Some(bare) => bare.one_by_one(TIMES).await?,
+    let taken = match deployment.baseline_distributed().await? {
+        None => baseline::Standalone::one_by_one(deployment.chorus.folder(), TIMES).await?,
+        Some(baseline) => baseline.one_by_one(TIMES).await?,
     };
     let (mut appends, mut commits) = (histogram()?, histogram()?);
     for (append, commit) in taken {
         appends.record(micros(append))?;
         commits.record(micros(commit))?;
     }
-    let bare = appends.value_at_quantile(0.5) + commits.value_at_quantile(0.5);
+    let baseline = appends.value_at_quantile(0.5) + commits.value_at_quantile(0.5);
     #[expect(clippy::cast_precision_loss, reason = "a ratio")]
-    let ratio = visible.value_at_quantile(0.5) as f64 / bare as f64;
+    let ratio = visible.value_at_quantile(0.5) as f64 / baseline as f64;
     findings.ratios.push(Ratio {
         what: "command answered → visible to a query, p50".to_owned(),
         engine,
         chorus: format!("{}, p99 {}", latency(&visible, 0.5), latency(&visible, 0.99)),
-        bare: format!(
+        baseline: format!(
             "{} (append {} + commit {})",
-            table::micros(bare),
+            table::micros(baseline),
             latency(&appends, 0.5),
             latency(&commits, 0.5)
         ),

@@ -1,4 +1,4 @@
-//! Likes, pages of posts and single posts over HTTP, at 64 connections.
+//! Likes, pages of posts and single posts over HTTP with 64 connections.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use views::social::posts::Post;
 use views::{Query, ViewStoreExt};
 
 use super::{Findings, progress};
-use crate::bare;
-use crate::column::{Column, Engine};
-use crate::load::{Asked, Measured, get_json, load};
+use crate::baseline;
+use crate::deployment::{Deployment, Engine};
+use crate::load::{LoadRequest, Measured, get_json, load};
 use crate::table::{Bound, Goal, Ratio, latency, mebibytes, median, rate};
 use crate::world::{self, World};
 
@@ -27,11 +27,11 @@ const POSTS: usize = 18_000;
 /// Posts that each viewer likes before the reads.
 const LIKED: usize = 200;
 const ROUNDS: usize = 3;
-/// Those of both contests of likes.
+/// Rounds of both comparisons of likes.
 const LIKE_ROUNDS: usize = 2 * ROUNDS;
 
-/// One thing to load both servers with.
-pub(super) struct Contest<'a> {
+/// A request that both servers are loaded with.
+pub(super) struct Comparison<'a> {
     pub(super) what: &'a str,
     pub(super) bound: Bound,
     pub(super) goal: Option<Goal>,
@@ -39,58 +39,62 @@ pub(super) struct Contest<'a> {
     pub(super) time: Duration,
 }
 
-/// Who asks, and for what.
-struct Stage {
+/// Users and posts of the load.
+struct Scenario {
     viewers: Vec<User>,
-    /// With which each of them is known.
+    /// The authorization of each viewer.
     headers: Vec<HeaderMap>,
     posts: Vec<String>,
 }
 
-pub(crate) async fn http_load(column: &Column, time: Duration, findings: &mut Findings) -> Result<()> {
-    let engine = column.engine.name();
-    progress(&format!("{engine}: making people and posts"));
-    let stage = Stage::set(column).await?;
+pub(crate) async fn http_load(
+    deployment: &Deployment,
+    time: Duration,
+    findings: &mut Findings,
+) -> Result<()> {
+    let engine = deployment.engine.name();
+    progress(&format!("{engine}: creating users and posts"));
+    let scenario = Scenario::create(deployment).await?;
     let memory = |findings: &mut Findings, when: &str| -> Result<()> {
-        if column.engine == Engine::OneMachine {
-            let resident = column.chorus.resident_memory(column.engine.writer())?;
+        if deployment.engine == Engine::Standalone {
+            let resident = deployment.chorus.resident_memory(deployment.engine.writer())?;
             let what = format!("resident memory of `chorus serve`, {when}");
             findings.figures.push((what, engine, mebibytes(resident)));
         }
         Ok(())
     };
     memory(findings, "idle, after 64 sign-ups and 18,000 posts")?;
-    stage.read(column, time, findings).await?;
+    scenario.read(deployment, time, findings).await?;
     memory(findings, "under read load, 64 connections")?;
-    stage.like(column, time, findings).await?;
+    scenario.like(deployment, time, findings).await?;
     memory(findings, "under write load, 64 connections")
 }
 
-impl Stage {
-    async fn set(column: &Column) -> Result<Self> {
-        let api = column.chorus.api();
+impl Scenario {
+    async fn create(deployment: &Deployment) -> Result<Self> {
+        let api = deployment.chorus.api();
         let mut viewers = Vec::new();
         for _ in 0..CONNECTIONS {
             viewers.push(api.sign_up("viewer").await);
         }
-        let log = column.chorus.log().await?;
+        let log = deployment.chorus.log().await?;
         let mut world = World::new(1);
         world::append(&log, world.sign_up(AUTHORS)).await?;
         world::append(&log, world.publish(POSTS)).await?;
         let ids: Vec<UserId> = viewers.iter().map(|viewer| Ok(viewer.id.parse()?)).collect::<Result<_>>()?;
         world::append(&log, world.likes_by(&ids, LIKED)).await?;
-        column.chorus.settle().await?;
-        fill_bare(column, &viewers).await?;
+        deployment.chorus.settle().await?;
+        seed_baseline(deployment, &viewers).await?;
         let posts = world.posts.iter().map(|(post, _)| post.to_string()).collect();
         let headers = viewers.iter().map(authorized).collect::<Result<Vec<_>>>()?;
-        check_pages(column, &viewers[0], &headers[0]).await?;
+        check_pages(deployment, &viewers[0], &headers[0]).await?;
         Ok(Self { viewers, headers, posts })
     }
 
-    async fn read(&self, column: &Column, time: Duration, findings: &mut Findings) -> Result<()> {
+    async fn read(&self, deployment: &Deployment, time: Duration, findings: &mut Findings) -> Result<()> {
         let Self { viewers, headers, posts } = self;
-        let reader = column.address(column.engine.reader())?;
-        let contest = Contest {
+        let reader = deployment.address(deployment.engine.reader())?;
+        let comparison = Comparison {
             what: "page of 20 posts with authors and viewer flags",
             bound: Bound::AtLeast(0.6),
             goal: None,
@@ -99,7 +103,7 @@ impl Stage {
         };
         let page = |path: String, headers: HeaderMap| {
             move || {
-                Ok(Asked {
+                Ok(LoadRequest {
                     method: Method::GET,
                     path: path.clone(),
                     headers: headers.clone(),
@@ -110,38 +114,38 @@ impl Stage {
         let chorus = |_| {
             headers.iter().map(|headers| page("/v1/posts?limit=20".to_owned(), headers.clone())).collect()
         };
-        let bare = |_| {
+        let baseline = |_| {
             viewers.iter().map(|viewer| page(format!("/posts/by/{}", viewer.id), HeaderMap::new())).collect()
         };
-        contest.run(column, reader, chorus, bare, findings).await?;
+        comparison.run(deployment, reader, chorus, baseline, findings).await?;
 
-        let contest = Contest {
+        let comparison = Comparison {
             what: "one post by id, with author and viewer flag",
             bound: Bound::AtLeast(0.7),
-            ..contest
+            ..comparison
         };
         let one = |paths: Vec<String>, headers: HeaderMap| {
             move || {
                 let path = paths.choose(&mut rand::rng()).context("a post")?.clone();
-                Ok(Asked { method: Method::GET, path, headers: headers.clone(), body: Bytes::new() })
+                Ok(LoadRequest { method: Method::GET, path, headers: headers.clone(), body: Bytes::new() })
             }
         };
         let chorus = |_| {
             let paths: Vec<String> = posts.iter().map(|post| format!("/v1/posts/{post}")).collect();
             headers.iter().map(|headers| one(paths.clone(), headers.clone())).collect()
         };
-        let bare = |_| {
+        let baseline = |_| {
             let paths =
                 |viewer: &User| posts.iter().map(|post| format!("/posts/{post}/by/{}", viewer.id)).collect();
             viewers.iter().map(|viewer| one(paths(viewer), HeaderMap::new())).collect()
         };
-        contest.run(column, reader, chorus, bare, findings).await
+        comparison.run(deployment, reader, chorus, baseline, findings).await
     }
 
-    /// Every viewer likes every post once, each beginning at another one; each round takes its share of the posts.
-    async fn like(&self, column: &Column, time: Duration, findings: &mut Findings) -> Result<()> {
+    /// Every viewer likes every post once, each starting at a different one; each round uses its share of the posts.
+    async fn like(&self, deployment: &Deployment, time: Duration, findings: &mut Findings) -> Result<()> {
         let Self { viewers, headers, posts } = self;
-        let contest = Contest {
+        let comparison = Comparison {
             what: "like with `Prefer: respond-async`",
             bound: Bound::AtLeast(0.6),
             goal: None,
@@ -150,8 +154,8 @@ impl Stage {
         };
         let like = |mut paths: std::vec::IntoIter<String>, headers: HeaderMap| {
             move || {
-                let path = paths.next().context("no post is left to be liked: more posts, or less time")?;
-                Ok(Asked { method: Method::PUT, path, headers: headers.clone(), body: Bytes::new() })
+                let path = paths.next().context("no post is left to like: use more posts or less time")?;
+                Ok(LoadRequest { method: Method::PUT, path, headers: headers.clone(), body: Bytes::new() })
             }
         };
         let share = |round: usize, viewer: usize| {
@@ -161,68 +165,68 @@ impl Stage {
         };
         let respond_async = (HeaderName::from_static("prefer"), HeaderValue::from_static("respond-async"));
         let chorus = |round| {
-            let askers = headers.iter().enumerate().map(|(viewer, headers)| {
+            let sources = headers.iter().enumerate().map(|(viewer, headers)| {
                 let mut headers = headers.clone();
                 headers.extend([respond_async.clone()]);
                 let paths = share(round, viewer).into_iter().map(|post| format!("/v1/posts/{post}/like"));
                 like(paths.collect::<Vec<_>>().into_iter(), headers)
             });
-            askers.collect()
+            sources.collect()
         };
-        let bare = |round: usize, projected: &str| {
-            let askers = viewers.iter().enumerate().map(|(place, viewer)| {
+        let baseline = |round: usize, projected: &str| {
+            let sources = viewers.iter().enumerate().map(|(place, viewer)| {
                 let posts = share(round, place).into_iter();
                 let paths = posts.map(|post| format!("/posts/{post}/like/{}{projected}", viewer.id));
                 like(paths.collect::<Vec<_>>().into_iter(), HeaderMap::new())
             });
-            askers.collect::<Vec<_>>()
+            sources.collect::<Vec<_>>()
         };
-        let writer = column.address(column.engine.writer())?;
-        contest.run(column, writer, &chorus, |round| bare(round, ""), findings).await?;
-        // The same with what Chorus does besides: each like is taken into two views.
-        let contest = Contest {
-            what: "the same, the bare server also keeping the views of likes and posts",
+        let writer = deployment.address(deployment.engine.writer())?;
+        comparison.run(deployment, writer, &chorus, |round| baseline(round, ""), findings).await?;
+        // Like Chorus, the baseline now also writes each like to two views.
+        let comparison = Comparison {
+            what: "the same, the baseline also keeping the views of likes and posts",
             bound: Bound::None,
-            ..contest
+            ..comparison
         };
-        contest
+        comparison
             .run(
-                column,
+                deployment,
                 writer,
                 |round| chorus(ROUNDS + round),
-                |round| bare(ROUNDS + round, "/projected"),
+                |round| baseline(ROUNDS + round, "/projected"),
                 findings,
             )
             .await
     }
 }
 
-impl Contest<'_> {
+impl Comparison<'_> {
     pub(super) async fn run<A, B>(
         &self,
-        column: &Column,
+        deployment: &Deployment,
         chorus_at: std::net::SocketAddr,
         chorus: impl Fn(usize) -> Vec<A>,
-        bare: impl Fn(usize) -> Vec<B>,
+        baseline: impl Fn(usize) -> Vec<B>,
         findings: &mut Findings,
     ) -> Result<()>
     where
-        A: FnMut() -> Result<Asked>,
-        B: FnMut() -> Result<Asked>,
+        A: FnMut() -> Result<LoadRequest>,
+        B: FnMut() -> Result<LoadRequest>,
     {
         if !findings.want(self.what) {
             return Ok(());
         }
-        let engine = column.engine.name();
-        let (mut of_chorus, mut of_bare) = (Vec::new(), Vec::new());
+        let engine = deployment.engine.name();
+        let (mut of_chorus, mut of_baseline) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             progress(&format!("{engine}: {}, round {} of {ROUNDS}", self.what, round + 1));
-            of_bare.push(load(column.bare, self.expected, self.time, bare(round)).await?);
+            of_baseline.push(load(deployment.baseline, self.expected, self.time, baseline(round)).await?);
             of_chorus.push(load(chorus_at, self.expected, self.time, chorus(round)).await?);
-            // What a round has set off is not to weigh on the next.
-            column.chorus.settle().await?;
+            // Pending work of a round must not affect the next one.
+            deployment.chorus.settle().await?;
         }
-        let (chorus, bare) = median(of_chorus).zip(median(of_bare)).context("no round")?;
+        let (chorus, baseline) = median(of_chorus).zip(median(of_baseline)).context("no round")?;
         let shown = |measured: &Measured| {
             let Measured { per_second, latencies } = measured;
             format!(
@@ -236,8 +240,8 @@ impl Contest<'_> {
             what: self.what.to_owned(),
             engine,
             chorus: shown(&chorus),
-            bare: shown(&bare),
-            value: chorus.per_second / bare.per_second,
+            baseline: shown(&baseline),
+            value: chorus.per_second / baseline.per_second,
             bound: self.bound,
             goal: self.goal.map(|goal| goal.text(&chorus)),
         });
@@ -250,30 +254,33 @@ pub(super) fn authorized(viewer: &User) -> Result<HeaderMap> {
     Ok(HeaderMap::from_iter([(header::AUTHORIZATION, value)]))
 }
 
-/// Both servers show the same posts, liked the same: otherwise nothing would be compared.
-async fn check_pages(column: &Column, viewer: &User, headers: &HeaderMap) -> Result<()> {
-    let reader = column.address(column.engine.reader())?;
+/// Checks that both servers show the same posts with the same likes, so that the comparison is valid.
+async fn check_pages(deployment: &Deployment, viewer: &User, headers: &HeaderMap) -> Result<()> {
+    let reader = deployment.address(deployment.engine.reader())?;
     let chorus = get_json(reader, "/v1/posts?limit=20".to_owned(), headers.clone()).await?;
-    let bare = get_json(column.bare, format!("/posts/by/{}", viewer.id), HeaderMap::new()).await?;
+    let baseline = get_json(deployment.baseline, format!("/posts/by/{}", viewer.id), HeaderMap::new()).await?;
     let of_chorus: Vec<_> = chorus["items"]
         .as_array()
         .context("items")?
         .iter()
         .map(|item| (item["id"].clone(), item["author"]["username"].clone(), item["viewer"]["liked"].clone()))
         .collect();
-    let of_bare: Vec<_> = bare
+    let of_baseline: Vec<_> = baseline
         .as_array()
         .context("an array")?
         .iter()
         .map(|item| (item["post"]["post"].clone(), item["author"]["username"].clone(), item["liked"].clone()))
         .collect();
-    ensure!(of_chorus == of_bare && of_bare.len() == 20, "the pages differ: {of_chorus:?} and {of_bare:?}");
+    ensure!(
+        of_chorus == of_baseline && of_baseline.len() == 20,
+        "the pages differ: {of_chorus:?} and {of_baseline:?}"
+    );
     Ok(())
 }
 
-/// Gives the bare server what the views of Chorus hold.
-async fn fill_bare(column: &Column, viewers: &[User]) -> Result<()> {
-    let store = column.chorus.views().await?;
+/// Copies the views of Chorus to the baseline server.
+async fn seed_baseline(deployment: &Deployment, viewers: &[User]) -> Result<()> {
+    let store = deployment.chorus.views().await?;
     let store = &*store;
     let mut posts = Vec::new();
     let mut after = None;
@@ -294,7 +301,7 @@ async fn fill_bare(column: &Column, viewers: &[User]) -> Result<()> {
         authors
     };
     let profiles = store.get_all::<Profile>(&authors).await?;
-    let authors = profiles.into_iter().flatten().map(bare::Author::from).collect();
+    let authors = profiles.into_iter().flatten().map(baseline::Author::from).collect();
     let liked = try_join_all(viewers.iter().map(|viewer| async {
         let keys: Vec<String> =
             posts.iter().map(|post| views::social::likes::key(&post.post, &viewer.id)).collect();
@@ -302,14 +309,15 @@ async fn fill_bare(column: &Column, viewers: &[User]) -> Result<()> {
         let likes = found.into_iter().flatten();
         anyhow::Ok(
             likes
-                .map(|Like { post, user, position, .. }| bare::Like { post, user, position })
+                .map(|Like { post, user, position, .. }| baseline::Like { post, user, position })
                 .collect::<Vec<_>>(),
         )
     }));
     let likes = liked.await?.concat();
-    let posts: Vec<bare::Post> = posts
+    let posts: Vec<baseline::Post> = posts
         .into_iter()
         .map(|post| Ok(serde_json::from_value(serde_json::to_value(post)?)?))
         .collect::<Result<_>>()?;
-    column.fill_bare(&bare::Filling { posts, authors, likes, ..bare::Filling::default() }).await
+    let seed_data = baseline::SeedData { posts, authors, likes, ..baseline::SeedData::default() };
+    deployment.seed_baseline(&seed_data).await
 }

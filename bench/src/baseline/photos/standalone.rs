@@ -7,8 +7,8 @@ use rusqlite::types::FromSql;
 use rusqlite::{OptionalExtension, Params, params};
 use serde::de::DeserializeOwned;
 
-use super::{Author, Comment, Entry, Filling, Photos, Post, Side};
-use crate::bare::one_machine::{OneMachine, VIEWS, connect};
+use super::{Author, Comment, Entry, Photos, Post, SeedData, Side};
+use crate::baseline::standalone::{Standalone, VIEWS, connect};
 
 const MORE_VIEWS: &str = "
     CREATE TABLE IF NOT EXISTS homes (
@@ -29,11 +29,11 @@ const MORE_VIEWS: &str = "
     CREATE INDEX IF NOT EXISTS stories_by_author ON stories (author, position);
 ";
 
-impl OneMachine {
-    /// Fills the views with what is to be read.
-    pub(crate) fn fill(folder: &Path, filling: &Filling) -> Result<()> {
-        let Filling { posts, authors, likes, follows, comments, homes, merged } = filling;
-        let mut connection = connect(&folder.join("bare-views.db"), "NORMAL", VIEWS)?;
+impl Standalone {
+    /// Seeds the views.
+    pub(crate) fn seed(folder: &Path, seed_data: &SeedData) -> Result<()> {
+        let SeedData { posts, authors, likes, follows, comments, homes, merged } = seed_data;
+        let mut connection = connect(&folder.join("baseline-views.db"), "NORMAL", VIEWS)?;
         connection.execute_batch(MORE_VIEWS)?;
         let transaction = connection.transaction()?;
         let put = |sql: &str, values: &[&dyn rusqlite::ToSql]| -> Result<()> {
@@ -77,9 +77,9 @@ impl OneMachine {
         Ok(())
     }
 
-    /// How long it takes to insert entries of homes in one transaction.
+    /// Inserts home feed entries in one transaction; returns the time it took.
     pub(crate) fn insert_entries(folder: &Path, entries: &[Entry]) -> Result<Duration> {
-        let mut connection = connect(&folder.join("bare-views.db"), "NORMAL", MORE_VIEWS)?;
+        let mut connection = connect(&folder.join("baseline-views.db"), "NORMAL", MORE_VIEWS)?;
         let start = Instant::now();
         let transaction = connection.transaction()?;
         for entry in entries {
@@ -90,11 +90,11 @@ impl OneMachine {
     }
 
     fn documents<T: DeserializeOwned>(&self, sql: &str, values: impl Params) -> Result<Vec<T>> {
-        let docs: Vec<String> = self.column(sql, values)?;
+        let docs: Vec<String> = self.first_column(sql, values)?;
         Ok(docs.iter().map(|doc| serde_json::from_str(doc)).collect::<Result<_, _>>()?)
     }
 
-    fn column<T: FromSql>(&self, sql: &str, values: impl Params) -> Result<Vec<T>> {
+    fn first_column<T: FromSql>(&self, sql: &str, values: impl Params) -> Result<Vec<T>> {
         self.read_views(|connection| {
             connection.prepare_cached(sql)?.query_map(values, |row| row.get(0))?.collect()
         })
@@ -114,7 +114,7 @@ fn insert(connection: &rusqlite::Connection, entry: &Entry) -> Result<()> {
 }
 
 #[async_trait]
-impl Photos for OneMachine {
+impl Photos for Standalone {
     async fn ids(&self, side: Side, user: &str, limit: i64) -> Result<Vec<String>> {
         let sql = match side {
             Side::Followers => {
@@ -124,7 +124,7 @@ impl Photos for OneMachine {
                 "SELECT followee FROM follows WHERE follower = ?1 AND accepted = 1 ORDER BY position DESC LIMIT ?2"
             }
         };
-        self.column(sql, params![user, limit])
+        self.first_column(sql, params![user, limit])
     }
 
     async fn usernames(&self, beginning: &str, limit: i64) -> Result<Vec<Author>> {
@@ -146,7 +146,7 @@ impl Photos for OneMachine {
     }
 
     async fn merged(&self, owner: &str) -> Result<Vec<String>> {
-        self.column("SELECT author FROM merged WHERE owner = ?1", [owner])
+        self.first_column("SELECT author FROM merged WHERE owner = ?1", [owner])
     }
 
     async fn posts(&self, posts: Vec<String>) -> Result<Vec<Post>> {
@@ -165,7 +165,7 @@ impl Photos for OneMachine {
     }
 
     async fn likers(&self, post: &str, limit: i64) -> Result<Vec<String>> {
-        self.column(
+        self.first_column(
             "SELECT user FROM likes WHERE post = ?1 ORDER BY position DESC LIMIT ?2",
             params![post, limit],
         )
@@ -180,7 +180,7 @@ impl Photos for OneMachine {
 
     async fn stories(&self, author: &str) -> Result<usize> {
         let docs: Vec<String> =
-            self.column("SELECT doc FROM stories WHERE author = ?1 ORDER BY position", [author])?;
+            self.first_column("SELECT doc FROM stories WHERE author = ?1 ORDER BY position", [author])?;
         Ok(docs.len())
     }
 }

@@ -1,10 +1,10 @@
-//! The same work without Chorus: plain axum handlers and plain loops over the engines' own clients, written as somebody
-//! would who wants this one thing to be fast. A process of its own, so that it runs under the conditions Chorus does.
+//! The baseline: the same work without Chorus, by plain axum handlers and loops on the engines' own clients, optimised for
+//! this one task. It is a separate process, so that it runs under the same conditions as Chorus.
 
 mod distributed;
 mod log_ins;
-mod one_machine;
 mod photos;
+mod standalone;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,19 +25,19 @@ use views::accounts::profiles::Profile;
 
 pub(crate) use distributed::Distributed;
 pub(crate) use log_ins::{hashed, verify};
-pub(crate) use one_machine::OneMachine;
 use photos::Photos;
-pub(crate) use photos::{Comment, Entry, Filling, Follow, Like, Merged, entries};
+pub(crate) use photos::{Comment, Entry, Follow, Like, Merged, SeedData, entries};
+pub(crate) use standalone::Standalone;
 
-/// Writes that views take in together at most, as many as the projector does.
+/// Maximum number of writes per view transaction, as in the projector.
 const BATCH: usize = 500;
 
-/// What the bare server runs on.
+/// The engines of the baseline server.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
     #[arg(long)]
     listen: SocketAddr,
-    /// A folder with the files of [`OneMachine`].
+    /// A folder with the files of [`Standalone`].
     #[arg(long, conflicts_with_all = ["nats", "mongo"])]
     folder: Option<std::path::PathBuf>,
     #[arg(long, requires = "mongo")]
@@ -46,7 +46,7 @@ pub(crate) struct Settings {
     mongo: Option<String>,
 }
 
-/// A post as it is stored.
+/// A stored post.
 #[expect(clippy::struct_field_names, reason = "the names of the documents of Chorus")]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Post {
@@ -69,7 +69,7 @@ pub(crate) struct Image {
     pub(crate) alt: String,
 }
 
-/// Its author.
+/// The author of a post.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Author {
     pub(crate) user: String,
@@ -84,22 +84,22 @@ impl From<Profile> for Author {
     }
 }
 
-/// What is answered.
+/// A post in a response.
 #[derive(Debug, Serialize)]
-pub(crate) struct Shown {
+pub(crate) struct ShownPost {
     post: Post,
     author: Author,
     liked: bool,
 }
 
-/// What the events of a catch-up come to, in plain writes.
+/// The view writes of one event.
 #[derive(Debug, Clone)]
 pub(crate) enum Write {
     Post(Post),
     Like {
         post: String,
         user: String,
-        /// Who is told of it, where that is known.
+        /// The author of the post, who is notified, where known.
         owner: Option<String>,
         liked: i64,
         position: i64,
@@ -117,33 +117,33 @@ pub(crate) enum Write {
     },
 }
 
-/// A write on its way into the views, and whom to tell once it is there.
+/// A queued view write, and whom to notify once it is committed.
 type Projected = (Write, Option<oneshot::Sender<()>>);
 
-/// Hands a write to whoever keeps the views; waits for it if it is to be seen.
-async fn hand_over(to: &mpsc::Sender<Projected>, write: Write, seen: bool) -> Result<()> {
-    let (told, done) = oneshot::channel();
-    to.send((write, seen.then_some(told))).await?;
+/// Queues a view write; waits for its commit if `seen`.
+async fn enqueue(to: &mpsc::Sender<Projected>, write: Write, seen: bool) -> Result<()> {
+    let (committed, done) = oneshot::channel();
+    to.send((write, seen.then_some(committed))).await?;
     if seen {
         done.await?;
     }
     Ok(())
 }
 
-fn tell_that_seen(waiting: Vec<Option<oneshot::Sender<()>>>) {
+fn notify_committed(waiting: Vec<Option<oneshot::Sender<()>>>) {
     for waiting in waiting.into_iter().flatten() {
-        // Whoever has stopped waiting needs no answer.
+        // The caller may have stopped waiting.
         let _ = waiting.send(());
     }
 }
 
-/// The reads and writes that both engines do.
+/// Reads and writes on either engine.
 #[async_trait]
-pub(crate) trait Bare: Send + Sync + 'static {
-    /// One read of the subject's last event, and one append on condition that it is still the last.
+pub(crate) trait Baseline: Send + Sync + 'static {
+    /// Reads the last event of the subject and appends on condition that it is still the last.
     async fn like(&self, post: &str, user: &str) -> Result<u64>;
 
-    /// Has a write taken into the views, with others that wait; waits for it itself if it is to be seen.
+    /// Queues a view write, which is committed together with others; waits for the commit if `seen`.
     async fn project(&self, write: Write, seen: bool) -> Result<()>;
 
     async fn newest(&self, limit: i64) -> Result<Vec<Post>>;
@@ -159,20 +159,20 @@ pub(crate) trait Bare: Send + Sync + 'static {
 
 pub(crate) async fn serve(settings: Settings) -> Result<()> {
     let Settings { listen, folder, nats, mongo } = settings;
-    let bare: Arc<dyn Photos> = match (folder, nats.zip(mongo)) {
-        (Some(folder), _) => Arc::new(OneMachine::open(&folder)?),
+    let baseline: Arc<dyn Photos> = match (folder, nats.zip(mongo)) {
+        (Some(folder), _) => Arc::new(Standalone::open(&folder)?),
         (None, Some((nats, mongo))) => Arc::new(Distributed::open(&nats, &mongo).await?),
         (None, None) => anyhow::bail!("--folder, or --nats and --mongo"),
     };
-    let router = Router::<Arc<dyn Bare>>::new()
+    let router = Router::<Arc<dyn Baseline>>::new()
         .route("/posts/{post}/like/{user}", put(like))
         .route("/posts/{post}/like/{user}/projected", put(like_and_project))
-        .route("/posts/{post}/like/{user}/seen", put(like_and_see).post(act_and_see))
+        .route("/posts/{post}/like/{user}/seen", put(like_and_see).post(comment_and_see))
         .route("/posts/by/{user}", get(page))
         .route("/posts/{post}/by/{user}", get(one))
-        .with_state(Arc::clone(&bare) as Arc<dyn Bare>)
-        .merge(log_ins::router(Arc::clone(&bare) as Arc<dyn Bare>)?)
-        .merge(photos::router(bare));
+        .with_state(Arc::clone(&baseline) as Arc<dyn Baseline>)
+        .merge(log_ins::router(Arc::clone(&baseline) as Arc<dyn Baseline>)?)
+        .merge(photos::router(baseline));
     axum::serve(TcpListener::bind(listen).await?, router).await?;
     Ok(())
 }
@@ -197,28 +197,28 @@ struct Receipt {
 }
 
 async fn like(
-    State(bare): State<Arc<dyn Bare>>,
+    State(baseline): State<Arc<dyn Baseline>>,
     Path((post, user)): Path<(String, String)>,
 ) -> Result<(StatusCode, Json<Receipt>), Failed> {
-    let position = bare.like(&post, &user).await?;
+    let position = baseline.like(&post, &user).await?;
     Ok((StatusCode::ACCEPTED, Json(Receipt { position })))
 }
 
 async fn like_and_project(
-    State(bare): State<Arc<dyn Bare>>,
+    State(baseline): State<Arc<dyn Baseline>>,
     Path((post, user)): Path<(String, String)>,
 ) -> Result<(StatusCode, Json<Receipt>), Failed> {
-    let position = bare.like(&post, &user).await?;
-    bare.project(liked(post, user, position)?, false).await?;
+    let position = baseline.like(&post, &user).await?;
+    baseline.project(liked(post, user, position)?, false).await?;
     Ok((StatusCode::ACCEPTED, Json(Receipt { position })))
 }
 
 async fn like_and_see(
-    State(bare): State<Arc<dyn Bare>>,
+    State(baseline): State<Arc<dyn Baseline>>,
     Path((post, user)): Path<(String, String)>,
 ) -> Result<Json<Receipt>, Failed> {
-    let position = bare.like(&post, &user).await?;
-    bare.project(liked(post, user, position)?, true).await?;
+    let position = baseline.like(&post, &user).await?;
+    baseline.project(liked(post, user, position)?, true).await?;
     Ok(Json(Receipt { position }))
 }
 
@@ -227,45 +227,45 @@ fn liked(post: String, user: String, position: u64) -> Result<Write> {
     Ok(Write::Like { post, user, owner: None, liked: position, position })
 }
 
-/// What stands for another act that costs as much.
-async fn act_and_see(
-    bare: State<Arc<dyn Bare>>,
+/// Stands for another activity of the same cost.
+async fn comment_and_see(
+    baseline: State<Arc<dyn Baseline>>,
     path: Path<(String, String)>,
 ) -> Result<(StatusCode, Json<Receipt>), Failed> {
-    Ok((StatusCode::CREATED, like_and_see(bare, path).await?))
+    Ok((StatusCode::CREATED, like_and_see(baseline, path).await?))
 }
 
 async fn page(
-    State(bare): State<Arc<dyn Bare>>,
+    State(baseline): State<Arc<dyn Baseline>>,
     Path(user): Path<String>,
-) -> Result<Json<Vec<Shown>>, Failed> {
-    let posts = bare.newest(20).await?;
-    Ok(Json(show(&*bare, posts, &user).await?))
+) -> Result<Json<Vec<ShownPost>>, Failed> {
+    let posts = baseline.newest(20).await?;
+    Ok(Json(show(&*baseline, posts, &user).await?))
 }
 
 async fn one(
-    State(bare): State<Arc<dyn Bare>>,
+    State(baseline): State<Arc<dyn Baseline>>,
     Path((post, user)): Path<(String, String)>,
 ) -> Result<Response, Failed> {
-    let posts = bare.post(&post).await?.into_iter().collect();
-    let shown = show(&*bare, posts, &user).await?.pop();
+    let posts = baseline.post(&post).await?.into_iter().collect();
+    let shown = show(&*baseline, posts, &user).await?.pop();
     Ok(shown.map_or_else(|| StatusCode::NOT_FOUND.into_response(), |shown| Json(shown).into_response()))
 }
 
-async fn show(bare: &dyn Bare, posts: Vec<Post>, user: &str) -> Result<Vec<Shown>> {
+async fn show(baseline: &dyn Baseline, posts: Vec<Post>, user: &str) -> Result<Vec<ShownPost>> {
     let mut users: Vec<String> = posts.iter().map(|post| post.author.clone()).collect();
     users.sort_unstable();
     users.dedup();
-    let (authors, liked) = futures::try_join!(bare.authors(users), bare.liked(&posts, user))?;
+    let (authors, liked) = futures::try_join!(baseline.authors(users), baseline.liked(&posts, user))?;
     let shown = posts.into_iter().filter_map(|post| {
         let author = authors.iter().find(|author| author.user == post.author)?.clone();
         let liked = liked.contains(&post.post);
-        Some(Shown { post, author, liked })
+        Some(ShownPost { post, author, liked })
     });
     Ok(shown.collect())
 }
 
-/// The body of a like, as long as Chorus writes it.
+/// The body of a like event, as long as that of Chorus.
 fn like_body(post: &str, user: &str) -> String {
     format!(r#"{{"post":"{post}","user":"{user}","post_author":"00000000000000000000000000000000"}}"#)
 }

@@ -1,4 +1,4 @@
-//! A log-in that is a hashing, an append and a commit, and nothing else.
+//! A log-in that only hashes the password, appends an event and commits a session.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use tests::client::PASSWORD;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::{Bare, Failed, Receipt, Write};
+use super::{Baseline, Failed, Receipt, Write};
 
-/// A hash of the password that all have, with the parameters of Chorus.
+/// The hash of the common password, with the parameters of Chorus.
 pub(crate) fn hashed() -> Result<String> {
     let hash = Argon2::default().hash_password(PASSWORD.as_bytes()).map_err(anyhow::Error::msg)?.to_string();
     ensure!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "other parameters than Chorus's: {hash}");
@@ -27,29 +27,29 @@ pub(crate) fn verify(hash: &str) -> Result<()> {
 
 #[derive(Clone)]
 struct LogIns {
-    bare: Arc<dyn Bare>,
+    baseline: Arc<dyn Baseline>,
     hash: Arc<str>,
-    /// One hashing for each core at a time.
-    room: Arc<Semaphore>,
+    /// One hash per core at a time.
+    permits: Arc<Semaphore>,
 }
 
-pub(super) fn router(bare: Arc<dyn Bare>) -> Result<Router> {
-    let room = Arc::new(Semaphore::new(std::thread::available_parallelism()?.get()));
-    let log_ins = LogIns { bare, hash: hashed()?.into(), room };
+pub(super) fn router(baseline: Arc<dyn Baseline>) -> Result<Router> {
+    let permits = Arc::new(Semaphore::new(std::thread::available_parallelism()?.get()));
+    let log_ins = LogIns { baseline, hash: hashed()?.into(), permits };
     Ok(Router::new().route("/log-ins/{user}", post(log_in)).with_state(log_ins))
 }
 
 async fn log_in(
-    State(LogIns { bare, hash, room }): State<LogIns>,
+    State(LogIns { baseline, hash, permits }): State<LogIns>,
     Path(user): Path<String>,
 ) -> Result<(StatusCode, Json<Receipt>), Failed> {
-    let turn = room.acquire().await?;
+    let permit = permits.acquire().await?;
     tokio::task::spawn_blocking(move || verify(&hash)).await??;
-    drop(turn);
+    drop(permit);
     let session = Uuid::from_u128(rand::random()).simple().to_string();
-    // One append costs what another does.
-    let position = bare.like(&user, &session).await?;
+    // Stands for the session event: every append costs the same.
+    let position = baseline.like(&user, &session).await?;
     let session = Write::Session { session, user, position: i64::try_from(position)? };
-    bare.project(session, true).await?;
+    baseline.project(session, true).await?;
     Ok((StatusCode::CREATED, Json(Receipt { position })))
 }

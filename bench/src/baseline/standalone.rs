@@ -9,7 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Author, Bare, Post, Projected, Write, hand_over, tell_that_seen};
+use super::{Author, Baseline, Post, Projected, Write, enqueue, notify_committed};
 
 const LOG: &str = "
     CREATE TABLE IF NOT EXISTS events (
@@ -48,7 +48,7 @@ pub(super) const VIEWS: &str = "
     CREATE INDEX IF NOT EXISTS follows_followers ON follows (followee, accepted, position DESC);
     CREATE INDEX IF NOT EXISTS follows_followings ON follows (follower, accepted, position DESC);
 ";
-/// Appends committed together at most.
+/// Maximum number of appends per group commit.
 const GROUP: usize = 256;
 
 pub(super) fn connect(file: &Path, synchronous: &str, schema: &str) -> Result<Connection> {
@@ -56,8 +56,8 @@ pub(super) fn connect(file: &Path, synchronous: &str, schema: &str) -> Result<Co
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.execute_batch(schema)?;
-    // A transaction that begins by reading is refused at once where a reader holds the lock for writing, as it does for an
-    // instant to repair its picture of the write-ahead log.
+    // A deferred transaction would fail at once while a reader holds the write lock, which readers take briefly to
+    // recover the WAL index.
     connection.set_transaction_behavior(TransactionBehavior::Immediate);
     Ok(connection)
 }
@@ -74,11 +74,11 @@ struct Append {
     actor: String,
     body: String,
     expected: i64,
-    told: oneshot::Sender<rusqlite::Result<Option<i64>>>,
+    reply: oneshot::Sender<rusqlite::Result<Option<i64>>>,
 }
 
-/// SQLite and nothing else: readers on the thread that asks, one writer that commits what is waiting together.
-pub(crate) struct OneMachine {
+/// SQLite alone: reads on the calling thread, one writer with group commit.
+pub(crate) struct Standalone {
     log_readers: Mutex<Vec<Connection>>,
     view_readers: Mutex<Vec<Connection>>,
     log: std::path::PathBuf,
@@ -87,18 +87,18 @@ pub(crate) struct OneMachine {
     projected: mpsc::Sender<Projected>,
 }
 
-impl OneMachine {
+impl Standalone {
     pub(crate) fn open(folder: &Path) -> Result<Self> {
-        let (log, views) = (folder.join("bare-log.db"), folder.join("bare-views.db"));
+        let (log, views) = (folder.join("baseline-log.db"), folder.join("baseline-views.db"));
         let mut connection = connect(&log, "FULL", LOG)?;
         let (appends, mut waiting) = mpsc::channel::<Append>(1024);
         thread::spawn(move || {
             let mut group = Vec::new();
             while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
                 if let Err(error) = append_all(&mut connection, &mut group) {
-                    // Whoever waits hears of it, since nobody answers any more.
+                    // Dropping the appends fails their callers.
                     group.clear();
-                    told(&error);
+                    log_error(&error);
                 }
             }
         });
@@ -109,8 +109,8 @@ impl OneMachine {
             while waiting.blocking_recv_many(&mut batch, super::BATCH) > 0 {
                 let (writes, seen): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
                 match commit(&mut connection, &writes) {
-                    Ok(()) => tell_that_seen(seen),
-                    Err(error) => told(&error),
+                    Ok(()) => notify_committed(seen),
+                    Err(error) => log_error(&error),
                 }
             }
         });
@@ -137,9 +137,9 @@ impl OneMachine {
         Self::read(&self.view_readers, &self.views, read)
     }
 
-    /// Writes what a catch-up comes to, batch after batch, and tells how long it took.
+    /// Commits the writes of a catch-up in batches; returns the time it took.
     pub(crate) fn catch_up(folder: &Path, writes: &[Write]) -> Result<Duration> {
-        let mut connection = connect(&folder.join("bare-catch-up.db"), "NORMAL", VIEWS)?;
+        let mut connection = connect(&folder.join("baseline-catch-up.db"), "NORMAL", VIEWS)?;
         let start = Instant::now();
         for writes in writes.chunks(super::BATCH) {
             commit(&mut connection, writes)?;
@@ -147,14 +147,14 @@ impl OneMachine {
         Ok(start.elapsed())
     }
 
-    /// One append and one commit of one event's writes at a time, synced as Chorus does: how long each took.
+    /// Times one append and one view commit per event, one after the other, synced as in Chorus.
     pub(crate) async fn one_by_one(folder: &Path, times: usize) -> Result<Vec<(Duration, Duration)>> {
-        let bare = Self::open(folder)?;
-        let mut views = connect(&folder.join("bare-commits.db"), "NORMAL", VIEWS)?;
+        let baseline = Self::open(folder)?;
+        let mut views = connect(&folder.join("baseline-commits.db"), "NORMAL", VIEWS)?;
         let mut taken = Vec::with_capacity(times);
         for n in 0..times {
             let start = Instant::now();
-            bare.like("one-by-one", &n.to_string()).await?;
+            baseline.like("one-by-one", &n.to_string()).await?;
             let appended = start.elapsed();
             let start = Instant::now();
             let (post, user) = ("one-by-one".to_owned(), n.to_string());
@@ -166,12 +166,12 @@ impl OneMachine {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the bench's own log")]
-fn told(error: &anyhow::Error) {
+#[expect(clippy::print_stderr, reason = "the log of the benchmark")]
+fn log_error(error: &anyhow::Error) {
     eprintln!("{error:#}");
 }
 
-/// One transaction of views and their checkpoint.
+/// Commits view writes and the checkpoint in one transaction.
 fn commit(connection: &mut Connection, writes: &[Write]) -> Result<()> {
     let transaction = connection.transaction()?;
     for write in writes {
@@ -218,14 +218,14 @@ fn apply(transaction: &Connection, write: &Write) -> Result<()> {
 
 fn append_all(connection: &mut Connection, group: &mut Vec<Append>) -> Result<()> {
     let transaction = connection.transaction()?;
-    let mut told = Vec::with_capacity(group.len());
+    let mut replies = Vec::with_capacity(group.len());
     for append in group.drain(..) {
         let outcome = append_one(&transaction, &append);
-        told.push((append.told, outcome));
+        replies.push((append.reply, outcome));
     }
     transaction.commit()?;
-    for (sender, outcome) in told {
-        // Whoever has stopped waiting needs no answer.
+    for (sender, outcome) in replies {
+        // The caller may have stopped waiting.
         let _ = sender.send(outcome);
     }
     Ok(())
@@ -248,18 +248,18 @@ fn last(connection: &Connection, subject: &str) -> rusqlite::Result<i64> {
 }
 
 #[async_trait]
-impl Bare for OneMachine {
+impl Baseline for Standalone {
     async fn like(&self, post: &str, user: &str) -> Result<u64> {
         let subject = format!("like.{post}.{user}");
         let expected = Self::read(&self.log_readers, &self.log, |connection| last(connection, &subject))?;
-        let (told, outcome) = oneshot::channel();
+        let (reply, outcome) = oneshot::channel();
         let (actor, body) = (user.to_owned(), super::like_body(post, user));
-        self.appends.send(Append { subject, actor, body, expected, told }).await?;
-        Ok(u64::try_from(outcome.await??.context("somebody else was faster")?)?)
+        self.appends.send(Append { subject, actor, body, expected, reply }).await?;
+        Ok(u64::try_from(outcome.await??.context("a concurrent append won")?)?)
     }
 
     async fn project(&self, write: Write, seen: bool) -> Result<()> {
-        hand_over(&self.projected, write, seen).await
+        enqueue(&self.projected, write, seen).await
     }
 
     async fn newest(&self, limit: i64) -> Result<Vec<Post>> {

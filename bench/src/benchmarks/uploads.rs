@@ -1,5 +1,5 @@
-//! What publishing a picture costs: the processor time of the whole upload, and beside it that of libvips for the same
-//! variants of the same files (`sharp.js`), where Node finds sharp.
+//! The cost of publishing an image: the processor time of the whole upload, compared with that of libvips for the same
+//! variants of the same files (`sharp.js`), if Node finds sharp.
 
 use std::io::Write;
 use std::process::Command;
@@ -15,9 +15,9 @@ use reqwest::multipart::{Form, Part};
 use tests::chorus::Chorus;
 
 use super::{Findings, progress};
-use crate::column::Engine;
+use crate::deployment::Engine;
 
-/// Sides of the pictures that are published, in pixels: 1, 12 and 48 megapixels.
+/// Sizes of the published images in pixels: 1, 12 and 48 megapixels.
 const SIZES: [(u32, u32); 3] = [(1152, 864), (4000, 3000), (8000, 6000)];
 const TIMES: u32 = 5;
 
@@ -54,7 +54,7 @@ pub(crate) async fn uploads(chorus: &Chorus, engine: Engine, findings: &mut Find
     Ok(())
 }
 
-/// The processor time in milliseconds that libvips takes for the variants; none without Node or sharp.
+/// The processor time of libvips for the variants in milliseconds; none without Node or sharp.
 fn by_libvips(picture: &[u8]) -> Result<Option<f64>> {
     let loads = Command::new("node").args(["--eval", "require('sharp')"]).output();
     if !loads.is_ok_and(|loaded| loaded.status.success()) {
@@ -70,7 +70,7 @@ fn by_libvips(picture: &[u8]) -> Result<Option<f64>> {
     Ok(Some(time.parse()?))
 }
 
-/// Something like a photograph: structure of all sizes, with the noise of a sensor.
+/// A synthetic photograph: structure of all sizes, with sensor noise.
 fn photo(width: u32, height: u32) -> Result<Vec<u8>> {
     let mut rng = StdRng::seed_from_u64(1);
     let mut coarse = RgbImage::new(width.div_ceil(16), height.div_ceil(16));

@@ -1,4 +1,4 @@
-//! What is measured, each with Chorus and the bare engine in turns.
+//! The benchmarks. Chorus and the baseline take turns in each.
 
 mod accounts;
 mod catch_up;
@@ -18,18 +18,18 @@ pub(crate) use uploads::uploads;
 
 use crate::table::Ratio;
 
-/// Everything that a run has found.
+/// The results of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    /// What is wanted: contests with this in their names; if none is given, all.
+    /// Selects comparisons with this text in their names; all if none is given.
     pub(crate) only: Option<String>,
     pub(crate) ratios: Vec<Ratio>,
-    /// What, on which engine, and how much.
+    /// Name, engine and value.
     pub(crate) figures: Vec<(String, &'static str, String)>,
 }
 
 impl Findings {
-    pub(crate) fn want(&self, what: &str) -> bool {
+    pub(crate) fn selects(&self, what: &str) -> bool {
         self.only.as_deref().is_none_or(|text| what.contains(text))
     }
 }
