@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use command_api::{Commands, ReservedUsernames};
-use events::{MasterKeys, ProgressBoard, Role};
+use events::{MasterKeys, ProgressTracker, Role};
 use service::clock;
 use service::config::SameSite;
 use service::config::{LogSettings, MediaSettings, PlaceSettings, Problems, Secret};
@@ -67,10 +67,10 @@ pub async fn run(settings: Settings) -> Result<()> {
         .await
         .map_err(anyhow::Error::msg)
         .context("opening the media store")?;
-    let (board, _) = ProgressBoard::follow(&**log.raw());
+    let (tracker, _) = ProgressTracker::follow(&**log.raw());
     let commands = Commands::new(command_api::Parts {
         log,
-        board,
+        tracker,
         media,
         // Unused: this process serves no log-ins.
         signing: Arc::new(SigningKeys::parse(&SigningKeys::generate())?),

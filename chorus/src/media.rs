@@ -84,13 +84,13 @@ async fn open(
 async fn clean(settings: CleanSettings) -> Result<()> {
     let CleanSettings { limit, place, log, media } = settings;
     let (log, media) = open(&place, &log, &media).await?;
-    let Collected { looked_at, deleted } =
+    let Collected { checked, deleted } =
         collect(&*log, &*media, SystemClock.now(), Limit::Pictures(limit)).await?;
     let mut out = std::io::stdout().lock();
     for picture in &deleted {
         writeln!(out, "deleted  {picture}")?;
     }
-    writeln!(out, "deleted {} of {looked_at} pictures: no event refers to them", deleted.len())?;
+    writeln!(out, "deleted {} of {checked} pictures: no event refers to them", deleted.len())?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use command_api::{Commands, ReservedUsernames};
 use compat_api::Apps;
-use events::{MasterKeys, ProgressBoard, SealedLog};
+use events::{MasterKeys, ProgressTracker, SealedLog};
 use media::MediaStore;
 use projector::mail::{MailTransport, OpenedMail};
 use projector::reactions::{self, erasures, mailboxes, mails, purges, stories};
@@ -118,7 +118,7 @@ impl Settings {
         mail: OpenedMail,
         log: &SealedLog,
         store: &Arc<dyn ViewStore>,
-        board: &ProgressBoard,
+        tracker: &ProgressTracker,
         tasks: &Tasks,
     ) -> mails::MailStatus {
         if let Some(queue) = mail.feedback {
@@ -127,7 +127,7 @@ impl Settings {
         let parts = mails::Parts {
             log: log.clone(),
             store: Arc::clone(store),
-            board: board.clone(),
+            tracker: tracker.clone(),
             mailer: mail.mailer,
             clock: clock::system(),
             urls: mails::AppUrls::of(&self.mail, &self.http.apps, &self.http.public_url()),
@@ -168,16 +168,16 @@ pub async fn run(settings: Settings) -> Result<()> {
     let (log, store, media) = settings.open(&master).await?;
     let mail = transport.open().await.context("opening the mail transport")?;
 
-    let (board, keep_board) = ProgressBoard::follow(&**log.raw());
-    tasks.spawn_until_stopping("progress board", keep_board);
+    let (tracker, update_tracker) = ProgressTracker::follow(&**log.raw());
+    tasks.spawn_until_stopping("progress tracker", update_tracker);
     let projector = Projector { log: log.clone(), store: Arc::clone(&store) };
     let statuses = projector::run(&projector, projector::projections(&settings.feeds), &tasks);
-    let mailing = settings.send_mails(mail, &log, &store, &board, &tasks);
+    let mailing = settings.send_mails(mail, &log, &store, &tracker, &tasks);
     let parts = stories::Parts { log: log.clone(), store: Arc::clone(&store), clock: clock::system() };
     let ending_stories = stories::run(parts, &tasks);
     let erasing = erasures::run(&log, Arc::clone(&store), &tasks);
     let projections = projector::projections(&settings.feeds);
-    let purging = purges::run(&log, Arc::clone(&store), board.clone(), &projections, &tasks);
+    let purging = purges::run(&log, Arc::clone(&store), tracker.clone(), &projections, &tasks);
     let cleaning = reactions::media::run(
         reactions::media::Parts {
             log: Arc::clone(log.raw()),
@@ -192,7 +192,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         Arc::new(SessionCookies::configured(&settings.http, settings.signing.cookie_same_site));
     let commands = Commands::new(command_api::Parts {
         log: log.clone(),
-        board: board.clone(),
+        tracker: tracker.clone(),
         media: Arc::clone(&media),
         signing: Arc::new(signing),
         clock: clock::system(),
@@ -206,7 +206,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let queries = Queries::new(query_api::Parts {
         log: Arc::clone(log.raw()),
         store: Arc::clone(&store),
-        board,
+        tracker,
         media,
         keys: Arc::new(keys),
         clock: clock::system(),

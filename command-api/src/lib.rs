@@ -19,7 +19,7 @@ use axum::middleware::from_fn;
 use axum::routing::get;
 use axum::{Json, Router};
 use chrono::TimeDelta;
-use events::{ProgressBoard, SealedLog};
+use events::{ProgressTracker, SealedLog};
 use media::MediaStore;
 use service::clock::Clock;
 use service::shutdown::Tasks;
@@ -48,7 +48,7 @@ pub struct Commands(Arc<Inner>);
 #[derive(Debug)]
 pub struct Inner {
     log: SealedLog,
-    board: ProgressBoard,
+    tracker: ProgressTracker,
     subject_cache: SubjectCache,
     media: Arc<dyn MediaStore>,
     passwords: Passwords,
@@ -85,7 +85,7 @@ impl FromRef<Commands> for Arc<Authenticator> {
 #[derive(Debug)]
 pub struct Parts {
     pub log: SealedLog,
-    pub board: ProgressBoard,
+    pub tracker: ProgressTracker,
     pub media: Arc<dyn MediaStore>,
     pub signing: Arc<SigningKeys>,
     pub clock: Arc<dyn Clock>,
@@ -105,7 +105,7 @@ impl Commands {
     pub fn new(parts: Parts) -> std::io::Result<Self> {
         let Parts {
             log,
-            board,
+            tracker,
             media,
             signing,
             clock,
@@ -127,7 +127,7 @@ impl Commands {
         });
         Ok(Self(Arc::new(Inner {
             log,
-            board,
+            tracker,
             subject_cache: SubjectCache::default(),
             media,
             passwords: Passwords::new(cpu.clone())?,

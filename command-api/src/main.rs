@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Parser;
 use command_api::{Commands, ReservedUsernames};
-use events::{MasterKeys, ProgressBoard};
+use events::{MasterKeys, ProgressTracker};
 use service::config::{
     AccountSettings, HttpSettings, LimitSettings, LogSettings, MediaSettings, PlaceSettings, Problems,
     Secret, SigningSettings, TelemetrySettings, from_arguments, without_password,
@@ -86,11 +86,11 @@ async fn main() -> Result<()> {
         .context("opening the event log")?;
     let media =
         media::open(&media_url).await.map_err(anyhow::Error::msg).context("opening the media store")?;
-    let (board, keep_board) = ProgressBoard::follow(&**log.raw());
-    tasks.spawn_until_stopping("progress board", keep_board);
+    let (tracker, update_tracker) = ProgressTracker::follow(&**log.raw());
+    tasks.spawn_until_stopping("progress tracker", update_tracker);
     let commands = Commands::new(command_api::Parts {
         log,
-        board,
+        tracker,
         media,
         signing: Arc::new(signing),
         clock: clock::system(),

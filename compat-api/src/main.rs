@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use command_api::{Commands, ReservedUsernames};
 use compat_api::Apps;
-use events::{MasterKeys, ProgressBoard};
+use events::{MasterKeys, ProgressTracker};
 use query_api::Queries;
 use service::config::{
     AccountSettings, HttpSettings, LimitSettings, LogSettings, MediaSettings, PlaceSettings, Problems,
@@ -91,15 +91,15 @@ async fn main() -> Result<()> {
         .context("opening the view store")?;
     let media =
         media::open(&media_url).await.map_err(anyhow::Error::msg).context("opening the media store")?;
-    let (board, keep_board) = ProgressBoard::follow(&**log.raw());
-    tasks.spawn_until_stopping("progress board", keep_board);
+    let (tracker, update_tracker) = ProgressTracker::follow(&**log.raw());
+    tasks.spawn_until_stopping("progress tracker", update_tracker);
     let raw_log = Arc::clone(log.raw());
     let keys = FixedKeys(Arc::new(VerifyingKeys::of(signing.public())));
     let session_cookies =
         Arc::new(SessionCookies::configured(&settings.http, settings.signing.cookie_same_site));
     let commands = Commands::new(command_api::Parts {
         log,
-        board: board.clone(),
+        tracker: tracker.clone(),
         media: Arc::clone(&media),
         signing: Arc::new(signing),
         clock: clock::system(),
@@ -113,7 +113,7 @@ async fn main() -> Result<()> {
     let queries = Queries::new(query_api::Parts {
         log: raw_log,
         store,
-        board,
+        tracker,
         media,
         keys: Arc::new(keys),
         clock: clock::system(),

@@ -1,4 +1,4 @@
-//! Everything that can happen, in two levels: an enum for each domain, in it an enum for each kind of subject.
+//! All events, in two levels: one enum per domain, which contains one enum per kind of subject.
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -12,8 +12,8 @@ use crate::social::{
 };
 use crate::{Kind, Subject, UserId, upcast};
 
-/// One enum per kind of subject: each variant holds the struct of its name and has a wire name, written by hand
-/// and frozen by a fixture in `events/fixtures`.
+/// Defines one enum per kind of subject: each variant holds the struct of its name and has a hand-written wire name,
+/// frozen by a fixture in `events/fixtures`.
 macro_rules! event_enum {
     ($(#[$doc:meta])* $name:ident { $($variant:ident = $wire:literal,)+ }) => {
         $(#[$doc])*
@@ -54,7 +54,7 @@ macro_rules! event_enum {
 }
 pub(crate) use event_enum;
 
-/// One enum per domain: each variant holds the enum of its kind of subject.
+/// Defines one enum per domain: each variant holds the enum of its kind of subject.
 macro_rules! domain_enum {
     ($(#[$doc:meta])* $name:ident in $domain:ident { $($kind:ident($events:ident),)+ }) => {
         $(#[$doc])*
@@ -90,7 +90,7 @@ macro_rules! domain_enum {
                 }
             }
 
-            /// None if the event is not of this domain, or of no name that this program knows.
+            /// None if the event is of another domain, or has an unknown name.
             fn decode(wire_name: &str, body: &[u8]) -> Option<serde_json::Result<Event>> {
                 match Kind::of(wire_name)? {
                     $(Kind::$kind => $events::decode(wire_name, body).map(|event| event.map(Event::from)),)+
@@ -144,15 +144,15 @@ domain_enum! {
 
 macro_rules! event {
     ($($domain:ident($events:ident),)+) => {
-        /// Everything that can happen. A consumer matches the events of its own domain exhaustively, so that a new one
-        /// does not compile until it is handled, and passes over a foreign domain in one arm.
+        /// All events. Consumers match the events of their own domain exhaustively, so that a new event does not
+        /// compile until it is handled, and skip foreign domains in one arm.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Event {
             $($domain($events),)+
         }
 
         impl Event {
-            /// The wire names of all events, in the order of their kinds.
+            /// The wire names of all events, ordered by kind.
             pub fn wire_names() -> impl Iterator<Item = &'static str> {
                 [$($events::WIRE_NAMES,)+].into_iter().flatten().copied().flatten().copied()
             }
@@ -169,26 +169,26 @@ macro_rules! event {
                 }
             }
 
-            /// The one value in it that a person wrote or is, with the person whose key seals it.
+            /// The personal value of the event, with the user whose key seals it.
             pub(crate) fn personal(&mut self) -> Option<(UserId, &mut dyn Sealable)> {
                 match self {
                     $(Self::$domain(event) => event.personal(),)+
                 }
             }
 
-            /// Whose personal data it carries, if any.
+            /// The user whose personal data it contains, if any.
             pub fn person(&mut self) -> Option<UserId> {
                 self.personal().map(|(person, _)| person)
             }
 
-            /// Takes its personal data out, as nobody can read it once the person's key is destroyed.
+            /// Erases its personal data, as if the user's key were destroyed.
             pub fn erase_personal(&mut self) {
                 if let Some((_, personal)) = self.personal() {
                     personal.erase();
                 }
             }
 
-            /// The body as JSON; an error if something personal is not sealed.
+            /// The body as JSON; an error if personal data is not sealed.
             pub(crate) fn encode(&self) -> serde_json::Result<Bytes> {
                 match self {
                     $(Self::$domain(event) => event.encode(),)+
@@ -212,9 +212,9 @@ event! {
     Mail(MailsEvent),
 }
 
-/// An event that this program has no name for: written by a newer one.
+/// An event with an unknown name: written by a newer version of the program.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{0}` is not an event that this program knows: a newer one wrote it")]
+#[error("`{0}` is not an event that this version of the program knows: a newer one wrote it")]
 pub struct UnknownEvent(pub(crate) String);
 
 #[derive(Debug, Error)]

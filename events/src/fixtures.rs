@@ -1,5 +1,5 @@
-//! One frozen file per event in `events/fixtures`: what stands in a log somewhere must be readable for ever. A
-//! fixture that has been released is never changed; a new version of an event gets a new one.
+//! One frozen file per event in `events/fixtures`, since stored events must stay readable forever. A released fixture
+//! never changes; a new version of an event gets a new one.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ fn fixture(wire_name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(format!("{wire_name}.json"))
 }
 
-/// Opens or seals what is personal in the event, as the log does.
+/// Opens or seals the personal data of the event, as the log does.
 fn with_personal(event: &mut Event, change: impl FnOnce(&mut dyn personal::Sealable)) {
     if let Some((_, personal)) = event.personal() {
         change(personal);
@@ -26,7 +26,7 @@ fn with_personal(event: &mut Event, change: impl FnOnce(&mut dyn personal::Seala
 }
 
 #[test]
-fn every_event_is_read_from_its_fixture_and_written_as_it_stands_there() {
+fn every_fixture_roundtrips() {
     for sample in samples() {
         let path = fixture(sample.wire_name());
         let Ok(text) = std::fs::read_to_string(&path) else {
@@ -52,7 +52,7 @@ fn every_event_is_read_from_its_fixture_and_written_as_it_stands_there() {
 }
 
 #[test]
-fn every_wire_name_has_a_sample_and_every_fixture_is_read() {
+fn every_wire_name_has_a_sample_and_every_fixture_is_known() {
     let sampled: BTreeSet<String> = samples().iter().map(|event| event.wire_name().to_owned()).collect();
     let named: BTreeSet<String> = Event::wire_names().map(str::to_owned).collect();
     assert_eq!(sampled, named);
@@ -66,7 +66,7 @@ fn every_wire_name_has_a_sample_and_every_fixture_is_read() {
 }
 
 #[test]
-fn nothing_personal_of_any_event_can_be_written_open() {
+fn open_personal_data_cannot_be_encoded() {
     for mut event in samples() {
         let mut is_personal = false;
         with_personal(&mut event, |_| is_personal = true);
@@ -75,7 +75,7 @@ fn nothing_personal_of_any_event_can_be_written_open() {
 }
 
 #[test]
-fn a_body_that_is_not_of_its_event_and_an_unknown_name_are_refused() {
+fn invalid_body_and_unknown_name_are_rejected() {
     for sample in samples() {
         assert!(Event::decode(sample.wire_name(), b"{}").is_err(), "{}", sample.wire_name());
         assert!(Event::decode(sample.wire_name(), b"not json").is_err());

@@ -1,10 +1,10 @@
-//! The log and the key vault on NATS JetStream: one stream for all events, one key-value bucket beside it. NATS
-//! types stay in here.
+//! The log and the key vault on NATS JetStream: one stream for all events, and one key-value bucket. NATS types stay
+//! inside this module.
 
 mod follow;
 mod log;
 mod message;
-mod news;
+mod progress;
 mod vault;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,44 +22,44 @@ pub use vault::JetStreamVault;
 
 use crate::LogError;
 
-/// Oldest server that has what the adapters need (several filters on a consumer, compressed streams).
+/// Oldest server with the required features (several filters per consumer, compressed streams).
 const OLDEST_SERVER: (u64, u64) = (2, 10);
-/// How long one request to the server may take: an append, a lookup.
+/// Timeout of one request to the server.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a replica may take that is asked for an event, before the leader is asked: it may be gone without a word.
+/// How long a replica may take to return an event before the leader is asked: it may have failed silently.
 const REPLICA_TIMEOUT: Duration = Duration::from_millis(300);
-/// How often the server is asked whether it is still there. A connection that leaves two such questions unanswered is
-/// given up, so that a server that is gone without a word costs at most three times as much.
+/// Interval of pings. After two unanswered pings the connection is closed, so a silent failure of the server is
+/// detected within three intervals.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
-/// How long a call waits for a connection that has just been lost before it gives up.
+/// How long a call waits for a reconnection before it fails.
 const RECONNECT_GRACE: Duration = Duration::from_millis(500);
-/// Pause between attempts to connect anew, growing from the first to the second.
+/// Delay between reconnection attempts, from the first to the longest.
 const RECONNECT_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// Which JetStream to use, and how.
+/// The settings of a JetStream log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JetStreamSettings {
-    /// `nats://host:port` or `tls://host:port`, user and password before the host where they are needed.
+    /// `nats://host:port` or `tls://host:port`, with user and password before the host if required.
     pub servers: Vec<String>,
-    /// The stream's name, the first token of its subjects, and the beginning of the bucket's name.
+    /// The name of the stream, the first token of its subjects, and the prefix of the bucket's name.
     pub name: String,
-    /// Copies of stream and bucket that the cluster keeps, when they are created: 1, 3 or 5.
+    /// The number of replicas of new streams and buckets: 1, 3 or 5.
     pub replicas: usize,
     /// A NATS credentials file.
     pub credentials: Option<std::path::PathBuf>,
 }
 
-/// A connection that says whether it stands.
+/// A connection with its state.
 #[derive(Debug, Clone)]
 struct Connection {
     client: Client,
-    /// The how-manieth connection stands; none while it is lost.
+    /// The number of the current connection; none while disconnected.
     connected: watch::Receiver<Option<u64>>,
 }
 
 impl Connection {
     async fn open(settings: &JetStreamSettings) -> Result<Self, LogError> {
-        let (tell, connected) = watch::channel(None);
+        let (state, connected) = watch::channel(None);
         let made = AtomicU64::new(0);
         let mut options = ConnectOptions::new()
             .name("chorus")
@@ -74,10 +74,10 @@ impl Connection {
             .event_callback(move |event| {
                 match &event {
                     Event::Connected => {
-                        tell.send_replace(Some(made.fetch_add(1, Ordering::Relaxed)));
+                        state.send_replace(Some(made.fetch_add(1, Ordering::Relaxed)));
                     }
                     Event::Disconnected | Event::Closed => {
-                        tell.send_replace(None);
+                        state.send_replace(None);
                     }
                     Event::LameDuckMode
                     | Event::Draining
@@ -104,18 +104,18 @@ impl Connection {
         Ok(Self { client, connected })
     }
 
-    /// Ends once another connection than the one that stands now has been made.
+    /// Returns when a new connection replaces the current one.
     async fn replaced(&self) {
         let mut connected = self.connected.clone();
         let now = *connected.borrow_and_update();
-        // The client tells no more once it is closed; then no other connection comes.
-        if connected.wait_for(|standing| standing.is_some() && *standing != now).await.is_err() {
+        // A closed client sends no more events; then it never reconnects.
+        if connected.wait_for(|current| current.is_some() && *current != now).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Waits a moment for a lost connection to come back. Nothing is sent while there is none: it would be kept
-    /// and delivered later, after its sender has been told that it failed.
+    /// Waits briefly for a reconnection. Nothing is sent while disconnected: the client would buffer it and deliver
+    /// it after the caller got an error.
     async fn ready(&self) -> Result<(), LogError> {
         if self.client.connection_state() == State::Connected {
             return Ok(());
@@ -128,8 +128,8 @@ impl Connection {
     }
 }
 
-/// A stream's configuration without compression: nats-server destroys replicas of compressed streams when it is killed.
-/// Says so if the stream is compressed.
+/// Disables compression, with a warning if it was enabled: nats-server destroys replicas of compressed streams when
+/// it is killed.
 fn without_compression(found: &Config) -> Config {
     let mut config = found.clone();
     if config.compression == Some(Compression::S2) {
@@ -144,10 +144,10 @@ fn without_compression(found: &Config) -> Config {
     config
 }
 
-/// Changes a stream's configuration, if there is a change.
+/// Updates a stream's configuration if it differs.
 async fn reconfigure(context: &Context, found: &Config, wanted: Config) -> Result<(), UpdateStreamError> {
     if wanted != *found {
-        tracing::info!(stream = found.name, "bringing the stream's configuration up to date");
+        tracing::info!(stream = found.name, "updating the stream's configuration");
         context.update_stream(wanted).await?;
     }
     Ok(())
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_old_server_is_refused_with_the_reason() {
+    fn old_server_is_rejected_with_the_reason() {
         for version in ["2.10.0", "2.15.1", "3.0.0", "2.12.0-preview.1"] {
             assert!(require_version(version).is_ok(), "{version}");
         }

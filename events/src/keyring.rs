@@ -1,5 +1,5 @@
-//! Keys in use: wrapped ones from the vault, opened with the deployment's master key and remembered while they
-//! are in demand.
+//! Keys in use: wrapped keys from the vault, unwrapped with the deployment's master key and cached. Destroying a
+//! user's key makes their data unreadable (crypto-shredding).
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,17 +17,17 @@ use zeroize::Zeroizing;
 use crate::personal::DataKey;
 use crate::{ClaimHash, KeyName, KeyState, KeyVault, UserId, VaultError};
 
-/// People whose keys are remembered: 64 bytes each, so a few MiB at most.
-const KEYS_REMEMBERED: usize = 100_000;
-/// First byte of a wrapped key: which layout the rest has.
+/// Maximum number of cached keys: 64 bytes each, a few MiB in total.
+const CACHED_KEYS: usize = 100_000;
+/// The first byte of a wrapped key: the version of its format.
 const WRAP_VERSION: u8 = 1;
-/// Bytes of a master key's hash that stand in a wrapped key, to tell which master key wrapped it.
+/// Length of the master key's hash in a wrapped key, which identifies the master key.
 const MASTER_ID_LENGTH: usize = 8;
 
-/// The deployment's own secrets in the vault: see [`KeyRing::open`].
+/// The deployment's secrets in the vault: see [`KeyRing::open`].
 const SECRETS: [&str; 3] = ["names", "ids", "links"];
 
-/// The deployment's master keys: the first wraps new keys, all of them open old ones.
+/// The deployment's master keys: the first one wraps new keys, all of them unwrap old ones.
 #[derive(Clone)]
 pub struct MasterKeys(Vec<(MasterId, DataKey)>);
 
@@ -50,7 +50,7 @@ pub enum MasterKeysError {
 }
 
 impl MasterKeys {
-    /// One key a line, 32 bytes in base64; empty lines and lines that begin with `#` are passed over.
+    /// One key per line, 32 bytes in base64; empty lines and lines that start with `#` are skipped.
     pub fn parse(text: &str) -> Result<Self, MasterKeysError> {
         let mut keys = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -66,7 +66,7 @@ impl MasterKeys {
         if keys.is_empty() { Err(MasterKeysError::Empty) } else { Ok(Self(keys)) }
     }
 
-    /// A new key, in the form that [`parse`](Self::parse) takes.
+    /// A new key, in the format of [`parse`](Self::parse).
     pub fn generate() -> Zeroizing<String> {
         Zeroizing::new(format!("{}\n", STANDARD.encode(DataKey::generate().as_bytes())))
     }
@@ -82,12 +82,10 @@ impl MasterKeys {
 
     fn unwrap(&self, name: KeyName, wrapped: &[u8]) -> Result<DataKey, VaultError> {
         let Some((&WRAP_VERSION, rest)) = wrapped.split_first() else {
-            return Err(corrupt(format!(
-                "the key of {name} is wrapped in a way that this program does not know"
-            )));
+            return Err(corrupt(format!("the key of {name} is wrapped in an unknown format")));
         };
         let Some((id, sealed)) = rest.split_first_chunk::<MASTER_ID_LENGTH>() else {
-            return Err(corrupt(format!("the key of {name} is cut short")));
+            return Err(corrupt(format!("the key of {name} is truncated")));
         };
         let Some((_, master)) = self.0.iter().find(|(known, _)| known == id) else {
             return Err(corrupt(format!(
@@ -108,20 +106,20 @@ fn corrupt(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Vault
     VaultError::Corrupt(source.into())
 }
 
-/// Data keys of people and the deployment's secrets, ready for use.
+/// Data keys of users and the deployment's secrets, ready for use.
 #[derive(Debug)]
 pub struct KeyRing {
     vault: Arc<dyn KeyVault>,
     master: MasterKeys,
     people: Cache<UserId, DataKey>,
-    /// Whose keys are of no use any more, whatever the vault still has: 16 bytes for each whose erasure was heard.
+    /// Erased users, whose keys are ignored even if the vault still has them: 16 bytes for each erasure seen.
     erased: RwLock<HashSet<UserId>>,
     names: DataKey,
     ids: DataKey,
     links: DataKey,
 }
 
-/// What whoever holds a mailed link may do with it.
+/// The action that a mailed link permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkPurpose {
     VerifyEmail,
@@ -139,7 +137,7 @@ impl LinkPurpose {
     }
 }
 
-/// The token in a mailed link: whose it is, and a keyed hash of what it is for. Its text is 64 hexadecimal digits.
+/// The token in a mailed link: the user, and a keyed hash of the purpose. The text form has 64 hexadecimal digits.
 #[derive(Clone, Copy)]
 pub struct MailedToken {
     pub user: UserId,
@@ -147,14 +145,14 @@ pub struct MailedToken {
 }
 
 impl MailedToken {
-    /// None if the text is no such token.
+    /// None if the text is not a token.
     pub fn parse(text: &str) -> Option<Self> {
         let (user, tag) = (text.get(..32)?, text.get(32..)?);
         let tag: ClaimHash = tag.parse().ok()?;
         Some(Self { user: user.parse().ok()?, tag: tag.uuid().into_bytes() })
     }
 
-    /// The text that stands in the link. It is a secret: it must not be logged or kept.
+    /// The text in the link. It is a secret: it must not be logged or stored.
     pub fn reveal(&self) -> String {
         format!("{}{}", self.user, Uuid::from_bytes(self.tag).simple())
     }
@@ -173,7 +171,7 @@ impl std::fmt::Debug for DataKey {
 }
 
 impl KeyRing {
-    /// Opens the vault's secrets, making those that are not there yet.
+    /// Opens the vault's secrets and creates missing ones.
     ///
     /// # Errors
     /// [`VaultError::Corrupt`] if the master keys do not belong to this vault.
@@ -185,7 +183,7 @@ impl KeyRing {
         Ok(Self {
             vault,
             master,
-            people: Cache::new(KEYS_REMEMBERED),
+            people: Cache::new(CACHED_KEYS),
             erased: RwLock::default(),
             names,
             ids,
@@ -193,7 +191,7 @@ impl KeyRing {
         })
     }
 
-    /// How many people have ever been given a key, erased ones included.
+    /// The number of users who were ever given a key, including erased ones.
     pub(crate) async fn people(&self) -> Result<u64, VaultError> {
         Ok(self.vault.count().await?.saturating_sub(SECRETS.len() as u64))
     }
@@ -202,39 +200,37 @@ impl KeyRing {
         self.vault.close().await
     }
 
-    /// The keyed hash under which a username or an address may stand in the log. What differs only in letter
-    /// case or in the composition of its characters is one name.
+    /// The keyed hash of a username or address for the log. Letter case and Unicode composition make no difference.
     pub fn claim_hash(&self, name: &str) -> ClaimHash {
         ClaimHash::new(mac(&self.names, &[fold_name(name).as_bytes()]))
     }
 
-    /// The id that the same parts always give, and that nobody else can foretell (UUIDv8).
+    /// A deterministic id of these parts that others cannot predict (UUIDv8).
     pub fn derive_id(&self, parts: &[&[u8]]) -> Uuid {
         Uuid::new_v8(mac(&self.ids, parts))
     }
 
-    /// The token of the link that is mailed on behalf of a request. Nothing in the log or the views makes it without the
-    /// deployment's secret.
+    /// The token of the link that is mailed for a request. Computing it requires the deployment's secret.
     pub fn mailed_token(&self, purpose: LinkPurpose, user: UserId, request: Uuid) -> MailedToken {
         let tag = mac(&self.links, &[purpose.as_bytes(), user.uuid().as_bytes(), request.as_bytes()]);
         MailedToken { user, tag }
     }
 
-    /// Whether a token is the one of this request. How long it takes tells nothing of how far it is right.
+    /// Whether a token belongs to this request. Compares in constant time.
     pub fn is_mailed_token(&self, token: &MailedToken, purpose: LinkPurpose, request: Uuid) -> bool {
         let right = self.mailed_token(purpose, token.user, request);
         right.tag.iter().zip(token.tag).fold(0, |differ, (right, given)| differ | (right ^ given)) == 0
     }
 
-    /// The keys of people whose data is to be opened, in the order asked for; `None` where it is destroyed, or its person
-    /// is known to be erased.
+    /// The keys to unseal these users' data, in order; `None` if the key is destroyed or the user is known to be
+    /// erased.
     ///
     /// # Errors
-    /// [`VaultError::Corrupt`] for a person without a key that was ever made: sealed data without a key means
-    /// that the vault is not the one that belongs to the log.
+    /// [`VaultError::Corrupt`] for a user who never had a key: sealed data without a key means that the vault does
+    /// not belong to the log.
     pub(crate) async fn opening(&self, people: &[UserId]) -> Result<Vec<Option<DataKey>>, VaultError> {
-        let remembered = |&person: &UserId| self.people.get(&person).filter(|_| !self.is_erased(person));
-        let mut keys: Vec<Option<DataKey>> = people.iter().map(remembered).collect();
+        let cached = |&person: &UserId| self.people.get(&person).filter(|_| !self.is_erased(person));
+        let mut keys: Vec<Option<DataKey>> = people.iter().map(cached).collect();
         let missing: Vec<usize> =
             (0..people.len()).filter(|&i| keys[i].is_none() && !self.is_erased(people[i])).collect();
         if missing.is_empty() {
@@ -245,19 +241,19 @@ impl KeyRing {
             match state {
                 KeyState::Present(wrapped) => {
                     let key = self.master.unwrap(KeyName::Person(people[i]), &wrapped)?;
-                    self.remember(people[i], &key);
+                    self.cache(people[i], &key);
                     keys[i] = Some(key);
                 }
                 KeyState::Destroyed => {}
                 KeyState::Absent => {
-                    return Err(corrupt(format!("there is no key of person {} in this vault", people[i])));
+                    return Err(corrupt(format!("there is no key of user {} in this vault", people[i])));
                 }
             }
         }
         Ok(keys)
     }
 
-    /// The key that seals a person's new data, made on first use; `None` if it is destroyed, or the person is known to be
+    /// The key to seal a user's new data, created on first use; `None` if it is destroyed or the user is known to be
     /// erased.
     pub(crate) async fn sealing(&self, person: UserId) -> Result<Option<DataKey>, VaultError> {
         if self.is_erased(person) {
@@ -269,27 +265,27 @@ impl KeyRing {
         let name = KeyName::Person(person);
         let key = created(&*self.vault, &self.master, name).await?;
         if let Some(key) = &key {
-            self.remember(person, key);
+            self.cache(person, key);
         }
         Ok(key)
     }
 
-    /// Destroys a person's key: what is sealed with it can be read by nobody any more.
+    /// Destroys a user's key: data sealed with it becomes unreadable.
     pub async fn destroy(&self, person: UserId) -> Result<(), VaultError> {
         self.vault.destroy(KeyName::Person(person)).await?;
         self.forget(person);
         Ok(())
     }
 
-    /// From here on nothing of this person is opened or sealed in this process, also as long as the vault still has the key:
-    /// to be called wherever the `Erased` event of its person is heard.
+    /// Stops unsealing and sealing data of this user in this process, even if the vault still has the key. Must be
+    /// called for every `Erased` event that the process reads.
     pub fn forget(&self, person: UserId) {
         self.erased.write().unwrap_or_else(PoisonError::into_inner).insert(person);
         self.people.remove(&person);
     }
 
-    /// Unless its person was erased while it was fetched.
-    fn remember(&self, person: UserId, key: &DataKey) {
+    /// Unless the user was erased while the key was fetched.
+    fn cache(&self, person: UserId, key: &DataKey) {
         self.people.insert(person, key.clone());
         if self.is_erased(person) {
             self.people.remove(&person);
@@ -301,20 +297,19 @@ impl KeyRing {
     }
 }
 
-/// A username or address as it is compared: what differs only in letter case or in the composition of its characters
-/// is one.
+/// The folded form of a username or address: without differences of letter case and Unicode composition.
 pub fn fold_name(name: &str) -> String {
     name.trim().nfkc().flat_map(char::to_lowercase).nfkc().collect()
 }
 
-/// HMAC-SHA-256 over a list of parts, cut to 128 bits.
+/// HMAC-SHA-256 over a list of parts, truncated to 128 bits.
 fn mac(key: &DataKey, parts: &[&[u8]]) -> [u8; 16] {
-    // HMAC takes a shorter key as one block filled up with zeros (RFC 2104).
+    // HMAC pads a short key to one block with zeros (RFC 2104).
     let mut block = Zeroizing::new([0; 64]);
     block[..32].copy_from_slice(key.as_bytes());
     let mut mac = <Hmac<Sha256> as KeyInit>::new(&(*block).into());
     for part in parts {
-        // Lengths first, so that no two lists of parts run together to the same bytes.
+        // Length prefixes make the encoding of the parts unambiguous.
         mac.update(&(part.len() as u64).to_be_bytes());
         mac.update(part);
     }
@@ -332,7 +327,7 @@ async fn secret(
         .ok_or_else(|| corrupt(format!("the secret `{purpose}` has been destroyed")))
 }
 
-/// The key under a name, made if it is not there yet; `None` if it is destroyed.
+/// The key of a name, created if it does not exist; `None` if it is destroyed.
 async fn created(
     vault: &dyn KeyVault,
     master: &MasterKeys,
@@ -345,7 +340,7 @@ async fn created(
     match state {
         KeyState::Present(wrapped) => master.unwrap(name, &wrapped).map(Some),
         KeyState::Destroyed => Ok(None),
-        KeyState::Absent => Err(corrupt(format!("the vault kept no key of {name}"))),
+        KeyState::Absent => Err(corrupt(format!("the vault did not store a key of {name}"))),
     }
 }
 
@@ -364,7 +359,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_that_read_the_same_share_one_claim() {
+    async fn equivalent_names_share_one_claim() {
         let folder = tempfile::tempdir().unwrap();
         let ring = ring(folder.path(), &MasterKeys::generate()).await.unwrap();
         assert_eq!(ring.claim_hash("Alice"), ring.claim_hash(" aLICE "));
@@ -373,19 +368,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hashes_and_ids_stay_the_same_after_a_restart_and_a_new_master_key() {
+    async fn hashes_and_ids_survive_restart_and_new_master_key() {
         let folder = tempfile::tempdir().unwrap();
         let old = MasterKeys::generate();
         let before = ring(folder.path(), &old).await.unwrap();
         let (hash, id) = (before.claim_hash("alice"), before.derive_id(&[b"a", b"b"]));
-        let both = format!("# the new one first\n{}{}", *MasterKeys::generate(), *old);
+        let both = format!("# the new key first\n{}{}", *MasterKeys::generate(), *old);
         let after = ring(folder.path(), &both).await.unwrap();
         assert_eq!((after.claim_hash("alice"), after.derive_id(&[b"a", b"b"])), (hash, id));
         assert_ne!(after.derive_id(&[b"ab", b""]), id);
     }
 
     #[tokio::test]
-    async fn a_mailed_token_is_good_for_its_own_request_only() {
+    async fn mailed_token_is_valid_for_its_own_request_only() {
         let folder = tempfile::tempdir().unwrap();
         let ring = ring(folder.path(), &MasterKeys::generate()).await.unwrap();
         let request = Uuid::from_u128(7);
@@ -405,7 +400,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_vault_does_not_open_with_a_foreign_master_key() {
+    async fn vault_rejects_a_foreign_master_key() {
         let folder = tempfile::tempdir().unwrap();
         ring(folder.path(), &MasterKeys::generate()).await.unwrap();
         let refused = ring(folder.path(), &MasterKeys::generate()).await;
@@ -413,7 +408,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_destroyed_key_is_not_made_again() {
+    async fn destroyed_key_is_not_recreated() {
         let folder = tempfile::tempdir().unwrap();
         let ring = ring(folder.path(), &MasterKeys::generate()).await.unwrap();
         assert!(ring.sealing(user(1)).await.unwrap().is_some());
@@ -424,7 +419,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_forgotten_is_not_asked_of_the_vault_again() {
+    async fn forgotten_user_causes_no_vault_request() {
         let folder = tempfile::tempdir().unwrap();
         let master = MasterKeys::generate();
         let here = ring(folder.path(), &master).await.unwrap();
@@ -435,13 +430,13 @@ mod tests {
         let opened = here.opening(&[user(1), user(2)]).await.unwrap();
         assert_eq!(opened.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true]);
         assert!(here.sealing(user(1)).await.unwrap().is_none());
-        // The vault has it until it is destroyed.
+        // The vault still has the key.
         let elsewhere = ring(folder.path(), &master).await.unwrap();
         assert!(elsewhere.opening(&[user(1)]).await.unwrap()[0].is_some());
     }
 
     #[test]
-    fn a_bad_master_key_file_is_named_by_line() {
+    fn bad_master_key_file_is_reported_by_line() {
         assert_eq!(MasterKeys::parse("\n# none\n").unwrap_err(), MasterKeysError::Empty);
         let text = format!("{}short\n", *MasterKeys::generate());
         assert_eq!(MasterKeys::parse(&text).unwrap_err(), MasterKeysError::BadLine(2));

@@ -1,9 +1,8 @@
-//! The vocabulary of Chorus and the log it is written to: ids and subjects, one enum of events per kind of
-//! subject, the envelope, personal data that is sealed before it reaches the log, the [`EventLog`] port and its
-//! two adapters. Nothing here knows HTTP, views or how a command is decided.
+//! The events of Chorus and the log: ids and subjects, one enum of events per kind of subject, the envelope, personal
+//! data that is sealed before it is stored, the [`EventLog`] port and its two adapters. This crate knows neither HTTP
+//! nor views nor decisions.
 //!
-//! Start with [`Event`] (what can happen), then [`EventLog`] (where it is kept), then [`SealedLog`] (how the
-//! rest of Chorus reads and writes it).
+//! Start with [`Event`], then [`EventLog`] (the port), then [`SealedLog`] (the interface for the rest of Chorus).
 
 mod envelope;
 mod event;
@@ -17,10 +16,10 @@ mod open;
 mod outside_input;
 mod personal;
 mod progress;
-mod recent;
 pub mod samples;
 mod sealed_log;
 mod subject;
+mod tail_buffer;
 mod upcast;
 mod vault;
 
@@ -46,7 +45,7 @@ pub use log::{
 pub use mails::*;
 pub use open::{OpenError, Opened, log_files, open, open_sealed};
 pub use personal::{Ciphertext, Personal};
-pub use progress::ProgressBoard;
+pub use progress::ProgressTracker;
 pub use sealed_log::{Draft, Recorded, SealedLog};
 pub use social::*;
 pub use subject::{Content, Kind, ParseSubjectError, Subject};

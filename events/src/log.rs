@@ -10,14 +10,14 @@ use crate::{Event, Kind, Message, Position, Stored, Subject};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why the log did not answer.
+/// Why a call to the log failed.
 #[derive(Debug, Error)]
 pub enum LogError {
-    /// It cannot be reached or cannot take more now: the same call may succeed later.
+    /// The log is unreachable or overloaded: the same call may succeed later.
     #[error("the log is unavailable")]
     Unavailable(#[source] Cause),
-    /// What stands in it cannot be read: no retry helps.
-    #[error("the log holds what cannot be read{}", At(*.at))]
+    /// The log contains unreadable data: retries do not help.
+    #[error("the log contains unreadable data{}", At(*.at))]
     Corrupt { at: Option<Position>, source: Cause },
 }
 
@@ -42,28 +42,27 @@ impl LogError {
 /// Why an event was not appended.
 #[derive(Debug, Error)]
 pub enum AppendError {
-    /// The last event of the subject stands elsewhere than expected: read it again and decide again.
+    /// The last event of the subject is not at the expected position: read and decide again.
     #[error("the subject has changed since it was read")]
     Conflict,
-    /// Whether the event was appended, or will be yet, could not be found out: the same append again tells.
-    #[error("whether the event was appended is not known")]
+    /// It is unknown whether the event was or will be appended: repeating the same append reveals it.
+    #[error("it is not known whether the event was appended")]
     OutcomeUnknown(#[source] Cause),
     /// Nothing was appended.
     #[error(transparent)]
     Log(#[from] LogError),
 }
 
-/// How new an answer must be.
+/// The required freshness of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// Any replica may answer, also one that is a little behind: enough for whoever then appends, since a conflict
-    /// tells.
+    /// Any replica may answer, even one that lags behind: sufficient before an append, which detects conflicts.
     Any,
-    /// Never older than the last append that was acknowledged to anybody.
+    /// Never older than the last acknowledged append.
     Latest,
 }
 
-/// Which kinds of subjects somebody follows.
+/// The kinds of subjects to follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter(Arc<[Kind]>);
 
@@ -85,18 +84,17 @@ impl Filter {
     }
 }
 
-/// What an adapter tells a follower.
+/// An item that an adapter sends to a follower.
 #[derive(Debug)]
 pub(crate) enum Followed {
     Event(Stored),
     Unreadable(Unreadable),
-    /// Every event up to this position that passes the filter has been delivered.
+    /// All matching events up to this position have been delivered.
     Passed(Position),
 }
 
-/// Events after a position, in order and without gaps, then live. It goes on by itself after an outage and past an event
-/// that cannot be read; the one error it can give, [`LogError::Corrupt`] for an engine that is no longer a log, is its
-/// last. Dropping it ends it.
+/// Events after a position, in order and without gaps, then live. It survives outages and unreadable events; its only
+/// error, [`LogError::Corrupt`] for an engine that is no longer a log, is final. Dropping it ends it.
 #[derive(Debug)]
 pub struct Follow {
     delivered: mpsc::Receiver<Result<Followed, LogError>>,
@@ -104,13 +102,13 @@ pub struct Follow {
     last_word: Option<LogError>,
 }
 
-/// What was waiting for a follower.
+/// The events that were ready for a follower.
 #[derive(Debug, Default)]
 pub struct Batch {
     pub events: Vec<Stored>,
-    /// Events among these, in order, whose envelope cannot be read.
+    /// Events in this batch with unreadable envelopes, in order.
     pub unreadable: Vec<Unreadable>,
-    /// Every event up to here that passes the filter has been delivered, with this batch or before it.
+    /// All matching events up to this position have been delivered, with this batch or earlier.
     pub passed: Position,
 }
 
@@ -124,18 +122,18 @@ impl Followed {
     }
 }
 
-/// An event whose envelope cannot be read, so that nothing is known of it but this.
+/// An event with an unreadable envelope.
 #[derive(Debug)]
 pub struct Unreadable {
     pub position: Position,
-    /// As it stands there; empty if there is none.
+    /// The stored type; empty if there is none.
     pub event_type: String,
     /// Always [`LogError::Corrupt`].
     pub error: LogError,
 }
 
 impl Unreadable {
-    /// A type that this program does not know is a newer one's: then the envelope may be as that one writes it.
+    /// An unknown type is assumed to be a newer version's, whose envelope format may differ.
     pub(crate) fn new(position: Position, event_type: Option<&str>, error: LogError) -> Self {
         let event_type = event_type.unwrap_or_default().to_owned();
         let error = match Event::decode(&event_type, b"{}") {
@@ -148,7 +146,7 @@ impl Unreadable {
     }
 }
 
-/// Events read ahead for a follower: enough that reading and using them overlap.
+/// Number of events read ahead for a follower, so that reading and processing overlap.
 const READ_AHEAD: usize = 2048;
 
 impl Follow {
@@ -157,8 +155,8 @@ impl Follow {
         (sender, Self { delivered, taken: Vec::new(), last_word: None })
     }
 
-    /// Waits for news, then takes all that is there, up to `limit` events, without waiting for more. `None` after
-    /// an error, or when the process shuts down.
+    /// Waits for events, then returns all that are ready, up to `limit`, without waiting for more. `None` after an
+    /// error, or when the process shuts down.
     pub async fn next_batch(&mut self, limit: usize) -> Option<Result<Batch, LogError>> {
         if let Some(error) = self.last_word.take() {
             return Some(Err(error));
@@ -178,7 +176,7 @@ impl Follow {
                     batch.unreadable.push(unreadable);
                 }
                 Ok(Followed::Passed(position)) => batch.passed = position,
-                // What was delivered before it is still good.
+                // Items before the error are still valid.
                 Err(error) => self.last_word = Some(error),
             }
         }
@@ -192,62 +190,63 @@ impl Follow {
     }
 }
 
-/// News of a projection's checkpoint, for whoever waits for a view to have taken something in.
+/// A progress notification of a projection, for requests that wait for a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
     /// The projection, which builds the view of the same name.
     pub projection: String,
-    /// The kinds it follows.
+    /// The kinds of events that it follows.
     pub kinds: Vec<Kind>,
-    /// Every event of these kinds up to here is in the view.
+    /// The view contains all events of these kinds up to this position.
     pub position: Position,
 }
 
-/// How soon news is to be told.
+/// When a progress notification is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Urgency {
-    /// Something was taken in, and somebody may wait for it.
+    /// Immediately: events were processed, and requests may be waiting.
     Now,
-    /// With what comes next, or a moment later.
+    /// With the next notification, or after a short delay.
     Soon,
 }
 
-/// The log: the only truth. Adapters: `sqlite` for one machine, `jetstream` beyond. Both pass the contract in
-/// `tests/src/contracts/log.rs`, which is the full specification of what is said here.
+/// The event log, the single source of truth. Adapters: `sqlite` for one machine, `jetstream` otherwise. Both pass
+/// the contract in `tests/src/contracts/log.rs`, which specifies this trait completely.
 #[async_trait]
 pub trait EventLog: fmt::Debug + Send + Sync + 'static {
-    /// Appends one event if the last event of its subject stands at `expected` ([`Position::START`]: if there is
-    /// none). Appending the same event again with the same expectation answers the same position, so an append
-    /// whose answer was lost may be repeated; the adapter does so itself before it answers `OutcomeUnknown`.
+    /// Appends an event if the last event of its subject is at `expected` ([`Position::START`]: if there is none).
+    /// Repeating the same append returns the same position, so an append with a lost answer can be repeated; the
+    /// adapter does so itself before it returns `OutcomeUnknown`.
     async fn append(&self, message: &Message, expected: Position) -> Result<Position, AppendError>;
 
-    /// The last event of each subject, in the order asked for.
+    /// The last event of each subject, in the requested order.
     async fn last(&self, subjects: &[Subject], freshness: Freshness)
     -> Result<Vec<Option<Stored>>, LogError>;
 
-    /// The events of one subject after a position, in order; never older than the last append acknowledged.
+    /// The events of one subject after a position, in order; includes all acknowledged appends.
     async fn read(&self, subject: Subject, after: Position) -> Result<Vec<Stored>, LogError>;
 
     fn follow(&self, filter: Filter, after: Position) -> Follow;
 
-    /// The same for a process that uses little of the log and follows nothing else: the engine sends it that little, and
-    /// it is not told how far it has passed the rest.
+    /// Like [`follow`](Self::follow), for processes that need few events and follow nothing else: the engine only
+    /// sends matching events, and the position of other events is not reported.
     fn listen(&self, filter: Filter, after: Position) -> Follow;
 
-    /// The position of the last event; [`Position::START`] if there is none.
+    /// The position of the last event; [`Position::START`] if the log is empty.
     async fn head(&self) -> Result<Position, LogError>;
 
-    /// Whether the engine could store an event now, as far as it can tell without one: whether its disk is full.
+    /// Whether the engine could store an event now, as far as known without an append: detects a full disk.
     async fn check_writable(&self) -> Result<(), LogError>;
 
-    /// Tells every process of a checkpoint; may be lost, costs nothing.
-    fn announce(&self, progress: Progress, urgency: Urgency);
+    /// Notifies all processes of a checkpoint; best effort and cheap.
+    fn publish_progress(&self, progress: Progress, urgency: Urgency);
 
-    /// The news that [`announce`](Self::announce) gives, from all processes, this one included.
+    /// Receives the notifications of [`publish_progress`](Self::publish_progress) from all processes, including this
+    /// one.
     fn progress(&self) -> broadcast::Receiver<Progress>;
 
-    /// The last call of a process that ends: afterwards a plain copy of the files, where the log is one, holds every event
-    /// that was acknowledged. Later calls may answer [`LogError::Unavailable`].
+    /// Called last, at shutdown: afterwards a plain copy of the files, if any, contains every acknowledged event.
+    /// Later calls may return [`LogError::Unavailable`].
     async fn close(&self) -> Result<(), LogError> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Whether the log can be written: what became of this process's last appends, and what the engine says of its disk.
+//! The health of the log: the outcomes of this process's last appends, and the engine's disk check.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use crate::{AppendError, LogError, Position};
 
-/// How long a failed append makes the process not ready, if none has succeeded since. Where nobody sends commands to a
-/// process that is not ready, no append would ever tell that the log can be written again.
+/// How long a failed append makes the process not ready, unless a later one succeeds. It is limited because a process
+/// that is not ready gets no commands, so no append would show that the log is writable again.
 const FAILURE_COUNTS: Duration = Duration::from_secs(30);
 
-/// Outcomes of appends, kept in memory.
+/// Outcomes of appends, in memory.
 #[derive(Debug, Default)]
 pub(crate) struct AppendOutcomes(Mutex<Outcomes>);
 
@@ -23,7 +23,7 @@ struct Outcomes {
 }
 
 impl AppendOutcomes {
-    /// A conflict tells nothing of the disk, and neither does an event that cannot be written.
+    /// Conflicts and unencodable events do not concern the disk.
     pub(crate) fn record(&self, outcome: &Result<Position, AppendError>, now: Instant) {
         match outcome {
             Ok(_) => {
@@ -40,10 +40,10 @@ impl AppendOutcomes {
         }
     }
 
-    /// Whether appends work, as far as is known.
+    /// Whether appends work, as far as known.
     ///
     /// # Errors
-    /// If the last one failed, and not long ago.
+    /// If the last append failed recently.
     pub(crate) fn ready(&self, now: Instant) -> Result<(), String> {
         let outcomes = self.outcomes();
         match &outcomes.failed {
@@ -54,7 +54,7 @@ impl AppendOutcomes {
         }
     }
 
-    /// Seconds since the last success and the last failure, what the failure was, and how many there were since the success.
+    /// Seconds since the last success and the last failure, the last error, and the number of consecutive failures.
     pub(crate) fn details(&self, now: Instant) -> Value {
         let outcomes = self.outcomes();
         let ago = |at: Instant| now.saturating_duration_since(at).as_secs();
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_append_makes_the_log_not_ready_until_one_succeeds_or_it_is_long_ago() {
+    fn failed_append_makes_the_log_not_ready_for_a_while() {
         let (outcomes, start) = (AppendOutcomes::default(), Instant::now());
         outcomes.ready(start).unwrap();
         outcomes.record(&failure(), start);

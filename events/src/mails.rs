@@ -9,8 +9,8 @@ use crate::personal::Sealable;
 use crate::{ClaimHash, EventId, Personal, Subject, UserId};
 
 event_enum! {
-    /// `mail.<event>.<template>`: what became of one mail. Nothing in a mail service keeps a mail from being sent twice;
-    /// this does: it is written before the mail is handed over, and after.
+    /// `mail.<event>.<template>`: the send ledger of one mail. Mail services do not deduplicate, so this does: events
+    /// are appended before and after each send.
     MailEvent {
         MailReserved = "mail.reserved.v1",
         MailSent = "mail.sent.v1",
@@ -20,7 +20,7 @@ event_enum! {
 }
 
 event_enum! {
-    /// `mailbox.<keyed hash>`: what is known of an address as a place that mail goes to.
+    /// `mailbox.<keyed hash>`: whether an address accepts mail.
     MailboxEvent {
         MailBounced = "mailbox.bounced.v1",
         MailComplained = "mailbox.complained.v1",
@@ -29,7 +29,7 @@ event_enum! {
 
 macro_rules! templates {
     ($($(#[$doc:meta])* $variant:ident = $text:literal,)+) => {
-        /// What a mail is about, and to whom of those concerned it goes.
+        /// The content of a mail and its recipient.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub enum MailTemplate {
@@ -49,25 +49,25 @@ macro_rules! templates {
 }
 
 templates! {
-    /// With the link that verifies an address.
+    /// With the link to verify an address.
     EmailVerification = "email_verification",
     Welcome = "welcome",
-    /// With the link that sets a new password.
+    /// With the link to set a new password.
     PasswordReset = "password_reset",
-    /// That the password has changed.
+    /// Notice of a changed password.
     PasswordChanged = "password_changed",
-    /// To a new address, with the link that confirms it.
+    /// To the new address, with the link to confirm it.
     EmailChangeConfirmation = "email_change_confirmation",
-    /// To the present address: that another one is wanted.
+    /// To the current address: a change was requested.
     EmailChangeNotice = "email_change_notice",
-    /// To the former address: that it is no longer the account's.
+    /// To the former address: it was replaced.
     EmailChanged = "email_changed",
-    /// That somebody has logged in with a device not seen before.
+    /// Notice of a log-in with a new device.
     NewDevice = "new_device",
 }
 
 impl MailTemplate {
-    /// How long the link in it is good, from the event that it is a consequence of; none without a link.
+    /// How long the link is valid, counted from the event; none without a link.
     pub const fn link_lifetime(self) -> Option<TimeDelta> {
         match self {
             Self::EmailVerification => Some(TimeDelta::hours(24)),
@@ -88,7 +88,7 @@ impl fmt::Display for MailTemplate {
     }
 }
 
-/// The text names no template.
+/// The text is not a known template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a template that this program knows")]
 pub struct UnknownTemplate;
@@ -101,10 +101,10 @@ impl FromStr for MailTemplate {
     }
 }
 
-/// The mail is about to be handed over. Without an event after this one, nobody knows whether it was.
+/// The mail is reserved for a send. Without a later event, it is unknown whether it was sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MailReserved {
-    /// The event that the mail is a consequence of.
+    /// The event that caused the mail.
     pub event: EventId,
     pub template: MailTemplate,
     pub user: UserId,
@@ -113,51 +113,51 @@ pub struct MailReserved {
     pub attempt: u32,
 }
 
-/// The mail service has taken it.
+/// The mail service accepted the mail.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MailSent {
     pub event: EventId,
     pub template: MailTemplate,
     pub user: UserId,
-    /// What the mail service calls it.
+    /// The mail service's id of the mail.
     pub message_id: String,
 }
 
-/// The mail service was not there, asked to try again later, or its answer was lost; it will be tried again.
+/// The mail service was unavailable, deferred the mail, or its answer was lost; there will be another attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MailFailed {
     pub event: EventId,
     pub template: MailTemplate,
     pub user: UserId,
-    /// How many attempts there have been.
+    /// The number of attempts so far.
     pub attempt: u32,
-    /// What the mail service said; it may quote the address.
+    /// The error of the mail service; it may contain the address.
     pub error: Personal<String>,
 }
 
-/// It will not be tried again.
+/// There will be no further attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MailGivenUp {
     pub event: EventId,
     pub template: MailTemplate,
     pub user: UserId,
     pub reason: MailGivenUpReason,
-    /// How many attempts there have been.
+    /// The number of attempts so far.
     pub attempts: u32,
-    /// What the mail service said; it may quote the address.
+    /// The error of the mail service; it may contain the address.
     pub error: Personal<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MailGivenUpReason {
-    /// The mail service refused this very mail.
+    /// The mail service rejected this mail.
     Refused,
     /// The address has bounced or complained before.
     Suppressed,
-    /// It came too late to be of use: its link has expired.
+    /// The deadline has passed: the link has expired.
     TooLate,
-    /// It may have been sent before a crash, or before the answer was lost, and twice would be worse than not at all.
+    /// The mail may have been sent before a crash or a lost answer, and a duplicate would be worse than none.
     Unknown,
 }
 
@@ -172,21 +172,21 @@ impl MailGivenUpReason {
     }
 }
 
-/// The address does not take mail: the server there has said so.
+/// The recipient's server rejected the address.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MailBounced {
     pub email: ClaimHash,
-    /// False where it may take mail again later, such as a mailbox that is full.
+    /// False if the address may accept mail later, such as a full mailbox.
     pub permanent: bool,
-    /// Of the mail that came back, as the mail service calls it.
+    /// The mail service's id of the bounced mail.
     pub message_id: String,
 }
 
-/// Whoever reads the mail of the address has called ours unwanted.
+/// The recipient marked the mail as spam.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MailComplained {
     pub email: ClaimHash,
-    /// Of the mail complained about, as the mail service calls it.
+    /// The mail service's id of the mail.
     pub message_id: String,
 }
 

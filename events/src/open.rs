@@ -10,7 +10,7 @@ use crate::{
 #[cfg(feature = "nats")]
 use crate::{JetStreamLog, JetStreamSettings, JetStreamVault};
 
-/// The log and the key vault that belong together.
+/// A log and its key vault.
 #[derive(Debug)]
 pub struct Opened {
     pub log: Arc<dyn EventLog>,
@@ -19,7 +19,7 @@ pub struct Opened {
 
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// The setting cannot be understood.
+    /// The setting is invalid.
     #[error("{0}")]
     Setting(String),
     #[error(transparent)]
@@ -29,17 +29,17 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// True where another attempt may succeed.
+    /// True if another attempt may succeed.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Log(LogError::Unavailable(_)) | Self::Vault(VaultError::Unavailable(_)))
     }
 }
 
-/// Opens what a `CHORUS_LOG` setting names; its scheme picks the adapter.
+/// Opens the log of a `CHORUS_LOG` setting, whose scheme selects the adapter.
 ///
 /// - `sqlite:<file>`: the log in that file, the keys in `keys.db` beside it.
-/// - `nats://[user:password@]host[:port][,…][/<name>][?replicas=<1, 3 or 5>]` (or `tls://`): the stream of that
-///   name (default `chorus`), the keys in the bucket `<name>-keys`.
+/// - `nats://[user:password@]host[:port][,…][/<name>][?replicas=<1, 3 or 5>]` (or `tls://`): the stream of that name
+///   (default `chorus`), the keys in the bucket `<name>-keys`.
 pub async fn open(setting: &str, nats_credentials: Option<PathBuf>) -> Result<Opened, OpenError> {
     match Place::parse(setting, nats_credentials).map_err(OpenError::Setting)? {
         Place::Sqlite(file) => {
@@ -55,10 +55,10 @@ pub async fn open(setting: &str, nats_credentials: Option<PathBuf>) -> Result<Op
     }
 }
 
-/// The files that a `CHORUS_LOG` setting names; none if it names a server.
+/// The files of a `CHORUS_LOG` setting; none if it names a server.
 ///
 /// # Errors
-/// If the setting cannot be understood.
+/// If the setting is invalid.
 pub fn log_files(setting: &str) -> Result<Option<LogFiles>, OpenError> {
     match Place::parse(setting, None).map_err(OpenError::Setting)? {
         Place::Sqlite(file) => Ok(Some(LogFiles::of_log(file))),
@@ -67,7 +67,7 @@ pub fn log_files(setting: &str) -> Result<Option<LogFiles>, OpenError> {
     }
 }
 
-/// [`open`], with what is sealed in the log ready to be opened.
+/// Like [`open`], with the key ring for sealed data.
 ///
 /// # Errors
 /// Also if the master keys do not belong to the vault.
@@ -90,7 +90,7 @@ enum Place {
 
 impl Place {
     fn parse(setting: &str, credentials: Option<PathBuf>) -> Result<Self, String> {
-        // The setting itself is not told: it may hold a password.
+        // The error does not quote the setting: it may contain a password.
         let unknown =
             || "the setting names no log: expected sqlite:<file> or nats://<host>[:<port>]".to_owned();
         let (scheme, rest) = setting.split_once(':').ok_or_else(unknown)?;
@@ -114,7 +114,7 @@ fn jetstream(scheme: &str, rest: &str, credentials: Option<PathBuf>) -> Result<P
     let (hosts, name) = rest.split_once('/').unwrap_or((rest, ""));
     let name = if name.is_empty() { "chorus" } else { name };
     if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-        return Err("what follows the hosts is no name for a stream: use letters, digits, - and _".to_owned());
+        return Err("the part after the hosts is not a stream name: use letters, digits, - and _".to_owned());
     }
     let mut replicas = 1;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_picks_the_adapter() {
+    fn scheme_selects_the_adapter() {
         assert_eq!(parse("sqlite:data/events.db"), Ok(Place::Sqlite("data/events.db".into())));
         let settings = |servers: &[&str], name: &str, replicas| {
             Ok(Place::JetStream(JetStreamSettings {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_setting_is_told_without_its_password() {
+    fn bad_setting_is_reported_without_its_password() {
         for setting in ["", "sqlite:", "events.db", "nats:", "nats://", "nats:///x", "mongodb://a:secret@b"] {
             let problem = parse(setting).unwrap_err();
             assert!(!problem.contains("secret"), "{problem}");
@@ -172,7 +172,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_setting_is_read_or_refused_and_never_told(
+        fn any_setting_is_parsed_or_rejected_without_being_quoted(
             scheme in "sqlite|nats|tls|[a-z+]{0,8}",
             secret in "Ω[Ω/?&=,:@%.]{5,20}",
             rest in ".{0,40}",
@@ -185,8 +185,8 @@ mod tests {
                         prop_assert!(!servers.is_empty() && [1, 3, 5].contains(&replicas));
                         prop_assert!(!name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && !b".*>/".contains(&b)));
                     }
-                    // Not even of a password whose characters should have been escaped.
-                    Err(told) => prop_assert!(!told.contains('Ω'), "{told}"),
+                    // Not even parts of a password with unescaped characters.
+                    Err(error) => prop_assert!(!error.contains('Ω'), "{error}"),
                 }
             }
         }

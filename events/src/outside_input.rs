@@ -1,5 +1,5 @@
-//! What is read from outside (ids, subjects, key files, events out of a log that anybody may have written to) is
-//! refused or read, whatever it is; what is read is written again as it was.
+//! Fuzz tests of external input (ids, subjects, key files, stored events): any input is rejected or parsed, and
+//! parsed input roundtrips.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::personal::DataKey;
 use crate::*;
 
-/// The wire name and body of every fixture: what a log really holds.
+/// The wire name and body of every fixture.
 fn fixtures() -> Vec<(String, Value)> {
     let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "fixtures"].iter().collect();
     let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
@@ -44,7 +44,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// JSON pointers to every value in it.
+/// JSON pointers to all values in it.
 fn places(value: &Value) -> Vec<String> {
     let children: Vec<(String, &Value)> = match value {
         Value::Array(items) => items.iter().enumerate().map(|(n, item)| (n.to_string(), item)).collect(),
@@ -57,7 +57,7 @@ fn places(value: &Value) -> Vec<String> {
     std::iter::once(String::new()).chain(below).collect()
 }
 
-/// A fixture with one value replaced by any other, or with one more field.
+/// A fixture with one value replaced or one field added.
 fn changed_fixture() -> impl Strategy<Value = (String, Value)> {
     (prop::sample::select(fixtures()), any::<Index>(), any_json(), any::<bool>()).prop_map(
         |((name, mut body), index, value, is_replaced)| {
@@ -78,7 +78,7 @@ fn any_kind() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn an_id_that_is_read_is_written_as_it_was(text in "[0-9a-f]{32}|[0-9a-fA-F{}-]{30,38}|.{0,40}") {
+    fn ids_roundtrip(text in "[0-9a-f]{32}|[0-9a-fA-F{}-]{30,38}|.{0,40}") {
         let is_id = text.len() == 32 && text.bytes().all(|b| b"0123456789abcdef".contains(&b));
         prop_assert_eq!(text.parse::<PostId>().map(|id| id.to_string()), if is_id { Ok(text.clone()) } else { Err(ParseIdError) });
         prop_assert_eq!(serde_json::from_value::<UserId>(json!(text)).is_ok(), is_id);
@@ -86,7 +86,7 @@ proptest! {
     }
 
     #[test]
-    fn a_subject_that_is_read_is_written_as_it_was(
+    fn subjects_roundtrip(
         kind in any_kind(),
         tokens in prop::collection::vec("[0-9a-f]{32}|[0-9a-f*>. ]{0,33}", 0..4),
         raw in ".*",
@@ -100,9 +100,9 @@ proptest! {
         }
     }
 
-    /// Wildcards and blanks never get into a subject of NATS.
+    /// NATS subjects never contain wildcards or blanks.
     #[test]
-    fn a_subject_holds_nothing_that_nats_reads_as_more_than_one(text in "(post|like)\\.[0-9a-f*>.\\s]{32,65}") {
+    fn subject_contains_no_nats_wildcards(text in "(post|like)\\.[0-9a-f*>.\\s]{32,65}") {
         if let Ok(subject) = text.parse::<Subject>() {
             let text = subject.to_string();
             prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.'), "{text}");
@@ -110,7 +110,7 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_under_any_name_are_refused(
+    fn random_bytes_are_rejected_for_any_name(
         name in prop_oneof![prop::sample::select(Event::wire_names().collect::<Vec<_>>()).prop_map(str::to_owned), ".{0,30}"],
         body in prop::collection::vec(any::<u8>(), 0..200),
     ) {
@@ -118,14 +118,14 @@ proptest! {
     }
 
     #[test]
-    fn an_event_that_is_read_out_of_a_changed_one_is_written_and_read_the_same((name, body) in changed_fixture()) {
+    fn mutated_event_roundtrips_or_is_rejected((name, body) in changed_fixture()) {
         let Ok(mut event) = Event::decode(&name, body.to_string().as_bytes()) else { return Ok(()) };
-        // An old version is read as the newest.
+        // Old versions are upcast.
         prop_assert!(event.wire_name() == name || !Event::wire_names().any(|newest| newest == name), "{name}");
         prop_assert_eq!(event.subject().to_string().parse(), Ok(event.subject()));
         let written = event.encode().unwrap();
         prop_assert_eq!(&Event::decode(event.wire_name(), &written).unwrap(), &event);
-        // What was put in place of a sealed value does not open, and reads as erased where the key is gone.
+        // A replaced sealed value does not open, and reads as erased without a key.
         if let Some((_, personal)) = event.personal() {
             prop_assert!(personal.unseal(Some(&DataKey::from_bytes(&[9; 32]).unwrap()), b"elsewhere").is_err());
             prop_assert!(personal.unseal(None, b"elsewhere").is_ok());
@@ -133,7 +133,7 @@ proptest! {
     }
 
     #[test]
-    fn master_keys_are_read_whatever_stands_around_them(
+    fn master_keys_are_parsed_between_any_comments(
         lines in prop::collection::vec(prop_oneof![Just(None), " *(#.*)?".prop_map(Some)], 0..6),
         rubbish in prop::option::of("[^\\s#]{1,43}"),
     ) {

@@ -1,4 +1,4 @@
-//! What a person wrote or is, as it travels: open in memory, sealed in the log, gone once their key is destroyed.
+//! Personal data: open in memory, sealed in the log, unreadable once the user's key is destroyed (crypto-shredding).
 
 use std::fmt;
 
@@ -11,20 +11,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// Length of an XChaCha20-Poly1305 nonce in bytes: long enough to be drawn at random for ever.
+/// Length of an XChaCha20-Poly1305 nonce in bytes: long enough for random nonces without limit.
 const NONCE_LENGTH: usize = 24;
 
-/// A personal value. Only its sealed form can be written: serializing an open value is an error, so that nothing
-/// personal stands readable in the log by mistake. `Debug` never shows the value.
+/// A personal value. Only the sealed form can be serialised, so that no personal data is stored in clear text by
+/// mistake. `Debug` never shows the value.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Personal<T> {
     Open(T),
     Sealed(Ciphertext),
-    /// The person's key has been destroyed: nobody can read this again.
+    /// The user's key is destroyed: the value is unreadable forever.
     Erased,
 }
 
-/// Nonce and ciphertext of XChaCha20-Poly1305 under the person's data key, bound to the event that carries it.
+/// Nonce and ciphertext of XChaCha20-Poly1305 with the user's data key, bound to its event.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ciphertext(Vec<u8>);
 
@@ -88,12 +88,12 @@ impl<'de, T> Deserialize<'de> for Personal<T> {
     }
 }
 
-/// The sealed bytes do not open with the person's key, or hold something else than they should.
+/// The user's key does not open the sealed bytes, or their content is invalid.
 #[derive(Debug, Error)]
 #[error("personal data cannot be opened: {0}")]
 pub(crate) struct CannotOpen(String);
 
-/// The key that seals one person's data.
+/// The key that seals one user's data.
 #[derive(Clone)]
 pub(crate) struct DataKey(Zeroizing<[u8; 32]>);
 
@@ -110,7 +110,7 @@ impl DataKey {
         &self.0
     }
 
-    /// Nonce, then ciphertext with its tag. `bound_to` must be given again to open it.
+    /// Nonce, then ciphertext with its tag. Opening requires the same `bound_to`.
     pub(crate) fn seal_bytes(&self, plaintext: &[u8], bound_to: &[u8]) -> Result<Vec<u8>, CannotOpen> {
         let nonce = Nonce::<XChaCha20Poly1305>::generate();
         let ciphertext = XChaCha20Poly1305::new(&Key::from(*self.0))
@@ -140,13 +140,13 @@ impl DataKey {
 pub(crate) trait Sealable: Send {
     fn seal(&mut self, key: &DataKey, bound_to: &[u8]) -> Result<(), CannotOpen>;
 
-    /// Opens with the key, or marks the value erased if there is none any more.
+    /// Unseals the value with the key, or marks it erased without one.
     fn unseal(&mut self, key: Option<&DataKey>, bound_to: &[u8]) -> Result<(), CannotOpen>;
 
-    /// Marks the value erased, whatever it is.
+    /// Marks the value erased, in any state.
     fn erase(&mut self);
 
-    /// Puts a marker into every text of an open value, for tests that look for what is left of it.
+    /// Puts a marker into all texts of an open value, for tests that search for remains.
     fn mark(&mut self, marker: &str) -> Result<(), CannotOpen>;
 }
 
@@ -165,7 +165,7 @@ impl<T: Serialize + DeserializeOwned + Send> Sealable for Personal<T> {
                 None => Self::Erased,
                 Some(key) => {
                     let plaintext = key.open_bytes(sealed, bound_to)?;
-                    // The parser's message may quote what it read, so it is not passed on.
+                    // The parser's message may quote the value, so it is dropped.
                     Self::Open(serde_json::from_slice(&plaintext).map_err(|e| {
                         CannotOpen(format!("not of the expected shape, at byte {} of its JSON", e.column()))
                     })?)
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn opens_with_its_key_and_reads_as_erased_without_one() {
+    fn opens_with_its_key_and_is_erased_without_one() {
         let key = DataKey::generate();
         let written = serde_json::to_vec(&sealed("Ann Lee", &key)).unwrap();
         assert!(!String::from_utf8_lossy(&written).contains("Ann"));
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn does_not_open_with_another_key_on_another_event_or_after_a_change() {
+    fn rejects_another_key_another_event_and_tampering() {
         let key = DataKey::generate();
         let personal = sealed("Ann Lee", &key);
         assert!(personal.clone().unseal(Some(&DataKey::generate()), b"event").is_err());
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_cannot_be_written_or_shown() {
+    fn open_value_cannot_be_serialised_or_shown() {
         let open = Personal::Open("Ann Lee".to_owned());
         assert!(serde_json::to_string(&open).is_err());
         assert!(!format!("{open:?}").contains("Ann"));

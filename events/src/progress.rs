@@ -7,16 +7,16 @@ use tokio::time::Instant;
 
 use crate::{EventLog, Kind, Position, Progress};
 
-/// What is known of how far every projection has come, gathered from the news in the log. Whoever answers a
-/// request waits here until a view has taken something in.
+/// The progress of all projections, collected from the progress notifications of the log. Requests wait here until a
+/// view has processed an event.
 ///
-/// Each waits for one projection at a time, the one that is furthest behind: there is news of many projections for every
-/// event, and most of it is of no interest to any one of hundreds who wait.
+/// A request waits for one projection at a time, the one that is furthest behind: every event causes notifications of
+/// many projections, and most of them do not concern a given request.
 #[derive(Debug, Clone)]
-pub struct ProgressBoard {
+pub struct ProgressTracker {
     known: Known,
-    /// Told of each projection that is heard of for the first time.
-    heard: watch::Receiver<()>,
+    /// Notified when a new projection reports.
+    added: watch::Receiver<()>,
 }
 
 #[derive(Debug, Clone)]
@@ -25,8 +25,8 @@ struct Known(Arc<Mutex<Tracked>>);
 #[derive(Debug)]
 struct Tracked {
     projections: BTreeMap<String, Projection>,
-    /// When news of any projection last came, and since when it has come without a [`GAP`]: in silence, nothing can be
-    /// concluded from that of one.
+    /// When the last notification of any projection arrived, and since when notifications have arrived without a
+    /// [`GAP`]: while all are silent, the silence of one proves nothing.
     last: Instant,
     flowing_since: Instant,
 }
@@ -34,21 +34,21 @@ struct Tracked {
 #[derive(Debug)]
 struct Projection {
     progress: watch::Sender<Progress>,
-    heard: Instant,
+    last_report: Instant,
 }
 
-/// A projection that does not report for so long, while others do, no longer exists: it reports every second, also while it
-/// waits for its store. Nobody waits for it any more.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
-/// No news at all for so long: the processes that report are down, or the way from them is.
+/// A projection that is silent for this long while others report no longer exists: projections report every second,
+/// also during outages of the store. Requests stop waiting for it.
+const FORGET_AFTER: Duration = Duration::from_secs(10);
+/// Silence of all projections for this long: the reporting processes or the connection to them are down.
 const GAP: Duration = Duration::from_secs(3);
 
-/// What keeps somebody waiting.
+/// What a request waits for.
 enum Behind {
-    /// Of those waited for the one that is furthest behind.
+    /// The furthest behind of the relevant projections.
     Projection(watch::Receiver<Progress>),
-    /// A projection that has not been heard of.
-    Unheard,
+    /// A projection that has not reported yet.
+    Unknown,
     Nothing,
 }
 
@@ -69,7 +69,7 @@ impl Known {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes news in. True if the projection had not been heard of.
+    /// Records a notification. True if the projection is new.
     fn take(&self, progress: Progress, now: Instant) -> bool {
         let mut tracked = self.tracked();
         if now - tracked.last > GAP {
@@ -79,7 +79,7 @@ impl Known {
         let name = progress.projection.clone();
         let is_new = match tracked.projections.get_mut(&name) {
             Some(known) => {
-                known.heard = now;
+                known.last_report = now;
                 known.progress.send_if_modified(|old| {
                     let is_newer = old.position < progress.position;
                     if is_newer {
@@ -91,15 +91,15 @@ impl Known {
             }
             None => {
                 let progress = watch::Sender::new(progress);
-                tracked.projections.insert(name, Projection { progress, heard: now });
+                tracked.projections.insert(name, Projection { progress, last_report: now });
                 true
             }
         };
         let flowing_since = tracked.flowing_since;
         tracked.projections.retain(|name, known| {
-            let is_kept = now - known.heard.max(flowing_since) <= FORGOTTEN_AFTER;
+            let is_kept = now - known.last_report.max(flowing_since) <= FORGET_AFTER;
             if !is_kept {
-                tracing::info!(projection = name, "nothing is heard of this projection any more");
+                tracing::info!(projection = name, "forgetting a projection that no longer reports");
             }
             is_kept
         });
@@ -107,48 +107,48 @@ impl Known {
     }
 }
 
-impl ProgressBoard {
-    /// A board, and the task that keeps it: it ends when the log is dropped.
+impl ProgressTracker {
+    /// Creates a tracker, and the task that updates it; the task ends when the log is dropped.
     pub fn follow(log: &dyn EventLog) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let known = Known::new(Instant::now());
-        let (tell, heard) = watch::channel(());
-        let mut news = log.progress();
-        let board = Self { known: known.clone(), heard };
+        let (notify, added) = watch::channel(());
+        let mut reports = log.progress();
+        let tracker = Self { known: known.clone(), added };
         let keep = async move {
             loop {
-                match news.recv().await {
+                match reports.recv().await {
                     Ok(progress) => {
                         if known.take(progress, Instant::now()) {
-                            tell.send_replace(());
+                            notify.send_replace(());
                         }
                     }
-                    // News is repeated, so what was missed comes again.
+                    // Notifications are repeated, so missed ones do not matter.
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => return,
                 }
             }
         };
-        (board, keep)
+        (tracker, keep)
     }
 
-    /// Waits until every projection that follows events of this kind has passed the position. False if that took
-    /// longer than the bound, or if no such projection has been heard of by then.
-    pub async fn passed_by_all(&self, kind: Kind, position: Position, bound: Duration) -> bool {
-        self.wait(position, bound, |known| {
+    /// Waits until every projection of this kind of events has passed the position. False on timeout, or if no such
+    /// projection has reported by then.
+    pub async fn wait_for_kind(&self, kind: Kind, position: Position, timeout: Duration) -> bool {
+        self.wait(position, timeout, |known| {
             let takes = |known: &&Projection| known.progress.borrow().kinds.contains(&kind);
             match Behind::furthest(known.values().filter(takes)) {
-                Behind::Nothing => Behind::Unheard,
+                Behind::Nothing => Behind::Unknown,
                 behind => behind,
             }
         })
         .await
     }
 
-    /// Waits until the named projections have passed the position. False if that took longer than the bound.
-    pub async fn passed_by(&self, projections: &[&str], position: Position, bound: Duration) -> bool {
-        self.wait(position, bound, |known| {
+    /// Waits until the named projections have passed the position. False on timeout.
+    pub async fn wait_for(&self, projections: &[&str], position: Position, timeout: Duration) -> bool {
+        self.wait(position, timeout, |known| {
             let named: Option<Vec<_>> = projections.iter().map(|name| known.get(*name)).collect();
-            named.map_or(Behind::Unheard, |named| Behind::furthest(named.into_iter()))
+            named.map_or(Behind::Unknown, |named| Behind::furthest(named.into_iter()))
         })
         .await
     }
@@ -156,21 +156,21 @@ impl ProgressBoard {
     async fn wait(
         &self,
         position: Position,
-        bound: Duration,
+        timeout: Duration,
         behind: impl Fn(&BTreeMap<String, Projection>) -> Behind,
     ) -> bool {
-        let mut heard = self.heard.clone();
+        let mut added = self.added.clone();
         let reached = async {
             loop {
-                heard.borrow_and_update();
+                added.borrow_and_update();
                 let mut behind = match behind(&self.known.tracked().projections) {
                     Behind::Projection(progress) if progress.borrow().position < position => Some(progress),
                     Behind::Projection(_) | Behind::Nothing => return true,
-                    Behind::Unheard => None,
+                    Behind::Unknown => None,
                 };
                 let passed = async {
                     match &mut behind {
-                        // One that is forgotten meanwhile is waited for no longer.
+                        // The wait also ends when the projection is forgotten.
                         Some(progress) => {
                             drop(progress.wait_for(|progress| progress.position >= position).await);
                         }
@@ -179,11 +179,11 @@ impl ProgressBoard {
                 };
                 tokio::select! {
                     () = passed => {}
-                    another = heard.changed() => if another.is_err() { return false },
+                    another = added.changed() => if another.is_err() { return false },
                 }
             }
         };
-        tokio::time::timeout(bound, reached).await.unwrap_or(false)
+        tokio::time::timeout(timeout, reached).await.unwrap_or(false)
     }
 }
 
@@ -196,96 +196,96 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(20);
     const AT: Position = Position(7);
 
-    /// A board, and how it is told news, so many seconds after its beginning.
-    fn board_at() -> (ProgressBoard, impl Fn(&str, Kind, u64, u64)) {
-        let (tell, heard) = watch::channel(());
+    /// A tracker, and a function that reports progress at a number of seconds after the start.
+    fn tracker_at() -> (ProgressTracker, impl Fn(&str, Kind, u64, u64)) {
+        let (notify, added) = watch::channel(());
         let start = Instant::now();
         let known = Known::new(start);
-        let board = ProgressBoard { known: known.clone(), heard };
-        let news = move |projection: &str, kind, position, second| {
+        let tracker = ProgressTracker { known: known.clone(), added };
+        let report = move |projection: &str, kind, position, second| {
             let (projection, position) = (projection.to_owned(), Position(position));
             let progress = Progress { projection, kinds: vec![kind], position };
             if known.take(progress, start + Duration::from_secs(second)) {
-                tell.send_replace(());
+                notify.send_replace(());
             }
         };
-        (board, news)
+        (tracker, report)
     }
 
-    fn board() -> (ProgressBoard, impl Fn(&str, Kind, u64)) {
-        let (board, news) = board_at();
-        (board, move |projection: &str, kind, position| news(projection, kind, position, 0))
+    fn tracker() -> (ProgressTracker, impl Fn(&str, Kind, u64)) {
+        let (tracker, report) = tracker_at();
+        (tracker, move |projection: &str, kind, position| report(projection, kind, position, 0))
     }
 
     #[tokio::test]
-    async fn whoever_waits_is_told_once_all_that_care_have_passed_whichever_is_last() {
+    async fn wait_ends_when_the_last_matching_projection_has_passed() {
         for last in ["likes", "posts"] {
-            let (board, news) = board();
-            let mut waits = Box::pin(board.passed_by_all(Kind::Like, AT, LIMIT));
-            assert_eq!((&mut waits).now_or_never(), None, "nobody has been heard of");
+            let (tracker, report) = tracker();
+            let mut waits = Box::pin(tracker.wait_for_kind(Kind::Like, AT, LIMIT));
+            assert_eq!((&mut waits).now_or_never(), None, "no projection is known");
             for projection in ["likes", "posts"] {
-                news(projection, Kind::Like, 3);
-                news("follows", Kind::Follow, 3);
+                report(projection, Kind::Like, 3);
+                report("follows", Kind::Follow, 3);
                 assert_eq!((&mut waits).now_or_never(), None);
             }
             for projection in ["likes", "posts"].into_iter().filter(|name| *name != last) {
-                news(projection, Kind::Like, 9);
+                report(projection, Kind::Like, 9);
             }
             assert_eq!((&mut waits).now_or_never(), None, "{last} is behind");
-            news(last, Kind::Like, 6);
+            report(last, Kind::Like, 6);
             assert_eq!((&mut waits).now_or_never(), None, "{last} is behind");
-            news(last, Kind::Like, 7);
+            report(last, Kind::Like, 7);
             assert!(waits.await);
         }
     }
 
     #[tokio::test]
-    async fn who_is_named_is_waited_for_even_before_it_was_heard_of() {
-        let (board, news) = board();
-        news("likes", Kind::Like, 9);
-        assert!(board.passed_by(&["likes"], AT, LIMIT).await && board.passed_by(&[], AT, LIMIT).await);
-        let mut waits = Box::pin(board.passed_by(&["likes", "posts"], AT, LIMIT));
+    async fn named_projection_is_awaited_before_its_first_report() {
+        let (tracker, report) = tracker();
+        report("likes", Kind::Like, 9);
+        assert!(tracker.wait_for(&["likes"], AT, LIMIT).await && tracker.wait_for(&[], AT, LIMIT).await);
+        let mut waits = Box::pin(tracker.wait_for(&["likes", "posts"], AT, LIMIT));
         assert_eq!((&mut waits).now_or_never(), None);
-        news("posts", Kind::Post, 8);
+        report("posts", Kind::Post, 8);
         assert!(waits.await);
     }
 
     #[tokio::test]
-    async fn a_projection_that_no_longer_reports_is_waited_for_no_longer() {
-        let (board, news) = board_at();
-        let mut waits = Box::pin(board.passed_by_all(Kind::Like, AT, LIMIT));
-        news("removed", Kind::Like, 3, 0);
+    async fn silent_projection_is_forgotten() {
+        let (tracker, report) = tracker_at();
+        let mut waits = Box::pin(tracker.wait_for_kind(Kind::Like, AT, LIMIT));
+        report("removed", Kind::Like, 3, 0);
         for seconds in 0..=11 {
-            news("likes", Kind::Like, 7, seconds);
+            report("likes", Kind::Like, 7, seconds);
             // It reports, however far behind it is.
-            news("posts", Kind::Like, 3, seconds);
+            report("posts", Kind::Like, 3, seconds);
             assert_eq!((&mut waits).now_or_never(), None, "after {seconds} s");
         }
-        news("posts", Kind::Like, 7, 11);
+        report("posts", Kind::Like, 7, 11);
         assert!(waits.await);
     }
 
-    /// Their process starts again: the first of them to report must not stand for all.
+    /// When the processes restart, the first projection to report must not count as all of them.
     #[tokio::test]
     async fn no_projection_is_forgotten_while_none_reports() {
-        let (board, news) = board_at();
+        let (tracker, report) = tracker_at();
         for projection in ["likes", "posts"] {
-            news(projection, Kind::Like, 3, 0);
+            report(projection, Kind::Like, 3, 0);
         }
-        news("likes", Kind::Like, 7, 300);
-        let mut waits = Box::pin(board.passed_by_all(Kind::Like, AT, LIMIT));
+        report("likes", Kind::Like, 7, 300);
+        let mut waits = Box::pin(tracker.wait_for_kind(Kind::Like, AT, LIMIT));
         assert_eq!((&mut waits).now_or_never(), None);
-        news("posts", Kind::Like, 7, 301);
+        report("posts", Kind::Like, 7, 301);
         assert!(waits.await);
     }
 
     #[tokio::test]
-    async fn nobody_waits_longer_than_the_bound_or_for_a_log_that_is_closed() {
-        let (board, news) = board();
-        assert!(!board.passed_by_all(Kind::Like, AT, Duration::from_millis(1)).await);
-        news("likes", Kind::Like, 6);
-        assert!(!board.passed_by_all(Kind::Like, AT, Duration::from_millis(1)).await);
-        drop(news);
-        assert!(!board.passed_by_all(Kind::Like, AT, LIMIT).await);
+    async fn wait_ends_at_the_timeout_or_when_the_log_closes() {
+        let (tracker, report) = tracker();
+        assert!(!tracker.wait_for_kind(Kind::Like, AT, Duration::from_millis(1)).await);
+        report("likes", Kind::Like, 6);
+        assert!(!tracker.wait_for_kind(Kind::Like, AT, Duration::from_millis(1)).await);
+        drop(report);
+        assert!(!tracker.wait_for_kind(Kind::Like, AT, LIMIT).await);
     }
 }

@@ -1,4 +1,4 @@
-//! One of each event, for tests of what must hold for every one: a test makes sure that none is missing.
+//! One sample of each event, for tests of general properties; a test checks that none is missing.
 
 use chrono::{DateTime, TimeDelta};
 use uuid::Uuid;
@@ -17,7 +17,7 @@ fn user(n: u128) -> UserId {
     UserId::new(id(n))
 }
 
-/// One of each event, with every field filled.
+/// One sample of each event, with all fields set.
 #[expect(clippy::too_many_lines, reason = "a list")]
 pub fn samples() -> Vec<Event> {
     let (ann, bob) = (user(0xa), user(0xb));
@@ -185,10 +185,10 @@ pub fn samples() -> Vec<Event> {
     ]
 }
 
-/// Those of them that carry personal data, with a marker in every text of it.
+/// The samples with personal data, with a marker in all personal texts.
 ///
 /// # Errors
-/// If a value does not take the marker.
+/// If a value does not accept the marker.
 pub fn marked_samples(marker: &str) -> Result<Vec<Event>, Box<dyn std::error::Error + Send + Sync>> {
     let mut marked = Vec::new();
     for mut event in samples() {

@@ -14,7 +14,7 @@ use crate::{
     KeyRing, LogError, Message, Position, Stored, Subject, UserId, VaultError,
 };
 
-/// An event as somebody wishes to append it.
+/// An event to append.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Draft {
     pub id: EventId,
@@ -23,13 +23,13 @@ pub struct Draft {
     /// UUIDv7.
     pub correlation: Uuid,
     pub causation: Option<EventId>,
-    /// Generated from the correlation if there is none.
+    /// Derived from the correlation if there is none.
     pub traceparent: Option<String>,
     pub event: Event,
 }
 
-/// A W3C trace context for events of a request that came without one: the correlation is the trace, so that all of them
-/// are in one, and nobody has sampled it.
+/// A W3C trace context for requests without one: the correlation is the trace id, so that all events of a request
+/// share it; not sampled.
 /// Source: <https://www.w3.org/TR/trace-context/#traceparent-header>.
 fn traceparent_of(correlation: Uuid) -> String {
     let (_, parent) = correlation.as_u64_pair();
@@ -37,7 +37,7 @@ fn traceparent_of(correlation: Uuid) -> String {
     format!("00-{}-{:016x}-00", correlation.simple(), parent.max(1))
 }
 
-/// An event as it stands in the log, personal data opened.
+/// A stored event with its personal data open.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recorded {
     pub position: Position,
@@ -46,10 +46,10 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// An event with its personal data still sealed: for those who need none of it.
+    /// Decodes an event without unsealing its personal data.
     ///
     /// # Errors
-    /// [`LogError::Corrupt`] if it is not an event that this program can read.
+    /// [`LogError::Corrupt`] if this program cannot decode the event.
     pub fn sealed(stored: Stored) -> Result<Self, LogError> {
         let Stored { position, message: Message { envelope, body } } = stored;
         let event = Event::decode(&envelope.event_type, &body).map_err(|e| LogError::corrupt(position, e))?;
@@ -57,7 +57,7 @@ impl Recorded {
             return Err(LogError::corrupt(
                 position,
                 format!(
-                    "a `{}` about {} stands under {}",
+                    "a `{}` about {} is stored under {}",
                     envelope.event_type,
                     event.subject(),
                     envelope.subject
@@ -68,8 +68,7 @@ impl Recorded {
     }
 }
 
-/// The log as the rest of Chorus uses it: typed events, personal data sealed on the way in and opened on the way
-/// out.
+/// The log for the rest of Chorus: typed events, with personal data sealed on append and unsealed on read.
 #[derive(Debug, Clone)]
 pub struct SealedLog {
     log: Arc<dyn EventLog>,
@@ -90,7 +89,8 @@ impl SealedLog {
         &self.keys
     }
 
-    /// How many people have ever been given a key. Each has left an event, unless the process ended in between.
+    /// The number of users who were ever given a key. Each has at least one event, unless the process crashed in
+    /// between.
     pub async fn people(&self) -> Result<u64, LogError> {
         self.keys.people().await.map_err(|error| match error {
             VaultError::Unavailable(cause) => LogError::unavailable(cause),
@@ -101,7 +101,7 @@ impl SealedLog {
     /// See [`EventLog::close`] and [`KeyVault::close`](crate::KeyVault::close).
     ///
     /// # Errors
-    /// If either could not be closed as it says; the other is closed all the same.
+    /// If either fails; the other one is closed anyway.
     pub async fn close(&self) -> Result<(), LogError> {
         let vault = self.keys.close().await.map_err(LogError::unavailable);
         self.log.close().await.and(vault)
@@ -110,7 +110,7 @@ impl SealedLog {
     /// See [`EventLog::append`].
     ///
     /// # Errors
-    /// [`LogError::Corrupt`] if the event's person has been erased: nothing of theirs can be written any more.
+    /// [`LogError::Corrupt`] if the event's user is erased: no event about them can be written.
     pub async fn append(&self, draft: Draft, expected: Position) -> Result<Position, AppendError> {
         let outcome = match self.seal(draft).await {
             Ok(message) => self.log.append(&message, expected).await,
@@ -120,11 +120,11 @@ impl SealedLog {
         outcome
     }
 
-    /// Whether the log can be read and written, for `/readyz`; and, in any case, what is known: where it ends, and what
-    /// became of the last appends of this process.
+    /// Whether the log is readable and writable, for `/readyz`; and, in any case, details: the head, and the outcomes
+    /// of this process's last appends.
     ///
     /// # Errors
-    /// Inside the first: what is wrong.
+    /// Inside the first value: the problem.
     pub async fn health(&self) -> (Result<(), String>, Value) {
         let appends = self.appends.details(Instant::now());
         let (head, writable) = futures::join!(self.log.head(), self.log.check_writable());
@@ -140,7 +140,7 @@ impl SealedLog {
             let key = self.keys.sealing(person).await?.ok_or_else(|| {
                 LogError::corrupt(
                     None,
-                    format!("person {person} is erased, so a `{event_type}` cannot be written"),
+                    format!("user {person} is erased, so a `{event_type}` cannot be written"),
                 )
             })?;
             personal.seal(&key, bound_to(id).as_bytes())?;
@@ -185,12 +185,12 @@ impl SealedLog {
         }
     }
 
-    /// Opens what is sealed in events, with one look into the vault for all of them; whose erasure is among them, nothing of
-    /// theirs is opened in this process any more. Answers which could not be
-    /// opened, by their place, and why; the others are open.
+    /// Unseals the personal data of events with one vault request. Users with an `Erased` event among them are marked
+    /// as erased in this process. Returns the events that could not be unsealed by index, with the error; the others
+    /// are unsealed.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`] if the vault cannot be reached; then nothing has changed.
+    /// [`LogError::Unavailable`] if the vault is unreachable; then nothing has changed.
     pub async fn unseal(&self, events: &mut [Recorded]) -> Result<Vec<(usize, LogError)>, LogError> {
         for recorded in &*events {
             if let Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) = &recorded.event {
@@ -208,7 +208,7 @@ impl SealedLog {
         match self.keys.opening(&people).await {
             Ok(found) => keys.extend(people.into_iter().zip(found.into_iter().map(Ok))),
             Err(error @ VaultError::Unavailable(_)) => return Err(error.into()),
-            // Some person's key is not what it should be: that must not close the others' data.
+            // One corrupt key must not affect the data of other users.
             Err(VaultError::Corrupt(_)) => {
                 for person in people {
                     let found = match self.keys.opening(&[person]).await {
@@ -238,7 +238,7 @@ impl SealedLog {
     }
 }
 
-/// Sealed data belongs to one event: moved to another, it does not open.
+/// Sealed data is bound to its event: it does not open in another one.
 fn bound_to(event: EventId) -> String {
     format!("event {event}")
 }
@@ -259,8 +259,8 @@ impl From<CannotOpen> for LogError {
 }
 
 impl LogError {
-    /// True for an event that a newer program has written: this one must not pass over it.
-    pub fn is_of_newer_program(&self) -> bool {
+    /// True if a newer version of the program wrote the event: it must not be skipped.
+    pub fn is_from_newer_version(&self) -> bool {
         match self {
             Self::Corrupt { source, .. } => matches!(source.downcast_ref(), Some(DecodeError::Unknown(_))),
             Self::Unavailable(_) => false,

@@ -6,15 +6,15 @@ use thiserror::Error;
 
 use crate::{ClaimHash, CommentId, EventId, MailTemplate, PostId, SessionId, StoryId, UserId};
 
-/// What an event is about, and the unit of consistency: writers of one subject take turns, writers of different
-/// subjects never wait for each other. Its text form is one NATS subject: tokens parted by dots, nothing personal.
+/// What an event is about, and the unit of consistency: appends to one subject are serialised, different subjects are
+/// independent. The text form is a NATS subject: tokens separated by dots, without personal data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// `account.<user>`
     Account(UserId),
-    /// `username.<keyed hash>`: who holds a name
+    /// `username.<keyed hash>`: the claim of a username
     Username(ClaimHash),
-    /// `email.<keyed hash>`: who holds an address
+    /// `email.<keyed hash>`: the claim of an address
     Email(ClaimHash),
     /// `session.<user>.<session>`
     Session(UserId, SessionId),
@@ -32,21 +32,21 @@ pub enum Subject {
     Story(UserId, StoryId),
     /// `storyview.<story>.<viewer>`
     StoryView(StoryId, UserId),
-    /// `notifications.<user>`: how far they have been read
+    /// `notifications.<user>`: the read position
     Notifications(UserId),
     /// `save.<user>.<post>`
     Save(UserId, PostId),
-    /// `collection.<user>`: all collections of somebody
+    /// `collection.<user>`: all collections of a user
     Collection(UserId),
-    /// `mail.<event>.<template>`: the mail that an event leads to
+    /// `mail.<event>.<template>`: a mail caused by an event
     Mail(EventId, MailTemplate),
-    /// `mailbox.<keyed hash>`: whether an address takes mail
+    /// `mailbox.<keyed hash>`: whether an address accepts mail
     Mailbox(ClaimHash),
     /// `moderation.<content>`, such as `moderation.post.<post>`: whether a moderator has removed it
     Moderation(Content),
 }
 
-/// Something that people publish and moderators may remove. Its text form is the kind and the ids of its subject.
+/// Content that users publish and moderators can remove. The text form is the kind and the ids of its subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Content {
@@ -56,7 +56,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// The subject of the content itself.
+    /// The subject of the content.
     pub const fn subject(self) -> Subject {
         match self {
             Self::Post { post } => Subject::Post(post),
@@ -93,7 +93,7 @@ impl Content {
 
 macro_rules! kinds {
     ($($variant:ident = $text:literal,)+) => {
-        /// The first token of a subject: which enum of events it takes.
+        /// The first token of a subject; selects the enum of its events.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Kind {
             $($variant,)+
@@ -108,7 +108,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// The kind that a subject or a wire name begins with.
+            /// The kind of a subject or wire name, from its first token.
             pub(crate) fn of(dotted: &str) -> Option<Self> {
                 match dotted.split_once('.')?.0 {
                     $($text => Some(Self::$variant),)+
@@ -165,8 +165,8 @@ impl fmt::Display for Kind {
 }
 
 impl Kind {
-    /// True where every event says all that a decision needs of its subject (a toggle, a claim), so that the last
-    /// one alone is the state.
+    /// True if each event contains the whole state of its subject (a toggle, a claim), so that decisions only need
+    /// the last event.
     pub const fn last_event_is_state(self) -> bool {
         match self {
             Self::Username
@@ -180,7 +180,7 @@ impl Kind {
             | Self::Save
             | Self::Mail
             | Self::Mailbox => true,
-            // The last one says all, but each is remembered with what it is about, for whoever likes it or comments on it.
+            // The last event is the state too, but commands about likes and comments cache these subjects.
             Self::Account
             | Self::Profile
             | Self::Post
@@ -214,7 +214,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// The text is no subject that this program knows.
+/// The text is not a subject that this program knows.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{0}` is not a subject")]
 pub struct ParseSubjectError(String);
@@ -270,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_subject_reads_back_from_its_text() {
+    fn every_subject_roundtrips() {
         let id = Uuid::from_u128;
         let (user, other) = (UserId::new(id(1)), UserId::new(id(2)));
         let post = PostId::new(id(3));
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_subject_is_refused() {
+    fn invalid_subject_is_rejected() {
         let post = "000000000000000000000000000000ab";
         for text in [
             "",

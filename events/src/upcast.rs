@@ -1,11 +1,11 @@
-//! The one place where events of old versions are lifted to the newest. A version that has been released is never
-//! written again and never forgotten: its fixture stays, and a step here leads from it to the next version.
+//! Converts events of old versions to the newest version. Released versions are no longer written but stay readable:
+//! each keeps its fixture, and a step here converts it to the next version.
 
 use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-/// From one version to the next. What is sealed stays sealed: a step moves the sealed value as it is.
+/// Converts one version to the next. Sealed values are moved unchanged.
 struct Step {
     from: &'static str,
     to: &'static str,
@@ -13,7 +13,7 @@ struct Step {
 }
 
 const STEPS: &[Step] = &[
-    // Before there were other apps than `/v1`, and mails.
+    // From before other apps than `/v1`, and mails.
     Step {
         from: "account.signed_up.v1",
         to: "account.signed_up.v2",
@@ -24,7 +24,7 @@ const STEPS: &[Step] = &[
         to: "account.password_reset_requested.v2",
         body: |old| with(old, &[("app", json!("chorus"))]),
     },
-    // Before an event could say which session outlives it.
+    // From before the event named the session that it keeps.
     Step {
         from: "account.password_changed.v1",
         to: "account.password_changed.v2",
@@ -40,20 +40,20 @@ const STEPS: &[Step] = &[
         to: "account.email_changed.v2",
         body: |old| with(old, &[("verified", json!(false)), ("kept", Value::Null), ("app", json!("chorus"))]),
     },
-    // Before it said how often it had been tried.
+    // From before the number of attempts.
     Step {
         from: "mail.given_up.v1",
         to: "mail.given_up.v2",
         body: |old| with(old, &[("attempts", json!(0))]),
     },
-    // Before there were placeholders in what is sealed, and the author of the comment that a reply answers.
+    // From before placeholders in the sealed text, and the author of the parent comment.
     Step { from: "post.published.v1", to: "post.published.v2", body: |old| old },
     Step { from: "comment.commented.v1", to: "comment.commented.v2", body: |old| old },
-    // Before a deletion said whom the comment had answered, who was told of it.
+    // From before deletions named the author of the parent comment, who was notified.
     Step { from: "comment.deleted.v1", to: "comment.deleted.v2", body: |old| old },
 ];
 
-/// The body with fields that it did not have.
+/// Adds missing fields to the body.
 fn with(mut body: Value, added: &[(&str, Value)]) -> Value {
     if let Some(fields) = body.as_object_mut() {
         fields.extend(added.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
@@ -61,7 +61,7 @@ fn with(mut body: Value, added: &[(&str, Value)]) -> Value {
     body
 }
 
-/// The newest wire name and body of an event read from the log.
+/// Converts the wire name and body of a stored event to the newest version.
 pub(crate) fn newest<'a>(
     wire_name: &'a str,
     body: &'a [u8],
@@ -110,7 +110,7 @@ mod tests {
     ];
 
     #[test]
-    fn an_old_event_takes_every_step_to_the_newest_version() {
+    fn old_event_is_upcast_to_the_newest_version() {
         let (name, body) = lift(GREETINGS, "greeting.sent.v1", br#"{"word":"hi","sealed":"c2Vh"}"#).unwrap();
         assert_eq!(name, "greeting.sent.v3");
         let body: Value = serde_json::from_slice(&body).unwrap();
@@ -118,18 +118,18 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_version_is_passed_on_untouched() {
+    fn newest_version_is_unchanged() {
         let written = br#"{ "words" : [] }"#;
         let (name, body) = lift(GREETINGS, "greeting.sent.v3", written).unwrap();
         assert_eq!((name, body.as_ref()), ("greeting.sent.v3", written.as_slice()));
     }
 
     #[test]
-    fn every_step_leads_to_a_version_that_can_be_read() {
+    fn every_upcast_yields_a_readable_version() {
         for step in STEPS {
             let known = crate::Event::wire_names().any(|name| name == step.to)
                 || STEPS.iter().any(|s| s.from == step.to);
-            assert!(known, "{} leads to {}, which nothing reads", step.from, step.to);
+            assert!(known, "{} leads to {}, which is unreadable", step.from, step.to);
         }
     }
 }

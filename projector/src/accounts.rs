@@ -1,7 +1,7 @@
 //! Projections of accounts.
 
-pub(crate) mod absences;
 mod account;
+pub(crate) mod markers;
 pub(crate) mod profiles;
 mod search;
 mod sessions;

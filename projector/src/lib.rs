@@ -1,10 +1,10 @@
-//! Builds views from the log. A projection is a pure function from an event to writes; the runner feeds it, commits
-//! its writes together with its checkpoint, and tells everybody how far it has come. Beside it run the
-//! [`reactions`]: what happens outside because of events, such as mail.
+//! Builds views from the log. A projection is a pure function from an event to writes. The runner reads events,
+//! commits the writes together with the checkpoint, and publishes the progress. The [`reactions`] run beside it: side
+//! effects of events, such as mail.
 //!
 //! Start with [`Projection`], then one of [`social`], then [`run`]; for mail, with [`reactions::mails`].
 
-#![deny(clippy::wildcard_enum_match_arm, reason = "a new event asks every projection for its verdict")]
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new event must be handled by every projection")]
 
 pub mod accounts;
 mod engine;
@@ -20,12 +20,12 @@ use std::sync::Arc;
 use service::config::FeedSettings;
 
 pub use engine::lost_events::{LostEvents, refuse_lost_events};
-pub use engine::projection::{OnFailure, Projection, Search, batch_length, seeing};
+pub use engine::projection::{OnFailure, Projection, Search, batch_length, preload};
 pub use engine::runner::{COMMIT_WEIGHT, Projector, run};
 pub use engine::status::{ProjectionState, Statuses};
 pub use mails::Mails;
 
-/// Every view is built by one of them.
+/// All projections; together they build all views.
 pub fn projections(feeds: &FeedSettings) -> Vec<Arc<dyn Projection>> {
     let mut all = accounts::projections();
     all.extend(social::projections(feeds));

@@ -1,5 +1,5 @@
-//! Mail on its way out: the [`Mailer`] port and its adapters: `outbox` (a folder, for one machine), `smtp` and
-//! `ses`. What mails say, and when they are due, is not decided here (`reactions/mails`).
+//! Outgoing mail: the [`Mailer`] port and its adapters `outbox` (a folder, for one machine), `smtp` and `ses`.
+//! `reactions/mails` decides what is sent and when.
 
 mod feedback;
 #[cfg(feature = "ses")]
@@ -28,13 +28,13 @@ pub use outbox::Outbox;
 pub use ses::{Ses, SesSettings};
 pub use smtp::{Smtp, SmtpSettings};
 
-/// One mail to one person, ready to go. It has no `Debug`: it holds an address and secrets.
+/// A mail to one recipient. It has no `Debug`, since it holds an address and secrets.
 #[derive(Clone)]
 pub struct Mail {
-    /// The event that it is a consequence of.
+    /// The event that caused the mail.
     pub event: EventId,
     pub template: MailTemplate,
-    /// The bare address.
+    /// The address without a name.
     pub to: String,
     pub subject: String,
     pub text: String,
@@ -42,25 +42,25 @@ pub struct Mail {
     pub date: DateTime<Utc>,
 }
 
-/// What is known after a mail was not taken.
+/// What is known after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// Nothing was sent, and the same mail may be taken later: an outage, or too much at once.
+    /// Nothing was sent, and a later attempt may succeed: an outage or a rate limit.
     Unavailable,
-    /// This very mail is not wanted: no repetition helps.
+    /// The mail service rejects this mail: retries do not help.
     Refused,
-    /// The answer was lost: it may have been sent.
+    /// The answer was lost: the mail may have been sent.
     Unknown,
 }
 
-/// Why a mail was not taken.
+/// Why the mail service did not accept a mail.
 #[derive(thiserror::Error)]
 #[error("the mail service did not take the mail ({code})")]
 pub struct MailError {
     pub failure: Failure,
-    /// The kind of problem, fit for a log line.
+    /// The kind of problem, safe to log.
     pub code: String,
-    /// All that was said. It may quote the address, so it is for nobody but under seal.
+    /// The full error text. It may contain the address, so it is only stored sealed.
     pub detail: String,
 }
 
@@ -76,25 +76,25 @@ impl fmt::Debug for MailError {
     }
 }
 
-/// Who takes mail to its readers.
+/// A mail service.
 #[async_trait]
 pub trait Mailer: fmt::Debug + Send + Sync + 'static {
-    /// Hands one mail over; answers what the mail service calls it.
+    /// Sends a mail. Returns the mail service's id of it.
     async fn send(&self, mail: &Mail) -> Result<String, MailError>;
 
-    /// Whether the mail service knows that the address takes no mail.
+    /// Whether the address is on the suppression list of the mail service.
     async fn is_suppressed(&self, address: &str) -> Result<bool, MailError>;
 }
 
-/// What a `CHORUS_MAIL` setting names.
+/// The mail adapter that a `CHORUS_MAIL` setting names.
 #[derive(Debug)]
 pub struct OpenedMail {
     pub mailer: Arc<dyn Mailer>,
-    /// Where the mail service tells of bounces and complaints, if it does.
+    /// Where the mail service reports bounces and complaints, if it does.
     pub feedback: Option<Arc<dyn FeedbackSource>>,
 }
 
-/// How mail goes out, as the settings name it.
+/// A configured mail adapter that is not open yet.
 #[derive(Debug)]
 pub struct MailTransport {
     from: Mailbox,
@@ -110,7 +110,7 @@ enum Kind {
 }
 
 impl MailTransport {
-    /// Checks the settings of mail, and adds what is wrong with them to the problems.
+    /// Validates the mail settings and adds errors to the problems.
     pub fn configured(
         settings: &MailSettings,
         place: &PlaceSettings,
@@ -119,18 +119,18 @@ impl MailTransport {
         settings.check(place, problems);
         let password = match settings.password_file() {
             None => None,
-            // A file that was named is read, never made.
+            // A configured file is only read, never created.
             Some(file) => Some(file.read(place, || Secret::new(""), first_line, problems)?),
         };
         let transport = Self::parse(&settings.url(place), settings.from(), password.as_ref());
         transport.map_err(|problem| problems.add(format!("CHORUS_MAIL: {problem}"))).ok()
     }
 
-    /// Reads a `CHORUS_MAIL` setting, whose scheme picks the adapter, and a `CHORUS_MAIL_FROM`. The password is for a
-    /// mail server that asks for one.
+    /// Parses a `CHORUS_MAIL` setting, whose scheme selects the adapter, and a `CHORUS_MAIL_FROM`. The password is
+    /// for mail servers that require one.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// What is wrong with the settings.
     pub fn parse(setting: &str, from: &str, password: Option<&Secret>) -> Result<Self, String> {
         let from = message::mailbox(from)?;
         let kind = match setting.split_once(':') {
@@ -155,7 +155,7 @@ impl MailTransport {
     }
 
     /// # Errors
-    /// If the folder of an outbox cannot be made, or a file with certificates cannot be used.
+    /// If the outbox folder cannot be created or a certificate file is invalid.
     pub async fn open(self) -> std::io::Result<OpenedMail> {
         match self.kind {
             Kind::Outbox(folder) => {
@@ -178,8 +178,8 @@ impl MailTransport {
     }
 }
 
-/// Editors end a file with a line break, which is no part of a password.
-#[expect(clippy::unnecessary_wraps, reason = "what reads a file of secrets may fail")]
+/// Strips the line break that editors add at the end of a file.
+#[expect(clippy::unnecessary_wraps, reason = "parsers of secret files are fallible")]
 fn first_line(text: &Secret) -> Result<Secret, String> {
     Ok(Secret::new(text.reveal().trim_end_matches(['\r', '\n'])))
 }
@@ -190,7 +190,7 @@ mod tests {
 
     use super::*;
 
-    /// What is wrong with a mail server that asks for a password, which stands in this file.
+    /// The problems of a configuration with a password file.
     fn problems(mail: &str, password_file: Option<PathBuf>) -> String {
         let settings = MailSettings {
             mail: Some(mail.to_owned()),
@@ -202,12 +202,12 @@ mod tests {
         let mut problems = Problems::default();
         let transport = MailTransport::configured(&settings, &place, &mut problems);
         let problems = problems.none_or().err().map(|problems| problems.to_string()).unwrap_or_default();
-        assert!(transport.is_some() || !problems.is_empty(), "no transport, and nobody says why");
+        assert!(transport.is_some() || !problems.is_empty(), "no transport and no problem");
         problems
     }
 
     #[test]
-    fn a_user_of_a_mail_server_has_a_password_in_a_file() {
+    fn smtp_user_requires_a_password_file() {
         let folder = tempfile::tempdir().unwrap();
         let (file, missing) = (folder.path().join("password"), folder.path().join("missing"));
         std::fs::write(&file, " s3 cret \r\n").unwrap();
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(problems(with_user, Some(file.clone())), "");
         assert_eq!(problems(server, None), "");
         assert_eq!(problems(server, Some(PathBuf::new())), "");
-        for (mail, password_file, told) in [
+        for (mail, password_file, expected) in [
             (with_user, None, "CHORUS_MAIL: a user needs a password"),
             (with_user, Some(missing), "CHORUS_MAIL_PASSWORD_FILE: "),
             (server, Some(file), "but no user"),
@@ -226,7 +226,7 @@ mod tests {
             ("imap://mail.example", None, "CHORUS_MAIL: expected"),
         ] {
             let problems = problems(mail, password_file);
-            assert!(problems.contains(told) && problems.lines().count() == 2, "{mail}: {problems}");
+            assert!(problems.contains(expected) && problems.lines().count() == 2, "{mail}: {problems}");
             assert!(!problems.contains("s3cret"), "{problems}");
         }
     }

@@ -1,4 +1,4 @@
-//! What became of each mail, for whoever runs the system.
+//! The state of each mail, for operators.
 
 use events::{Event, EventId, Kind, MailEvent, MailTemplate, MailsEvent, Recorded, UserId};
 use views::mails::{Mail, State, VIEW};
@@ -19,7 +19,7 @@ impl Projection for Mails {
         &[Kind::Mail]
     }
 
-    /// One mail more or less in a list for operators.
+    /// A missing entry only affects a list for operators.
     fn on_failure(&self) -> OnFailure {
         OnFailure::Park
     }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_mail_stands_under_what_became_of_it_last() {
+    async fn mail_is_listed_under_its_latest_state() {
         let sent = MailSent { event: cause(1), template: RESET, user: ANN, message_id: "m".into() };
         let history = [
             reserved(1, 1),
@@ -108,7 +108,7 @@ mod tests {
             reserved(3, 1),
             sent.into(),
             given_up(3, MailGivenUpReason::Refused, 1),
-            // Too late before it was ever tried.
+            // Too late before the first attempt.
             given_up(4, MailGivenUpReason::TooLate, 0),
         ];
         let built = built(&Mails, history).await;
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(sent[0].event, cause(1).to_string());
         let failed = listed(&built, State::Failed).await;
         assert_eq!(failed.iter().map(|mail| (mail.attempts, mail.position)).collect::<Vec<_>>(), [(1, 4)]);
-        // What is parked, the newest first, with its reason.
+        // Parked mails, newest first, with the reason.
         let parked = listed(&built, State::GivenUp).await;
         let parked: Vec<_> = parked.iter().map(|mail| (mail.reason.as_deref(), mail.attempts)).collect();
         assert_eq!(parked, [(Some("too_late"), 0), (Some("refused"), 1)]);

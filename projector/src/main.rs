@@ -1,11 +1,11 @@
-//! The projections and reactions as a process of their own.
+//! The projections and reactions as a separate process.
 
 use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use events::{MasterKeys, ProgressBoard};
+use events::{MasterKeys, ProgressTracker};
 use projector::mail::MailTransport;
 use projector::reactions::{erasures, mailboxes, mails, media, purges, stories};
 use projector::{LostEvents, Projector, refuse_lost_events};
@@ -20,11 +20,12 @@ use tokio::net::TcpListener;
 use web::health::{self, check, detailed_check};
 use web::http;
 
-/// Passwords and pictures take memory by the ten mebibytes, and the system's allocator keeps what each thread has had.
+/// Password hashing and images allocate tens of mebibytes, and the system allocator retains freed memory per thread.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Builds the views of Chorus from its log, sends its mail, ends stories, erases people, cleans up media; listens only to tell how it is doing
+/// Builds the views of Chorus from its log and runs the reactions: mail, story expiry, erasure, media clean-up.
+/// Serves health checks only
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Settings {
@@ -53,7 +54,7 @@ async fn main() -> Result<()> {
     let settings: Settings = from_arguments();
     let tasks = Tasks::default();
     let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
-    settings.place.prepare().context("making the data folder")?;
+    settings.place.prepare().context("creating the data folder")?;
     let log_url = settings.log.place.url(&settings.place);
     let views_url = settings.views.url(&settings.place);
     let mut problems = Problems::default();
@@ -87,10 +88,10 @@ async fn main() -> Result<()> {
     let compare = || refuse_lost_events(&log, &*store, &*pictures, accepted);
     retry_until_available("the event log and the view store", compare, LostEvents::is_outage)
         .await
-        .context("comparing the event log with what has come of it")?;
+        .context("comparing the event log with views, keys and media")?;
 
-    let (board, keep_board) = ProgressBoard::follow(&**log.raw());
-    tasks.spawn_until_stopping("progress board", keep_board);
+    let (tracker, update_tracker) = ProgressTracker::follow(&**log.raw());
+    tasks.spawn_until_stopping("progress tracker", update_tracker);
     let projector = Projector { log: log.clone(), store: Arc::clone(&store) };
     let statuses = projector::run(&projector, projector::projections(&settings.feeds), &tasks);
     if let Some(queue) = mail.feedback {
@@ -102,7 +103,7 @@ async fn main() -> Result<()> {
     let purging = purges::run(
         &log,
         Arc::clone(&store),
-        board.clone(),
+        tracker.clone(),
         &projector::projections(&settings.feeds),
         &tasks,
     );
@@ -118,7 +119,7 @@ async fn main() -> Result<()> {
     let (mailer, clock) = (mail.mailer, clock::system());
     let urls = mails::AppUrls::of(&settings.mail, &settings.http.apps, &settings.http.public_url());
     let health_log = log.clone();
-    let mailing = mails::run(mails::Parts { log, store, board, mailer, clock, urls }, &tasks);
+    let mailing = mails::run(mails::Parts { log, store, tracker, mailer, clock, urls }, &tasks);
 
     let watched = tasks.clone();
     let log_health = move || {
@@ -141,7 +142,7 @@ async fn main() -> Result<()> {
     let scheme = settings.http.scheme();
     writeln!(
         std::io::stdout(),
-        "projector is running; it tells how at {scheme}://{address}/readyz\n  log    {log}\n  views  {views}\n  media  {media}\n  mail   {mail}"
+        "projector is running; health checks at {scheme}://{address}/readyz\n  log    {log}\n  views  {views}\n  media  {media}\n  mail   {mail}"
     )?;
     let operations = health::routes(checks, metrics);
     let routes = http::with_operations(http::Router::new(), operations, &settings.http, &tasks).await?;

@@ -1,10 +1,10 @@
-//! The reactions: side effects of events. Unlike a projection, a reaction is never repeated for its effects: what it has
-//! done stands in the log, or does no harm a second time, where an empty view store has it done again.
+//! Reactions: side effects of events. Rebuilding a view store does not repeat their effects: each effect is recorded
+//! in the log or is idempotent.
 
 pub mod erasures;
+mod idempotent;
 pub mod mailboxes;
 pub mod mails;
 pub mod media;
 pub mod purges;
-mod repeatable;
 pub mod stories;

@@ -1,4 +1,4 @@
-//! What the projections' tests share: people and posts, events without a log, a store in memory.
+//! Shared helpers for projection tests: users and posts, events without a log, a temporary store.
 
 use std::sync::Arc;
 
@@ -10,15 +10,15 @@ use events::{
 use uuid::Uuid;
 use views::{Commit, SqliteViews, View, ViewStore, Writes};
 
-use crate::{Projection, batch_length, seeing};
+use crate::{Projection, batch_length, preload};
 
 pub(crate) const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
 pub(crate) const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
 pub(crate) const POST: PostId = PostId::new(Uuid::from_u128(0x90));
-/// A story of [`ANN`]'s.
+/// A story by [`ANN`].
 pub(crate) const STORY: StoryId = StoryId::new(Uuid::from_u128(0x57));
 
-/// Begins at this time; event after event is a second later.
+/// Time of the first event minus one second; each event is one second later than the previous one.
 pub(crate) const START: i64 = 1_800_000_000;
 
 pub(crate) fn signed_up(user: UserId, username: &str) -> Event {
@@ -48,13 +48,13 @@ pub(crate) fn story_viewed(viewer: UserId) -> Event {
     StoryViewed { story: STORY, viewer, author: ANN }.into()
 }
 
-/// A view as a history of events leaves it.
+/// The view store after a history of events.
 pub(crate) struct Built {
     pub(crate) store: Arc<dyn ViewStore>,
     _folder: tempfile::TempDir,
 }
 
-/// Projects a history, each event in a batch of its own, and all in one batch: both must come to the same.
+/// Projects a history twice, in batches of one event and in one batch, and checks that both have as many documents.
 pub(crate) async fn built(projection: &dyn Projection, history: impl IntoIterator<Item = Event>) -> Built {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn ViewStore> =
@@ -84,14 +84,14 @@ pub(crate) async fn built_in_batches(projection: &dyn Projection, history: &[Eve
     Built { store, _folder: folder }
 }
 
-/// Takes in a history in batches of at most this many events, as the runner does it.
+/// Projects a history in batches of at most this many events, like the runner.
 async fn take_in(store: &dyn ViewStore, projection: &dyn Projection, history: &[Recorded], batch: usize) {
     let mut left = history;
     let mut checkpoint = 0;
     while !left.is_empty() {
         let length = batch_length(projection, left.iter().take(batch).map(Some));
         let (events, rest) = left.split_at(length);
-        let mut writes = seeing(projection, store, events.iter()).await.unwrap();
+        let mut writes = preload(projection, store, events.iter()).await.unwrap();
         for recorded in events {
             projection.project(recorded, &mut writes).unwrap();
         }
@@ -102,7 +102,7 @@ async fn take_in(store: &dyn ViewStore, projection: &dyn Projection, history: &[
 }
 
 impl Built {
-    /// How many documents a view has, beside notes of who is not there.
+    /// The number of documents in a view, without markers.
     pub(crate) async fn count(&self, view: &View) -> usize {
         let is_note = |key: &str| key.starts_with("account.") || key.starts_with("post.");
         let all = self.store.scan(view, None, 1000).await.unwrap();

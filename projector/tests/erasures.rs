@@ -1,13 +1,13 @@
-//! The reaction that destroys the keys of who is erased, on a real log, vault and view store.
+//! The reactions to erasures on a real log, vault and view store.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests report errors by failing")]
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use events::{
     CaptionEdited, Draft, Erased, Event, EventId, MasterKeys, Personal, Position, PostEvent, PostId,
-    ProgressBoard, SealedLog, SocialEvent, Subject, UserId, open_sealed,
+    ProgressTracker, SealedLog, SocialEvent, Subject, UserId, open_sealed,
 };
 use projector::reactions::{erasures, purges};
 use projector::{ProjectionState, Projector};
@@ -18,7 +18,7 @@ use tests::waiting::found;
 use uuid::Uuid;
 use views::{Commit, SqliteViews, ViewStore, Write};
 
-/// How long a state is waited for.
+/// Timeout of waiting for a state.
 const LIMIT: Duration = Duration::from_mins(1);
 
 const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
@@ -46,7 +46,7 @@ async fn write(log: &SealedLog, author: UserId) {
     append(log, CaptionEdited { post: post_of(author), author, caption }).await;
 }
 
-/// What somebody who has just begun to read the log finds.
+/// The caption as read by a process without cached keys.
 async fn caption(log: &SealedLog, author: UserId) -> Option<String> {
     let recorded =
         log.read(Subject::Post(post_of(author)), Position::default()).await.unwrap().pop().unwrap();
@@ -57,7 +57,7 @@ async fn caption(log: &SealedLog, author: UserId) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_erased_can_be_read_by_nobody_even_if_the_command_came_to_no_end() {
+async fn erased_user_is_unreadable_even_if_the_command_crashed() {
     let folder = tempfile::tempdir().unwrap();
     let master = MasterKeys::parse(&MasterKeys::generate()).unwrap();
     let setting = format!("sqlite:{}", folder.path().join("events.db").display());
@@ -66,7 +66,7 @@ async fn who_is_erased_can_be_read_by_nobody_even_if_the_command_came_to_no_end(
     for author in [ANN, BOB] {
         write(&log, author).await;
     }
-    // As a process leaves it that is killed at this moment.
+    // The state after a crash between the append and the destruction of the key.
     append(&log, Erased { user: ANN }).await;
     assert_eq!(caption(&open().await, ANN).await.as_deref(), Some("Dawn"));
 
@@ -90,7 +90,7 @@ async fn who_is_erased_can_be_read_by_nobody_even_if_the_command_came_to_no_end(
     assert!(tasks.stop().await, "a task did not end");
 }
 
-/// Commits writes of a projection that nothing else feeds.
+/// Commits writes of a projection that does not run here.
 async fn commit(store: &dyn ViewStore, writes: Vec<Write>, expected: u64) {
     let writes = Arc::new(writes);
     let commit =
@@ -99,7 +99,7 @@ async fn commit(store: &dyn ViewStore, writes: Vec<Write>, expected: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_an_erasure_the_files_of_the_views_hold_nothing_that_was_deleted() {
+async fn view_files_hold_no_deleted_data_after_an_erasure() {
     const MARKER: &str = "deleted but readable";
     let folder = tempfile::tempdir().unwrap();
     let master = MasterKeys::parse(&MasterKeys::generate()).unwrap();
@@ -119,10 +119,10 @@ async fn after_an_erasure_the_files_of_the_views_hold_nothing_that_was_deleted()
 
     append(&log, Erased { user: ANN }).await;
     let tasks = Tasks::default();
-    let (board, keep_board) = ProgressBoard::follow(&**log.raw());
-    tasks.spawn_until_stopping("progress board", keep_board);
+    let (tracker, update_tracker) = ProgressTracker::follow(&**log.raw());
+    tasks.spawn_until_stopping("progress tracker", update_tracker);
     let all = projector::projections(&FeedSettings::default());
-    let statuses = purges::run(&log, Arc::clone(&store), board, &all, &tasks);
+    let statuses = purges::run(&log, Arc::clone(&store), tracker, &all, &tasks);
     projector::run(&Projector { log: log.clone(), store: Arc::clone(&store) }, all, &tasks);
     let head = log.raw().head().await.unwrap();
     found(LIMIT, "the checkpoint passes", async || {

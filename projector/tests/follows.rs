@@ -1,7 +1,7 @@
-//! Lists of followers and their counts against a naive fold, after histories drawn at random: whatever happens, in whatever
-//! order, the lists are those of active people and the counts are as long as the lists. On SQLite and on a real mongod.
+//! Follower lists and counts against a naive fold of random histories: in any order of events, lists contain active
+//! users and counts equal the lists. On SQLite and on a real mongod.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests report errors by failing")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use views::{Commit, MongoViews, SqliteViews, ViewStore};
 
 const PEOPLE: usize = 5;
 const EVENTS: usize = 60;
-/// Events that are committed together, at most.
+/// Maximum number of events per commit.
 const BATCH: usize = 25;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -35,7 +35,8 @@ enum Step {
     Follows,
 }
 
-/// What commands could have let happen: each follow as its own history allows, whatever its people do meanwhile.
+/// Generates histories that the commands allow: the events of each follow are consistent, independent of the status
+/// of its users.
 struct Histories {
     rng: StdRng,
     users: Vec<UserId>,
@@ -59,7 +60,7 @@ impl Histories {
         history
     }
 
-    /// Nobody comes back who is erased; everything else is told however often.
+    /// An erased user stays erased; any other event may repeat.
     fn account(&mut self) -> Option<Event> {
         let user = *self.users.choose(&mut self.rng)?;
         if self.erased.contains(&user) {
@@ -125,12 +126,12 @@ fn recorded(event: Event, position: u64) -> Recorded {
     Recorded { position: Position(position), envelope, event }
 }
 
-/// Takes a history in, in batches of random length, as the runner does it.
+/// Projects a history in batches of random length, like the runner.
 async fn project(store: &dyn ViewStore, projection: &dyn Projection, history: &[Recorded], rng: &mut StdRng) {
     let mut left = history;
     while !left.is_empty() {
         let (batch, rest) = left.split_at(rng.random_range(1..=BATCH.min(left.len())));
-        let mut writes = projector::seeing(projection, store, batch.iter()).await.unwrap();
+        let mut writes = projector::preload(projection, store, batch.iter()).await.unwrap();
         for recorded in batch {
             projection.project(recorded, &mut writes).unwrap();
         }
@@ -165,7 +166,7 @@ async fn counts_equal_lists(store: &dyn ViewStore, seeds: std::ops::Range<u64>) 
         let of = |world: World| (world.people, world.follows);
         assert_eq!(of(shown), of(expected), "after the history of seed {seed}");
     }
-    #[expect(clippy::print_stdout, reason = "a test that drew at random says how much it saw")]
+    #[expect(clippy::print_stdout, reason = "a randomised test reports its coverage")]
     {
         println!("{} histories of {EVENTS} events", seeds.count());
     }

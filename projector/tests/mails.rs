@@ -1,7 +1,7 @@
-//! The mail reaction on a real log and view store, with an outbox, with SES over HTTP and with an SMTP server: what is
-//! sent once, whatever fails in between.
+//! The mail reaction on a real log and view store, with the outbox, SES and SMTP adapters: each mail is sent once
+//! despite failures.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests report errors by failing")]
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use events::{
     App, ClaimHash, Client, Draft, EmailVerified, Erased, Event, EventId, Freshness, MailBounced, MailEvent,
     MailGivenUpReason, MailReserved, MailTemplate, MailboxEvent, MailedRequestId, MailsEvent, MasterKeys,
     NewPerson, PasswordChangeReason, PasswordChanged, PasswordResetRequested, Personal, Position,
-    ProgressBoard, Recorded, SealedLog, SessionId, SessionStarted, SignedUp, Subject, UserId, open_sealed,
+    ProgressTracker, Recorded, SealedLog, SessionId, SessionStarted, SignedUp, Subject, UserId, open_sealed,
 };
 use projector::Projector;
 use projector::accounts::Sessions;
@@ -28,7 +28,7 @@ use tests::waiting::found;
 use uuid::Uuid;
 use views::{SqliteViews, ViewStore};
 
-/// How long a state is waited for: longer than an unanswered mail takes.
+/// Timeout of waiting for a state: longer than the timeout of a send.
 const LIMIT: Duration = Duration::from_mins(1);
 
 const ANN: UserId = user(0xa);
@@ -51,7 +51,7 @@ struct World {
     views: &'static str,
 }
 
-/// One process that sends mail.
+/// A process that sends mail.
 struct Worker {
     tasks: Tasks,
     store: Arc<dyn ViewStore>,
@@ -89,13 +89,13 @@ impl World {
         self.worker_on(MailTransport::parse(mail, SENDER, None).unwrap()).await
     }
 
-    /// With stores of its own, as another process has.
+    /// With its own stores, like another process.
     async fn worker_on(&self, transport: MailTransport) -> Worker {
         let views = self.folder.path().join(self.views);
         let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&views, views::all()).await.unwrap());
         let tasks = Tasks::default();
-        let (board, keep_board) = ProgressBoard::follow(&**self.log.raw());
-        tasks.spawn_until_stopping("board", keep_board);
+        let (tracker, update_tracker) = ProgressTracker::follow(&**self.log.raw());
+        tasks.spawn_until_stopping("tracker", update_tracker);
         let opened = transport.open().await.unwrap();
         let projector = Projector { log: self.log.clone(), store: store.clone() };
         projector::run(&projector, vec![Arc::new(Sessions)], &tasks);
@@ -110,7 +110,7 @@ impl World {
         let parts = mails::Parts {
             log: self.log.clone(),
             store: store.clone(),
-            board,
+            tracker,
             mailer: opened.mailer,
             clock: clock::system(),
             urls,
@@ -119,7 +119,7 @@ impl World {
         Worker { tasks, store, status }
     }
 
-    /// Appends an event that happened some time ago.
+    /// Appends an event with a time in the past.
     async fn append_of(&self, ago: TimeDelta, event: impl Into<Event>) -> Recorded {
         let event = event.into();
         let subject = event.subject();
@@ -157,7 +157,7 @@ impl World {
             .collect()
     }
 
-    /// The ledger of a mail, once it has come to its end.
+    /// The ledger of a mail after its outcome.
     async fn settled(&self, cause: &Recorded, template: MailTemplate) -> Vec<MailEvent> {
         found(LIMIT, &format!("{template} is settled"), async || {
             let ledger = self.ledger(cause, template).await;
@@ -215,7 +215,7 @@ fn session(n: u128, device: &str) -> SessionStarted {
 }
 
 #[tokio::test]
-async fn each_mail_is_sent_once_also_with_a_view_store_that_has_forgotten_all() {
+async fn mail_is_sent_once_even_with_an_empty_view_store() {
     let world = World::new().await;
     let joined = world.sign_up(ANN, "ann@example.org").await;
     let worker = world.worker().await;
@@ -224,7 +224,7 @@ async fn each_mail_is_sent_once_also_with_a_view_store_that_has_forgotten_all() 
     assert_eq!((mail.to.as_str(), mail.from.as_str()), ("ann@example.org", SENDER));
     assert!(
         mail.text.contains("Hello 👋") && !mail.text.contains("Ann"),
-        "nobody has confirmed the address: {}",
+        "the address is not confirmed: {}",
         mail.text
     );
     let link = mail.link().unwrap().strip_prefix("https://chorus.example/verify-email/").unwrap();
@@ -237,7 +237,7 @@ async fn each_mail_is_sent_once_also_with_a_view_store_that_has_forgotten_all() 
     let worker = world.worker().await;
     let changed = world.append(password_changed()).await;
     world.sent(&changed, MailTemplate::PasswordChanged).await;
-    // Read from the beginning, the sign-up was met before that.
+    // A worker that starts from the beginning has passed the sign-up.
     let position = changed.position.0;
     found(LIMIT, "the checkpoint passes", async || {
         (worker.store.checkpoint(mails::NAME).await.unwrap() >= position).then_some(())
@@ -250,9 +250,9 @@ async fn each_mail_is_sent_once_also_with_a_view_store_that_has_forgotten_all() 
     worker.stop().await;
 }
 
-/// Nobody knows whether a mail was sent that was reserved before a crash: one with a link is sent again, a notice is not.
+/// A reservation without an outcome: a mail with a link is sent again, a notice is not.
 #[tokio::test]
-async fn after_a_crash_a_link_is_sent_again_and_a_notice_is_given_up() {
+async fn crash_resends_links_and_gives_up_notices() {
     let world = World::new().await;
     world
         .append_of(TimeDelta::days(3), signed_up(ANN, "ann@example.org", world.log.keys().claim_hash("a")))
@@ -278,7 +278,7 @@ async fn after_a_crash_a_link_is_sent_again_and_a_notice_is_given_up() {
 }
 
 #[tokio::test]
-async fn what_comes_too_late_is_given_up_and_who_is_erased_gets_nothing() {
+async fn late_mail_is_given_up_and_erased_users_get_none() {
     let world = World::new().await;
     let claim = world.log.keys().claim_hash("a");
     let joined = world.append_of(TimeDelta::days(2), signed_up(ANN, "ann@example.org", claim)).await;
@@ -302,7 +302,7 @@ async fn what_comes_too_late_is_given_up_and_who_is_erased_gets_nothing() {
 }
 
 #[tokio::test]
-async fn two_workers_send_each_mail_once_between_them() {
+async fn two_workers_send_each_mail_once() {
     let world = World::new().await;
     let (first, second) = (world.worker().await, world.worker().await);
     let mut joined = Vec::new();
@@ -316,7 +316,7 @@ async fn two_workers_send_each_mail_once_between_them() {
     addresses.sort();
     addresses.dedup();
     assert_eq!((addresses.len(), world.outbox().len()), (40, 40));
-    // One of them alone goes on when the other ends.
+    // One worker continues when the other stops.
     first.stop().await;
     let late = world.sign_up(user(0xff), "late@example.org").await;
     world.sent(&late, MailTemplate::EmailVerification).await;
@@ -325,9 +325,9 @@ async fn two_workers_send_each_mail_once_between_them() {
 }
 
 #[tokio::test]
-async fn a_new_device_is_told_and_one_known_before_is_not() {
+async fn only_a_new_device_causes_a_mail() {
     let world = World::new().await;
-    // As earlier versions stored it.
+    // In the form that earlier versions stored.
     let address = "ann@exämple.org";
     world.sign_up(ANN, address).await;
     world.append(EmailVerified { user: ANN, email: world.log.keys().claim_hash(address) }).await;
@@ -346,18 +346,18 @@ async fn a_new_device_is_told_and_one_known_before_is_not() {
         assert_eq!(world.ledger(cause, MailTemplate::NewDevice).await, []);
     }
     let mails = world.outbox();
-    let told = mails.iter().find(|mail| mail.subject.contains("new device")).unwrap();
-    assert_eq!(told.to, "ann@xn--exmple-cua.org");
+    let mail = mails.iter().find(|mail| mail.subject.contains("new device")).unwrap();
+    assert_eq!(mail.to, "ann@xn--exmple-cua.org");
     assert!(
-        told.text.contains("<b>Chromium</b>") && told.html.contains("&#60;b&#62;Chromium"),
+        mail.text.contains("<b>Chromium</b>") && mail.html.contains("&#60;b&#62;Chromium"),
         "{}",
-        told.html
+        mail.html
     );
     worker.stop().await;
 }
 
 #[tokio::test]
-async fn an_outage_of_the_mail_service_is_waited_out_and_holds_nothing_else_up() {
+async fn outage_of_the_mail_service_delays_only_mail() {
     let world = World::new().await;
     let mut moto = MotoServer::start().await.unwrap();
     moto.kill().unwrap();
@@ -369,7 +369,7 @@ async fn an_outage_of_the_mail_service_is_waited_out_and_holds_nothing_else_up()
     })
     .await;
     let second = world.sign_up(user(2), "bob@example.org").await;
-    // Of no use any more, it is not even tried.
+    // It is past its deadline, so no attempt is made.
     let reset = world.append_of(TimeDelta::minutes(11), reset_requested()).await;
     assert_eq!(world.given_up(&reset, MailTemplate::PasswordReset).await, MailGivenUpReason::TooLate);
     worker.status.ready().unwrap();
@@ -382,14 +382,14 @@ async fn an_outage_of_the_mail_service_is_waited_out_and_holds_nothing_else_up()
         taken_by_ses(&moto.mails().await.unwrap()).unwrap().into_iter().map(|mail| mail.to).collect();
     to.sort();
     assert_eq!(to, ["ann@example.org", "bob@example.org"]);
-    // The second one was not written down again and again while the service was out.
+    // The second mail was not reserved repeatedly during the outage.
     assert!(world.ledger(&second, MailTemplate::EmailVerification).await.len() <= 4);
     worker.stop().await;
 }
 
-/// Without credentials nothing was sent, so a notice is no more given up than a link.
+/// Without credentials nothing was sent, so neither a notice nor a link is given up.
 #[tokio::test]
-async fn a_mail_service_that_lets_nobody_in_is_an_outage() {
+async fn missing_credentials_are_an_outage() {
     let world = World::new().await;
     world
         .append_of(TimeDelta::days(3), signed_up(ANN, "ann@example.org", world.log.keys().claim_hash("a")))
@@ -404,13 +404,13 @@ async fn a_mail_service_that_lets_nobody_in_is_an_outage() {
     })
     .await;
     assert!(matches!(failed[1], MailEvent::MailFailed(_)), "{failed:?}");
-    // The checkpoint does not pass a mail that is not settled, and the process ends all the same.
+    // The checkpoint does not pass an unsettled mail, and the process still shuts down.
     assert!(worker.store.checkpoint(mails::NAME).await.unwrap() < changed.position.0);
     worker.stop().await;
 }
 
 #[tokio::test]
-async fn when_the_answer_is_lost_a_notice_is_not_sent_twice_and_a_link_is_sent_again() {
+async fn lost_answer_resends_links_only() {
     let world = World::new().await;
     let moto = MotoServer::start().await.unwrap();
     moto.verify_sender().await.unwrap();
@@ -437,21 +437,18 @@ async fn when_the_answer_is_lost_a_notice_is_not_sent_twice_and_a_link_is_sent_a
 }
 
 #[tokio::test]
-async fn what_the_mail_service_refuses_or_suppresses_is_parked_and_the_rest_is_sent() {
+async fn refused_or_suppressed_mail_is_parked() {
     let world = World::new().await;
     let moto = MotoServer::start().await.unwrap();
     moto.suppress("bounced@example.org").await.unwrap();
     let worker = world.worker_by(&moto.mail_url()).await;
     let verification = MailTemplate::EmailVerification;
-    // Nobody may send as this sender yet.
+    // The sender is not verified yet.
     let refused = world.sign_up(user(1), "ann@example.org").await;
     assert_eq!(world.given_up(&refused, verification).await, MailGivenUpReason::Refused);
     match world.ledger(&refused, verification).await.pop() {
         Some(MailEvent::MailGivenUp(given_up)) => {
-            assert!(
-                given_up.error.open().unwrap().contains("authority"),
-                "what was said is kept, under seal"
-            );
+            assert!(given_up.error.open().unwrap().contains("authority"), "the error is kept sealed");
         }
         other => panic!("{other:?}"),
     }
@@ -474,7 +471,7 @@ async fn what_the_mail_service_refuses_or_suppresses_is_parked_and_the_rest_is_s
 }
 
 #[tokio::test]
-async fn bounces_and_complaints_come_in_from_the_queue_as_events() {
+async fn bounces_and_complaints_are_recorded_as_events() {
     let world = World::new().await;
     let moto = MotoServer::start().await.unwrap();
     moto.verify_sender().await.unwrap();
@@ -493,7 +490,7 @@ async fn bounces_and_complaints_come_in_from_the_queue_as_events() {
         moto.put_on_queue(&queue, &bounce("Gone@example.org", "Permanent")).await.unwrap();
         moto.put_on_queue(&queue, &bounce("full@example.org", "Transient")).await.unwrap();
     }
-    // What nobody can read stays, for the queue's own rules.
+    // Unreadable notices stay in the queue.
     found(LIMIT, "the notices are taken off", async || {
         (moto.length_of_queue(&queue).await.unwrap() == 1).then_some(())
     })
@@ -514,7 +511,7 @@ async fn bounces_and_complaints_come_in_from_the_queue_as_events() {
     worker.stop().await;
 }
 
-/// The ledger of a mail, once an attempt at it has failed.
+/// The ledger of a mail after a failed attempt.
 async fn failed(world: &World, cause: &Recorded, template: MailTemplate) -> Vec<MailEvent> {
     found(LIMIT, &format!("{template} has failed"), async || {
         let ledger = world.ledger(cause, template).await;
@@ -524,7 +521,7 @@ async fn failed(world: &World, cause: &Recorded, template: MailTemplate) -> Vec<
 }
 
 #[tokio::test]
-async fn smtp_mail_goes_over_one_encrypted_connection_after_a_log_in() {
+async fn smtp_reuses_one_encrypted_connection() {
     for encryption in [SmtpEncryption::StartTls, SmtpEncryption::Implicit] {
         let world = World::new().await;
         let server = SmtpServer::start(encryption).await.unwrap();
@@ -542,7 +539,7 @@ async fn smtp_mail_goes_over_one_encrypted_connection_after_a_log_in() {
         let to: Vec<_> = received.iter().map(|mail| mail.to.as_str()).collect();
         assert_eq!(to, ["u1@example.org", "u2@example.org", "u3@example.org"]);
         assert!(received[0].link().unwrap().starts_with("https://chorus.example/verify-email/"));
-        // The id in the ledger is the one that the mail server writes into its log.
+        // The id in the ledger is the one that the mail server logs.
         let ledger = world.ledger(&joined[0], MailTemplate::EmailVerification).await;
         let Some(MailEvent::MailSent(sent)) = ledger.last() else { panic!("{ledger:?}") };
         assert_eq!(sent.message_id, format!("<{}>", received[0].id));
@@ -552,7 +549,7 @@ async fn smtp_mail_goes_over_one_encrypted_connection_after_a_log_in() {
 }
 
 #[tokio::test]
-async fn smtp_mail_that_the_server_refuses_is_parked_and_the_next_one_is_sent() {
+async fn refused_smtp_mail_is_parked() {
     let world = World::new().await;
     let mut server = SmtpServer::start(SmtpEncryption::None).await.unwrap();
     server.refuse("nobody@example.org", "550 5.1.1 no such user nobody@example.org").unwrap();
@@ -576,7 +573,7 @@ async fn smtp_mail_that_the_server_refuses_is_parked_and_the_next_one_is_sent() 
 }
 
 #[tokio::test]
-async fn smtp_mail_that_the_server_defers_is_sent_later() {
+async fn deferred_smtp_mail_is_sent_later() {
     let world = World::new().await;
     let mut server = SmtpServer::start(SmtpEncryption::None).await.unwrap();
     server.refuse("ann@example.org", "451 4.7.1 try again later").unwrap();
@@ -589,9 +586,9 @@ async fn smtp_mail_that_the_server_defers_is_sent_later() {
     worker.stop().await;
 }
 
-/// A notice is not given up either: nothing of it was sent.
+/// Nothing was sent, so a notice is not given up either.
 #[tokio::test]
-async fn an_smtp_server_that_is_out_is_waited_for() {
+async fn outage_of_the_smtp_server_is_retried() {
     let world = World::new().await;
     let claim = world.log.keys().claim_hash("a");
     world.append_of(TimeDelta::days(3), signed_up(ANN, "ann@example.org", claim)).await;
@@ -599,7 +596,7 @@ async fn an_smtp_server_that_is_out_is_waited_for() {
     let worker = world.worker_by_smtp(&server).await;
     let first = world.append(password_changed()).await;
     world.sent(&first, MailTemplate::PasswordChanged).await;
-    // The connection that was kept is dead now.
+    // The idle connection is closed now.
     server.kill().unwrap();
     let second = world.append(password_changed()).await;
     failed(&world, &second, MailTemplate::PasswordChanged).await;
@@ -613,7 +610,7 @@ async fn an_smtp_server_that_is_out_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_refused_smtp_log_in_is_an_outage_that_shows_in_the_status() {
+async fn refused_smtp_log_in_is_an_outage_shown_in_the_status() {
     let world = World::new().await;
     let server = SmtpServer::start(SmtpEncryption::StartTls).await.unwrap();
     server.change_password("another").unwrap();
@@ -630,9 +627,9 @@ async fn a_refused_smtp_log_in_is_an_outage_that_shows_in_the_status() {
     worker.stop().await;
 }
 
-/// A certificate that nobody vouches for, and a server that offers no encryption, get neither password nor mail.
+/// A server with an untrusted certificate or without encryption gets neither password nor mail.
 #[tokio::test]
-async fn an_smtp_server_that_cannot_be_trusted_gets_no_mail() {
+async fn untrusted_smtp_server_gets_no_mail() {
     let encrypted = SmtpServer::start(SmtpEncryption::StartTls).await.unwrap();
     let plain = SmtpServer::start(SmtpEncryption::None).await.unwrap();
     let url = encrypted.mail_url();
@@ -657,9 +654,9 @@ async fn an_smtp_server_that_cannot_be_trusted_gets_no_mail() {
     assert_eq!((encrypted.mails().unwrap().len(), plain.mails().unwrap().len()), (0, 0));
 }
 
-/// A mail with a link whose reply was lost is sent again; its id tells that it is the same.
+/// A mail with a link is sent again after a lost reply, with the same Message-ID.
 #[tokio::test]
-async fn smtp_mail_sent_twice_has_one_id() {
+async fn resent_smtp_mail_keeps_its_message_id() {
     let world = World::new().await;
     let mut server = SmtpServer::start(SmtpEncryption::None).await.unwrap();
     server.hang_up_after("ann@example.org").unwrap();
@@ -671,7 +668,7 @@ async fn smtp_mail_sent_twice_has_one_id() {
     let mails = taken_by_smtp(&server.mails().unwrap()).unwrap();
     assert!(mails.len() >= 2, "{mails:?}");
     assert!(mails.iter().all(|mail| mail.id == mails[0].id && !mail.id.is_empty()), "{mails:?}");
-    // Whether a notice has arrived nobody knows, and nobody needs it: it is not sent twice.
+    // A notice that may have arrived is not sent twice.
     server.hang_up_after("ann@example.org").unwrap();
     world.append(EmailVerified { user: ANN, email: world.log.keys().claim_hash("ann@example.org") }).await;
     let changed = world.append(password_changed()).await;

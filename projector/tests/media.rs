@@ -1,6 +1,7 @@
-//! The media reaction on a real log, view store and media store: what goes, what stays, whatever fails in between.
+//! The media reaction on a real log, view store and media store: which files are deleted and which are kept, despite
+//! failures.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests report errors by failing")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use tests::waiting::found;
 use uuid::Uuid;
 use views::{Commit, SqliteViews, ViewStore};
 
-/// How long a state is waited for.
+/// Timeout of waiting for a state.
 const LIMIT: Duration = Duration::from_mins(1);
 
 const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
@@ -57,7 +58,7 @@ impl Worker {
         assert!(self.tasks.stop().await, "a task did not end");
     }
 
-    /// Waits until the reaction has passed an event for good.
+    /// Waits until the checkpoint of the reaction has passed an event.
     async fn passes(&self, position: u64) {
         found(LIMIT, "the checkpoint passes", async || {
             (self.store.checkpoint(media::NAME).await.unwrap() >= position).then_some(())
@@ -109,7 +110,7 @@ impl World {
         self.log.append(draft, last.map(|last| last.position).unwrap_or_default()).await.unwrap().0
     }
 
-    /// Files of a picture, as an upload stores them.
+    /// Stores the files of a picture like an upload.
     async fn upload(&self, variants: &[ImageVariant]) -> Image {
         let media = MediaId::new(any_id());
         for variant in variants {
@@ -145,13 +146,13 @@ impl World {
         (story, image)
     }
 
-    /// The pictures of which anything is stored.
+    /// The pictures with stored files.
     async fn stored(&self) -> BTreeSet<MediaId> {
         let all: Vec<::media::Listed> = self.media.list().try_collect().await.unwrap();
         all.iter().map(|one| one.name.split('/').nth(1).unwrap().parse().unwrap()).collect()
     }
 
-    /// Nothing is missing, nothing unreferenced.
+    /// Checks that no file is missing or unreferenced.
     async fn is_clean(&self) {
         let audited = audit(&**self.log.raw(), &*self.media, (now(), TimeDelta::zero()), &|_, _| ()).await;
         let audited = audited.unwrap();
@@ -164,7 +165,7 @@ fn media_of(images: &[Image]) -> BTreeSet<MediaId> {
 }
 
 #[tokio::test]
-async fn what_is_deleted_replaced_or_expired_loses_its_files_and_the_rest_keeps_them() {
+async fn files_of_deleted_replaced_or_expired_pictures_are_deleted() {
     let world = World::new().await;
     let worker = world.worker("views.db").await;
     let (gone, _) = world.post(ANN, 3).await;
@@ -186,7 +187,7 @@ async fn what_is_deleted_replaced_or_expired_loses_its_files_and_the_rest_keeps_
     worker.statuses.ready().unwrap();
     worker.stop().await;
 
-    // With a view store that has forgotten all it goes through the log again, and takes nothing that is held.
+    // With an empty view store the reaction processes the log again, and deletes no claimed picture.
     let worker = world.worker("empty.db").await;
     worker.passes(last).await;
     assert_eq!(world.stored().await, left);
@@ -195,7 +196,7 @@ async fn what_is_deleted_replaced_or_expired_loses_its_files_and_the_rest_keeps_
 }
 
 #[tokio::test]
-async fn of_an_erased_person_nothing_is_left_and_of_others_everything() {
+async fn erasure_deletes_all_files_of_the_user_and_no_others() {
     let world = World::new().await;
     let _hers = (world.post(ANN, 2).await, world.photo(ANN).await, world.story(ANN).await);
     let ((_, mut his), photo) = (world.post(BOB, 2).await, world.photo(BOB).await);
@@ -209,14 +210,14 @@ async fn of_an_erased_person_nothing_is_left_and_of_others_everything() {
 }
 
 #[tokio::test]
-async fn what_no_event_claims_is_collected_when_it_is_old_enough() {
+async fn old_unclaimed_uploads_are_collected() {
     let world = World::new().await;
     let (_, claimed) = world.post(ANN, 2).await;
     let photo = world.photo(ANN).await;
     let (deleted, images) = world.post(BOB, 1).await;
     world.append(PostDeleted { post: deleted, author: BOB }).await;
     let unclaimed = world.upload(ImageVariant::OF_POST).await;
-    // A crash in the middle of a file.
+    // The result of a crash between the files of a picture.
     let cut_off = world.folder.path().join(format!("media/images/{}", EventId::new(any_id())));
     std::fs::create_dir_all(&cut_off).unwrap();
     std::fs::write(cut_off.join(".part-x"), "x").unwrap();
@@ -224,10 +225,10 @@ async fn what_no_event_claims_is_collected_when_it_is_old_enough() {
     let young = collect(&**world.log.raw(), &*world.media, now(), Limit::Share).await.unwrap();
     assert_eq!(young, Collected::default());
     let later = now() + SAFE_AGE + TimeDelta::minutes(1);
-    let Collected { looked_at, deleted } =
+    let Collected { checked, deleted } =
         collect(&**world.log.raw(), &*world.media, later, Limit::Share).await.unwrap();
     let half: MediaId = cut_off.file_name().unwrap().to_str().unwrap().parse().unwrap();
-    assert_eq!(looked_at, 6);
+    assert_eq!(checked, 6);
     assert_eq!(
         deleted.into_iter().collect::<BTreeSet<_>>(),
         BTreeSet::from([images[0].media, unclaimed.media, half])
@@ -237,7 +238,7 @@ async fn what_no_event_claims_is_collected_when_it_is_old_enough() {
 }
 
 #[tokio::test]
-async fn log_that_has_lost_events_is_refused_unless_that_is_accepted_and_views_ahead_of_it_always() {
+async fn truncated_log_is_refused_unless_accepted_and_views_ahead_of_it_always() {
     let world = World::new().await;
     let store = SqliteViews::open(&world.folder.path().join("views.db"), views::all()).await.unwrap();
     let refuse = async |accepted| refuse_lost_events(&world.log, &store, &*world.media, accepted).await;
@@ -267,7 +268,7 @@ async fn log_that_has_lost_events_is_refused_unless_that_is_accepted_and_views_a
 }
 
 #[tokio::test]
-async fn collection_that_would_delete_much_of_the_store_deletes_nothing() {
+async fn collection_above_the_limit_deletes_nothing() {
     let world = World::new().await;
     let (_, claimed) = world.post(ANN, 2).await;
     let folder = world.folder.path().join("media/images");
@@ -287,13 +288,13 @@ async fn collection_that_would_delete_much_of_the_store_deletes_nothing() {
         assert!(refused.to_string().contains("chorus media clean --limit 21"), "{refused}");
     }
     assert_eq!(world.stored().await.len(), 23);
-    let Collected { looked_at, deleted } = collect(Limit::Pictures(21)).await.unwrap();
-    assert_eq!((looked_at, deleted.len()), (23, 21));
+    let Collected { checked, deleted } = collect(Limit::Pictures(21)).await.unwrap();
+    assert_eq!((checked, deleted.len()), (23, 21));
     assert_eq!(world.stored().await, media_of(&claimed));
 }
 
 #[tokio::test]
-async fn files_of_a_removed_post_are_kept_while_it_can_be_restored() {
+async fn files_of_a_removed_post_are_kept_while_it_is_restorable() {
     let world = World::new().await;
     let worker = world.worker("views.db").await;
     let ((removed, files), (restored, kept)) = (world.post(ANN, 2).await, world.post(ANN, 1).await);
@@ -310,7 +311,7 @@ async fn files_of_a_removed_post_are_kept_while_it_can_be_restored() {
     assert_eq!(world.stored().await, all);
     world.is_clean().await;
     let over = now() + TimeDelta::days(31) + TimeDelta::minutes(1);
-    // Until the files are collected nothing is amiss either.
+    // The audit is clean before the files are collected.
     assert!(audit(log, media, (over, TimeDelta::zero()), &|_, _| ()).await.unwrap().is_clean());
     let Collected { deleted, .. } = collect(log, media, over, Limit::Share).await.unwrap();
     assert_eq!(deleted.into_iter().collect::<BTreeSet<_>>(), media_of(&files));
@@ -320,7 +321,7 @@ async fn files_of_a_removed_post_are_kept_while_it_can_be_restored() {
 }
 
 #[tokio::test]
-async fn an_outage_of_the_media_store_is_waited_out() {
+async fn outage_of_the_media_store_is_retried() {
     let server = MotoServer::start().await.unwrap();
     let proxy = FaultProxy::to(server.port()).await.unwrap();
     let by_proxy =
@@ -333,7 +334,7 @@ async fn an_outage_of_the_media_store_is_waited_out() {
     worker.passes(2).await;
     proxy.cut();
     let deleted = world.append(PostDeleted { post, author: ANN }).await;
-    // Something that needs no store does not pass it either.
+    // An event without an effect does not pass it either.
     let last = world.append(PhotoRemoved { user: BOB }).await;
     found(LIMIT, "it waits", async || {
         let state = worker.statuses.all()[media::NAME].clone();
@@ -348,7 +349,7 @@ async fn an_outage_of_the_media_store_is_waited_out() {
     worker.stop().await;
 }
 
-/// A store that keeps one folder whatever it is told, as one with wrong permissions does.
+/// A store that refuses to delete one folder, for example because of wrong permissions.
 #[derive(Debug)]
 struct Stubborn {
     store: FileMedia,
@@ -394,7 +395,7 @@ impl MediaStore for Stubborn {
 }
 
 #[tokio::test]
-async fn what_cannot_be_deleted_is_set_aside_shown_and_collected_later() {
+async fn failed_deletion_is_parked_and_collected_later() {
     let folder = tempfile::tempdir().unwrap();
     let store = FileMedia::open(&folder.path().join("media")).unwrap();
     let stubborn = Arc::new(Stubborn { store, keeps: std::sync::Mutex::default() });

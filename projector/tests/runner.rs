@@ -1,7 +1,6 @@
-//! The runner on a real log and a real view store: what it does with events that cannot be taken in, and with a
-//! second worker.
+//! The runner on a real log and view store: unprocessable events, and a second worker.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests report errors by failing")]
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -24,7 +23,7 @@ use uuid::Uuid;
 use views::social::posts::Post;
 use views::{Parked, SqliteViews, StoreError, View, ViewStore, ViewStoreExt, Writes};
 
-/// How long a state is waited for.
+/// Timeout of waiting for a state.
 const LIMIT: Duration = Duration::from_secs(30);
 
 const POST: PostId = PostId::new(Uuid::from_u128(0x90));
@@ -47,7 +46,7 @@ impl World {
         Self { log: open_sealed(&setting, None, &keys).await.unwrap(), folder }
     }
 
-    /// With a store of its own, as another process has.
+    /// With its own store, like another process.
     async fn worker(&self, projection: impl Projection) -> Worker {
         let store: Arc<dyn ViewStore> =
             Arc::new(SqliteViews::open(&self.folder.path().join("views.db"), views::all()).await.unwrap());
@@ -73,7 +72,7 @@ impl World {
         tests::contracts::log::spoil_on_sqlite(&self.folder.path().join("events.db"), event_type, subject);
     }
 
-    /// An event as this version of the program does not write it.
+    /// Appends an event that this version of the program does not write.
     async fn append_raw(&self, event_type: &'static str, subject: Subject, body: &'static str) -> u64 {
         let message = Message { envelope: envelope(event_type, subject), body: body.into() };
         self.log.raw().append(&message, Position::START).await.unwrap().0
@@ -124,7 +123,7 @@ impl Worker {
             .await;
     }
 
-    /// Why it stopped.
+    /// The reason why it stopped.
     async fn has_stopped(&self) -> String {
         match self.waits_for(|state| matches!(state, ProjectionState::Stopped(_))).await {
             ProjectionState::Stopped(why) => why,
@@ -146,7 +145,7 @@ impl Worker {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_set_aside_with_its_reason_and_the_view_goes_on() {
+async fn unreadable_event_is_parked_with_its_error() {
     let world = World::new().await;
     world.like(1).await;
     let broken = world.append_raw("like.liked.v1", Subject::Like(POST, user(2)), r#"{"post":7}"#).await;
@@ -162,7 +161,7 @@ async fn what_cannot_be_read_is_set_aside_with_its_reason_and_the_view_goes_on()
 }
 
 #[tokio::test]
-async fn an_event_with_an_unreadable_envelope_is_set_aside_and_the_view_goes_on() {
+async fn event_with_an_unreadable_envelope_is_parked() {
     let world = World::new().await;
     let before = world.like(1).await;
     world.spoil("like.liked.v1", Subject::Like(POST, user(2)));
@@ -176,7 +175,7 @@ async fn an_event_with_an_unreadable_envelope_is_set_aside_and_the_view_goes_on(
 }
 
 #[tokio::test]
-async fn a_view_that_cannot_do_without_events_stops_before_an_unreadable_envelope() {
+async fn strict_projection_stops_at_an_unreadable_envelope() {
     let world = World::new().await;
     let session = Subject::Session(AUTHOR, SessionId::new(Uuid::from_u128(0x5e)));
     world.spoil("session.started.v1", session);
@@ -186,11 +185,11 @@ async fn a_view_that_cannot_do_without_events_stops_before_an_unreadable_envelop
     assert_eq!(worker.store.checkpoint(worker.name).await.unwrap(), 0);
 }
 
-/// The projection of posts with a defect.
+/// The posts projection with injected defects.
 struct Defective {
-    /// It panics at this event, however often it is tried.
+    /// Panics at the event of this user, in every attempt.
     at: Option<UserId>,
-    /// The task panics, so many times.
+    /// Number of panics outside of any event.
     times: AtomicU32,
 }
 
@@ -211,10 +210,10 @@ impl Projection for Defective {
         Posts.on_failure()
     }
 
-    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+    fn reads(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         let left = self.times.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         assert!(left.is_err(), "a defect outside of any event");
-        Posts.looks_at(recorded)
+        Posts.reads(recorded)
     }
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
@@ -226,7 +225,7 @@ impl Projection for Defective {
 }
 
 #[tokio::test]
-async fn an_event_at_which_a_projection_panics_is_set_aside_and_the_view_goes_on() {
+async fn event_that_panics_a_projection_is_parked() {
     let world = World::new().await;
     world.like(1).await;
     let defect = world.like(2).await;
@@ -241,7 +240,7 @@ async fn an_event_at_which_a_projection_panics_is_set_aside_and_the_view_goes_on
 }
 
 #[tokio::test]
-async fn a_projection_whose_task_panics_is_not_ready_and_begins_again() {
+async fn panicked_projection_is_not_ready_and_restarts() {
     let world = World::new().await;
     let last = world.like(1).await;
     let worker = world.worker(Defective { at: None, times: AtomicU32::new(1) }).await;
@@ -254,7 +253,7 @@ async fn a_projection_whose_task_panics_is_not_ready_and_begins_again() {
 }
 
 #[tokio::test]
-async fn a_view_that_cannot_do_without_an_event_stops_before_it_and_says_so() {
+async fn strict_projection_stops_at_an_unprocessable_event() {
     let world = World::new().await;
     let session = Subject::Session(AUTHOR, SessionId::new(Uuid::from_u128(0x5e)));
     let broken = world.append_raw("session.started.v1", session, "{}").await;
@@ -266,10 +265,10 @@ async fn a_view_that_cannot_do_without_an_event_stops_before_it_and_says_so() {
     assert!(worker.statuses.ready().unwrap_err().contains("sessions"));
 }
 
-/// After a deployment was rolled back, the older program meets what the newer one wrote: to pass over it would lose
-/// it for good.
+/// After a rollback of a deployment, the older program reads events of the newer one. Skipping them would lose them
+/// for good.
 #[tokio::test]
-async fn no_view_passes_over_an_event_of_a_newer_program() {
+async fn event_of_a_newer_version_stops_every_projection() {
     let world = World::new().await;
     let before = world.like(1).await;
     let newer = world.append_raw("like.adored.v1", Subject::Like(POST, user(2)), "{}").await;
@@ -282,13 +281,13 @@ async fn no_view_passes_over_an_event_of_a_newer_program() {
 }
 
 #[tokio::test]
-async fn a_second_worker_stands_by_and_takes_over_when_the_first_is_gone() {
+async fn standby_worker_takes_over_when_the_first_stops() {
     let world = World::new().await;
     let (first, second) = (world.worker(Posts).await, world.worker(Posts).await);
     let text = Personal::Open(PostText::default());
     let published = world.append(PostPublished { post: POST, author: AUTHOR, images: vec![], text }, 0).await;
     let (position, likes) = (Cell::new(published), Cell::new(0));
-    // Both begin; with an event that both take, one of them is fenced off.
+    // Both workers start; an event that both project fences one of them off.
     found(LIMIT, "one of them is fenced off", async || {
         if first.stands_by() || second.stands_by() {
             return Some(());
@@ -307,7 +306,7 @@ async fn a_second_worker_stands_by_and_takes_over_when_the_first_is_gone() {
     let unliked = PostUnliked { post: POST, user: user(likes + 1), post_author: AUTHOR };
     position = world.append(unliked, liked).await;
     standby.has_passed(position).await;
-    // Each event was taken in by one of the two: none lost between them, none counted twice.
+    // Each event was committed by exactly one worker.
     let found: Option<Post> = standby.store.get(&POST.to_string()).await.unwrap();
     assert_eq!(found.unwrap().likes, i64::try_from(likes).unwrap());
     assert_eq!(standby.store.checkpoint(standby.name).await.unwrap(), position);

@@ -1,7 +1,7 @@
-//! The end of stories on a real log and view store, with a clock that the test moves: each ends once, when its day is
-//! over, whatever runs or does not run at that moment.
+//! The expiry of stories on a real log and view store, with a manual clock: each story ends once and on time,
+//! whichever processes run.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests report errors by failing")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tests::waiting::found;
 use uuid::Uuid;
 use views::{SqliteViews, ViewStore, ViewStoreExt};
 
-/// How long a state is waited for: many times what the reaction takes between two looks at the clock.
+/// Timeout of waiting for a state: many times the polling interval of the reaction.
 const LIMIT: Duration = Duration::from_mins(1);
 
 const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
@@ -29,7 +29,7 @@ fn any_id() -> Uuid {
     Uuid::from_u128(rand::random())
 }
 
-/// Stands still until it is moved.
+/// A manual clock.
 #[derive(Debug)]
 struct MovedClock(Mutex<DateTime<Utc>>);
 
@@ -51,7 +51,7 @@ struct World {
     folder: tempfile::TempDir,
 }
 
-/// One process that ends stories.
+/// A process that expires stories.
 struct Worker {
     tasks: Tasks,
     store: Arc<dyn ViewStore>,
@@ -63,7 +63,7 @@ impl Worker {
         assert!(self.tasks.stop().await, "a task did not end");
     }
 
-    /// Waits until it has passed the head of the log, and every story before that has ended or has time left.
+    /// Waits until the reaction has passed the head and expired all due stories.
     async fn settled(&self, world: &World) {
         let head = world.log.raw().head().await.unwrap().0;
         found(LIMIT, "the reaction has passed the head", async || match self.statuses.all()[stories::NAME] {
@@ -84,7 +84,7 @@ impl World {
         Self { log: open_sealed(&setting, None, &keys).await.unwrap(), clock, folder }
     }
 
-    /// With a view store of this name.
+    /// A worker with a view store of this name.
     async fn worker(&self, views: &str) -> Worker {
         let path = self.folder.path().join(views);
         let store: Arc<dyn ViewStore> = Arc::new(SqliteViews::open(&path, views::all()).await.unwrap());
@@ -117,7 +117,7 @@ impl World {
         (story, self.append(StoryPublished { author: ANN, story, image, text }, Position::START).await)
     }
 
-    /// What has become of a story, in the words of its events.
+    /// The wire names of a story's events.
     async fn history(&self, story: StoryId) -> Vec<&'static str> {
         let events = self.log.read(Subject::Story(ANN, story), Position::START).await.unwrap();
         events.iter().map(|recorded| recorded.event.wire_name()).collect()
@@ -134,7 +134,7 @@ const EXPIRED: [&str; 2] = ["story.published.v1", "story.expired.v1"];
 const DELETED: [&str; 2] = ["story.published.v1", "story.deleted.v1"];
 
 #[tokio::test]
-async fn a_story_ends_when_its_day_is_over_and_not_before() {
+async fn story_ends_after_a_day_and_not_earlier() {
     let world = World::new().await;
     let worker = world.worker("views.db").await;
     let (early, _) = world.publish().await;
@@ -159,7 +159,7 @@ async fn a_story_ends_when_its_day_is_over_and_not_before() {
 }
 
 #[tokio::test]
-async fn what_ended_while_nothing_ran_ends_as_soon_as_something_does() {
+async fn overdue_stories_end_at_the_next_start() {
     let world = World::new().await;
     let worker = world.worker("views.db").await;
     let (seen, _) = world.publish().await;
@@ -178,7 +178,7 @@ async fn what_ended_while_nothing_ran_ends_as_soon_as_something_does() {
 }
 
 #[tokio::test]
-async fn what_its_author_has_deleted_does_not_end_again() {
+async fn deleted_story_does_not_expire() {
     let world = World::new().await;
     let worker = world.worker("views.db").await;
     let (deleted, published) = world.publish().await;
@@ -192,7 +192,7 @@ async fn what_its_author_has_deleted_does_not_end_again() {
 }
 
 #[tokio::test]
-async fn several_workers_and_one_that_has_forgotten_all_end_each_story_once() {
+async fn several_workers_and_an_empty_view_store_end_each_story_once() {
     let world = World::new().await;
     let workers = [world.worker("views.db").await, world.worker("views.db").await];
     let mut stories = Vec::new();
@@ -212,9 +212,9 @@ async fn several_workers_and_one_that_has_forgotten_all_end_each_story_once() {
     }
     assert_eq!(world.history(alive).await, PUBLISHED);
 
-    // A view that is built anew comes to the same.
+    // A rebuilt view has the same content.
     let head = world.log.raw().head().await.unwrap();
-    found(LIMIT, "the view is built anew", async || {
+    found(LIMIT, "the view is rebuilt", async || {
         (forgetful.store.checkpoint("stories").await.unwrap() >= head.0).then_some(())
     })
     .await;
@@ -229,7 +229,7 @@ async fn several_workers_and_one_that_has_forgotten_all_end_each_story_once() {
 }
 
 #[tokio::test]
-async fn the_checkpoint_waits_for_the_oldest_story_that_has_not_ended() {
+async fn checkpoint_waits_for_the_oldest_active_story() {
     let world = World::new().await;
     let worker = world.worker("views.db").await;
     let (first, _) = world.publish().await;

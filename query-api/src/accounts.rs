@@ -1,4 +1,4 @@
-//! Accounts: profiles, finding people, sessions.
+//! Accounts: profiles, discovery, search, sessions.
 
 pub(crate) mod account;
 pub(crate) mod discovery;

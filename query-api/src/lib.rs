@@ -1,6 +1,6 @@
-//! The read side: pages, profiles and pictures, from the views. Every answer is made the same way: find the ids
-//! (skeleton), fetch what they stand for in one call for each kind (hydrate), leave out what may not be seen (filter),
-//! say it (shape). Nothing is decided here.
+//! The read side: pages, profiles and pictures, from the views. Queries have four steps: find the ids (skeleton),
+//! fetch the documents in one call per kind (hydrate), remove invisible ones (filter), and build the response
+//! (shape). No decisions are made here.
 
 pub mod accounts;
 mod mails;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
-use events::{EventLog, ProgressBoard};
+use events::{EventLog, ProgressTracker};
 use media::MediaStore;
 use service::clock::Clock;
 use utoipa::OpenApi as _;
@@ -29,7 +29,7 @@ use crate::social::likes::LikerLists;
 pub use accounts::keys::RemoteKeys;
 pub use social::timelines::{Timeline, TimelinePage};
 
-/// Everything a query needs. Cheap to clone.
+/// The state of all queries. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Queries(Arc<Inner>);
 
@@ -37,14 +37,14 @@ pub struct Queries(Arc<Inner>);
 pub struct Inner {
     log: Arc<dyn EventLog>,
     store: Arc<dyn ViewStore>,
-    board: ProgressBoard,
+    tracker: ProgressTracker,
     media: Arc<dyn MediaStore>,
     keys: Arc<dyn KeySource>,
     sessions: Arc<ViewSessions>,
     authenticator: Arc<Authenticator>,
     clock: Arc<dyn Clock>,
     liker_lists: LikerLists,
-    /// What links and media URLs begin with.
+    /// The base URL of links and media URLs.
     public_url: String,
 }
 
@@ -62,25 +62,25 @@ impl FromRef<Queries> for Arc<Authenticator> {
     }
 }
 
-/// What the read side is built from.
+/// The dependencies of the read side.
 #[derive(Debug)]
 pub struct Parts {
     /// Only its tail is followed.
     pub log: Arc<dyn EventLog>,
     pub store: Arc<dyn ViewStore>,
-    pub board: ProgressBoard,
+    pub tracker: ProgressTracker,
     pub media: Arc<dyn MediaStore>,
     pub keys: Arc<dyn KeySource>,
     pub clock: Arc<dyn Clock>,
     pub public_url: String,
     pub session_cookies: Arc<SessionCookies>,
-    /// Where the use of sessions is noted, if this process has a way to.
+    /// Records the use of sessions, if this process can.
     pub last_seen_sender: Option<LastSeenSender>,
 }
 
 impl Queries {
     pub fn new(parts: Parts) -> Self {
-        let Parts { log, store, board, media, keys, clock, public_url, session_cookies, last_seen_sender } =
+        let Parts { log, store, tracker, media, keys, clock, public_url, session_cookies, last_seen_sender } =
             parts;
         let sessions = Arc::new(ViewSessions::new(Arc::clone(&store)));
         let lookup: Arc<dyn web::sessions::SessionLookup> = Arc::<ViewSessions>::clone(&sessions);
@@ -96,7 +96,7 @@ impl Queries {
         Self(Arc::new(Inner {
             log,
             store,
-            board,
+            tracker,
             media,
             keys,
             sessions,
@@ -118,13 +118,13 @@ impl Queries {
         &*self.store
     }
 
-    /// The beginning of links and media URLs.
+    /// The base URL of links and media URLs.
     pub fn public_url(&self) -> &str {
         &self.public_url
     }
 }
 
-/// The routes of the read side, and what OpenAPI says of them.
+/// The routes of the read side, and their OpenAPI description.
 pub fn routes(queries: Queries) -> (Router, OpenApi) {
     let (router, api) = documented().split_for_parts();
     let router = router.merge(reading::documentation::routes()).merge(reading::links::routes());
@@ -132,7 +132,7 @@ pub fn routes(queries: Queries) -> (Router, OpenApi) {
     (router.with_state(queries), api)
 }
 
-/// What OpenAPI says of the routes, without anything behind them.
+/// The OpenAPI description of the routes alone.
 pub fn openapi() -> OpenApi {
     documented().into_openapi()
 }
@@ -151,7 +151,7 @@ fn documented() -> OpenApiRouter<Queries> {
 )]
 struct Document;
 
-/// The one table from what keeps a query from its answer to what HTTP says.
+/// Maps store errors to problems.
 pub fn store_problem(error: StoreError) -> Problem {
     match error {
         StoreError::Unavailable(_) => Problem::unavailable("The view store", error),

@@ -1,4 +1,4 @@
-//! What became of mails, for admins.
+//! The state of mails, for admins.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -23,24 +23,24 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(list_mails))
 }
 
-/// What became of one mail.
+/// The state of a mail.
 #[derive(Debug, Serialize, ToSchema)]
 struct Mail {
-    /// Id of the event that it is a consequence of.
+    /// Id of the event that caused the mail.
     event: String,
     template: String,
-    /// Id of whom it is for.
+    /// Id of the recipient.
     user: String,
     attempts: i64,
-    /// Why it was given up.
+    /// Why the mail was given up.
     reason: Option<String>,
-    /// Since when it has been so.
+    /// Time of the last change of state.
     changed: DateTime<Utc>,
 }
 
-/// Mails in one state, the one that changed last first
+/// Mails in one state, latest change first
 ///
-/// For admins. `given_up` are those that are parked: they will not be tried again.
+/// For admins. `given_up` mails are parked: there will be no further attempts.
 #[utoipa::path(
     get, path = "/v1/mails/{state}", tag = "mails", security(("token" = [])),
     params(

@@ -1,11 +1,11 @@
-//! The read side as a process of its own.
+//! The read side as a separate process.
 
 use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use events::ProgressBoard;
+use events::ProgressTracker;
 use query_api::{Queries, RemoteKeys};
 use service::config::SameSite;
 use service::config::{
@@ -20,11 +20,11 @@ use web::health::{self, check};
 use web::http;
 use web::session_cookies::SessionCookies;
 
-/// Passwords and pictures take memory by the ten mebibytes, and the system's allocator keeps what each thread has had.
+/// Images allocate tens of mebibytes, and the system allocator retains freed memory per thread.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The read side of Chorus: takes GET and HEAD requests
+/// The read side of Chorus: serves GET and HEAD requests
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Settings {
@@ -38,7 +38,7 @@ struct Settings {
     media: MediaSettings,
     #[command(flatten)]
     http: HttpSettings,
-    /// Where the public keys of tokens are: the write side's /.well-known/jwks.json
+    /// URL of the public token keys: the write side's /.well-known/jwks.json
     #[arg(
         long,
         env = "CHORUS_JWKS_URL",
@@ -78,20 +78,20 @@ async fn main() -> Result<()> {
         .context("opening the view store")?;
     let media =
         media::open(&media_url).await.map_err(anyhow::Error::msg).context("opening the media store")?;
-    let (board, keep_board) = ProgressBoard::follow(&*log);
-    tasks.spawn_until_stopping("progress board", keep_board);
+    let (tracker, update_tracker) = ProgressTracker::follow(&*log);
+    tasks.spawn_until_stopping("progress tracker", update_tracker);
     let keys = Arc::new(RemoteKeys::new(&settings.jwks_url)?);
     let kept = Arc::clone(&keys);
     tasks.spawn_until_stopping("public keys", async move { kept.keep_fresh().await });
     let queries = Queries::new(query_api::Parts {
         log,
         store,
-        board,
+        tracker,
         media,
         keys,
         clock: clock::system(),
         public_url: settings.http.public_url(),
-        // Only requests that change something are looked at for where they come from: none of those comes here.
+        // Only requests that change state are checked for their origin; there are none here.
         session_cookies: Arc::new(SessionCookies::new([], SameSite::Lax)),
         last_seen_sender: None,
     });

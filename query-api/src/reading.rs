@@ -1,4 +1,4 @@
-//! What all reads share: consistency with commands, pages, links; and the pages that explain the API.
+//! Shared parts of all queries: consistency with commands, pages, links; and the pages that document the API.
 
 pub mod answer;
 pub(crate) mod documentation;

@@ -1,7 +1,7 @@
-//! Feeds after random histories, compared with a naive model of them: the real projections write to the real stores, and
-//! the real query reads. A history that fails names the seed it was made from.
+//! Feeds after random histories, compared with a naive model: real projections write to real stores, and real queries
+//! read. A failure reports its seed.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests report errors by failing")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use events::{
 };
 use projector::accounts::Profiles;
 use projector::social::{Feeds, Posts};
-use projector::{Projection, seeing};
+use projector::{Projection, preload};
 use query_api::{Timeline, TimelinePage};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -31,19 +31,19 @@ const MONGO_HISTORIES: u64 = 30;
 // -------------------------------------------------------------------- model
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Standing {
+enum AccountStatus {
     Active,
     Deactivated,
     Suspended,
     Erased,
 }
 
-/// What has happened, and nothing cleverer.
+/// The state after the events, kept as simple as possible.
 #[derive(Clone)]
 struct Model {
     people: Vec<UserId>,
-    standing: BTreeMap<UserId, Standing>,
-    /// Follower and followee; false while it is only asked for.
+    status: BTreeMap<UserId, AccountStatus>,
+    /// Follower and followee; false for a request.
     follows: BTreeMap<(UserId, UserId), bool>,
     /// By position.
     posts: BTreeMap<i64, (PostId, UserId)>,
@@ -51,7 +51,7 @@ struct Model {
 
 impl Model {
     fn is_shown(&self, author: UserId) -> bool {
-        self.standing[&author] == Standing::Active
+        self.status[&author] == AccountStatus::Active
     }
 
     fn timeline(&self, timeline: List) -> Vec<PostId> {
@@ -74,15 +74,15 @@ enum List {
 
 // ------------------------------------------------------------------ history
 
-/// Makes events that decisions could have made, one after the other.
+/// Generates a valid sequence of events.
 struct History {
     rng: StdRng,
     model: Model,
     position: u64,
-    /// Above this position everything is of this history.
+    /// The positions above this belong to this history.
     began: i64,
     events: Vec<Recorded>,
-    /// Of these, so many have been projected in small batches.
+    /// How many of these have been projected in small batches.
     projected: usize,
 }
 
@@ -91,7 +91,7 @@ impl History {
         let mut rng = StdRng::seed_from_u64(seed);
         let people: Vec<UserId> = (0..PEOPLE).map(|_| UserId::new(Uuid::from_u128(rng.random()))).collect();
         let model = Model {
-            standing: people.iter().map(|user| (*user, Standing::Active)).collect(),
+            status: people.iter().map(|user| (*user, AccountStatus::Active)).collect(),
             people: people.clone(),
             follows: BTreeMap::new(),
             posts: BTreeMap::new(),
@@ -105,7 +105,7 @@ impl History {
     }
 
     fn record(&mut self, event: impl Into<Event>) -> i64 {
-        // Others write to the log as well.
+        // Other events in the log.
         self.position += self.rng.random_range(1..3);
         self.events.push(recorded(event.into(), self.position));
         i64::try_from(self.position).unwrap()
@@ -119,7 +119,7 @@ impl History {
     }
 
     fn anybody(&mut self) -> UserId {
-        // The first is followed and publishes more than the others: it crosses the limit.
+        // The first user has more followers and posts than the others: they cross the fan-out limit.
         if self.rng.random_bool(0.4) { self.model.people[0] } else { self.one_of_all() }
     }
 
@@ -138,7 +138,7 @@ impl History {
             38..46 => self.delete(),
             46..88 => {
                 let (follower, followee) = (self.one_of_all(), self.anybody());
-                if follower != followee && self.model.standing[&follower] != Standing::Erased {
+                if follower != followee && self.model.status[&follower] != AccountStatus::Erased {
                     self.follow_or_not(follower, followee);
                 }
             }
@@ -182,27 +182,28 @@ impl History {
 
     fn change_standing(&mut self, user: UserId) {
         let back = self.rng.random_bool(0.7);
-        // Somebody must be left for things to happen.
-        let may_go = self.model.standing.values().filter(|of| **of == Standing::Erased).count() < PEOPLE / 3;
-        let (standing, event): (_, Event) = match self.model.standing[&user] {
-            Standing::Active if may_go && self.rng.random_bool(0.15) => {
-                (Standing::Erased, Erased { user }.into())
+        // Some users must stay active.
+        let erased = self.model.status.values().filter(|of| **of == AccountStatus::Erased).count();
+        let may_go = erased < PEOPLE / 3;
+        let (status, event): (_, Event) = match self.model.status[&user] {
+            AccountStatus::Active if may_go && self.rng.random_bool(0.15) => {
+                (AccountStatus::Erased, Erased { user }.into())
             }
-            Standing::Active if self.rng.random_bool(0.5) => {
-                (Standing::Deactivated, Deactivated { user }.into())
+            AccountStatus::Active if self.rng.random_bool(0.5) => {
+                (AccountStatus::Deactivated, Deactivated { user }.into())
             }
-            Standing::Active => {
-                (Standing::Suspended, Suspended { user, reason: Personal::Open("spam".into()) }.into())
+            AccountStatus::Active => {
+                (AccountStatus::Suspended, Suspended { user, reason: Personal::Open("spam".into()) }.into())
             }
-            Standing::Deactivated if back => (Standing::Active, Reactivated { user }.into()),
-            Standing::Suspended if back => (Standing::Active, Reinstated { user }.into()),
-            Standing::Deactivated | Standing::Suspended | Standing::Erased => return,
+            AccountStatus::Deactivated if back => (AccountStatus::Active, Reactivated { user }.into()),
+            AccountStatus::Suspended if back => (AccountStatus::Active, Reinstated { user }.into()),
+            AccountStatus::Deactivated | AccountStatus::Suspended | AccountStatus::Erased => return,
         };
-        if standing == Standing::Erased {
-            // Whoever is gone follows nobody, and reads nothing.
+        if status == AccountStatus::Erased {
+            // Erased users follow nobody and read nothing.
             self.model.follows.retain(|(follower, _), _| *follower != user);
         }
-        self.model.standing.insert(user, standing);
+        self.model.status.insert(user, status);
         self.record(event);
     }
 }
@@ -237,7 +238,7 @@ fn recorded(event: Event, position: u64) -> Recorded {
 
 // -------------------------------------------------------------------- views
 
-/// The projections that feeds are made by, on one store.
+/// The projections of the feeds, on one store.
 struct Views {
     store: Arc<dyn ViewStore>,
     projections: Vec<(Box<dyn Projection>, u64)>,
@@ -256,14 +257,14 @@ impl Views {
         }
     }
 
-    /// One batch of one projection, as the runner does it.
+    /// One batch of one projection, like the runner.
     async fn take_in_by(&mut self, place: usize, events: &[Recorded]) {
         let (projection, checkpoint) = &mut self.projections[place];
         let mine = || {
             events.iter().filter(|recorded| projection.kinds().contains(&recorded.envelope.subject.kind()))
         };
         let Some(last) = events.last() else { return };
-        let mut writes = seeing(&**projection, &*self.store, mine()).await.unwrap();
+        let mut writes = preload(&**projection, &*self.store, mine()).await.unwrap();
         mine().for_each(|recorded| projection.project(recorded, &mut writes).unwrap());
         let commit = Commit {
             projection: projection.name(),
@@ -286,11 +287,11 @@ impl Views {
     }
 }
 
-/// Reads a list page by page. `between` may let more happen after each page.
+/// Reads a list page by page. `between` may cause events after each page.
 struct Reading {
     list: List,
     limit: usize,
-    /// Nothing at this position or below it is of this history.
+    /// Lower positions do not belong to this history.
     floor: i64,
     below: Option<i64>,
     posts: Vec<PostId>,
@@ -306,11 +307,11 @@ impl Reading {
     async fn turn(&mut self, views: &Views) -> bool {
         let page = views.page(self.list, self.below, self.limit).await;
         assert!(page.posts.len() <= self.limit);
-        assert!(page.next.is_none() || page.posts.len() == self.limit, "a page that is not full");
+        assert!(page.next.is_none() || page.posts.len() == self.limit, "a page is not full");
         let of_history = page.posts.iter().filter(|post| post.position > self.floor);
         for post in of_history {
             assert_eq!(page.authors[&post.author].user, post.author);
-            assert!(self.positions.last().is_none_or(|last| *last > post.position), "out of order, or twice");
+            assert!(self.positions.last().is_none_or(|last| *last > post.position), "not in order");
             self.positions.push(post.position);
             self.posts.push(post.post.parse().unwrap());
         }
@@ -326,7 +327,7 @@ impl Reading {
 
 // ------------------------------------------------------------------- checks
 
-/// Everybody's feed, everybody's posts and the newest posts are what the model says.
+/// All feeds, lists of posts and the newest posts equal the model.
 async fn lists_are_exact(views: &Views, history: &mut History, what: &str) {
     let mut lists = vec![List::Newest];
     for user in history.model.people.clone() {
@@ -339,7 +340,7 @@ async fn lists_are_exact(views: &Views, history: &mut History, what: &str) {
     }
 }
 
-/// While a feed is being read, others publish: what is read is what was there when the reading began.
+/// Posts that arrive while a feed is read do not appear in it.
 async fn pages_are_stable_while_posts_arrive(views: &mut Views, history: &mut History) {
     let list = List::Home(history.one_of_all());
     let expected = history.model.timeline(list);
@@ -357,9 +358,9 @@ async fn pages_are_stable_while_posts_arrive(views: &mut Views, history: &mut Hi
     assert_eq!(reading.posts, expected, "{list:?} while posts arrived");
 }
 
-/// While a feed is being read, anything happens: nothing comes twice, what was there all the time is not missing, and
-/// what was never there is not shown.
-async fn pages_lose_nothing_while_anything_happens(views: &mut Views, history: &mut History) {
+/// With arbitrary events while a feed is read, there are no duplicates, permanent posts are not missing, and posts
+/// that never existed are not shown.
+async fn pages_are_complete_during_arbitrary_events(views: &mut Views, history: &mut History) {
     let list = List::Home(history.one_of_all());
     let of = |model: &Model| model.timeline(list).into_iter().collect::<BTreeSet<PostId>>();
     let (mut always, mut ever) = (of(&history.model), of(&history.model));
@@ -379,8 +380,8 @@ async fn pages_lose_nothing_while_anything_happens(views: &mut Views, history: &
     assert!(read.is_subset(&ever), "{list:?} shows {:?}", read.difference(&ever));
 }
 
-/// The views are built apart from each other. A feed shows what all of them have, without a gap.
-async fn a_view_that_lags_leaves_no_gap(views: &mut Views, history: &mut History) {
+/// Views are built independently. A feed shows the posts that all of them contain, without a gap.
+async fn lagging_view_leaves_no_gap(views: &mut Views, history: &mut History) {
     let mut known = history.model.clone();
     let more = history.rng.random_range(1..5);
     let slowest = history.rng.random_range(0..=more);
@@ -404,7 +405,7 @@ async fn a_view_that_lags_leaves_no_gap(views: &mut Views, history: &mut History
     history.projected = history.events.len();
 }
 
-/// One history, in small batches and then, in another store, as one.
+/// Projects one history in small batches and, in another store, as one batch.
 async fn live_through(seed: u64, views: &mut Views, at_once: &mut Views, position: u64) -> u64 {
     let mut history = History::new(seed, position);
     let mut next_check = history.rng.random_range(5..25);
@@ -420,8 +421,8 @@ async fn live_through(seed: u64, views: &mut Views, at_once: &mut Views, positio
         }
     }
     pages_are_stable_while_posts_arrive(views, &mut history).await;
-    pages_lose_nothing_while_anything_happens(views, &mut history).await;
-    a_view_that_lags_leaves_no_gap(views, &mut history).await;
+    pages_are_complete_during_arbitrary_events(views, &mut history).await;
+    lagging_view_leaves_no_gap(views, &mut history).await;
     lists_are_exact(views, &mut history, "at the end").await;
     at_once.take_in(&history.events).await;
     lists_are_exact(at_once, &mut history, "built at once").await;

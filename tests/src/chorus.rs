@@ -434,7 +434,8 @@ fn build() -> Result<PathBuf> {
     let profile =
         folder.file_name().and_then(|name| name.to_str()).context("a target folder without a name")?;
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    // With one test, so that cargo selects the features that tests have, and does not build the programs a second time.
+    cargo.args(["build", "--quiet", "--workspace", "--bins", "--test", "architecture"]).current_dir(env!("CARGO_MANIFEST_DIR"));
     if profile != "debug" {
         cargo.args(["--profile", profile]);
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use views::social::comments::{Comment, Tally};
 use views::social::follows::{Circle, FOLLOWERS, FOLLOWINGS, Follow};
 use views::social::likes::Like;
-use views::social::notifications::{Act, Kind, Role};
+use views::social::notifications::{Activity, Kind, Role};
 use views::{Document, Index, Query, ViewStore, ViewStoreExt};
 
 /// The visible state.
@@ -233,9 +233,8 @@ impl World {
                 }
             }
             FollowEvent::Unfollowed(event) if !event.only_requested => {
-                self.notifications.retain(|n| {
-                    n.kind != Kind::Follow || n.actor != follower || n.owner != followee
-                });
+                self.notifications
+                    .retain(|n| n.kind != Kind::Follow || n.actor != follower || n.owner != followee);
                 assert_eq!(self.follows.remove(&(follower, followee)), both, "no follow to end");
             }
             _ => {}
@@ -351,8 +350,8 @@ impl World {
         let mut world = Self::default();
         for id in like.people.keys() {
             let Some(profile) = store.get::<views::accounts::profiles::Profile>(id).await? else { continue };
-            let views::accounts::profiles::Profile { username, bio, posts, standing, .. } = profile;
-            let active = standing == views::accounts::profiles::Standing::Active;
+            let views::accounts::profiles::Profile { username, bio, posts, status, .. } = profile;
+            let active = status == views::accounts::profiles::AccountStatus::Active;
             let mut person = Person { username, bio, posts, active, ..Person::default() };
             follows_of(store, id, &mut world.follows, &mut person).await?;
             world.people.insert(id.clone(), person);
@@ -368,7 +367,7 @@ impl World {
         {
             let mut shown = Post { author: post.author, caption: post.caption, ..Post::default() };
             let id = post.post;
-            let equals = vec![json!(id), json!(Role::Act)];
+            let equals = vec![json!(id), json!(Role::Activity)];
             for like in all::<Like>(store, &views::social::likes::BY_POST, equals).await? {
                 shown.likes.insert(like.user);
             }
@@ -390,8 +389,8 @@ impl World {
             world.stories.insert(story.story, Story { author: story.author, viewers });
         }
         for id in like.people.keys() {
-            let acts = || vec![json!(id), json!(Role::Act)];
-            for like in all::<Like>(store, &views::social::likes::OF_OWNER, acts()).await? {
+            let activities = || vec![json!(id), json!(Role::Activity)];
+            for like in all::<Like>(store, &views::social::likes::OF_OWNER, activities()).await? {
                 if world.posts.contains_key(&like.post) {
                     let (owner, post) =
                         (like.owner.context("a like without an owner to notify")?, Some(like.post));
@@ -404,10 +403,11 @@ impl World {
                     });
                 }
             }
-            for act in all::<Act>(store, &views::social::notifications::OF_OWNER, acts()).await? {
+            let index = &views::social::notifications::OF_OWNER;
+            for activity in all::<Activity>(store, index, activities()).await? {
                 // Activity on a post that was deleted at the same time is not shown.
-                if act.post.as_ref().is_none_or(|post| world.posts.contains_key(post)) {
-                    let Act { owner, kind, actor, post, comment, .. } = act;
+                if activity.post.as_ref().is_none_or(|post| world.posts.contains_key(post)) {
+                    let Activity { owner, kind, actor, post, comment, .. } = activity;
                     world.notifications.insert(Notification { owner, kind, actor, post, comment });
                 }
             }

@@ -278,7 +278,8 @@ async fn server_refuses_a_log_with_lost_events() {
     fails(&serve(&[]), &["the log ends at position 0", "delete the views"]);
     fails(&serve(&["--accept-lost-events"]), &["the log ends at position 0", "delete the views"]);
     remove(&data, "views.db");
-    fails(&serve(&[]), &["the log holds 0 events, but the key vault the keys of", "--accept-lost-events"]);
+    let problem = "the log holds 0 events, but the key vault holds the keys of";
+    fails(&serve(&[]), &[problem, "--accept-lost-events"]);
     remove(&data, "keys.db");
     fails(&serve(&[]), &["the log is empty, but the media store holds files", "--accept-lost-events"]);
 }

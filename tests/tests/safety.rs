@@ -69,8 +69,7 @@ fn spellings(name: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_origin_is_logged_once_with_the_setting_that_allows_it() {
-    let chorus =
-        Chorus::standalone_with(&[("CHORUS_ALLOWED_ORIGINS", "https://app.example")]).await.unwrap();
+    let chorus = Chorus::standalone_with(&[("CHORUS_ALLOWED_ORIGINS", "https://app.example")]).await.unwrap();
     let api = chorus.api();
     let ask = async |path: &str, origin: &str| {
         let answer = api.send(api.request(Method::GET, path).header("Origin", origin)).await.expect(200);

@@ -8,50 +8,50 @@ use thiserror::Error;
 
 use crate::Index;
 
-/// Longest cursor that is looked at; a real one is a fraction of it.
+/// Maximum length of a cursor; real ones are far shorter.
 const LENGTH_LIMIT: usize = 1024;
 
-/// The place after the last document of a page: its order value and key. Opaque to whoever carries it around;
-/// documents that come or go do not disturb it.
+/// The place after the last document of a page: its order value and key. Opaque to clients; inserted or deleted
+/// documents do not invalidate it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cursor {
     pub(crate) order: Value,
     pub(crate) key: String,
 }
 
-/// The text is no cursor of this index.
+/// The text is not a cursor of this index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("not a cursor of this list: use the one that came with the page before, as it is")]
+#[error("not a cursor of this list: use the one from the previous page, unchanged")]
 pub struct BadCursor;
 
 #[derive(Serialize, Deserialize)]
 struct Form(String, Value, String);
 
 impl Cursor {
-    /// The place before everything that is ordered from this text on, in an ascending order.
+    /// The place before everything ordered from this text on, in an ascending index.
     pub fn from(order: impl Into<String>) -> Self {
         Self { order: Value::String(order.into()), key: String::new() }
     }
 
-    /// The place of a document that a caller has put in its place itself.
+    /// The place of a document that the caller has sorted itself.
     pub fn at(order: i64, key: impl Into<String>) -> Self {
         Self { order: order.into(), key: key.into() }
     }
 
-    /// The place behind whatever stands at this position or above it, in an index that descends by positions.
+    /// The place after all documents at or above this position, in an index that descends by position.
     pub fn below(position: i64) -> Self {
         Self::at(position, "")
     }
 
-    /// Its order value, where that is a number.
+    /// Its order value if that is a number.
     pub fn number(&self) -> Option<i64> {
         self.order.as_i64()
     }
 
-    /// The text form, fit for a URL. It names its index, so that it cannot be used with another list.
+    /// The text form, safe in URLs. It names its index, so that it cannot be used with another list.
     pub fn to_text(&self, index: &Index) -> impl fmt::Display + use<> {
         let form = Form(index.name.to_owned(), self.order.clone(), self.key.clone());
-        // A tuple of strings and plain values has no way to fail.
+        // Serialising strings and plain values cannot fail.
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&form).unwrap_or_default())
     }
 
@@ -78,7 +78,7 @@ mod tests {
         Index { name: "newest", equals: &[], order: "position", direction: Direction::Descending };
 
     #[test]
-    fn a_cursor_reads_back_from_its_text_with_its_own_index_only() {
+    fn cursor_roundtrips_only_with_its_own_index() {
         for order in [json!(42), json!(-1), json!("älice")] {
             let cursor = Cursor { order, key: "k.1".into() };
             let text = cursor.to_text(&NEWEST).to_string();
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_cursor_is_refused() {
+    fn invalid_cursor_is_rejected() {
         let text = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
         for bad in [
             String::new(),
@@ -108,7 +108,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_cursor_reads_back_from_its_text(
+        fn any_cursor_roundtrips(
             order in prop_oneof![any::<i64>().prop_map(Value::from), ".{0,50}".prop_map(Value::from)],
             key in "[0-9a-f.]{1,100}",
         ) {
@@ -117,7 +117,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_a_plain_cursor_or_refused(
+        fn any_text_is_a_plain_cursor_or_rejected(
             raw in ".{0,60}",
             form in prop_oneof![
                 "\\[\"newest\",[-0-9.e]{1,25},\"[a-z.]{0,9}\"\\]",
@@ -127,7 +127,7 @@ mod tests {
         ) {
             for text in [raw, URL_SAFE_NO_PAD.encode(form)] {
                 if let Ok(cursor) = Cursor::parse(&text, &NEWEST) {
-                    // Nothing that a store could read as an operator.
+                    // No value that a store could interpret as an operator.
                     prop_assert!(cursor.order.is_string() || cursor.order.is_i64(), "{cursor:?}");
                     prop_assert_eq!(Cursor::parse(&cursor.to_text(&NEWEST).to_string(), &NEWEST), Ok(cursor));
                 }

@@ -9,11 +9,11 @@ use crate::{StoreError, View};
 pub trait Document: Serialize + DeserializeOwned + Send + Sync {
     const VIEW: &'static View;
 
-    /// Its key: unique in the view, and never changed.
+    /// The key: unique in the view, and immutable.
     fn key(&self) -> String;
 }
 
-/// A document as an engine gave it, not yet read: whoever knows its type reads it straight from the engine's form.
+/// A document in the engine's form. Callers that know its type deserialise it directly from that form.
 #[derive(Debug, Clone)]
 pub struct StoredDocument {
     pub key: String,

@@ -1,7 +1,7 @@
-//! The read side's documents with their indexes, the [`ViewStore`] port that keeps them, and its two adapters.
-//! Nothing here knows HTTP, the log or its events: ids are plain text, positions plain numbers.
+//! The documents of the read side with their indexes, the [`ViewStore`] port, and its two adapters. This crate knows
+//! neither HTTP nor the log and its events: ids are plain text, positions are plain numbers.
 //!
-//! Start with [`ViewStore`], then a view of your choice ([`social::posts`]), then [`Writes`] (how a projection speaks).
+//! Start with [`ViewStore`], then a view such as [`social::posts`], then [`Writes`], the interface for projections.
 
 mod cursor;
 mod document;
@@ -11,9 +11,9 @@ mod schema;
 mod store;
 mod writes;
 
-pub mod absences;
 pub mod accounts;
 pub mod mails;
+pub mod markers;
 pub mod social;
 
 #[cfg(feature = "mongodb")]
@@ -36,7 +36,7 @@ pub use writes::{Copy, DeleteEach, FanOut, KeyPart, Patch, PatchEach, Write, Wri
 static ALL: LazyLock<Vec<&'static View>> =
     LazyLock::new(|| [accounts::VIEWS, social::VIEWS, &[&mails::VIEW]].concat());
 
-/// Every view there is.
+/// All views.
 pub fn all() -> &'static [&'static View] {
     &ALL
 }

@@ -1,42 +1,41 @@
-//! What became of each mail, for whoever runs the system: which are parked, and why. No address and nothing of what a
-//! mail says stands here.
+//! The state of each mail, for operators: parked mails with their reasons. It holds no addresses and no content.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "mails", indexes: &[&BY_STATE], layout: Layout::ByKey };
+pub const VIEW: View = View { name: "mails", indexes: &[&BY_STATE], layout: Layout::Clustered };
 
-/// Those in one state, the one that changed last first.
+/// Mails in one state, latest change first.
 pub const BY_STATE: Index =
     Index { name: "by_state", equals: &["state"], order: "position", direction: Direction::Descending };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mail {
-    /// The event that it is a consequence of.
+    /// The event that caused the mail.
     pub event: String,
     pub template: String,
     pub user: String,
     pub state: State,
     pub attempts: i64,
-    /// Why it was given up.
+    /// Why the mail was given up.
     #[serde(default)]
     pub reason: Option<String>,
-    /// When this was last so; milliseconds since 1970.
+    /// Time of the last change of state; milliseconds since 1970.
     pub changed: i64,
-    /// Of the last event about it.
+    /// Position of the last event about it.
     pub position: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// About to be handed over; if it stays so, nobody knows whether it was.
+    /// Reserved for a send. If this state lasts, the mail may have been sent.
     Reserved,
     Sent,
-    /// It will be tried again.
+    /// Waiting for a retry.
     Failed,
-    /// Parked: it will not be tried again.
+    /// Parked: no further attempts.
     GivenUp,
 }
 

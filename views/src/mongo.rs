@@ -1,5 +1,5 @@
-//! Views in MongoDB: a collection for each view, whose documents are the view's with the key as `_id`. BSON and the
-//! driver's types stay in here.
+//! Views in MongoDB: one collection per view, with the document's key as `_id`. BSON and driver types stay inside
+//! this module.
 
 mod commit;
 mod errors;
@@ -22,22 +22,22 @@ use self::worker::Workers;
 use crate::store::ViewSize;
 use crate::{Commit, CommitError, Page, Parked, Plan, Query, StoreError, StoredDocument, View, ViewStore};
 
-/// How long a call looks for a server that can take it before it says that there is none.
+/// Server selection timeout: how long a call looks for a suitable server before it fails.
 const SERVER_SELECTION: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the driver asks each member of the set how it is. A member that has not answered for this long and the time
-/// limit of connecting is lost, and the calls that wait for it fail: with the driver's own 10 s that took longer than an election.
+/// Interval of the driver's heartbeats. A member that does not answer within this interval plus the connect timeout
+/// counts as lost, and calls waiting for it fail. The driver's default of 10 s exceeds the time of an election.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the server may work on one read before it gives up.
+/// Server-side time limit of a read.
 const READ_LIMIT: Duration = Duration::from_secs(5);
-/// The database used when the setting names none.
+/// The default database.
 const DATABASE: &str = "chorus";
-/// Where each projection stands: `{_id: <projection>, position, sessions}`, with the server's ids of the sessions whose
-/// transactions may be open on it.
+/// Checkpoints: `{_id: <projection>, position, sessions}`, with the ids of the sessions whose transactions may hold
+/// its lock.
 const CHECKPOINTS: &str = "checkpoints";
-/// What projections have set aside: `{_id: {projection, position}, event_type, error}`.
+/// Parked events: `{_id: {projection, position}, event_type, error}`.
 const PARKED: &str = "parked";
-/// The steps that have been taken from older programs' shapes to the present ones: `{_id: "views", steps}`.
+/// Applied migrations: `{_id: "views", steps}`.
 const SCHEMA: &str = "schema";
 
 /// The views in one MongoDB database.
@@ -50,11 +50,10 @@ pub struct MongoViews {
 }
 
 impl MongoViews {
-    /// Connects, drops the views that an older program has left in another shape, and makes the collections and indexes that
-    /// are not there.
+    /// Connects, drops views with an outdated document format, and creates missing collections and indexes.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] for a setting that cannot be understood, or a server that has no transactions.
+    /// [`StoreError::Corrupt`] for an invalid setting, or a server without transactions.
     pub async fn open(setting: &str, views: &'static [&'static View]) -> Result<Self, StoreError> {
         let options = options(setting).await?;
         let name = options.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
@@ -126,8 +125,8 @@ impl ViewStore for MongoViews {
     async fn sizes(&self) -> Result<BTreeMap<String, ViewSize>, StoreError> {
         let mut sizes = BTreeMap::new();
         for view in self.views {
-            let told = self.database.run_command(doc! { "collStats": view.name }).await?;
-            let number = |name| match told.get(name) {
+            let response = self.database.run_command(doc! { "collStats": view.name }).await?;
+            let number = |name| match response.get(name) {
                 Some(Bson::Int32(n)) => u64::try_from(*n).unwrap_or(0),
                 Some(Bson::Int64(n)) => u64::try_from(*n).unwrap_or(0),
                 #[expect(
@@ -145,19 +144,19 @@ impl ViewStore for MongoViews {
     }
 }
 
-/// The driver's options: what the setting does not say is set so that a lost primary is noticed in time.
+/// Driver options. Defaults are set so that the loss of the primary is detected in time.
 async fn options(setting: &str) -> Result<ClientOptions, StoreError> {
     let mut options = ClientOptions::parse(setting).await.map_err(StoreError::corrupt)?;
     options.app_name.get_or_insert_with(|| "chorus".to_owned());
     options.server_selection_timeout.get_or_insert(SERVER_SELECTION);
     options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
     options.heartbeat_freq.get_or_insert(HEARTBEAT_INTERVAL);
-    // Another member may be behind: what was committed would not be read, and projections build on it.
+    // Reads from secondaries could miss committed writes, and projections depend on them.
     options.selection_criteria = Some(ReadPreference::Primary.into());
     Ok(options)
 }
 
-/// A document's body as it came over the wire.
+/// A document in the wire format.
 #[derive(Debug, Clone)]
 pub(crate) struct Body(RawDocumentBuf);
 
@@ -176,7 +175,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn time_limits_of_the_setting_win_over_those_of_the_program() {
+    async fn timeouts_in_the_setting_override_the_defaults() {
         let limits = async |setting| {
             let options = options(setting).await.unwrap();
             [options.heartbeat_freq, options.connect_timeout, options.server_selection_timeout]

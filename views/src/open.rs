@@ -9,7 +9,7 @@ use crate::{SqliteViews, StoreError, ViewStore};
 
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// The setting cannot be understood.
+    /// The setting is invalid.
     #[error("{0}")]
     Setting(String),
     #[error(transparent)]
@@ -17,17 +17,18 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// True where another attempt may succeed.
+    /// True if another attempt may succeed.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Store(StoreError::Unavailable(_)))
     }
 }
 
-/// Opens what a `CHORUS_VIEWS` setting names and makes the views and indexes it lacks; the scheme picks the adapter.
+/// Opens the view store of a `CHORUS_VIEWS` setting, whose scheme selects the adapter, and creates missing views and
+/// indexes.
 ///
 /// - `sqlite:<file>`
-/// - `mongodb://…/[<database>]?replicaSet=…` (or `mongodb+srv://`): a replica set or sharded cluster; the database is
-///   `chorus` if none is named.
+/// - `mongodb://…/[<database>]?replicaSet=…` (or `mongodb+srv://`): a replica set or sharded cluster; the default
+///   database is `chorus`.
 pub async fn open(setting: &str) -> Result<Arc<dyn ViewStore>, OpenError> {
     match setting.split_once(':') {
         Some(("sqlite", file)) if !file.is_empty() => {
@@ -40,7 +41,7 @@ pub async fn open(setting: &str) -> Result<Arc<dyn ViewStore>, OpenError> {
         )),
         #[cfg(feature = "mongodb")]
         Some(("mongodb" | "mongodb+srv", _)) => Ok(Arc::new(MongoViews::open(setting, crate::all()).await?)),
-        // The setting itself is not told: it may hold a password.
+        // The error does not quote the setting: it may contain a password.
         _ => Err(OpenError::Setting(
             "the setting names no view store: expected sqlite:<file> or mongodb://<host>".to_owned(),
         )),

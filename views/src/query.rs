@@ -2,27 +2,27 @@ use serde_json::Value;
 
 use crate::{Cursor, Index, StoredDocument, View};
 
-/// A page of documents in the order of an index. There is no query without one.
+/// A query for documents in the order of an index. Every query uses an index.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
     pub view: &'static View,
     pub index: &'static Index,
-    /// One value for each of the index's `equals`.
+    /// One value per `equals` field of the index.
     pub equals: Vec<Value>,
-    /// Only documents whose order field is text that begins so.
+    /// Only documents whose order field is a text with this prefix.
     pub prefix: Option<String>,
-    /// Only documents whose order field is a number above this one.
+    /// Only documents whose order field is a number greater than this.
     pub above: Option<i64>,
-    /// Begins behind this place.
+    /// Starts after this place.
     pub after: Option<Cursor>,
-    /// Documents at most; at least 1.
+    /// Maximum number of documents; at least 1.
     pub limit: usize,
 }
 
 impl Query {
     pub fn new(view: &'static View, index: &'static Index, equals: Vec<Value>, limit: usize) -> Self {
         debug_assert_eq!(equals.len(), index.equals.len(), "{}", index.name);
-        debug_assert!(view.indexes.contains(&index), "{} is no index of {}", index.name, view.name);
+        debug_assert!(view.indexes.contains(&index), "{} is not an index of {}", index.name, view.name);
         Self { view, index, equals, prefix: None, above: None, after: None, limit }
     }
 
@@ -42,11 +42,11 @@ impl Query {
     }
 }
 
-/// What a query found.
+/// The result of a query.
 #[derive(Debug, Clone)]
 pub struct Page {
     pub documents: Vec<StoredDocument>,
-    /// Where the next page begins; none if this is the last.
+    /// The start of the next page; none on the last page.
     pub next: Option<Cursor>,
 }
 

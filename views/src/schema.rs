@@ -1,5 +1,5 @@
-/// A kind of read-model document. Each is written by one projection and by nothing else: that of the same name, or one
-/// that writes several views together.
+/// A kind of read-model documents. Exactly one projection writes it: the one of the same name, or one that writes
+/// several views together.
 #[derive(Debug, PartialEq, Eq)]
 pub struct View {
     pub name: &'static str,
@@ -7,19 +7,18 @@ pub struct View {
     pub layout: Layout,
 }
 
-/// How documents lie in a file, for an engine that has the choice: SQLite.
+/// The physical layout of documents, for engines with a choice: SQLite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// In the order of their keys: found by key at once.
-    ByKey,
-    /// In the order in which they were put, with an index of their keys beside them. For documents that come in great
-    /// numbers and no order and are mostly read through an index: a few to a page, they would otherwise have pages
-    /// split and rearranged for nearly every one.
-    AsPut,
+    /// Clustered by key: fast access by key.
+    Clustered,
+    /// In insertion order, with a separate index of the keys. For numerous documents in random key order that are
+    /// mostly read through another index: clustering would split pages on nearly every insert.
+    Heap,
 }
 
-/// A way to find documents of a view: some fields that must be equal, then one that orders. Documents that are
-/// alike in all of them are ordered by their key; one that lacks an equal field, or holds null there, is not found.
+/// A secondary index: fields that must be equal, then an order field. The key breaks ties. Documents without an equal
+/// field, or with null in it, are not found.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Index {
     /// Unique in its view.

@@ -1,5 +1,5 @@
-//! Views in one SQLite file: a table of JSON documents for each view, an expression index for each of its indexes.
-//! SQL stays in here.
+//! Views in one SQLite file: one table of JSON documents per view, with indexed columns. SQL stays inside this
+//! module.
 
 mod commit;
 mod read;
@@ -15,7 +15,7 @@ use sqlite::{Database, Durability};
 use crate::store::ViewSize;
 use crate::{Commit, CommitError, Page, Parked, Plan, Query, StoreError, StoredDocument, View, ViewStore};
 
-/// Largest file in bytes that is rewritten after an erasure: one to three seconds, in which no view takes anything in.
+/// Maximum size in bytes of a file that is rewritten after an erasure: writes block for one to three seconds.
 const REWRITE_LIMIT: u64 = 256 << 20;
 
 /// The views in one SQLite file.
@@ -26,10 +26,10 @@ pub struct SqliteViews {
 }
 
 impl SqliteViews {
-    /// Opens or creates the file, drops the views that an older program has left in another shape, and makes the tables and
-    /// indexes it lacks.
+    /// Opens or creates the file, drops views with an outdated document format, and creates missing tables and
+    /// indexes.
     pub async fn open(path: &Path, views: &'static [&'static View]) -> Result<Self, StoreError> {
-        // A power cut may take back the last commits, checkpoint and all: the log has what they held.
+        // A power loss may undo the last commits together with their checkpoints: the log still has the events.
         let database = Arc::new(Database::open(path, Durability::Rebuildable, tables::SCHEMA)?);
         database
             .write(|connection| views.iter().try_for_each(|view| tables::create(connection, view)))
@@ -101,7 +101,7 @@ impl ViewStore for SqliteViews {
         if !self.database.purge(REWRITE_LIMIT).await? {
             tracing::warn!(
                 limit = REWRITE_LIMIT,
-                "the file of the views is too large to be rewritten after an erasure: docs/security.md says what that means"
+                "the view file is too large to be rewritten after an erasure: see docs/security.md"
             );
         }
         Ok(())
@@ -115,7 +115,7 @@ impl ViewStore for SqliteViews {
 impl From<sqlite::Error> for StoreError {
     fn from(error: sqlite::Error) -> Self {
         match error {
-            // What a worker has written under its checkpoint, it finds again.
+            // After an unknown outcome, the worker compares the checkpoint again.
             sqlite::Error::Unavailable { .. } | sqlite::Error::OutcomeUnknown { .. } => {
                 Self::unavailable(error)
             }

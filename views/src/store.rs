@@ -9,14 +9,14 @@ use crate::{Document, Index, Page, PageOf, Query, StoredDocument, View, Write};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why the store did not answer.
+/// Why a call to the store failed.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// It cannot be reached or is not ready: the same call may succeed later.
+    /// The store is unreachable or not ready: the same call may succeed later.
     #[error("the view store is unavailable")]
     Unavailable(#[source] Cause),
-    /// A document that is not what it should be, or a write that the engine refuses: no retry helps.
-    #[error("the view store holds or was given what it cannot take")]
+    /// An invalid document, or a write that the engine rejects: retries do not help.
+    #[error("the view store holds or was given invalid data")]
     Corrupt(#[source] Cause),
 }
 
@@ -30,11 +30,11 @@ impl StoreError {
     }
 }
 
-/// Why a batch was not committed. Nothing of it has been written.
+/// Why a batch was not committed. Nothing was written.
 #[derive(Debug, Error)]
 pub enum CommitError {
-    /// Another worker has moved this projection's checkpoint: it stands at `actual`.
-    #[error("another worker is building this view; its checkpoint stands at {actual}")]
+    /// Another worker moved this projection's checkpoint: it is at `actual`.
+    #[error("another worker is building this view; its checkpoint is at {actual}")]
     Fenced { actual: u64 },
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -44,17 +44,17 @@ pub enum CommitError {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Commit<'a> {
     pub projection: &'a str,
-    /// Shared, so that an attempt that failed can be repeated without a copy.
+    /// Shared, so that a retry needs no copy.
     pub writes: Arc<Vec<Write>>,
-    /// Events that could not be taken in and are set aside for an operator.
+    /// Unprocessable events to park for an operator.
     pub parked: Vec<Parked>,
-    /// Where this worker last saw the checkpoint.
+    /// The checkpoint as this worker last read it.
     pub expected: u64,
-    /// The last position that the batch takes in.
+    /// The last position that the batch covers.
     pub checkpoint: u64,
 }
 
-/// An event that a projection could not take in (a dead letter).
+/// An event that a projection could not process (a dead letter).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parked {
     pub position: u64,
@@ -62,27 +62,27 @@ pub struct Parked {
     pub error: String,
 }
 
-/// How an engine would find the documents of a query, in its own words.
+/// The query plan of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The index that it walks, if it is one.
+    /// The index it uses, if any.
     pub index: Option<String>,
-    /// True if it looks at documents that the index did not point to, or sorts by itself.
+    /// True if it scans documents outside of the index, or sorts.
     pub scans_or_sorts: bool,
     pub explained: String,
 }
 
-/// A small document store that both engines can do well, and nothing more. Adapters: `sqlite` and `mongo`. Both pass
+/// A small document store: the operations that both engines support well. Adapters: `sqlite` and `mongo`. Both pass
 /// the contract in `tests/src/contracts/views.rs`.
 #[async_trait]
 pub trait ViewStore: std::fmt::Debug + Send + Sync + 'static {
-    /// The documents with these keys, in the order asked for, with everything that was committed before the call.
+    /// The documents with these keys, in the requested order. Sees all commits that ended before the call.
     async fn get_many(&self, view: &View, keys: &[String])
     -> Result<Vec<Option<StoredDocument>>, StoreError>;
 
     async fn page(&self, query: &Query) -> Result<Page, StoreError>;
 
-    /// All documents of a view in the order of their keys, at most `limit` of them after a key: to compare views as a whole.
+    /// The documents of a view by key, at most `limit` after a key: for comparisons of whole views.
     async fn scan(
         &self,
         view: &View,
@@ -90,52 +90,51 @@ pub trait ViewStore: std::fmt::Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<StoredDocument>, StoreError>;
 
-    /// The keys alone of the documents that a query finds, in its order and up to its limit: the index answers, and no
-    /// document is read.
+    /// The keys that a query finds, in its order and up to its limit. Reads the index only.
     async fn keys(&self, query: &Query) -> Result<Vec<String>, StoreError>;
 
-    /// How many documents a query would find, counted in its index up to its limit and no further.
+    /// The number of documents that a query finds, up to its limit. Reads the index only.
     async fn count(&self, query: &Query) -> Result<u64, StoreError>;
 
     /// How the engine would run the query.
     async fn plan(&self, query: &Query) -> Result<Plan, StoreError>;
 
-    /// The last position that a projection has taken in; 0 if it has not begun.
+    /// The checkpoint of a projection; 0 if it has none.
     async fn checkpoint(&self, projection: &str) -> Result<u64, StoreError>;
 
-    /// All of the batch or nothing; the checkpoint is compared first.
+    /// Commits the whole batch or nothing; compares the checkpoint first.
     async fn commit(&self, commit: Commit<'_>) -> Result<(), CommitError>;
 
-    /// The events a projection has set aside, oldest first, at most `limit`.
+    /// The parked events of a projection, oldest first, at most `limit`.
     async fn parked(&self, projection: &str, limit: usize) -> Result<Vec<Parked>, StoreError>;
 
-    /// What the engine says of each view: documents, and bytes on disk where it can tell.
+    /// The size of each view: documents, and bytes on disk if the engine reports them.
     async fn sizes(&self) -> Result<BTreeMap<String, ViewSize>, StoreError>;
 
-    /// Where each projection and reaction stands that has a checkpoint, by its name.
+    /// The checkpoints of all projections and reactions by name.
     async fn checkpoints(&self) -> Result<BTreeMap<String, u64>, StoreError>;
 
-    /// Makes what has been deleted or overwritten unreadable in the engine's files as well, as far as they are its own
-    /// business: `docs/security.md` says what that leaves.
+    /// Makes deleted and overwritten data unreadable in the engine's files, as far as the engine controls them:
+    /// `docs/security.md` describes the rest.
     async fn purge(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// The last call of a process that ends. Later calls may answer [`StoreError::Unavailable`].
+    /// Called last, at shutdown. Later calls may return [`StoreError::Unavailable`].
     async fn close(&self) -> Result<(), StoreError> {
         Ok(())
     }
 }
 
-/// How large a view is.
+/// The size of a view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ViewSize {
     pub documents: u64,
-    /// Of documents and indexes together.
+    /// Documents and indexes together.
     pub bytes: u64,
 }
 
-/// Typed reading over any store.
+/// Typed reads for any store.
 #[async_trait]
 pub trait ViewStoreExt {
     async fn get<T: Document>(&self, key: &str) -> Result<Option<T>, StoreError>;
@@ -168,7 +167,7 @@ impl ViewStoreExt for dyn ViewStore {
 }
 
 impl Page {
-    /// A page from one document more than it may hold, each with its order value: if there is one more, there is
+    /// Builds a page from up to `limit + 1` documents with their order values: one more document means that there is
     /// a next page.
     pub(crate) fn of(mut found: Vec<(StoredDocument, Value)>, limit: usize) -> Self {
         let more = found.len() > limit;
@@ -181,12 +180,12 @@ impl Page {
     }
 }
 
-/// The bounds of a text prefix: everything from it up to, and not including, the second.
+/// The bounds of a prefix: from the first, up to and excluding the second.
 pub(crate) fn prefix_bounds(prefix: &str) -> (String, String) {
     (prefix.to_owned(), format!("{prefix}{}", char::MAX))
 }
 
-/// All that an adapter needs to make of an index: its fields in order, with their directions, ending in the key.
+/// The fields of an index in order, without the key that ends it.
 pub(crate) fn sort_fields(index: &Index) -> impl Iterator<Item = &'static str> {
     index.equals.iter().copied().chain([index.order])
 }

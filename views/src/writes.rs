@@ -5,18 +5,18 @@ use serde_json::{Map, Value};
 
 use crate::{Document, Index, StoreError, StoredDocument, View};
 
-/// One change to one view. A commit takes them in order.
+/// One change to one view. A commit applies them in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Write {
-    /// Makes the document what it is to be, whether it was there or not.
+    /// Inserts or replaces the document.
     Put {
         view: &'static View,
         key: String,
         document: Map<String, Value>,
-        /// Most likely it is not there: no more than a hint.
+        /// A hint that the document most likely does not exist.
         is_new: bool,
     },
-    /// Changes fields of a document; does nothing if it is not there.
+    /// Changes fields of a document; no effect if it does not exist.
     Patch {
         view: &'static View,
         key: String,
@@ -26,7 +26,7 @@ pub enum Write {
         view: &'static View,
         key: String,
     },
-    /// Deletes every document that an index finds by its equal fields.
+    /// Deletes all documents that an index finds by its equal fields.
     DeleteWhere {
         view: &'static View,
         index: &'static Index,
@@ -38,7 +38,7 @@ pub enum Write {
 }
 
 impl Write {
-    /// The view that it looks at, and the one that it changes.
+    /// The view it reads, and the view it changes.
     pub(crate) const fn views(&self) -> (&'static View, &'static View) {
         match self {
             Self::Put { view, .. }
@@ -57,7 +57,7 @@ impl Write {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Patch {
     pub set: Map<String, Value>,
-    /// Added to a number; a field that is not there counts as 0.
+    /// Increments; a missing field counts as 0.
     pub inc: BTreeMap<&'static str, i64>,
 }
 
@@ -75,7 +75,7 @@ impl Patch {
         self
     }
 
-    /// This one, then another.
+    /// Applies another patch after this one.
     fn merge(&mut self, then: Self) {
         for (field, value) in then.set {
             self.inc.remove(field.as_str());
@@ -95,7 +95,7 @@ impl Patch {
     }
 }
 
-/// What a document consists of.
+/// The fields of a document.
 fn fields<T: Document>(document: &T) -> Result<Map<String, Value>, StoreError> {
     let unfit =
         |problem: String| StoreError::corrupt(format!("{} of {}: {problem}", document.key(), T::VIEW.name));
@@ -114,56 +114,56 @@ fn add(set: &mut Map<String, Value>, inc: &mut BTreeMap<&'static str, i64>, fiel
     }
 }
 
-/// For each document that an index finds in one view, puts a document into another: everybody who follows an author
-/// gets an entry for a new post, somebody who begins to follow gets entries for the posts there are.
+/// For each document that an index finds in one view, puts a document into another: a new post creates an entry in
+/// the home of each follower, a new follow creates entries for existing posts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FanOut {
-    /// Where to look, by the equal fields of an index.
+    /// The documents to read, by the equal fields of an index.
     pub over: &'static View,
     pub index: &'static Index,
     pub equals: Vec<Value>,
-    /// Only so many, in the order of the index.
+    /// The maximum number, in the order of the index.
     pub limit: Option<usize>,
-    /// What to put where.
+    /// The view to write.
     pub into: &'static View,
     /// The parts of the new document's key, joined by dots.
     pub key: Vec<KeyPart>,
-    /// Fields that are the same in every new document.
+    /// Fields with the same value in all new documents.
     pub document: Map<String, Value>,
-    /// Fields taken over from the document found.
+    /// Fields copied from the document found.
     pub copies: Vec<Copy>,
 }
 
-/// For each document that an index finds in one view, deletes one from another: what a fan-out has put there.
+/// For each document that an index finds in one view, deletes one from another: the inverse of a fan-out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeleteEach {
-    /// Where to look, by the equal fields of an index.
+    /// The documents to read, by the equal fields of an index.
     pub over: &'static View,
     pub index: &'static Index,
     pub equals: Vec<Value>,
-    /// Where to delete.
+    /// The view to delete from.
     pub from: &'static View,
-    /// The parts of the key of what is deleted, joined by dots.
+    /// The parts of the deleted document's key, joined by dots.
     pub key: Vec<KeyPart>,
 }
 
-/// Changes the document that is named by a field of each document that an index finds: everything that somebody did is
-/// marked when they go away, and whoever followed them follows one less. A document that is not there stays away; one that
-/// is named twice is changed once.
+/// For each document that an index finds, patches the document that one of its fields names. Used when a user is
+/// deactivated: their content is hidden and the counts of others change. Missing documents are skipped; a document
+/// that is named twice is patched once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PatchEach {
-    /// Where to look, by the equal fields of an index.
+    /// The documents to read, by the equal fields of an index.
     pub over: &'static View,
     pub index: &'static Index,
     pub equals: Vec<Value>,
-    /// Whose documents are changed.
+    /// The view to change.
     pub into: &'static View,
-    /// The text field of a document found that is the key of the one to change; none: the one found itself.
+    /// The text field of the document found that holds the key to patch; none: the document found itself.
     pub key: Option<&'static str>,
     pub patch: Patch,
 }
 
-/// A part of the key of a document that is made of another.
+/// A part of a key derived from another document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyPart {
     Text(String),
@@ -177,43 +177,43 @@ pub struct Copy {
     pub to: &'static str,
 }
 
-/// The writes of one batch of events. Several to one document become one, so that a batch costs what it changes
-/// and not what happened in it.
+/// The writes of one batch of events. Writes to the same document are merged, so that the cost of a batch depends on
+/// the changed documents, not on the number of events.
 #[derive(Debug, Default)]
 pub struct Writes {
     list: Vec<Write>,
-    /// Where in the list the latest write to a document stands.
+    /// The index in `list` of the latest write to each document.
     latest: HashMap<(&'static str, String), usize>,
-    /// Documents that the batch looks at, as the writes so far leave them.
-    seen: HashMap<(&'static str, String), Option<Map<String, Value>>>,
-    /// What the batch's first event has found by an index, by the view's name.
+    /// Preloaded documents with the writes so far applied.
+    preloaded: HashMap<(&'static str, String), Option<Map<String, Value>>>,
+    /// Documents that a [`preload_found`](Self::preload_found) added, with their view's name.
     found: Vec<(&'static str, StoredDocument)>,
-    /// Documents that are written without being named, as far as is known.
+    /// The estimated number of documents written by fan-outs and other writes without keys.
     weight: usize,
 }
 
 impl Writes {
-    /// Takes in what a document was before the batch, so that it can be looked at.
+    /// Preloads a document in its state before the batch.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if it is no document.
-    pub fn see(
+    /// [`StoreError::Corrupt`] if it is not a document.
+    pub fn preload(
         &mut self,
         view: &'static View,
         key: String,
         document: Option<StoredDocument>,
     ) -> Result<(), StoreError> {
         let document = document.map(|document| document.read()).transpose()?;
-        self.seen.insert((view.name, key), document);
+        self.preloaded.insert((view.name, key), document);
         Ok(())
     }
 
-    /// Takes in what an index finds for the first event of the batch.
-    pub fn find(&mut self, view: &'static View, documents: Vec<StoredDocument>) {
+    /// Preloads the documents that an index finds for the first event of the batch.
+    pub fn preload_found(&mut self, view: &'static View, documents: Vec<StoredDocument>) {
         self.found.extend(documents.into_iter().map(|document| (view.name, document)));
     }
 
-    /// What an index has found for the first event of the batch, as it was before the batch.
+    /// The documents that an index found for the first event of the batch, in their state before the batch.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] if a document is not of its type.
@@ -222,37 +222,37 @@ impl Writes {
         of_view.map(|(_, document)| document.read()).collect()
     }
 
-    /// A document as the writes so far leave it.
+    /// A preloaded document with the writes so far applied.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if it is not of its type, or was not taken in before.
-    pub fn seen<T: Document>(&self, key: &str) -> Result<Option<T>, StoreError> {
-        self.seen_in(T::VIEW, key)
+    /// [`StoreError::Corrupt`] if it is not of its type, or was not preloaded.
+    pub fn get<T: Document>(&self, key: &str) -> Result<Option<T>, StoreError> {
+        self.get_in(T::VIEW, key)
     }
 
-    /// As [`seen`](Self::seen), of a kind of document that is in several views.
+    /// Like [`get`](Self::get), for a kind of document that several views contain.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if it is not of its type, or was not taken in before.
-    pub fn seen_in<T: DeserializeOwned>(&self, view: &View, key: &str) -> Result<Option<T>, StoreError> {
+    /// [`StoreError::Corrupt`] if it is not of its type, or was not preloaded.
+    pub fn get_in<T: DeserializeOwned>(&self, view: &View, key: &str) -> Result<Option<T>, StoreError> {
         let problem = |problem: String| StoreError::corrupt(format!("{key} of {}: {problem}", view.name));
-        let seen = self.seen.get(&(view.name, key.to_owned()));
-        let seen = seen.ok_or_else(|| problem("looked at without having been asked for".to_owned()))?;
+        let preloaded = self.preloaded.get(&(view.name, key.to_owned()));
+        let preloaded = preloaded.ok_or_else(|| problem("not preloaded".to_owned()))?;
         let read = |document: &Map<String, Value>| serde_json::from_value(Value::Object(document.clone()));
-        seen.as_ref().map(read).transpose().map_err(|error| problem(error.to_string()))
+        preloaded.as_ref().map(read).transpose().map_err(|error| problem(error.to_string()))
     }
 
-    /// Notes that a fan-out or a deletion writes about so many documents.
-    pub fn weigh(&mut self, documents: usize) {
+    /// Adds the estimated number of documents that a fan-out or deletion writes.
+    pub fn add_weight(&mut self, documents: usize) {
         self.weight = self.weight.saturating_add(documents);
     }
 
-    /// Notes that nobody knows how many documents a write changes, so that nothing more is committed together with it.
-    pub fn weigh_unknown(&mut self) {
+    /// Marks the number of written documents as unknown, so that nothing else joins this commit.
+    pub fn add_unknown_weight(&mut self) {
         self.weight = usize::MAX;
     }
 
-    /// About how many documents are written by writes that do not name them.
+    /// The estimated number of documents written by writes without keys.
     pub fn weight(&self) -> usize {
         self.weight
     }
@@ -280,16 +280,16 @@ impl Writes {
     }
 
     fn put_fields(&mut self, view: &'static View, key: String, document: Map<String, Value>, is_new: bool) {
-        if let Some(seen) = self.seen.get_mut(&(view.name, key.clone())) {
-            *seen = Some(document.clone());
+        if let Some(current) = self.preloaded.get_mut(&(view.name, key.clone())) {
+            *current = Some(document.clone());
         }
         self.replace(view, key.clone(), Write::Put { view, key, document, is_new });
     }
 
     pub fn patch<T: Document>(&mut self, key: impl Into<String>, patch: Patch) {
         let (view, key) = (T::VIEW, key.into());
-        if let Some(Some(seen)) = self.seen.get_mut(&(view.name, key.clone())) {
-            patch.clone().apply(seen);
+        if let Some(Some(current)) = self.preloaded.get_mut(&(view.name, key.clone())) {
+            patch.clone().apply(current);
         }
         let latest = self.latest.get(&(view.name, key.clone())).map(|&place| &mut self.list[place]);
         match latest {
@@ -310,8 +310,8 @@ impl Writes {
     }
 
     pub fn delete_raw(&mut self, view: &'static View, key: String) {
-        if let Some(seen) = self.seen.get_mut(&(view.name, key.clone())) {
-            *seen = None;
+        if let Some(current) = self.preloaded.get_mut(&(view.name, key.clone())) {
+            *current = None;
         }
         self.replace(view, key.clone(), Write::Delete { view, key });
     }
@@ -340,7 +340,7 @@ impl Writes {
         self.list.is_empty()
     }
 
-    /// The write takes the place of an earlier one to the same document, or goes to the end.
+    /// Replaces an earlier write to the same document, or appends the write.
     fn replace(&mut self, view: &'static View, key: String, write: Write) {
         let place = *self.latest.entry((view.name, key)).or_insert(self.list.len());
         match self.list.get_mut(place) {
@@ -349,8 +349,8 @@ impl Writes {
         }
     }
 
-    /// The write looks at documents of these views that earlier ones have changed, or changes some, so nothing later that
-    /// is for the same views may move before it.
+    /// Appends a write that reads or changes documents of these views without keys. Later writes to the same views are not
+    /// merged into earlier ones.
     fn barrier(&mut self, write: Write) {
         let (over, of) = write.views();
         self.latest.retain(|(name, _), _| *name != over.name && *name != of.name);
@@ -368,7 +368,7 @@ mod tests {
 
     const BY_COLOUR: Index =
         Index { name: "by_colour", equals: &["colour"], order: "n", direction: Direction::Ascending };
-    const THINGS: View = View { name: "things", indexes: &[&BY_COLOUR], layout: Layout::ByKey };
+    const THINGS: View = View { name: "things", indexes: &[&BY_COLOUR], layout: Layout::Clustered };
 
     #[derive(Serialize, Deserialize)]
     struct Thing {
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_taken_for_new_unless_the_batch_has_written_it_before() {
+    fn insert_is_new_unless_the_batch_has_written_the_document() {
         let is_new =
             |list: &[Write]| list.iter().any(|write| matches!(write, Write::Put { is_new: true, .. }));
         let inserted = |before: fn(&mut Writes)| {
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn several_writes_to_one_document_become_one() {
+    fn writes_to_one_document_are_merged() {
         let list = written(|writes| {
             writes.put(&thing("a", 1)).unwrap();
             writes.put(&thing("b", 5)).unwrap();
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_after_a_deletion_does_nothing_and_a_put_brings_the_document_back() {
+    fn patch_after_a_deletion_has_no_effect_and_a_put_recreates_the_document() {
         let deleted = Write::Delete { view: &THINGS, key: "a".into() };
         let list = written(|writes| {
             writes.put(&thing("a", 1)).unwrap();
@@ -453,17 +453,17 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_is_looked_at_is_seen_as_the_writes_so_far_leave_it() {
+    fn preloaded_document_reflects_the_writes_so_far() {
         let mut writes = Writes::default();
-        assert!(matches!(writes.seen::<Thing>("a"), Err(StoreError::Corrupt(_))), "nobody has looked");
+        assert!(matches!(writes.get::<Thing>("a"), Err(StoreError::Corrupt(_))), "not preloaded");
         let before = StoredDocument::json("a".into(), json!({ "name": "a", "n": 1 }).to_string());
-        writes.see(&THINGS, "a".into(), Some(before)).unwrap();
-        writes.see(&THINGS, "b".into(), None).unwrap();
-        let n = |writes: &Writes, key: &str| writes.seen::<Thing>(key).unwrap().map(|thing| thing.n);
+        writes.preload(&THINGS, "a".into(), Some(before)).unwrap();
+        writes.preload(&THINGS, "b".into(), None).unwrap();
+        let n = |writes: &Writes, key: &str| writes.get::<Thing>(key).unwrap().map(|thing| thing.n);
         assert_eq!((n(&writes, "a"), n(&writes, "b")), (Some(1), None));
         writes.patch::<Thing>("a", Patch::default().inc("n", 2));
         writes.put(&thing("b", 7)).unwrap();
-        // What is found by an index is not looked at, and takes nothing of this away.
+        // Found documents are separate from preloaded ones.
         writes.delete_where::<Thing>(&BY_COLOUR, vec![json!("red")]);
         assert_eq!((n(&writes, "a"), n(&writes, "b")), (Some(3), Some(7)));
         writes.delete::<Thing>("a");
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_moves_before_a_write_that_looks_at_other_documents() {
+    fn writes_never_move_before_a_barrier() {
         let sweep = Write::DeleteWhere { view: &THINGS, index: &BY_COLOUR, equals: vec![json!("red")] };
         let list = written(|writes| {
             writes.put(&thing("a", 1)).unwrap();

@@ -155,10 +155,9 @@ async fn log_ins_beside_busy_processes(
     let argon2 = of_argon2[ROUNDS / 2];
     let chorus = median(of_chorus).context("no round")?;
     findings.ratios.push(Ratio {
-        what:
-            "log-ins, 16 connections, while other processes keep every processor busy, against Argon2id \
+        what: "log-ins, 16 connections, while other processes keep every processor busy, against Argon2id \
             alone under the same conditions"
-                .to_owned(),
+            .to_owned(),
         engine,
         chorus: format!("{}, p50 {}", rate(chorus.per_second), latency(&chorus.latencies, 0.5)),
         baseline: rate(argon2),

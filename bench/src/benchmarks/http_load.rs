@@ -214,7 +214,7 @@ impl Comparison<'_> {
         A: FnMut() -> Result<LoadRequest>,
         B: FnMut() -> Result<LoadRequest>,
     {
-        if !findings.want(self.what) {
+        if !findings.selects(self.what) {
             return Ok(());
         }
         let engine = deployment.engine.name();
@@ -258,7 +258,8 @@ pub(super) fn authorized(viewer: &User) -> Result<HeaderMap> {
 async fn check_pages(deployment: &Deployment, viewer: &User, headers: &HeaderMap) -> Result<()> {
     let reader = deployment.address(deployment.engine.reader())?;
     let chorus = get_json(reader, "/v1/posts?limit=20".to_owned(), headers.clone()).await?;
-    let baseline = get_json(deployment.baseline, format!("/posts/by/{}", viewer.id), HeaderMap::new()).await?;
+    let baseline =
+        get_json(deployment.baseline, format!("/posts/by/{}", viewer.id), HeaderMap::new()).await?;
     let of_chorus: Vec<_> = chorus["items"]
         .as_array()
         .context("items")?

@@ -103,7 +103,7 @@ impl Commands {
         for outcome in outcomes.iter().filter(|outcome| outcome.position > Position::START) {
             settled = settled
                 && !prefer.respond_async
-                && self.board.passed_by_all(outcome.kind, outcome.position, WAIT_LIMIT).await;
+                && self.tracker.wait_for_kind(outcome.kind, outcome.position, WAIT_LIMIT).await;
         }
         let position = outcomes.iter().map(|outcome| outcome.position).max().unwrap_or_default();
         Settled { position, pending: !settled, respond_async: prefer.respond_async }

@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use media::ImageVariant;
 use serde::{Serialize, Serializer};
 use serde_json::json;
-use views::accounts::profiles::{self, Profile, Standing};
+use views::accounts::profiles::{self, AccountStatus, Profile};
 use views::social::comments;
 use views::social::comments::Comment;
 use views::social::posts::{NEWEST, Post, VIEW};
@@ -123,7 +123,7 @@ impl Apps {
         let ids: HashSet<String> = ids.cloned().collect();
         let ids: Vec<String> = ids.into_iter().collect();
         let found = self.queries.store().get_all::<Profile>(&ids).await.map_err(store_problem)?;
-        let shown = found.into_iter().flatten().filter(|profile| profile.standing != Standing::Suspended);
+        let shown = found.into_iter().flatten().filter(|profile| profile.status != AccountStatus::Suspended);
         Ok(shown.map(|profile| profile.user).collect())
     }
 

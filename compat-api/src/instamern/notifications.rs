@@ -8,7 +8,7 @@ use futures::TryFutureExt;
 use serde::Serialize;
 use serde_json::json;
 use views::social::likes::{self, Like};
-use views::social::notifications::{Act, Kind, OF_OWNER, Role, VIEW, likes_of, voice_in};
+use views::social::notifications::{Activity, Kind, OF_OWNER, Role, VIEW, likes_of, member_key};
 use views::social::posts::Post;
 use views::{Query, ViewStoreExt};
 use web::problem::Problem;
@@ -56,15 +56,15 @@ struct Single {
     position: i64,
 }
 
-impl From<Act> for Single {
-    fn from(Act { act: key, kind, actor, post, position, .. }: Act) -> Self {
+impl From<Activity> for Single {
+    fn from(Activity { activity: key, kind, actor, post, position, .. }: Activity) -> Self {
         Self { key, kind, actor, post, position }
     }
 }
 
 impl From<Like> for Single {
     fn from(Like { post, user: actor, position, .. }: Like) -> Self {
-        let key = voice_in(&likes_of(&post), &actor);
+        let key = member_key(&likes_of(&post), &actor);
         Self { key, kind: Kind::Like, actor, post: Some(post), position }
     }
 }
@@ -72,15 +72,15 @@ impl From<Like> for Single {
 impl Apps {
     /// The notifications of a user, the oldest first.
     pub(super) async fn single_notifications(&self, owner: UserId) -> Result<Vec<Notification>, Problem> {
-        let equals = || vec![json!(owner), json!(Role::Act)];
-        let acts = Query::new(&VIEW, &OF_OWNER, equals(), NOTIFICATIONS_LIMIT);
+        let equals = || vec![json!(owner), json!(Role::Activity)];
+        let activities = Query::new(&VIEW, &OF_OWNER, equals(), NOTIFICATIONS_LIMIT);
         let likes = Query::new(&likes::VIEW, &likes::OF_OWNER, equals(), NOTIFICATIONS_LIMIT);
-        let (acts, likes, read_up_to) = futures::try_join!(
-            self.queries.store().page_of::<Act>(acts).map_err(store_problem),
+        let (activities, likes, read_up_to) = futures::try_join!(
+            self.queries.store().page_of::<Activity>(activities).map_err(store_problem),
             self.queries.store().page_of::<Like>(likes).map_err(store_problem),
             self.queries.read_up_to(owner),
         )?;
-        let mut newest: Vec<Single> = acts.documents.into_iter().map(Single::from).collect();
+        let mut newest: Vec<Single> = activities.documents.into_iter().map(Single::from).collect();
         newest.extend(likes.documents.into_iter().map(Single::from));
         newest.sort_by_key(|single| Reverse(single.position));
         newest.truncate(NOTIFICATIONS_LIMIT);

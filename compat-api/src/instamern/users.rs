@@ -7,7 +7,7 @@ use media::ImageVariant;
 use serde::Serialize;
 use serde_json::json;
 use views::accounts::account::{self, Account};
-use views::accounts::profiles::{BY_USERNAME, Profile, Standing, VIEW};
+use views::accounts::profiles::{AccountStatus, BY_USERNAME, Profile, VIEW};
 use views::accounts::search::VIEW as NAMES;
 use views::social::follows;
 use views::social::notifications;
@@ -136,7 +136,7 @@ impl Apps {
             self.stories_of_each(std::iter::once(user.clone()), viewer),
         )?;
         let stories = stories.into_iter().flatten().collect();
-        let active = Some(profile.standing == Standing::Active);
+        let active = Some(profile.status == AccountStatus::Active);
         Ok(Whole { found: self.found(profile, stories), followers, followings, posts, active })
     }
 
@@ -165,7 +165,7 @@ impl Apps {
 
     async fn answer_profile(&self, conditions: &Conditions, profile: Option<Profile>) -> Answer {
         let profile = profile.ok_or_else(|| Refusal::not_found("User not found."))?;
-        if profile.standing != Standing::Active {
+        if profile.status != AccountStatus::Active {
             return Err(Refusal::not_found("That user is no longer active."));
         }
         let caught_up = self.queries.catch_up(conditions, &VIEWS).await;

@@ -1,4 +1,4 @@
-//! The ids of everything that Chorus keeps, and positions in its log: typed everywhere, and nothing else.
+//! Typed ids of all entities, and positions in the log.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 use uuid::Uuid;
 
-/// Place of an event in the whole log: 1, 2, 3 …; 0 stands before the first.
+/// The position of an event in the log: 1, 2, 3 …; 0 is before the first event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Position(pub u64);
@@ -29,13 +29,13 @@ impl fmt::Display for Position {
     }
 }
 
-/// The text is not an id as Chorus writes it.
+/// The text is not an id in Chorus's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("an id is 32 lower-case hexadecimal digits")]
 pub struct ParseIdError;
 
 fn parse_id(text: &str) -> Result<Uuid, ParseIdError> {
-    // One spelling only: an id is compared as text by clients and stands in subjects and keys.
+    // Only one spelling: clients compare ids as text, and ids are parts of subjects and keys.
     let canonical = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if canonical { Uuid::try_parse(text).map_err(|_| ParseIdError) } else { Err(ParseIdError) }
 }
@@ -90,7 +90,7 @@ macro_rules! ids {
     )+};
 }
 
-/// Reads an id without a copy of its text.
+/// Deserialises an id without copying its text.
 struct IdText;
 
 impl serde::de::Visitor<'_> for IdText {
@@ -106,31 +106,31 @@ impl serde::de::Visitor<'_> for IdText {
 }
 
 ids! {
-    /// One event, everywhere and for ever.
+    /// An event, globally unique.
     EventId,
-    /// A person's account.
+    /// A user's account.
     UserId,
-    /// One log-in on one device, until it ends.
+    /// A log-in on one device, until it ends.
     SessionId,
     PostId,
     CommentId,
     StoryId,
-    /// Saved posts that their owner keeps together.
+    /// A user's collection of saved posts.
     CollectionId,
     /// A stored picture with its variants.
     MediaId,
-    /// A request that a mailed link answers: verification, reset, change of address.
+    /// A request with a mailed link: verification, password reset, change of address.
     MailedRequestId,
 }
 
-/// A new time-ordered id (UUIDv7) of the moment `now`: neighbours in time are neighbours in every index.
+/// A new time-ordered id (UUIDv7) at `now`: ids of similar times are close in every index.
 pub fn time_ordered_id(now: DateTime<Utc>) -> Uuid {
     let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
     Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, now.timestamp_subsec_nanos()))
 }
 
-/// A name or address as it may stand in the log: a keyed hash of its case-folded form. Whoever lacks the
-/// deployment's secret cannot test a guess against it. Made by `events::KeyRing::claim_hash`.
+/// A username or address in the log: a keyed hash of its folded form. Without the deployment's secret, guesses cannot
+/// be tested. Created by `events::KeyRing::claim_hash`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClaimHash([u8; 16]);
 
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_has_one_spelling() {
+    fn id_has_one_spelling() {
         let id = PostId::new(Uuid::from_u128(0xab));
         assert_eq!(id.to_string(), "000000000000000000000000000000ab");
         assert_eq!(id.to_string().parse(), Ok(id));

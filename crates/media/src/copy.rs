@@ -1,24 +1,24 @@
-//! Copies of a media store that lies in a folder, made while it is in use.
+//! Copies of a media store in a folder that is in use.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::file::if_there;
 
-/// How much there is of media.
+/// The amount of media.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct MediaSize {
     pub files: u64,
     pub bytes: u64,
 }
 
-/// The folder that a `CHORUS_MEDIA` setting names, if it names one.
+/// The folder that a `CHORUS_MEDIA` setting names, if any.
 pub fn local_folder(setting: &str) -> Option<PathBuf> {
     setting.strip_prefix("file:").filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }
 
-/// Copies every file that is not in the target yet; what is under a key never changes. Files that are deleted meanwhile,
-/// or are only half written, are left out. `copied` is called after each file. Blocks.
+/// Copies all files that the target does not have; the content of a key never changes. Skips files that are deleted
+/// meanwhile or incomplete. `copied` is called after each file. Blocks.
 pub fn copy_media(from: &Path, to: &Path, copied: &dyn Fn()) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
     let Some(entries) = if_there(std::fs::read_dir(from))? else { return Ok(()) };
@@ -26,7 +26,7 @@ pub fn copy_media(from: &Path, to: &Path, copied: &dyn Fn()) -> std::io::Result<
         let entry = entry?;
         let name = entry.file_name();
         let (source, target) = (entry.path(), to.join(&name));
-        // Files get a name that does not begin with a dot once they are whole.
+        // Complete files have names without a leading dot.
         if name.as_encoded_bytes().starts_with(b".") {
             continue;
         }
@@ -39,7 +39,7 @@ pub fn copy_media(from: &Path, to: &Path, copied: &dyn Fn()) -> std::io::Result<
     Ok(())
 }
 
-/// How much is in a folder, with all below it. Blocks.
+/// The amount of media in a folder, recursively. Blocks.
 pub fn measure(folder: &Path) -> std::io::Result<MediaSize> {
     let mut size = MediaSize::default();
     for entry in std::fs::read_dir(folder)? {
@@ -55,7 +55,7 @@ pub fn measure(folder: &Path) -> std::io::Result<MediaSize> {
     Ok(size)
 }
 
-/// Waits until everything that was written to the file system of this folder is on the disk. Blocks.
+/// Syncs the file system of this folder. Blocks.
 pub fn sync_file_system(folder: &Path) -> std::io::Result<()> {
     match rustix::fs::syncfs(std::fs::File::open(folder)?) {
         Err(error) if std::io::Error::from(error).kind() != ErrorKind::Unsupported => Err(error.into()),
@@ -68,7 +68,7 @@ mod tests {
     use crate::*;
 
     #[test]
-    fn copy_of_media_is_completed_and_leaves_out_what_is_half_written() {
+    fn copy_is_completed_and_skips_incomplete_files() {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (folder.path().join("media"), folder.path().join("copy"));
         let write = |name: &str| {
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(count.get(), 1);
         write("images/b/feed.jpg");
         copy();
-        assert_eq!(count.get(), 2, "only what is new");
+        assert_eq!(count.get(), 2, "only new files");
         assert_eq!(std::fs::read(to.join("images/b/feed.jpg")).unwrap(), b"images/b/feed.jpg");
         assert_eq!(measure(&to).unwrap(), MediaSize { files: 2, bytes: 34 });
         assert_eq!(measure(&from).unwrap().files, 3);

@@ -13,7 +13,7 @@ use tokio_util::io::ReaderStream;
 
 use crate::{Listed, Listing, MediaError, MediaKey, MediaObject, MediaStore, Part};
 
-/// Names read ahead of whoever asks for a list.
+/// Number of names read ahead for a list.
 const READ_AHEAD: usize = 1000;
 
 /// The media store in a folder.
@@ -23,10 +23,10 @@ pub struct FileMedia {
 }
 
 impl FileMedia {
-    /// Opens or makes the folder.
+    /// Opens or creates the folder.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If it cannot be created.
     pub fn open(folder: &Path) -> std::io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         Ok(Self { folder: folder.to_owned() })
@@ -47,7 +47,7 @@ impl MediaStore for FileMedia {
 
     async fn get(&self, key: &MediaKey, part: Option<Part>) -> Result<Option<MediaObject>, MediaError> {
         let mut file = match File::open(self.path(key)).await {
-            // Also where a part of the key is the name of a file.
+            // Also if part of the key is the name of a file.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 return Ok(None);
             }
@@ -91,8 +91,8 @@ impl MediaStore for FileMedia {
         let (sender, mut listed) = mpsc::channel(READ_AHEAD);
         let folder = self.folder.clone();
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = tell(&folder, String::new(), &sender) {
-                // Nobody hears it who does not listen any more.
+            if let Err(error) = list_into(&folder, String::new(), &sender) {
+                // The receiver of the list was dropped.
                 let _ = sender.blocking_send(Err(MediaError::unavailable(error)));
             }
         });
@@ -108,8 +108,8 @@ impl MediaStore for FileMedia {
     }
 }
 
-/// Tells what lies in a folder and below it, until nobody listens any more.
-fn tell(
+/// Lists the files below a folder until the receiver is dropped.
+fn list_into(
     folder: &Path,
     prefix: String,
     listed: &mpsc::Sender<Result<Listed, MediaError>>,
@@ -120,7 +120,7 @@ fn tell(
         let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
         let Some(info) = if_there(entry.metadata())? else { continue };
         if info.is_dir() {
-            tell(&entry.path(), format!("{name}/"), listed)?;
+            list_into(&entry.path(), format!("{name}/"), listed)?;
         } else {
             let modified: DateTime<Utc> = info.modified()?.into();
             if listed.blocking_send(Ok(Listed { name, modified })).is_err() {
@@ -134,7 +134,7 @@ fn tell(
     Ok(())
 }
 
-/// None of what has been deleted meanwhile.
+/// None for a file that was deleted meanwhile.
 pub(super) fn if_there<T>(found: std::io::Result<T>) -> std::io::Result<Option<T>> {
     match found {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -142,7 +142,7 @@ pub(super) fn if_there<T>(found: std::io::Result<T>) -> std::io::Result<Option<T
     }
 }
 
-/// Written aside, synced, then given its name: under a key there is all of it or nothing.
+/// Writes a temporary file, syncs it and renames it, so that the content of a key is complete or absent.
 fn store(path: &Path, content: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     let folder = path.parent().unwrap_or(Path::new("."));

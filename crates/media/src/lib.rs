@@ -1,5 +1,5 @@
-//! The media store: pictures and sound under keys that never change their content. Adapters: `file` for one machine,
-//! `s3` for any S3. Both pass the contract in `tests/src/contracts/media.rs`.
+//! The media store: pictures and sound under keys with immutable content. Adapters: `file` for one machine, `s3` for
+//! any S3. Both pass the contract in `tests/src/contracts/media.rs`.
 
 mod copy;
 mod file;
@@ -25,18 +25,18 @@ pub use image::{Fit, ImageVariant, PictureFormat, ratio, scaled};
 #[cfg(feature = "s3")]
 pub use s3::{S3Media, S3Settings};
 
-/// The name of something in the store: segments of lower-case letters, digits, `-`, `_` and `.`, parted by slashes.
+/// The key of a stored file: segments of lower-case letters, digits, `-`, `_` and `.`, separated by slashes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MediaKey(String);
 
-/// `Cache-Control` of everything in the store. What stands under a key never changes, but it may be withdrawn: caches ask
-/// again after five minutes, and are answered 304 while it may still be shown.
+/// `Cache-Control` of all files. The content of a key never changes, but it may be withdrawn: caches revalidate after
+/// five minutes, and get 304 while it is still visible.
 pub const CACHE_CONTROL: &str = "public, max-age=300";
-/// Longest key in bytes.
+/// Maximum length of a key in bytes.
 const KEY_LIMIT: usize = 256;
 
 impl MediaKey {
-    /// None for a text that is no key: nothing that could leave the store's own folder is one.
+    /// None if the text is not a key: keys cannot leave the store's folder.
     pub fn parse(text: &str) -> Option<Self> {
         let segment_is_good = |segment: &str| {
             !segment.is_empty()
@@ -50,7 +50,7 @@ impl MediaKey {
         &self.0
     }
 
-    /// What its ending says it is.
+    /// The media type of its extension.
     pub fn content_type(&self) -> &'static str {
         match self.0.rsplit_once('.').map(|(_, ending)| ending) {
             Some("jpg" | "jpeg") => "image/jpeg",
@@ -75,8 +75,8 @@ impl fmt::Display for MediaKey {
 pub enum MediaError {
     #[error("the media store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The part asked for lies beyond the end; the whole has this many bytes.
-    #[error("the part asked for lies beyond the end at {0}")]
+    /// The requested range is beyond the end; the file has this many bytes.
+    #[error("the requested part is beyond the end at {0}")]
     BeyondEnd(u64),
 }
 
@@ -86,16 +86,16 @@ impl MediaError {
     }
 }
 
-/// A part of something: from a byte on, or the last bytes.
+/// A range of bytes: from an offset on, or the last bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// From the first to the second byte, both included; to the end if there is no second.
+    /// From the first to the second byte, inclusive; to the end if there is no second.
     From(u64, Option<u64>),
     Last(u64),
 }
 
 impl Part {
-    /// The bytes of this part in something of so many bytes; none if it lies beyond the end.
+    /// The range within a file of this size; none if it is beyond the end.
     fn within(self, size: u64) -> Option<RangeInclusive<u64>> {
         let last = size.checked_sub(1)?;
         match self {
@@ -106,11 +106,11 @@ impl Part {
     }
 }
 
-/// Something out of the store.
+/// A file from the store.
 pub struct MediaObject {
-    /// Bytes of the whole.
+    /// Size of the whole file.
     pub size: u64,
-    /// The bytes that `body` gives.
+    /// The range that `body` returns.
     pub range: RangeInclusive<u64>,
     pub body: BoxStream<'static, std::io::Result<Bytes>>,
 }
@@ -121,46 +121,46 @@ impl fmt::Debug for MediaObject {
     }
 }
 
-/// Something in the store, as a list tells it.
+/// A file in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// Its key; no key at all where somebody else has put it there.
+    /// Its name; not a valid key if another program created it.
     pub name: String,
     pub modified: DateTime<Utc>,
 }
 
-/// What is in the store, page after page for as long as it is asked.
+/// A listing of the store, read page by page on demand.
 pub type Listing = BoxStream<'static, Result<Listed, MediaError>>;
 
 #[async_trait]
 pub trait MediaStore: fmt::Debug + Send + Sync + 'static {
-    /// Stores the whole of it before it answers. Storing again under the same key replaces it.
+    /// Stores the whole file before it returns. An existing key is overwritten.
     async fn put(&self, key: &MediaKey, content: Bytes) -> Result<(), MediaError>;
 
-    /// All of it or a part; `None` if there is nothing under the key.
+    /// The file or a range of it; `None` if the key does not exist.
     async fn get(&self, key: &MediaKey, part: Option<Part>) -> Result<Option<MediaObject>, MediaError>;
 
-    /// Bytes of what is under the key, without reading it; `None` if there is nothing.
+    /// The size of a file, without reading it; `None` if the key does not exist.
     async fn size(&self, key: &MediaKey) -> Result<Option<u64>, MediaError>;
 
-    /// Deleting what is not there is no error.
+    /// Deleting a missing key is not an error.
     async fn delete(&self, key: &MediaKey) -> Result<(), MediaError>;
 
-    /// Deletes everything below a key, with whatever a crash has left half-written there. Nothing there is no error.
+    /// Deletes everything below a key, including incomplete files of a crash. Nothing there is not an error.
     async fn delete_below(&self, folder: &MediaKey) -> Result<(), MediaError>;
 
-    /// Everything in the store, each once, with what lies in one folder together. What is put or deleted meanwhile may
-    /// be told or not.
+    /// All files, each once, with the files of a folder together. Files that are stored or deleted meanwhile may be
+    /// missing or listed.
     fn list(&self) -> Listing;
 
-    /// An address at which the store itself gives it out for so long, if it can be reached by browsers.
+    /// A temporary URL of the file in the store itself, if browsers can reach it.
     async fn link(&self, key: &MediaKey, valid: Duration) -> Result<Option<String>, MediaError>;
 
-    /// Whether the store can be reached.
+    /// Checks whether the store is reachable.
     async fn check(&self) -> Result<(), MediaError>;
 }
 
-/// Opens what a `CHORUS_MEDIA` setting names; its scheme picks the adapter.
+/// Opens the store of a `CHORUS_MEDIA` setting, whose scheme selects the adapter.
 ///
 /// # Errors
 /// What is wrong with the setting.
@@ -176,7 +176,7 @@ pub async fn open(setting: &str) -> Result<Arc<dyn MediaStore>, String> {
         ),
         #[cfg(feature = "s3")]
         Some(("s3", rest)) => Ok(Arc::new(S3Media::open(&S3Settings::parse(rest)?).await)),
-        // The setting itself is not told: it may hold a secret.
+        // The error does not quote the setting: it may contain a secret.
         _ => Err("the setting names no media store: expected file:<folder> or s3://<bucket>".to_owned()),
     }
 }
@@ -188,7 +188,7 @@ mod tests {
     use crate::*;
 
     #[test]
-    fn a_key_cannot_leave_the_store() {
+    fn key_cannot_leave_the_store() {
         for good in ["a", "posts/0191/feed.jpg", "a-b_c.1/d"] {
             assert!(MediaKey::parse(good).is_some(), "{good}");
         }
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_lies_within_the_whole() {
+    fn range_is_within_the_file() {
         assert_eq!(Part::From(0, None).within(10), Some(0..=9));
         assert_eq!(Part::From(3, Some(5)).within(10), Some(3..=5));
         assert_eq!(Part::From(3, Some(500)).within(10), Some(3..=9));
@@ -231,22 +231,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_a_key_below_the_stores_folder_or_refused(
+        fn any_text_is_a_key_inside_the_store_or_rejected(
             text in "[a-z0-9./_-]{1,40}|(\\.\\.?/|[a-z]{1,3}/|//|%2e|\\\\|\0|/){1,6}[a-z.]{0,9}|\\PC{0,40}",
         ) {
             let Some(key) = MediaKey::parse(&text) else { return Ok(()) };
             prop_assert_eq!(key.as_str(), &text);
             let path = Path::new(&text);
             prop_assert!(path.components().all(|part| matches!(part, std::path::Component::Normal(_))), "{text}");
-            // No two keys are one file.
+            // Different keys are different files.
             let plain: std::path::PathBuf = path.components().collect();
             prop_assert_eq!(plain.to_str(), Some(text.as_str()));
         }
 
         #[test]
-        fn any_part_lies_within_the_whole(from in any::<u64>(), to in any::<Option<u64>>(), size in 0_u64..1000) {
+        fn any_range_is_within_the_file(from in any::<u64>(), to in any::<Option<u64>>(), size in 0_u64..1000) {
             for part in [Part::From(from % 1100, to), Part::From(from, to), Part::Last(from), Part::Last(from % 1100)] {
-                // As HTTP reads it: an end before the beginning is no part at all, and never gets here.
+                // HTTP rules out an end before the start.
                 if matches!(part, Part::From(from, Some(to)) if to < from) {
                     continue;
                 }

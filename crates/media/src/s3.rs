@@ -16,27 +16,27 @@ use crate::{Listed, Listing, MediaError, MediaKey, MediaObject, MediaStore, Part
 use service::aws;
 use service::telemetry::with_causes;
 
-/// Attempts at a request.
+/// Maximum number of attempts per request.
 const ATTEMPTS: u32 = 2;
 
-/// Which S3, and how to reach it.
+/// The S3 bucket and how to reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Settings {
     pub bucket: String,
-    /// What every key begins with; empty or ending in a slash.
+    /// The prefix of all keys; empty or ending in a slash.
     pub prefix: String,
     pub region: Option<String>,
-    /// Another S3 than Amazon's.
+    /// A custom endpoint instead of Amazon's.
     pub endpoint: Option<String>,
-    /// Where browsers reach the same S3: then they are sent there, with links signed for a while.
+    /// The endpoint for browsers: requests are redirected there, with temporary signed links.
     pub public_endpoint: Option<String>,
-    /// File with access key and secret, as the AWS tools write it. Without one, credentials come from where those
-    /// tools take them: environment, files, the machine's or task's role.
+    /// File with access key and secret, in the format of the AWS tools. Without one, credentials come from the same
+    /// sources as for those tools: environment, files, the role of the machine or task.
     pub credentials_file: Option<PathBuf>,
 }
 
 impl S3Settings {
-    /// What follows `s3:` in the setting:
+    /// Parses the setting after `s3:`:
     /// `//<bucket>[/<prefix>][?region=…&endpoint=…&public_endpoint=…&credentials_file=…]`.
     ///
     /// # Errors
@@ -64,14 +64,14 @@ impl S3Settings {
                 "endpoint" => settings.endpoint = Some(value),
                 "public_endpoint" => settings.public_endpoint = Some(value),
                 "credentials_file" => settings.credentials_file = Some(value.into()),
-                other => return Err(format!("`{other}` is no setting of an S3 media store")),
+                other => return Err(format!("`{other}` is not a setting of an S3 media store")),
             }
         }
         Ok(settings)
     }
 }
 
-/// The media store in a bucket of S3.
+/// The media store in an S3 bucket.
 #[derive(Debug)]
 pub struct S3Media {
     client: Client,
@@ -82,7 +82,7 @@ pub struct S3Media {
 
 impl S3Media {
     pub async fn open(settings: &S3Settings) -> Self {
-        // Other S3s than Amazon's mostly do not care, but the signature names a region.
+        // Other implementations mostly ignore the region, but the signature contains one.
         let default_region = settings.endpoint.as_ref().map(|_| "us-east-1".to_owned());
         let region = settings.region.clone().or(default_region);
         let shared = aws::load(region, settings.credentials_file.as_deref()).await;
@@ -90,7 +90,7 @@ impl S3Media {
             let mut config = aws_sdk_s3::config::Builder::from(&shared)
                 .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
             if let Some(endpoint) = endpoint {
-                // Most others have no name for each bucket.
+                // Most other implementations do not have a host name per bucket.
                 config = config.endpoint_url(endpoint).force_path_style(true);
             }
             Client::from_conf(config.build())
@@ -139,19 +139,19 @@ impl MediaStore for S3Media {
             Ok(found) => found,
             Err(error) if code(&error) == Some("NoSuchKey") => return Ok(None),
             Err(error) if code(&error) == Some("InvalidRange") => {
-                // None if it was deleted in between.
+                // None if it was deleted meanwhile.
                 return self.size(key).await?.map_or(Ok(None), |size| Err(MediaError::BeyondEnd(size)));
             }
             Err(error) => return Err(MediaError::unavailable(error)),
         };
         let length = found.content_length().unwrap_or(0).unsigned_abs();
-        // `bytes 3-5/10`: first, last, whole.
-        let told = found.content_range().and_then(|told| {
-            let (bytes, size) = told.strip_prefix("bytes ")?.split_once('/')?;
+        // `bytes 3-5/10`: first, last, total.
+        let range = found.content_range().and_then(|range| {
+            let (bytes, size) = range.strip_prefix("bytes ")?.split_once('/')?;
             let (from, to) = bytes.split_once('-')?;
             Some((from.parse().ok()?..=to.parse().ok()?, size.parse().ok()?))
         });
-        let (range, size) = told.unwrap_or((0..=length.saturating_sub(1), length));
+        let (range, size) = range.unwrap_or((0..=length.saturating_sub(1), length));
         let body = ReaderStream::new(found.body.into_async_read()).boxed();
         Ok(Some(MediaObject { size, range, body }))
     }
@@ -192,7 +192,7 @@ impl MediaStore for S3Media {
             .get_object()
             .bucket(&self.bucket)
             .key(self.name(key))
-            // Earlier versions stored pictures that may be kept for ever.
+            // Earlier versions stored pictures with an unlimited cache lifetime.
             .response_cache_control(super::CACHE_CONTROL);
         let signed = request.presigned(valid).await.map_err(MediaError::unavailable)?;
         Ok(Some(signed.uri().to_owned()))
@@ -204,23 +204,23 @@ impl MediaStore for S3Media {
 }
 
 impl S3Media {
-    /// Makes the bucket of a self-hosted S3 if it is not there. At Amazon a bucket is made on purpose, by its owner.
+    /// Creates the bucket of a self-hosted S3 if it is missing. Buckets at Amazon are created by their owner.
     async fn prepare(&self) {
         let missing = |error: &SdkError<_, _>| matches!(code(error), Some("NotFound" | "NoSuchBucket"));
         let there = self.client.head_bucket().bucket(&self.bucket).send().await;
         if there.is_err_and(|error| missing(&error)) {
             match self.client.create_bucket().bucket(&self.bucket).send().await {
-                Ok(_) => tracing::info!(bucket = self.bucket, "made the bucket for media"),
+                Ok(_) => tracing::info!(bucket = self.bucket, "created the media bucket"),
                 Err(error) => tracing::warn!(
                     bucket = self.bucket,
                     error = with_causes(&error),
-                    "the bucket for media is missing"
+                    "the media bucket is missing"
                 ),
             }
         }
     }
 
-    /// Everything whose whole name begins like this, with its whole name.
+    /// All objects with this name prefix, by full name.
     fn named(&self, prefix: String) -> Listing {
         let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(&prefix);
         let pages = request.into_paginator().send();
@@ -232,7 +232,7 @@ impl S3Media {
             Some(Listed { name, modified })
         };
         let of_page = move |page: Vec<aws_sdk_s3::types::Object>| {
-            // An answer that leaves out what was asked for is none.
+            // A response without the requested fields is invalid.
             let all: Option<Vec<Listed>> = page.into_iter().map(&listed).collect();
             all.ok_or_else(|| MediaError::unavailable("an object was listed without its name or time"))
         };
@@ -258,7 +258,7 @@ mod tests {
     use crate::*;
 
     #[test]
-    fn settings_are_read_from_their_url() {
+    fn settings_are_parsed_from_their_url() {
         let settings =
             S3Settings::parse("//photos/a/b/?region=eu-west-1&endpoint=http%3A%2F%2Fs3%3A9000&public_endpoint=https://m.example&credentials_file=/run/secrets/s3")
                 .unwrap();
@@ -276,12 +276,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_setting_is_read_or_refused(
+        fn any_setting_is_parsed_or_rejected(
             rest in "//[a-z0-9/.-]{0,30}(\\?(region|endpoint|credentials_file|secret)=[!-~]{0,20}&?){0,3}|\\PC{0,40}",
         ) {
             if let Ok(settings) = S3Settings::parse(&rest) {
                 prop_assert!(!settings.bucket.is_empty());
-                // What keys are put behind: nothing, or a folder.
+                // The prefix of all keys: empty, or a folder.
                 prop_assert!(settings.prefix.is_empty() || settings.prefix.ends_with('/'), "{settings:?}");
                 prop_assert!(!settings.prefix.starts_with('/') && !settings.prefix.ends_with("//"), "{settings:?}");
             }

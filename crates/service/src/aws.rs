@@ -1,4 +1,4 @@
-//! How the services of Amazon, and others that speak as they do, are reached: TLS by rustls, credentials, time limits.
+//! Shared client configuration for AWS and compatible services: TLS by rustls, credentials, timeouts.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 pub use aws_config::SdkConfig;
 
-/// How long one attempt at a request may take.
+/// Timeout of one attempt.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
-/// What every client of one setting shares. Without a credentials file (access key and secret, as the AWS tools write
-/// it), credentials come from where those tools take them: environment, files, the machine's or task's role.
+/// The configuration shared by all clients of one setting. Without a credentials file (access key and secret, in the
+/// format of the AWS tools), credentials come from environment, files, or the role of the machine or task.
 pub async fn load(region: Option<String>, credentials_file: Option<&Path>) -> SdkConfig {
     let http =
         aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();

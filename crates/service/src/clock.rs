@@ -1,21 +1,21 @@
-//! The one place that time comes from.
+//! The only source of the current time.
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-/// Tells the time; handed to whoever needs it, so that a test can be at any moment it likes.
+/// A source of time, passed in so that tests can use any time.
 pub trait Clock: Debug + Send + Sync + 'static {
     fn now(&self) -> DateTime<Utc>;
 }
 
-/// The machine's clock.
+/// The system clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the place")]
+    #[expect(clippy::disallowed_methods, reason = "the only allowed use")]
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }
@@ -25,7 +25,7 @@ pub fn system() -> Arc<dyn Clock> {
     Arc::new(SystemClock)
 }
 
-/// A clock that stands still, for tests.
+/// A stopped clock for tests.
 #[derive(Debug, Clone, Copy)]
 pub struct StoppedClock(pub DateTime<Utc>);
 

@@ -1,6 +1,6 @@
-//! Settings, in small groups that a process puts together. Each comes from a flag or from the environment variable
-//! beside it; all that is wrong with them is told at once. `.env.example` explains every one.
-//! What production refuses, a group refuses in its own `check`, with the place that tells what the process is run for.
+//! Settings in small groups, which each process combines. Each setting is a flag and an environment variable; all
+//! problems are reported together. `.env.example` explains every setting. Each group has its own `check`, which
+//! depends on the environment (development or production).
 
 mod accounts;
 mod apps;
@@ -24,7 +24,7 @@ pub use http::{HttpSettings, LimitSettings};
 pub use mail::MailSettings;
 pub use secrets::{Secret, SecretFile, without_password};
 
-/// What is wrong with the settings, gathered so that it is told in one message.
+/// Problems of the settings, reported in one message.
 #[derive(Debug, Default)]
 pub struct Problems(Vec<String>);
 
@@ -34,7 +34,7 @@ impl Problems {
     }
 
     /// # Errors
-    /// Itself, if there is any problem.
+    /// The problems, if there are any.
     pub fn none_or(self) -> Result<(), Self> {
         if self.0.is_empty() { Ok(()) } else { Err(self) }
     }
@@ -49,22 +49,22 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// What the process is run for.
+/// The environment of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Environment {
-    /// Secrets that are missing are made and kept under the data folder.
+    /// Missing secrets are generated and stored in the data folder.
     Development,
-    /// Every secret must be given, and nothing that is safe only on a developer's machine is taken.
+    /// All secrets must be given, and settings that are only safe in development are rejected.
     Production,
 }
 
 #[derive(Debug, Clone, Args)]
 pub struct PlaceSettings {
-    /// What the process is run for: production refuses what is safe only on a developer's machine
+    /// The environment: production rejects settings that are only safe in development
     #[arg(long, env = "CHORUS_ENV", value_enum, default_value = "development")]
     pub env: Environment,
 
-    /// Folder for everything that is kept on this machine
+    /// Folder for all data on this machine
     #[arg(long, env = "CHORUS_DATA", value_name = "FOLDER", default_value = "./data")]
     pub data: PathBuf,
 }
@@ -74,12 +74,12 @@ impl PlaceSettings {
         self.env == Environment::Production
     }
 
-    /// A setting's value for this machine: `<scheme>:<data>/<name>`.
+    /// The default value of a setting: `<scheme>:<data>/<name>`.
     pub fn local(&self, scheme: &str, name: &str) -> String {
         format!("{scheme}:{}", self.data.join(name).display())
     }
 
-    /// A log or view store in a file is for one process; several would not hear of each other's news.
+    /// A log or view store in a file supports only one process; several would not get each other's notifications.
     pub fn require_server(variable: &str, url: &str, problems: &mut Problems) {
         if url.starts_with("sqlite:") {
             problems.add(format!(
@@ -89,17 +89,17 @@ impl PlaceSettings {
         }
     }
 
-    /// Makes the data folder, readable by its owner only.
+    /// Creates the data folder with mode 0700.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If it cannot be created.
     pub fn prepare(&self) -> std::io::Result<()> {
         use std::os::unix::fs::DirBuilderExt;
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.data)
     }
 }
 
-/// The log, for those who read nothing personal from it.
+/// The log, for processes that read no personal data.
 #[derive(Debug, Clone, Args)]
 pub struct LogUrlSettings {
     /// The event log: sqlite:<file>, or nats://<host>[:<port>][/<name>][?replicas=<1|3|5>]
@@ -107,7 +107,7 @@ pub struct LogUrlSettings {
     #[arg(long, env = "CHORUS_LOG", value_name = "URL", hide_env_values = true)]
     pub log: Option<String>,
 
-    /// NATS credentials file, where the server asks for one
+    /// NATS credentials file, if the server requires one
     #[arg(long, env = "CHORUS_NATS_CREDENTIALS_FILE", value_name = "FILE")]
     pub nats_credentials_file: Option<PathBuf>,
 }
@@ -118,22 +118,22 @@ impl LogUrlSettings {
     }
 }
 
-/// The log, and what opens the personal data in it.
+/// The log, and the master keys for its personal data.
 #[derive(Debug, Clone, Args)]
 pub struct LogSettings {
     #[command(flatten)]
     pub place: LogUrlSettings,
 
     /// File with the master keys that wrap the keys of personal data: lines of 32 bytes in base64, the first for new
-    /// keys [default in development: <data>/master.key, made if missing]
+    /// keys [default in development: <data>/master.key, created if missing]
     #[arg(long, env = "CHORUS_MASTER_KEY_FILE", value_name = "FILE")]
     pub master_key_file: Option<PathBuf>,
 }
 
-/// What a process does about a log that has lost events.
+/// How a process treats a log that has lost events.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct LostEventsSettings {
-    /// Start although keys or media show that the log has lost events; for one start, when they cannot be had
+    /// Start although keys or media show that the log has lost events; for one start, if the events are lost for good
     #[arg(long)]
     pub accept_lost_events: bool,
 }
@@ -159,19 +159,19 @@ impl ViewSettings {
     }
 }
 
-/// How home feeds are kept.
+/// Settings of home feeds.
 #[derive(Debug, Clone, Args)]
 pub struct FeedSettings {
-    /// A post is put into the homes of its author's followers unless these are more than so many: then it is merged in when
-    /// a home is read
+    /// Posts are fanned out to the homes of the author's followers unless there are more followers than this: then
+    /// they are merged when a home is read
     #[arg(long, env = "CHORUS_FAN_OUT_LIMIT", value_name = "FOLLOWERS", default_value_t = FAN_OUT_LIMIT,
           value_parser = clap::value_parser!(u32).range(..=FAN_OUT_LIMIT_MAX))]
     pub fan_out_limit: u32,
 }
 
-/// What one post may write, if nothing else is said: some tenths of a second of the view store's time.
+/// The default limit: one post takes some tenths of a second of the view store's time.
 const FAN_OUT_LIMIT: u32 = 10_000;
-/// So many documents still fit into one transaction of either store.
+/// The maximum that fits into one transaction of either store.
 const FAN_OUT_LIMIT_MAX: i64 = 100_000;
 
 impl Default for FeedSettings {
@@ -195,21 +195,21 @@ impl MediaSettings {
     }
 }
 
-/// When a browser sends the cookie with a request that another site's page makes.
+/// The `SameSite` attribute: whether browsers send the cookie with requests of other sites' pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SameSite {
     /// Never.
     Strict,
-    /// Only when somebody follows a link.
+    /// Only for navigations.
     Lax,
-    /// Always: for apps that live on another site than the API; the check of their origin remains.
+    /// Always: for apps on another site than the API; the origin check remains.
     None,
 }
 
 #[derive(Debug, Clone, Args)]
 pub struct SigningSettings {
-    /// File with the Ed25519 keys that sign tokens, in PEM: the first signs, all are accepted
-    /// [default in development: <data>/signing-keys.pem, made if missing]
+    /// File with the Ed25519 keys that sign tokens, in PEM: the first one signs, all are accepted
+    /// [default in development: <data>/signing-keys.pem, created if missing]
     #[arg(long, env = "CHORUS_SIGNING_KEY_FILE", value_name = "FILE")]
     pub signing_key_file: Option<PathBuf>,
 
@@ -218,8 +218,8 @@ pub struct SigningSettings {
           value_parser = clap::value_parser!(u16).range(1..=365))]
     pub session_days: u16,
 
-    /// When browsers send the session cookie with requests of other sites' pages: `none` lets an app on another site than
-    /// the API's log in by cookie (its origin must be allowed all the same)
+    /// Whether browsers send the session cookie with requests of other sites' pages: `none` allows log-in by cookie
+    /// for an app on another site than the API (its origin must be allowed as well)
     #[arg(long, env = "CHORUS_COOKIE_SAME_SITE", value_enum, default_value = "lax")]
     pub cookie_same_site: SameSite,
 }
@@ -237,7 +237,7 @@ impl SigningSettings {
 
 #[derive(Debug, Clone, Args)]
 pub struct TelemetrySettings {
-    /// Which log lines are written, as `level` or `module=level,…`
+    /// Filter of log lines, as `level` or `module=level,…`
     #[arg(
         long,
         env = "CHORUS_TRACE",
@@ -246,7 +246,7 @@ pub struct TelemetrySettings {
     )]
     pub trace: String,
 
-    /// How log lines are written
+    /// Format of log lines
     #[arg(long, env = "CHORUS_TRACE_FORMAT", value_enum, default_value = "text")]
     pub trace_format: TraceFormat,
 }

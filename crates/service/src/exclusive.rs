@@ -1,4 +1,4 @@
-//! Of two processes that would use the same files alone, one is refused.
+//! Exclusive use of files: a second process with the same files is rejected.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// The right to use a file alone among the processes that ask for it; others may use it beside. It ends with the process,
-/// however that ends, since the operating system gives the lock back.
+/// An exclusive lock on a file among processes that ask for it; other processes can use the file. The operating
+/// system releases it when the process ends.
 #[derive(Debug)]
 pub struct ExclusiveUse {
-    // Locked as long as it is open.
+    // Locked while it is open.
     _lock: File,
 }
 
@@ -31,7 +31,7 @@ pub enum NotExclusive {
 }
 
 impl ExclusiveUse {
-    /// Locks `<file>.lock`, which stays where it is: it tells nothing by being there.
+    /// Locks `<file>.lock`. The file remains afterwards and means nothing by itself.
     pub fn of(file: &Path) -> Result<Self, NotExclusive> {
         let mut path = file.as_os_str().to_owned();
         path.push(".lock");
@@ -43,7 +43,7 @@ impl ExclusiveUse {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                // Who it is, is only for people to read.
+                // The process id is only for humans.
                 let mut process = String::new();
                 let read = lock.read_to_string(&mut process).is_ok();
                 let known = read && !process.trim().is_empty();
@@ -61,7 +61,8 @@ impl ExclusiveUse {
         Ok(Self { _lock: lock })
     }
 
-    /// Locks the files that these settings name; others than `sqlite:<file>` name servers, which many may use.
+    /// Locks the files that these settings name; settings other than `sqlite:<file>` name servers, which support many
+    /// processes.
     pub fn of_settings(settings: &[&str]) -> Result<Vec<Self>, NotExclusive> {
         let files = settings.iter().filter_map(|setting| setting.strip_prefix("sqlite:"));
         files.map(|file| Self::of(Path::new(file))).collect()
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn second_user_of_a_file_is_refused_until_the_first_has_ended() {
+    fn second_process_is_rejected_until_the_first_ends() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("events.db");
         let setting = format!("sqlite:{}", file.display());
@@ -84,7 +85,7 @@ mod tests {
         assert!(refused.contains("events.db is in use") && refused.contains(&process), "{refused}");
         assert!(ExclusiveUse::of(&folder.path().join("views.db")).is_ok());
         drop(first);
-        // The lock file is still there.
+        // The lock file remains.
         assert!(ExclusiveUse::of(&file).is_ok());
     }
 }

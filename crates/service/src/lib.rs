@@ -1,5 +1,5 @@
-//! What every process needs: configuration, the clock, telemetry, exclusive use of files, retries, shutdown, the way to
-//! Amazon's services. Nothing here knows the domain or HTTP.
+//! Infrastructure of every process: configuration, clock, telemetry, exclusive use of files, retries, shutdown, AWS
+//! client configuration. It knows neither the domain nor HTTP.
 
 #[cfg(feature = "aws")]
 pub mod aws;

@@ -1,15 +1,15 @@
-//! Email addresses in the one form in which mail is sent and claims are made: ASCII, with an internationalised domain in
-//! Punycode. Whether an address exists, only a mail can tell.
+//! The canonical form of email addresses for mails and claims: ASCII, with internationalised domains in Punycode.
+//! Whether an address exists is only known by sending a mail.
 
 use email_address::{EmailAddress, Options};
 
-/// Longest address that mail can be sent to (RFC 5321), in bytes.
+/// Maximum length of an address in bytes (RFC 5321).
 const LIMIT: usize = 254;
-/// How a label in Punycode begins.
+/// Prefix of a Punycode label.
 const PUNYCODE: &str = "xn--";
 
-/// The address as it is written to; none if it cannot be. A part before the `@` that is not ASCII is refused, since the mail
-/// service takes none. A domain that is ASCII already stays as it is typed.
+/// The ASCII form of an address; none if mail cannot be sent to it. Local parts that are not ASCII are rejected,
+/// since the mail service does not support them. ASCII domains are kept as typed.
 pub fn ascii_form(address: &str) -> Option<String> {
     let (local, domain) = address.trim().rsplit_once('@')?;
     if !local.is_ascii() || local.starts_with('"') {
@@ -17,11 +17,11 @@ pub fn ascii_form(address: &str) -> Option<String> {
     }
     let is_plain = domain.is_ascii() && !domain.to_ascii_lowercase().contains(PUNYCODE);
     let domain = if is_plain { domain.to_owned() } else { idna::domain_to_ascii_strict(domain).ok()? };
-    // The crate takes more characters than host names have.
+    // The crate allows more characters than host names have.
     if !domain.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.')) {
         return None;
     }
-    // A number at the end stands only in an IP address.
+    // Only IP addresses end in a number.
     if domain.rsplit('.').next()?.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
@@ -31,7 +31,7 @@ pub fn ascii_form(address: &str) -> Option<String> {
     (is_valid && address.len() <= LIMIT).then_some(address)
 }
 
-/// An address with its domain in Unicode, as earlier versions may have claimed it.
+/// The address with its domain in Unicode, as earlier versions may have claimed it.
 pub fn unicode_form(address: &str) -> Option<String> {
     let (local, domain) = address.rsplit_once('@')?;
     let (domain, decoded) = idna::domain_to_unicode(domain);
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_that_can_be_written_to_have_one_ascii_form() {
+    fn valid_addresses_have_one_ascii_form() {
         for good in [
             "ann@example.org",
             "Ann+x@Mail.Example.ORG",
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_cannot_be_written_to_are_none() {
+    fn invalid_addresses_are_none() {
         let (long_local, long_label) =
             (format!("{}@example.org", "a".repeat(65)), format!("a@{}.org", "b".repeat(64)));
         let long_unicode_label = format!("a@{}.org", "ä".repeat(60));
@@ -114,14 +114,14 @@ mod tests {
     }
 
     #[test]
-    fn the_unicode_form_is_the_one_that_is_typed() {
+    fn unicode_form_is_the_typed_form() {
         assert_eq!(unicode_form("ann@xn--exmple-cua.org").as_deref(), Some("ann@exämple.org"));
         assert_eq!(unicode_form("ann@example.org").as_deref(), Some("ann@example.org"));
     }
 
     proptest! {
         #[test]
-        fn an_ascii_form_is_ascii_and_its_own(text in "[a-zA-Z.@+äß-]{0,12}@[a-zA-ZäßЖ.-]{1,12}\\.(org|РФ|\\PC{1,3})") {
+        fn ascii_form_is_idempotent(text in "[a-zA-Z.@+äß-]{0,12}@[a-zA-ZäßЖ.-]{1,12}\\.(org|РФ|\\PC{1,3})") {
             if let Some(address) = ascii_form(&text) {
                 prop_assert!(address.bytes().all(|b| b.is_ascii_graphic()), "{address:?}");
                 prop_assert_eq!(ascii_form(&address), Some(address));

@@ -6,18 +6,18 @@ use backon::{ExponentialBuilder, Retryable};
 
 use crate::telemetry::with_causes;
 
-/// Delays between attempts during an outage, from the first to the longest. Jitter adds up to as much again, so that
-/// processes that failed together do not come back together.
+/// Backoff during an outage, from the first to the longest delay. Jitter at most doubles a delay, so that processes
+/// that failed together do not retry together.
 pub const OUTAGE_BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(25))
     .with_max_delay(Duration::from_millis(2500))
     .without_max_times()
     .with_jitter();
 
-/// Attempts something until it succeeds, or fails for another reason than an outage.
+/// Retries until the attempt succeeds or fails with another error than an outage.
 ///
 /// # Errors
-/// The first that is not an outage.
+/// The first error that is not an outage.
 pub async fn retry_until_available<T, E, F>(
     dependency: &str,
     attempt: impl FnMut() -> F,

@@ -1,4 +1,4 @@
-//! How a process ends: asked by a signal it stops taking work, finishes what it has begun within a bound, and goes.
+//! Graceful shutdown: after a signal, the process takes no new work, finishes current work within a limit, and exits.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,34 +8,34 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long work that has begun may take to finish after the process was asked to end.
+/// Grace period of a shutdown.
 pub const GRACE: Duration = Duration::from_secs(20);
 
-/// The long-lived tasks of a process. All are started here, so that none is lost and none is left behind.
+/// The long-lived tasks of a process. All tasks are started here, so that a shutdown can wait for them.
 #[derive(Debug, Clone, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
     stopping: CancellationToken,
-    /// Tasks that have panicked, and what was said of it.
+    /// Tasks that have panicked, with the message.
     panicked: Arc<Mutex<BTreeMap<&'static str, String>>>,
 }
 
 impl Tasks {
-    /// Starts a task that ends by itself once [`stopping`](Self::stopping) is told.
+    /// Starts a task that must end itself after [`stopping`](Self::stopping) is cancelled.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let (inner, panicked) = (self.tracker.spawn(task), Arc::clone(&self.panicked));
         self.tracker.spawn(async move {
             if let Err(error) = inner.await
                 && error.is_panic()
             {
-                tracing::error!(task = name, %error, "a task has panicked");
+                tracing::error!(task = name, %error, "a task panicked");
                 metrics::counter!("chorus_task_panics_total", "task" => name).increment(1);
                 panicked.lock().unwrap_or_else(PoisonError::into_inner).insert(name, error.to_string());
             }
         });
     }
 
-    /// Starts a task that is dropped, wherever it is, when the process is asked to end.
+    /// Starts a task that is dropped at shutdown, at any await point.
     pub fn spawn_until_stopping(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let stopping = self.stopping.clone();
         self.spawn(name, async move {
@@ -43,7 +43,7 @@ impl Tasks {
         });
     }
 
-    /// For `/readyz`: names the tasks that have panicked. What they did is done no more until the process starts again.
+    /// For `/readyz`: names the tasks that have panicked. They are not restarted.
     ///
     /// # Errors
     /// If there are any.
@@ -56,12 +56,12 @@ impl Tasks {
         Err(told.join("; "))
     }
 
-    /// Told once the process is asked to end.
+    /// Cancelled when the process shuts down.
     pub fn stopping(&self) -> CancellationToken {
         self.stopping.clone()
     }
 
-    /// Asks every task to end and waits for them, no longer than [`GRACE`]. False if some had to be left.
+    /// Cancels all tasks and waits for them, at most [`GRACE`]. False if some did not end in time.
     pub async fn stop(&self) -> bool {
         self.stopping.cancel();
         self.tracker.close();
@@ -69,10 +69,10 @@ impl Tasks {
     }
 }
 
-/// Waits for SIGTERM or SIGINT; a second one ends the process at once.
+/// Waits for SIGTERM or SIGINT; a second one ends the process immediately.
 ///
 /// # Errors
-/// If the signals cannot be listened to.
+/// If the signal handlers cannot be installed.
 pub async fn asked_to_end() -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_task_that_panics_makes_the_process_not_ready() {
+    async fn panicked_task_makes_the_process_not_ready() {
         let tasks = Tasks::default();
         tasks.spawn("well", async {});
         tasks.ready().unwrap();

@@ -1,4 +1,4 @@
-//! What a process tells about itself: log lines, spans and metrics.
+//! Telemetry: log lines, spans and metrics.
 
 mod outages;
 
@@ -18,11 +18,11 @@ use crate::shutdown::Tasks;
 
 /// How often histograms are drained, so that they do not grow between two scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// Bounds of every histogram of durations, in seconds.
+/// Buckets of all duration histograms, in seconds.
 const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// Where metrics are read from.
+/// Renders the metrics.
 #[derive(Clone)]
 pub struct Metrics(PrometheusHandle);
 
@@ -39,10 +39,10 @@ impl Metrics {
     }
 }
 
-/// Begins to write log lines to standard error and to gather metrics. Once in a process.
+/// Starts writing log lines to standard error and recording metrics. Once per process.
 ///
 /// # Errors
-/// If somebody has begun before.
+/// If it was already started.
 pub fn start(
     settings: &TelemetrySettings,
     tasks: &Tasks,
@@ -58,7 +58,7 @@ pub fn start(
             registry.with(lines.json().flatten_event(true).with_filter(outages.clone())).try_init()?;
         }
     }
-    tasks.spawn_until_stopping("outages in the log lines", outages.sum_up_every_minute());
+    tasks.spawn_until_stopping("outages in the log lines", outages.summarise_every_minute());
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
         .install_recorder()?;
@@ -73,7 +73,7 @@ pub fn start(
     Ok(metrics)
 }
 
-/// Amazon's clients print whole requests when asked for much: addresses, and what mails say.
+/// At verbose levels, AWS clients log whole requests: addresses, and the content of mails.
 fn tells_requests(line: &Metadata<'_>) -> bool {
     line.target().starts_with("aws_") && *line.level() > Level::INFO
 }

@@ -12,49 +12,48 @@ use rusqlite::{Connection, DEFAULT_NAME};
 use crate::Error;
 use crate::database::File;
 
-/// Pages (of 4 KiB) added to the write-ahead log until it is moved into the file. The more there are, the more of them have
-/// been replaced by later ones and need not be moved; and the longer whoever syncs another file waits for the disk.
+/// Checkpoint after this many pages (of 4 KiB) in the WAL. With more pages, more of them are superseded and need not
+/// be moved; but other syncs wait longer for the disk.
 const STEP: c_int = 4000;
-/// Pages in the log from which on it is to begin anew.
+/// WAL size in pages from which on it should restart.
 const PAGES: c_int = 16_000;
-/// So few are left to the writer, which waits while it moves them; and this part of what the log holds beyond its limit, so
-/// that it does not grow where the writer adds as fast as the thread moves.
+/// The writer checkpoints the last pages itself, at most this many while it blocks; plus this share of the excess, so
+/// that the WAL does not grow if the writer adds as fast as the thread moves.
 const REST: c_int = 500;
 const REST_OF_EXCESS: c_int = 2;
-/// How often the log is moved until no more than that has been added meanwhile.
+/// Maximum number of passes until few pages were added meanwhile.
 const ROUNDS: usize = 4;
 
-/// The thread that moves what the write-ahead log holds into the file, beside the writer: whoever waits for a commit does not
-/// wait for thousands of pages. A log begins anew once all of it is moved, and while writes never pause the last of it can
-/// only be moved by the writer: it does so when this thread has left little. Begun anew by anybody else, the log would
-/// cost the writer its cache.
+/// A thread that checkpoints the WAL beside the writer, so that commits do not wait for thousands of pages. The WAL
+/// restarts once all pages are moved, which under continuous writes only the writer can complete: it does so when
+/// this thread has left few pages. A restart by another connection would invalidate the writer's cache.
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
     shared: Arc<Shared>,
-    /// Ends the thread when it is dropped.
+    /// Ends the thread when dropped.
     wake: SyncSender<()>,
     thread: JoinHandle<()>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Pages in the log after the last commit.
+    /// Pages in the WAL after the last commit.
     pages: AtomicI32,
-    /// Those of them that have been moved.
+    /// Pages of it that have been moved.
     moved: AtomicI32,
-    /// Whether the thread is at work: two cannot move one log.
+    /// Whether the thread is active: only one connection may checkpoint at a time.
     moving: AtomicBool,
 }
 
 impl Checkpointer {
-    /// For the file that this connection will write.
+    /// For the database file that this connection will write.
     pub(crate) fn start(file: &Arc<File>, writer: &mut Connection) -> Result<Self, Error> {
         let failed = |e| Error::from_sqlite(&file.name(), e);
         let shared = Arc::new(Shared::default());
-        let told = Arc::clone(&shared);
-        // Takes the place of the checkpoints that SQLite makes by itself.
+        let hook_state = Arc::clone(&shared);
+        // Replaces SQLite's automatic checkpoints.
         let hook = move |_: &mut Wal, pages| {
-            told.pages.store(pages, Ordering::Relaxed);
+            hook_state.pages.store(pages, Ordering::Relaxed);
             Ok(())
         };
         writer.wal_hook(Some(hook)).map_err(failed)?;
@@ -66,7 +65,7 @@ impl Checkpointer {
             .name("sqlite-checkpointer".to_owned())
             .spawn(move || {
                 checkpoint(&connection, &moved_to, &owned, &woken);
-                // In this order: with a file that is closed all locks end that this process has on it.
+                // In this order: closing a file releases all locks of this process on it.
                 drop(connection);
                 drop(moved_to);
             })
@@ -74,16 +73,16 @@ impl Checkpointer {
         Ok(Self { shared, wake, thread })
     }
 
-    /// Ends the thread and waits until its connection is closed.
+    /// Stops the thread and waits until its connection is closed.
     pub(crate) fn stop(self) {
         let Self { shared: _, wake, thread } = self;
         drop(wake);
         if thread.join().is_err() {
-            tracing::error!("the thread that moves the write-ahead log has panicked");
+            tracing::error!("the checkpointer thread panicked");
         }
     }
 
-    /// After each commit of the writer, on its thread.
+    /// Called after each commit, on the writer's thread.
     pub(crate) fn committed(&self, writer: &Connection) {
         let Shared { pages, moved, moving } = &*self.shared;
         let pages = pages.load(Ordering::Relaxed);
@@ -91,7 +90,7 @@ impl Checkpointer {
             return;
         }
         if pages < moved.load(Ordering::Relaxed) {
-            // It has begun anew.
+            // The WAL has restarted.
             moved.store(0, Ordering::Relaxed);
         }
         let rest = pages - moved.load(Ordering::Relaxed);
@@ -99,14 +98,14 @@ impl Checkpointer {
             self.shared.move_pages(writer);
         } else if rest >= STEP {
             moving.store(true, Ordering::Relaxed);
-            // It waits to be woken: nobody else does, and not twice.
+            // Wakes the thread if it is idle.
             let _ = self.wake.try_send(());
         }
     }
 }
 
 impl Shared {
-    /// Moves what it may without waiting for anybody; answers how much the log held.
+    /// Checkpoints without blocking (passive mode); returns the number of pages in the WAL.
     fn move_pages(&self, connection: &Connection) -> c_int {
         match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {
             Ok((pages, moved)) => {
@@ -114,14 +113,14 @@ impl Shared {
                 pages
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the write-ahead log was not moved");
+                tracing::warn!(error = &error as &dyn std::error::Error, "the checkpoint failed");
                 0
             }
         }
     }
 }
 
-/// How many pages of a log the writer moves itself.
+/// The number of pages that the writer moves itself.
 fn rest_of(pages: c_int) -> c_int {
     REST + (pages - PAGES).max(0) / REST_OF_EXCESS
 }
@@ -130,9 +129,9 @@ fn checkpoint(connection: &Connection, moved_to: &fs::File, shared: &Shared, wok
     while woken.recv().is_ok() {
         for _ in 0..ROUNDS {
             let held = shared.move_pages(connection);
-            // SQLite does it with the very last page, and then the writer would wait for all of them.
+            // SQLite syncs with the last page, and then the writer would wait for all of them.
             if let Err(error) = moved_to.sync_data() {
-                tracing::warn!(%error, "what was moved from the write-ahead log is not on the disk yet");
+                tracing::warn!(%error, "checkpointed pages are not synced yet");
             }
             let pages = shared.pages.load(Ordering::Relaxed);
             if pages < PAGES || pages - held <= rest_of(pages) {
@@ -153,13 +152,13 @@ mod tests {
     const LIMIT: Duration = Duration::from_mins(2);
 
     #[tokio::test]
-    async fn the_log_of_what_can_be_built_again_is_moved_while_the_writer_goes_on_and_then_begins_anew() {
+    async fn wal_restarts_under_continuous_writes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("texts.db");
         let database = Database::open(&path, Durability::Rebuildable, TEXTS).unwrap();
         let size = |of: &std::path::Path| std::fs::metadata(of).unwrap().len();
         let log = path.with_extension("db-wal");
-        // If nothing were moved, or the log went on where it ended, it would stay as long as the file.
+        // Without checkpoints or restarts, the WAL would be as large as the file.
         let begun_anew = async {
             while size(&path) < 2 * size(&log) || size(&log) == 0 {
                 let insert =

@@ -1,4 +1,4 @@
-//! Copies of database files, made while other processes use them.
+//! Copies of database files that other processes use.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,21 +9,21 @@ use rusqlite::{Connection, OpenFlags};
 use crate::Error;
 use crate::database::{LOCK_WAIT, OWNER_ONLY};
 
-/// Opens a file that must be there, for a command that runs beside the server or without it.
+/// Opens an existing file, for commands that run with or without the server.
 ///
 /// # Errors
-/// [`Error::Unavailable`] if there is no such file.
+/// [`Error::Unavailable`] if the file does not exist.
 pub fn open_existing(path: &Path) -> Result<Connection, Error> {
     let failed = |e| Error::from_sqlite(&path.display().to_string(), e);
-    // Not read-only: SQLite could not read a write-ahead log whose index is missing.
+    // Not read-only: SQLite could not read a WAL without its index.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(LOCK_WAIT).map_err(failed)?;
     Ok(connection)
 }
 
-/// Writes a compact copy of the file's present state to a new file that only its owner can read. Nothing deleted is in it.
-/// Readers and writers of the original go on.
+/// Writes a compact copy of the file to a new file with mode 0600. The copy contains no deleted data. Readers and
+/// writers of the original continue.
 pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     let name = to.display().to_string();
     let made = OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(to);
@@ -36,10 +36,10 @@ pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Looks through the whole file.
+/// Checks the whole file.
 ///
 /// # Errors
-/// [`Error::Corrupt`] with what SQLite finds wrong.
+/// [`Error::Corrupt`] with the problems that SQLite finds.
 pub fn check_integrity(path: &Path) -> Result<(), Error> {
     let name = path.display().to_string();
     let connection = open_existing(path)?;

@@ -12,55 +12,55 @@ use tokio::sync::Semaphore;
 use crate::Error;
 use crate::writer::Writer;
 
-/// How long a statement waits for another process that holds the file's lock.
+/// How long a statement waits for another process's lock on the file.
 pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(5);
-/// Page cache of one connection, in KiB (SQLite takes a negative number as KiB).
+/// Page cache per connection, in KiB (SQLite takes a negative number as KiB).
 const CACHE_KIB: i64 = -8192;
-/// That of the writer of a file that can be built again: one event changes pages all over it.
+/// Page cache of the writer of a rebuildable file: each event changes pages all over the file.
 const WIDE_CACHE_KIB: i64 = -65536;
-/// Pages (of 4 KiB) in the write-ahead log before the writer moves them into the file: four times SQLite's default, since
-/// a page that is written again and again then moves once.
+/// WAL size in pages (of 4 KiB) at which the writer checkpoints: four times SQLite's default, so that pages written
+/// repeatedly are moved once.
 const CHECKPOINT_PAGES: i64 = 4000;
-/// Prepared statements kept by one connection: more than any adapter has.
+/// Cached prepared statements per connection: more than any adapter has.
 const STATEMENTS_KEPT: usize = 256;
-/// Reading connections kept open for the next reader; more are opened when needed and closed after use.
+/// Idle read connections; more are opened on demand and closed after use.
 const IDLE_READERS: usize = 32;
 
-/// Permissions of the files: their owner reads and writes them, nobody else.
+/// File permissions: read and write for the owner only.
 pub(crate) const OWNER_ONLY: u32 = 0o600;
 const MODE_BITS: u32 = 0o7777;
-/// How long closing a file waits for reads that have begun.
+/// How long closing waits for reads in progress.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
-/// Scans at the same time: each has a connection with a page cache of its own, and twenty followers that read a log from its
-/// beginning would have twenty.
+/// Maximum number of concurrent scans: each has a connection with its own page cache, and twenty followers that read
+/// a log from the start would have twenty.
 const SCANS: usize = 4;
 
-/// When a commit counts as done.
+/// When a commit is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// After it has been synced to the disk: for what cannot be had again.
+    /// After a sync to the disk: for irreplaceable data.
     Full,
-    /// After it has reached the operating system; a power cut may take the last commits back, never a part of
-    /// one: for what can be built again.
+    /// After it has reached the operating system; a power loss may undo the last commits, but never part of one: for
+    /// data that can be rebuilt.
     Rebuildable,
 }
 
-/// The steps that bring a file to the present schema. A step is never changed once released; new ones are
-/// added at the end, and the file remembers (`user_version`) how many it has taken.
+/// The schema migrations. A released step never changes; new steps are appended, and the file stores the number of
+/// applied steps (`user_version`).
 #[derive(Debug, Clone, Copy)]
 pub struct Schema {
     pub steps: &'static [&'static str],
 }
 
-/// One SQLite file: many readers, one writer.
+/// One SQLite file: many readers, one writer (group commit).
 #[derive(Debug)]
 pub struct Database {
     file: Arc<File>,
     readers: Mutex<Readers>,
-    /// Notified when the last reader in use is done.
+    /// Notified when the last active reader is done.
     unused: Condvar,
     scans: Semaphore,
-    /// Held by who empties the log: two at once would be in each other's way.
+    /// Held while the WAL is emptied: two concurrent attempts would block each other.
     emptying: tokio::sync::Mutex<()>,
     writer: Writer,
 }
@@ -69,11 +69,11 @@ pub struct Database {
 struct Readers {
     idle: Vec<Connection>,
     in_use: usize,
-    /// No reader is given out any more.
+    /// No readers are available any more.
     closed: bool,
 }
 
-/// A reading connection in use. Dropping it gives it back.
+/// A read connection in use. Dropping it returns it.
 struct Reader<'a> {
     database: &'a Database,
     connection: Option<Connection>,
@@ -83,12 +83,12 @@ impl Drop for Reader<'_> {
     fn drop(&mut self) {
         let mut readers = self.database.readers();
         readers.in_use -= 1;
-        // A transaction that could not be ended would go on for whoever reads next.
+        // A transaction that cannot be ended would affect the next reader.
         let usable = |connection: &Connection| connection.is_autocommit() && !std::thread::panicking();
         if !readers.closed && readers.idle.len() < IDLE_READERS {
             readers.idle.extend(self.connection.take().filter(usable));
         }
-        // Closed before anybody is notified.
+        // Closed before the notification.
         drop(self.connection.take());
         if readers.in_use == 0 {
             self.database.unused.notify_all();
@@ -107,7 +107,7 @@ impl File {
         self.path.display().to_string()
     }
 
-    pub(crate) fn can_be_built_again(&self) -> bool {
+    pub(crate) fn is_rebuildable(&self) -> bool {
         self.durability == Durability::Rebuildable
     }
 
@@ -118,7 +118,7 @@ impl File {
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(LOCK_WAIT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-        // Otherwise a statement with `LIMIT ?` is planned anew for each value.
+        // Otherwise a statement with `LIMIT ?` is planned again for each value.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(
@@ -132,15 +132,15 @@ impl File {
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
-        // What is deleted is overwritten, not only forgotten.
+        // Deleted data is overwritten with zeros.
         connection.pragma_update(None, "secure_delete", true)?;
         Ok(connection)
     }
 
-    /// Makes the file if it is not there, and lets nobody but its owner read it or what lies beside it; SQLite gives
-    /// the write-ahead log the permissions of the file.
+    /// Creates the file if it is missing, and restricts it and the files beside it to their owner; SQLite gives the
+    /// WAL the same permissions.
     fn make_private(&self) -> std::io::Result<()> {
-        // It is only opened if it is new: closing it would end the locks of other connections.
+        // Only new files are opened here: closing the file would release the locks of other connections.
         match OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(&self.path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
             _ => {}
@@ -159,19 +159,19 @@ impl File {
             }
             permissions.set_mode(OWNER_ONLY);
             if let Err(error) = std::fs::set_permissions(&path, permissions) {
-                // Somebody else's file, who let this process use it.
-                tracing::warn!(file = %path.display(), %error, "others than the owner may be able to read this file");
+                // The file belongs to another user, who allows access by this process.
+                tracing::warn!(file = %path.display(), %error, "other users may be able to read this file");
             }
         }
         Ok(())
     }
 
-    /// The file itself. Closing it ends the locks of all connections to it.
+    /// The file itself. Closing it releases the locks of all connections.
     pub(crate) fn open(&self) -> std::io::Result<std::fs::File> {
         std::fs::File::open(&self.path)
     }
 
-    /// Runs maintenance on a thread that may block. It runs to its end even if the caller stops waiting.
+    /// Runs maintenance on a blocking thread. It completes even if the caller stops waiting.
     async fn maintain<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> rusqlite::Result<T> + Send + 'static,
@@ -189,16 +189,16 @@ impl File {
 }
 
 impl Database {
-    /// Opens or creates the file (its folder must exist) and takes the schema steps it lacks.
+    /// Opens or creates the file (its folder must exist) and applies missing migrations.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if the file is no database, or was written by a newer program than this one.
+    /// [`Error::Corrupt`] if the file is not a database, or a newer program wrote it.
     pub fn open(path: &Path, durability: Durability, schema: Schema) -> Result<Self, Error> {
         let file = Arc::new(File { path: path.to_owned(), durability });
         file.make_private().map_err(|e| Error::unavailable(&file.name(), e))?;
         let mut connection = file.connect().map_err(|e| Error::from_sqlite(&file.name(), e))?;
         migrate(&file, &mut connection, schema)?;
-        if file.can_be_built_again() {
+        if file.is_rebuildable() {
             let widened = connection.pragma_update(None, "cache_size", WIDE_CACHE_KIB);
             widened.map_err(|e| Error::from_sqlite(&file.name(), e))?;
         }
@@ -213,8 +213,7 @@ impl Database {
         })
     }
 
-    /// Reads on the calling thread: for lookups that end after microseconds, where a hop to another thread
-    /// would cost more than the read.
+    /// Reads on the calling thread: for lookups of a few microseconds, where switching threads would cost more.
     pub fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
         let reader = self.reader()?;
         let connection = reader.connection.as_ref().ok_or_else(|| self.closed())?;
@@ -239,7 +238,7 @@ impl Database {
         Error::unavailable(&self.file.name(), "it has been closed")
     }
 
-    /// Reads on a thread that may block: for scans. Waits while there are others enough.
+    /// Reads on a blocking thread: for scans. Waits while too many scans run.
     pub async fn scan<T: Send + 'static>(
         self: &Arc<Self>,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -252,8 +251,8 @@ impl Database {
         done.map_err(|stopped| unavailable(&stopped))?
     }
 
-    /// Hands work to the writer and waits until it is committed. Work that fails leaves nothing behind; a neighbour's
-    /// failure may have it done again, the first time taken back. Work is done even if the caller stops waiting.
+    /// Queues work for the writer and waits for its commit. Failed work is rolled back; if other work of its group
+    /// fails, it may run again after a rollback. Work completes even if the caller stops waiting.
     pub async fn write<T: Send + 'static>(
         &self,
         work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -261,8 +260,8 @@ impl Database {
         self.writer.write(work).await
     }
 
-    /// Moves everything committed from the write-ahead log into the file and empties the log, so that nothing
-    /// overwritten can be found there. Waits for readers that still need the log.
+    /// Checkpoints everything and truncates the WAL, so that it contains no overwritten data. Waits for readers that
+    /// still need the WAL.
     pub async fn empty_wal(&self) -> Result<(), Error> {
         let _turn = self.emptying.lock().await;
         let file = Arc::clone(&self.file);
@@ -276,10 +275,10 @@ impl Database {
         }
     }
 
-    /// Rewrites the whole file and empties the write-ahead log, so that nothing deleted or overwritten can be found in
-    /// either. Deletion alone is not enough: when SQLite splits a page, it leaves copies of the moved rows in its unused
-    /// part. A file of more than `limit` bytes is not rewritten, since writers wait meanwhile; its log is emptied. Answers
-    /// whether the file was rewritten.
+    /// Rewrites the whole file (VACUUM) and truncates the WAL, so that neither contains deleted or overwritten data.
+    /// Deletion alone is not sufficient: page splits leave copies of rows in unused parts of pages. Files larger than
+    /// `limit` bytes are not rewritten, since writers wait meanwhile; only their WAL is truncated. Returns whether
+    /// the file was rewritten.
     pub async fn purge(&self, limit: u64) -> Result<bool, Error> {
         let size =
             std::fs::metadata(&self.file.path).map_err(|e| Error::unavailable(&self.file.name(), e))?;
@@ -289,7 +288,7 @@ impl Database {
             let file = Arc::clone(&self.file);
             let rewritten = self.file.maintain(move || {
                 let connection = file.connect()?;
-                // The copy that is made meanwhile is about as large as the file: too much for memory.
+                // The temporary copy is about as large as the file: too much for memory.
                 connection.pragma_update(None, "temp_store", "FILE")?;
                 connection.execute_batch("VACUUM")
             });
@@ -299,10 +298,10 @@ impl Database {
         Ok(rewrite)
     }
 
-    /// Moves what the write-ahead log holds into the file, then closes it: see [`close`](Self::close).
+    /// Checkpoints the WAL into the file, then closes it: see [`close`](Self::close).
     ///
     /// # Errors
-    /// If the log could not be emptied, because another process reads it; the database is closed all the same.
+    /// If the WAL could not be truncated because another process reads it; the database is closed anyway.
     pub async fn finish(&self) -> Result<(), Error> {
         let emptied = if self.readers().closed { Ok(()) } else { self.empty_wal().await };
         self.close();
@@ -314,13 +313,13 @@ impl Database {
     }
 
     fn readers(&self) -> MutexGuard<'_, Readers> {
-        // A reader that panicked left the list itself intact.
+        // A panic of a reader leaves the list intact.
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Commits what is waiting and closes every connection. If no other process has the file open, everything
-    /// committed is then in the file itself: SQLite removes the write-ahead log with the last connection. Whoever reads
-    /// or writes later gets [`Error::Unavailable`]. Blocks; a second call has no effect.
+    /// Commits queued work and closes all connections. If no other process has the file open, it then contains all
+    /// committed data: SQLite removes the WAL with the last connection. Later reads and writes return
+    /// [`Error::Unavailable`]. Blocks; further calls have no effect.
     pub fn close(&self) {
         let mut readers = self.readers();
         readers.closed = true;
@@ -328,7 +327,7 @@ impl Database {
         let waited = self.unused.wait_timeout_while(readers, CLOSE_WAIT, |readers| readers.in_use > 0);
         let (readers, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if readers.in_use > 0 {
-            tracing::warn!(file = self.file.name(), in_use = readers.in_use, "closed while it is being read");
+            tracing::warn!(file = self.file.name(), in_use = readers.in_use, "closed during reads");
         }
         drop(readers);
         self.writer.close();
@@ -343,7 +342,7 @@ impl Drop for Database {
 
 fn migrate(file: &File, connection: &mut Connection, schema: Schema) -> Result<(), Error> {
     let failed = |e| Error::from_sqlite(&file.name(), e);
-    // Immediate, so that two processes that start together take the steps one after the other.
+    // Immediate, so that two starting processes apply the migrations one after the other.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let taken: usize =
         transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
@@ -380,7 +379,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_written_is_read_by_the_next_reader_and_after_reopening() {
+    async fn writes_are_visible_to_the_next_reader_and_after_reopening() {
         let folder = tempfile::tempdir().unwrap();
         let database = numbers(&folder);
         database.write(|c| c.execute("INSERT INTO numbers VALUES (1)", [])).await.unwrap();
@@ -390,7 +389,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn files_are_for_their_owner_only_also_those_of_older_versions() {
+    async fn files_are_private_also_those_of_older_versions() {
         let folder = tempfile::tempdir().unwrap();
         let modes = || -> Vec<u32> {
             let entries = std::fs::read_dir(folder.path()).unwrap();
@@ -403,13 +402,13 @@ mod tests {
             let open = std::fs::Permissions::from_mode(0o644);
             std::fs::set_permissions(entry.unwrap().path(), open).unwrap();
         }
-        // A second process beside the first.
+        // Like a second process.
         assert_eq!(count(&numbers(&folder)), 1);
         assert_eq!(modes(), [OWNER_ONLY; 3]);
     }
 
     #[tokio::test]
-    async fn closed_database_leaves_everything_in_the_file_and_refuses_readers_and_writers() {
+    async fn closed_database_has_everything_in_the_file_and_rejects_access() {
         for durability in [Durability::Full, Durability::Rebuildable] {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("n.db");
@@ -439,14 +438,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn deleted_text_is_in_no_file_after_a_purge_whatever_pages_were_split() {
+    async fn purge_removes_deleted_text_from_all_files() {
         const TEXTS: Schema =
             Schema { steps: &["CREATE TABLE texts (key TEXT PRIMARY KEY, text TEXT) STRICT, WITHOUT ROWID"] };
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("texts.db");
         let database = Arc::new(Database::open(&path, Durability::Rebuildable, TEXTS).unwrap());
         for n in 0..2000_u64 {
-            // In no order, so that pages in the middle are split.
+            // In random order, so that pages in the middle are split.
             let key = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let text = if n % 50 == 0 { "a readable marker" } else { "some other texts!" }.repeat(30);
             let insert = move |c: &Connection| {
@@ -466,7 +465,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn work_that_is_waiting_when_the_database_closes_is_committed_or_refused() {
+    async fn queued_work_is_committed_or_rejected_on_close() {
         let folder = tempfile::tempdir().unwrap();
         let database = numbers(&folder);
         let writes = (0..200).map(|n| {
@@ -484,7 +483,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_fails_leaves_nothing_and_harms_no_neighbour() {
+    async fn failed_work_is_rolled_back_without_affecting_its_group() {
         let folder = tempfile::tempdir().unwrap();
         let database = numbers(&folder);
         let good =
@@ -502,7 +501,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_of_a_newer_program_is_refused_and_left_alone() {
+    async fn file_of_a_newer_version_is_rejected_and_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         drop(numbers(&folder));
         let older = Schema { steps: &[] };
@@ -512,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_database_is_corrupt_and_a_missing_folder_is_an_outage() {
+    fn invalid_file_is_corrupt_and_missing_folder_is_an_outage() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("n.db");
         std::fs::write(

@@ -1,25 +1,24 @@
 use rusqlite::ErrorCode;
 use thiserror::Error as ThisError;
 
-/// Why a database did not do what it was asked, told apart by what a caller can do about it.
+/// Why a database operation failed, by what the caller can do about it.
 #[derive(Debug, ThisError)]
 pub enum Error {
-    /// The file cannot be used now (locked, disk full, I/O error): the same call may succeed later.
+    /// The file is not usable now (locked, disk full, I/O error): the same call may succeed later.
     #[error("the database {path} is unavailable")]
     Unavailable {
         path: String,
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The file failed while the work was committed (I/O error): it may or may not have been. What the work comes to when it
-    /// is done again tells.
-    #[error("the database {path} failed while it was written to")]
+    /// The commit failed (I/O error): it may or may not have happened. Repeating the work reveals it.
+    #[error("the database {path} failed during a commit")]
     OutcomeUnknown {
         path: String,
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// What stands in the file cannot be read as what it should be: no retry helps.
+    /// The content of the file is invalid: retries do not help.
     #[error("the database {path} is corrupt or not of this program")]
     Corrupt {
         path: String,
@@ -47,8 +46,8 @@ impl Error {
         Self::OutcomeUnknown { path: path.to_owned(), source: source.into() }
     }
 
-    /// Of a commit. If its last write fails, or the sync after it, what was committed may be found in the write-ahead log
-    /// when the file is opened again.
+    /// For commits: if the last write or the sync fails, the commit may still be in the WAL when the file is opened
+    /// again.
     pub(crate) fn of_commit(path: &str, error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::SystemIoFailure) => Self::outcome_unknown(path, error),
@@ -56,8 +55,8 @@ impl Error {
         }
     }
 
-    /// SQLite tells an outage from damage by its primary result code; whatever it does not tell (a statement
-    /// that does not fit the schema) will not mend itself either.
+    /// SQLite distinguishes outages from corruption by its primary result code; other errors (such as a statement
+    /// that does not match the schema) are permanent.
     pub fn from_sqlite(path: &str, error: rusqlite::Error) -> Self {
         let outage = matches!(
             error.sqlite_error_code(),
@@ -85,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_commit_has_an_unknown_outcome_only_after_an_io_error() {
+    fn commit_outcome_is_unknown_only_after_an_io_error() {
         let of_commit =
             |code| Error::of_commit("a.db", rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
         for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_WRITE] {

@@ -1,6 +1,5 @@
-//! What the SQLite adapters of `events` and `views` share, a closed list: how a database file is opened and
-//! brought to its schema, how it is read from many tasks at once, and the one writer that commits waiting
-//! work together; copies of files in use. It has no SQL of either crate.
+//! The shared base of the SQLite adapters of `events` and `views`: opening and migrating a database file, concurrent
+//! reads, the single writer with group commit, and copies of files in use. It contains no SQL of either crate.
 
 mod checkpointer;
 mod copy;

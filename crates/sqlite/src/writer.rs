@@ -9,18 +9,18 @@ use crate::Error;
 use crate::checkpointer::Checkpointer;
 use crate::database::File;
 
-/// Work that may wait for the writer; a caller beyond it waits before it is queued.
+/// Queue length of the writer; further callers wait before they queue.
 const QUEUE: usize = 1024;
-/// Work committed together at most: bounds how long the first of a group waits for the last.
+/// Maximum group size: bounds how long the first of a group waits for the last.
 const GROUP: usize = 512;
 
-/// The one thread that writes. It takes all work that waits, does it in one transaction and commits once, so
-/// that the price of a sync is shared by everyone who was waiting for it; it never waits to fill a group.
+/// The writer thread. It takes all queued work, runs it in one transaction and commits once (group commit), so that
+/// callers share the cost of a sync; it never waits to fill a group.
 #[derive(Debug)]
 pub(crate) struct Writer {
     file: Arc<File>,
     queue: mpsc::Sender<Box<dyn Work>>,
-    /// Set once no more work is taken.
+    /// Set when no more work is accepted.
     closing: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -29,15 +29,15 @@ impl Writer {
     pub(crate) fn start(file: Arc<File>, mut connection: Connection) -> Result<Self, Error> {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let checkpointer =
-            file.can_be_built_again().then(|| Checkpointer::start(&file, &mut connection)).transpose()?;
+            file.is_rebuildable().then(|| Checkpointer::start(&file, &mut connection)).transpose()?;
         let owned = Arc::clone(&file);
         let closing = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&closing);
+        let thread_closing = Arc::clone(&closing);
         let thread = std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || {
-                write_groups(&owned, &connection, waiting, checkpointer.as_ref(), &told);
-                // Before the checkpointer, which ends all locks on the file with its own.
+                write_groups(&owned, &connection, waiting, checkpointer.as_ref(), &thread_closing);
+                // Before the checkpointer, whose closing releases all locks on the file.
                 drop(connection);
                 if let Some(checkpointer) = checkpointer {
                     checkpointer.stop();
@@ -47,8 +47,8 @@ impl Writer {
         Ok(Self { file, queue, closing, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Commits what is waiting, then closes the connections and waits until they are closed. Work that comes later is
-    /// refused. A second call has no effect.
+    /// Commits queued work, then closes the connections and waits for that. Later work is rejected. Further calls
+    /// have no effect.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::Release);
         // Wakes an idle thread. If the queue is full, the thread is awake.
@@ -57,7 +57,7 @@ impl Writer {
         if let Some(thread) = thread
             && thread.join().is_err()
         {
-            tracing::error!(file = self.file.name(), "the writer has panicked");
+            tracing::error!(file = self.file.name(), "the writer panicked");
         }
     }
 
@@ -70,21 +70,17 @@ impl Writer {
         let job = Job { work, outcome: None, reply };
         self.queue.send(Box::new(job)).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| {
-            // What is left over after closing has not been begun.
+            // Work left after closing has not started.
             let closed = self.closing.load(Ordering::Acquire);
-            if closed {
-                stopped()
-            } else {
-                Error::outcome_unknown(&self.file.name(), "its writer has panicked")
-            }
+            if closed { stopped() } else { Error::outcome_unknown(&self.file.name(), "its writer panicked") }
         })?
     }
 }
 
 trait Work: Send {
-    /// Does the work inside a transaction; true if its changes are to be kept. What it came to before is forgotten.
+    /// Runs the work inside a transaction; true if its changes are to be kept. Replaces an earlier result.
     fn run(&mut self, file: &File, connection: &Connection) -> bool;
-    /// Tells the caller: its own outcome, or why the whole group failed.
+    /// Reports to the caller: its own result, or why the whole group failed.
     fn answer(self: Box<Self>, group: Result<(), Error>);
 }
 
@@ -108,13 +104,13 @@ where
 
     fn answer(self: Box<Self>, group: Result<(), Error>) {
         let answer = match (group, self.outcome) {
-            // Work that failed by itself keeps its own reason, whatever became of the group.
+            // Failed work keeps its own error, whatever the result of the group.
             (_, Some(Err(own))) => Err(own),
             (Ok(()), Some(Ok(value))) => Ok(value),
             (Err(group), _) => Err(group),
             (Ok(()), None) => return,
         };
-        // The caller may have stopped waiting; the work is done all the same.
+        // The caller may have stopped waiting; the work is complete anyway.
         let _ = self.reply.send(answer);
     }
 }
@@ -140,7 +136,7 @@ fn write_groups(
     let mut group = Vec::with_capacity(GROUP);
     while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
         match commit(file, connection, &mut group) {
-            // Which of them failed cannot be taken back alone, so each gets a transaction of its own.
+            // A single failure cannot be rolled back alone, so each work gets its own transaction.
             Ok(Kept::Nothing) if group.len() > 1 => {
                 for work in group.drain(..) {
                     let mut alone = [work];
@@ -155,7 +151,7 @@ fn write_groups(
             checkpointer.committed(connection);
         }
         if closing.load(Ordering::Acquire) {
-            // What is in the queue is still done.
+            // Queued work is still completed.
             waiting.close();
         }
     }
@@ -173,15 +169,15 @@ fn answer(file: &File, works: impl IntoIterator<Item = Box<dyn Work>>, outcome: 
     }
 }
 
-/// What became of a group.
+/// The result of a group.
 enum Kept {
     All,
-    /// One of them failed by itself, and all was taken back.
+    /// One of them failed, and everything was rolled back.
     Nothing,
 }
 
-/// Does a group's work in one transaction, without savepoints: they would have SQLite keep a copy of each page that is
-/// changed, on behalf of work that hardly ever fails.
+/// Runs a group in one transaction without savepoints: these would copy each changed page for work that hardly ever
+/// fails.
 fn commit(file: &File, connection: &Connection, group: &mut [Box<dyn Work>]) -> Result<Kept, Error> {
     let failed = |e| Error::from_sqlite(&file.name(), e);
     let run =
@@ -189,7 +185,7 @@ fn commit(file: &File, connection: &Connection, group: &mut [Box<dyn Work>]) -> 
     run("BEGIN IMMEDIATE").map_err(failed)?;
     let kept = group.iter_mut().all(|work| work.run(file, connection));
     let committed = if kept { run("COMMIT").map_err(|e| Error::of_commit(&file.name(), e)) } else { Ok(()) };
-    // A disk that is full may have rolled back by itself; anything else has not.
+    // A full disk may have caused an automatic rollback; other errors do not.
     if !connection.is_autocommit() {
         run("ROLLBACK").map_err(failed)?;
     }

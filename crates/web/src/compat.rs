@@ -1,6 +1,6 @@
-//! The manner of speaking of the web apps that came before Chorus, each under a prefix of its own: how their paths are
-//! spelled, what their bodies and answers look like, which one origin may call. What they can do is the same as on `/v1`
-//! and stands in the `compat` modules of either side.
+//! Compatibility with the web apps that existed before Chorus, each under its own prefix: the spelling of paths, the
+//! shape of bodies and responses, and the allowed origin. Their commands and queries are the same as on `/v1`, in the
+//! `compat` modules of either side.
 
 mod answer;
 mod body;
@@ -14,7 +14,7 @@ use axum::response::Response;
 use http::{HeaderValue, StatusCode, header, request};
 use url::Url;
 
-use crate::problem::Told;
+use crate::problem::ProblemText;
 use service::config::HttpSettings;
 
 pub use answer::{Refusal, Success, cookie, forget_cookie, time};
@@ -22,14 +22,14 @@ pub use body::Fields;
 pub use caller::Caller;
 pub use path::PathText;
 
-/// A web app, as far as all of its routes have something in common.
+/// A web app, with what all of its routes share.
 #[derive(Debug, PartialEq, Eq)]
 pub struct App {
-    /// What all of its paths begin with.
+    /// The prefix of all its paths.
     pub prefix: &'static str,
-    /// Its routes below the prefix; where two fit, the first is meant.
+    /// Its routes below the prefix; the first match counts.
     paths: &'static [&'static str],
-    /// Below these, who is not logged in is told that first, also where there is nothing.
+    /// Below these, unauthenticated requests get 401 before 404.
     guarded: &'static [&'static str],
     pub not_logged_in: &'static str,
     bad_token: &'static str,
@@ -75,11 +75,11 @@ pub static INSTAMERN: App = App {
     expired_token: "Authentication has expired. Please login again.",
 };
 
-/// All that are served.
+/// All served apps.
 static APPS: [&App; 1] = [&INSTAMERN];
 
 impl App {
-    /// Whose path this is, in any letter case.
+    /// The app of a path, in any letter case.
     pub fn of(path: &str) -> Option<&'static Self> {
         let begins = |app: &Self| {
             let length = app.prefix.len();
@@ -89,7 +89,7 @@ impl App {
         APPS.into_iter().find(|app| begins(app))
     }
 
-    /// Whether who asks for what is not there must be logged in to be told so.
+    /// Whether unauthenticated requests get 401 even if the path does not exist.
     pub(crate) fn is_guarded(&self, path: &str) -> bool {
         let below = path.get(self.prefix.len()..).unwrap_or_default().to_ascii_lowercase();
         let covers = |guarded: &&&str| {
@@ -99,15 +99,15 @@ impl App {
     }
 }
 
-/// An answer of any route, or of what stands before the routes, in the words of the apps.
-pub(crate) fn reword(mut response: Response) -> Response {
-    if let Some(told) = response.extensions_mut().remove::<Told>() {
+/// Converts a response of a route or of the middleware to the format of the apps.
+pub(crate) fn to_app_format(mut response: Response) -> Response {
+    if let Some(text) = response.extensions_mut().remove::<ProblemText>() {
         let (mut parts, _) = response.into_parts();
-        let (said, body) = answer::failure(parts.status, &told.0).into_parts();
+        let (failure, body) = answer::failure(parts.status, &text.0).into_parts();
         for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONTENT_ENCODING] {
             parts.headers.remove(name);
         }
-        parts.headers.extend(said.headers);
+        parts.headers.extend(failure.headers);
         response = Response::from_parts(parts, body);
     }
     let is_json = |kind: &HeaderValue| kind == "application/json";
@@ -121,10 +121,10 @@ pub(crate) fn reword(mut response: Response) -> Response {
 /// Refused origins in the log lines at most.
 const LOGGED_ORIGINS: usize = 100;
 
-/// Which origins' pages may call which paths.
+/// The allowed origins per path.
 #[derive(Debug, Clone)]
 pub(crate) struct Origins {
-    /// Everything but the apps' routes.
+    /// For everything but the apps' routes.
     allowed: Vec<String>,
     instamern: Option<String>,
     /// The origin of pages of Chorus itself.
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_belongs_to_an_app_by_its_whole_first_part() {
+    fn app_of_a_path_is_its_whole_first_segment() {
         for (path, is_its) in [
             ("/instamern", true),
             ("/InstaMERN/posts", true),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_guarded_is_told_by_whole_parts() {
+    fn guarded_paths_match_whole_segments() {
         for (path, guarded) in [
             ("/instamern/users/nothing", true),
             ("/INSTAMERN/Users", true),
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_the_beginning_of_an_address() {
+    fn origin_is_the_prefix_of_a_url() {
         for (url, expected) in [
             ("https://a.example", "https://a.example"),
             ("https://a.example/", "https://a.example"),

@@ -1,5 +1,4 @@
-//! What a handler takes from a request. Whatever cannot be taken is answered with a problem document that names the
-//! field.
+//! Extractors of handlers. Invalid input is answered with a problem document that names the field.
 
 use std::collections::HashSet;
 
@@ -93,7 +92,7 @@ fn expected(message: &str) -> (FieldCode, String) {
     }
 }
 
-/// Text without a byte order mark at its beginning, which some programs write (RFC 8259, section 8.1).
+/// Text without a leading byte order mark, which some programs write (RFC 8259, section 8.1).
 pub(crate) fn without_bom(text: &[u8]) -> &[u8] {
     text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
 }
@@ -122,7 +121,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// The query string. Parameters that the route does not know, or that come twice, are refused.
+/// The query string. Unknown and repeated parameters are rejected.
 #[derive(Debug)]
 pub struct Query<T>(pub T);
 
@@ -188,7 +187,7 @@ mod tests {
 
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Wish {
+    struct Form {
         #[expect(dead_code, reason = "only read")]
         words: Vec<Word>,
     }
@@ -208,7 +207,7 @@ mod tests {
 
     fn app() -> Router {
         Router::new()
-            .route("/wish", post(async |Json(_): Json<Wish>| "taken"))
+            .route("/form", post(async |Json(_): Json<Form>| "taken"))
             .route("/window", get(async |Query(window): Query<Window>| format!("{:?}", window.limit)))
             .route("/number/{n}", get(async |Path(n): Path<u32>| n.to_string()))
             .layer(DefaultBodyLimit::max(200))
@@ -229,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bad_body_names_the_field() {
+    async fn invalid_body_names_the_field() {
         for (body, status, field) in [
             (r#"{"words":[{"text":1}]}"#, 400, Some("words[0].text")),
             (r#"{"words":[{}]}"#, 400, Some("words[0].text")),
@@ -240,22 +239,22 @@ mod tests {
             ("", 400, Some("body")),
             (&"x".repeat(300), 413, Some("body")),
         ] {
-            let (answered, kind, problem) = ask("POST", "/wish", "application/json", body.to_owned()).await;
+            let (answered, kind, problem) = ask("POST", "/form", "application/json", body.to_owned()).await;
             assert_eq!(answered.as_u16(), status, "{body}: {problem}");
             assert_eq!(kind, "application/problem+json");
             assert_eq!(problem["errors"][0]["field"].as_str(), field, "{body}: {problem}");
         }
         let good =
-            ask("POST", "/wish", "application/json; charset=utf-8", r#"{"words":[{"text":""}]}"#).await;
+            ask("POST", "/form", "application/json; charset=utf-8", r#"{"words":[{"text":""}]}"#).await;
         assert_eq!(good.0, StatusCode::OK);
-        let with_bom = ask("POST", "/wish", "application/json", "\u{feff}{\"words\":[]}").await;
+        let with_bom = ask("POST", "/form", "application/json", "\u{feff}{\"words\":[]}").await;
         assert_eq!(with_bom.0, StatusCode::OK);
-        let text = ask("POST", "/wish", "text/plain", "{}").await;
+        let text = ask("POST", "/form", "text/plain", "{}").await;
         assert_eq!(text.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
 
     #[test]
-    fn a_message_keeps_what_was_expected_and_nothing_of_the_value() {
+    fn message_keeps_the_expectation_without_the_value() {
         for (message, kept) in [
             ("invalid type: integer `8877665544`, expected a string at line 1 column 24", "must be a string"),
             (
@@ -263,7 +262,7 @@ mod tests {
                 "must be a whole number within its limits",
             ),
             (r#"invalid value: string "secret, expected x", expected `a` or `b`"#, "must be `a` or `b`"),
-            ("invalid type: sequence, expected struct Wish at line 1 column 0", "must be an object"),
+            ("invalid type: sequence, expected struct Form at line 1 column 0", "must be an object"),
             (
                 "unknown variant `secret`, expected one of `a`, `b` at line 2 column 1",
                 "must be one of `a`, `b`",
@@ -282,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_value_of_a_wrong_type_is_not_repeated() {
+    async fn value_of_a_wrong_type_is_not_quoted() {
         const VALUE: &str = "8877665544";
         for value in
             [VALUE.to_owned(), format!("[{VALUE}]"), format!("{{\"x\":{VALUE}}}"), format!("{VALUE}.5")]
@@ -290,7 +289,7 @@ mod tests {
             for body in
                 [format!(r#"{{"words":[{{"text":{value}}}]}}"#), format!(r#"{{"words":{value}}}"#), value]
             {
-                let (status, _, problem) = ask("POST", "/wish", "application/json", body.clone()).await;
+                let (status, _, problem) = ask("POST", "/form", "application/json", body.clone()).await;
                 assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
                 assert!(!problem.to_string().contains(VALUE), "{body}: {problem}");
             }
@@ -305,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bad_query_or_path_names_the_parameter() {
+    async fn invalid_query_or_path_names_the_parameter() {
         for (uri, field) in [
             ("/window?limit=x", "limit"),
             ("/window?limit=300", "limit"),

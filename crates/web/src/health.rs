@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`: for whoever runs the process, not for its users.
+//! `/livez`, `/readyz` and `/metrics`: for operators.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use serde_json::{Map, Value, json};
 
 use service::telemetry::Metrics;
 
-/// Where the routes are.
+/// The paths of the routes.
 pub(crate) const PATHS: [&str; 3] = ["/livez", "/readyz", "/metrics"];
-/// How long one check may take before it counts as failed.
+/// Timeout of one check.
 const CHECK_LIMIT: Duration = Duration::from_secs(2);
 
-/// Something the process needs to do its work; says what is wrong with it, and what else an operator may want to know.
+/// A dependency of the process; returns its problem, and details for operators.
 pub type Check = Arc<dyn Fn() -> BoxFuture<'static, (Result<(), String>, Value)> + Send + Sync>;
 
-/// A check from a function that answers a future.
+/// Creates a check from an async function.
 pub fn check<F>(check: impl Fn() -> F + Send + Sync + 'static) -> Check
 where
     F: Future<Output = Result<(), String>> + Send + 'static,
@@ -28,7 +28,7 @@ where
     detailed_check(move || check().map(|outcome| (outcome, Value::Null)))
 }
 
-/// The same with details, shown whatever the outcome is; null if there are none.
+/// Creates a check with details, which are always shown; null if there are none.
 pub fn detailed_check<F>(check: impl Fn() -> F + Send + Sync + 'static) -> Check
 where
     F: Future<Output = (Result<(), String>, Value)> + Send + 'static,
@@ -36,7 +36,7 @@ where
     Arc::new(move || Box::pin(check()))
 }
 
-/// The routes. Alive is a process that answers; ready is one whose checks all pass.
+/// The routes. A process is alive if it responds, and ready if all its checks pass.
 pub fn routes(checks: Vec<(&'static str, Check)>, metrics: Metrics) -> Router {
     let checks = Arc::new(checks);
     let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
@@ -60,13 +60,13 @@ async fn ready(checks: &[(&'static str, Check)]) -> (StatusCode, Json<Value>) {
     }))
     .await;
     let all_pass = outcomes.iter().all(|(_, outcome, _)| outcome.is_ok());
-    let (mut told, mut all_details) = (Map::new(), Map::new());
+    let (mut texts, mut all_details) = (Map::new(), Map::new());
     for (name, outcome, details) in outcomes {
-        told.insert(name.to_owned(), outcome.map_or_else(Value::from, |()| "ok".into()));
+        texts.insert(name.to_owned(), outcome.map_or_else(Value::from, |()| "ok".into()));
         if !details.is_null() {
             all_details.insert(name.to_owned(), details);
         }
     }
     let status = if all_pass { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": all_pass, "checks": told, "details": all_details })))
+    (status, Json(json!({ "ready": all_pass, "checks": texts, "details": all_details })))
 }

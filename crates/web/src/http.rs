@@ -1,4 +1,4 @@
-//! Middleware of every route (request id, tracing, metrics, security headers, CORS, limits of rate, time and size,
+//! Middleware of all routes (request id, tracing, metrics, security headers, CORS, limits of rate, time and size,
 //! compression), and the server.
 
 mod address;
@@ -31,7 +31,7 @@ use uuid::Uuid;
 use self::request_timeouts::RequestTimeouts;
 use self::server::ConnectionLimits;
 use self::tls::Tls;
-use crate::compat::{App, Caller, Origins, preflight_status, reword};
+use crate::compat::{App, Caller, Origins, preflight_status, to_app_format};
 use crate::health;
 use crate::limits::{AddressLimit, MonotonicClock, RATE_LIMIT, RATE_LIMIT_POLICY};
 use crate::problem::{FieldCode, Problem};
@@ -40,35 +40,35 @@ use service::clock::{Clock, SystemClock};
 use service::config::HttpSettings;
 use service::shutdown::{Tasks, asked_to_end};
 
-/// How long a handler may take, not counting the time that it waits for the client's body.
+/// Timeout of a handler, not counting the time that it waits for the client's body.
 const HANDLER_LIMIT: Duration = Duration::from_secs(30);
-/// Largest body in bytes of a route that does not say otherwise.
+/// Default maximum size of a body in bytes.
 pub const BODY_LIMIT: usize = 64 * 1024;
-/// Smallest body in bytes that is worth compressing.
+/// Minimum size of a compressed body in bytes.
 const COMPRESS_FROM: u64 = 1024;
-/// How long a browser may remember the answer to a preflight request.
+/// How long browsers may cache the response to a preflight request.
 const PREFLIGHT_AGE: Duration = Duration::from_hours(1);
 
 pub use address::ClientAddress;
 pub use axum::Router;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Position of the event that a command has led to, or that a query must have taken in.
+/// Position of the event that a command has appended, or that a query must include.
 pub const POSITION: HeaderName = HeaderName::from_static("chorus-position");
 pub const MIN_POSITION: HeaderName = HeaderName::from_static("chorus-min-position");
-/// `true` where the views had not taken in a command when it was answered.
+/// `true` if the views did not contain a command's event when it was answered.
 pub const PENDING: HeaderName = HeaderName::from_static("chorus-pending");
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// A request's identity: what it causes anywhere carries it.
+/// The identity of a request, passed on to everything that it causes.
 #[derive(Debug, Clone)]
 pub struct RequestContext {
-    /// Of the client if it sent one that is a UUID, else ours; sent back as `X-Request-Id`.
+    /// The client's id if it is a UUID, otherwise a new one; returned as `X-Request-Id`.
     pub id: Uuid,
-    /// UUIDv7 that all events of the request share: the id if it is one.
+    /// UUIDv7 shared by all events of the request: the id if it is one.
     pub correlation: Uuid,
-    /// W3C trace context, as it came.
+    /// The W3C trace context as received.
     pub traceparent: Option<String>,
 }
 
@@ -87,8 +87,8 @@ pub fn finish(routes: Router, settings: &HttpSettings, authenticator: Option<Arc
     with_middleware(routes, settings, RequestTimeouts::default(), MonotonicClock::default())
 }
 
-/// Adds the answers to requests that match no route. The apps spell their paths in several ways: a path in another
-/// spelling ends up here, and is routed once more in the spelling of the routes.
+/// Adds the responses to requests that match no route. The apps spell their paths in several ways: such a path ends
+/// up here, and is routed again in the spelling of the routes.
 fn with_fallback(routes: Router, authenticator: Option<Arc<Authenticator>>) -> Router {
     let not_found = move |request| not_found(request, authenticator.clone());
     let strict = routes.clone().fallback(not_found.clone());
@@ -130,7 +130,7 @@ fn with_uri(uri: Uri, mut request: Request) -> Request {
     request
 }
 
-/// The apps do not tell an unknown path from a method that a path does not have.
+/// The apps do not distinguish unknown paths from unsupported methods.
 async fn method_not_allowed<F: Future<Output = Response>>(
     request: Request,
     not_found: impl FnOnce(Request) -> F,
@@ -165,8 +165,8 @@ struct MiddlewareState {
     timeouts: RequestTimeouts,
 }
 
-/// The outermost layer first. What refuses a request is inside CORS, so that a page can read the refusal. All layers are
-/// one to the router, which clones the layers of a route for each request.
+/// Outermost layer first. Rejecting layers are inside CORS, so that pages can read the rejection. All layers are one
+/// for the router, which clones the layers of a route for each request.
 fn with_middleware(
     routes: Router,
     settings: &HttpSettings,
@@ -224,13 +224,13 @@ fn cors(settings: &HttpSettings) -> CorsLayer {
         .max_age(PREFLIGHT_AGE)
 }
 
-/// Refuses a request of a client that has made too many, or that is not well-formed, and says how many more it may make.
+/// Rejects malformed requests and clients above the rate limit, and sets the rate limit headers.
 async fn rate_limit(State(state): State<Arc<MiddlewareState>>, request: Request, next: Next) -> Response {
     let app = App::of(request.uri().path());
     let response = handle_within_limits(&state, request, next).await;
     match app {
         None => response,
-        Some(_) => reword(response),
+        Some(_) => to_app_format(response),
     }
 }
 
@@ -248,7 +248,7 @@ async fn handle_within_limits(state: &MiddlewareState, mut request: Request, nex
         Some(refusal) => request_timeouts::refuse(request, refusal, timeouts).await,
     };
     if let Some((limit, budget)) = limit.zip(budget) {
-        limit.write(budget, response.headers_mut());
+        limit.write_headers(budget, response.headers_mut());
     }
     response
 }
@@ -256,8 +256,8 @@ async fn handle_within_limits(state: &MiddlewareState, mut request: Request, nex
 /// Sets `Host` also for HTTP/2, which names it in `:authority`.
 ///
 /// # Errors
-/// 400 if the host is missing or ambiguous (RFC 9112, section 3.2; RFC 9113, section 8.3.1): proxies and Chorus must read
-/// the same one.
+/// 400 if the host is missing or ambiguous (RFC 9112, section 3.2; RFC 9113, section 8.3.1): proxies and Chorus must
+/// read the same one.
 fn set_host(request: &mut Request) -> Result<(), Problem> {
     let authority = request.uri().authority().filter(|_| request.version() == Version::HTTP_2);
     let authority = authority.and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
@@ -283,7 +283,7 @@ fn set_host(request: &mut Request) -> Result<(), Problem> {
     Ok(())
 }
 
-/// 415 for a body that is compressed: no route decompresses one, and none takes it for something else.
+/// 415 for a compressed body: no route decompresses bodies.
 fn encoded(request: &Request) -> Option<Response> {
     let mut encodings = request.headers().get_all(header::CONTENT_ENCODING).iter();
     if request.body().is_end_stream()
@@ -296,7 +296,7 @@ fn encoded(request: &Request) -> Option<Response> {
     Some(([(header::ACCEPT_ENCODING, "identity")], problem).into_response())
 }
 
-/// Gives the request its id, span and metrics, and the response the headers that every response has.
+/// Adds id, span and metrics to the request, and the common headers to the response.
 async fn trace_request(
     State(state): State<Arc<MiddlewareState>>,
     mut request: Request,
@@ -362,11 +362,11 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
     Problem::internal(format!("panic: {message}")).into_response()
 }
 
-/// Adds the routes of `health`, or serves them on a listener of their own if the settings name one: then only `/livez` is
-/// also among the other routes.
+/// Adds the routes of `health`, or serves them on a separate listener if configured: then only `/livez` is also among
+/// the other routes.
 ///
 /// # Errors
-/// If that address cannot be listened on.
+/// If that address cannot be bound.
 pub async fn with_operations(
     routes: Router,
     operations: Router,
@@ -388,10 +388,11 @@ pub async fn with_operations(
     Ok(routes.merge(health::live()))
 }
 
-/// Serves until the process is asked to stop. Then requests in progress are answered, and after them the background tasks
-/// end, which those requests may still need. Each has [`GRACE`](service::shutdown::GRACE).
+/// Serves until the process shuts down. Then requests in progress are completed, and afterwards the background tasks
+/// end, which the requests may need. Each phase has [`GRACE`](service::shutdown::GRACE).
 ///
 /// # Errors
+/// If the certificate is invalid, or the signal handlers cannot be installed.
 /// If the certificate cannot be used, or the signals cannot be listened to.
 pub async fn run(
     listener: TcpListener,
@@ -452,7 +453,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_answer_is_safe_and_has_the_requests_id() {
+    async fn every_response_has_security_headers_and_the_request_id() {
         let id = "0191e2a4-0000-7000-8000-000000000001";
         for uri in ["/fine", "/missing", "/panic", "/large"] {
             let response = ask(Request::get(uri).header(REQUEST_ID, id), "").await;
@@ -466,7 +467,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_goes_wrong_is_a_problem_document() {
+    async fn errors_are_problem_documents() {
         assert_eq!(problem(ask(Request::get("/missing"), "").await).await["status"], 404);
         assert_eq!(problem(ask(Request::delete("/fine"), "").await).await["status"], 405);
         let panic = problem(ask(Request::get("/panic"), "").await).await;
@@ -476,7 +477,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_allowed_origin_is_let_in_by_a_browser() {
+    async fn cors_allows_only_the_configured_origin() {
         let from = async |origin: &str| {
             let response = ask(Request::get("/missing").header(header::ORIGIN, origin), "").await;
             response
@@ -504,7 +505,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn json_is_compressed_where_it_is_accepted() {
+    async fn json_is_compressed_if_accepted() {
         let accepting = ask(Request::get("/json").header(header::ACCEPT_ENCODING, "gzip"), "").await;
         assert_eq!(accepting.headers()[header::CONTENT_ENCODING], "gzip");
         let plain = ask(Request::get("/json"), "").await;
@@ -512,7 +513,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_names_its_host_once() {
+    async fn request_must_name_its_host_once() {
         let send = async |version: Version, hosts: &[&'static str]| {
             let mut request = Request::get("/fine").version(version).body(Body::empty()).unwrap();
             for host in hosts {
@@ -533,7 +534,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_sets_a_cookie_is_not_stored() {
+    async fn response_with_a_cookie_is_not_cached() {
         let settings = HttpSettings::default();
         let cookie =
             get(async || ([(header::SET_COOKIE, "a=b"), (header::CACHE_CONTROL, "private")], "token"));
@@ -547,7 +548,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_compressed_body_is_refused_with_415() {
+    async fn compressed_body_is_rejected_with_415() {
         let send = async |encoding: &'static str, body: &'static str| {
             ask(Request::post("/large").header(header::CONTENT_ENCODING, encoding), body).await
         };
@@ -563,7 +564,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_trace_context_is_passed_on_only_if_it_is_one() {
+    async fn trace_context_is_used_only_if_valid() {
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         for (sent, kept) in [
             (good, true),
@@ -581,7 +582,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_correlation_is_a_uuid_of_version_7_whatever_the_client_sends() {
+    async fn correlation_is_always_a_uuid_v7() {
         let (version_7, version_4) =
             ("0191e2a4-0000-7000-8000-000000000001", "8e03978e-40d5-43dd-bc93-6894a57f9324");
         for (sent, kept) in [(version_7, true), (version_4, false), ("none", false)] {
@@ -593,7 +594,7 @@ mod tests {
         }
     }
 
-    /// An app that takes two requests a minute, behind one proxy.
+    /// An app with a limit of two requests per minute, behind one proxy.
     fn limited(clock: &FakeRelativeClock) -> Router {
         let settings = HttpSettings {
             allowed_origins: vec!["https://app.example".into()],
@@ -612,11 +613,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_asks_too_often_is_told_when_to_come_back_so_that_a_page_can_read_it() {
+    async fn rate_limited_response_is_readable_by_pages() {
         let clock = FakeRelativeClock::default();
         let app = limited(&clock);
         for left in ["r=1;t=30", "r=0;t=60"] {
-            // A path that leads nowhere counts as well.
+            // A path without a route counts as well.
             let answer = ask_from(&app, "1.1.1.1", "GET", "/missing").await;
             assert_eq!(answer.status(), StatusCode::NOT_FOUND);
             assert_eq!(answer.headers()["ratelimit"], format!("\"address\";{left}"));
@@ -634,7 +635,7 @@ mod tests {
         assert!(Uuid::try_parse(headers[REQUEST_ID].to_str().unwrap()).is_ok());
         assert_eq!(problem(refused).await["type"], "urn:chorus:problem:too-many-requests");
 
-        // Others are not held up, nor is whoever watches, nor a browser's question what it may do.
+        // Other clients, health checks and preflight requests are not affected.
         for (from, method, uri) in
             [("2.2.2.2", "GET", "/fine"), ("1.1.1.1", "GET", "/livez"), ("1.1.1.1", "OPTIONS", "/fine")]
         {
@@ -646,7 +647,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn browsers_are_told_to_come_by_tls_only_where_there_is_tls() {
+    async fn hsts_is_sent_only_with_tls() {
         for (url, told) in [("https://a.example", true), ("http://a.example", false)] {
             let settings = HttpSettings { public_url: Some(url.to_owned()), ..HttpSettings::default() };
             let request = Request::get("/missing").header(header::HOST, "a").body(Body::empty()).unwrap();
@@ -657,9 +658,9 @@ mod tests {
         }
     }
 
-    /// What stands before the routes speaks as the app does whose route it is.
+    /// Middleware uses the format of the app that the route belongs to.
     #[tokio::test]
-    async fn an_app_is_refused_in_its_own_words_whatever_refuses_it() {
+    async fn rejections_have_the_apps_format() {
         const ORIGIN: &str = "https://instamern.netlify.app";
         let ask = async |app: &Router, method: &str, uri: &str, body: Body| {
             let request = Request::builder().method(method).uri(uri).header(header::HOST, "a");
@@ -719,7 +720,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_comes_too_late_can_be_read_by_a_page() {
+    async fn timeout_response_is_readable_by_pages() {
         let timeouts = RequestTimeouts { handler: Duration::ZERO, ..RequestTimeouts::default() };
         let allowed_origins = vec!["https://app.example".into()];
         let settings = HttpSettings { allowed_origins, ..HttpSettings::default() };

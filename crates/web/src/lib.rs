@@ -1,5 +1,5 @@
-//! The web side of every process: HTTP server and middleware, extractors, problem documents, tokens and sessions, rate limits,
-//! health. Nothing here knows the domain.
+//! The web layer of every process: HTTP server and middleware, extractors, problem documents, tokens and sessions,
+//! rate limits, health. It does not know the domain.
 
 pub mod compat;
 pub mod extract;

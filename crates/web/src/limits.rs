@@ -1,5 +1,5 @@
-//! How often somebody may do something. Each process counts for itself and forgets at its end. What is counted is a
-//! keyed hash of who it is, so that nobody's name or address is kept; the number of those counted is bounded.
+//! Rate limits. Each process counts by itself, in memory. Counters are keyed by a keyed hash of the client or
+//! account, so no names or addresses are stored; their number is bounded.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -20,27 +20,27 @@ use crate::http::ClientAddress;
 use crate::problem::{Problem, whole_seconds};
 use service::config::LimitSettings;
 
-/// How many each limit counts at once, about 100 bytes each. Beyond, whoever has come seldom and long ago is forgotten,
-/// and begins anew: no more than an attacker with so many addresses has anyway.
+/// Maximum number of counters per limit, about 100 bytes each. Beyond that, rarely and least recently used ones are
+/// dropped and start again: this gains an attacker with that many addresses nothing.
 const COUNTED: usize = 100_000;
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-/// Log-ins of one account from one address: an honest person has forgotten a password, or tries several.
+/// Log-ins per account and address: enough for a user who tries several passwords.
 const LOG_INS_FROM_ONE: (u32, Duration) = (10, Duration::from_mins(10));
-/// Log-ins of one account from anywhere: beyond what its owner's devices need, far below what guessing needs. Who uses
-/// it up for somebody else keeps new sessions out; those that are there go on.
+/// Log-ins per account from all addresses: more than the owner's devices need, far fewer than guessing needs. An
+/// attacker who exhausts it blocks new sessions of the account; existing ones continue.
 const LOG_INS_OF_ACCOUNT: (u32, Duration) = (100, HOUR);
-/// Mails to one address, and mails that one address may have sent.
+/// Mails to one address, and mails requested by one address.
 const MAILS_TO_MAILBOX: (u32, Duration) = (5, HOUR);
 const MAILS_FROM_ADDRESS: (u32, Duration) = (20, HOUR);
 
-/// Draft `draft-ietf-httpapi-ratelimit-headers`: what holds, and what is left of it.
+/// Draft `draft-ietf-httpapi-ratelimit-headers`: the policy, and the remaining quota.
 pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// Time since some moment. Tests use governor's fake clock.
+/// Monotonic time. Tests use governor's fake clock.
 #[derive(Clone)]
 pub struct MonotonicClock(Arc<dyn Fn() -> Duration + Send + Sync>);
 
@@ -73,33 +73,33 @@ impl From<&governor::clock::FakeRelativeClock> for MonotonicClock {
     }
 }
 
-/// Something that is worth attacking by doing it often. Accounts and mailboxes are counted by ids that do not depend on
-/// how a name was spelled in the request: a name has any number of spellings.
+/// An operation worth attacking by repetition. Accounts and mailboxes are identified by ids that do not depend on the
+/// spelling of a name in the request.
 #[derive(Debug, Clone, Copy)]
 pub enum Attempt<'a> {
-    /// Any proof of a password.
+    /// Any verification of a password.
     LogIn {
-        /// The id of the account, or, for a name without an account, the hash under which it would be claimed. Both are
-        /// counted alike, so that a limit does not reveal whether there is an account.
+        /// The id of the account, or, for an unknown name, the hash of its claim. Both are counted alike, so that a
+        /// limit does not reveal whether an account exists.
         account: Uuid,
         from: ClientAddress,
     },
     SignUp {
         from: ClientAddress,
     },
-    /// Whatever makes mails to somebody who may not want them: a reset, a verification.
+    /// Requests that cause unsolicited mails: a reset, a verification.
     Mail {
-        /// The hashes of their addresses.
+        /// The hashes of the recipients' addresses.
         mailboxes: &'a [Uuid],
-        /// None where the request was counted as another attempt before.
+        /// None if the request was already counted as another attempt.
         from: Option<ClientAddress>,
     },
 }
 
-/// A limit of attempts is exceeded.
+/// A rate limit of attempts is exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooManyAttempts {
-    /// Time until the next attempt may be made.
+    /// Time until the next attempt is allowed.
     pub wait: Duration,
     policy: Policy,
 }
@@ -162,7 +162,7 @@ impl Limits {
         Self(all())
     }
 
-    /// Where nobody has to be kept from anything.
+    /// Without any limits.
     pub fn none() -> Self {
         Self(None)
     }
@@ -170,11 +170,11 @@ impl Limits {
     /// Counts an attempt that is about to be made, successful or not.
     ///
     /// # Errors
-    /// If it must not be made now.
+    /// If it is not allowed now.
     pub fn check(&self, attempt: Attempt<'_>) -> Result<(), TooManyAttempts> {
         let Some(limits) = &self.0 else { return Ok(()) };
         match attempt {
-            // What is tied to the address comes first: one address cannot use up what an account has from anywhere.
+            // Limits per address come first: one address cannot use up the account's total limit.
             Attempt::LogIn { account, from } => {
                 let from = from.rate_limit_key();
                 limits
@@ -194,28 +194,28 @@ impl Limits {
     }
 }
 
-/// The limit that holds for every request of an address.
+/// The rate limit of all requests of an address.
 #[derive(Debug)]
 pub(crate) struct AddressLimit {
     quotas: Quotas,
 }
 
-/// What is left of a limit.
+/// The remaining quota of a limit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
     remaining: u32,
-    /// Until it is whole again; where nothing is left, until something is.
+    /// Time until the quota is complete again; if it is exhausted, until one request is allowed.
     reset: Duration,
 }
 
 impl AddressLimit {
-    /// None if there is no limit.
+    /// None without a limit.
     pub(crate) fn new(per_minute: u32, clock: MonotonicClock) -> Option<Self> {
         let policy = Policy { name: "address", count: per_minute, period: MINUTE };
         Some(Self { quotas: Quotas::new(policy, clock)? })
     }
 
-    /// Counts a request, and refuses it if it is one too many.
+    /// Counts a request, and rejects it above the limit.
     pub(crate) fn take(&self, address: ClientAddress) -> (Budget, Option<Problem>) {
         match self.quotas.take(address.rate_limit_key()) {
             Ok(remaining) => {
@@ -231,17 +231,17 @@ impl AddressLimit {
     }
 
     /// Writes the headers, unless another limit has refused the request and is in them.
-    pub(crate) fn write(&self, budget: Budget, headers: &mut HeaderMap) {
+    pub(crate) fn write_headers(&self, budget: Budget, headers: &mut HeaderMap) {
         if !headers.contains_key(RATE_LIMIT) {
             headers.extend(self.quotas.policy.headers(budget));
         }
     }
 }
 
-/// One limit for each of many.
+/// One limit for many keys.
 struct Quotas {
     policy: Policy,
-    limiter: RateLimiter<u64, Recent, MonotonicClock, StateInformationMiddleware>,
+    limiter: RateLimiter<u64, StateCache, MonotonicClock, StateInformationMiddleware>,
     hasher: RandomState,
 }
 
@@ -256,7 +256,7 @@ impl Quotas {
     fn new(policy: Policy, clock: MonotonicClock) -> Option<Self> {
         let count = NonZeroU32::new(policy.count)?;
         let quota = Quota::with_period(policy.period / count.get())?.allow_burst(count);
-        let limiter = RateLimiter::new(quota, Recent(Cache::new(COUNTED)), clock);
+        let limiter = RateLimiter::new(quota, StateCache(Cache::new(COUNTED)), clock);
         Some(Self { policy, limiter, hasher: RandomState::new() })
     }
 
@@ -272,10 +272,10 @@ impl Quotas {
     }
 }
 
-/// The states of those who came lately.
-struct Recent(Cache<u64, Arc<InMemoryState>>);
+/// The states of recently active keys.
+struct StateCache(Cache<u64, Arc<InMemoryState>>);
 
-impl StateStore for Recent {
+impl StateStore for StateCache {
     type Key = u64;
 
     fn measure_and_replace<T, F, E>(&self, key: &u64, decide: F) -> Result<T, E>
@@ -310,7 +310,7 @@ mod tests {
         (Limits::new(&LimitSettings { login_rate_limit }, (&clock).into()), clock)
     }
 
-    /// How often something is let through before it is refused for the first time, and how long to wait then.
+    /// The number of attempts before the first rejection, and the time to wait then.
     fn let_through(limits: &Limits, attempt: impl Fn(u32) -> (Uuid, String)) -> (u32, Duration) {
         let (number, refusal) = first_refusal(limits, attempt);
         (number, refusal.wait)
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn guessing_from_one_address_is_slowed_down_and_recovers() {
+    fn guessing_from_one_address_is_limited_and_recovers() {
         let (limits, clock) = limits(30);
         let one = |_| (ANN, "1.1.1.1".to_owned());
         let (count, refusal) = first_refusal(&limits, one);
@@ -339,7 +339,7 @@ mod tests {
         let headers = HeaderMap::from_iter(problem.headers);
         assert_eq!(headers[RATE_LIMIT], "\"log-ins-of-account-by-address\";r=0;t=60");
         assert_eq!(headers[RATE_LIMIT_POLICY], "\"log-ins-of-account-by-address\";q=10;w=600");
-        // Not another account, nor from elsewhere.
+        // Other accounts and other addresses are not affected.
         let again = |account, from| limits.check(Attempt::LogIn { account, from: address(from) });
         assert!(again(ANN, "1.1.1.1").is_err());
         assert!(again(BOB, "1.1.1.1").is_ok() && again(ANN, "2.2.2.2").is_ok());
@@ -350,16 +350,16 @@ mod tests {
     }
 
     #[test]
-    fn guessing_one_account_from_everywhere_is_slowed_down() {
+    fn guessing_one_account_from_many_addresses_is_limited() {
         let (limits, _) = limits(30);
         let spread = |number: u32| (ANN, format!("10.0.{}.{}", number / 200, number % 200));
         assert_eq!(let_through(&limits, spread), (100, Duration::from_secs(36)));
     }
 
     #[test]
-    fn guessing_many_accounts_from_one_address_is_slowed_down() {
+    fn guessing_many_accounts_from_one_address_is_limited() {
         let (limits, _) = limits(30);
-        // One customer of IPv6 has many addresses.
+        // One IPv6 customer has many addresses.
         let spread = |number: u32| (user(number), format!("2001:db8::{number:x}"));
         assert_eq!(let_through(&limits, spread), (30, Duration::from_secs(2)));
         assert!(limits.check(Attempt::SignUp { from: address("2001:db8::ffff") }).is_err());
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn mails_are_few_for_an_account_and_for_an_address() {
+    fn mails_are_limited_per_account_and_address() {
         let mails = |attempt: &dyn Fn(u32) -> (Vec<Uuid>, Option<String>)| {
             let (limits, _) = limits(30);
             (0..1000)
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_everything_is_let_through() {
+    fn zero_limit_allows_everything() {
         let (limits, _) = limits(0);
         for _ in 0..1000 {
             limits.check(Attempt::LogIn { account: ANN, from: address("1.1.1.1") }).unwrap();
@@ -395,13 +395,13 @@ mod tests {
     }
 
     #[test]
-    fn the_headers_say_what_is_left_and_how_long_to_wait() {
+    fn headers_contain_remaining_quota_and_reset_time() {
         let clock = FakeRelativeClock::default();
         let limit = AddressLimit::new(60, (&clock).into()).unwrap();
         let told = |address: ClientAddress| {
             let (budget, refusal) = limit.take(address);
             let mut headers = HeaderMap::new();
-            limit.write(budget, &mut headers);
+            limit.write_headers(budget, &mut headers);
             assert_eq!(headers[RATE_LIMIT_POLICY], "\"address\";q=60;w=60");
             (headers[RATE_LIMIT].to_str().unwrap().to_owned(), refusal.is_some())
         };
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_addresses_takes_no_more_memory_than_is_set_aside() {
+    fn many_addresses_use_bounded_memory() {
         let quotas =
             Quotas::new(Policy { name: "test", count: 5, period: MINUTE }, MonotonicClock::default())
                 .unwrap();

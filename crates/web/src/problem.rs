@@ -1,5 +1,5 @@
-//! Errors as HTTP tells them: problem details (RFC 9457). What the public reads and what the cause was are separate;
-//! the cause is logged once, here, and never sent.
+//! Errors in HTTP: problem details (RFC 9457). The public text and the cause are separate; the cause is logged once,
+//! here, and never sent.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -15,15 +15,15 @@ use utoipa::{IntoResponses, ToSchema};
 
 use service::telemetry::with_causes;
 
-/// What an error response says.
+/// The content of an error response.
 #[derive(Debug)]
 pub struct Problem {
     pub status: StatusCode,
-    /// Names the kind of problem for programs; never changes once released.
+    /// Identifies the kind of problem for programs; never changes once released.
     pub code: &'static str,
-    /// For people: this occurrence.
+    /// For humans: this occurrence.
     pub detail: String,
-    /// What is wrong with which field of the request.
+    /// The invalid fields of the request.
     pub fields: Vec<FieldProblem>,
     pub retry_after: Option<Duration>,
     /// Further headers of the response.
@@ -115,8 +115,9 @@ impl FieldProblem {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemDocument {
-    /// `urn:chorus:problem:<code>`. Two codes come with status 503: `unavailable` (nothing was done: try again) and
-    /// `outcome-unknown` (it may have been done, or may be yet: repeat the request with the same `Idempotency-Key`).
+    /// `urn:chorus:problem:<code>`. Two codes have status 503: `unavailable` (nothing was done: try again) and
+    /// `outcome-unknown` (it may have been done, or may still be: repeat the request with the same
+    /// `Idempotency-Key`).
     #[serde(rename = "type")]
     pub kind: String,
     pub title: String,
@@ -149,7 +150,7 @@ impl Problem {
         Self::fields(StatusCode::BAD_REQUEST, "malformed", vec![FieldProblem::new(field, code, message)])
     }
 
-    /// 422: the request can be read, but some of its fields cannot be taken.
+    /// 422: the request is well-formed, but some fields are invalid.
     pub fn invalid(fields: Vec<FieldProblem>) -> Self {
         Self::fields(StatusCode::UNPROCESSABLE_ENTITY, "invalid", fields)
     }
@@ -187,13 +188,13 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, code, detail)
     }
 
-    /// 429: the same has been asked for too often; in so long it may be asked for again.
+    /// 429: a rate limit is exceeded; the request is allowed again after this time.
     pub fn too_many(detail: impl Into<String>, wait: Duration) -> Self {
         let retry_after = Some(wait);
         Self { retry_after, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail) }
     }
 
-    /// 503: something this process needs is out of reach, and nothing was done; the same request may succeed a moment later.
+    /// 503: a dependency is unavailable, and nothing was done; the same request may succeed later.
     pub fn unavailable(what: &str, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let detail = format!("{what} cannot be reached at the moment: try again a little later");
         Self {
@@ -203,7 +204,7 @@ impl Problem {
         .because(cause)
     }
 
-    /// 503: whether what was asked for was done, or will be yet, is not known.
+    /// 503: it is unknown whether the request was or will be executed.
     pub fn outcome_unknown(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let detail = "It is not known whether this was done. Look first, or repeat the request with the same Idempotency-Key";
         Self {
@@ -213,39 +214,39 @@ impl Problem {
         .because(cause)
     }
 
-    /// 500: a defect on this side.
+    /// 500: a bug in this program.
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side")
             .because(cause)
     }
 }
 
-/// What cannot be refused leads to no problem.
+/// An infallible rejection causes no problem.
 impl From<Infallible> for Problem {
     fn from(never: Infallible) -> Self {
         match never {}
     }
 }
 
-/// Rounded up, so that whoever waits so long has waited long enough.
+/// Rounded up, so that clients wait long enough.
 pub(crate) fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
-/// When to try again after an outage.
+/// `Retry-After` of an outage.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// What a problem document on its way out says to people, for whoever puts it into other words.
+/// The public text of a problem document, for conversion to other formats.
 #[derive(Debug, Clone)]
-pub(crate) struct Told(pub(crate) String);
+pub(crate) struct ProblemText(pub(crate) String);
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Self { status, code, detail, fields, retry_after, headers: further, cause } = self;
         let outage = cause.as_ref().map_or_else(|| code.to_owned(), ToString::to_string);
         let cause = cause.as_deref().map(|cause| with_causes(cause));
-        let cause = cause.as_deref().unwrap_or("not told");
-        // What a client did wrong is no error of ours.
+        let cause = cause.as_deref().unwrap_or("none");
+        // Errors of clients are not logged as errors.
         if status == StatusCode::SERVICE_UNAVAILABLE {
             tracing::warn!(outage, %status, code, cause, "request refused");
         } else if status.is_server_error() {
@@ -253,7 +254,7 @@ impl IntoResponse for Problem {
         } else {
             tracing::debug!(%status, code, detail, cause, "request refused");
         }
-        let told = Told(detail.clone());
+        let text = ProblemText(detail.clone());
         let document = ProblemDocument {
             kind: format!("urn:chorus:problem:{code}"),
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
@@ -262,7 +263,7 @@ impl IntoResponse for Problem {
             errors: fields,
         };
         let mut response = (status, axum::Json(document)).into_response();
-        response.extensions_mut().insert(told);
+        response.extensions_mut().insert(text);
         let headers = response.headers_mut();
         headers.extend(further);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

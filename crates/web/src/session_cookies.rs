@@ -1,5 +1,5 @@
-//! Sessions of browsers: the token in a cookie that scripts cannot read, and the CSRF check that this needs, since a browser
-//! sends the cookie with requests of any page.
+//! Browser sessions: the token in a cookie that scripts cannot read, and the necessary CSRF check, since browsers
+//! send the cookie with requests of any page.
 
 use chrono::{DateTime, Utc};
 use cookie::{Cookie, time};
@@ -70,7 +70,7 @@ impl SessionCookies {
         cookie_header(&cookie.build())
     }
 
-    /// The CSRF check of a request that changes something and is authenticated by the cookie: its page must be allowed.
+    /// The CSRF check of a state-changing request that is authenticated by the cookie: its page must be allowed.
     ///
     /// # Errors
     /// 403, also without an `Origin`.
@@ -81,8 +81,8 @@ impl SessionCookies {
         }
     }
 
-    /// The CSRF check of a request that is answered with a cookie: a foreign page must not log a browser in. Programs other
-    /// than browsers send no `Origin`.
+    /// The CSRF check of a request that sets a cookie: a foreign page must not log a browser in. Clients other than
+    /// browsers send no `Origin`.
     ///
     /// # Errors
     /// 403.
@@ -93,8 +93,8 @@ impl SessionCookies {
         }
     }
 
-    /// An allowed origin, or the API's own: then the browser names the same host in both headers. A page from plain HTTP is
-    /// not of the same origin as an API with TLS: the network may have changed it.
+    /// An allowed origin, or the API's own: then the browser names the same host in both headers. A page from plain
+    /// HTTP has another origin than an API with TLS: the network may have changed it.
     fn allows(&self, origin: &HeaderValue, headers: &HeaderMap) -> bool {
         let Ok(origin) = origin.to_str() else { return false };
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
@@ -124,7 +124,7 @@ fn foreign_origin() -> Problem {
 /// The token in the session cookie, if there is one.
 ///
 /// # Errors
-/// 401 if there are several: which one is meant is unknown.
+/// 401 if there are several: it is ambiguous.
 pub(crate) fn session_cookie(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let cookies = cookies.flat_map(Cookie::split_parse).flatten().filter(|c| c.name() == SESSION_COOKIE);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cookie_is_for_this_host_and_not_for_scripts() {
+    fn cookie_is_host_only_and_http_only() {
         let (now, later) = (DateTime::UNIX_EPOCH, DateTime::from_timestamp_secs(60).unwrap());
         let cookie = cookies().set("a.b.c", now, later).unwrap();
         assert_eq!(cookie, "__Host-chorus=a.b.c; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=60");
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cookie_is_found_among_others_and_refused_if_given_twice() {
+    fn cookie_is_found_among_others_and_rejected_if_repeated() {
         let read = |values: &[&str]| {
             let pairs: Vec<_> = values.iter().map(|value| (header::COOKIE, *value)).collect();
             session_cookie(&headers(&pairs)).map(|token| token.map(str::to_owned)).map_err(|p| p.status)
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_page_can_neither_use_nor_set_a_cookie() {
+    fn foreign_page_can_neither_use_nor_set_a_cookie() {
         let of = |origin: &str| headers(&[(header::ORIGIN, origin), (header::HOST, "api.example")]);
         for good in ["https://app.example", "https://api.example"] {
             assert!(cookies().check_cookie_use(&of(good)).is_ok(), "{good}");

@@ -17,14 +17,14 @@ use crate::session_cookies::{SessionCookies, session_cookie};
 use crate::tokens::{Claims, TokenError, VerifyingKeys, claimed_session};
 use service::clock::Clock;
 
-/// Sessions that are remembered: about 150 bytes each.
+/// Maximum number of cached sessions, about 150 bytes each.
 const REMEMBERED: usize = 200_000;
-/// How often the last use of a session is recorded. Its owner sees it to the hour, not to the minute.
+/// How often the last use of a session is recorded. Its owner sees it with a precision of an hour.
 const LAST_SEEN_INTERVAL: TimeDelta = TimeDelta::hours(1);
-/// Records that may wait to be written. More are dropped, and sent again an hour later.
+/// Length of the queue of records. Further ones are dropped, and sent again an hour later.
 const LAST_SEEN_QUEUE: usize = 10_000;
 
-/// Who makes a request.
+/// The authenticated user of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session {
     pub user: UserId,
@@ -32,26 +32,26 @@ pub struct Session {
     pub expires: DateTime<Utc>,
 }
 
-/// Knows which sessions have ended.
+/// Looks up active sessions.
 #[async_trait]
 pub trait SessionLookup: std::fmt::Debug + Send + Sync + 'static {
-    /// The session, if it has begun and not ended.
+    /// The session, if it has started and not ended.
     ///
     /// # Errors
-    /// Whatever kept the answer from being had.
+    /// If the look-up fails.
     async fn active(&self, user: UserId, session: SessionId) -> Result<Option<ActiveSession>, Problem>;
 }
 
-/// A session that has begun and not ended.
+/// An active session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ActiveSession {
-    /// Position of the event that began it.
+    /// Position of the event that started it.
     pub began: u64,
     /// When its use was last recorded.
     pub seen: DateTime<Utc>,
 }
 
-/// Sends the sessions that are in use to the task that records when each was last seen.
+/// Sends used sessions to the task that records when each was last seen.
 #[derive(Debug, Clone)]
 pub struct LastSeenSender(mpsc::Sender<UsedSession>);
 
@@ -68,7 +68,7 @@ impl LastSeenSender {
     }
 }
 
-/// Ends all sessions of a user that began before a position, except `kept`.
+/// Ends all sessions of a user that started before a position, except `kept`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionRevocation {
     pub position: u64,
@@ -76,18 +76,18 @@ pub struct SessionRevocation {
 }
 
 impl SessionRevocation {
-    /// Whether it ends a session that began at a position.
+    /// Whether it ends a session that started at a position.
     pub fn ends(&self, session: SessionId, began: u64) -> bool {
         began < self.position && self.kept != Some(session)
     }
 }
 
-/// Where the public keys are had from.
+/// The source of the public keys.
 #[async_trait]
 pub trait KeySource: std::fmt::Debug + Send + Sync + 'static {
     fn keys(&self) -> Arc<VerifyingKeys>;
 
-    /// Looks for new keys, because a token names one that is not known. False if there are none.
+    /// Fetches keys again because a token names an unknown one. False if there are no new ones.
     async fn refresh(&self) -> bool;
 }
 
@@ -106,20 +106,20 @@ impl KeySource for FixedKeys {
     }
 }
 
-/// Tells good tokens from bad ones.
+/// Verifies tokens and sessions.
 #[derive(Debug)]
 pub struct Authenticator {
     parts: Parts,
     known: Cache<SessionId, Known>,
-    /// The latest of each user, for look-ups that started before it.
+    /// The latest revocation per user, for look-ups that started before it.
     revocations: Cache<UserId, SessionRevocation>,
-    /// Held while something becomes known, so that a look-up that began before a session ended cannot come after.
+    /// Held during updates, so that a look-up that started before the end of a session cannot be cached after it.
     learning: Mutex<()>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Known {
-    /// The hash of the one token that has been checked.
+    /// The hash of the verified token.
     Good {
         token: [u8; 32],
         session: Session,
@@ -128,7 +128,7 @@ enum Known {
     Ended,
 }
 
-/// What an [`Authenticator`] is built from.
+/// The dependencies of an [`Authenticator`].
 #[derive(Debug)]
 pub struct Parts {
     pub keys: Arc<dyn KeySource>,
@@ -150,7 +150,7 @@ impl Authenticator {
     }
 
     /// # Errors
-    /// 401 for a token that is not good; whatever the look-up gives if it fails.
+    /// 401 for an invalid token; the error of the look-up if it fails.
     pub async fn authenticate(&self, token: &str) -> Result<Session, Problem> {
         self.check(token).await.map_err(Problem::from)
     }
@@ -189,7 +189,7 @@ impl Authenticator {
 
     fn send_last_seen(&self, token: [u8; 32], session: Session, active: ActiveSession, now: DateTime<Utc>) {
         let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
-        // It may have ended since it was looked up.
+        // It may have ended during the look-up.
         if matches!(self.known.get(&session.session), Some(Known::Good { .. })) {
             let active = ActiveSession { seen: now, ..active };
             self.known.insert(session.session, Known::Good { token, session, active });
@@ -209,13 +209,13 @@ impl Authenticator {
         }
     }
 
-    /// To be called for every event that ends a session.
+    /// Must be called for every event that ends a session.
     pub fn end(&self, session: SessionId) {
         let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
         self.known.insert(session, Known::Ended);
     }
 
-    /// To be called for every event that ends all sessions of a user, or all but one.
+    /// Must be called for every event that ends all sessions of a user, or all but one.
     pub fn end_all(&self, user: UserId, revocation: SessionRevocation) {
         let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
         if self.revocations.get(&user).is_none_or(|known| known.position < revocation.position) {
@@ -230,16 +230,16 @@ impl Authenticator {
     }
 }
 
-/// Why a request is nobody's.
+/// Why a request is not authenticated.
 #[derive(Debug)]
 pub enum NotLoggedIn {
-    /// It comes without a token, or with something else in its place.
+    /// It has no token, or an invalid header.
     NoToken,
     BadToken(TokenError),
     Expired,
-    /// The session is over, or its account gone.
+    /// The session has ended, or the account no longer exists.
     Ended,
-    /// It could not be found out.
+    /// The look-up failed.
     Unknown(Problem),
 }
 
@@ -282,7 +282,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 }
 
 impl Authenticator {
-    /// Who makes a request, by its `Authorization` header or by the session cookie; none without either.
+    /// The user of a request, by its `Authorization` header or by the session cookie; none without either.
     async fn of_request(&self, parts: &request::Parts) -> Result<Option<Session>, Problem> {
         if let Some(token) = bearer(&parts.headers)? {
             return self.authenticate(token).await.map(Some);
@@ -295,7 +295,7 @@ impl Authenticator {
         Ok(Some(session))
     }
 
-    /// Who makes a request by its `Authorization` header alone, and the token there.
+    /// The user of a request by its `Authorization` header only, and the token there.
     pub(crate) async fn of_bearer<'a>(
         &self,
         headers: &'a HeaderMap,
@@ -304,7 +304,7 @@ impl Authenticator {
         Ok((self.check(token).await?, token))
     }
 
-    /// The session that a browser has in its cookie, if it is still good.
+    /// The session of a browser's cookie, if it is still valid.
     pub async fn of_cookie(&self, headers: &HeaderMap) -> Option<Session> {
         self.authenticate(session_cookie(headers).ok().flatten()?).await.ok()
     }
@@ -326,7 +326,7 @@ where
     }
 }
 
-/// For routes that also serve people who are not logged in. A token that is there must be good.
+/// For routes that also serve unauthenticated requests. A token must be valid if there is one.
 impl<S: Send + Sync> OptionalFromRequestParts<S> for Session
 where
     Arc<Authenticator>: FromRef<S>,
@@ -358,7 +358,7 @@ mod tests {
     const SESSION: SessionId = SessionId::new(Uuid::from_u128(2));
     const BEGAN: u64 = 7;
 
-    /// Answers that every session has begun, once it is let to.
+    /// Reports every session as active, once it is released.
     #[derive(Debug)]
     struct Slow {
         let_through: Semaphore,
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_is_looked_up_once_and_remembered() {
+    async fn token_is_looked_up_once_and_cached() {
         let (authenticator, lookup, token) = set_up(1);
         for _ in 0..3 {
             let session = authenticator.authenticate(&token).await.unwrap();
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_remembered_token_does_not_let_a_changed_one_in() {
+    async fn cached_token_does_not_admit_a_modified_one() {
         let (authenticator, _, token) = set_up(2);
         authenticator.authenticate(&token).await.unwrap();
         let mut changed = token.clone();
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_that_ends_is_refused_at_once_even_while_it_is_being_looked_up() {
+    async fn ended_session_is_rejected_even_during_a_look_up() {
         let (authenticator, lookup, token) = set_up(0);
         let asking = authenticator.authenticate(&token);
         let ending = async {
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn use_of_a_session_is_sent_once_an_hour() {
+    async fn session_use_is_recorded_once_per_hour() {
         let (sender, mut sent) = LastSeenSender::channel();
         let (authenticator, _, token) = set_up_with(1, sender);
         for _ in 0..3 {
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cookie_speaks_for_its_owner_but_changes_things_only_from_an_allowed_page() {
+    async fn cookie_authenticates_and_changes_require_an_allowed_origin() {
         let (authenticator, _, token) = set_up(1);
         let ask = async |method: http::Method, origin: Option<&str>| {
             let mut request = http::Request::builder().method(method).header(header::HOST, "api.example");
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_sessions_but_one_end_at_once_even_while_one_is_being_looked_up() {
+    async fn all_sessions_but_one_end_even_during_a_look_up() {
         let revocation = |position, kept| SessionRevocation { position, kept };
         for (position, kept, good) in
             [(BEGAN + 1, None, false), (BEGAN + 1, Some(SESSION), true), (BEGAN - 1, None, true)]
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_bearer_token_is_taken() {
+    fn only_one_bearer_token_is_accepted() {
         let headers = |values: &[&str]| {
             let mut headers = HeaderMap::new();
             for value in values {
@@ -511,7 +511,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_authorization_is_a_bearer_token_or_refused(
+        fn any_authorization_is_a_bearer_token_or_rejected(
             bytes in prop::collection::vec(any::<u8>(), 0..40),
             text in "(?i:bearer|basic|)[ \\t]{0,3}[!-~]{0,20}[ \\t]{0,2}",
         ) {

@@ -1,6 +1,6 @@
-//! Tokens: JWTs signed with Ed25519. One process holds the private keys; every other checks with the public ones. Keys
-//! rotate by their id (`kid`): a new one is put first in the file, the old ones stay behind it until their tokens
-//! have expired.
+//! Tokens: JWTs signed with Ed25519. One process holds the private keys; the others verify with the public ones. Keys
+//! rotate by id (`kid`): a new key is inserted first in the file, and old keys stay behind it until their tokens have
+//! expired.
 
 use std::collections::HashMap;
 
@@ -15,13 +15,13 @@ use thiserror::Error;
 
 use service::config::Secret;
 
-/// An Ed25519 private key in PKCS #8 is this, then its 32 bytes (RFC 8410).
+/// An Ed25519 private key in PKCS #8 has this prefix, then its 32 bytes (RFC 8410).
 const PKCS8_PREFIX: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
-/// Longest token that is looked at.
+/// Maximum length of a token.
 const LENGTH_LIMIT: usize = 2048;
 
-/// What a token says: whose it is, of which session, and until when. Times are seconds since 1970.
+/// The claims of a token: user, session and expiry. Times are seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     pub sub: UserId,
@@ -51,7 +51,7 @@ impl std::fmt::Debug for SigningKeys {
 }
 
 impl SigningKeys {
-    /// One or more private keys in PEM, one after the other: the first signs.
+    /// One or more private keys in PEM: the first one signs.
     pub fn parse(pem: &Secret) -> Result<Self, KeyFileError> {
         const END: &str = "-----END PRIVATE KEY-----";
         let mut first = None;
@@ -71,7 +71,7 @@ impl SigningKeys {
         Ok(Self { first: first.ok_or(KeyFileError::Empty)?, public: JwkSet { keys } })
     }
 
-    /// A new private key, in the form that [`parse`](Self::parse) takes.
+    /// A new private key, in the format of [`parse`](Self::parse).
     pub fn generate() -> Secret {
         let der = [PKCS8_PREFIX.as_slice(), &rand::random::<[u8; 32]>()].concat();
         Secret::new(format!(
@@ -80,13 +80,13 @@ impl SigningKeys {
         ))
     }
 
-    /// The public keys, as `/.well-known/jwks.json` tells them (RFC 7517).
+    /// The public keys, as in `/.well-known/jwks.json` (RFC 7517).
     pub fn public(&self) -> &JwkSet {
         &self.public
     }
 
     /// # Errors
-    /// Only if signing itself fails, which is a defect.
+    /// Only if signing itself fails, which is a bug.
     pub fn sign(
         &self,
         user: UserId,
@@ -105,7 +105,7 @@ impl SigningKeys {
 #[error("a token could not be signed")]
 pub struct SignError(#[from] jsonwebtoken::errors::Error);
 
-/// Why a token is not taken.
+/// Why a token is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TokenError {
     #[error("the token is not one of ours")]
@@ -135,7 +135,7 @@ impl std::fmt::Debug for VerifyingKeys {
 }
 
 impl VerifyingKeys {
-    /// Takes the Ed25519 keys of a set; others are none of ours.
+    /// The Ed25519 keys of a set; others are ignored.
     pub fn of(set: &JwkSet) -> Self {
         let ours = set.keys.iter().filter_map(|jwk| {
             let ed25519 = matches!(jwk.algorithm, AlgorithmParameters::OctetKeyPair(_))
@@ -146,7 +146,7 @@ impl VerifyingKeys {
         Self { keys: ours.collect(), set: set.clone() }
     }
 
-    /// Checks the signature and that the token is still good at `now`. Only EdDSA is taken, whatever the token says.
+    /// Verifies the signature and the expiry at `now`. Only EdDSA is accepted, whatever the token says.
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, TokenError> {
         if token.len() > LENGTH_LIMIT {
             return Err(TokenError::Invalid);
@@ -169,13 +169,13 @@ impl VerifyingKeys {
         self.keys.is_empty()
     }
 
-    /// The set they were taken from.
+    /// The key set that they come from.
     pub fn set(&self) -> &JwkSet {
         &self.set
     }
 }
 
-/// The session that a token claims to be of, unchecked: only good to look something up that is then checked.
+/// The session that a token claims, unverified: only for look-ups that are verified afterwards.
 pub(crate) fn claimed_session(token: &str) -> Option<SessionId> {
     if token.len() > LENGTH_LIMIT {
         return None;
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_taken_until_it_expires() {
+    fn token_is_valid_until_it_expires() {
         let keys = keys();
         let (token, public) = (signed(&keys), VerifyingKeys::of(keys.public()));
         let claims = public.verify(&token, now()).unwrap();
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_key_signs_while_tokens_of_the_old_one_stay_good() {
+    fn new_key_signs_while_old_tokens_stay_valid() {
         let (old, new) = (SigningKeys::generate(), SigningKeys::generate());
         let token = signed(&SigningKeys::parse(&old).unwrap());
         let rotated = SigningKeys::parse(&Secret::new(format!("{}{}", new.reveal(), old.reveal()))).unwrap();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn public_keys_travel_as_json_without_the_private_ones() {
+    fn jwks_contains_only_public_keys() {
         let keys = keys();
         let json = serde_json::to_value(keys.public()).unwrap();
         assert_eq!(json["keys"][0]["kty"], "OKP");
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_of_another_key_algorithm_or_hand_are_refused() {
+    fn tokens_with_another_key_or_algorithm_are_rejected() {
         let keys = keys();
         let public = VerifyingKeys::of(keys.public());
         let good = signed(&keys);
@@ -252,7 +252,7 @@ mod tests {
             jsonwebtoken::encode(&header, &claims, key).unwrap()
         };
         let AlgorithmParameters::OctetKeyPair(pair) = &keys.public().keys[0].algorithm else { panic!() };
-        // The public key taken for a shared secret.
+        // The public key used as a shared secret.
         let hs256 = forged_with(
             Algorithm::HS256,
             &EncodingKey::from_base64_secret(&STANDARD.encode(&pair.x)).unwrap(),
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_key_file_is_told() {
+    fn bad_key_file_is_reported() {
         let parse = |text: &str| SigningKeys::parse(&Secret::new(text)).unwrap_err();
         assert_eq!(parse(""), KeyFileError::Empty);
         let good = SigningKeys::generate();
@@ -298,7 +298,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_refused(
+        fn any_text_is_rejected(
             text in "\\PC{0,80}|[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,90}",
             header in "\\{\"alg\":\"(none|EdDSA|HS256|[a-z]{0,5})\"(,\"kid\":(null|1|\"\\PC{0,9}\"))?\\}",
             claims in "\\{(\"(sub|sid|iat|exp)\":(-?[0-9]{1,30}|\"[0-9a-f]{32}\"|null|\\{\\})(,)?){0,4}\\}",
@@ -308,13 +308,13 @@ mod tests {
             let formed = format!("{}.{}.{}", url.encode(header), url.encode(claims), url.encode([7; 64]));
             for token in [text, formed] {
                 prop_assert!(public.verify(&token, now()).is_err());
-                // Only looked something up with, so it may be of anything; it must not fail.
+                // Used only for look-ups, so any result is fine; it must not fail.
                 let _ = claimed_session(&token);
             }
         }
 
         #[test]
-        fn a_token_with_one_other_character_is_refused(
+        fn modified_token_is_rejected(
             place in any::<prop::sample::Index>(), other in "[A-Za-z0-9_.=+/ -]", is_inserted in any::<bool>(),
         ) {
             let keys = keys();
@@ -327,7 +327,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_a_key_file_or_refused(
+        fn any_text_is_a_key_file_or_rejected(
             text in "\\PC{0,60}",
             block in "-----BEGIN (PRIVATE|PUBLIC) KEY-----\n[A-Za-z0-9+/=\n]{0,80}\n-----END (PRIVATE|PUBLIC) KEY-----\n?",
             is_after_a_good_one in any::<bool>(),

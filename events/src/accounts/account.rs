@@ -5,7 +5,7 @@ use crate::personal::Sealable;
 use crate::{ClaimHash, MailedRequestId, Personal, SessionId, Subject, UserId};
 
 event_enum! {
-    /// `account.<user>`: who somebody is to the system.
+    /// `account.<user>`: identity, credentials and status of a user.
     AccountEvent {
         SignedUp = "account.signed_up.v2",
         UsernameChanged = "account.username_changed.v1",
@@ -28,7 +28,7 @@ event_enum! {
 }
 
 event_enum! {
-    /// `username.<keyed hash>`: who holds a name.
+    /// `username.<keyed hash>`: the owner of a username.
     UsernameEvent {
         UsernameClaimed = "username.claimed.v1",
         UsernameReleased = "username.released.v1",
@@ -36,7 +36,7 @@ event_enum! {
 }
 
 event_enum! {
-    /// `email.<keyed hash>`: who holds an address.
+    /// `email.<keyed hash>`: the owner of an address.
     EmailEvent {
         EmailClaimed = "email.claimed.v1",
         EmailReleased = "email.released.v1",
@@ -52,7 +52,7 @@ pub struct SignedUp {
     pub person: Personal<NewPerson>,
 }
 
-/// Through which app somebody came: mails speak in its name and lead back to it.
+/// The app that a user came from: mails use its name and link to it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum App {
@@ -65,7 +65,7 @@ pub enum App {
     Spotifymern,
 }
 
-/// What somebody says of themselves when they sign up.
+/// The personal data of a sign-up.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewPerson {
     pub username: String,
@@ -80,15 +80,15 @@ pub struct NewPerson {
 pub struct UsernameChanged {
     pub user: UserId,
     pub username: ClaimHash,
-    /// As the person spells it.
+    /// As the user spells it.
     pub spelling: Personal<String>,
 }
 
-/// Somebody wants the mail with the link that verifies their address once more.
+/// The user requests another verification mail.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EmailVerificationRequested {
     pub user: UserId,
-    /// What the token in the mailed link is derived from.
+    /// The token in the mailed link is derived from it.
     pub request: MailedRequestId,
     pub app: App,
 }
@@ -105,25 +105,25 @@ pub struct PasswordChanged {
     /// PHC string of Argon2id.
     pub password_hash: Personal<String>,
     pub reason: PasswordChangeReason,
-    /// The one session that goes on.
+    /// The session that stays valid.
     pub kept: Option<SessionId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PasswordChangeReason {
-    /// Its owner wanted another one.
+    /// Changed by the user.
     Chosen,
-    /// By a mailed link.
+    /// Set with a mailed link.
     Reset,
-    /// The same password, hashed anew with stronger parameters.
+    /// The same password, rehashed with stronger parameters.
     Rehashed,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PasswordResetRequested {
     pub user: UserId,
-    /// What the token in the mailed link is derived from.
+    /// The token in the mailed link is derived from it.
     pub request: MailedRequestId,
     pub app: App,
 }
@@ -131,11 +131,11 @@ pub struct PasswordResetRequested {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EmailChangeRequested {
     pub user: UserId,
-    /// What the token in the mailed link is derived from.
+    /// The token in the mailed link is derived from it.
     pub request: MailedRequestId,
     pub email: ClaimHash,
     pub address: Personal<String>,
-    /// The session that asked for it: it goes on when the address has changed.
+    /// The session that requested it; it stays valid when the address changes.
     pub session: Option<SessionId>,
     pub app: App,
 }
@@ -145,21 +145,21 @@ pub struct EmailChanged {
     pub user: UserId,
     pub email: ClaimHash,
     pub address: Personal<String>,
-    /// Whoever reads the mail of the new address has agreed, by a link.
+    /// Whether the owner of the new address has confirmed it with a link.
     pub verified: bool,
-    /// The one session that goes on.
+    /// The session that stays valid.
     pub kept: Option<SessionId>,
     pub app: App,
 }
 
-/// Its owner has ended all sessions but one.
+/// The user has ended all other sessions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionsEnded {
     pub user: UserId,
     pub kept: Option<SessionId>,
 }
 
-/// What somebody may do beyond what everybody may.
+/// Permissions beyond those of every user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -180,7 +180,7 @@ pub struct RoleRevoked {
     pub role: Role,
 }
 
-/// Its owner has put the account to rest.
+/// Deactivated by its owner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Deactivated {
     pub user: UserId,
@@ -191,7 +191,7 @@ pub struct Reactivated {
     pub user: UserId,
 }
 
-/// A moderator has locked the account.
+/// Suspended by a moderator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Suspended {
     pub user: UserId,
@@ -203,15 +203,15 @@ pub struct Reinstated {
     pub user: UserId,
 }
 
-/// Somebody else takes over a claim of this user that a crash left behind: a late last step of the user's own
-/// sign-up or rename meets this event as a conflict.
+/// Another user takes over a claim of this user that a crash left behind. If the last step of this user's own sign-up
+/// or rename is still in flight, this event makes it a conflict.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClaimAbandoned {
     pub user: UserId,
     pub claim: ClaimHash,
 }
 
-/// The person is gone: their key is destroyed, their views and media follow.
+/// The user is erased: the key is destroyed, and their views and media are deleted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Erased {
     pub user: UserId,
@@ -242,8 +242,8 @@ pub struct EmailReleased {
 }
 
 impl AccountEvent {
-    /// The sessions that an event ends: all that began before it, but the one named inside, if one is. A change of
-    /// what somebody may do ends them too, so that a session never changes its power while it goes on.
+    /// Whether an event ends sessions: all that started before it, except the one inside, if any. A change of roles
+    /// ends them too, so that the permissions of a session never change.
     pub const fn ends_sessions_but(&self) -> Option<Option<SessionId>> {
         match self {
             Self::PasswordChanged(PasswordChanged { reason: PasswordChangeReason::Rehashed, .. }) => None,

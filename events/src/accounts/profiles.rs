@@ -5,7 +5,7 @@ use crate::personal::Sealable;
 use crate::{Image, Personal, Subject, UserId};
 
 event_enum! {
-    /// `profile.<user>`: how somebody shows themselves.
+    /// `profile.<user>`: the public profile of a user.
     ProfileEvent {
         ProfileEdited = "profile.edited.v1",
         PhotoChanged = "profile.photo_changed.v1",
@@ -20,7 +20,7 @@ pub struct ProfileEdited {
     pub details: Personal<ProfileDetails>,
 }
 
-/// All of what a person tells about themselves, as it is after the edit.
+/// All details of a profile after the edit.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProfileDetails {
     pub firstname: String,
@@ -42,7 +42,7 @@ pub struct PhotoRemoved {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PrivacyChanged {
     pub user: UserId,
-    /// Followers of a private profile must be accepted first.
+    /// Follow requests to a private profile must be accepted.
     pub private: bool,
 }
 

@@ -18,26 +18,26 @@ event_enum! {
 pub struct SessionStarted {
     pub user: UserId,
     pub session: SessionId,
-    /// No token of the session is good after this moment.
+    /// Tokens of the session expire at this time at the latest.
     pub expires: DateTime<Utc>,
     pub client: Personal<Client>,
 }
 
-/// What the person logged in with, for their own list of sessions.
+/// The client of a log-in, shown in the user's list of sessions.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
-    /// The `User-Agent` as sent, cut to a length that is still readable.
+    /// The `User-Agent`, truncated to a readable length.
     pub device: String,
-    /// The network address that the request came from.
+    /// The network address of the request.
     pub address: String,
 }
 
-/// The session was used again, after a while.
+/// The session was used again after some time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionSeen {
     pub user: UserId,
     pub session: SessionId,
-    /// Position of the event that began it, so that this one alone is the session's state.
+    /// Position of the event that started it, so that this event alone is the session's state.
     pub since: Position,
 }
 

@@ -1,6 +1,6 @@
-//! Following the stream. One consumer takes everything that is new for all followers of a process, which find it in
-//! memory; a follower that is far behind has a consumer of its own until it has caught up. Whoever only listens has one for
-//! good, and the server sends that process nothing else.
+//! Follows the stream. One consumer per process reads all new events into the tail buffer for all followers; a
+//! follower that is far behind has its own consumer until it has caught up. A process that only listens has its own
+//! permanent consumer, so that the server sends it nothing else.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Weak};
@@ -15,65 +15,65 @@ use tokio::time::Instant;
 
 use super::{Connection, message};
 use crate::log::{Followed, Unreadable};
-use crate::recent::{self, Recent};
+use crate::tail_buffer::{self, TailBuffer};
 use crate::{Filter, LogError, Position, Stored};
 
-/// Messages asked for ahead.
+/// Messages requested in advance.
 const PULL_BATCH: usize = 1000;
-/// The server says at least this often that it is still there.
+/// Interval of the server's heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// How long one request for messages stands at the server.
+/// Lifetime of one pull request.
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
-/// The server drops a consumer that nobody has pulled from for so long.
+/// The server deletes a consumer without pull requests after this time.
 const ABANDONED_AFTER: Duration = Duration::from_mins(1);
-/// How long a follower that catches up hears nothing before it asks the server whether there is nothing for it.
+/// How long a follower that catches up waits for a message before it asks the server whether there are any.
 const SILENCE: Duration = Duration::from_millis(20);
-/// Events taken from memory in one go.
+/// Maximum number of events per read from the tail buffer.
 const CHUNK: usize = 1000;
-/// Delays before a consumer is created again after an error.
+/// Backoff before a consumer is recreated after an error.
 const RECREATE_BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(50))
     .with_max_delay(Duration::from_secs(2))
     .without_max_times();
-/// How often the leader is asked, while a consumer delivers nothing, whether it should.
+/// How often to ask the leader for undelivered messages while a consumer is silent.
 const STALL_CHECK: Duration = Duration::from_secs(1);
-/// How long a consumer may deliver nothing while the stream holds something for it. One whose replica is broken or behind
-/// sends heartbeats all the same.
+/// How long a consumer may be silent although the stream has messages for it. A consumer on a broken or lagging
+/// replica still sends heartbeats.
 const STALL_LIMIT: Duration = Duration::from_secs(5);
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 type Sender = mpsc::Sender<Result<Followed, LogError>>;
 
-/// Nobody listens any more, or the last word has been said.
-struct Over;
+/// The follower was dropped, or received its final error.
+struct Ended;
 
-/// A consumer delivers nothing though the stream holds something for it.
+/// A consumer delivers nothing although the stream has messages for it.
 #[derive(Debug, thiserror::Error)]
-#[error("the consumer has delivered nothing for {STALL_LIMIT:?} though the stream goes on")]
+#[error("the consumer has delivered nothing for {STALL_LIMIT:?} although the stream has messages for it")]
 struct Stalled;
 
-/// Where events come from. Consumers live in the server's memory and may be lost at any time; the position is ours, and
-/// a new consumer goes on from there.
+/// Creates consumers. They are in the server's memory and can be lost at any time; a new consumer continues from the
+/// client's position.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) connection: Connection,
     pub(super) stream: Stream<()>,
-    /// The subject that covers all others of the stream.
+    /// The wildcard subject that covers the stream.
     pub(super) everything: String,
 }
 
 impl Source {
-    /// Keeps what is new, of every kind, in memory, until nobody needs it any more.
-    pub(super) async fn keep_recent(self, after: Position, recent: Weak<Recent>) {
-        let Some(mut complete) = recent.upgrade().map(|recent| recent.complete()) else { return };
+    /// Reads new events of all kinds into the buffer until it is dropped.
+    pub(super) async fn fill_tail(self, after: Position, tail: Weak<TailBuffer>) {
+        let Some(mut complete) = tail.upgrade().map(|tail| tail.complete()) else { return };
         let dropped = async { while complete.changed().await.is_ok() {} };
         let keep = async {
             let (mut reached, mut retry) = (after, Retry::default());
             loop {
                 let before = reached;
                 let Err(cause) = tokio::select! {
-                    () = self.connection.replaced() => Err("the connection was made anew".into()),
-                    lost = self.try_keep_recent(&mut reached, &recent) => lost,
+                    () = self.connection.replaced() => Err("the connection was replaced".into()),
+                    lost = self.try_fill_tail(&mut reached, &tail) => lost,
                 };
                 retry.wait(cause, before, reached).await;
             }
@@ -84,20 +84,20 @@ impl Source {
         }
     }
 
-    async fn try_keep_recent(
+    async fn try_fill_tail(
         &self,
         reached: &mut Position,
-        recent: &Weak<Recent>,
+        tail: &Weak<TailBuffer>,
     ) -> Result<Infallible, Cause> {
         let mut deliveries = self.deliveries(vec![self.everything.clone()], *reached).await?;
         loop {
             let (position, stored) = deliveries.next().await?;
-            let recent = recent.upgrade().ok_or("nobody follows")?;
-            // An event that cannot be read is not kept: followers that it is for get it from the server.
+            let tail = tail.upgrade().ok_or("no followers")?;
+            // Unreadable events are not buffered: followers read them from the server.
             if let Ok(stored) = stored {
-                recent.keep(stored);
+                tail.push(stored);
             }
-            recent.found(position);
+            tail.advance_to(position);
             *reached = position;
         }
     }
@@ -105,20 +105,20 @@ impl Source {
     pub(super) async fn listen(self, subjects: Vec<String>, after: Position, sender: Sender) {
         tokio::select! {
             () = sender.closed() => {}
-            Over = self.deliver_all(subjects, after, &sender) => {}
+            Ended = self.deliver_all(subjects, after, &sender) => {}
         }
     }
 
-    async fn deliver_all(&self, subjects: Vec<String>, after: Position, sender: &Sender) -> Over {
+    async fn deliver_all(&self, subjects: Vec<String>, after: Position, sender: &Sender) -> Ended {
         let (mut reached, mut retry) = (after, Retry::default());
         loop {
             let before = reached;
             let lost = tokio::select! {
-                () = self.connection.replaced() => Err("the connection was made anew".into()),
+                () = self.connection.replaced() => Err("the connection was replaced".into()),
                 ended = self.try_deliver_all(&subjects, &mut reached, sender) => ended,
             };
             match lost {
-                Ok(Over) => return Over,
+                Ok(Ended) => return Ended,
                 Err(cause) => retry.wait(cause, before, reached).await,
             }
         }
@@ -129,16 +129,16 @@ impl Source {
         subjects: &[String],
         reached: &mut Position,
         sender: &Sender,
-    ) -> Result<Over, Cause> {
+    ) -> Result<Ended, Cause> {
         let mut deliveries = self.deliveries(subjects.to_vec(), *reached).await?;
         loop {
-            if let Some(over) = pass_on(deliveries.next().await?, reached, sender).await {
-                return Ok(over);
+            if let Some(ended) = forward(deliveries.next().await?, reached, sender).await {
+                return Ok(ended);
             }
         }
     }
 
-    /// A consumer of everything on these subjects after a position.
+    /// Creates a consumer of all messages on these subjects after a position.
     async fn deliveries(&self, subjects: Vec<String>, after: Position) -> Result<Deliveries, Cause> {
         let config = pull::Config {
             description: Some("chorus follower".to_owned()),
@@ -164,8 +164,8 @@ impl Source {
         Ok(Deliveries { messages, source, subjects, delivered: 0, reached: after, owed_since: None })
     }
 
-    /// Whether the stream holds anything on these subjects after a position. The leader is asked for the message itself:
-    /// what a consumer counts as pending lags behind what has been stored.
+    /// Whether the stream has messages on these subjects after a position. Asks the leader for the message itself,
+    /// since the consumer's pending count lags behind.
     async fn anything_after(&self, position: Position, subjects: &[String]) -> Result<bool, Cause> {
         for subject in subjects {
             let next = self.stream.raw_message_builder().sequence(position.0 + 1).next_by_subject(subject);
@@ -179,21 +179,20 @@ impl Source {
     }
 }
 
-/// What one consumer delivers, in order and without gaps.
+/// The messages of one consumer, in order and without gaps.
 struct Deliveries {
     messages: pull::Stream,
     source: Source,
     subjects: Vec<String>,
     delivered: u64,
-    /// Where the last event that was delivered stands.
+    /// The position of the last delivered event.
     reached: Position,
-    /// Since when the stream is known to hold more than was delivered.
+    /// Since when undelivered messages are known.
     owed_since: Option<Instant>,
 }
 
 impl Deliveries {
-    /// The next event and where it stands. An error inside is the event's own: its envelope cannot be read. It may be given up and
-    /// called again.
+    /// The next event with its position. The inner error means an unreadable envelope. Cancel-safe.
     async fn next(&mut self) -> Result<(Position, Result<Stored, Unreadable>), Cause> {
         let message = loop {
             let check = async {
@@ -204,7 +203,7 @@ impl Deliveries {
                 message = self.messages.next() => break message.ok_or("the consumer ended")??,
                 anything = check => match anything {
                     Ok(anything) => self.should_deliver(anything)?,
-                    // Without its leader the stream does not go on.
+                    // Without its leader the stream has no new messages.
                     Err(error) => tracing::debug!(error = &*error, "the stream's leader does not answer"),
                 },
             }
@@ -226,10 +225,10 @@ impl Deliveries {
 }
 
 impl Deliveries {
-    /// Takes note of whether the stream holds anything that was not delivered.
+    /// Records whether the stream has undelivered messages.
     ///
     /// # Errors
-    /// [`Stalled`] if it has for too long.
+    /// [`Stalled`] if it has had some for too long.
     fn should_deliver(&mut self, anything: bool) -> Result<(), Stalled> {
         let now = Instant::now();
         self.owed_since = anything.then(|| self.owed_since.unwrap_or(now));
@@ -238,21 +237,21 @@ impl Deliveries {
     }
 }
 
-/// Tells a follower of what was delivered.
-async fn pass_on(
+/// Forwards a message to a follower.
+async fn forward(
     (position, stored): (Position, Result<Stored, Unreadable>),
     reached: &mut Position,
     sender: &Sender,
-) -> Option<Over> {
-    let told = sender.send(Ok(stored.map_or_else(Followed::Unreadable, Followed::Event))).await;
-    if told.is_err() {
-        return Some(Over);
+) -> Option<Ended> {
+    let sent = sender.send(Ok(stored.map_or_else(Followed::Unreadable, Followed::Event))).await;
+    if sent.is_err() {
+        return Some(Ended);
     }
     *reached = position;
     None
 }
 
-/// When a consumer is created again.
+/// The backoff for recreating a consumer.
 struct Retry {
     delays: <ExponentialBuilder as BackoffBuilder>::Backoff,
 }
@@ -273,17 +272,17 @@ impl Retry {
             tracing::warn!(
                 error = &*cause,
                 position = reached.0,
-                "following anew: is a replica of the log broken?"
+                "recreating the consumer: is a replica of the log broken?"
             );
         } else {
             tracing::info!(
                 outage = "following NATS",
                 error = &*cause,
                 position = reached.0,
-                "following anew"
+                "recreating the consumer"
             );
         }
-        // They have no end.
+        // The iterator is endless.
         tokio::time::sleep(self.delays.next().unwrap_or_default()).await;
     }
 }
@@ -291,7 +290,7 @@ impl Retry {
 /// One follower.
 pub(super) struct Follower {
     pub(super) source: Source,
-    pub(super) recent: Arc<Recent>,
+    pub(super) tail: Arc<TailBuffer>,
     pub(super) subjects: Vec<String>,
     pub(super) filter: Filter,
 }
@@ -300,63 +299,63 @@ impl Follower {
     pub(super) async fn deliver(self, after: Position, sender: Sender) {
         tokio::select! {
             () = sender.closed() => {}
-            Over = self.follow(after, &sender) => {}
+            Ended = self.follow(after, &sender) => {}
         }
     }
 
-    async fn follow(&self, after: Position, sender: &Sender) -> Over {
-        let mut complete = self.recent.complete();
+    async fn follow(&self, after: Position, sender: &Sender) -> Ended {
+        let mut complete = self.tail.complete();
         let (mut reached, mut retry) = (after, Retry::default());
         loop {
-            if let Some((events, passed)) = self.recent.after(&self.filter, reached, CHUNK) {
-                if !recent::tell(sender, events.into_iter().map(Followed::Event), passed).await {
-                    return Over;
+            if let Some((events, passed)) = self.tail.after(&self.filter, reached, CHUNK) {
+                if !tail_buffer::deliver(sender, events.into_iter().map(Followed::Event), passed).await {
+                    return Ended;
                 }
                 reached = passed;
                 continue;
             }
-            // What is held in memory always goes on from what is complete, so that nothing is missed in between.
+            // The tail buffer continues from the complete position, so there is no gap between the two.
             if complete.wait_for(|complete| *complete > reached).await.is_err() {
-                return Over;
+                return Ended;
             }
-            if self.recent.goes_on_after(reached) {
+            if self.tail.has_next(reached) {
                 continue;
             }
             let before = reached;
             let caught_up = tokio::select! {
-                // A server that has been started anew knows no consumer; waiting for its silence would take longer.
-                () = self.source.connection.replaced() => Err("the connection was made anew".into()),
+                // A restarted server has lost its consumers; waiting for the timeout would take longer.
+                () = self.source.connection.replaced() => Err("the connection was replaced".into()),
                 caught_up = self.catch_up(&mut reached, sender) => caught_up,
             };
             match caught_up {
-                Ok(Some(Over)) => return Over,
+                Ok(Some(Ended)) => return Ended,
                 Ok(None) => retry = Retry::default(),
                 Err(cause) => retry.wait(cause, before, reached).await,
             }
         }
     }
 
-    /// Follows with a consumer of its own until what comes next is held in memory, or there is nothing more.
-    async fn catch_up(&self, reached: &mut Position, sender: &Sender) -> Result<Option<Over>, Cause> {
+    /// Follows with its own consumer until the next event is in the tail buffer, or there are no more events.
+    async fn catch_up(&self, reached: &mut Position, sender: &Sender) -> Result<Option<Ended>, Cause> {
         let mut deliveries = self.source.deliveries(self.subjects.clone(), *reached).await?;
-        let complete = self.recent.complete();
+        let complete = self.tail.complete();
         loop {
             let known = *complete.borrow();
-            if *reached >= known || self.recent.goes_on_after(*reached) {
+            if *reached >= known || self.tail.has_next(*reached) {
                 return Ok(None);
             }
             let Ok(next) = tokio::time::timeout(SILENCE, deliveries.next()).await else {
                 let anything = self.source.anything_after(*reached, &self.subjects).await?;
                 if !anything {
                     *reached = known;
-                    let told = sender.send(Ok(Followed::Passed(known))).await;
-                    return Ok(told.is_err().then_some(Over));
+                    let sent = sender.send(Ok(Followed::Passed(known))).await;
+                    return Ok(sent.is_err().then_some(Ended));
                 }
                 deliveries.should_deliver(anything)?;
                 continue;
             };
-            if let Some(over) = pass_on(next?, reached, sender).await {
-                return Ok(Some(over));
+            if let Some(ended) = forward(next?, reached, sender).await {
+                return Ok(Some(ended));
             }
         }
     }

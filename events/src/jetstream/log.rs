@@ -13,24 +13,24 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
 
-use super::{Connection, JetStreamSettings, REPLICA_TIMEOUT, follow, message, news};
-use crate::recent::Recent;
+use super::{Connection, JetStreamSettings, REPLICA_TIMEOUT, follow, message, progress};
+use crate::tail_buffer::TailBuffer;
 use crate::{
     AppendError, EventId, EventLog, Filter, Follow, Freshness, LogError, Message, Position, Progress, Stored,
     Subject, Urgency,
 };
 
-/// How often an append is sent again while its outcome is unknown.
+/// How often an append with an unknown outcome is repeated.
 const APPEND_ATTEMPTS: usize = 3;
-/// What the server answers when the expected last sequence of a subject is not met (the second in a cluster,
-/// while another append to the subject is under way).
+/// Error codes for a mismatch of the expected last sequence (the second one in a cluster, while another append to the
+/// subject is in flight).
 const WRONG_LAST_SEQUENCE: [ErrorCode; 2] = [ErrorCode(10071), ErrorCode(10164)];
-/// What the server answers when the leader could not store an append. Other replicas may have stored it.
+/// Error code if the leader could not store an append. Other replicas may have stored it.
 const STORE_FAILED: ErrorCode = ErrorCode(10077);
-/// Pause before an append is sent again that no server took: a new leader may be about to.
+/// Delay before an append that no server accepted is repeated: a new leader may be elected meanwhile.
 const NO_LEADER_PAUSE: Duration = Duration::from_millis(100);
-/// News of progress that may wait for a slow listener.
-const NEWS_KEPT: usize = 1024;
+/// Buffered progress notifications for slow receivers.
+const PROGRESS_BUFFER: usize = 1024;
 
 /// The log in one JetStream stream.
 #[derive(Debug)]
@@ -39,22 +39,22 @@ pub struct JetStreamLog {
     context: Context,
     stream: Stream<()>,
     name: String,
-    /// How many replicas the stream had when it was opened.
+    /// The number of replicas when the stream was opened.
     replicas: usize,
-    announcer: mpsc::Sender<(Progress, Urgency)>,
-    news: broadcast::Sender<Progress>,
-    /// Where the log ended when it was opened.
+    progress_publisher: mpsc::Sender<(Progress, Urgency)>,
+    reports: broadcast::Sender<Progress>,
+    /// The head when the log was opened.
     opened_at: Position,
-    /// From the first follower on.
-    recent: OnceLock<Arc<Recent>>,
+    /// Set by the first follower.
+    tail: OnceLock<Arc<TailBuffer>>,
 }
 
 impl JetStreamLog {
-    /// Connects, makes the stream or checks the one that is there, and listens for news of progress.
+    /// Connects, creates or validates the stream, and subscribes to progress notifications.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`] if no server answers, [`LogError::Corrupt`] if the server is too old or the
-    /// stream there cannot serve as a log.
+    /// [`LogError::Unavailable`] if no server answers, [`LogError::Corrupt`] if the server is too old or the existing
+    /// stream cannot serve as a log.
     pub async fn open(settings: &JetStreamSettings) -> Result<Self, LogError> {
         let connection = Connection::open(settings).await?;
         let context = jetstream::ContextBuilder::new()
@@ -63,9 +63,9 @@ impl JetStreamLog {
             .build(connection.client.clone());
         let replicas = prepare_stream(&context, settings).await?;
         let stream = context.get_stream_no_info(&settings.name).await.map_err(LogError::unavailable)?;
-        let (name, news) = (settings.name.clone(), broadcast::channel(NEWS_KEPT).0);
-        news::listen(&connection.client, &name, news.downgrade()).await?;
-        let announcer = news::announcer(connection.client.clone(), &name);
+        let (name, reports) = (settings.name.clone(), broadcast::channel(PROGRESS_BUFFER).0);
+        progress::listen(&connection.client, &name, reports.downgrade()).await?;
+        let progress_publisher = progress::publisher(connection.client.clone(), &name);
         let opened_at = Position(stream.get_info().await.map_err(LogError::unavailable)?.state.last_sequence);
         Ok(Self {
             connection,
@@ -73,10 +73,10 @@ impl JetStreamLog {
             stream,
             name,
             replicas,
-            announcer,
-            news,
+            progress_publisher,
+            reports,
             opened_at,
-            recent: OnceLock::new(),
+            tail: OnceLock::new(),
         })
     }
 
@@ -88,13 +88,13 @@ impl JetStreamLog {
         }
     }
 
-    fn recent(&self) -> &Arc<Recent> {
-        self.recent.get_or_init(|| {
-            let recent = Arc::new(Recent::after_head(self.opened_at));
-            let kept = self.source().keep_recent(self.opened_at, Arc::downgrade(&recent));
+    fn tail(&self) -> &Arc<TailBuffer> {
+        self.tail.get_or_init(|| {
+            let tail = Arc::new(TailBuffer::starting_at(self.opened_at));
+            let kept = self.source().fill_tail(self.opened_at, Arc::downgrade(&tail));
             #[expect(clippy::disallowed_methods, reason = "it ends with the log and its followers")]
             tokio::spawn(kept);
-            recent
+            tail
         })
     }
 
@@ -105,7 +105,7 @@ impl JetStreamLog {
         Ok(Position(acknowledged.sequence))
     }
 
-    /// Where the event with this id stands, if it is the one that followed `expected` on its subject.
+    /// The position of the event with this id, if it directly follows `expected` on its subject.
     async fn own(&self, message: &Message, expected: Position) -> Result<Option<Position>, LogError> {
         let Message { envelope, .. } = message;
         let chain = self.chain(envelope.subject, expected).await?;
@@ -113,8 +113,8 @@ impl JetStreamLog {
         Ok(next.and_then(|link| (link.id == Some(envelope.id)).then_some(link.stored.position)))
     }
 
-    /// The events of a subject after a position, in order, walked backwards from the last one: each tells where
-    /// the one before it stands. The last is asked of the leader, which is never behind.
+    /// The events of a subject after a position, in order. Walks backwards from the last one: each event names the
+    /// position of its predecessor. The leader is asked for the last one, since it is never behind.
     async fn chain(&self, subject: Subject, after: Position) -> Result<Vec<Link>, LogError> {
         self.connection.ready().await?;
         let mut next = self.last_at_leader(&stream_subject(&self.name, subject)).await?;
@@ -143,7 +143,7 @@ impl JetStreamLog {
     async fn link(&self, position: Position) -> Result<Link, LogError> {
         let message = match timeout(REPLICA_TIMEOUT, self.stream.direct_get(position.0)).await {
             Ok(Ok(message)) => message,
-            // A replica may be behind, broken or gone; the leader has it.
+            // A replica may be behind, broken or down; the leader has it.
             Ok(Err(_)) | Err(_) => {
                 self.stream.get_raw_message(position.0).await.map_err(|error| match error.kind() {
                     RawMessageErrorKind::NoMessageFound => LogError::corrupt(position, error),
@@ -164,18 +164,18 @@ impl JetStreamLog {
                     return message::stored(found.sequence, &found.headers, found.payload).map(Some);
                 }
                 Ok(Err(error)) if error.kind() == DirectGetErrorKind::NotFound => return Ok(None),
-                // The replica that was asked is broken or gone.
+                // The replica is broken or down.
                 Ok(Err(_)) | Err(_) => {}
             }
         }
         Ok(self.last_at_leader(&subject).await?.map(|link| link.stored))
     }
 
-    /// True where an append that failed may have landed all the same, or may land yet.
+    /// True if a failed append may have been stored, or may still be.
     fn may_land(&self, error: &PublishError) -> bool {
         match error.kind() {
             PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => true,
-            // A server without other replicas knows what it has stored.
+            // A server without replicas knows what it has stored.
             PublishErrorKind::Other => self.replicas > 1 && error_code(error) == Some(STORE_FAILED),
             PublishErrorKind::StreamNotFound
             | PublishErrorKind::WrongLastMessageId
@@ -186,7 +186,7 @@ impl JetStreamLog {
     }
 }
 
-/// One event of a subject's chain.
+/// One event in a subject's chain.
 struct Link {
     stored: Stored,
     id: Option<EventId>,
@@ -209,22 +209,22 @@ impl EventLog for JetStreamLog {
         for _ in 0..APPEND_ATTEMPTS {
             let error = match self.publish(message::headers(&message.envelope, expected), message).await {
                 Ok(position) => {
-                    if let Some(recent) = self.recent.get() {
-                        recent.keep(Stored { position, message: message.clone() });
+                    if let Some(tail) = self.tail.get() {
+                        tail.push(Stored { position, message: message.clone() });
                     }
                     return Ok(position);
                 }
                 Err(error) => error,
             };
             if is_conflict(&error) {
-                // It may be this very event, from an earlier attempt whose answer was lost.
+                // The event may be this one, from an earlier attempt with a lost answer.
                 return match (self.own(message, expected).await, lost) {
                     (Ok(own), _) => own.ok_or(AppendError::Conflict),
                     (Err(_), Some(lost)) => Err(AppendError::OutcomeUnknown(lost.into())),
                     (Err(error), None) => Err(error.into()),
                 };
             }
-            // Sent again under the same expectation it cannot land twice.
+            // With the same expected position it cannot be stored twice.
             if self.may_land(&error) {
                 lost = Some(error);
             } else if error.kind() == PublishErrorKind::StreamNotFound {
@@ -261,11 +261,11 @@ impl EventLog for JetStreamLog {
         let (sender, follow) = Follow::channel();
         let follower = follow::Follower {
             source: self.source(),
-            recent: Arc::clone(self.recent()),
+            tail: Arc::clone(self.tail()),
             subjects: filter_subjects(&self.name, &filter),
             filter,
         };
-        #[expect(clippy::disallowed_methods, reason = "it lives as long as its Follow, whoever holds it")]
+        #[expect(clippy::disallowed_methods, reason = "it ends with its Follow")]
         tokio::spawn(follower.deliver(after, sender));
         follow
     }
@@ -273,7 +273,7 @@ impl EventLog for JetStreamLog {
     fn listen(&self, filter: Filter, after: Position) -> Follow {
         let (sender, follow) = Follow::channel();
         let subjects = filter_subjects(&self.name, &filter);
-        #[expect(clippy::disallowed_methods, reason = "it lives as long as its Follow, whoever holds it")]
+        #[expect(clippy::disallowed_methods, reason = "it ends with its Follow")]
         tokio::spawn(self.source().listen(subjects, after, sender));
         follow
     }
@@ -284,19 +284,19 @@ impl EventLog for JetStreamLog {
         Ok(Position(info.state.last_sequence))
     }
 
-    /// The stream's own state tells no more than [`head`](Self::head): a server whose disk is full ends its JetStream, and
-    /// then answers neither; one that only has no room left refuses appends.
+    /// The stream state adds nothing to [`head`](Self::head): a server with a full disk stops JetStream and answers
+    /// neither; a stream that is only at its limit rejects appends.
     async fn check_writable(&self) -> Result<(), LogError> {
         Ok(())
     }
 
-    fn announce(&self, progress: Progress, urgency: Urgency) {
-        // Where too much waits already, the next news says more.
-        let _ = self.announcer.try_send((progress, urgency));
+    fn publish_progress(&self, progress: Progress, urgency: Urgency) {
+        // If the queue is full, a later notification supersedes this one.
+        let _ = self.progress_publisher.try_send((progress, urgency));
     }
 
     fn progress(&self) -> broadcast::Receiver<Progress> {
-        self.news.subscribe()
+        self.reports.subscribe()
     }
 }
 
@@ -325,7 +325,7 @@ fn stream_config(settings: &JetStreamSettings) -> Config {
         description: Some("The events of Chorus: the only truth".to_owned()),
         subjects: vec![format!("{}.>", settings.name)],
         retention: RetentionPolicy::Limits,
-        // A full disk refuses new events; it never drops old ones.
+        // A full disk rejects new events; it never drops old ones.
         discard: DiscardPolicy::New,
         storage: StorageType::File,
         num_replicas: settings.replicas,
@@ -337,8 +337,8 @@ fn stream_config(settings: &JetStreamSettings) -> Config {
     }
 }
 
-/// Makes the stream, or checks that the one there keeps everything for ever and mends what may be mended. What an
-/// operator may choose (replicas, placement, limits of size) is left as it is. Answers how many replicas it has.
+/// Creates the stream, or checks that the existing one keeps all events and repairs what can be repaired. The
+/// operator's choices (replicas, placement, size limits) are kept. Returns the number of replicas.
 async fn prepare_stream(context: &Context, settings: &JetStreamSettings) -> Result<usize, LogError> {
     let wanted = stream_config(settings);
     let Info { config: found, .. } = context
@@ -354,7 +354,7 @@ async fn prepare_stream(context: &Context, settings: &JetStreamSettings) -> Resu
         return Err(LogError::corrupt(
             None,
             format!(
-                "the stream `{}` on this server does not keep all events for ever: it is no log",
+                "the stream `{}` on this server does not keep all events forever: it is not a log",
                 settings.name
             ),
         ));

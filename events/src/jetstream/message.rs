@@ -1,5 +1,4 @@
-//! Events as NATS messages: CloudEvents in the binary mode of the NATS protocol binding, so attributes are headers
-//! and the body is the payload.
+//! Events as NATS messages: CloudEvents in binary mode, with attributes as headers and the body as payload.
 
 use std::borrow::Cow;
 
@@ -23,8 +22,8 @@ const CORRELATION: &str = "chorus-correlation";
 const CAUSATION: &str = "chorus-causation";
 const TRACEPARENT: &str = "traceparent";
 
-/// The headers of an event that is to follow `expected` on its subject. The server keeps them, so that the
-/// expectation also tells where the event before this one stands.
+/// The headers of an event that follows `expected` on its subject. The server stores them, so the expected sequence
+/// also names the position of the predecessor.
 pub(super) fn headers(envelope: &Envelope, expected: Position) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let id = envelope.id.uuid().to_string();
@@ -50,22 +49,22 @@ pub(super) fn headers(envelope: &Envelope, expected: Position) -> HeaderMap {
     headers
 }
 
-/// The event in a message of the stream.
+/// Decodes the event of a stored message.
 pub(super) fn stored(position: u64, headers: &HeaderMap, body: Bytes) -> Result<Stored, LogError> {
     let position = Position(position);
     let envelope = envelope(headers).map_err(|problem| LogError::corrupt(position, problem))?;
     Ok(Stored { position, message: Message { envelope, body } })
 }
 
-/// Where the event before this one on the same subject stands.
+/// The position of the previous event on the same subject.
 pub(super) fn previous(position: Position, headers: &HeaderMap) -> Result<Position, LogError> {
     let expected = required(headers, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE.as_ref())
-        .and_then(|text| text.parse().map_err(|_| format!("`{text}` is no sequence number")))
+        .and_then(|text| text.parse().map_err(|_| format!("`{text}` is not a sequence number")))
         .map_err(|problem| LogError::corrupt(position, problem))?;
     Ok(Position(expected))
 }
 
-/// The event's type, also where the rest cannot be read.
+/// The type of the event, even if the rest is unreadable.
 pub(super) fn event_type(headers: &HeaderMap) -> Option<&str> {
     headers.get(TYPE).map(async_nats::HeaderValue::as_str)
 }
@@ -86,7 +85,9 @@ fn envelope(headers: &HeaderMap) -> Result<Envelope, String> {
         } else {
             Cow::Owned(source.to_owned())
         },
-        time: DateTime::parse_from_rfc3339(time).map_err(|e| format!("`{time}` is no time: {e}"))?.to_utc(),
+        time: DateTime::parse_from_rfc3339(time)
+            .map_err(|e| format!("`{time}` is not a time: {e}"))?
+            .to_utc(),
         subject: subject.parse().map_err(|e| format!("{e}"))?,
         actor: optional(headers, ACTOR)
             .map(|text| text.parse().map_err(|e| format!("{ACTOR}: {e}")))
@@ -109,7 +110,7 @@ fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, String> {
 }
 
 fn uuid(text: &str) -> Result<Uuid, String> {
-    Uuid::try_parse(text).map_err(|e| format!("`{text}` is no UUID: {e}"))
+    Uuid::try_parse(text).map_err(|e| format!("`{text}` is not a UUID: {e}"))
 }
 
 #[cfg(test)]
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_reads_back_from_its_headers() {
+    fn envelope_roundtrips_through_headers() {
         let bare = Envelope { actor: None, causation: None, traceparent: None, ..full() };
         for envelope in [full(), bare] {
             let headers = headers(&envelope, Position(7));
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_chorus_did_not_write_is_corrupt() {
+    fn foreign_message_is_corrupt() {
         for broken in [ID, TYPE, SOURCE, TIME, SUBJECT, CORRELATION, ACTOR] {
             let mut headers = headers(&full(), Position::START);
             headers.insert(broken, "");
@@ -172,9 +173,9 @@ mod tests {
     ];
 
     proptest! {
-        /// Whoever may write to the stream may write any headers.
+        /// Writers with access to the stream may write any headers.
         #[test]
-        fn any_headers_are_an_envelope_or_corrupt_and_what_is_read_is_written_the_same(
+        fn any_headers_roundtrip_or_are_corrupt(
             changes in prop::collection::vec(
                 (
                     prop::sample::select(&NAMES[..]),
@@ -201,7 +202,7 @@ mod tests {
             match stored(8, &given, Bytes::new()) {
                 Ok(read) => {
                     let again = stored(8, &headers(&read.message.envelope, Position(7)), Bytes::new()).unwrap();
-                    // The log counts in microseconds; what another program wrote may be finer.
+                    // The log has microsecond precision; other programs may write more.
                     let mut envelope = read.message.envelope;
                     envelope.time = again.message.envelope.time;
                     prop_assert_eq!(again.message.envelope, envelope);

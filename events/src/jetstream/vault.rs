@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::{Connection, JetStreamSettings, REPLICA_TIMEOUT};
 use crate::{KeyName, KeyState, KeyVault, LogError, VaultError};
 
-/// A key vault in one JetStream key-value bucket that keeps no history: what is overwritten is gone.
+/// A key vault in one JetStream key-value bucket without history: overwritten keys are gone.
 #[derive(Debug)]
 pub struct JetStreamVault {
     connection: Connection,
@@ -35,8 +35,8 @@ impl JetStreamVault {
     }
 
     async fn state(&self, name: KeyName) -> Result<KeyState, VaultError> {
-        // Any replica may answer; only the leader's word is taken for "there is nothing", since a key that is not
-        // there yet must not read as one that was never made. The leader is also asked if the replica is broken or gone.
+        // Any replica may answer, but only the leader's "not found" is trusted: a key that a replica does not have
+        // yet must not count as absent. The leader is also asked if the replica is broken or down.
         if let Ok(Ok(Some(value))) = timeout(REPLICA_TIMEOUT, self.store.get(name.to_string())).await {
             return Ok(present_or_destroyed(&value));
         }
@@ -49,7 +49,7 @@ impl JetStreamVault {
     }
 }
 
-/// A destroyed key is an empty value: a deletion would let the name be created anew.
+/// A destroyed key is an empty value: after a deletion the name could be created again.
 fn present_or_destroyed(value: &Bytes) -> KeyState {
     if value.is_empty() { KeyState::Destroyed } else { KeyState::Present(value.to_vec()) }
 }
@@ -77,7 +77,7 @@ impl KeyVault for JetStreamVault {
 
     async fn count(&self) -> Result<u64, VaultError> {
         self.ready().await?;
-        // One message for each name, since the bucket keeps no history.
+        // The bucket has no history, so there is one message per name.
         let info = self.store.stream.get_info().await.map_err(unavailable)?;
         Ok(info.state.messages)
     }
@@ -94,7 +94,7 @@ async fn bucket(context: &Context, settings: &JetStreamSettings) -> Result<Store
     };
     let store = match context.get_key_value(&config.bucket).await {
         Ok(store) => store,
-        // Not there yet; two who create at once with the same configuration both succeed.
+        // Not created yet; two concurrent creations with the same configuration both succeed.
         Err(_) => context.create_key_value(config).await.map_err(unavailable)?,
     };
     let found = store.stream.get_info().await.map_err(unavailable)?.config;

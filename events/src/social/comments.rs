@@ -5,7 +5,7 @@ use crate::personal::Sealable;
 use crate::{CommentId, Personal, PostId, Subject, UserId};
 
 event_enum! {
-    /// `comment.<post>.<comment>`: words under a post.
+    /// `comment.<post>.<comment>`: a comment on a post.
     CommentEvent {
         Commented = "comment.commented.v2",
         CommentDeleted = "comment.deleted.v2",
@@ -18,10 +18,10 @@ pub struct Commented {
     pub comment: CommentId,
     pub author: UserId,
     pub post_author: UserId,
-    /// The comment that this one answers; that one answers none itself.
+    /// The parent comment, which is not a reply itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<CommentId>,
-    /// Who wrote that one; not told of replies before version 2.
+    /// The author of the parent comment; they were not notified of replies before version 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to_author: Option<UserId>,
     pub text: Personal<String>,
@@ -33,7 +33,7 @@ pub struct CommentDeleted {
     pub comment: CommentId,
     pub author: UserId,
     pub post_author: UserId,
-    /// Who wrote the comment that this one answered; not told before version 2.
+    /// The author of the parent comment; they were not notified before version 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to_author: Option<UserId>,
 }

@@ -5,7 +5,7 @@ use crate::personal::Sealable;
 use crate::{Subject, UserId};
 
 event_enum! {
-    /// `follow.<follower>.<followee>`: whether somebody follows somebody.
+    /// `follow.<follower>.<followee>`: a follow or follow request.
     FollowEvent {
         Followed = "follow.followed.v1",
         FollowRequested = "follow.requested.v1",
@@ -20,7 +20,7 @@ pub struct Followed {
     pub followee: UserId,
 }
 
-/// The followee's profile is private: nothing is followed until it is accepted.
+/// The followee's profile is private: the follow starts with the acceptance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FollowRequested {
     pub follower: UserId,
@@ -37,7 +37,7 @@ pub struct FollowAccepted {
 pub struct Unfollowed {
     pub follower: UserId,
     pub followee: UserId,
-    /// True if all it took back was a request, so that nobody counts one follower less.
+    /// True if only a request was withdrawn, so that counts do not change.
     #[serde(default)]
     pub only_requested: bool,
 }

@@ -5,7 +5,7 @@ use crate::personal::Sealable;
 use crate::{PostId, Subject, UserId};
 
 event_enum! {
-    /// `like.<post>.<user>`: whether somebody likes a post.
+    /// `like.<post>.<user>`: a like of a post.
     LikeEvent {
         PostLiked = "like.liked.v1",
         PostUnliked = "like.unliked.v1",

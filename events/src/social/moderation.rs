@@ -6,26 +6,27 @@ use crate::personal::Sealable;
 use crate::{Content, Personal, Subject, UserId};
 
 event_enum! {
-    /// `moderation.<content>`: what moderators did about a post, a comment or a story. Who did it is the event's actor.
+    /// `moderation.<content>`: removals and restorations of a post, a comment or a story. The moderator is the
+    /// event's actor.
     ModerationEvent {
         ContentRemoved = "moderation.content_removed.v1",
         ContentRestored = "moderation.content_restored.v1",
     }
 }
 
-/// How long after its removal content can be restored. Its files are kept that long.
+/// How long removed content can be restored. Its files are kept that long.
 pub const REMOVAL_REVERSIBLE: TimeDelta = TimeDelta::days(30);
 
-/// A moderator has removed it: nobody is shown it any more.
+/// A moderator has removed the content: it is not shown any more.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContentRemoved {
     pub content: Content,
     pub author: UserId,
-    /// Why, for the author. Sealed as the author's: it is about what they published, and is erased with them.
+    /// The reason, for the author. Sealed with the author's key: it is about their content, and is erased with it.
     pub reason: Personal<String>,
 }
 
-/// A moderator has restored what was removed.
+/// A moderator has restored the content.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContentRestored {
     pub content: Content,
@@ -40,7 +41,7 @@ impl ModerationEvent {
         }
     }
 
-    /// Whose content it is.
+    /// The author of the content.
     pub const fn author(&self) -> UserId {
         match self {
             Self::ContentRemoved(event) => event.author,

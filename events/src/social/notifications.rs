@@ -5,7 +5,7 @@ use crate::personal::Sealable;
 use crate::{Position, Subject, UserId};
 
 event_enum! {
-    /// `notifications.<user>`: how far somebody has read what they were notified of.
+    /// `notifications.<user>`: the read position in a user's notifications.
     NotificationsEvent {
         NotificationsRead = "notifications.read.v1",
     }
@@ -14,7 +14,7 @@ event_enum! {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NotificationsRead {
     pub user: UserId,
-    /// Everything that happened up to here has been read.
+    /// Everything up to this position has been read.
     pub up_to: Position,
 }
 

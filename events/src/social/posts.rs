@@ -21,7 +21,7 @@ pub struct PostPublished {
     pub text: Personal<PostText>,
 }
 
-/// A picture in the media store; its size is that of its largest variant, in pixels.
+/// A picture in the media store, with the size of its largest variant in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     pub media: MediaId,
@@ -29,15 +29,15 @@ pub struct Image {
     pub height: u32,
 }
 
-/// What the author wrote.
+/// The texts of the author.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostText {
-    /// None where no caption was given at all; an empty one was given empty.
+    /// None if no caption was given; an empty caption was given as empty.
     pub caption: Option<String>,
-    /// What each image shows, in the order of the images; empty where nothing was said.
+    /// The alternative text of each image, in order; may be empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alt: Vec<String>,
-    /// `BlurHash` of each image, in the order of the images, to be shown until it is there; none of older posts.
+    /// The `BlurHash` of each image, in order, shown while the image loads; none for older posts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub placeholders: Vec<String>,
 }

@@ -5,7 +5,7 @@ use crate::personal::Sealable;
 use crate::{CollectionId, Personal, PostId, Subject, UserId};
 
 event_enum! {
-    /// `save.<user>.<post>`: whether somebody keeps a post for themselves, and in which collection.
+    /// `save.<user>.<post>`: a saved post and its collection.
     SaveEvent {
         PostSaved = "save.saved.v1",
         PostUnsaved = "save.unsaved.v1",
@@ -13,8 +13,8 @@ event_enum! {
 }
 
 event_enum! {
-    /// `collection.<user>`: the collections in which somebody keeps saved posts together. One subject for all of them,
-    /// since how many there may be is decided over all.
+    /// `collection.<user>`: the collections of a user's saved posts. One subject for all, since their number is
+    /// limited.
     CollectionEvent {
         CollectionCreated = "collection.created.v1",
         CollectionRenamed = "collection.renamed.v1",
@@ -27,7 +27,7 @@ pub struct PostSaved {
     pub user: UserId,
     pub post: PostId,
     pub post_author: UserId,
-    /// None: saved, but in no collection.
+    /// None if the save is in no collection.
     pub collection: Option<CollectionId>,
 }
 

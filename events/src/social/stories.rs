@@ -6,7 +6,7 @@ use crate::personal::Sealable;
 use crate::{Image, Personal, StoryId, Subject, UserId};
 
 event_enum! {
-    /// `story.<user>.<story>`: a picture that its author shows for a day.
+    /// `story.<user>.<story>`: a picture that is shown for a day.
     StoryEvent {
         StoryPublished = "story.published.v1",
         StoryDeleted = "story.deleted.v1",
@@ -15,13 +15,13 @@ event_enum! {
 }
 
 event_enum! {
-    /// `storyview.<story>.<viewer>`: that somebody has seen a story.
+    /// `storyview.<story>.<viewer>`: a view of a story.
     StoryViewEvent {
         StoryViewed = "storyview.viewed.v1",
     }
 }
 
-/// How long a story is shown, from the time of the event that published it. Then its [`StoryExpired`] is due.
+/// How long a story is shown, from the time of its publishing event. Then [`StoryExpired`] is due.
 pub const STORY_LIFETIME: TimeDelta = TimeDelta::hours(24);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,10 +32,10 @@ pub struct StoryPublished {
     pub text: Personal<StoryText>,
 }
 
-/// What is said of a story's picture.
+/// The texts of a story's picture.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoryText {
-    /// The picture in words; empty if nobody said.
+    /// The alternative text; may be empty.
     pub alt: String,
     /// `BlurHash` of the picture.
     pub placeholder: String,
@@ -47,7 +47,7 @@ pub struct StoryDeleted {
     pub story: StoryId,
 }
 
-/// Its day is over.
+/// The story has expired.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoryExpired {
     pub author: UserId,

@@ -5,43 +5,43 @@ use sqlite::{check_integrity, copy, open_existing};
 
 use crate::{LogError, Position};
 
-/// The files of a log and of the vault that belongs to it.
+/// The files of a log and its vault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFiles {
     pub log: PathBuf,
     pub keys: PathBuf,
 }
 
-/// What the files hold.
+/// The content of the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contents {
-    /// Of the last event.
+    /// The position of the last event.
     pub position: Position,
     pub events: u64,
-    /// Names that were ever given a key, destroyed ones included.
+    /// Number of names that were ever given a key, including destroyed ones.
     pub keys: u64,
 }
 
 impl LogFiles {
-    /// The vault lies beside the log.
+    /// The vault is beside the log.
     pub fn of_log(log: impl Into<PathBuf>) -> Self {
         let log = log.into();
         let keys = log.parent().unwrap_or(Path::new("")).join("keys.db");
         Self { log, keys }
     }
 
-    /// Copies the log alone, as far as it goes now; `target` must not be there. [`complete_copy`](Self::complete_copy) adds
-    /// what comes meanwhile, and the keys. Blocks.
+    /// Copies the log up to its current end; `target` must not exist. [`complete_copy`](Self::complete_copy) adds
+    /// later events and the keys. Blocks.
     pub fn begin_copy(&self, target: &Self) -> Result<(), LogError> {
         Ok(copy(&self.log, &target.log)?)
     }
 
-    /// Copies the vault, and adds to a copy of the log what it lacks, so that both are as of one position, which is
-    /// answered: every event up to it finds its key, and of every key that is destroyed the erasure is in the log. May be
-    /// repeated. Commands that need a new key wait for as long as the vault is copied. Blocks.
+    /// Copies the vault, and adds missing events to a copy of the log, so that both are consistent at one position,
+    /// which is returned: every event up to it has its key, and every destroyed key has its erasure in the log. Can
+    /// be repeated. Commands that need a new key wait while the vault is copied. Blocks.
     pub fn complete_copy(&self, target: &Self) -> Result<Position, LogError> {
         let keys = open_existing(&self.keys)?;
-        // No key is made or destroyed from here on.
+        // No key is created or destroyed from here on.
         run(&keys, &self.keys, |keys| keys.execute_batch("BEGIN IMMEDIATE"))?;
         let position = run(&open_existing(&self.log)?, &self.log, last_position)?;
         match std::fs::remove_file(&target.keys) {
@@ -66,7 +66,7 @@ impl LogFiles {
         Ok(Position(position))
     }
 
-    /// Looks through both files. Blocks.
+    /// Checks both files. Blocks.
     ///
     /// # Errors
     /// [`LogError::Corrupt`] if one is damaged, or the log has gaps.
@@ -82,7 +82,7 @@ impl LogFiles {
         if events != position.0 {
             return Err(LogError::corrupt(
                 None,
-                format!("the last event stands at {position}, but there are {events} events"),
+                format!("the last event is at {position}, but there are {events} events"),
             ));
         }
         Ok(Contents { position, events, keys })

@@ -15,13 +15,13 @@ use tokio::sync::{broadcast, mpsc, watch};
 use uuid::Uuid;
 
 use crate::log::{Followed, Unreadable};
-use crate::recent::{self, Recent};
+use crate::tail_buffer::{self, TailBuffer};
 use crate::{
     AppendError, Envelope, EventId, EventLog, Filter, Follow, Freshness, Kind, LogError, Message, Position,
     Progress, Stored, Subject, Urgency, UserId,
 };
 
-/// Positions are SQLite's own row numbers: nothing is ever deleted, so they have no gaps.
+/// Positions are SQLite row ids: rows are never deleted, so there are no gaps.
 const SCHEMA: Schema = Schema {
     steps: &["
         CREATE TABLE events (
@@ -48,16 +48,16 @@ const SCHEMA: Schema = Schema {
 const COLUMNS: &str =
     "position, subject, id, type, source, time, actor, correlation, causation, traceparent, body";
 
-/// Events read in one go by a follower.
+/// Maximum number of events per read of a follower.
 const FOLLOW_CHUNK: usize = 1000;
-/// How soon a follower sees what another process (an operator's command) has appended: so often it looks for the end of
-/// the file. What this process appends, it sees at once, unless it stands behind such an event.
+/// How often a follower checks the file for events of other processes (operator commands). Events of this process are
+/// delivered immediately, unless they follow such an event.
 const FOREIGN_APPEND_POLL: Duration = Duration::from_millis(200);
-/// How long a follower waits before it reads again after the file could not be read.
+/// Delay before a follower retries after a failed read.
 const OUTAGE_PAUSE: Duration = Duration::from_millis(500);
-/// News of progress that may wait for a slow listener.
-const NEWS_KEPT: usize = 1024;
-/// How often the disk is probed at most, and with how much: as much as a commit may need at once.
+/// Buffered progress notifications for slow receivers.
+const PROGRESS_BUFFER: usize = 1024;
+/// Minimum interval of disk probes, and their size: as much as a commit may need.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 const PROBE_BYTES: usize = 64 * 1024;
 
@@ -65,8 +65,8 @@ const PROBE_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct SqliteLog {
     database: Arc<Database>,
-    recent: Arc<Recent>,
-    news: broadcast::Sender<Progress>,
+    tail: Arc<TailBuffer>,
+    reports: broadcast::Sender<Progress>,
     probe: Arc<DiskProbe>,
 }
 
@@ -76,8 +76,8 @@ impl SqliteLog {
         let head = database.read(head)?;
         Ok(Self {
             database,
-            recent: Arc::new(Recent::after_head(head)),
-            news: broadcast::channel(NEWS_KEPT).0,
+            tail: Arc::new(TailBuffer::starting_at(head)),
+            reports: broadcast::channel(PROGRESS_BUFFER).0,
             probe: Arc::new(DiskProbe { file: path.with_extension("probe"), last: Mutex::default() }),
         })
     }
@@ -92,7 +92,7 @@ impl EventLog for SqliteLog {
             .write(move |connection| insert(connection, &inserted, expected))
             .await?
             .ok_or(AppendError::Conflict)?;
-        self.recent.keep(Stored { position, message: message.clone() });
+        self.tail.push(Stored { position, message: message.clone() });
         Ok(position)
     }
 
@@ -125,16 +125,16 @@ impl EventLog for SqliteLog {
         let (sender, follow) = Follow::channel();
         let reader = Follower {
             database: Arc::clone(&self.database),
-            recent: Arc::clone(&self.recent),
-            complete: self.recent.complete(),
+            tail: Arc::clone(&self.tail),
+            complete: self.tail.complete(),
             filter,
         };
-        #[expect(clippy::disallowed_methods, reason = "it lives as long as its Follow, whoever holds it")]
+        #[expect(clippy::disallowed_methods, reason = "it ends with its Follow")]
         tokio::spawn(reader.deliver(after, sender));
         follow
     }
 
-    /// What is appended here is in this process's memory in any case.
+    /// Appends of this process are in the tail buffer anyway.
     fn listen(&self, filter: Filter, after: Position) -> Follow {
         self.follow(filter, after)
     }
@@ -150,13 +150,13 @@ impl EventLog for SqliteLog {
         probed.map_err(LogError::unavailable)
     }
 
-    fn announce(&self, progress: Progress, _: Urgency) {
-        // Nobody listening is no error.
-        let _ = self.news.send(progress);
+    fn publish_progress(&self, progress: Progress, _: Urgency) {
+        // Not having listeners is fine.
+        let _ = self.reports.send(progress);
     }
 
     fn progress(&self) -> broadcast::Receiver<Progress> {
-        self.news.subscribe()
+        self.reports.subscribe()
     }
 
     async fn close(&self) -> Result<(), LogError> {
@@ -164,7 +164,7 @@ impl EventLog for SqliteLog {
     }
 }
 
-/// Finds out whether the disk takes a file.
+/// Checks whether the disk is writable.
 #[derive(Debug)]
 struct DiskProbe {
     file: PathBuf,
@@ -172,7 +172,8 @@ struct DiskProbe {
 }
 
 impl DiskProbe {
-    /// Writes and removes a small file beside the log, at most once in [`PROBE_INTERVAL`]: between two, the outcome stands.
+    /// Writes and removes a small file beside the log, at most once per [`PROBE_INTERVAL`]; in between, the last
+    /// result is returned.
     fn write(&self) -> Result<(), String> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, outcome)) = &*last
@@ -182,7 +183,7 @@ impl DiskProbe {
         }
         let written = File::create(&self.file)
             .and_then(|mut file| file.write_all(&vec![0; PROBE_BYTES]).and_then(|()| file.sync_all()));
-        // On a full disk it must not take what was left.
+        // A full disk must not lose its remaining space to the probe.
         let removed = std::fs::remove_file(&self.file);
         let outcome = written.and(removed).map_err(|error| format!("the disk cannot be written: {error}"));
         *last = Some((Instant::now(), outcome.clone()));
@@ -190,8 +191,8 @@ impl DiskProbe {
     }
 }
 
-/// Inserts if the subject's last event stands where it is expected. If it does not because this very event was
-/// inserted before, answers where; otherwise `None`.
+/// Inserts the event if the last event of its subject is at the expected position. Returns its position, also if this
+/// very event was inserted before; otherwise `None`.
 fn insert(
     connection: &Connection,
     message: &Message,
@@ -225,7 +226,7 @@ fn insert(
     Ok(Some(Position(connection.last_insert_rowid().unsigned_abs())))
 }
 
-/// Where the event that follows `expected` on the subject stands, if it is the one with this id.
+/// The position of the event that directly follows `expected` on the subject, if it has this id.
 fn own(
     connection: &Connection,
     subject: &str,
@@ -277,7 +278,7 @@ fn unreadable(column: usize, cause: impl Into<Box<dyn std::error::Error + Send +
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, cause.into())
 }
 
-/// Whether it is the row that is at fault, not the file.
+/// Whether the row is invalid, not the file.
 fn is_unreadable(error: &rusqlite::Error) -> bool {
     matches!(
         error,
@@ -290,24 +291,24 @@ fn is_unreadable(error: &rusqlite::Error) -> bool {
 
 struct Follower {
     database: Arc<Database>,
-    recent: Arc<Recent>,
+    tail: Arc<TailBuffer>,
     complete: watch::Receiver<Position>,
     filter: Filter,
 }
 
 impl Follower {
-    /// The next events that pass the filter, and the position up to which all were looked at.
+    /// The next matching events, and the position reached.
     async fn chunk(
         &self,
         after: Position,
         in_file: bool,
     ) -> Result<(Vec<Followed>, Position), sqlite::Error> {
-        if let Some((events, passed)) = self.recent.after(&self.filter, after, FOLLOW_CHUNK) {
+        if let Some((events, passed)) = self.tail.after(&self.filter, after, FOLLOW_CHUNK) {
             return Ok((events.into_iter().map(Followed::Event).collect(), passed));
         }
         if in_file && *self.complete.borrow() <= after {
-            // On this thread: it takes microseconds, and is mostly all that there is to do.
-            self.recent.found(self.database.read(head)?);
+            // On this thread: it takes microseconds and is usually all there is to do.
+            self.tail.advance_to(self.database.read(head)?);
         }
         if *self.complete.borrow() <= after {
             return Ok((Vec::new(), after));
@@ -330,14 +331,14 @@ impl Follower {
                     tracing::warn!(
                         outage = %error,
                         error = &error as &dyn std::error::Error,
-                        "the log cannot be followed; trying again"
+                        "the log cannot be followed; retrying"
                     );
                     tokio::time::sleep(OUTAGE_PAUSE).await;
                     continue;
                 }
             };
             if passed > reached {
-                if !recent::tell(&sender, events, passed).await {
+                if !tail_buffer::deliver(&sender, events, passed).await {
                     return;
                 }
                 reached = passed;
@@ -357,7 +358,7 @@ impl Follower {
     }
 }
 
-/// The same, from the file.
+/// The next matching events from the file.
 fn read_chunk(
     connection: &Connection,
     filter: &Filter,
@@ -371,7 +372,7 @@ fn read_chunk(
     let mut passed = after;
     while let Some(row) = rows.next()? {
         passed = Position(row.get(0)?);
-        // The kind alone tells whether the rest is worth reading.
+        // The kind alone decides whether to decode the row.
         let kind = row.get_ref(1)?.as_str().ok().and_then(Kind::of);
         if kind.is_some_and(|kind| filter.takes(kind)) {
             events.push(match stored(row) {
@@ -415,7 +416,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_found_out_without_an_append() {
+    fn full_disk_is_detected_without_an_append() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("events.probe");
         let probe = || DiskProbe { file: file.clone(), last: Mutex::default() }.write();
@@ -423,7 +424,7 @@ mod tests {
         std::os::unix::fs::symlink("/dev/full", &file).unwrap();
         let problem = probe().unwrap_err();
         assert!(problem.contains("No space left on device"), "{problem}");
-        // Nothing is left behind, so that it finds out as soon as there is room again.
+        // The probe file is removed, so that free space is detected immediately.
         assert!(!file.exists());
         probe().unwrap();
     }

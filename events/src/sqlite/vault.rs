@@ -6,7 +6,7 @@ use sqlite::{Database, Durability, Schema};
 
 use crate::{KeyName, KeyState, KeyVault, VaultError};
 
-/// `wrapped` is null where a key has been destroyed.
+/// `wrapped` is null for a destroyed key.
 const SCHEMA: Schema =
     Schema { steps: &["CREATE TABLE keys (name TEXT PRIMARY KEY, wrapped BLOB) STRICT, WITHOUT ROWID"] };
 
@@ -47,7 +47,7 @@ impl KeyVault for SqliteVault {
                 .execute([name.to_string()])
         };
         self.database.write(destroy).await?;
-        // The file's own copy is overwritten; the write-ahead log may still hold the page as it was.
+        // The database page is overwritten; the WAL may still contain the old page.
         Ok(self.database.empty_wal().await?)
     }
 

@@ -1,4 +1,4 @@
-//! What only its owner may see of an account.
+//! The private part of an account, visible to its owner only.
 
 use events::{AccountEvent, AccountsEvent, Event, Kind, Recorded, Role};
 use views::accounts::account::{Account, VIEW};
@@ -18,7 +18,7 @@ impl Projection for Accounts {
         &[Kind::Account]
     }
 
-    /// A role that is not revoked is a danger.
+    /// A missed revocation of a role is a security risk.
     fn on_failure(&self) -> OnFailure {
         OnFailure::Stop
     }
@@ -28,7 +28,7 @@ impl Projection for Accounts {
         let user = event.user().to_string();
         match event {
             AccountEvent::SignedUp(event) => {
-                // Whoever has been erased since leaves nothing to show.
+                // Erased users have no document.
                 if let Some(person) = event.person.open() {
                     writes.put(&Account {
                         user,
@@ -90,7 +90,7 @@ mod tests {
     use crate::testing::{ANN, BOB, built, signed_up};
 
     #[tokio::test]
-    async fn an_account_follows_its_address_and_roles() {
+    async fn account_has_its_current_address_and_roles() {
         let email = "00000000000000000000000000000002".parse().unwrap();
         let address = Personal::Open("lee@example.org".to_owned());
         let history = [
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_erased_leaves_nothing() {
+    async fn erased_account_has_no_document() {
         let built =
             built(&Accounts, [signed_up(ANN, "ann"), signed_up(BOB, "bob"), Erased { user: ANN }.into()])
                 .await;

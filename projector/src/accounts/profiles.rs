@@ -1,11 +1,11 @@
-//! How people show themselves, with the count of their posts.
+//! Public profiles, with the count of posts.
 
 use events::{
     AccountEvent, AccountsEvent, Content, Event, Kind, ModerationEvent, PostEvent, PostId, ProfileEvent,
     Recorded, SocialEvent, UserId, fold_name,
 };
 use serde_json::json;
-use views::accounts::profiles::{Profile, Standing, UncountedPost, VIEW, uncounted};
+use views::accounts::profiles::{AccountStatus, Profile, UncountedPost, VIEW, uncounted};
 use views::social::posts::Image;
 use views::{Patch, StoreError, View, Writes};
 
@@ -28,7 +28,7 @@ impl Projection for Profiles {
         OnFailure::Park
     }
 
-    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+    fn reads(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         let post = match &recorded.event {
             Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => Some(event.post),
             Event::Social(SocialEvent::Moderation(event)) => post_of(event),
@@ -71,14 +71,14 @@ impl Projection for Profiles {
     }
 }
 
-/// The standing that an event gives an account, if it changes it; an erased one has none.
-pub(crate) fn standing_after(event: &AccountEvent) -> Option<Standing> {
+/// The status of an account after an event that changes it; none for an erased account.
+pub(crate) fn status_after(event: &AccountEvent) -> Option<AccountStatus> {
     match event {
         AccountEvent::SignedUp(_) | AccountEvent::Reactivated(_) | AccountEvent::Reinstated(_) => {
-            Some(Standing::Active)
+            Some(AccountStatus::Active)
         }
-        AccountEvent::Deactivated(_) => Some(Standing::Deactivated),
-        AccountEvent::Suspended(_) => Some(Standing::Suspended),
+        AccountEvent::Deactivated(_) => Some(AccountStatus::Deactivated),
+        AccountEvent::Suspended(_) => Some(AccountStatus::Suspended),
         AccountEvent::UsernameChanged(_)
         | AccountEvent::EmailVerificationRequested(_)
         | AccountEvent::EmailVerified(_)
@@ -94,22 +94,22 @@ pub(crate) fn standing_after(event: &AccountEvent) -> Option<Standing> {
     }
 }
 
-/// What becomes of what somebody has done.
+/// A change of the visibility of a user's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Presence {
-    Away,
-    Back,
+pub(crate) enum VisibilityChange {
+    Hidden,
+    Shown,
     Erased,
 }
 
-/// Whether an event makes somebody go, come back, or never have been.
-pub(crate) fn presence_after(event: &AccountEvent) -> Option<Presence> {
-    match (event, standing_after(event)) {
+/// The change of visibility that an event causes.
+pub(crate) fn visibility_change_after(event: &AccountEvent) -> Option<VisibilityChange> {
+    match (event, status_after(event)) {
         (AccountEvent::SignedUp(_), _) => None,
-        (AccountEvent::Erased(_), _) => Some(Presence::Erased),
-        (_, standing) => standing.map(|standing| match standing {
-            Standing::Active => Presence::Back,
-            Standing::Deactivated | Standing::Suspended => Presence::Away,
+        (AccountEvent::Erased(_), _) => Some(VisibilityChange::Erased),
+        (_, status) => status.map(|status| match status {
+            AccountStatus::Active => VisibilityChange::Shown,
+            AccountStatus::Deactivated | AccountStatus::Suspended => VisibilityChange::Hidden,
         }),
     }
 }
@@ -118,7 +118,7 @@ fn account(event: &AccountEvent, recorded: &Recorded, writes: &mut Writes) -> Re
     let user = event.user().to_string();
     match event {
         AccountEvent::SignedUp(event) => {
-            // Whoever has been erased since leaves nothing to show.
+            // Erased users have no document.
             if let Some(person) = event.person.open() {
                 writes.put(&Profile {
                     user,
@@ -129,7 +129,7 @@ fn account(event: &AccountEvent, recorded: &Recorded, writes: &mut Writes) -> Re
                     bio: String::new(),
                     photo: None,
                     private: false,
-                    standing: Standing::Active,
+                    status: AccountStatus::Active,
                     joined: time(recorded),
                     position: position(recorded),
                     posts: 0,
@@ -148,8 +148,8 @@ fn account(event: &AccountEvent, recorded: &Recorded, writes: &mut Writes) -> Re
         | AccountEvent::Suspended(_)
         | AccountEvent::Reactivated(_)
         | AccountEvent::Reinstated(_) => {
-            if let Some(standing) = standing_after(event) {
-                writes.patch::<Profile>(user, Patch::default().set("standing", json!(standing)));
+            if let Some(status) = status_after(event) {
+                writes.patch::<Profile>(user, Patch::default().set("standing", json!(status)));
             }
         }
         AccountEvent::Erased(_) => writes.delete::<Profile>(user),
@@ -193,7 +193,7 @@ fn profile(event: &ProfileEvent, writes: &mut Writes) {
     }
 }
 
-/// The post that moderators did something about.
+/// The post that a moderation event is about.
 const fn post_of(event: &ModerationEvent) -> Option<PostId> {
     match event.content() {
         Content::Post { post } => Some(post),
@@ -211,7 +211,7 @@ fn moderate(event: &ModerationEvent, writes: &mut Writes) -> Result<(), StoreErr
         }
         ModerationEvent::ContentRestored(event) => {
             let key = uncounted(&post.to_string());
-            if writes.seen::<UncountedPost>(&key)?.is_some_and(|note| !note.deleted) {
+            if writes.get::<UncountedPost>(&key)?.is_some_and(|note| !note.deleted) {
                 writes.delete::<UncountedPost>(key);
                 count(writes, event.author, "posts", 1);
             }
@@ -220,9 +220,9 @@ fn moderate(event: &ModerationEvent, writes: &mut Writes) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Notes that a post counts no more. False if it did not before.
+/// Marks a post as uncounted. False if it was marked before.
 fn take_off(post: PostId, deleted: bool, writes: &mut Writes) -> Result<bool, StoreError> {
-    let before: Option<UncountedPost> = writes.seen(&uncounted(&post.to_string()))?;
+    let before: Option<UncountedPost> = writes.get(&uncounted(&post.to_string()))?;
     let deleted = deleted || before.as_ref().is_some_and(|note| note.deleted);
     writes.put(&UncountedPost { uncounted: post.to_string(), deleted })?;
     Ok(before.is_none())
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_profile_follows_what_its_owner_does_with_it() {
+    async fn profile_shows_the_changes_of_its_owner() {
         let photo = events::Image { media: MediaId::new(Uuid::from_u128(1)), width: 320, height: 320 };
         let details = ProfileDetails { firstname: "A".into(), lastname: "B".into(), bio: "C".into() };
         let username = "00000000000000000000000000000003".parse().unwrap();
@@ -265,14 +265,15 @@ mod tests {
         let ann = of(&built(&Profiles, history.clone()).await, ANN).await.unwrap();
         assert_eq!((ann.firstname.as_str(), ann.lastname.as_str(), ann.bio.as_str()), ("A", "B", "C"));
         assert_eq!((ann.username.as_str(), ann.folded_username.as_str()), ("Änn", "änn"));
-        assert_eq!((ann.private, ann.standing, ann.photo.unwrap().width), (true, Standing::Deactivated, 320));
+        assert_eq!((ann.private, ann.status), (true, AccountStatus::Deactivated));
+        assert_eq!(ann.photo.unwrap().width, 320);
         let back = [Reactivated { user: ANN }.into(), PhotoRemoved { user: ANN }.into()];
         let ann = of(&built(&Profiles, history.into_iter().chain(back)).await, ANN).await.unwrap();
-        assert_eq!((ann.standing, ann.photo), (Standing::Active, None));
+        assert_eq!((ann.status, ann.photo), (AccountStatus::Active, None));
     }
 
     #[tokio::test]
-    async fn posts_are_counted_while_they_are_there() {
+    async fn posts_are_counted_until_they_are_deleted() {
         let text = Personal::Open(PostText::default());
         let published: Event = PostPublished { post: POST, author: ANN, images: vec![], text }.into();
         let mut history = vec![signed_up(ANN, "ann"), published.clone(), published];
@@ -305,9 +306,9 @@ mod tests {
         }
     }
 
-    /// An account that was erased reads as erased from its first event on, and is not built at all.
+    /// The events of an erased account read as erased from the first one on, so it has no document.
     #[tokio::test]
-    async fn who_is_erased_is_left_out() {
+    async fn erased_account_has_no_profile() {
         let view = built(&Profiles, [signed_up(ANN, "ann"), Erased { user: ANN }.into()]).await;
         assert_eq!(of(&view, ANN).await, None);
         let mut sealed = signed_up(BOB, "bob");

@@ -1,13 +1,15 @@
-//! By what people are found: the words of their names, any part of their usernames, and by chance. Whoever is deactivated or
-//! suspended is not found until they come back.
+//! The search index of users: words of names, all parts of usernames, and random keys. Deactivated and suspended
+//! users are not found until they are active again.
 
 use events::{AccountEvent, AccountsEvent, Event, Kind, ProfileEvent, Recorded, UserId};
 use serde_json::json;
-use views::accounts::profiles::Standing;
-use views::accounts::search::{BY_SOURCE, List, Source, Term, VIEW, lot, terms_of_name, terms_of_username};
+use views::accounts::profiles::AccountStatus;
+use views::accounts::search::{
+    BY_SOURCE, List, Source, Term, VIEW, random_key, terms_of_name, terms_of_username,
+};
 use views::{Document, Patch, PatchEach, StoreError, View, Writes};
 
-use super::profiles::standing_after;
+use super::profiles::status_after;
 use crate::{OnFailure, Projection};
 
 #[derive(Debug, Clone, Copy)]
@@ -26,14 +28,14 @@ impl Projection for Search {
         OnFailure::Park
     }
 
-    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+    fn reads(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         match &recorded.event {
-            // Names can be changed by who is not active, and must not make them be found.
+            // Inactive users can change names, and must not be found afterwards.
             Event::Accounts(AccountsEvent::Account(AccountEvent::UsernameChanged(event))) => {
-                vec![(&VIEW, lot_of(event.user).key())]
+                vec![(&VIEW, random_key_term(event.user).key())]
             }
             Event::Accounts(AccountsEvent::Profile(ProfileEvent::ProfileEdited(event))) => {
-                vec![(&VIEW, lot_of(event.user).key())]
+                vec![(&VIEW, random_key_term(event.user).key())]
             }
             Event::Accounts(
                 AccountsEvent::Account(_)
@@ -76,7 +78,7 @@ fn account(event: &AccountEvent, writes: &mut Writes) -> Result<(), StoreError> 
                 let name = terms_of_name(&person.firstname, &person.lastname);
                 put(writes, event.user, Source::Username, terms_of_username(&person.username), true)?;
                 put(writes, event.user, Source::Name, name, true)?;
-                writes.put(&lot_of(event.user))?;
+                writes.put(&random_key_term(event.user))?;
             }
         }
         AccountEvent::UsernameChanged(event) => {
@@ -85,8 +87,8 @@ fn account(event: &AccountEvent, writes: &mut Writes) -> Result<(), StoreError> 
             }
         }
         AccountEvent::Erased(event) => {
-            // By its key too, so that the rest of the batch sees it.
-            writes.delete::<Term>(lot_of(event.user).key());
+            // Also deleted by key, so that later events of the batch see it.
+            writes.delete::<Term>(random_key_term(event.user).key());
             for source in Source::ALL {
                 writes.delete_where::<Term>(&BY_SOURCE, vec![json!(event.user), json!(source)]);
             }
@@ -95,8 +97,8 @@ fn account(event: &AccountEvent, writes: &mut Writes) -> Result<(), StoreError> 
         | AccountEvent::Suspended(_)
         | AccountEvent::Reactivated(_)
         | AccountEvent::Reinstated(_) => {
-            if let Some(standing) = standing_after(event) {
-                stand(writes, event.user(), standing == Standing::Active);
+            if let Some(status) = status_after(event) {
+                stand(writes, event.user(), status == AccountStatus::Active);
             }
         }
         AccountEvent::EmailVerificationRequested(_)
@@ -113,16 +115,16 @@ fn account(event: &AccountEvent, writes: &mut Writes) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Whoever is there has one, for as long as they are; whether they are found stands in it as in all their terms.
-fn lot_of(user: UserId) -> Term {
+/// Each user has exactly one random key. Its `active` equals that of all their terms.
+fn random_key_term(user: UserId) -> Term {
     let user = user.to_string();
-    Term { term: lot(&user), user, list: List::Lots, source: Source::Id, active: true }
+    Term { term: random_key(&user), user, list: List::RandomKeys, source: Source::Id, active: true }
 }
 
 fn stand(writes: &mut Writes, user: UserId, active: bool) {
     let patch = Patch::default().set("active", active);
-    // By its key too, so that the rest of the batch sees it.
-    writes.patch::<Term>(lot_of(user).key(), patch.clone());
+    // Also patched by key, so that later events of the batch see it.
+    writes.patch::<Term>(random_key_term(user).key(), patch.clone());
     for source in Source::ALL {
         writes.patch_each(PatchEach {
             over: &VIEW,
@@ -135,14 +137,14 @@ fn stand(writes: &mut Writes, user: UserId, active: bool) {
     }
 }
 
-/// Nothing of somebody who is gone.
+/// Skips erased users.
 fn replace(
     writes: &mut Writes,
     user: UserId,
     source: Source,
     terms: Vec<(List, String)>,
 ) -> Result<(), StoreError> {
-    let Some(Term { active, .. }) = writes.seen(&lot_of(user).key())? else { return Ok(()) };
+    let Some(Term { active, .. }) = writes.get(&random_key_term(user).key())? else { return Ok(()) };
     writes.delete_where::<Term>(&BY_SOURCE, vec![json!(user), json!(source)]);
     put(writes, user, source, terms, active)
 }
@@ -165,7 +167,7 @@ mod tests {
         Deactivated, Erased, Personal, ProfileDetails, ProfileEdited, Reactivated, Reinstated, Suspended,
         UsernameChanged,
     };
-    use views::accounts::search::lots_from;
+    use views::accounts::search::random_keys_from;
     use views::{Query, ViewStoreExt};
 
     use super::*;
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn people_are_found_by_the_beginnings_of_their_names() {
+    async fn users_are_found_by_prefixes_of_their_names() {
         let built = built(&Search, [signed_up(ANN, "Ann_Lee.7"), signed_up(BOB, "bob")]).await;
         assert_eq!(found(&built, "ann_l").await, [("ann_lee.7".to_owned(), true)]);
         assert_eq!(found(&built, "lee").await, [("lee".to_owned(), true)]);
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_changes_a_name_is_found_by_the_new_one_only() {
+    async fn renamed_user_is_found_by_the_new_name_only() {
         let history = [signed_up(ANN, "ann"), renamed(ANN, "cat"), edited(ANN, "Zoë")];
         let view = built(&Search, history.clone()).await;
         for (prefix, hits) in [("ann", 0), ("marie", 0), ("elan", 0), ("cat", 1), ("zoe", 1)] {
@@ -215,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_away_is_not_found_until_they_come_back() {
+    async fn inactive_user_is_not_found() {
         let mut history = vec![signed_up(ANN, "ann"), signed_up(BOB, "bob")];
         let all = async |history: &Vec<Event>| {
             let view = built(&Search, history.clone()).await;
@@ -223,14 +225,14 @@ mod tests {
             (
                 found(&view, "").await.len(),
                 of(&view, part).await.len(),
-                of(&view, lots_from(0, 9)).await.len(),
+                of(&view, random_keys_from(0, 9)).await.len(),
             )
         };
         assert_eq!(all(&history).await, (8, 1, 2));
         history.push(Deactivated { user: ANN }.into());
         history.push(renamed(ANN, "anna"));
         history.push(edited(ANN, "Anna"));
-        assert_eq!(all(&history).await, (4, 0, 1), "nor by what they are called meanwhile");
+        assert_eq!(all(&history).await, (4, 0, 1), "nor by the names chosen meanwhile");
         history.push(Reactivated { user: ANN }.into());
         assert_eq!(all(&history).await, (6, 2, 2));
         history.push(Suspended { user: ANN, reason: Personal::Erased }.into());

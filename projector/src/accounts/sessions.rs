@@ -1,4 +1,4 @@
-//! Sessions: which are good, and what their owner sees of them.
+//! Sessions: which are valid, and what their owner sees of them.
 
 use events::{AccountEvent, AccountsEvent, Client, Event, Kind, Recorded, SessionEvent, UserId};
 use serde_json::json;
@@ -20,7 +20,7 @@ impl Projection for Sessions {
         &[Kind::Session, Kind::Account]
     }
 
-    /// A session that does not end is a danger.
+    /// A session that does not end is a security risk.
     fn on_failure(&self) -> OnFailure {
         OnFailure::Stop
     }
@@ -28,7 +28,7 @@ impl Projection for Sessions {
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
             Event::Accounts(AccountsEvent::Session(SessionEvent::SessionStarted(event))) => {
-                // Nobody sees the sessions of who is erased, or is to be erased later in the log.
+                // Sessions of erased users are not shown.
                 let Some(Client { device, address }) = event.client.open() else { return Ok(()) };
                 writes.put(&Session {
                     session: event.session.to_string(),
@@ -73,7 +73,7 @@ impl Projection for Sessions {
     }
 }
 
-/// Puts every running session of a user again, as one that has ended.
+/// Rewrites every active session of a user as ended.
 fn end_all(writes: &mut Writes, user: UserId) {
     let same =
         ["session", "user", "started", "seen", "expires", "device", "device_family", "address", "position"];
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sessions_run_until_they_end() {
+    async fn session_is_listed_as_active_until_it_ends() {
         let history = [started(ANN, 1), started(ANN, 2), started(BOB, 3), ended(ANN, 1)];
         let built = built(&Sessions, history).await;
         let of = async |user: UserId, ended: bool| {
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_new_password_ends_all_sessions_but_one_and_a_rehashed_one_none() {
+    async fn password_change_ends_other_sessions_and_a_rehash_none() {
         let changed = |reason, kept: Option<u128>| {
             let kept = kept.map(|session| SessionId::new(Uuid::from_u128(session)));
             PasswordChanged { user: ANN, password_hash: Personal::Open("$".into()), reason, kept }.into()
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_does_not_outlive_a_change_of_roles() {
+    async fn role_change_ends_all_sessions() {
         let history = [started(ANN, 1), RoleGranted { user: ANN, role: Role::Admin }.into(), started(ANN, 2)];
         let built = built(&Sessions, history).await;
         let query = Query::new(&VIEW, &BY_USER, vec![json!(ANN), json!(false)], 10);
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_stays_the_same_device_through_its_updates() {
+    fn browser_update_keeps_the_device_family() {
         let firefox = |version| {
             format!("Mozilla/5.0 (X11; Linux x86_64; rv:{version}) Gecko/20100101 Firefox/{version}")
         };
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_erased_has_no_sessions() {
+    async fn erased_user_has_no_sessions() {
         let history =
             [started(ANN, 1), started(ANN, 2), started(BOB, 3), ended(ANN, 1), Erased { user: ANN }.into()];
         let built = built(&Sessions, history).await;

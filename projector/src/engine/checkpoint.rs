@@ -1,5 +1,5 @@
-//! The checkpoint of a follower of the log, in the view store. It is moved by compare-and-set, so that one of two workers
-//! is fenced off, and outages of the store are retried.
+//! The checkpoint of a log follower, stored in the view store. Moves are compare-and-set, so a second worker is
+//! fenced off. Outages of the store are retried.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use service::telemetry::with_causes;
 use tokio::time::Instant;
 use views::{Commit, CommitError, Parked, StoreError, ViewStore, Write};
 
-/// How often a process that stands by looks whether it is needed.
+/// How often a standby worker polls the active worker's checkpoint.
 const STAND_BY_POLL: Duration = Duration::from_secs(1);
-/// How long another worker's checkpoint must have stood still before this one takes over.
+/// A standby worker takes over when the checkpoint has not moved for this long.
 const TAKE_OVER_AFTER: Duration = Duration::from_secs(5);
 
-/// Why a checkpoint was not moved. Nothing has been written.
+/// Why a checkpoint was not moved. Nothing was written.
 #[derive(Debug)]
 pub(crate) enum NotMoved {
-    /// Another worker has moved it.
+    /// Another worker moved the checkpoint.
     Fenced,
-    /// The store refuses what was to be written with it.
+    /// The store rejected the writes.
     Corrupt(StoreError),
 }
 
@@ -32,13 +32,13 @@ pub(crate) struct Checkpoint<'a> {
 }
 
 impl Checkpoint<'_> {
-    /// Reads it. Retries outages of the store.
+    /// Reads the checkpoint. Retries during outages of the store.
     pub(crate) async fn read(&self) -> Result<u64, StoreError> {
         let is_outage = |error: &StoreError| matches!(error, StoreError::Unavailable(_));
         retry_until_available("the view store", || self.store.checkpoint(self.of), is_outage).await
     }
 
-    /// Moves it together with writes, as one transaction, waiting out an outage of the store.
+    /// Commits the writes and moves the checkpoint in one transaction. Retries during outages of the store.
     pub(crate) async fn commit(
         &self,
         writes: &Arc<Vec<Write>>,
@@ -57,7 +57,7 @@ impl Checkpoint<'_> {
             };
             match self.store.commit(commit).await {
                 Ok(()) => return Ok(()),
-                // The answer to an attempt before this one may have been lost: then this is our own checkpoint.
+                // An earlier attempt may have succeeded with a lost answer: then this is our own checkpoint.
                 Err(CommitError::Fenced { actual }) if actual == checkpoint && pause.paused() => {
                     return Ok(());
                 }
@@ -72,8 +72,9 @@ impl Checkpoint<'_> {
         }
     }
 
-    /// Ends once the other worker's checkpoint has stood still for a while. Passes on each time where it stands.
-    pub(crate) async fn stand_by(&self, tell: impl Fn(u64)) {
+    /// Polls the other worker's checkpoint and passes each value to the callback. Returns when the checkpoint has not
+    /// moved for [`TAKE_OVER_AFTER`].
+    pub(crate) async fn stand_by(&self, on_checkpoint: impl Fn(u64)) {
         let (mut seen, mut since) = (None, Instant::now());
         loop {
             match self.read().await {
@@ -81,7 +82,7 @@ impl Checkpoint<'_> {
                 Ok(checkpoint) => (seen, since) = (Some(checkpoint), Instant::now()),
                 Err(_) => return,
             }
-            tell(seen.unwrap_or_default());
+            on_checkpoint(seen.unwrap_or_default());
             tokio::time::sleep(STAND_BY_POLL).await;
             if since.elapsed() > TAKE_OVER_AFTER {
                 return;
@@ -90,7 +91,7 @@ impl Checkpoint<'_> {
     }
 }
 
-/// Delays during an outage, for loops that do more than retry.
+/// Backoff delays for loops that do more than retry.
 #[derive(Debug)]
 pub(crate) struct Pause {
     delays: <ExponentialBuilder as BackoffBuilder>::Backoff,
@@ -111,7 +112,7 @@ impl Pause {
 
     pub(crate) fn next(&mut self) -> Duration {
         self.paused = true;
-        // It has no end.
+        // The iterator is endless.
         self.delays.next().unwrap_or_default()
     }
 
@@ -120,9 +121,9 @@ impl Pause {
     }
 }
 
-/// The delay after a number of others: twice as long each time, from the first to the longest, with jitter.
-pub(crate) fn growing((first, longest): (Duration, Duration), before: u32) -> Duration {
-    // Jitter adds up to as much again.
+/// The delay after `before` earlier attempts: doubles from the first to the longest delay, with jitter.
+pub(crate) fn backoff_delay((first, longest): (Duration, Duration), before: u32) -> Duration {
+    // Jitter at most doubles a delay.
     let delays = ExponentialBuilder::new().with_min_delay(first / 2).with_max_delay(longest / 2);
     let mut delays = delays.without_max_times().with_jitter().build();
     delays.nth(before.min(20).try_into().unwrap_or_default()).unwrap_or(longest)

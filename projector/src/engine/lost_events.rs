@@ -1,4 +1,5 @@
-//! A log that has lost events must not be served: views, keys and media show that it was longer.
+//! Detects a log that has lost events, and refuses to start on it. Views, keys and media are evidence of the missing
+//! events.
 
 use std::time::Duration;
 
@@ -10,29 +11,29 @@ use service::telemetry::with_causes;
 use thiserror::Error;
 use views::{StoreError, ViewStore};
 
-/// How often the log is compared with the vault before it counts as too short, and the pause in between.
+/// Retries of the comparison with the vault before the log counts as truncated.
 const COMPARISONS: ConstantBuilder =
     ConstantBuilder::new().with_delay(Duration::from_millis(500)).with_max_times(4);
 
-/// Why a process does not start on a log.
+/// Why a process refuses to start on a log.
 #[derive(Debug, Error)]
 pub enum LostEvents {
     #[error(
-        "the log ends at position {head}, but `{of}` has taken in position {checkpoint}: the log has lost events, or these \
-         views belong to another one. Look for the right log, or restore a backup. If the lost events cannot be had, \
-         delete the views (the file views.db with its -wal and -shm; on MongoDB the database): they are built again from \
-         the log that is there"
+        "the log ends at position {head}, but `{of}` has reached position {checkpoint}: the log has lost events, or these \
+         views belong to another log. Find the right log, or restore a backup. If the events are lost for good, delete \
+         the views (the file views.db with its -wal and -shm; on MongoDB the database): they are rebuilt from the \
+         current log"
     )]
     Views { head: u64, of: String, checkpoint: u64 },
     #[error(
-        "the log holds {head} events, but the key vault the keys of {people} people, each of whom has left an event: the \
-         log has lost events. Look for the right log, or restore a backup. If the lost events cannot be had, start \
-         once with --accept-lost-events"
+        "the log holds {head} events, but the key vault holds the keys of {people} users, each of whom has at least one \
+         event: the log has lost events. Find the right log, or restore a backup. If the events are lost for good, \
+         start once with --accept-lost-events"
     )]
     Keys { head: u64, people: u64 },
     #[error(
-        "the log is empty, but the media store holds files (such as {example}): the log has lost its events. Look for the \
-         right log, or restore a backup. If the lost events cannot be had, start once with --accept-lost-events"
+        "the log is empty, but the media store holds files (such as {example}): the log has lost its events. Find the \
+         right log, or restore a backup. If the events are lost for good, start once with --accept-lost-events"
     )]
     Media { example: String },
     #[error(transparent)]
@@ -42,17 +43,17 @@ pub enum LostEvents {
 }
 
 impl LostEvents {
-    /// True where another attempt may succeed.
+    /// True if another attempt may succeed.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Log(LogError::Unavailable(_)) | Self::Store(StoreError::Unavailable(_)))
     }
 }
 
-/// Compares the log with what has come of it, before anything follows it. `accepted`: whoever runs the process knows that
-/// events are lost. Views that are ahead of the log are refused even so, since they would never be right again.
+/// Compares the log with views, keys and media before any consumer starts. With `accepted` (`--accept-lost-events`)
+/// only views are compared: views ahead of the log would stay wrong forever.
 ///
 /// # Errors
-/// What shows that the log was longer.
+/// The evidence of lost events.
 pub async fn refuse_lost_events(
     log: &SealedLog,
     store: &dyn ViewStore,
@@ -60,7 +61,7 @@ pub async fn refuse_lost_events(
     accepted: bool,
 ) -> Result<(), LostEvents> {
     let checkpoints = store.checkpoints().await?;
-    // After the checkpoints: other processes may be at work.
+    // Read the head after the checkpoints: other processes may be appending.
     let head = log.raw().head().await?.0;
     let furthest = checkpoints.into_iter().max_by_key(|(_, checkpoint)| *checkpoint);
     if let Some((of, checkpoint)) = furthest.filter(|(_, checkpoint)| *checkpoint > head) {
@@ -77,7 +78,7 @@ pub async fn refuse_lost_events(
         Ok(None) => Ok(()),
         Ok(Some(found)) => Err(LostEvents::Media { example: found.name }),
         Err(error) => {
-            // The clean-up deletes nothing that it should not, either.
+            // The clean-up has its own limit on deletions.
             tracing::warn!(
                 error = with_causes(&error),
                 "the empty log cannot be compared with the media store"
@@ -94,6 +95,6 @@ async fn compare_with_vault(log: &SealedLog) -> Result<u64, LostEvents> {
         let head = log.raw().head().await?.0;
         if people <= head { Ok(head) } else { Err(LostEvents::Keys { head, people }) }
     };
-    // A new key's first event may be on its way.
+    // The first event of a new key may not be appended yet.
     compare.retry(COMPARISONS).when(|error| matches!(error, LostEvents::Keys { .. })).await
 }

@@ -1,4 +1,4 @@
-//! What a projection is.
+//! The `Projection` trait and the preloading of documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,39 +6,39 @@ use events::{Kind, Recorded};
 use serde_json::Value;
 use views::{Index, Query, StoreError, View, ViewStore, Writes};
 
-/// Documents that a projection looks for by an index, read at once.
+/// Page size of a [`Search`].
 const FOUND_AT_ONCE: usize = 1000;
 
-/// Builds the view of its name, or several that must agree. It can always be rebuilt, so it looks at nothing but the events
-/// and its own documents: no clock, no other view.
+/// Builds one view, or several views that must be consistent. A projection can always be rebuilt, so it depends only
+/// on events and its own documents: no clock, no other views.
 pub trait Projection: Send + Sync + 'static {
-    /// The view's name, and the checkpoint's.
+    /// The name of the view and of its checkpoint.
     fn name(&self) -> &'static str;
 
-    /// The names of the views that it writes, and nobody else.
+    /// The names of the views that only this projection writes.
     fn views(&self) -> Vec<&'static str> {
         vec![self.name()]
     }
 
-    /// The kinds of events it takes.
+    /// The kinds of events to project.
     fn kinds(&self) -> &'static [Kind];
 
-    /// What to do with an event that cannot be taken in.
+    /// What to do with an event that cannot be projected.
     fn on_failure(&self) -> OnFailure;
 
-    /// The documents of its own views that it must see to project an event; nearly none needs any. What it finds is what
-    /// its own commits have left: a worker that has been fenced off may see less, but cannot commit.
-    fn looks_at(&self, _: &Recorded) -> Vec<(&'static View, String)> {
+    /// Keys of the projection's own documents that must be preloaded for an event; rarely any. A fenced worker may
+    /// read stale documents, but it cannot commit.
+    fn reads(&self, _: &Recorded) -> Vec<(&'static View, String)> {
         Vec::new()
     }
 
-    /// The documents of its own views that it must see to project an event and that only an index finds; only few events
-    /// need any. Such an event is always the first of its batch, so that they are what its projection has left.
-    fn looks_for(&self, _: &Recorded) -> Vec<Search> {
+    /// Index queries for the projection's own documents that must be preloaded for an event; rarely any. Such an
+    /// event starts a new batch, so that all earlier writes are committed before the query runs.
+    fn searches(&self, _: &Recorded) -> Vec<Search> {
         Vec::new()
     }
 
-    /// The writes that an event leads to.
+    /// Adds the writes for an event.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] for a document that cannot be written.
@@ -53,21 +53,21 @@ pub struct Search {
     pub equals: Vec<Value>,
 }
 
-/// How many of these events, from the first on, may be projected together.
+/// The length of the longest prefix of these events that can be projected in one batch.
 pub fn batch_length<'a>(
     projection: &dyn Projection,
     events: impl IntoIterator<Item = Option<&'a Recorded>>,
 ) -> usize {
-    let begins = |recorded: &Recorded| !projection.looks_for(recorded).is_empty();
+    let begins = |recorded: &Recorded| !projection.searches(recorded).is_empty();
     let after = |(place, recorded): &(usize, Option<&Recorded>)| *place == 0 || !recorded.is_some_and(begins);
     events.into_iter().enumerate().take_while(after).count()
 }
 
-/// Writes that have seen what a projection looks at to project these events, which may be projected together.
+/// Preloads the documents that a projection reads for a batch of events.
 ///
 /// # Errors
-/// If the store does not answer, or holds what cannot be read.
-pub async fn seeing<'a>(
+/// If the store is unavailable or a document is corrupt.
+pub async fn preload<'a>(
     projection: &dyn Projection,
     store: &dyn ViewStore,
     events: impl Iterator<Item = &'a Recorded>,
@@ -75,11 +75,11 @@ pub async fn seeing<'a>(
     let mut keys: BTreeMap<&'static str, (&'static View, BTreeSet<String>)> = BTreeMap::new();
     let mut writes = Writes::default();
     for (place, recorded) in events.enumerate() {
-        for (view, key) in projection.looks_at(recorded) {
+        for (view, key) in projection.reads(recorded) {
             keys.entry(view.name).or_insert_with(|| (view, BTreeSet::new())).1.insert(key);
         }
         if place == 0 {
-            for search in projection.looks_for(recorded) {
+            for search in projection.searches(recorded) {
                 find_all(store, search, &mut writes).await?;
             }
         }
@@ -87,7 +87,7 @@ pub async fn seeing<'a>(
     for (view, keys) in keys.into_values() {
         let keys: Vec<String> = keys.into_iter().collect();
         let found = store.get_many(view, &keys).await?;
-        keys.into_iter().zip(found).try_for_each(|(key, found)| writes.see(view, key, found))?;
+        keys.into_iter().zip(found).try_for_each(|(key, found)| writes.preload(view, key, found))?;
     }
     Ok(writes)
 }
@@ -98,7 +98,7 @@ async fn find_all(store: &dyn ViewStore, search: Search, writes: &mut Writes) ->
     loop {
         let query = Query::new(view, index, equals.clone(), FOUND_AT_ONCE).after(after);
         let page = store.page(&query).await?;
-        writes.find(view, page.documents);
+        writes.preload_found(view, page.documents);
         after = page.next;
         if after.is_none() {
             return Ok(());
@@ -106,20 +106,20 @@ async fn find_all(store: &dyn ViewStore, search: Search, writes: &mut Writes) ->
     }
 }
 
-/// What becomes of a projection when an event cannot be taken in, attempt after attempt.
+/// What happens when an event cannot be projected after all attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
-    /// The event is set aside with its error, and the view goes on without it.
+    /// The event is parked with its error, and the projection continues.
     Park,
-    /// The view would be wrong without it, so the projection stops and says so.
+    /// The projection stops, since the view would be wrong without the event.
     Stop,
 }
-/// A position as documents hold it.
+/// The position as documents store it.
 pub(crate) fn position(recorded: &Recorded) -> i64 {
     i64::try_from(recorded.position.0).unwrap_or(i64::MAX)
 }
 
-/// When it happened, as documents hold it.
+/// The time of the event as documents store it.
 pub(crate) fn time(recorded: &Recorded) -> i64 {
     recorded.envelope.time.timestamp_millis()
 }

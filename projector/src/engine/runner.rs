@@ -1,6 +1,5 @@
-//! Feeds a projection: events come in batches of whatever is waiting, their writes and the checkpoint are committed as
-//! one. An outage is waited out; an event that cannot be taken in is set aside or ends the projection, never skipped in
-//! silence.
+//! Runs a projection: reads events in batches and commits their writes together with the checkpoint. Outages are
+//! retried. An event that cannot be projected is parked or stops the projection; it is never skipped silently.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -16,50 +15,50 @@ use service::telemetry::with_causes;
 use tokio::time::Instant;
 use views::{Parked, StoreError, ViewStore, Writes};
 
-use crate::engine::checkpoint::{Checkpoint, NotMoved, Pause, growing};
-use crate::{OnFailure, Projection, ProjectionState, Statuses, batch_length, seeing};
+use crate::engine::checkpoint::{Checkpoint, NotMoved, Pause, backoff_delay};
+use crate::{OnFailure, Projection, ProjectionState, Statuses, batch_length, preload};
 
-/// Events committed together at most.
+/// Maximum number of events per commit.
 const BATCH: usize = 500;
-/// So many at once tell that more are waiting.
+/// A batch of at least this size means that more events are waiting.
 const BEHIND: usize = BATCH - BATCH / 10;
-/// Once so many documents are written for some events of a batch by fan-outs and the like, these are committed before
-/// the rest, so that no transaction grows beyond this and what a single event writes.
+/// A batch is committed early once fan-outs write this many documents. It limits a transaction to this number plus
+/// the writes of one event.
 pub const COMMIT_WEIGHT: usize = 10_000;
-/// Attempts at an event that the store refuses, before it counts as one that cannot be taken in.
+/// Attempts to commit an event before it counts as unprocessable.
 const ATTEMPTS: u32 = 3;
-/// How often a projection says how far it has come, also when nothing happens: news may be lost.
+/// How often a projection publishes its progress, also when idle: progress notifications may be lost.
 const NEWS_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a checkpoint may stay behind what a projection has passed without anything for it.
+/// Maximum age of a checkpoint when the projection only passes events of other kinds.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Pause before a projection that has panicked begins again, growing from the first to the second.
+/// Delay before a panicked projection restarts: from the first to the longest.
 const RESTART_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
-/// How often the end of the log is looked up, to know how far each view is from it.
+/// How often the head of the log is read to compute the lag of each view.
 const HEAD_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What projections run on.
+/// The dependencies of projections.
 #[derive(Debug, Clone)]
 pub struct Projector {
     pub log: SealedLog,
     pub store: Arc<dyn ViewStore>,
 }
 
-/// Starts projections, each in tasks of its own, so that none waits for another.
+/// Starts projections, each in its own task, so that none waits for another.
 pub fn run(projector: &Projector, projections: Vec<Arc<dyn Projection>>, tasks: &Tasks) -> Statuses {
     let statuses = Statuses::default();
     for projection in projections {
         let name = projection.name();
         statuses.set(name, ProjectionState::Starting);
         let runner = Runner { projector: projector.clone(), projection, statuses: statuses.clone() };
-        tasks.spawn_until_stopping(name, async move { runner.run_and_tell().await });
+        tasks.spawn_until_stopping(name, async move { runner.run().await });
     }
     let (log, watched) = (Arc::clone(projector.log.raw()), statuses.clone());
     tasks.spawn_until_stopping("distance of the views", async move {
         loop {
-            // While the log does not answer, what it held before is what there is to take in.
+            // During an outage of the log, the last known head stays valid.
             if let Ok(head) = log.head().await {
-                watched.observe(head.0, Instant::now());
+                watched.set_head(head.0, Instant::now());
             }
             tokio::time::sleep(HEAD_INTERVAL).await;
         }
@@ -73,26 +72,26 @@ struct Runner {
     statuses: Statuses,
 }
 
-/// Why a stretch of following came to its end.
+/// Why a run of `follow` ended.
 enum End {
     /// Another worker moved the checkpoint.
     Fenced,
-    /// The follower ended: the process shuts down.
+    /// The log follower ended: the process is shutting down.
     Closed,
-    /// An event that cannot be taken in, and that the view cannot do without.
+    /// An event cannot be projected, and the view must not miss it.
     Stopped(String),
-    /// A defect of this program; what the panic said.
+    /// A bug in this program, with the panic message.
     Panicked(String),
 }
 
-/// Events on their way into the view.
+/// A batch of decoded events.
 struct Batch {
     events: Vec<Event>,
     passed: Position,
 }
 
-/// An event that could be read, or one that could not.
-#[expect(clippy::large_enum_variant, reason = "nearly all of them could")]
+/// A decoded event, or one that could not be decoded.
+#[expect(clippy::large_enum_variant, reason = "nearly all events are of the large variant")]
 enum Event {
     Read(Recorded),
     Unreadable(Unreadable),
@@ -102,8 +101,8 @@ struct Unreadable {
     position: Position,
     event_type: String,
     error: String,
-    /// A newer program wrote it: then the view must not go on without it, whatever the projection says.
-    of_newer_program: bool,
+    /// Written by a newer version of the program: the projection stops, whatever its [`OnFailure`] says.
+    from_newer_version: bool,
 }
 
 impl Unreadable {
@@ -112,7 +111,7 @@ impl Unreadable {
             position,
             event_type,
             error: with_causes(error),
-            of_newer_program: error.is_of_newer_program(),
+            from_newer_version: error.is_from_newer_version(),
         }
     }
 
@@ -122,7 +121,7 @@ impl Unreadable {
 }
 
 impl Runner {
-    async fn run_and_tell(self) {
+    async fn run(self) {
         let name = self.projection.name();
         let mut panics = 0;
         loop {
@@ -130,15 +129,15 @@ impl Runner {
             let followed = AssertUnwindSafe(self.follow()).catch_unwind();
             let end = tokio::select! {
                 end = followed => end.unwrap_or_else(|panic| End::Panicked(panic_text(&*panic))),
-                never = self.repeat_progress() => match never {},
+                never = self.publish_periodically() => match never {},
             };
             match end {
                 End::Fenced => {
                     tracing::info!(projection = name, "another worker builds this view: standing by");
-                    // What that worker has committed is in the view, whether it says so or has ended.
+                    // The view contains everything up to the other worker's checkpoint.
                     let seen = |checkpoint| {
                         self.statuses.set(name, ProjectionState::StandingBy(checkpoint));
-                        self.announce(checkpoint, Urgency::Soon);
+                        self.publish(checkpoint, Urgency::Soon);
                     };
                     self.checkpoint().stand_by(seen).await;
                 }
@@ -147,7 +146,7 @@ impl Runner {
                     tracing::error!(
                         projection = name,
                         why,
-                        "a projection has stopped: its view grows old from here"
+                        "a projection has stopped; its view is no longer updated"
                     );
                     self.stopped(why);
                     return;
@@ -156,13 +155,8 @@ impl Runner {
                     if began.elapsed() > RESTART_PAUSE.1 {
                         panics = 0;
                     }
-                    let pause = growing(RESTART_PAUSE, panics);
-                    tracing::error!(
-                        projection = name,
-                        why,
-                        ?pause,
-                        "a projection has panicked: it begins again"
-                    );
+                    let pause = backoff_delay(RESTART_PAUSE, panics);
+                    tracing::error!(projection = name, why, ?pause, "a projection panicked; restarting it");
                     metrics::counter!("chorus_projection_panics_total", "projection" => name).increment(1);
                     self.stopped(format!("it panicked: {why}"));
                     panics += 1;
@@ -178,19 +172,19 @@ impl Runner {
         self.statuses.set(name, ProjectionState::Stopped(why));
     }
 
-    /// Announces how far this projection has come also while it waits for its store: one that is not heard of for long is
-    /// taken for one that no longer exists.
-    async fn repeat_progress(&self) -> Infallible {
+    /// Publishes the progress periodically, also while the store is unavailable: trackers forget a projection that
+    /// does not report.
+    async fn publish_periodically(&self) -> Infallible {
         loop {
             tokio::time::sleep(NEWS_INTERVAL).await;
             if let Some(ProjectionState::Following(passed)) = self.statuses.state(self.projection.name()) {
-                self.announce(passed, Urgency::Soon);
+                self.publish(passed, Urgency::Soon);
             }
         }
     }
 
-    /// Follows from the checkpoint until something ends it. Each commit takes all that has come since the one before: the more
-    /// that is, the less of the commit falls to each event. A view that is far behind also reads while it commits.
+    /// Follows the log from the checkpoint until an [`End`]. Each commit takes all events that arrived during the
+    /// previous one (group commit). A projection that is far behind reads the next batch while it commits.
     async fn follow(&self) -> End {
         let mut checkpoint = match self.checkpoint().read().await {
             Ok(checkpoint) => checkpoint,
@@ -201,7 +195,7 @@ impl Runner {
         let mut passed = checkpoint;
         let mut committed_at = Instant::now();
         let mut ahead = None;
-        self.tell(passed, Urgency::Soon);
+        self.report(passed, Urgency::Soon);
         loop {
             let next = match ahead.take() {
                 Some(batch) => Some(batch),
@@ -220,12 +214,13 @@ impl Runner {
             };
             let is_due = passed > checkpoint && committed_at.elapsed() > CHECKPOINT_INTERVAL;
             if events.is_empty() && !is_due {
-                self.tell(passed, Urgency::Soon);
+                self.report(passed, Urgency::Soon);
                 continue;
             }
             let is_behind = events.len() >= BEHIND;
             let read_on = async {
-                // Only what is there already: whoever waits for this commit must not wait for what comes after it.
+                // Only take events that are already there: clients waiting for this commit must not wait for later
+                // events.
                 let there = is_behind.then(|| follow.next_batch(BATCH).now_or_never()).flatten()?;
                 Some(self.opened(there).await)
             };
@@ -236,11 +231,11 @@ impl Runner {
             ahead = read;
             checkpoint = passed;
             committed_at = Instant::now();
-            self.tell(passed, Urgency::Now);
+            self.report(passed, Urgency::Now);
         }
     }
 
-    /// What was read from the log, with what is sealed in it opened; or why there is nothing more to be read.
+    /// Decodes a batch and unseals its personal data.
     async fn opened(&self, read: Option<Result<events::Batch, LogError>>) -> Result<Batch, End> {
         match read {
             None => Err(End::Closed),
@@ -280,7 +275,7 @@ impl Runner {
         events
     }
 
-    /// Commits a batch; if the store refuses it as a whole, one event after the other.
+    /// Commits a batch. If the store rejects the batch, commits its events one by one.
     async fn commit(&self, events: Vec<Event>, expected: u64, checkpoint: u64) -> Result<(), End> {
         let newest = events.iter().rev().find_map(|event| match event {
             Event::Read(recorded) => Some(recorded.envelope.time),
@@ -329,18 +324,18 @@ impl Runner {
                     Err(Refused::Fenced) => return Err(End::Fenced),
                     Err(Refused::Event(_)) if attempt + 1 < ATTEMPTS => attempt += 1,
                     Err(Refused::Event(error)) => {
-                        let (event_type, of_newer_program) = match &event {
+                        let (event_type, from_newer_version) = match &event {
                             Event::Read(recorded) => (recorded.envelope.event_type.to_string(), false),
-                            Event::Unreadable(event) => (event.event_type.clone(), event.of_newer_program),
+                            Event::Unreadable(event) => (event.event_type.clone(), event.from_newer_version),
                         };
-                        if of_newer_program || self.projection.on_failure() == OnFailure::Stop {
+                        if from_newer_version || self.projection.on_failure() == OnFailure::Stop {
                             return Err(End::Stopped(format!(
                                 "{event_type} at position {position}: {error}"
                             )));
                         }
-                        // From here on it is one that is set aside.
+                        // Retry with the event parked.
                         event =
-                            Event::Unreadable(Unreadable { position, event_type, error, of_newer_program });
+                            Event::Unreadable(Unreadable { position, event_type, error, from_newer_version });
                     }
                 }
             }
@@ -349,12 +344,12 @@ impl Runner {
         Ok(())
     }
 
-    /// Commits events as one transaction, waiting out an outage of the store: all of them, or the first of them if they
-    /// write too much together or one must begin a batch. Answers how many.
+    /// Commits events in one transaction and retries during outages. Commits only a prefix of them if they write too
+    /// many documents or if a later event must start a new batch. Returns the number of committed events.
     async fn try_commit(&self, events: &[Event], expected: u64, checkpoint: u64) -> Result<usize, Refused> {
         let together = batch_length(&*self.projection, events.iter().map(Event::recorded));
         let (events, waiting) = events.split_at(together);
-        let mut writes = self.see(events).await?;
+        let mut writes = self.preload(events).await?;
         let mut parked = Vec::new();
         let mut taken = 0;
         for event in events {
@@ -364,18 +359,18 @@ impl Runner {
             taken += 1;
             match event {
                 Event::Read(recorded) => {
-                    // What it has written by then is thrown away, so a panic leaves nothing half done.
+                    // A panic discards the writes of this attempt, so nothing is half done.
                     let project = AssertUnwindSafe(|| self.projection.project(recorded, &mut writes));
                     catch_unwind(project)
                         .map_err(|panic| Refused::Event(format!("it panicked: {}", panic_text(&*panic))))?
                         .map_err(|error| Refused::Event(with_causes(&error)))?;
                 }
-                Event::Unreadable(Unreadable { position, event_type, error, of_newer_program }) => {
-                    if *of_newer_program || self.projection.on_failure() == OnFailure::Stop {
+                Event::Unreadable(Unreadable { position, event_type, error, from_newer_version }) => {
+                    if *from_newer_version || self.projection.on_failure() == OnFailure::Stop {
                         return Err(Refused::Event(error.clone()));
                     }
                     tracing::error!(
-                        projection = self.projection.name(), %position, event_type, error, "an event is set aside"
+                        projection = self.projection.name(), %position, event_type, error, "event parked"
                     );
                     metrics::counter!("chorus_projection_parked_total", "projection" => self.projection.name())
                         .increment(1);
@@ -385,7 +380,7 @@ impl Runner {
             }
         }
         let writes = Arc::new(writes.into_list());
-        // Up to the last one taken; behind the last of all the log may hold more that is not for this projection.
+        // If all events are committed, the checkpoint also covers later events of other kinds.
         let is_last = taken == events.len() && waiting.is_empty();
         let reached = if is_last {
             checkpoint
@@ -399,14 +394,14 @@ impl Runner {
         }
     }
 
-    /// Writes that have seen what the projection looks at, waiting out an outage of the store.
-    async fn see(&self, events: &[Event]) -> Result<Writes, Refused> {
-        let preload = || {
+    /// Preloads the documents that the projection reads. Retries during outages of the store.
+    async fn preload(&self, events: &[Event]) -> Result<Writes, Refused> {
+        let attempt = || {
             let read = events.iter().filter_map(Event::recorded);
-            seeing(&*self.projection, &*self.projector.store, read)
+            preload(&*self.projection, &*self.projector.store, read)
         };
         let is_outage = |error: &StoreError| matches!(error, StoreError::Unavailable(_));
-        let writes = retry_until_available("the view store", preload, is_outage).await;
+        let writes = retry_until_available("the view store", attempt, is_outage).await;
         writes.map_err(|error| Refused::Event(with_causes(&error)))
     }
 
@@ -414,20 +409,20 @@ impl Runner {
         Checkpoint { store: &*self.projector.store, of: self.projection.name() }
     }
 
-    fn tell(&self, passed: u64, urgency: Urgency) {
+    fn report(&self, passed: u64, urgency: Urgency) {
         let projection = self.projection.name();
         self.statuses.set(projection, ProjectionState::Following(passed));
         #[expect(clippy::cast_precision_loss, reason = "a position for a chart")]
         metrics::gauge!("chorus_projection_passed", "projection" => projection).set(passed as f64);
         metrics::gauge!("chorus_projection_stopped", "projection" => projection).set(0.0);
-        self.announce(passed, urgency);
+        self.publish(passed, urgency);
     }
 
-    fn announce(&self, passed: u64, urgency: Urgency) {
+    fn publish(&self, passed: u64, urgency: Urgency) {
         let projection = self.projection.name();
         let kinds = self.projection.kinds().to_vec();
         let progress = Progress { projection: projection.to_owned(), kinds, position: Position(passed) };
-        self.projector.log.raw().announce(progress, urgency);
+        self.projector.log.raw().publish_progress(progress, urgency);
     }
 }
 
@@ -447,16 +442,15 @@ impl Event {
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "it did not say why".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
 /// Why a commit was refused.
 enum Refused {
     Fenced,
-    /// Something in it cannot be taken in; what was said of it.
+    /// An event cannot be projected, with the error.
     Event(String),
 }

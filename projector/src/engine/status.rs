@@ -5,33 +5,33 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-/// How long a view may stand at one position, with events behind it in the log, before its process counts as not ready.
+/// A process is not ready if a projection has pending events and has not moved for this long.
 const STANDSTILL: Duration = Duration::from_secs(10);
 
-/// How a projection is doing.
+/// The state of a projection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProjectionState {
     Starting,
-    /// It takes in what comes; everything up to here is in its view.
+    /// It is running; the view contains all events up to this position.
     Following(u64),
-    /// Another process builds this view, up to here when it was last looked at; this one takes over if that one ends.
+    /// Another process builds this view and has reached this position. This process takes over when that one stops.
     StandingBy(u64),
-    /// It met something it cannot go on from; why.
+    /// It met an unrecoverable error, given here.
     Stopped(String),
 }
 
-/// How all projections of a process are doing.
+/// The states of all projections of a process.
 #[derive(Debug, Clone, Default)]
 pub struct Statuses(Arc<Mutex<BTreeMap<&'static str, Status>>>);
 
 #[derive(Debug, Clone)]
 struct Status {
     state: ProjectionState,
-    /// Where it was last known to be.
+    /// The last known position.
     position: u64,
-    /// Where the log was last seen to end.
+    /// The last known head of the log.
     head: u64,
-    /// While the log goes on behind it: since when it has been where it is.
+    /// Since when the projection has pending events and has not moved.
     behind_since: Option<Instant>,
 }
 
@@ -41,7 +41,7 @@ impl Status {
             && *position != self.position
         {
             self.position = *position;
-            // Wherever the next look finds it, it has moved.
+            // The projection has moved.
             self.behind_since = None;
         }
         self.state = state;
@@ -69,7 +69,7 @@ impl Status {
         }
     }
 
-    fn told(&self, now: Instant) -> Value {
+    fn to_json(&self, now: Instant) -> Value {
         let state = match self.state {
             ProjectionState::Starting => "starting",
             ProjectionState::Following(_) => "following",
@@ -89,8 +89,8 @@ impl Statuses {
             .set(state);
     }
 
-    /// Takes in where the log ends at present.
-    pub(crate) fn observe(&self, head: u64, now: Instant) {
+    /// Records the current head of the log.
+    pub(crate) fn set_head(&self, head: u64, now: Instant) {
         for (name, status) in &mut *self.known() {
             status.head = head;
             if status.position >= head {
@@ -113,7 +113,7 @@ impl Statuses {
         self.known().iter().map(|(name, status)| (*name, status.state.clone())).collect()
     }
 
-    /// For `/readyz`: names the projections that have stopped, and those that stand still while the log goes on.
+    /// For `/readyz`: names the projections that have stopped or stalled.
     ///
     /// # Errors
     /// If there are any.
@@ -128,16 +128,16 @@ impl Statuses {
         if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
     }
 
-    /// For `/readyz`: of each projection its state, its position, how many positions it is behind the end of the log, and
-    /// for how many seconds it has not moved meanwhile.
+    /// For `/readyz`: for each projection its state, its position, its lag behind the head, and for how many seconds
+    /// it has been stalled.
     pub fn details(&self) -> Value {
         self.details_at(Instant::now())
     }
 
     fn details_at(&self, now: Instant) -> Value {
         let known = self.known();
-        let told = known.iter().map(|(name, status)| ((*name).to_owned(), status.told(now)));
-        Value::Object(told.collect::<Map<_, _>>())
+        let details = known.iter().map(|(name, status)| ((*name).to_owned(), status.to_json(now)));
+        Value::Object(details.collect::<Map<_, _>>())
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<&'static str, Status>> {
@@ -154,23 +154,23 @@ mod tests {
     }
 
     #[test]
-    fn a_view_that_stands_still_is_not_ready_while_there_is_something_to_take_in() {
+    fn stalled_projection_with_pending_events_is_not_ready() {
         let (statuses, start) = (Statuses::default(), Instant::now());
         let ready = |at, head| {
-            statuses.observe(head, start + second(at));
+            statuses.set_head(head, start + second(at));
             statuses.ready_at(start + second(at))
         };
         statuses.set("posts", ProjectionState::Following(7));
-        // Nothing has happened for an hour: that is no standstill.
+        // An idle projection is not stalled, however long it is idle.
         ready(0, 7).unwrap();
         ready(3600, 7).unwrap();
         ready(3600, 8).unwrap();
         ready(3609, 12).unwrap();
         let problem = ready(3610, 12).unwrap_err();
         assert_eq!(problem, "posts has stood at 7 for 10 s, 5 behind the log's end");
-        let told = json!({ "state": "following", "position": 7, "behind": 5, "unmoved_seconds": 10 });
-        assert_eq!(statuses.details_at(start + second(3610)), json!({ "posts": told }));
-        // It moves, however far behind it is.
+        let expected = json!({ "state": "following", "position": 7, "behind": 5, "unmoved_seconds": 10 });
+        assert_eq!(statuses.details_at(start + second(3610)), json!({ "posts": expected }));
+        // Any progress counts, however far behind the projection is.
         statuses.set("posts", ProjectionState::Following(8));
         ready(3611, 12).unwrap();
         ready(3620, 12).unwrap();
@@ -179,12 +179,12 @@ mod tests {
     }
 
     #[test]
-    fn only_the_process_that_builds_a_view_is_not_ready_when_it_stands_still() {
+    fn standby_process_is_ready_when_the_builder_stalls() {
         let (builder, other, start) = (Statuses::default(), Statuses::default(), Instant::now());
         builder.set("posts", ProjectionState::Starting);
         other.set("posts", ProjectionState::StandingBy(0));
         for statuses in [&builder, &other] {
-            statuses.observe(1, start);
+            statuses.set_head(1, start);
         }
         other.ready_at(start + STANDSTILL).unwrap();
         assert!(builder.ready_at(start + STANDSTILL).unwrap_err().starts_with("posts has stood at 0"));

@@ -3,20 +3,20 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::Deserialize;
 
-/// What a mail service has to say about one address.
+/// A bounce or complaint about one address.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Feedback {
     pub address: String,
     pub verdict: Verdict,
-    /// Of the mail, as the mail service calls it.
+    /// The mail service's id of the mail.
     pub message_id: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It came back; permanently, if the address will never take mail.
+    /// The mail bounced. Permanent: the address will never accept mail.
     Bounced { permanent: bool },
-    /// Its reader has called the mail unwanted.
+    /// The recipient marked the mail as spam.
     Complained,
 }
 
@@ -26,7 +26,7 @@ impl fmt::Debug for Feedback {
     }
 }
 
-/// A notice as it lies in the queue: SNS wraps what SES says, unless it is told to deliver it raw.
+/// A queued notice: SNS wraps the notice of SES, unless raw delivery is configured.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Notice {
@@ -34,15 +34,14 @@ enum Notice {
         #[serde(rename = "Message")]
         message: String,
     },
-    Raw(Said),
+    Raw(SesNotice),
 }
 
-/// What SES says: by `notificationType` where an identity's notifications are switched on, by `eventType` where a
-/// configuration set publishes events.
+/// The notice of SES: identity notifications use `notificationType`, events of a configuration set use `eventType`.
 /// Source: <https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html>.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Said {
+struct SesNotice {
     #[serde(alias = "eventType")]
     notification_type: String,
     mail: AboutMail,
@@ -77,45 +76,46 @@ struct Recipient {
 }
 
 impl Feedback {
-    /// Reads one notice; empty for what is neither a bounce nor a complaint, such as a delivery.
+    /// Parses one notice; empty if it is neither a bounce nor a complaint, such as a delivery.
     ///
     /// # Errors
-    /// If it is no notice of SES. The error quotes nothing of it.
+    /// If it is not a notice of SES. The error does not quote it.
     pub fn read(notice: &str) -> Result<Vec<Self>, String> {
         let unreadable =
-            |e: serde_json::Error| format!("no notice of SES (line {}, column {})", e.line(), e.column());
-        let said = match serde_json::from_str(notice).map_err(unreadable)? {
+            |e: serde_json::Error| format!("not a notice of SES (line {}, column {})", e.line(), e.column());
+        let notice = match serde_json::from_str(notice).map_err(unreadable)? {
             Notice::Wrapped { message } => serde_json::from_str(&message).map_err(unreadable)?,
-            Notice::Raw(said) => said,
+            Notice::Raw(notice) => notice,
         };
-        let (recipients, verdict) = match (said.notification_type.as_str(), said.bounce, said.complaint) {
+        let kind = notice.notification_type.as_str();
+        let (recipients, verdict) = match (kind, notice.bounce, notice.complaint) {
             ("Bounce", Some(bounce), _) => {
                 (bounce.bounced_recipients, Verdict::Bounced { permanent: bounce.bounce_type == "Permanent" })
             }
             ("Complaint", _, Some(complaint)) => match complaint.complaint_feedback_type.as_deref() {
-                // Somebody has taken it out of the folder for spam: the opposite of a complaint.
+                // The recipient took the mail out of the spam folder: the opposite of a complaint.
                 Some("not-spam") => return Ok(Vec::new()),
                 _ => (complaint.complained_recipients, Verdict::Complained),
             },
-            ("Bounce" | "Complaint", ..) => return Err("a notice of SES without what it is about".to_owned()),
+            ("Bounce" | "Complaint", ..) => return Err("a notice of SES without details".to_owned()),
             _ => return Ok(Vec::new()),
         };
         let feedback = |recipient: Recipient| Self {
             address: bare(&recipient.email_address).to_owned(),
             verdict,
-            message_id: said.mail.message_id.clone(),
+            message_id: notice.mail.message_id.clone(),
         };
         Ok(recipients.into_iter().map(feedback).collect())
     }
 }
 
-/// The address without a name before it.
+/// The address without a display name.
 fn bare(address: &str) -> &str {
     let inside = address.rsplit_once('<').and_then(|(_, rest)| rest.split_once('>'));
     inside.map_or(address, |(inside, _)| inside).trim()
 }
 
-/// A notice, and the receipt that takes it off its queue.
+/// A notice, and the receipt that deletes it from its queue.
 #[derive(Clone)]
 pub struct QueuedNotice {
     pub body: String,
@@ -132,11 +132,11 @@ pub trait FeedbackSource: fmt::Debug + Send + Sync + 'static {
     /// If the queue cannot be reached.
     async fn receive(&self) -> Result<Vec<QueuedNotice>, String>;
 
-    /// Takes a notice off the queue; left on it, it comes again.
+    /// Deletes a notice from the queue; otherwise it is delivered again.
     ///
     /// # Errors
     /// If the queue cannot be reached.
-    async fn take_off(&self, notice: QueuedNotice) -> Result<(), String>;
+    async fn delete(&self, notice: QueuedNotice) -> Result<(), String>;
 }
 
 #[cfg(test)]
@@ -179,9 +179,9 @@ mod tests {
         let permanent = Verdict::Bounced { permanent: true };
         let both = vec![feedback("ann@example.org", permanent), feedback("bob@example.org", permanent)];
         for name in ["notificationType", "eventType"] {
-            let said = bounce("Permanent", name);
-            assert_eq!(Feedback::read(&said.to_string()), Ok(both.clone()));
-            let wrapped = json!({ "Type": "Notification", "MessageId": "m", "Message": said.to_string() });
+            let notice = bounce("Permanent", name);
+            assert_eq!(Feedback::read(&notice.to_string()), Ok(both.clone()));
+            let wrapped = json!({ "Type": "Notification", "MessageId": "m", "Message": notice.to_string() });
             assert_eq!(Feedback::read(&wrapped.to_string()), Ok(both.clone()));
         }
         for kind in ["Transient", "Undetermined"] {
@@ -195,16 +195,16 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_against_an_address_is_passed_over() {
+    fn other_notices_are_ignored() {
         assert_eq!(Feedback::read(&complaint(Some("not-spam")).to_string()), Ok(vec![]));
         for kind in ["Delivery", "Send", "Open", "DeliveryDelay"] {
-            let said = json!({ "eventType": kind, "mail": { "messageId": "m" }, kind.to_lowercase(): {} });
-            assert_eq!(Feedback::read(&said.to_string()), Ok(vec![]), "{kind}");
+            let notice = json!({ "eventType": kind, "mail": { "messageId": "m" }, kind.to_lowercase(): {} });
+            assert_eq!(Feedback::read(&notice.to_string()), Ok(vec![]), "{kind}");
         }
     }
 
     #[test]
-    fn what_is_no_notice_is_refused_without_being_quoted() {
+    fn invalid_notice_is_rejected_without_being_quoted() {
         for bad in [
             String::new(),
             "ann@example.org".into(),

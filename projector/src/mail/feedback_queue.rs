@@ -1,4 +1,4 @@
-//! Bounces and complaints of SES, by way of an SNS topic and an SQS queue.
+//! Bounces and complaints of SES, through an SNS topic and an SQS queue.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use service::telemetry::with_causes;
 
 use super::feedback::{FeedbackSource, QueuedNotice};
 
-/// How long the queue holds a request open until there is something (its own limit is 20 s), and how long one may take.
+/// Long polling: how long the queue holds a request open (SQS allows 20 s), and the timeout of one request.
 const WAIT: Duration = Duration::from_secs(20);
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(30);
-/// Notices taken from the queue at once: its own limit.
+/// Maximum number of notices per request, a limit of SQS.
 const BATCH: i32 = 10;
 
-/// The SQS queue that notices of bounces and complaints come to, by way of an SNS topic. Who may write to it is for
-/// its policy to say, so that what lies in it can be believed.
+/// The SQS queue that receives notices through an SNS topic. The queue's policy restricts writers, so its content is
+/// trusted.
 #[derive(Debug)]
 pub struct FeedbackQueue {
     client: Client,
@@ -26,7 +26,7 @@ pub struct FeedbackQueue {
 
 impl FeedbackQueue {
     pub(super) fn open(shared: &SdkConfig, url: &str) -> Self {
-        // The server of a queue is the one that its URL names.
+        // The endpoint is the host of the queue's URL.
         let host = url.find("://").and_then(|scheme| url[scheme + 3..].find('/').map(|end| scheme + 3 + end));
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_LIMIT).build();
         let config = aws_sdk_sqs::config::Builder::from(shared)
@@ -50,7 +50,7 @@ impl FeedbackSource for FeedbackQueue {
         Ok(notices.filter_map(|m| Some(QueuedNotice { body: m.body?, receipt: m.receipt_handle? })).collect())
     }
 
-    async fn take_off(&self, notice: QueuedNotice) -> Result<(), String> {
+    async fn delete(&self, notice: QueuedNotice) -> Result<(), String> {
         let request = self.client.delete_message().queue_url(&self.url).receipt_handle(notice.receipt);
         request.send().await.map(drop).map_err(|error| with_causes(&error))
     }

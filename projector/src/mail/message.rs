@@ -4,7 +4,7 @@ use lettre::{Address, Message};
 
 use super::{Failure, Mail, MailError};
 
-/// Tells other programs that nobody is there to answer (RFC 3834).
+/// Marks the mail as generated, so that other programs do not answer it (RFC 3834).
 #[derive(Clone)]
 struct AutoSubmitted;
 
@@ -22,9 +22,9 @@ impl Header for AutoSubmitted {
     }
 }
 
-/// Whom mail is from: an address, or a name and an address in angle brackets.
+/// Parses a sender: an address, or a name and an address in angle brackets.
 pub(super) fn mailbox(text: &str) -> Result<Mailbox, String> {
-    text.parse().map_err(|problem| format!("`{text}` is no address that mail can be from: {problem}"))
+    text.parse().map_err(|problem| format!("`{text}` is not a valid sender address: {problem}"))
 }
 
 fn no_such_address(problem: String) -> MailError {
@@ -32,25 +32,24 @@ fn no_such_address(problem: String) -> MailError {
 }
 
 /// # Errors
-/// [`Failure::Refused`] for an address that is none.
+/// [`Failure::Refused`] for an invalid address.
 pub(super) fn recipient(mail: &Mail) -> Result<Address, MailError> {
-    // Mail services take ASCII alone.
+    // Mail services only accept ASCII.
     if !mail.to.is_ascii() {
         return Err(no_such_address("it is not ASCII".to_owned()));
     }
     mail.to.parse().map_err(|e: lettre::address::AddressError| no_such_address(e.to_string()))
 }
 
-/// The mail's own id (`Message-ID`). It is the same however often the mail is sent, so that the same mail sent twice can
-/// be recognised by whoever gets it.
+/// The `Message-ID`. It is the same for every attempt, so that recipients can detect duplicates.
 pub(super) fn message_id(mail: &Mail, from: &Mailbox) -> String {
     format!("<{}.{}@{}>", mail.event, mail.template, from.email.domain())
 }
 
-/// The mail as it travels (RFC 5322, MIME), with its text and its HTML as alternatives.
+/// The encoded message (RFC 5322, MIME), with text and HTML as alternatives.
 ///
 /// # Errors
-/// [`Failure::Refused`] for an address that is none. Nothing else that a person wrote stands in a header.
+/// [`Failure::Refused`] for an invalid address. Headers contain no other user input.
 pub(super) fn message(mail: &Mail, from: &Mailbox) -> Result<Vec<u8>, MailError> {
     let message = Message::builder()
         .message_id(Some(message_id(mail, from)))
@@ -92,13 +91,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_mail_says_whom_it_is_from_and_that_nobody_reads_answers() {
-        let mut told = headers(&mail("ann@example.org"));
-        told.sort();
-        let boundary = told.iter().position(|line| line.starts_with(" boundary=")).unwrap();
-        told.remove(boundary);
+    fn mail_has_sender_and_auto_submitted_headers() {
+        let mut lines = headers(&mail("ann@example.org"));
+        lines.sort();
+        let boundary = lines.iter().position(|line| line.starts_with(" boundary=")).unwrap();
+        lines.remove(boundary);
         assert_eq!(
-            told,
+            lines,
             [
                 "Auto-Submitted: auto-generated",
                 "Content-Type: multipart/alternative;",
@@ -113,7 +112,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn nothing_that_somebody_wrote_becomes_a_header() {
+    fn user_input_never_becomes_a_header() {
         let from = mailbox("no-reply@chorus.example").unwrap();
         for to in [
             "ann@example.org\r\nBcc: eve@example.org",
@@ -139,7 +138,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn mail_is_from_one_address() {
+    fn sender_is_exactly_one_address() {
         for bad in ["", "Chorus", "Chorus <no-reply>", "a@b.example, c@d.example"] {
             assert!(mailbox(bad).is_err(), "{bad}");
         }

@@ -7,7 +7,7 @@ use lettre::message::Mailbox;
 use super::message::message;
 use super::{Failure, Mail, MailError, Mailer};
 
-/// Mail that goes nowhere: one file each in a folder, whole messages that any mail program opens.
+/// Writes each mail as an `.eml` file into a folder instead of sending it.
 #[derive(Debug)]
 pub struct Outbox {
     folder: PathBuf,
@@ -15,10 +15,10 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Opens or makes the folder, readable by its owner only: links in mails are as good as passwords.
+    /// Opens or creates the folder with mode 0700, since links in mails are as good as passwords.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If the folder cannot be created.
     pub(super) fn open(folder: &Path, from: Mailbox) -> std::io::Result<Self> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         Ok(Self { folder: folder.to_owned(), from })
@@ -44,8 +44,8 @@ impl Mailer for Outbox {
     }
 }
 
-/// Written aside, synced, then given its name: under it stands all of the mail or nothing. Temporary files are made
-/// readable by their owner only, and keep that.
+/// Writes a temporary file, syncs it and renames it, so that a file is complete or absent. Temporary files are
+/// created with mode 0600 and keep it.
 fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -65,7 +65,7 @@ mod tests {
     use crate::mail::message::tests::mail;
 
     #[tokio::test]
-    async fn each_mail_is_a_file_for_its_owner_only_in_the_order_of_time() {
+    async fn mails_are_private_files_named_in_order_of_time() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("data/outbox");
         let outbox = Outbox::open(&folder, mailbox("no-reply@chorus.example").unwrap()).unwrap();
@@ -78,13 +78,13 @@ mod tests {
         assert!(first < second);
         assert_eq!(first, "19700101T000000.000Z-welcome-0000000000000000000000000000000e.eml");
         assert_eq!(mode(&folder.join(&first)), 0o600);
-        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "nothing lies beside them");
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "no temporary file remains");
         let text = std::fs::read_to_string(folder.join(first)).unwrap();
         assert!(text.contains("To: ann@example.org\r\n") && text.trim_end().ends_with("--"), "{text}");
     }
 
     #[tokio::test]
-    async fn a_folder_that_is_gone_is_an_outage() {
+    async fn deleted_folder_is_an_outage() {
         let folder = tempfile::tempdir().unwrap();
         let outbox = Outbox::open(folder.path(), mailbox("no-reply@chorus.example").unwrap()).unwrap();
         drop(folder);

@@ -14,21 +14,21 @@ use service::telemetry::with_causes;
 use super::message::message;
 use super::{Failure, Mail, MailError, Mailer};
 
-/// Which SES, and how to reach it.
+/// The region of SES and how to reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SesSettings {
     pub region: String,
-    /// Another SES than Amazon's.
+    /// A custom endpoint instead of Amazon's.
     pub endpoint: Option<String>,
     /// File with access key and secret; see [`service::aws::load`].
     pub credentials_file: Option<PathBuf>,
     pub configuration_set: Option<String>,
-    /// URL of the SQS queue that bounces and complaints come to.
+    /// URL of the SQS queue for bounces and complaints.
     pub feedback_queue: Option<String>,
 }
 
 impl SesSettings {
-    /// What follows `ses:` in the setting:
+    /// Parses the setting after `ses:`:
     /// `//<region>[?endpoint=…&credentials_file=…&configuration_set=…&feedback_queue=…]`.
     ///
     /// # Errors
@@ -53,14 +53,14 @@ impl SesSettings {
                 "credentials_file" => settings.credentials_file = Some(value.into()),
                 "configuration_set" => settings.configuration_set = Some(value),
                 "feedback_queue" => settings.feedback_queue = Some(value),
-                other => return Err(format!("`{other}` is no setting of mail by SES")),
+                other => return Err(format!("`{other}` is not a setting of ses://")),
             }
         }
         Ok(settings)
     }
 }
 
-/// Mail by Amazon's Simple Email Service (API version 2).
+/// Mail by Amazon Simple Email Service (API version 2).
 #[derive(Debug)]
 pub struct Ses {
     client: Client,
@@ -71,7 +71,7 @@ pub struct Ses {
 impl Ses {
     pub(super) fn open(shared: &SdkConfig, settings: &SesSettings, from: Mailbox) -> Self {
         let mut config = aws_sdk_sesv2::config::Builder::from(shared)
-            // Sending has no key that makes a repetition harmless, and when to repeat is the ledger's to say.
+            // SES has no idempotency key for sending, so only the ledger decides on retries.
             .retry_config(RetryConfig::disabled());
         if let Some(endpoint) = &settings.endpoint {
             config = config.endpoint_url(endpoint);
@@ -121,7 +121,7 @@ where
 {
     let (failure, code) = match error {
         SdkError::ConstructionFailure(_) => (Failure::Unavailable, "the request cannot be made"),
-        SdkError::DispatchFailure(_) if was_on_its_way(error) => {
+        SdkError::DispatchFailure(_) if may_have_arrived(error) => {
             (Failure::Unknown, "the connection was lost")
         }
         SdkError::DispatchFailure(_) => (Failure::Unavailable, "no connection, or no credentials"),
@@ -136,8 +136,8 @@ where
     MailError::new(failure, code, with_causes(error))
 }
 
-/// True if there was a connection, so that the request may have arrived.
-fn was_on_its_way(error: &(dyn Error + 'static)) -> bool {
+/// True if a connection existed, so that the request may have arrived.
+fn may_have_arrived(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_are_read_from_their_url() {
+    fn settings_are_parsed_from_their_url() {
         let settings = SesSettings::parse(
             "//eu-west-1?endpoint=http://h:1&credentials_file=/run/c&configuration_set=s&feedback_queue=http://q/1",
         );

@@ -1,8 +1,8 @@
-//! Mail by SMTP, through the mail server of one's own or of a provider.
+//! Mail by SMTP, through an own or a provider's mail server.
 //!
-//! The conversation is lettre's, its pool is not used: that takes a connection back although the attempt on it was
-//! cancelled half-way, and the next mail then reads the replies to the one before. Here a connection is put back only
-//! after a reply, and each step of the conversation is known, so that it is known too whether a mail may have been sent.
+//! Uses the protocol implementation of lettre but not its pool: the pool reuses a connection after a cancelled
+//! attempt, and the next mail then reads replies to the previous one. Here a connection is reused only after a
+//! complete reply. The step of a failure also tells whether the mail may have been sent.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -30,48 +30,49 @@ use url::{Host, Url};
 use super::message::{message, message_id, recipient};
 use super::{Failure, Mail, MailError, Mailer};
 
-/// How long it may take until the server is ready for the text of a mail. Up to there nothing is sent, so this ends
-/// before the ledger's own limit does, which has to count a mail as possibly sent.
+/// Timeout until the server is ready for the text of a mail. Nothing is sent before that, so it must end before the
+/// ledger's own timeout, after which a mail counts as possibly sent.
 const PREPARATION_LIMIT: Duration = Duration::from_secs(10);
-/// How long a server may take to forget a mail that it has refused.
+/// Timeout of the reset after a refused mail.
 const RESET_LIMIT: Duration = Duration::from_secs(1);
-/// Connections that are kept open for the next mails.
+/// Maximum number of idle connections.
 const IDLE_CONNECTIONS: usize = 4;
-/// How long a connection is kept without a mail. Servers hang up after a minute or later.
+/// How long a connection stays idle. Servers close connections after a minute or later.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
-/// Mails over one connection. Many servers take no more than a hundred.
+/// Maximum number of mails per connection. Many servers allow at most a hundred.
 const MAILS_PER_CONNECTION: u32 = 50;
 
-/// When a connection is encrypted.
+/// When the connection is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Encryption {
     Never,
-    /// After STARTTLS; a server that does not offer it gets no mail.
+    /// With STARTTLS; a server without it gets no mail.
     Upgraded,
     FromTheStart,
 }
 
-/// Which mail server, and how to reach it.
+/// The mail server and how to reach it.
 #[derive(Debug)]
 pub struct SmtpSettings {
     host: String,
     port: u16,
     encryption: Encryption,
-    /// Their `Debug` shows nothing.
+    /// Its `Debug` output is empty.
     credentials: Option<Credentials>,
-    /// Certificates of authorities that are trusted beside the system's.
+    /// Certificates of additional trusted authorities.
     ca_file: Option<PathBuf>,
 }
 
 impl SmtpSettings {
-    /// Reads `smtp://[<user>@]<host>[:<port>][?tls=<required|none>&ca_file=<file>]` or `smtps://…`. Without `tls`, a
-    /// connection to a loopback address is not encrypted, and any other is.
+    /// Parses `smtp://[<user>@]<host>[:<port>][?tls=<required|none>&ca_file=<file>]` or `smtps://…`. Without `tls`,
+    /// connections are encrypted unless the address is a loopback address.
     ///
     /// # Errors
     /// What is wrong with it.
     pub fn parse(setting: &str, password: Option<&Secret>) -> Result<Self, String> {
-        // The URL is not repeated: it may hold a password.
-        let url = Url::parse(setting).map_err(|problem| format!("no URL of a mail server: {problem}"))?;
+        // Errors do not quote the URL: it may contain a password.
+        let url =
+            Url::parse(setting).map_err(|problem| format!("not the URL of a mail server: {problem}"))?;
         let is_implicit = url.scheme() == "smtps";
         let host = match url.host() {
             Some(Host::Domain(name)) => name.to_owned(),
@@ -99,7 +100,7 @@ impl SmtpSettings {
                 ("tls", "none") if !is_implicit => encryption = Encryption::Never,
                 ("ca_file", file) if !file.is_empty() => ca_file = Some(file.into()),
                 (name, _) => {
-                    return Err(format!("`{name}` is no setting of mail by SMTP, or not with this value"));
+                    return Err(format!("`{name}` is not a setting of smtp://, or has an invalid value"));
                 }
             }
         }
@@ -122,9 +123,10 @@ impl SmtpSettings {
         }
         let mut tls = TlsParametersBuilder::new(self.host.clone());
         if let Some(file) = &self.ca_file {
-            let told = |problem: String| std::io::Error::other(format!("{}: {problem}", file.display()));
-            let text = std::fs::read(file).map_err(|error| told(error.to_string()))?;
-            tls = tls.add_root_certificate(Certificate::from_pem(&text).map_err(|e| told(with_causes(&e)))?);
+            let invalid = |problem: String| std::io::Error::other(format!("{}: {problem}", file.display()));
+            let text = std::fs::read(file).map_err(|error| invalid(error.to_string()))?;
+            let certificate = Certificate::from_pem(&text).map_err(|e| invalid(with_causes(&e)))?;
+            tls = tls.add_root_certificate(certificate);
         }
         tls.build().map(Some).map_err(std::io::Error::other)
     }
@@ -139,7 +141,7 @@ pub struct Smtp {
     settings: SmtpSettings,
     tls: Option<TlsParameters>,
     from: Mailbox,
-    /// What this client calls itself.
+    /// The name in EHLO.
     client: ClientId,
     idle: Mutex<Vec<Connection>>,
 }
@@ -150,27 +152,27 @@ struct Connection {
     used: Instant,
 }
 
-/// A step of the conversation, named after what fails in it.
+/// A step of the SMTP conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Connecting,
     LogIn,
     Sender,
     Recipient,
-    /// The text of the mail is on its way, or has arrived.
+    /// The text of the mail was sent, at least partly.
     Text,
 }
 
 impl Smtp {
     /// # Errors
-    /// If the certificates that the settings name cannot be used.
+    /// If the configured certificates are invalid.
     pub(super) fn open(settings: SmtpSettings, from: Mailbox) -> std::io::Result<Self> {
         let tls = settings.tls()?;
         let client = ClientId::Domain(from.email.domain().to_owned());
         Ok(Self { settings, tls, from, client, idle: Mutex::default() })
     }
 
-    /// A connection on which the server waits for the text of a mail.
+    /// Opens or reuses a connection and advances it to where the server expects the text of the mail.
     async fn prepared(&self, to: Address) -> Result<Connection, MailError> {
         let mut connection = self.connection().await?;
         let sender = commands::Mail::new(Some(self.from.email.clone()), Vec::new());
@@ -236,7 +238,7 @@ impl Smtp {
         }
     }
 
-    /// Keeps a connection whose server has said no to a mail, and is still there.
+    /// Keeps a connection after the server refused a mail, if it still answers.
     async fn put_back_after_refusal(&self, mut connection: Connection, error: &Error) {
         if error.status().is_none() {
             return;
@@ -249,7 +251,7 @@ impl Smtp {
 
 #[async_trait]
 impl Mailer for Smtp {
-    /// Answers the mail's own id, which stands in the server's log: what the server says may quote the address.
+    /// Returns the mail's `Message-ID`, which the server logs too: the server's reply may contain the address.
     async fn send(&self, mail: &Mail) -> Result<String, MailError> {
         let (to, text) = (recipient(mail)?, message(mail, &self.from)?);
         let prepared = timeout(PREPARATION_LIMIT, self.prepared(to)).await;
@@ -268,7 +270,7 @@ impl Mailer for Smtp {
         }
     }
 
-    /// SMTP has no such list.
+    /// SMTP has no suppression list.
     async fn is_suppressed(&self, _: &str) -> Result<bool, MailError> {
         Ok(false)
     }
@@ -287,13 +289,13 @@ fn mail_error(step: Step, error: &Error) -> MailError {
 }
 
 fn failure(step: Step, error: &Error) -> Failure {
-    /// Commands in the wrong order: some servers ask for a log-in with it.
+    /// Bad sequence of commands: some servers use it to require a log-in.
     const BAD_SEQUENCE: u16 = 503;
     let Some(code) = error.status() else {
-        // The server was told all of the mail, or may have been.
+        // The server received the whole mail, or may have.
         return if step == Step::Text { Failure::Unknown } else { Failure::Unavailable };
     };
-    // Before the recipient was named, a refusal is meant for every mail. x3x is about logging in and encryption.
+    // A refusal before the recipient was named applies to every mail. x3x codes are about log-in and encryption.
     let is_about_this_mail = matches!(step, Step::Recipient | Step::Text)
         && code.category != Category::Unspecified3
         && u16::from(code) != BAD_SEQUENCE;
@@ -315,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_read_from_their_url() {
+    fn settings_are_parsed_from_their_url() {
         let settings = parse("smtp://mail.example:2525?ca_file=/etc/ca.pem").unwrap();
         assert_eq!((settings.host.as_str(), settings.port), ("mail.example", 2525));
         assert_eq!(settings.ca_file, Some("/etc/ca.pem".into()));
@@ -345,15 +347,15 @@ mod tests {
     }
 
     #[test]
-    fn a_password_in_the_url_is_refused_and_not_repeated() {
+    fn password_in_the_url_is_rejected_and_not_quoted() {
         for bad in ["smtp://ann:s3cret@h", "smtp://ann:s3cret@h:x"] {
-            let told = SmtpSettings::parse(bad, Some(&Secret::new("x"))).unwrap_err();
-            assert!(!told.contains("s3cret"), "{told}");
+            let error = SmtpSettings::parse(bad, Some(&Secret::new("x"))).unwrap_err();
+            assert!(!error.contains("s3cret"), "{error}");
         }
     }
 
     #[test]
-    fn only_loopback_addresses_are_reached_without_tls_by_default() {
+    fn tls_is_the_default_except_for_loopback_addresses() {
         for (setting, port, encryption) in [
             ("smtp://mail.example", 587, Encryption::Upgraded),
             ("smtp://mail.example?tls=none", 587, Encryption::Never),

@@ -1,5 +1,5 @@
-//! Erasure, to its end: the key of whoever is erased is destroyed. The command does so at once; where it could not, by a
-//! crash or an outage, nobody could ask for it a second time, and what they wrote would stay readable.
+//! Completes erasures: destroys the key of the erased user (crypto-shredding). The command destroys it immediately;
+//! this reaction does it if a crash or an outage prevented that. Otherwise the user's texts would stay readable.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 use views::ViewStore;
 
-use super::repeatable::{self, Repeatable};
+use super::idempotent::{self, IdempotentReaction};
 use crate::Statuses;
 
-/// The name of its checkpoint; no view has it.
+/// The name of its checkpoint; no view has this name.
 pub const NAME: &str = "erasures-reaction";
 
 struct Erasures {
@@ -23,11 +23,11 @@ struct Erasures {
 /// Starts the reaction.
 pub fn run(log: &SealedLog, store: Arc<dyn ViewStore>, tasks: &Tasks) -> Statuses {
     let erasures = Erasures { keys: Arc::clone(log.keys()) };
-    repeatable::run(erasures, Arc::clone(log.raw()), store, tasks)
+    idempotent::run(erasures, Arc::clone(log.raw()), store, tasks)
 }
 
 #[async_trait]
-impl Repeatable for Erasures {
+impl IdempotentReaction for Erasures {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -40,7 +40,7 @@ impl Repeatable for Erasures {
         let Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) = &recorded.event else {
             return Ok(());
         };
-        // Whatever is wrong with the vault: an erasure is never set aside.
+        // Retries every error of the vault: an erasure is never parked.
         let destroyed =
             retry_until_available("the key vault", || self.keys.destroy(event.user), |_| true).await;
         destroyed.map_err(|error| with_causes(&error))

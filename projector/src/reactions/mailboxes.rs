@@ -1,4 +1,4 @@
-//! What the mail service says of addresses, bounces and complaints, becomes events: no mail goes there any more.
+//! Records bounces and complaints of the mail service as events, so that no more mail is sent to these addresses.
 
 use std::sync::Arc;
 
@@ -13,18 +13,18 @@ use service::telemetry::with_causes;
 use crate::engine::checkpoint::Pause;
 use crate::mail::{Feedback, FeedbackSource, Verdict};
 
-/// Takes in what comes to the queue, for as long as the process runs. Any number of processes may do so at once.
+/// Processes the queue until the process shuts down. Any number of processes can do so concurrently.
 pub fn run(log: SealedLog, clock: Arc<dyn Clock>, queue: Arc<dyn FeedbackSource>, tasks: &Tasks) {
     tasks.spawn_until_stopping("mailboxes", async move {
         let mut pause = Pause::default();
         loop {
-            match take_in_waiting(&log, &*clock, &*queue).await {
+            match process_notices(&log, &*clock, &*queue).await {
                 Ok(()) => pause = Pause::default(),
                 Err(problem) => {
                     tracing::warn!(
                         outage = "the queue of bounces and complaints",
                         problem,
-                        "bounces and complaints cannot be taken in now; trying again"
+                        "bounces and complaints cannot be processed now; retrying"
                     );
                     tokio::time::sleep(pause.next()).await;
                 }
@@ -33,21 +33,21 @@ pub fn run(log: SealedLog, clock: Arc<dyn Clock>, queue: Arc<dyn FeedbackSource>
     });
 }
 
-/// What is waiting in the queue, or comes while it is asked.
-async fn take_in_waiting(
+/// Processes the next notices of the queue (long polling).
+async fn process_notices(
     log: &SealedLog,
     clock: &dyn Clock,
     queue: &dyn FeedbackSource,
 ) -> Result<(), String> {
     for notice in queue.receive().await? {
         match Feedback::read(&notice.body) {
-            Ok(said) => {
-                for feedback in &said {
-                    take_in(log, clock, feedback).await.map_err(|error| with_causes(&error))?;
+            Ok(feedback) => {
+                for feedback in &feedback {
+                    record(log, clock, feedback).await.map_err(|error| with_causes(&error))?;
                 }
-                queue.take_off(notice).await?;
+                queue.delete(notice).await?;
             }
-            // It stays, for the queue's own rules about what nobody can read.
+            // The notice stays in the queue; the queue's dead-letter policy decides.
             Err(problem) => {
                 metrics::counter!("chorus_mail_notices_unreadable_total").increment(1);
                 tracing::error!(problem, "a notice in the queue of bounces and complaints cannot be read");
@@ -57,8 +57,8 @@ async fn take_in_waiting(
     Ok(())
 }
 
-/// Appends what was said of an address, unless the log knows as much already: notices may come more than once.
-async fn take_in(log: &SealedLog, clock: &dyn Clock, feedback: &Feedback) -> Result<(), LogError> {
+/// Appends the feedback as an event unless the log already has it: notices can be delivered more than once.
+async fn record(log: &SealedLog, clock: &dyn Clock, feedback: &Feedback) -> Result<(), LogError> {
     let email = log.keys().claim_hash(&feedback.address);
     let message_id = feedback.message_id.clone();
     let event: Event = match feedback.verdict {
@@ -90,7 +90,7 @@ async fn take_in(log: &SealedLog, clock: &dyn Clock, feedback: &Feedback) -> Res
     }
 }
 
-/// Whether the last event about a mailbox says that no mail goes there any more.
+/// Whether the last event about a mailbox suppresses further mail.
 pub(super) fn takes_no_mail(last: &Event) -> bool {
     match last {
         Event::Mail(MailsEvent::Mailbox(MailboxEvent::MailBounced(bounced))) => bounced.permanent,

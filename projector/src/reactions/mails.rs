@@ -1,19 +1,19 @@
-//! Mail, as a reaction to events: sent once, whatever fails in between. What has become of each mail stands in the log
-//! (`mails/ledger.rs`), so that neither a crash, nor a second worker, nor an empty view store sends it again; how far the
-//! log has been followed is a checkpoint in the view store, which never passes a mail that is not settled.
+//! The reaction that sends mail, once per request despite failures. The log records the state of each mail (the send
+//! ledger, `mails/ledger.rs`), so a crash, a second worker or an empty view store does not send it again. The
+//! checkpoint in the view store never passes an unsettled mail.
 
+mod circuit_breaker;
 mod devices;
-mod due;
-mod gate;
 mod ledger;
-mod letters;
+mod requests;
+mod templates;
 
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::{Filter, Kind, LogError, Position, ProgressBoard, Recorded, SealedLog};
+use events::{Filter, Kind, LogError, Position, ProgressTracker, Recorded, SealedLog};
 use futures::future::{BoxFuture, Fuse, FusedFuture};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -26,48 +26,49 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use views::{Parked, ViewStore};
 
-pub use letters::AppUrls;
+pub use templates::AppUrls;
 
-use self::due::{Wish, wishes};
-use self::gate::Gate;
+use self::circuit_breaker::CircuitBreaker;
 use self::ledger::Settled;
+use self::requests::{MailRequest, mails_for_event};
 use crate::engine::checkpoint::{Checkpoint, NotMoved};
 use crate::mail::Mailer;
 use crate::{ProjectionState, Statuses};
 
-/// The name of its checkpoint; no view has it.
+/// The name of its checkpoint; no view has this name.
 pub const NAME: &str = "mails-reaction";
-/// The kinds of events that lead to mails.
+/// The kinds of events that cause mails.
 const KINDS: &[Kind] = &[Kind::Account, Kind::Session];
-/// Events taken from the log at once.
+/// Maximum number of events per batch.
 const BATCH: usize = 100;
-/// Mails that are not settled at most: beyond, reading waits. Each is a few hundred bytes.
+/// Maximum number of unsettled mails; reading pauses at the limit. Each takes a few hundred bytes.
 const UNSETTLED: usize = 1000;
-/// Mails handed over at once at most: what SES allows a young account in a second.
-const HANDED_OVER_AT_ONCE: usize = 14;
-/// How often the checkpoint is moved: what is lost of it in a crash is looked up in the ledger again.
+/// Maximum number of concurrent sends: the rate per second that SES allows new accounts.
+const CONCURRENT_SENDS: usize = 14;
+/// How often the checkpoint is moved. After a crash, later mails are looked up in the ledger again.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What the reaction is built from.
+/// The dependencies of the reaction.
 #[derive(Debug)]
 pub struct Parts {
     pub log: SealedLog,
     pub store: Arc<dyn ViewStore>,
-    pub board: ProgressBoard,
+    pub tracker: ProgressTracker,
     pub mailer: Arc<dyn Mailer>,
     pub clock: Arc<dyn Clock>,
     pub urls: AppUrls,
 }
 
-/// How the reaction is doing.
+/// The status of the reaction.
 #[derive(Debug, Clone)]
 pub struct MailStatus {
     statuses: Statuses,
-    gate: Arc<Gate>,
+    breaker: Arc<CircuitBreaker>,
 }
 
 impl MailStatus {
-    /// For `/readyz`: an outage of the mail service passes, and mails wait for its end, so it leaves the process ready.
+    /// For `/readyz`: an outage of the mail service is temporary and mails wait for its end, so the process stays
+    /// ready.
     ///
     /// # Errors
     /// If mails are no longer sent.
@@ -75,46 +76,47 @@ impl MailStatus {
         self.statuses.ready()
     }
 
-    /// Both, for `/readyz`.
+    /// Readiness and details, for `/readyz`.
     pub fn report(&self) -> (Result<(), String>, Value) {
         (self.ready(), self.details())
     }
 
-    /// For `/readyz`: while the mail service takes no mail, why, and how often in a row it has not; else null.
+    /// For `/readyz`: the problem and the number of consecutive failures during an outage of the mail service;
+    /// otherwise null.
     pub fn details(&self) -> Value {
-        self.gate.details()
+        self.breaker.details()
     }
 }
 
 struct Mails {
     parts: Parts,
-    gate: Arc<Gate>,
-    handing_over: Semaphore,
+    breaker: Arc<CircuitBreaker>,
+    send_slots: Semaphore,
     statuses: Statuses,
 }
 
-/// Why following came to its end.
+/// Why a run of `follow` ended.
 enum End {
     Fenced,
-    /// The process shuts down.
+    /// The process is shutting down.
     Closed,
     Stopped(String),
 }
 
-/// Starts the reaction. A mail that is being handed over when the process is asked to end is finished first.
+/// Starts the reaction. On shutdown, mails that are being sent are completed first.
 pub fn run(parts: Parts, tasks: &Tasks) -> MailStatus {
     let statuses = Statuses::default();
     statuses.set(NAME, ProjectionState::Starting);
-    let handing_over = Semaphore::new(HANDED_OVER_AT_ONCE);
-    let gate = Arc::<Gate>::default();
-    let mails = Mails { parts, gate: Arc::clone(&gate), handing_over, statuses: statuses.clone() };
+    let send_slots = Semaphore::new(CONCURRENT_SENDS);
+    let breaker = Arc::<CircuitBreaker>::default();
+    let mails = Mails { parts, breaker: Arc::clone(&breaker), send_slots, statuses: statuses.clone() };
     let stopping = tasks.stopping();
-    tasks.spawn(NAME, async move { mails.run_and_tell(&stopping).await });
-    MailStatus { statuses, gate }
+    tasks.spawn(NAME, async move { mails.run(&stopping).await });
+    MailStatus { statuses, breaker }
 }
 
 impl Mails {
-    async fn run_and_tell(self, stopping: &CancellationToken) {
+    async fn run(self, stopping: &CancellationToken) {
         loop {
             let followed = async {
                 let halt = stopping.child_token();
@@ -125,7 +127,7 @@ impl Mails {
             };
             match followed.await {
                 End::Fenced => {
-                    tracing::info!("another worker sends the mails: standing by");
+                    tracing::info!("another worker sends mails: standing by");
                     let seen = |checkpoint| self.statuses.set(NAME, ProjectionState::StandingBy(checkpoint));
                     if stopping.run_until_cancelled(self.checkpoint().stand_by(seen)).await.is_none() {
                         return;
@@ -145,33 +147,33 @@ impl Mails {
         Checkpoint { store: &*self.parts.store, of: NAME }
     }
 
-    /// Follows from a checkpoint until something ends it, then until no mail is half-way.
+    /// Follows the log from a checkpoint until an [`End`], then waits for the mails that are being sent.
     async fn follow(&self, checkpoint: u64, halt: CancellationToken) -> End {
         let mut follow = self.parts.log.raw().follow(Filter::kinds(KINDS), Position(checkpoint));
-        let mut under_way = UnderWay::new(checkpoint);
-        let mut settling: FuturesUnordered<BoxFuture<'_, (Wish, Settled)>> = FuturesUnordered::new();
+        let mut pending = Pending::new(checkpoint);
+        let mut settling: FuturesUnordered<BoxFuture<'_, (MailRequest, Settled)>> = FuturesUnordered::new();
         let mut moving = pin!(Fuse::terminated());
-        let mut moment = tokio::time::interval(CHECKPOINT_INTERVAL);
-        moment.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut timer = tokio::time::interval(CHECKPOINT_INTERVAL);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut checkpoint = checkpoint;
         let end = loop {
-            self.tell(&under_way);
+            self.report_progress(&pending);
             tokio::select! {
                 () = halt.cancelled() => break End::Closed,
-                read = follow.next_batch(BATCH), if under_way.unsettled < UNSETTLED => match read {
+                read = follow.next_batch(BATCH), if pending.unsettled < UNSETTLED => match read {
                     None => break End::Closed,
                     Some(Err(error)) => break End::Stopped(with_causes(&error)),
-                    Some(Ok(batch)) => match under_way.take_in(batch) {
-                        Ok(wishes) => settling.extend(wishes.into_iter().map(|wish| {
+                    Some(Ok(batch)) => match pending.add_batch(batch) {
+                        Ok(requests) => settling.extend(requests.into_iter().map(|request| {
                             let halt = halt.clone();
-                            async move { let settled = self.settle(&wish, &halt).await; (wish, settled) }.boxed()
+                            async move { (request, self.settle(&request, &halt).await) }.boxed()
                         })),
                         Err(error) => break End::Stopped(with_causes(&error)),
                     },
                 },
-                Some((wish, settled)) = settling.next() => under_way.settled(&wish, settled),
-                _ = moment.tick(), if under_way.is_beyond(checkpoint) && moving.is_terminated() => {
-                    let (to, parked) = (under_way.settled_up_to(), std::mem::take(&mut under_way.parked));
+                Some((request, settled)) = settling.next() => pending.settled(&request, settled),
+                _ = timer.tick(), if pending.is_beyond(checkpoint) && moving.is_terminated() => {
+                    let (to, parked) = (pending.settled_up_to(), std::mem::take(&mut pending.parked));
                     moving.set(async move {
                         let moved = self.checkpoint().commit(&Arc::default(), &parked, checkpoint, to).await;
                         (to, moved)
@@ -185,46 +187,46 @@ impl Mails {
             }
         };
         halt.cancel();
-        while let Some((wish, settled)) = settling.next().await {
-            under_way.settled(&wish, settled);
+        while let Some((request, settled)) = settling.next().await {
+            pending.settled(&request, settled);
         }
         end
     }
 
-    fn tell(&self, under_way: &UnderWay) {
-        let passed = under_way.settled_up_to();
+    fn report_progress(&self, pending: &Pending) {
+        let passed = pending.settled_up_to();
         self.statuses.set(NAME, ProjectionState::Following(passed));
         #[expect(clippy::cast_precision_loss, reason = "numbers for a chart")]
         {
             metrics::gauge!("chorus_reaction_passed", "reaction" => NAME).set(passed as f64);
-            metrics::gauge!("chorus_mails_waiting").set(under_way.unsettled as f64);
+            metrics::gauge!("chorus_mails_waiting").set(pending.unsettled as f64);
         }
     }
 }
 
-/// What has been read, and what of it is not settled.
-struct UnderWay {
+/// What has been read, and the unsettled part of it.
+struct Pending {
     passed: u64,
-    /// How many mails of the event at a position are not settled.
+    /// The number of unsettled mails by the position of their event.
     at: BTreeMap<u64, usize>,
     unsettled: usize,
-    /// What cannot be read or settled, and is set aside with its reason.
+    /// Events and mails to park with their errors.
     parked: Vec<Parked>,
 }
 
-impl UnderWay {
+impl Pending {
     fn new(checkpoint: u64) -> Self {
         Self { passed: checkpoint, at: BTreeMap::new(), unsettled: 0, parked: Vec::new() }
     }
 
-    /// The mails that a batch of events leads to.
+    /// Adds a batch of events and returns their mails.
     ///
     /// # Errors
-    /// For an event of a newer program: to pass over it would lose its mails.
-    fn take_in(&mut self, batch: events::Batch) -> Result<Vec<Wish>, LogError> {
+    /// For an event of a newer version of the program: skipping it would lose its mails.
+    fn add_batch(&mut self, batch: events::Batch) -> Result<Vec<MailRequest>, LogError> {
         let mut all = Vec::new();
         for events::Unreadable { position, event_type, error } in batch.unreadable {
-            if error.is_of_newer_program() {
+            if error.is_from_newer_version() {
                 return Err(error);
             }
             self.park(position, event_type, with_causes(&error));
@@ -232,42 +234,42 @@ impl UnderWay {
         for stored in batch.events {
             let (position, event_type) = (stored.position, stored.message.envelope.event_type.to_string());
             match Recorded::sealed(stored) {
-                Ok(recorded) => all.extend(wishes(&recorded)),
-                Err(error) if error.is_of_newer_program() => return Err(error),
+                Ok(recorded) => all.extend(mails_for_event(&recorded)),
+                Err(error) if error.is_from_newer_version() => return Err(error),
                 Err(error) => self.park(position, event_type, with_causes(&error)),
             }
         }
         self.passed = self.passed.max(batch.passed.0);
         self.unsettled += all.len();
-        for wish in &all {
-            *self.at.entry(wish.position.0).or_default() += 1;
+        for request in &all {
+            *self.at.entry(request.position.0).or_default() += 1;
         }
         Ok(all)
     }
 
-    fn settled(&mut self, wish: &Wish, settled: Settled) {
+    fn settled(&mut self, request: &MailRequest, settled: Settled) {
         match settled {
-            // It stays where it is, for the next worker.
+            // Unsettled: the next worker settles it.
             Settled::Halted => return,
             Settled::Done => {}
-            Settled::Parked(error) => self.park(wish.position, wish.subject().to_string(), error),
+            Settled::Parked(error) => self.park(request.position, request.subject().to_string(), error),
         }
         self.unsettled -= 1;
-        if let Some(count) = self.at.get_mut(&wish.position.0) {
+        if let Some(count) = self.at.get_mut(&request.position.0) {
             *count -= 1;
             if *count == 0 {
-                self.at.remove(&wish.position.0);
+                self.at.remove(&request.position.0);
             }
         }
     }
 
     fn park(&mut self, position: Position, event_type: String, error: String) {
-        tracing::error!(%position, event_type, error, "a mail is set aside");
+        tracing::error!(%position, event_type, error, "a mail is parked");
         metrics::counter!("chorus_reaction_parked_total", "reaction" => NAME).increment(1);
         self.parked.push(Parked { position: position.0, event_type, error });
     }
 
-    /// Every mail of an event up to here is settled.
+    /// The mails of all events up to this position are settled.
     fn settled_up_to(&self) -> u64 {
         self.at.first_key_value().map_or(self.passed, |(position, _)| position - 1)
     }

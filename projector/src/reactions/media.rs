@@ -1,6 +1,6 @@
-//! Media, as a reaction to events: the files of what was deleted, replaced or has expired are deleted. What is to go is
-//! asked of the log alone, never of a view, and to delete it again does no harm: so neither a crash, nor a second
-//! worker, nor an empty view store deletes what is held. Uploads that no event ever claimed are collected beside it.
+//! The reaction that deletes the files of deleted, replaced and expired pictures. It depends on the log only, never
+//! on a view, and deletions are idempotent: neither a crash, a second worker nor an empty view store deletes a
+//! claimed picture. Uploads that no event claims are collected separately.
 
 mod audit;
 mod claims;
@@ -21,16 +21,17 @@ pub use audit::{Audit, Missing, audit};
 pub use collection::{Collected, Limit, SAFE_AGE, collect};
 
 use self::claims::KINDS;
-use super::repeatable::{self, Repeatable};
+use super::idempotent::{self, IdempotentReaction};
 use crate::Statuses;
 use crate::engine::checkpoint::Pause;
 
-/// The name of its checkpoint; no view has it.
+/// The name of its checkpoint; no view has this name.
 pub const NAME: &str = "media-reaction";
-/// Attempts at deleting something while the store is there, before it is set aside: with their pauses about ten seconds.
+/// Attempts to delete a picture while the store is reachable, before the event is parked: about ten seconds with
+/// backoff.
 const ATTEMPTS: u32 = 8;
 
-/// What the reaction is built from.
+/// The dependencies of the reaction.
 #[derive(Debug, Clone)]
 pub struct Parts {
     pub log: Arc<dyn EventLog>,
@@ -39,7 +40,7 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
 }
 
-/// Why the media store was not brought in order, or looked through.
+/// Why the clean-up or audit of the media store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum MediaFailed {
     #[error(transparent)]
@@ -61,20 +62,20 @@ struct Media {
     media: Arc<dyn MediaStore>,
 }
 
-/// Starts the reaction, and the collection of what no event claims.
+/// Starts the reaction and the collection of unclaimed uploads.
 pub fn run(parts: Parts, tasks: &Tasks) -> Statuses {
     let Parts { log, store, media, clock: _ } = parts.clone();
     let media = Media { log: Arc::clone(&log), media };
-    let statuses = repeatable::run(media, log, store, tasks);
+    let statuses = idempotent::run(media, log, store, tasks);
     let collecting = statuses.clone();
     tasks.spawn_until_stopping("media-collection", async move {
-        collection::collect_now_and_then(&parts, &collecting).await;
+        collection::collect_periodically(&parts, &collecting).await;
     });
     statuses
 }
 
 #[async_trait]
-impl Repeatable for Media {
+impl IdempotentReaction for Media {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -84,7 +85,7 @@ impl Repeatable for Media {
     }
 
     async fn effect(&self, recorded: &Recorded) -> Result<(), String> {
-        let find = || claims::let_go_by(&*self.log, recorded.position, &recorded.event);
+        let find = || claims::released_by(&*self.log, recorded.position, &recorded.event);
         let is_outage = |error: &LogError| matches!(error, LogError::Unavailable(_));
         let pictures = retry_until_available("the event log", find, is_outage).await;
         let pictures = pictures.map_err(|error| with_causes(&error))?;
@@ -97,13 +98,13 @@ impl Repeatable for Media {
 }
 
 impl Media {
-    /// Deletes a picture, waiting out an outage of the store.
+    /// Deletes a picture. Retries during outages of the store.
     async fn delete(&self, picture: MediaId) -> Result<(), MediaError> {
         let mut pause = Pause::default();
         let mut attempts = 0;
         loop {
             let Err(error) = delete_picture(&*self.media, picture).await else { return Ok(()) };
-            // While the store is away altogether, nothing is held against the picture.
+            // Do not count attempts while the whole store is unreachable.
             if self.media.check().await.is_ok() {
                 attempts += 1;
             }
@@ -115,7 +116,7 @@ impl Media {
     }
 }
 
-/// Where all files of a picture lie.
+/// The folder of all files of a picture.
 fn folder(picture: MediaId) -> Option<MediaKey> {
     MediaKey::parse(&format!("images/{picture}"))
 }
@@ -127,7 +128,7 @@ async fn delete_picture(media: &dyn MediaStore, picture: MediaId) -> Result<(), 
     }
 }
 
-/// The picture that a file in the store belongs to, by its name: `images/<picture>/<file>`.
+/// The picture of a file in the store, from its name: `images/<picture>/<file>`.
 fn picture_of(name: &str) -> Option<MediaId> {
     let (picture, file) = name.strip_prefix("images/")?.split_once('/')?;
     if file.is_empty() || file.contains('/') { None } else { picture.parse().ok() }

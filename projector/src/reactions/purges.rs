@@ -1,55 +1,56 @@
-//! Erasure in the files of the views: once every view has taken in that somebody is erased, the store makes unreadable what
-//! they have deleted or overwritten. Its checkpoint moves only afterwards, so a crash repeats it.
+//! Purges erased data from the view store's files: once all views have processed an erasure, deleted and overwritten
+//! documents are made unreadable. The checkpoint moves afterwards, so a crash repeats the purge.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use events::{AccountEvent, AccountsEvent, Event, Kind, Position, ProgressBoard, Recorded, SealedLog};
+use events::{AccountEvent, AccountsEvent, Event, Kind, Position, ProgressTracker, Recorded, SealedLog};
 use service::retry::retry_until_available;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 use tokio::sync::Mutex;
 use views::{StoreError, ViewStore};
 
-use super::repeatable::{self, Repeatable};
+use super::idempotent::{self, IdempotentReaction};
 use crate::{Projection, Statuses};
 
-/// The name of its checkpoint; no view has it.
+/// The name of its checkpoint; no view has this name.
 pub const NAME: &str = "purges-reaction";
-/// How long a purge waits for all views. Then it is made for those that have taken the erasure in, and once more for
-/// the others when they have.
+/// How long a purge waits for all views. Then it purges the views that have processed the erasure, and repeats it for
+/// the others later.
 const VIEWS_WAIT: Duration = Duration::from_mins(1);
 
 struct Purges {
     store: Arc<dyn ViewStore>,
-    board: ProgressBoard,
-    /// The projections that take in erasures.
+    tracker: ProgressTracker,
+    /// The projections that process erasures.
     projections: Vec<&'static str>,
-    /// Erasures up to here are purged: one purge covers all that the views had taken in when it began.
+    /// Erasures up to this position are purged: one purge covers everything that the views had processed when it
+    /// began.
     covered: Mutex<u64>,
 }
 
-/// Starts the reaction. `projections` are all that build views.
+/// Starts the reaction. `projections` must contain all projections.
 pub fn run(
     log: &SealedLog,
     store: Arc<dyn ViewStore>,
-    board: ProgressBoard,
+    tracker: ProgressTracker,
     projections: &[Arc<dyn Projection>],
     tasks: &Tasks,
 ) -> Statuses {
     let of_accounts = projections.iter().filter(|projection| projection.kinds().contains(&Kind::Account));
     let purges = Purges {
         store: Arc::clone(&store),
-        board,
+        tracker,
         projections: of_accounts.map(|projection| projection.name()).collect(),
         covered: Mutex::default(),
     };
-    repeatable::run(purges, Arc::clone(log.raw()), store, tasks)
+    idempotent::run(purges, Arc::clone(log.raw()), store, tasks)
 }
 
 #[async_trait]
-impl Repeatable for Purges {
+impl IdempotentReaction for Purges {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -68,7 +69,7 @@ impl Repeatable for Purges {
             return Ok(());
         }
         while !passed {
-            tracing::warn!(position = %recorded.position, "views have not taken in an erasure yet");
+            tracing::warn!(position = %recorded.position, "some views have not processed an erasure yet");
             passed = self.passed(recorded.position).await;
         }
         self.purge(recorded.position.0).await.map_err(|error| with_causes(&error))
@@ -77,10 +78,10 @@ impl Repeatable for Purges {
 
 impl Purges {
     async fn passed(&self, position: Position) -> bool {
-        self.board.passed_by(&self.projections, position, VIEWS_WAIT).await
+        self.tracker.wait_for(&self.projections, position, VIEWS_WAIT).await
     }
 
-    /// Purges unless another purge has covered the position meanwhile, waiting out outages.
+    /// Purges unless another purge already covers the position. Retries during outages.
     async fn purge(&self, position: u64) -> Result<(), StoreError> {
         let mut covered = self.covered.lock().await;
         if *covered >= position {

@@ -1,7 +1,6 @@
-//! The end of a story's day, as an event: appended when it is due, or as soon as a process runs again. The event that
-//! published a story is what its end expects to be the last of its subject, so that there is one end at most, whoever
-//! else appends one: another worker, its author, or this one before a crash. How far the log has been followed is a
-//! checkpoint in the view store, which never passes a story that has not ended.
+//! Expires stories: appends an expiry event when a story is due, or when a process next runs. The append expects the
+//! publishing event to be the last one of its subject. So a story ends once, even if another worker, its author or
+//! this process before a crash also ends it. The checkpoint in the view store never passes an active story.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::pin;
@@ -26,22 +25,23 @@ use views::{Parked, StoreError, ViewStore};
 use crate::engine::checkpoint::{Checkpoint, NotMoved, Pause};
 use crate::{ProjectionState, Statuses};
 
-/// The name of its checkpoint; no view has it.
+/// The name of its checkpoint; no view has this name.
 pub const NAME: &str = "stories-reaction";
 /// The kinds of events that it follows.
 const KINDS: &[Kind] = &[Kind::Story];
-/// Events taken from the log at once.
+/// Maximum number of events per batch.
 const BATCH: usize = 500;
-/// Stories that are waited for at most: beyond, reading waits, since later ones end later. Each is about 200 bytes.
-const WAITED_FOR: usize = 100_000;
-/// Ends that are appended at the same time.
+/// Maximum number of tracked stories; reading pauses at the limit, since later stories end later. Each takes about
+/// 200 bytes.
+const TRACKED_STORIES: usize = 100_000;
+/// Maximum number of concurrent appends.
 const AT_ONCE: usize = 16;
-/// How often to look at the clock.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the checkpoint is moved: what is lost of it in a crash is read again.
+/// How often to look for due stories.
+const DUE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the checkpoint is moved. After a crash, later events are read again.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What the reaction is built from.
+/// The dependencies of the reaction.
 #[derive(Debug)]
 pub struct Parts {
     pub log: SealedLog,
@@ -54,14 +54,14 @@ struct Stories {
     statuses: Statuses,
 }
 
-/// Starts the reaction. Any number of processes may run it at once.
+/// Starts the reaction. Any number of processes can run it concurrently.
 pub fn run(parts: Parts, tasks: &Tasks) -> Statuses {
     let statuses = Statuses::default();
     statuses.set(NAME, ProjectionState::Starting);
     let stories = Stories { parts, statuses: statuses.clone() };
     tasks.spawn_until_stopping(NAME, async move {
         if let Err(why) = stories.follow().await {
-            tracing::error!(why, "stories no longer end by themselves");
+            tracing::error!(why, "stories no longer expire");
             stories.statuses.set(NAME, ProjectionState::Stopped(why));
         }
     });
@@ -76,22 +76,23 @@ impl Stories {
     /// Follows the log until the process shuts down.
     ///
     /// # Errors
-    /// Why it cannot go on.
+    /// A permanent error.
     async fn follow(&self) -> Result<(), String> {
         let mut checkpoint = self.checkpoint().read().await.map_err(|error| with_causes(&error))?;
-        // What ended before now need not be tried: its end is read before this one is passed.
+        // Stories that already ended are not expired again: their ends up to this head are read first.
         let mut waiting = Waiting::new(checkpoint, self.head().await?);
         let mut follow = self.parts.log.raw().follow(Filter::kinds(KINDS), Position(checkpoint));
         let mut moving = pin!(Fuse::terminated());
-        let (mut look, mut move_on) = (ticks(LOOK_INTERVAL), ticks(CHECKPOINT_INTERVAL));
+        let (mut look, mut move_on) = (ticks(DUE_INTERVAL), ticks(CHECKPOINT_INTERVAL));
         loop {
             self.end_due(&mut waiting).await;
-            self.tell(&waiting);
+            self.report(&waiting);
             tokio::select! {
                 read = follow.next_batch(BATCH), if waiting.has_room() => match read {
                     None => return Ok(()),
                     Some(batch) => {
-                        batch.and_then(|batch| waiting.take_in(batch)).map_err(|error| with_causes(&error))?;
+                        let added = batch.and_then(|batch| waiting.add_batch(batch));
+                        added.map_err(|error| with_causes(&error))?;
                     }
                 },
                 _ = look.tick() => {}
@@ -112,8 +113,7 @@ impl Stories {
             .map_err(|error| with_causes(&error))
     }
 
-    /// Where the checkpoint stands then. Where another worker has moved it, what was to be parked with it is parked by
-    /// that one, too.
+    /// Returns the new position of the checkpoint. If another worker has moved it, that worker also parks the events.
     async fn move_checkpoint(&self, from: u64, to: u64, parked: Vec<Parked>) -> Result<u64, StoreError> {
         match self.checkpoint().commit(&Arc::default(), &parked, from, to).await {
             Ok(()) => Ok(to),
@@ -122,13 +122,13 @@ impl Stories {
         }
     }
 
-    /// Ends every story whose day is over. An outage of the log is waited out.
+    /// Expires all due stories. Retries during outages of the log.
     async fn end_due(&self, waiting: &mut Waiting) {
         let due = waiting.due(self.parts.clock.now());
         let ends = stream::iter(due).map(|story| async move { (self.end(&story).await, story) });
-        let ended: Vec<(Result<(), LogError>, Shown)> = ends.buffer_unordered(AT_ONCE).collect().await;
+        let ended: Vec<(Result<(), LogError>, ActiveStory)> = ends.buffer_unordered(AT_ONCE).collect().await;
         for (outcome, story) in ended {
-            waiting.over(story.story);
+            waiting.remove(story.story);
             if let Err(error) = outcome {
                 let subject = Subject::Story(story.author, story.story).to_string();
                 waiting.park(story.position, subject, with_causes(&error));
@@ -136,26 +136,26 @@ impl Stories {
         }
     }
 
-    /// Appends the end of a story, unless it has ended already.
-    async fn end(&self, shown: &Shown) -> Result<(), LogError> {
+    /// Appends the expiry of a story unless it has already ended.
+    async fn end(&self, story: &ActiveStory) -> Result<(), LogError> {
         let mut pause = Pause::default();
         let now = self.parts.clock.now();
         let draft = Draft {
             id: EventId::new(time_ordered_id(now)),
             time: now,
             actor: None,
-            correlation: shown.correlation,
-            causation: Some(shown.published_by),
+            correlation: story.correlation,
+            causation: Some(story.published_by),
             traceparent: None,
-            event: StoryExpired { author: shown.author, story: shown.story }.into(),
+            event: StoryExpired { author: story.author, story: story.story }.into(),
         };
         loop {
-            match self.parts.log.append(draft.clone(), shown.position).await {
+            match self.parts.log.append(draft.clone(), story.position).await {
                 Ok(_) => {
                     metrics::counter!("chorus_stories_expired_total").increment(1);
                     return Ok(());
                 }
-                // The only events that follow the first one of a story are its ends.
+                // Only the end of a story can follow its first event.
                 Err(AppendError::Conflict) => return Ok(()),
                 Err(
                     error @ (AppendError::Log(LogError::Unavailable(_)) | AppendError::OutcomeUnknown(_)),
@@ -165,8 +165,8 @@ impl Stories {
         }
     }
 
-    fn tell(&self, waiting: &Waiting) {
-        let passed = waiting.passed_but_due(self.parts.clock.now());
+    fn report(&self, waiting: &Waiting) {
+        let passed = waiting.settled_up_to(self.parts.clock.now());
         self.statuses.set(NAME, ProjectionState::Following(passed));
         #[expect(clippy::cast_precision_loss, reason = "numbers for a chart")]
         {
@@ -184,25 +184,25 @@ fn ticks(interval: Duration) -> tokio::time::Interval {
 
 /// A story that has not ended.
 #[derive(Debug, Clone, Copy)]
-struct Shown {
+struct ActiveStory {
     author: UserId,
     story: StoryId,
     until: DateTime<Utc>,
-    /// Of the event that published it.
+    /// The position of the publishing event.
     position: Position,
     published_by: EventId,
     correlation: Uuid,
 }
 
-/// What has been read, and which stories of it have not ended.
+/// What has been read, and the active stories in it.
 struct Waiting {
     passed: u64,
-    /// Up to here the log tells by itself which stories have ended.
+    /// The head of the log at the start: up to here the log may contain ends that are not read yet.
     history: u64,
-    by_position: BTreeMap<Position, Shown>,
+    by_position: BTreeMap<Position, ActiveStory>,
     by_end: BTreeSet<(DateTime<Utc>, Position)>,
     positions: HashMap<StoryId, Position>,
-    /// What cannot be read or ended, and is set aside with its reason.
+    /// Events and stories to park with their errors.
     parked: Vec<Parked>,
 }
 
@@ -219,10 +219,10 @@ impl Waiting {
     }
 
     /// # Errors
-    /// For an event of a newer program: to pass over it could leave a story for ever.
-    fn take_in(&mut self, batch: Batch) -> Result<(), LogError> {
+    /// For an event of a newer version of the program: skipping it could keep a story forever.
+    fn add_batch(&mut self, batch: Batch) -> Result<(), LogError> {
         for events::Unreadable { position, event_type, error } in batch.unreadable {
-            if error.is_of_newer_program() {
+            if error.is_from_newer_version() {
                 return Err(error);
             }
             self.park(position, event_type, with_causes(&error));
@@ -230,8 +230,8 @@ impl Waiting {
         for stored in batch.events {
             let (position, event_type) = (stored.position, stored.message.envelope.event_type.to_string());
             match Recorded::sealed(stored) {
-                Ok(recorded) => self.hear(&recorded),
-                Err(error) if error.is_of_newer_program() => return Err(error),
+                Ok(recorded) => self.apply(&recorded),
+                Err(error) if error.is_from_newer_version() => return Err(error),
                 Err(error) => self.park(position, event_type, with_causes(&error)),
             }
         }
@@ -239,10 +239,10 @@ impl Waiting {
         Ok(())
     }
 
-    fn hear(&mut self, recorded: &Recorded) {
+    fn apply(&mut self, recorded: &Recorded) {
         let Event::Social(SocialEvent::Story(event)) = &recorded.event else { return };
         match event {
-            StoryEvent::StoryPublished(event) => self.wait_for(Shown {
+            StoryEvent::StoryPublished(event) => self.wait_for(ActiveStory {
                 author: event.author,
                 story: event.story,
                 until: recorded.envelope.time + STORY_LIFETIME,
@@ -250,37 +250,37 @@ impl Waiting {
                 published_by: recorded.envelope.id,
                 correlation: recorded.envelope.correlation,
             }),
-            StoryEvent::StoryDeleted(event) => self.over(event.story),
-            StoryEvent::StoryExpired(event) => self.over(event.story),
+            StoryEvent::StoryDeleted(event) => self.remove(event.story),
+            StoryEvent::StoryExpired(event) => self.remove(event.story),
         }
     }
 
-    fn wait_for(&mut self, shown: Shown) {
-        self.positions.insert(shown.story, shown.position);
-        self.by_end.insert((shown.until, shown.position));
-        self.by_position.insert(shown.position, shown);
+    fn wait_for(&mut self, story: ActiveStory) {
+        self.positions.insert(story.story, story.position);
+        self.by_end.insert((story.until, story.position));
+        self.by_position.insert(story.position, story);
     }
 
-    fn over(&mut self, story: StoryId) {
-        let Some(shown) = self.positions.remove(&story).and_then(|at| self.by_position.remove(&at)) else {
+    fn remove(&mut self, story: StoryId) {
+        let Some(story) = self.positions.remove(&story).and_then(|at| self.by_position.remove(&at)) else {
             return;
         };
-        self.by_end.remove(&(shown.until, shown.position));
+        self.by_end.remove(&(story.until, story.position));
     }
 
     fn park(&mut self, position: Position, event_type: String, error: String) {
-        tracing::error!(%position, event_type, error, "the end of a story is set aside");
+        tracing::error!(%position, event_type, error, "the expiry of a story is parked");
         metrics::counter!("chorus_reaction_parked_total", "reaction" => NAME).increment(1);
         self.parked.push(Parked { position: position.0, event_type, error });
     }
 
     fn has_room(&self) -> bool {
-        self.by_position.len() < WAITED_FOR
+        self.by_position.len() < TRACKED_STORIES
     }
 
-    /// The stories whose day is over, the first to end first. None as long as the log may still tell of their ends, unless
-    /// there is no room to read on.
-    fn due(&self, now: DateTime<Utc>) -> Vec<Shown> {
+    /// The due stories, oldest end first. None until `history` is read, unless the limit of tracked stories is
+    /// reached.
+    fn due(&self, now: DateTime<Utc>) -> Vec<ActiveStory> {
         if self.passed < self.history && self.has_room() {
             return Vec::new();
         }
@@ -288,13 +288,13 @@ impl Waiting {
         due.filter_map(|(_, position)| self.by_position.get(position).copied()).collect()
     }
 
-    /// Every story published up to here has ended.
+    /// All stories published up to this position have ended.
     fn ended_up_to(&self) -> u64 {
         self.by_position.first_key_value().map_or(self.passed, |(position, _)| position.0 - 1)
     }
 
-    /// Every story published up to here has ended or has time left.
-    fn passed_but_due(&self, now: DateTime<Utc>) -> u64 {
+    /// All stories published up to this position have ended or are not due yet.
+    fn settled_up_to(&self, now: DateTime<Utc>) -> u64 {
         let due = self.by_end.iter().take_while(|(until, _)| *until <= now);
         due.map(|(_, position)| position.0 - 1).min().unwrap_or(self.passed)
     }

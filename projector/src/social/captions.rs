@@ -1,4 +1,4 @@
-//! What was ever written under a post.
+//! All versions of the caption of a post.
 
 use events::{AccountEvent, AccountsEvent, Event, Kind, PostEvent, PostId, Recorded, SocialEvent, UserId};
 use serde_json::json;
@@ -27,7 +27,7 @@ impl Projection for Captions {
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
             Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
-                // What an erased author has written is not shown.
+                // Texts of erased authors are not shown.
                 let Some(text) = event.text.open() else { return Ok(()) };
                 writes.put(&written(recorded, event.post, event.author, text.caption.clone()))?;
             }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_caption_is_kept_the_newest_first() {
+    async fn all_captions_are_kept_newest_first() {
         let history =
             [published(POST, ANN, None), edited("Dawn"), published(OTHER, BOB, Some("x")), edited("Dusk")];
         let built = built(&Captions, history).await;
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn captions_go_with_their_post_and_their_author() {
+    async fn captions_are_deleted_with_their_post_and_their_author() {
         let deleted = PostDeleted { post: POST, author: ANN };
         let history = [published(POST, ANN, Some("Dawn")), edited("Dusk"), deleted.into()];
         assert_eq!(captions(&built(&Captions, history).await, POST).await, []);

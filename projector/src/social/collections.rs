@@ -1,4 +1,4 @@
-//! Collections that people keep saved posts in.
+//! Collections of saved posts.
 
 use events::{AccountEvent, AccountsEvent, CollectionEvent, Event, Kind, Recorded, SocialEvent};
 use serde_json::json;
@@ -27,7 +27,7 @@ impl Projection for Collections {
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
             Event::Social(SocialEvent::Collection(CollectionEvent::CollectionCreated(event))) => {
-                // What an erased person has written is not shown.
+                // Texts of erased users are not shown.
                 if let Some(name) = event.name.open() {
                     writes.put(&Collection {
                         collection: event.collection.to_string(),
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn collections_are_made_renamed_and_deleted_and_go_with_their_owner() {
+    async fn collections_are_created_renamed_deleted_and_erased_with_their_owner() {
         let mut history = vec![
             created(ANN, LAKES, "Lakes"),
             created(ANN, HILLS, "Hills"),

@@ -1,21 +1,21 @@
-//! Comments under posts, and how many there are. Those of who is deactivated or suspended are neither shown nor counted
-//! until they come back; those of who is erased are gone.
+//! Comments under posts and their counts. Comments of deactivated and suspended users are neither shown nor counted
+//! until the user is active again; comments of erased users are deleted.
 
 use events::{
     AccountEvent, AccountsEvent, CommentDeleted, CommentEvent, Commented, Content, Event, Kind,
     ModerationEvent, PostEvent, PostId, Recorded, SocialEvent,
 };
 use serde_json::json;
-use views::absences::Absence;
+use views::markers::Marker;
 use views::social::comments::{BY_AUTHOR, BY_POST, Comment, Tally, VIEW, tally_of};
 use views::{Patch, StoreError, View, Writes};
 
-use crate::accounts::absences;
-use crate::accounts::profiles::{Presence, presence_after};
+use crate::accounts::markers;
+use crate::accounts::profiles::{VisibilityChange, visibility_change_after};
 use crate::engine::projection::{position, time};
 use crate::{OnFailure, Projection, Search};
 
-/// Documents that one comment changes: itself, the tally of its post and what it answers.
+/// Documents that one comment changes: itself, the tally of its post and its parent.
 const WRITES_OF_ONE: usize = 3;
 
 #[derive(Debug, Clone, Copy)]
@@ -34,12 +34,12 @@ impl Projection for Comments {
         OnFailure::Park
     }
 
-    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+    fn reads(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         match &recorded.event {
             Event::Social(SocialEvent::Comment(CommentEvent::Commented(event))) => vec![
-                absences::at_account(&VIEW, event.author),
-                absences::at_account(&VIEW, event.post_author),
-                absences::at_post(&VIEW, event.post),
+                markers::account_key(&VIEW, event.author),
+                markers::account_key(&VIEW, event.post_author),
+                markers::post_key(&VIEW, event.post),
                 (&VIEW, tally_of(&event.post.to_string())),
             ],
             Event::Social(SocialEvent::Comment(CommentEvent::CommentDeleted(event))) => {
@@ -47,7 +47,7 @@ impl Projection for Comments {
             }
             Event::Social(SocialEvent::Moderation(event)) => match event.content() {
                 Content::Comment { comment, .. } => {
-                    vec![(&VIEW, comment.to_string()), absences::at_account(&VIEW, event.author())]
+                    vec![(&VIEW, comment.to_string()), markers::account_key(&VIEW, event.author())]
                 }
                 Content::Post { .. } | Content::Story { .. } => Vec::new(),
             },
@@ -66,10 +66,10 @@ impl Projection for Comments {
         }
     }
 
-    /// Somebody may have several comments under one post, so each is counted by itself.
-    fn looks_for(&self, recorded: &Recorded) -> Vec<Search> {
+    /// A user may have several comments under one post, so each is counted individually.
+    fn searches(&self, recorded: &Recorded) -> Vec<Search> {
         let Event::Accounts(AccountsEvent::Account(event)) = &recorded.event else { return Vec::new() };
-        if presence_after(event).is_none() {
+        if visibility_change_after(event).is_none() {
             return Vec::new();
         }
         vec![Search { view: &VIEW, index: &BY_AUTHOR, equals: vec![json!(event.user())] }]
@@ -105,18 +105,19 @@ impl Projection for Comments {
     }
 }
 
-/// What was decided while its post was deleted, or one of the two was erased, is no comment of anybody.
+/// Ignores a comment that is appended after the deletion of its post or the erasure of its author or the post's
+/// author.
 fn comment(event: &Commented, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
-    let by = absences::account(&VIEW, event.author, writes)?;
-    let post_author = absences::account(&VIEW, event.post_author, writes)?;
-    let is_void = by == Some(Absence::Erased)
-        || post_author == Some(Absence::Erased)
-        || absences::post(&VIEW, event.post, writes)?.is_some();
+    let by = markers::account(&VIEW, event.author, writes)?;
+    let post_author = markers::account(&VIEW, event.post_author, writes)?;
+    let is_void = by == Some(Marker::Erased)
+        || post_author == Some(Marker::Erased)
+        || markers::post(&VIEW, event.post, writes)?.is_some();
     if is_void {
         return Ok(());
     }
     let post = event.post.to_string();
-    if writes.seen::<Tally>(&tally_of(&post))?.is_none() {
+    if writes.get::<Tally>(&tally_of(&post))?.is_none() {
         writes.put(&Tally { tally_of: post.clone(), comments: 0 })?;
     }
     let comment = Comment {
@@ -128,8 +129,8 @@ fn comment(event: &Commented, recorded: &Recorded, writes: &mut Writes) -> Resul
         replies: 0,
         shown: by.is_none(),
         removed: false,
-        // What an author has written who is to be erased later in the log can be read no more. The comment is put all the
-        // same, so that what others do to it comes to the same, and goes with its author.
+        // Texts of authors who are erased later in the log are unreadable. The comment is inserted anyway, so that
+        // later events have the same effect as before the erasure; it is deleted with its author.
         text: event.text.open().cloned().unwrap_or_default(),
         commented: time(recorded),
         position: position(recorded),
@@ -142,7 +143,7 @@ fn comment(event: &Commented, recorded: &Recorded, writes: &mut Writes) -> Resul
 
 fn delete(event: &CommentDeleted, writes: &mut Writes) -> Result<(), StoreError> {
     let comment = event.comment.to_string();
-    if let Some(deleted) = writes.seen::<Comment>(&comment)?.filter(|comment| comment.shown) {
+    if let Some(deleted) = writes.get::<Comment>(&comment)?.filter(|comment| comment.shown) {
         count(&deleted, -1, writes);
     }
     writes.delete::<Comment>(comment);
@@ -154,33 +155,33 @@ fn forget_post(post: PostId, writes: &mut Writes) {
         writes.delete_where::<Comment>(&BY_POST, vec![json!(post), shown.into()]);
     }
     writes.delete::<Tally>(tally_of(&post.to_string()));
-    absences::note_deleted_post(&VIEW, post, writes);
+    markers::mark_post_deleted(&VIEW, post, writes);
 }
 
 fn account(event: &AccountEvent, writes: &mut Writes) -> Result<(), StoreError> {
-    let Some(presence) = absences::note_account(&VIEW, event, writes) else { return Ok(()) };
+    let Some(change) = markers::mark_account(&VIEW, event, writes) else { return Ok(()) };
     for comment in writes.found::<Comment>()? {
-        let shown = presence == Presence::Back && !comment.removed;
+        let shown = change == VisibilityChange::Shown && !comment.removed;
         if comment.shown != shown {
             count(&comment, if shown { 1 } else { -1 }, writes);
         }
-        match presence {
-            Presence::Erased => writes.delete::<Comment>(comment.comment),
-            Presence::Away | Presence::Back => {
+        match change {
+            VisibilityChange::Erased => writes.delete::<Comment>(comment.comment),
+            VisibilityChange::Hidden | VisibilityChange::Shown => {
                 writes.patch::<Comment>(comment.comment, Patch::default().set("shown", shown));
             }
         }
-        writes.weigh(WRITES_OF_ONE);
+        writes.add_weight(WRITES_OF_ONE);
     }
     Ok(())
 }
 
-/// A removed comment is neither shown nor counted, whether or not its author comes or goes meanwhile.
+/// A removed comment is neither shown nor counted, also if its author is deactivated or reactivated meanwhile.
 fn moderate(event: &ModerationEvent, writes: &mut Writes) -> Result<(), StoreError> {
     let Content::Comment { comment, .. } = event.content() else { return Ok(()) };
-    let Some(comment) = writes.seen::<Comment>(&comment.to_string())? else { return Ok(()) };
+    let Some(comment) = writes.get::<Comment>(&comment.to_string())? else { return Ok(()) };
     let removed = matches!(event, ModerationEvent::ContentRemoved(_));
-    let shown = !removed && absences::account(&VIEW, event.author(), writes)?.is_none();
+    let shown = !removed && markers::account(&VIEW, event.author(), writes)?.is_none();
     if comment.shown != shown {
         count(&comment, if shown { 1 } else { -1 }, writes);
     }
@@ -189,7 +190,7 @@ fn moderate(event: &ModerationEvent, writes: &mut Writes) -> Result<(), StoreErr
     Ok(())
 }
 
-/// One more or less under its post, and among the replies to what it answers.
+/// Changes the count of the post, and the count of replies to the parent.
 fn count(comment: &Comment, by: i64, writes: &mut Writes) {
     writes.patch::<Tally>(tally_of(&comment.post), Patch::default().inc("comments", by));
     if let Some(parent) = &comment.reply_to {
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn comments_stand_under_their_post_in_order_until_they_are_deleted() {
+    async fn comments_are_listed_in_order_until_they_are_deleted() {
         let comment = CommentId::new(Uuid::from_u128(2));
         let deleted =
             CommentDeleted { post: POST, comment, author: BOB, post_author: ANN, reply_to_author: None };
@@ -274,11 +275,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn comments_go_with_their_post() {
+    async fn comments_are_deleted_with_their_post() {
         let deleted = PostDeleted { post: POST, author: ANN };
         let history = [commented(POST, 1), commented(OTHER_POST, 2), deleted.into()];
         let built = built(&Comments, history).await;
-        assert_eq!(built.count(&VIEW).await, 2, "the other post's comment, and its tally");
+        assert_eq!(built.count(&VIEW).await, 2, "the other post's comment and its tally");
     }
 
     fn answer(n: u128, author: UserId, parent: u128) -> Event {
@@ -289,7 +290,7 @@ mod tests {
         Commented { author, reply_to, reply_to_author, ..event }.into()
     }
 
-    /// Texts of the comments that are shown under the post, which must be as many as are counted; likewise replies.
+    /// The texts of the comments shown under the post, checked against the tally; likewise for replies.
     async fn shown(built: &Built) -> Vec<String> {
         let query = Query::new(&VIEW, &BY_POST, vec![json!(POST), json!(true)], 10);
         let page = built.store.page_of::<Comment>(query).await.unwrap();
@@ -304,14 +305,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn comments_of_who_is_deactivated_are_neither_shown_nor_counted_until_they_come_back() {
+    async fn comments_of_a_deactivated_user_are_neither_shown_nor_counted() {
         let mut history = vec![commented(POST, 1), commented(POST, 2), answer(3, ANN, 1), answer(4, BOB, 1)];
         history.push(Deactivated { user: BOB }.into());
         assert_eq!(shown(&built(&Comments, history.clone()).await).await, ["3"]);
-        // Suspended on top of that is no more than away.
+        // A suspension of a deactivated user changes nothing.
         history.push(Suspended { user: BOB, reason: Personal::Erased }.into());
         assert_eq!(shown(&built(&Comments, history.clone()).await).await, ["3"]);
-        // Decided in the same instant as the deactivation.
+        // Decided concurrently with the deactivation.
         history.push(answer(5, BOB, 1));
         assert_eq!(shown(&built(&Comments, history.clone()).await).await, ["3"]);
         history.push(Reinstated { user: BOB }.into());
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn comments_of_who_is_erased_are_gone_whether_or_not_they_could_still_be_read() {
+    async fn comments_of_an_erased_user_are_deleted_readable_or_not() {
         let mut unreadable = commented(POST, 2);
         unreadable.erase_personal();
         let mut history = vec![commented(POST, 1), unreadable, answer(3, ANN, 1), answer(4, BOB, 3)];
@@ -327,11 +328,11 @@ mod tests {
         history.push(answer(5, BOB, 3));
         let built = built(&Comments, history).await;
         assert_eq!(shown(&built).await, ["3"]);
-        assert_eq!(built.count(&VIEW).await, 2, "what she answered, and the tally");
+        assert_eq!(built.count(&VIEW).await, 2, "Ann's comment and the tally");
     }
 
     #[tokio::test]
-    async fn a_comment_on_a_post_that_is_gone_leaves_nothing() {
+    async fn comment_on_a_deleted_post_is_ignored() {
         for gone in [PostDeleted { post: POST, author: ANN }.into(), Event::from(Erased { user: ANN })] {
             assert_eq!(built(&Comments, [gone, commented(POST, 1)]).await.count(&VIEW).await, 0);
         }

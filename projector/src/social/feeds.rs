@@ -1,5 +1,5 @@
-//! Home feeds: a post is put into the homes of those who follow its author, unless these are too many; then it is left
-//! to the reader to merge. docs/design/queries-and-feeds.md says why the two together are exact at every moment.
+//! Home feeds. A post is fanned out to the home of each follower of its author, unless the author has too many
+//! followers; then the reader merges it. docs/design/queries-and-feeds.md explains why the combination is exact.
 
 use events::{
     AccountEvent, AccountsEvent, Event, FollowEvent, Kind, PostDeleted, PostEvent, PostPublished, Recorded,
@@ -15,11 +15,11 @@ use views::{Copy, DeleteEach, FanOut, KeyPart, StoreError, View, Writes};
 use crate::engine::projection::position;
 use crate::{OnFailure, Projection};
 
-/// Who begins to follow finds at least so many of an author's newest posts in their home, and at most twice as many;
-/// older ones are merged when they are read. Enough for the pages that are looked at, little enough for one commit.
+/// A new follower gets at least this many of an author's newest posts into their home, and at most twice as many;
+/// older posts are merged on read. It covers the usual pages and fits into one commit.
 const BACKFILL: i64 = 100;
-/// An author who has had too many followers has them no longer at so many tenths of the limit: somebody who comes and
-/// goes at the limit would otherwise have every source of the author written each time.
+/// Hysteresis: fan-out resumes when the followers drop to this many tenths of the limit. Otherwise one user who
+/// follows and unfollows at the limit would rewrite all sources of the author each time.
 const NARROW_TENTHS: i64 = 9;
 
 #[derive(Debug, Clone, Copy)]
@@ -29,12 +29,12 @@ pub struct Feeds {
 }
 
 impl Feeds {
-    /// The posts of authors with more followers than the limit are not put into homes.
+    /// Posts of authors with more followers than the limit are not fanned out.
     pub fn new(fan_out_limit: u32) -> Self {
         Self { fan_out_limit: fan_out_limit.into(), backfill: BACKFILL }
     }
 
-    /// With another number of posts that are put into the home of who begins to follow; at least 1.
+    /// Sets the number of posts that a new follower's home is backfilled with; at least 1.
     #[must_use]
     pub fn backfilling(self, backfill: u32) -> Self {
         Self { backfill: i64::from(backfill).max(1), ..self }
@@ -55,11 +55,11 @@ impl Projection for Feeds {
     }
 
     fn on_failure(&self) -> OnFailure {
-        // What is missing here is missing in `posts` and `follows` as well, and one damaged caption must not stop all homes.
+        // A parked event is also missing in `posts` and `follows`, and one damaged caption must not stop all homes.
         OnFailure::Park
     }
 
-    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+    fn reads(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         let author = match &recorded.event {
             Event::Social(SocialEvent::Follow(FollowEvent::Followed(event))) => event.followee,
             Event::Social(SocialEvent::Follow(FollowEvent::FollowAccepted(event))) => event.followee,
@@ -109,7 +109,7 @@ impl Projection for Feeds {
                 FollowEvent::FollowRequested(_) | FollowEvent::Unfollowed(_),
             )) => {}
             Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) => erase(event.user, writes),
-            // Whether an author is shown is looked up by the reader: what comes back must be there.
+            // Readers check whether an author is visible: entries must survive a deactivation.
             Event::Accounts(AccountsEvent::Account(_)) => {}
             Event::Social(
                 SocialEvent::Comment(_)
@@ -129,7 +129,8 @@ impl Projection for Feeds {
 }
 
 impl Feeds {
-    /// Puts a post among those of its author, where it is found whatever happens to homes, and into the homes it feeds.
+    /// Adds a post to the posts of its author, which do not depend on homes, and fans it out to the homes of the
+    /// followers.
     fn publish(&self, event: &PostPublished, at: i64, writes: &mut Writes) -> Result<(), StoreError> {
         let mut author = seen_author(writes, event.author)?;
         author.published += 1;
@@ -141,7 +142,7 @@ impl Feeds {
         writes.put(&Published { author: id.clone(), post: post.clone(), position: at })?;
         writes.put(&Entry { owner: id.clone(), author: id.clone(), post: post.clone(), position: at })?;
         if !author.wide && author.followers > 0 {
-            weigh(writes, author.followers);
+            add_weight(writes, author.followers);
             writes.fan_out(FanOut {
                 over: &SOURCES,
                 index: &BY_AUTHOR,
@@ -185,7 +186,7 @@ impl Feeds {
         author.followers -= 1;
         let owner = owner.to_string();
         writes.delete::<Source>(source_key(&owner, &author.author));
-        weigh(writes, author.published);
+        add_weight(writes, author.published);
         writes.delete_each(DeleteEach {
             over: &PUBLISHED,
             index: &OF_AUTHOR,
@@ -197,11 +198,11 @@ impl Feeds {
         writes.put(&author)
     }
 
-    /// Puts the newest posts of an author into the home of somebody who begins to follow: all of them from the milestone
-    /// on below which they are merged.
+    /// Copies the newest posts of an author into the home of a new follower: all posts since the milestone below
+    /// which posts are merged.
     fn backfill(&self, owner: UserId, author: &Author, writes: &mut Writes) {
         let posts = author.published.min(2 * self.backfill);
-        weigh(writes, posts);
+        add_weight(writes, posts);
         writes.fan_out(FanOut {
             over: &PUBLISHED,
             index: &OF_AUTHOR,
@@ -214,14 +215,14 @@ impl Feeds {
         });
     }
 
-    /// Lets an author feed homes by the one way or the other, as there are followers now.
+    /// Switches an author between fan-out and merging, according to the number of followers.
     fn follow_count(&self, author: &mut Author, at: i64, writes: &mut Writes) {
         if !author.wide && author.followers > self.fan_out_limit {
             author.wide = true;
             merge_below(author, Source::ALL, writes);
         } else if author.wide && author.followers <= self.fan_out_limit * NARROW_TENTHS / 10 {
             author.wide = false;
-            // What was published until now need not be in any home; what comes will be.
+            // Earlier posts may be missing in homes; later posts will be fanned out.
             merge_below(author, at, writes);
         }
     }
@@ -229,7 +230,7 @@ impl Feeds {
 
 fn seen_author(writes: &Writes, user: UserId) -> Result<Author, StoreError> {
     let user = user.to_string();
-    let seen = writes.seen::<Author>(&user)?;
+    let seen = writes.get::<Author>(&user)?;
     Ok(seen.unwrap_or_else(|| Author { author: user, ..Author::default() }))
 }
 
@@ -238,9 +239,9 @@ fn delete(event: &PostDeleted, writes: &mut Writes) -> Result<(), StoreError> {
     let post = event.post.to_string();
     writes.delete::<Entry>(entry_key(&author.author, &post));
     writes.delete::<Published>(post.clone());
-    // With too many followers it is in few homes, and passed over there like all that is gone.
+    // With too many followers the post is in few homes, and readers skip posts that no longer exist.
     if !author.wide && author.followers > 0 {
-        weigh(writes, author.followers);
+        add_weight(writes, author.followers);
         writes.delete_each(DeleteEach {
             over: &SOURCES,
             index: &BY_AUTHOR,
@@ -252,9 +253,9 @@ fn delete(event: &PostDeleted, writes: &mut Writes) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Says of every home that an author feeds what is to be merged there.
+/// Sets the position below which the author's posts are merged, in every home that the author feeds.
 fn merge_below(author: &Author, merged_below: i64, writes: &mut Writes) {
-    weigh(writes, author.followers);
+    add_weight(writes, author.followers);
     writes.fan_out(FanOut {
         over: &SOURCES,
         index: &BY_AUTHOR,
@@ -267,16 +268,16 @@ fn merge_below(author: &Author, merged_below: i64, writes: &mut Writes) {
     });
 }
 
-/// Takes away somebody's own home, and what all of their posts are found by. What stands in the homes of others
-/// is ids of posts that are gone, and is passed over by whoever reads it.
+/// Deletes the user's own home and the index of their posts. Entries in other homes only hold ids of deleted posts,
+/// which readers skip.
 fn erase(user: UserId, writes: &mut Writes) {
     writes.delete_where::<Entry>(&BY_OWNER, vec![json!(user)]);
     writes.delete_where::<Published>(&OF_AUTHOR, vec![json!(user)]);
     writes.delete_where::<Source>(&TO_MERGE, vec![json!(user)]);
 }
 
-fn weigh(writes: &mut Writes, documents: i64) {
-    writes.weigh(usize::try_from(documents).unwrap_or(0));
+fn add_weight(writes: &mut Writes, documents: i64) {
+    writes.add_weight(usize::try_from(documents).unwrap_or(0));
 }
 
 fn fields<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
@@ -292,7 +293,7 @@ mod tests {
     use super::*;
     use crate::testing::{ANN, BOB, Built, built, post_published};
 
-    /// Somebody who follows, and only adds to the number.
+    /// A follower who only adds to the count.
     fn fan(n: u128) -> UserId {
         UserId::new(Uuid::from_u128(0xf000 + n))
     }
@@ -313,7 +314,7 @@ mod tests {
         Unfollowed { follower, followee: ANN, only_requested: false }.into()
     }
 
-    /// The positions of what is in somebody's home, newest first, and below which position Ann's posts are merged there.
+    /// The positions in a user's home, newest first, and the position below which Ann's posts are merged there.
     async fn home(built: &Built, owner: UserId) -> (Vec<i64>, Option<i64>) {
         let query = Query::new(&HOME, &BY_OWNER, vec![json!(owner)], 1000);
         let entries = built.store.page_of::<Entry>(query).await.unwrap().documents;
@@ -323,7 +324,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_post_stands_in_the_homes_of_its_author_and_of_those_who_follow() {
+    async fn post_is_in_the_homes_of_its_author_and_followers() {
         let history = [published(1), followed(BOB), published(2), published(3), deleted(2)];
         let view = built(&Feeds::new(10), history.clone()).await;
         assert_eq!(home(&view, ANN).await, (vec![4, 1], None));
@@ -333,7 +334,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_who_is_accepted_is_fed() {
+    async fn follow_request_feeds_the_home_only_after_acceptance() {
         let (follower, followee) = (BOB, ANN);
         let mut history = vec![published(1), FollowRequested { follower, followee }.into(), published(2)];
         assert_eq!(home(&built(&Feeds::new(10), history.clone()).await, BOB).await, (vec![], None));
@@ -346,7 +347,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn beyond_the_limit_posts_are_left_to_be_merged_until_followers_have_gone_well_below_it() {
+    async fn posts_are_merged_above_the_fan_out_limit_until_followers_drop_well_below_it() {
         let mut history = vec![followed(BOB), published(1)];
         history.extend((0..10).map(|n| followed(fan(n))));
         history.push(published(2));
@@ -354,7 +355,7 @@ mod tests {
         assert_eq!(home(&view, BOB).await, (vec![2], Some(Source::ALL)));
         assert_eq!(home(&view, fan(9)).await, (vec![], Some(Source::ALL)));
         assert_eq!(home(&view, ANN).await, (vec![13, 2], None));
-        // Ten are still too many for who has had eleven; nine are not.
+        // Hysteresis: after eleven followers, ten are still too many, and nine are not.
         history.extend([unfollowed(fan(0)), published(3)]);
         let view = built(&Feeds::new(10), history.clone()).await;
         assert_eq!(home(&view, BOB).await, (vec![2], Some(Source::ALL)));
@@ -365,18 +366,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_begins_to_follow_gets_the_newest_posts_and_merges_those_before() {
+    async fn new_follower_gets_the_newest_posts_and_merges_older_ones() {
         let posts = 2 * u128::try_from(BACKFILL).unwrap() + 7;
         let history = (1..=posts).map(published).chain([followed(BOB)]);
         let view = built(&Feeds::new(10), history).await;
         let (entries, merged_below) = home(&view, BOB).await;
         assert_eq!(merged_below, Some(BACKFILL));
         let whole: Vec<i64> = (BACKFILL..=2 * BACKFILL + 7).rev().collect();
-        assert_eq!(entries[..whole.len()], whole, "all that is not merged");
+        assert_eq!(entries[..whole.len()], whole, "all posts that are not merged");
     }
 
     #[tokio::test]
-    async fn nothing_is_kept_of_the_home_of_who_is_erased() {
+    async fn home_of_an_erased_user_is_deleted() {
         let history =
             [followed(BOB), Followed { follower: ANN, followee: BOB }.into(), published(1), published(2)];
         let erased = Erased { user: ANN }.into();

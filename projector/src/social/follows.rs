@@ -1,14 +1,14 @@
-//! Who follows whom, and how many. Whoever is deactivated or suspended is in nobody's list and counted nowhere until they
-//! come back; whoever is erased is gone. What is decided in the same instant comes in any order, so each event looks at
-//! how those whom it names stand.
+//! Follows and their counts. Deactivated and suspended users are neither listed nor counted until they are active
+//! again; erased users are deleted. Concurrent decisions can be appended in any order, so each event checks the
+//! status of its users.
 
 use events::{AccountEvent, AccountsEvent, Event, FollowEvent, Kind, Recorded, SocialEvent, UserId};
 use serde_json::json;
-use views::accounts::profiles::Standing;
+use views::accounts::profiles::AccountStatus;
 use views::social::follows::{Circle, FOLLOWERS, FOLLOWINGS, Follow, VIEW, key};
 use views::{Index, Patch, PatchEach, StoreError, View, Writes};
 
-use crate::accounts::profiles::standing_after;
+use crate::accounts::profiles::status_after;
 use crate::engine::projection::{position, time};
 use crate::{OnFailure, Projection};
 
@@ -28,7 +28,7 @@ impl Projection for Follows {
         OnFailure::Park
     }
 
-    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+    fn reads(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         match &recorded.event {
             Event::Social(SocialEvent::Follow(event)) => {
                 let (follower, followee) = both(event);
@@ -85,13 +85,12 @@ fn both(event: &FollowEvent) -> (String, String) {
 
 fn follow(event: &FollowEvent, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
     let (follower, followee) = both(event);
-    // Nobody follows whom somebody erases at the same time.
-    let (Some(of), Some(whom)) = (writes.seen::<Circle>(&follower)?, writes.seen::<Circle>(&followee)?)
-    else {
+    // Ignores a follow that is appended after the erasure of one of its users.
+    let (Some(of), Some(whom)) = (writes.get::<Circle>(&follower)?, writes.get::<Circle>(&followee)?) else {
         return Ok(());
     };
     let key = key(&follower, &followee);
-    let before = writes.seen::<Follow>(&key)?.map(|follow| follow.accepted);
+    let before = writes.get::<Follow>(&key)?.map(|follow| follow.accepted);
     let after = match event {
         FollowEvent::Followed(_) | FollowEvent::FollowAccepted(_) => Some(true),
         FollowEvent::FollowRequested(_) => Some(before == Some(true)),
@@ -122,17 +121,17 @@ fn follow(event: &FollowEvent, recorded: &Recorded, writes: &mut Writes) -> Resu
 
 fn account(event: &AccountEvent, writes: &mut Writes) -> Result<(), StoreError> {
     let user = event.user().to_string();
-    let active = match (event, standing_after(event)) {
+    let active = match (event, status_after(event)) {
         (AccountEvent::SignedUp(_), _) => {
             return writes.put(&Circle { user, active: true, ..Circle::default() });
         }
         (AccountEvent::Erased(_), _) => false,
-        (_, Some(standing)) => standing == Standing::Active,
+        (_, Some(status)) => status == AccountStatus::Active,
         (_, None) => return Ok(()),
     };
-    let before = writes.seen::<Circle>(&user)?;
+    let before = writes.get::<Circle>(&user)?;
     if let Some(circle) = before.filter(|circle| circle.active != active) {
-        weigh(writes, &circle);
+        add_weight(writes, &circle);
         for side in SIDES {
             side.show_to_others(&user, active, writes);
         }
@@ -149,19 +148,19 @@ fn account(event: &AccountEvent, writes: &mut Writes) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// About so many documents change with somebody's standing: each follow, and a count on its other side.
-fn weigh(writes: &mut Writes, circle: &Circle) {
-    writes.weigh(usize::try_from(2 * (circle.followers + circle.followings)).unwrap_or(0));
+/// The number of documents that change with a user's status: each follow, and a count on its other side.
+fn add_weight(writes: &mut Writes, circle: &Circle) {
+    writes.add_weight(usize::try_from(2 * (circle.followers + circle.followings)).unwrap_or(0));
 }
 
-/// Somebody's follows, in one direction: as the follower, or as the followee.
+/// The follows of a user in one direction: as follower or as followee.
 struct Side {
-    /// Where theirs are found.
+    /// Finds the user's follows.
     index: &'static Index,
-    /// What the others' lists go by.
+    /// The field that other users' lists filter by.
     own_activity: &'static str,
     other: &'static str,
-    /// What the others count.
+    /// The count in the other users' documents.
     count: &'static str,
 }
 
@@ -170,7 +169,7 @@ const SIDES: [Side; 2] = [
     Side { index: &FOLLOWERS, own_activity: "followee_active", other: "follower", count: "followings" },
 ];
 
-/// Whether accepted, and whether the other is active: all kinds of follows that there are.
+/// All combinations of `accepted` and `active` of the other user.
 fn each_kind(mut act: impl FnMut(bool, bool)) {
     for accepted in [true, false] {
         for active in [true, false] {
@@ -180,7 +179,7 @@ fn each_kind(mut act: impl FnMut(bool, bool)) {
 }
 
 impl Side {
-    /// Puts somebody into the others' lists and counts, or takes them out.
+    /// Adds a user to the lists and counts of others, or removes them.
     fn show_to_others(&self, user: &str, active: bool, writes: &mut Writes) {
         each_kind(|accepted, other_active| {
             let each = |key, patch| PatchEach {
@@ -220,7 +219,7 @@ mod tests {
         built.store.page_of::<Follow>(query).await.unwrap().documents
     }
 
-    /// How many followers and followings somebody has, which the lists must have too.
+    /// The number of followers and followings of a user, checked against the lists.
     async fn counts(built: &Built, user: UserId) -> (usize, usize) {
         let lists = (list(built, &FOLLOWERS, user, true).await, list(built, &FOLLOWINGS, user, true).await);
         let circle = built.store.get::<Circle>(&user.to_string()).await.unwrap().unwrap();
@@ -242,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn somebody_follows_once_it_is_accepted_and_until_they_do_no_longer() {
+    async fn follow_counts_from_acceptance_until_unfollow() {
         let (follower, followee) = (BOB, ANN);
         let mut history = people();
         history.push(FollowRequested { follower, followee }.into());
@@ -262,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_away_is_in_no_list_and_counted_nowhere_until_they_come_back() {
+    async fn inactive_user_is_neither_listed_nor_counted() {
         let mut history = people();
         history.extend([followed(BOB, ANN), followed(ANN, BOB), followed(CAT, ANN), followed(BOB, CAT)]);
         let all = async |history: &Vec<Event>| {
@@ -271,10 +270,10 @@ mod tests {
         };
         assert_eq!(all(&history).await, ((2, 1), (1, 2), (1, 1)));
         history.push(Deactivated { user: BOB }.into());
-        // Bob's own lists are as long as before, for when he comes back.
+        // Bob's own lists keep their length for his return.
         assert_eq!(all(&history).await, ((1, 0), (1, 2), (0, 1)));
         history.push(suspended(BOB));
-        assert_eq!(all(&history).await, ((1, 0), (1, 2), (0, 1)), "away is away, once or twice");
+        assert_eq!(all(&history).await, ((1, 0), (1, 2), (0, 1)), "a second deactivation changes nothing");
         history.push(suspended(ANN));
         assert_eq!(all(&history).await, ((1, 0), (0, 1), (0, 0)));
         history.push(Reinstated { user: BOB }.into());
@@ -286,7 +285,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_erased_is_gone_from_all_lists_and_counts() {
+    async fn erased_user_is_removed_from_all_lists_and_counts() {
         let mut history = people();
         history.extend([followed(BOB, ANN), followed(ANN, BOB), followed(CAT, BOB)]);
         history.push(FollowRequested { follower: BOB, followee: CAT }.into());
@@ -297,13 +296,13 @@ mod tests {
         assert_eq!(
             view.store.sizes().await.unwrap()["follows"].documents,
             2,
-            "only the counts of two are left"
+            "only the counts of two users are left"
         );
     }
 
-    /// A command looks at others' accounts without a lock on them.
+    /// Commands read other accounts without a lock.
     #[tokio::test]
-    async fn what_was_decided_in_the_same_instant_may_come_in_any_order() {
+    async fn concurrent_events_commute() {
         let mut history = people();
         history.push(Deactivated { user: ANN }.into());
         history.push(followed(BOB, ANN));

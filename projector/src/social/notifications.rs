@@ -1,5 +1,5 @@
-//! What people are told of that others did, but for [likes](super::likes). Each act leads to writes that look at nothing
-//! but notes of who is not there, and one to the same group replaces the other's head before it reaches the store.
+//! Notifications of what other users did, except [likes](super::likes). An activity only reads markers. Within a
+//! batch, the header of a group is written once.
 
 use events::{
     AccountEvent, AccountsEvent, CommentEvent, CommentId, Content, Event, FollowEvent, Kind, ModerationEvent,
@@ -7,15 +7,15 @@ use events::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use views::absences::Absence;
+use views::markers::Marker;
 use views::social::notifications::{
-    self as view, Act, BY_ACTOR, Head, Mark, OF_GROUP, OF_OWNER, Role, UNDER_AUTHOR, UNDER_POST, VIEW, Voice,
-    voice_in,
+    self as view, Activity, BY_ACTOR, GroupHeader, GroupMember, OF_GROUP, OF_OWNER, ReadCursor, Role,
+    UNDER_AUTHOR, UNDER_POST, VIEW, member_key,
 };
 use views::{Copy, Document, FanOut, KeyPart, Patch, PatchEach, StoreError, View, Writes};
 
-use crate::accounts::absences;
-use crate::accounts::profiles::Presence;
+use crate::accounts::markers;
+use crate::accounts::profiles::VisibilityChange;
 use crate::engine::projection::{position, time};
 use crate::{OnFailure, Projection, Search};
 
@@ -35,11 +35,11 @@ impl Projection for Notifications {
         OnFailure::Park
     }
 
-    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
-        let account = |user| absences::at_account(&VIEW, user);
+    fn reads(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+        let account = |user| markers::account_key(&VIEW, user);
         match &recorded.event {
             Event::Social(SocialEvent::Comment(CommentEvent::Commented(event))) => {
-                let mut keys = vec![absences::at_post(&VIEW, event.post), account(event.post_author)];
+                let mut keys = vec![markers::post_key(&VIEW, event.post), account(event.post_author)];
                 keys.push(account(event.author));
                 keys.extend(event.reply_to_author.map(account));
                 keys
@@ -55,8 +55,8 @@ impl Projection for Notifications {
             }
             Event::Social(SocialEvent::Moderation(event)) => match event.content() {
                 Content::Comment { comment, .. } => {
-                    let acts = acts_of(comment).map(|act| (&VIEW, act));
-                    acts.into_iter().chain([account(event.author())]).collect()
+                    let keys = activity_keys(comment).map(|activity| (&VIEW, activity));
+                    keys.into_iter().chain([account(event.author())]).collect()
                 }
                 Content::Post { .. } | Content::Story { .. } => Vec::new(),
             },
@@ -75,8 +75,8 @@ impl Projection for Notifications {
         }
     }
 
-    /// What was said under a removed post is hidden from whoever it was told.
-    fn looks_for(&self, recorded: &Recorded) -> Vec<Search> {
+    /// The notifications of comments under a removed post are hidden from their owners.
+    fn searches(&self, recorded: &Recorded) -> Vec<Search> {
         let Event::Social(SocialEvent::Moderation(event)) = &recorded.event else { return Vec::new() };
         let Content::Post { post } = event.content() else { return Vec::new() };
         vec![Search { view: &VIEW, index: &UNDER_POST, equals: vec![json!(post)] }]
@@ -85,35 +85,38 @@ impl Projection for Notifications {
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
             Event::Social(SocialEvent::Comment(CommentEvent::Commented(event))) => {
-                let post_author = absences::account(&VIEW, event.post_author, writes)?;
-                // What was decided while its post was deleted, or went with its author, is told nobody.
-                if post_author != Some(Absence::Erased)
-                    && absences::post(&VIEW, event.post, writes)?.is_none()
+                let post_author = markers::account(&VIEW, event.post_author, writes)?;
+                // Ignores a comment that is appended after the deletion of its post or the erasure of the post's
+                // author.
+                if post_author != Some(Marker::Erased) && markers::post(&VIEW, event.post, writes)?.is_none()
                 {
-                    let said = Said { post: event.post, comment: event.comment, author: event.author };
-                    for news in said.news(event.post_author, event.reply_to_author) {
-                        news.tell(recorded, writes)?;
+                    let (post, comment, author) = (event.post, event.comment, event.author);
+                    let reference = CommentRef { post, comment, author };
+                    for notification in reference.notifications(event.post_author, event.reply_to_author) {
+                        notification.add(recorded, writes)?;
                     }
                 }
             }
             Event::Social(SocialEvent::Comment(CommentEvent::CommentDeleted(event))) => {
-                let said = Said { post: event.post, comment: event.comment, author: event.author };
-                for news in said.news(event.post_author, event.reply_to_author) {
-                    news.take_back(writes);
+                let (post, comment, author) = (event.post, event.comment, event.author);
+                let reference = CommentRef { post, comment, author };
+                for notification in reference.notifications(event.post_author, event.reply_to_author) {
+                    notification.remove(writes);
                 }
             }
             Event::Social(SocialEvent::Follow(event)) => follow(event, recorded, writes)?,
             Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => {
-                writes.delete_where::<Act>(&UNDER_POST, vec![json!(event.post)]);
-                absences::note_deleted_post(&VIEW, event.post, writes);
+                writes.delete_where::<Activity>(&UNDER_POST, vec![json!(event.post)]);
+                markers::mark_post_deleted(&VIEW, event.post, writes);
             }
             Event::Social(SocialEvent::Post(PostEvent::PostPublished(_) | PostEvent::CaptionEdited(_))) => {}
             Event::Accounts(AccountsEvent::Account(event)) => account(event, writes),
             Event::Social(SocialEvent::Moderation(event)) => moderation(event, recorded, writes)?,
             Event::Social(SocialEvent::Notifications(NotificationsEvent::NotificationsRead(event))) => {
-                if absences::account(&VIEW, event.user, writes)? != Some(Absence::Erased) {
+                if markers::account(&VIEW, event.user, writes)? != Some(Marker::Erased) {
                     let position = i64::try_from(event.up_to.0).unwrap_or(i64::MAX);
-                    writes.put(&Mark { owner: event.user.to_string(), role: Role::Mark, position })?;
+                    let owner = event.user.to_string();
+                    writes.put(&ReadCursor { owner, role: Role::ReadCursor, position })?;
                 }
             }
             Event::Social(
@@ -130,53 +133,53 @@ impl Projection for Notifications {
     }
 }
 
-/// That somebody did something, to be told to one person.
-struct News {
+/// A notification of one user about one activity.
+struct Notification {
     owner: UserId,
     actor: UserId,
     kind: view::Kind,
-    /// The key of the act.
-    act: String,
+    /// The key of the activity.
+    activity: String,
     group: String,
     post: Option<String>,
-    /// Of what may be said more than once in its group.
+    /// Set where one actor can have several activities in the group.
     comment: Option<String>,
-    /// The author of the post, where that is not the owner.
+    /// The author of the post if that is not the owner.
     under_author: Option<String>,
 }
 
-/// Words under a post.
-struct Said {
+/// A comment with its post and author.
+struct CommentRef {
     post: PostId,
     comment: events::CommentId,
     author: UserId,
 }
 
-impl News {
+impl Notification {
     fn of_follow(kind: view::Kind, group: String, follower: UserId, followee: UserId) -> Self {
-        let act = voice_in(&group, &follower.to_string());
+        let activity = member_key(&group, &follower.to_string());
         let (owner, actor) = (followee, follower);
-        Self { owner, actor, kind, act, group, post: None, comment: None, under_author: None }
+        Self { owner, actor, kind, activity, group, post: None, comment: None, under_author: None }
     }
 
-    /// Nobody is told what they did themselves, nor what was decided while one of the two was erased.
-    fn tell(self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
-        let by = absences::account(&VIEW, self.actor, writes)?;
-        let to = absences::account(&VIEW, self.owner, writes)?;
-        if self.owner == self.actor || by == Some(Absence::Erased) || to == Some(Absence::Erased) {
+    /// Skips own activities, and activities that are appended after the erasure of the actor or the owner.
+    fn add(self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+        let by = markers::account(&VIEW, self.actor, writes)?;
+        let to = markers::account(&VIEW, self.owner, writes)?;
+        if self.owner == self.actor || by == Some(Marker::Erased) || to == Some(Marker::Erased) {
             return Ok(());
         }
-        // Decided while the actor was deactivated: it is told when they come back.
+        // The actor was deactivated concurrently: the notification is shown when they are active again.
         let roles = match by {
-            Some(_) => (Role::ActAway, Role::VoiceAway, Role::HeadUnsettled),
-            None => (Role::Act, Role::Voice, Role::Head),
+            Some(_) => (Role::HiddenActivity, Role::HiddenMember, Role::StaleHeader),
+            None => (Role::Activity, Role::Member, Role::Header),
         };
         let (at, position) = (time(recorded), position(recorded));
         let under_post = self.under_post();
-        let Self { owner, actor, kind, act, group, post, comment, under_author } = self;
+        let Self { owner, actor, kind, activity, group, post, comment, under_author } = self;
         let (owner, actor) = (owner.to_string(), actor.to_string());
         if comment.is_some() {
-            writes.put(&Voice {
+            writes.put(&GroupMember {
                 owner: owner.clone(),
                 role: roles.1,
                 actor: actor.clone(),
@@ -188,13 +191,13 @@ impl News {
                 position,
             })?;
         }
-        writes.insert(&Act {
-            act,
+        writes.insert(&Activity {
+            activity,
             owner: owner.clone(),
             role: roles.0,
             kind,
-            group: if comment.is_some() { voice_in(&group, &actor) } else { group.clone() },
-            head: view::head_of(&group),
+            group: if comment.is_some() { member_key(&group, &actor) } else { group.clone() },
+            header: view::header_key(&group),
             actor,
             post: post.clone(),
             comment,
@@ -205,28 +208,28 @@ impl News {
             position,
         })?;
         let role = roles.2;
-        writes.put(&Head { stands_for: group, owner, role, kind, post, under_post, under_author, position })
+        writes.put(&GroupHeader { group, owner, role, kind, post, under_post, under_author, position })
     }
 
-    /// As if it had never been told. Which act is the group's newest now, whoever asks finds out.
-    fn take_back(self, writes: &mut Writes) {
+    /// Deletes the notification. Readers find out which activity is the group's newest now.
+    fn remove(self, writes: &mut Writes) {
         if self.owner == self.actor {
             return;
         }
-        writes.patch::<Head>(view::head_of(&self.group), unsettled());
-        writes.delete::<Act>(self.act.clone());
+        writes.patch::<GroupHeader>(view::header_key(&self.group), stale());
+        writes.delete::<Activity>(self.activity.clone());
         if self.comment.is_some() {
-            self.find_newest_voice(writes);
+            self.refresh_member(writes);
         }
     }
 
-    /// What is left of what somebody said in a group: their newest there, if any.
-    fn find_newest_voice(self, writes: &mut Writes) {
+    /// Replaces the actor's group member with their newest remaining comment in the group, if any.
+    fn refresh_member(self, writes: &mut Writes) {
         let under_post = self.under_post();
         let Self { owner, actor, group, under_author, .. } = self;
-        let voice = voice_in(&group, &actor.to_string());
-        writes.delete::<Voice>(voice.clone());
-        for (of, role) in [(Role::Act, Role::Voice), (Role::ActAway, Role::VoiceAway)] {
+        let member = member_key(&group, &actor.to_string());
+        writes.delete::<GroupMember>(member.clone());
+        for (of, role) in [(Role::Activity, Role::Member), (Role::HiddenActivity, Role::HiddenMember)] {
             let same = json!({
                 "owner": owner, "role": role, "actor": actor, "group": group, "under_post": under_post,
                 "under_author": under_author,
@@ -234,10 +237,10 @@ impl News {
             writes.fan_out(FanOut {
                 over: &VIEW,
                 index: &OF_GROUP,
-                equals: vec![json!(voice), json!(of)],
+                equals: vec![json!(member), json!(of)],
                 limit: Some(1),
                 into: &VIEW,
-                key: vec![KeyPart::Text(voice.clone())],
+                key: vec![KeyPart::Text(member.clone())],
                 document: same.as_object().cloned().unwrap_or_default(),
                 copies: ["comment", "at", "position"].map(|field| Copy { from: field, to: field }).into(),
             });
@@ -249,30 +252,32 @@ impl News {
     }
 }
 
-impl Said {
-    /// The author of the comment that is answered is told of a reply, the post's author of a comment; nobody of both.
-    fn news(&self, post_author: UserId, reply_to_author: Option<UserId>) -> Vec<News> {
+impl CommentRef {
+    /// A reply notifies the author of the parent comment. Otherwise a comment notifies the author of the post.
+    fn notifications(&self, post_author: UserId, reply_to_author: Option<UserId>) -> Vec<Notification> {
         let (post, comment) = (self.post.to_string(), self.comment.to_string());
-        let news = |owner: UserId, kind, act, group| News {
+        let notification = |owner: UserId, kind, activity, group| Notification {
             owner,
             actor: self.author,
             kind,
-            act,
+            activity,
             group,
             post: Some(post.clone()),
             comment: Some(comment.clone()),
             under_author: (owner != post_author).then(|| post_author.to_string()),
         };
-        let mut told = Vec::new();
+        let mut notifications = Vec::new();
         if let Some(answered) = reply_to_author {
             let group = view::replies_to(&answered.to_string(), &post);
-            told.push(news(answered, view::Kind::Reply, format!("reply.{comment}"), group));
+            let key = format!("reply.{comment}");
+            notifications.push(notification(answered, view::Kind::Reply, key, group));
         }
         if reply_to_author != Some(post_author) {
             let group = view::comments_under(&post);
-            told.push(news(post_author, view::Kind::Comment, format!("comment.{comment}"), group));
+            let key = format!("comment.{comment}");
+            notifications.push(notification(post_author, view::Kind::Comment, key, group));
         }
-        told
+        notifications
     }
 }
 
@@ -281,28 +286,28 @@ fn follow(event: &FollowEvent, recorded: &Recorded, writes: &mut Writes) -> Resu
         let owner = followee.to_string();
         let group =
             if kind == view::Kind::Follow { view::followers_of(&owner) } else { view::requests_to(&owner) };
-        News::of_follow(kind, group, follower, followee)
+        Notification::of_follow(kind, group, follower, followee)
     };
     match event {
         FollowEvent::Followed(event) => {
-            of(view::Kind::Follow, event.follower, event.followee).tell(recorded, writes)?;
+            of(view::Kind::Follow, event.follower, event.followee).add(recorded, writes)?;
         }
         FollowEvent::FollowRequested(event) => {
-            of(view::Kind::FollowRequest, event.follower, event.followee).tell(recorded, writes)?;
+            of(view::Kind::FollowRequest, event.follower, event.followee).add(recorded, writes)?;
         }
-        // The request is answered, by whoever was told of it.
+        // The owner has answered the request.
         FollowEvent::FollowAccepted(event) => {
-            of(view::Kind::FollowRequest, event.follower, event.followee).take_back(writes);
+            of(view::Kind::FollowRequest, event.follower, event.followee).remove(writes);
         }
         FollowEvent::Unfollowed(event) => {
             let kind = if event.only_requested { view::Kind::FollowRequest } else { view::Kind::Follow };
-            of(kind, event.follower, event.followee).take_back(writes);
+            of(kind, event.follower, event.followee).remove(writes);
         }
     }
     Ok(())
 }
 
-/// The author of what is removed is notified with the reason, until it is restored.
+/// The author of removed content is notified with the reason until the content is restored.
 fn moderation(event: &ModerationEvent, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
     let removed = matches!(event, ModerationEvent::ContentRemoved(_));
     match event.content() {
@@ -318,8 +323,8 @@ fn moderation(event: &ModerationEvent, recorded: &Recorded, writes: &mut Writes)
             None => return Ok(()),
         },
         ModerationEvent::ContentRestored(_) => {
-            writes.delete::<Head>(view::head_of(&group));
-            writes.delete::<Act>(group);
+            writes.delete::<GroupHeader>(view::header_key(&group));
+            writes.delete::<Activity>(group);
             return Ok(());
         }
     };
@@ -329,68 +334,68 @@ fn moderation(event: &ModerationEvent, recorded: &Recorded, writes: &mut Writes)
         Content::Story { .. } => (None, None),
     };
     let (owner, kind, position) = (event.author.to_string(), view::Kind::ContentRemoved, position(recorded));
-    writes.put(&Act {
-        act: group.clone(),
+    writes.put(&Activity {
+        activity: group.clone(),
         owner: owner.clone(),
-        role: Role::Act,
+        role: Role::Activity,
         kind,
         actor: view::MODERATION.to_owned(),
         post: post.clone(),
         comment,
         reason: Some(reason),
         group: group.clone(),
-        head: view::head_of(&group),
+        header: view::header_key(&group),
         under_post: None,
         under_author: None,
         at: time(recorded),
         position,
     })?;
-    let (role, under_post, under_author) = (Role::Head, None, None);
-    writes.put(&Head { stands_for: group, owner, role, kind, post, under_post, under_author, position })
+    let (role, under_post, under_author) = (Role::Header, None, None);
+    writes.put(&GroupHeader { group, owner, role, kind, post, under_post, under_author, position })
 }
 
-/// The keys of what may be told of a comment.
-fn acts_of(comment: CommentId) -> [String; 2] {
+/// The keys of the activities that a comment can have.
+fn activity_keys(comment: CommentId) -> [String; 2] {
     [format!("comment.{comment}"), format!("reply.{comment}")]
 }
 
-/// Takes back what was told of a comment, or tells it again, if its author is not deactivated.
+/// Hides the notifications of a removed comment, or shows them again if its author is active.
 fn set_comment_removed(
     comment: CommentId,
     author: UserId,
     removed: bool,
     writes: &mut Writes,
 ) -> Result<(), StoreError> {
-    let role = match absences::account(&VIEW, author, writes)? {
-        _ if removed => Role::ActRemoved,
-        Some(_) => Role::ActAway,
-        None => Role::Act,
+    let role = match markers::account(&VIEW, author, writes)? {
+        _ if removed => Role::RemovedActivity,
+        Some(_) => Role::HiddenActivity,
+        None => Role::Activity,
     };
-    for key in acts_of(comment) {
-        let Some(act) = writes.seen::<Act>(&key)? else { continue };
-        let (owner, group) = (view::owner_of(&act.owner).parse(), act.head.strip_prefix("head."));
+    for key in activity_keys(comment) {
+        let Some(activity) = writes.get::<Activity>(&key)? else { continue };
+        let (owner, group) = (view::owner_of(&activity.owner).parse(), activity.header.strip_prefix("head."));
         let (Ok(owner), Some(group)) = (owner, group) else {
-            return Err(StoreError::Corrupt(format!("{key} of {}: no owner or head", VIEW.name).into()));
+            return Err(StoreError::Corrupt(format!("{key} of {}: no owner or header", VIEW.name).into()));
         };
-        writes.patch::<Act>(key.clone(), Patch::default().set("role", json!(role)));
-        writes.patch::<Head>(act.head.clone(), unsettled());
-        let news = News {
+        writes.patch::<Activity>(key.clone(), Patch::default().set("role", json!(role)));
+        writes.patch::<GroupHeader>(activity.header.clone(), stale());
+        let notification = Notification {
             owner,
             actor: author,
-            kind: act.kind,
-            act: key,
+            kind: activity.kind,
+            activity: key,
             group: group.to_owned(),
-            post: act.post,
-            comment: act.comment,
-            under_author: act.under_author,
+            post: activity.post,
+            comment: activity.comment,
+            under_author: activity.under_author,
         };
-        news.find_newest_voice(writes);
+        notification.refresh_member(writes);
     }
     Ok(())
 }
 
-/// Hides all that was found under a post from its owners, or shows it to them again. Roles stay what they are, and follow who
-/// comes and goes meanwhile.
+/// Hides everything under a post from its owners, or shows it again. Roles do not change, and keep following
+/// deactivations and reactivations meanwhile.
 fn set_hidden(hidden: bool, writes: &mut Writes) -> Result<(), StoreError> {
     for found in writes.found::<UnderPost>()? {
         let owner = view::owner_of(&found.owner);
@@ -398,17 +403,19 @@ fn set_hidden(hidden: bool, writes: &mut Writes) -> Result<(), StoreError> {
         if owner != found.owner {
             writes.patch::<UnderPost>(found.key(), Patch::default().set("owner", owner));
         }
-        writes.weigh(1);
+        writes.add_weight(1);
     }
     Ok(())
 }
 
-/// An act, a voice or a head.
+/// An activity, a group member or a group header.
 #[derive(Serialize, Deserialize)]
 struct UnderPost {
     owner: String,
-    act: Option<String>,
-    stands_for: Option<String>,
+    #[serde(rename = "act")]
+    activity: Option<String>,
+    #[serde(rename = "stands_for")]
+    header_of: Option<String>,
     group: Option<String>,
     actor: Option<String>,
 }
@@ -417,75 +424,77 @@ impl Document for UnderPost {
     const VIEW: &'static View = &VIEW;
 
     fn key(&self) -> String {
-        match (&self.act, &self.stands_for) {
-            (Some(act), _) => act.clone(),
-            (None, Some(group)) => view::head_of(group),
+        match (&self.activity, &self.header_of) {
+            (Some(activity), _) => activity.clone(),
+            (None, Some(group)) => view::header_key(group),
             (None, None) => {
                 let text = |field: &Option<String>| field.clone().unwrap_or_default();
-                voice_in(&text(&self.group), &text(&self.actor))
+                member_key(&text(&self.group), &text(&self.actor))
             }
         }
     }
 }
 
 fn account(event: &AccountEvent, writes: &mut Writes) {
-    let Some(presence) = absences::note_account(&VIEW, event, writes) else { return };
-    match presence {
-        Presence::Away => go(event.user(), writes),
-        Presence::Back => come_back(event.user(), writes),
-        Presence::Erased => forget_person(event.user(), writes),
+    let Some(change) = markers::mark_account(&VIEW, event, writes) else { return };
+    match change {
+        VisibilityChange::Hidden => hide_user(event.user(), writes),
+        VisibilityChange::Shown => show_user(event.user(), writes),
+        VisibilityChange::Erased => erase_user(event.user(), writes),
     }
-    writes.weigh_unknown();
+    writes.add_unknown_weight();
 }
 
-/// What somebody did is neither counted nor shown while they are away.
-fn go(user: UserId, writes: &mut Writes) {
-    unsettle_groups_of(user, Role::Act, writes);
-    for (from, to) in [(Role::Act, Role::ActAway), (Role::Voice, Role::VoiceAway)] {
+/// Activities of hidden users are neither counted nor shown.
+fn hide_user(user: UserId, writes: &mut Writes) {
+    mark_headers_stale(user, Role::Activity, writes);
+    for (from, to) in [(Role::Activity, Role::HiddenActivity), (Role::Member, Role::HiddenMember)] {
         change_role(user, from, to, writes);
     }
 }
 
-fn come_back(user: UserId, writes: &mut Writes) {
-    unsettle_groups_of(user, Role::ActAway, writes);
-    for (from, to) in [(Role::ActAway, Role::Act), (Role::VoiceAway, Role::Voice)] {
+fn show_user(user: UserId, writes: &mut Writes) {
+    mark_headers_stale(user, Role::HiddenActivity, writes);
+    for (from, to) in [(Role::HiddenActivity, Role::Activity), (Role::HiddenMember, Role::Member)] {
         change_role(user, from, to, writes);
     }
 }
 
-fn forget_person(user: UserId, writes: &mut Writes) {
-    for role in [Role::Act, Role::ActAway] {
-        unsettle_groups_of(user, role, writes);
+fn erase_user(user: UserId, writes: &mut Writes) {
+    for role in [Role::Activity, Role::HiddenActivity] {
+        mark_headers_stale(user, role, writes);
     }
-    for role in [Role::Act, Role::ActAway, Role::ActRemoved, Role::Voice, Role::VoiceAway] {
-        writes.delete_where::<Act>(&BY_ACTOR, vec![json!(user), json!(role)]);
+    let acted =
+        [Role::Activity, Role::HiddenActivity, Role::RemovedActivity, Role::Member, Role::HiddenMember];
+    for role in acted {
+        writes.delete_where::<Activity>(&BY_ACTOR, vec![json!(user), json!(role)]);
     }
     let owned = [
-        Role::Act,
-        Role::ActAway,
-        Role::ActRemoved,
-        Role::Voice,
-        Role::VoiceAway,
-        Role::Head,
-        Role::HeadUnsettled,
-        Role::Mark,
+        Role::Activity,
+        Role::HiddenActivity,
+        Role::RemovedActivity,
+        Role::Member,
+        Role::HiddenMember,
+        Role::Header,
+        Role::StaleHeader,
+        Role::ReadCursor,
     ];
     for owner in [user.to_string(), view::hidden_from(&user.to_string())] {
         for role in owned {
-            writes.delete_where::<Act>(&OF_OWNER, vec![json!(owner), json!(role)]);
+            writes.delete_where::<Activity>(&OF_OWNER, vec![json!(owner), json!(role)]);
         }
     }
-    writes.delete_where::<Act>(&UNDER_AUTHOR, vec![json!(user)]);
+    writes.delete_where::<Activity>(&UNDER_AUTHOR, vec![json!(user)]);
 }
 
-fn unsettle_groups_of(user: UserId, role: Role, writes: &mut Writes) {
+fn mark_headers_stale(user: UserId, role: Role, writes: &mut Writes) {
     writes.patch_each(PatchEach {
         over: &VIEW,
         index: &BY_ACTOR,
         equals: vec![json!(user), json!(role)],
         into: &VIEW,
         key: Some("head"),
-        patch: unsettled(),
+        patch: stale(),
     });
 }
 
@@ -500,8 +509,8 @@ fn change_role(user: UserId, from: Role, to: Role, writes: &mut Writes) {
     });
 }
 
-fn unsettled() -> Patch {
-    Patch::default().set("role", json!(Role::HeadUnsettled))
+fn stale() -> Patch {
+    Patch::default().set("role", json!(Role::StaleHeader))
 }
 
 #[cfg(test)]

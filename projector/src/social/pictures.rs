@@ -1,4 +1,4 @@
-//! Whose each picture is, for as long as a post, a story or a profile shows it.
+//! The owner of each picture that a post, a story or a profile shows.
 
 use events::{
     AccountEvent, AccountsEvent, Content, Event, Kind, MediaId, ModerationEvent, PostEvent, ProfileEvent,
@@ -50,7 +50,7 @@ impl Projection for Pictures {
             Event::Accounts(AccountsEvent::Profile(
                 ProfileEvent::ProfileEdited(_) | ProfileEvent::PrivacyChanged(_),
             )) => {}
-            // Who is deactivated or suspended keeps them: the profile tells, whoever asks.
+            // Deactivated and suspended users keep their pictures: readers check the profile.
             Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) => {
                 writes.delete_where::<Picture>(&BY_OWNER, vec![json!(event.user)]);
             }
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pictures_have_an_owner_until_nothing_shows_them() {
+    async fn picture_has_an_owner_while_it_is_shown() {
         let shown = [post(vec![image(1), image(2)]), story_published(STORY), photo(ANN, 3), photo(BOB, 4)];
         let view = built(&Pictures, shown.clone()).await;
         for n in [1, 2, 3, 7] {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pictures_go_with_an_erasure_and_stay_during_a_deactivation() {
+    async fn pictures_are_deleted_by_an_erasure_and_kept_during_a_deactivation() {
         let shown = [post(vec![image(1)]), photo(ANN, 3), photo(BOB, 4)];
         let away =
             built(&Pictures, shown.clone().into_iter().chain([Deactivated { user: ANN }.into()])).await;

@@ -1,23 +1,23 @@
-//! Posts, each with its counts, and [who likes them](super::likes).
+//! Posts with their counts, and their [likes](super::likes).
 
 use events::{
     AccountEvent, AccountsEvent, Content, Event, Kind, ModerationEvent, PostEvent, PostPublished, PostText,
     Recorded, SocialEvent, UserId,
 };
 use serde_json::json;
-use views::absences::Absence;
+use views::markers::Marker;
 use views::social::likes as likes_view;
 use views::social::posts::{BY_AUTHOR, Image, Post, VIEW};
 use views::{Patch, StoreError, View, Writes};
 
 use super::likes;
-use crate::accounts::absences;
-use crate::accounts::profiles::Presence;
+use crate::accounts::markers;
+use crate::accounts::profiles::VisibilityChange;
 use crate::engine::projection::{position, time};
 use crate::{OnFailure, Projection};
 
-/// Where it is noted who is not there, and which posts are deleted.
-pub(super) const NOTES: &View = &likes_view::VIEW;
+/// The view that holds the markers of hidden or erased users and of deleted posts.
+pub(super) const MARKERS: &View = &likes_view::VIEW;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Posts;
@@ -39,11 +39,11 @@ impl Projection for Posts {
         OnFailure::Park
     }
 
-    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+    fn reads(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         match &recorded.event {
-            Event::Social(SocialEvent::Like(event)) => likes::looks_at(event),
+            Event::Social(SocialEvent::Like(event)) => likes::reads(event),
             Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
-                vec![absences::at_account(NOTES, event.author)]
+                vec![markers::account_key(MARKERS, event.author)]
             }
             Event::Social(
                 SocialEvent::Post(PostEvent::CaptionEdited(_) | PostEvent::PostDeleted(_))
@@ -74,8 +74,8 @@ impl Projection for Posts {
             }
             Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => {
                 writes.delete::<Post>(event.post.to_string());
-                absences::note_deleted_post(NOTES, event.post, writes);
-                likes::forget_post(event.post, writes);
+                markers::mark_post_deleted(MARKERS, event.post, writes);
+                likes::delete_likes_of_post(event.post, writes);
             }
             Event::Social(SocialEvent::Like(event)) => likes::project(event, recorded, writes)?,
             Event::Accounts(AccountsEvent::Account(event)) => account(event, position(recorded), writes),
@@ -97,11 +97,11 @@ impl Projection for Posts {
 }
 
 fn publish(event: &PostPublished, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
-    if absences::account(NOTES, event.author, writes)? == Some(Absence::Erased) {
+    if markers::account(MARKERS, event.author, writes)? == Some(Marker::Erased) {
         return Ok(());
     }
-    // What an author has written who is to be erased later in the log can be read no more. The post is put all the same,
-    // so that what others do to it comes to the same, and goes with its author.
+    // Texts of authors who are erased later in the log are unreadable. The post is inserted anyway, so that later
+    // events have the same effect as before the erasure; it is deleted with its author.
     let PostText { caption, alt, placeholders } = event.text.open().cloned().unwrap_or_default();
     writes.insert(&Post {
         post: event.post.to_string(),
@@ -123,12 +123,12 @@ fn publish(event: &PostPublished, recorded: &Recorded, writes: &mut Writes) -> R
         position: position(recorded),
         likes: 0,
         liked: 0,
-        head: None,
-        told: 0,
+        likes_header: None,
+        last_notified_position: 0,
     })
 }
 
-/// A removed post stays as it is, so that it can be restored; only its likes are news to nobody.
+/// A removed post keeps its document, so that it can be restored. Only the notifications of its likes are hidden.
 fn moderate(event: &ModerationEvent, writes: &mut Writes) {
     let Content::Post { post } = event.content() else { return };
     let (author, removed) = match event {
@@ -140,13 +140,13 @@ fn moderate(event: &ModerationEvent, writes: &mut Writes) {
 }
 
 fn account(event: &AccountEvent, at: i64, writes: &mut Writes) {
-    let Some(presence) = absences::note_account(NOTES, event, writes) else { return };
-    match presence {
-        Presence::Away => likes::go(event.user(), at, writes),
-        Presence::Back => likes::come_back(event.user(), at, writes),
-        Presence::Erased => erase(event.user(), at, writes),
+    let Some(change) = markers::mark_account(MARKERS, event, writes) else { return };
+    match change {
+        VisibilityChange::Hidden => likes::hide(event.user(), at, writes),
+        VisibilityChange::Shown => likes::show(event.user(), at, writes),
+        VisibilityChange::Erased => erase(event.user(), at, writes),
     }
-    writes.weigh_unknown();
+    writes.add_unknown_weight();
 }
 
 fn erase(user: UserId, at: i64, writes: &mut Writes) {
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_post_stands_as_it_was_published_and_edited() {
+    async fn post_shows_published_and_edited_content() {
         let edited = CaptionEdited { post: POST, author: ANN, caption: Personal::Open("Dusk".into()) };
         let built = built(&Posts, [published(text()), edited.into()]).await;
         let post: Post = built.store.get(&POST.to_string()).await.unwrap().unwrap();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn counts_are_those_of_what_is_there() {
+    async fn likes_are_counted() {
         let unliked = PostUnliked { post: POST, user: BOB, post_author: ANN };
         let history = [published(text()), liked(), unliked.into(), liked()];
         let built = built(&Posts, history).await;
@@ -201,9 +201,9 @@ mod tests {
         assert_eq!(post.likes, 1);
     }
 
-    /// Decided in the same instant as the deletion, and appended after it.
+    /// The like was decided concurrently with the deletion and appended after it.
     #[tokio::test]
-    async fn a_like_on_a_post_that_is_gone_leaves_nothing() {
+    async fn like_of_a_deleted_post_is_ignored() {
         for gone in [PostDeleted { post: POST, author: ANN }.into(), Event::from(Erased { user: ANN })] {
             let built = built(&Posts, [published(text()), gone, liked()]).await;
             assert_eq!((built.count(&VIEW).await, built.count(&likes_view::VIEW).await), (0, 0));
@@ -211,15 +211,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_an_erased_author_wrote_is_left_out() {
+    async fn posts_of_an_erased_author_are_omitted() {
         let edited = CaptionEdited { post: POST, author: ANN, caption: Personal::Erased };
         let erased = || Event::from(Erased { user: ANN });
-        // Read again later, and read while the author was still there.
+        // During a rebuild, and live before the erasure.
         for text in [Personal::Erased, text()] {
             let history = [published(text), edited.clone().into(), liked(), erased()];
             assert_eq!(built(&Posts, history).await.count(&VIEW).await, 0);
         }
-        // Published in the same instant, and appended behind.
+        // Published concurrently with the erasure and appended after it.
         let later = PostPublished {
             post: PostId::new(Uuid::from_u128(0x99)),
             author: ANN,

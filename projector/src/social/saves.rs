@@ -1,17 +1,17 @@
-//! Which posts people keep for themselves.
+//! Saved posts.
 
 use events::{
     AccountEvent, AccountsEvent, CollectionEvent, Content, Event, Kind, ModerationEvent, PostEvent,
     PostSaved, Recorded, SaveEvent, SocialEvent,
 };
 use serde_json::{Value, json};
-use views::absences::Absence;
+use views::markers::Marker;
 use views::social::notifications::hidden_from;
 use views::social::saves::{BY_AUTHOR, IN_COLLECTION, OF_POST, OF_USER, Save, VIEW, key};
 use views::{Index, Patch, PatchEach, StoreError, View, Writes};
 
-use crate::accounts::absences;
-use crate::accounts::profiles::Presence;
+use crate::accounts::markers;
+use crate::accounts::profiles::VisibilityChange;
 use crate::engine::projection::{position, time};
 use crate::{OnFailure, Projection};
 
@@ -31,19 +31,19 @@ impl Projection for Saves {
         OnFailure::Park
     }
 
-    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+    fn reads(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         if let Event::Social(SocialEvent::Moderation(ModerationEvent::ContentRestored(event))) =
             &recorded.event
         {
-            return vec![absences::at_account(&VIEW, event.author)];
+            return vec![markers::account_key(&VIEW, event.author)];
         }
         let Event::Social(SocialEvent::Save(SaveEvent::PostSaved(event))) = &recorded.event else {
             return Vec::new();
         };
         vec![
-            absences::at_account(&VIEW, event.user),
-            absences::at_account(&VIEW, event.post_author),
-            absences::at_post(&VIEW, event.post),
+            markers::account_key(&VIEW, event.user),
+            markers::account_key(&VIEW, event.post_author),
+            markers::post_key(&VIEW, event.post),
         ]
     }
 
@@ -67,7 +67,7 @@ impl Projection for Saves {
             ) => {}
             Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => {
                 writes.delete_where::<Save>(&OF_POST, vec![json!(event.post)]);
-                absences::note_deleted_post(&VIEW, event.post, writes);
+                markers::mark_post_deleted(&VIEW, event.post, writes);
             }
             Event::Accounts(AccountsEvent::Account(event)) => account(event, writes),
             Event::Social(SocialEvent::Moderation(event)) => moderate(event, writes)?,
@@ -86,12 +86,12 @@ impl Projection for Saves {
     }
 }
 
-/// What was decided while its post was deleted, or one of the two was erased, is kept by nobody.
+/// Ignores a save that is appended after the deletion of its post or the erasure of its user or author.
 fn save(event: &PostSaved, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
-    let author = absences::account(&VIEW, event.post_author, writes)?;
-    let is_void = author == Some(Absence::Erased)
-        || absences::account(&VIEW, event.user, writes)? == Some(Absence::Erased)
-        || absences::post(&VIEW, event.post, writes)?.is_some();
+    let author = markers::account(&VIEW, event.post_author, writes)?;
+    let is_void = author == Some(Marker::Erased)
+        || markers::account(&VIEW, event.user, writes)? == Some(Marker::Erased)
+        || markers::post(&VIEW, event.post, writes)?.is_some();
     if is_void {
         return Ok(());
     }
@@ -107,13 +107,13 @@ fn save(event: &PostSaved, recorded: &Recorded, writes: &mut Writes) -> Result<(
 }
 
 fn account(event: &AccountEvent, writes: &mut Writes) {
-    let Some(presence) = absences::note_account(&VIEW, event, writes) else { return };
+    let Some(change) = markers::mark_account(&VIEW, event, writes) else { return };
     let user = event.user();
     let mut show = |shown: bool| set_each(writes, &BY_AUTHOR, vec![json!(user)], "shown", json!(shown));
-    match presence {
-        Presence::Away => show(false),
-        Presence::Back => show(true),
-        Presence::Erased => {
+    match change {
+        VisibilityChange::Hidden => show(false),
+        VisibilityChange::Shown => show(true),
+        VisibilityChange::Erased => {
             for author in [user.to_string(), hidden_from(&user.to_string())] {
                 writes.delete_where::<Save>(&BY_AUTHOR, vec![json!(author)]);
             }
@@ -122,22 +122,23 @@ fn account(event: &AccountEvent, writes: &mut Writes) {
             }
         }
     }
-    writes.weigh_unknown();
+    writes.add_unknown_weight();
 }
 
-/// What is saved of a removed post is neither listed nor counted, whether or not its author comes or goes meanwhile.
+/// Saves of a removed post are neither listed nor counted, also if its author is deactivated or reactivated
+/// meanwhile.
 fn moderate(event: &ModerationEvent, writes: &mut Writes) -> Result<(), StoreError> {
     let Content::Post { post } = event.content() else { return Ok(()) };
     let (author, shown) = match event {
         ModerationEvent::ContentRemoved(event) => (hidden_from(&event.author.to_string()), false),
         ModerationEvent::ContentRestored(event) => {
-            (event.author.to_string(), absences::account(&VIEW, event.author, writes)?.is_none())
+            (event.author.to_string(), markers::account(&VIEW, event.author, writes)?.is_none())
         }
     };
     for (field, value) in [("author", json!(author)), ("shown", json!(shown))] {
         set_each(writes, &OF_POST, vec![json!(post)], field, value);
     }
-    writes.weigh_unknown();
+    writes.add_unknown_weight();
     Ok(())
 }
 
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_saved_is_there_once_and_in_one_collection_until_it_is_not() {
+    async fn post_is_saved_once_and_in_at_most_one_collection() {
         let mut history = vec![saved(POST, None), saved(OTHER_POST, Some(LAKES)), saved(POST, Some(LAKES))];
         let view = built(&Saves, history.clone()).await;
         assert_eq!(all_of(&view).await, [POST.to_string(), OTHER_POST.to_string()]);
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_saved_goes_with_its_post_and_rests_with_the_posts_author() {
+    async fn saves_are_deleted_with_the_post_and_hidden_with_its_author() {
         let mut history = vec![saved(POST, Some(LAKES)), saved(OTHER_POST, Some(LAKES))];
         history.push(PostDeleted { post: POST, author: ANN }.into());
         history.push(Deactivated { user: ANN }.into());
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_saved_of_a_removed_post_is_not_counted_until_it_is_restored() {
+    async fn saves_of_a_removed_post_are_not_counted_until_it_is_restored() {
         let content = Content::Post { post: POST };
         let removed = ContentRemoved { content, author: ANN, reason: Personal::Open("spam".into()) };
         let removed = [saved(POST, Some(LAKES)), removed.into()];
@@ -234,9 +235,9 @@ mod tests {
         assert_eq!(built(&Saves, erased).await.count(&VIEW).await, 0);
     }
 
-    /// A command looks at posts and accounts without a lock on them.
+    /// Commands read posts and accounts without a lock.
     #[tokio::test]
-    async fn what_is_saved_while_its_post_goes_is_not_counted() {
+    async fn save_concurrent_with_a_deletion_or_erasure_is_not_counted() {
         let deleted = Event::from(PostDeleted { post: POST, author: ANN });
         for gone in [deleted, Erased { user: ANN }.into(), Erased { user: BOB }.into()] {
             assert_eq!(built(&Saves, [gone, saved(POST, Some(LAKES))]).await.count(&VIEW).await, 0);

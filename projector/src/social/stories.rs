@@ -1,4 +1,4 @@
-//! Stories; how many have viewed one is counted among its [viewers](super::StoryViews).
+//! Stories. Their viewers are counted in [`StoryViews`](super::StoryViews).
 
 use events::{
     AccountEvent, AccountsEvent, Content, Event, Kind, ModerationEvent, Recorded, STORY_LIFETIME,
@@ -65,7 +65,7 @@ impl Projection for Stories {
 }
 
 fn publish(event: &StoryPublished, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
-    // What an erased author has shown is shown no more.
+    // Stories of erased authors are not shown.
     let Some(StoryText { alt, placeholder }) = event.text.open().cloned() else { return Ok(()) };
     writes.put(&Story {
         story: event.story.to_string(),
@@ -77,7 +77,7 @@ fn publish(event: &StoryPublished, recorded: &Recorded, writes: &mut Writes) -> 
         placeholder,
         removed: false,
         published: time(recorded),
-        until: time(recorded) + STORY_LIFETIME.num_milliseconds(),
+        expires_at: time(recorded) + STORY_LIFETIME.num_milliseconds(),
         position: position(recorded),
     })
 }
@@ -95,12 +95,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_story_stands_for_a_day() {
+    async fn story_expires_after_a_day() {
         let built = built(&Stories, [story_published(STORY)]).await;
         let story = of(&built).await.unwrap();
         assert_eq!((story.author, story.alt.as_str()), (ANN.to_string(), "A lake"));
         let published = (START + 1) * 1000;
-        assert_eq!((story.published, story.until), (published, published + 24 * 3600 * 1000));
+        assert_eq!((story.published, story.expires_at), (published, published + 24 * 3600 * 1000));
     }
 
     #[tokio::test]
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_story_that_is_deleted_or_has_expired_leaves_nothing() {
+    async fn deleted_or_expired_story_leaves_no_document() {
         let (author, story) = (ANN, STORY);
         let ends: [Event; 2] = [StoryDeleted { author, story }.into(), StoryExpired { author, story }.into()];
         for end in ends {
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_an_erased_author_showed_is_left_out() {
+    async fn stories_of_an_erased_author_are_omitted() {
         let Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(published))) = story_published(STORY)
         else {
             panic!()

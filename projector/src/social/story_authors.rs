@@ -1,4 +1,4 @@
-//! Who may have stories to show.
+//! Authors who may have current stories.
 
 use events::{Event, Kind, Recorded, STORY_LIFETIME, SocialEvent, StoryEvent};
 use views::social::story_authors::{StoryAuthor, VIEW};
@@ -28,11 +28,11 @@ impl Projection for StoryAuthors {
             Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(event))) => {
                 writes.put(&StoryAuthor {
                     author: event.author.to_string(),
-                    until: time(recorded) + STORY_LIFETIME.num_milliseconds(),
+                    expires_at: time(recorded) + STORY_LIFETIME.num_milliseconds(),
                     position: position(recorded),
                 })?;
             }
-            // Others of the same author may still be there.
+            // The author may have other stories.
             Event::Social(SocialEvent::Story(StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_))) => {}
             Event::Social(
                 SocialEvent::Post(_)
@@ -62,13 +62,13 @@ mod tests {
     use crate::testing::{ANN, START, STORY, built, story_published};
 
     #[tokio::test]
-    async fn an_author_is_known_until_a_day_after_the_newest_story_also_if_it_is_deleted() {
+    async fn author_expires_a_day_after_the_newest_story_even_if_it_is_deleted() {
         let newer = StoryId::new(Uuid::from_u128(0x58));
         let deleted = StoryDeleted { author: ANN, story: newer };
         let built =
             built(&StoryAuthors, [story_published(STORY), story_published(newer), deleted.into()]).await;
         let known: StoryAuthor = built.store.get(&ANN.to_string()).await.unwrap().unwrap();
-        let until = (START + 2 + 24 * 3600) * 1000;
-        assert_eq!(known, StoryAuthor { author: ANN.to_string(), until, position: 2 });
+        let expires_at = (START + 2 + 24 * 3600) * 1000;
+        assert_eq!(known, StoryAuthor { author: ANN.to_string(), expires_at, position: 2 });
     }
 }

@@ -1,16 +1,16 @@
-//! Who has viewed which story. Whoever is deactivated or suspended is neither listed nor counted until they come back.
+//! Viewers of stories. Deactivated and suspended viewers are neither listed nor counted until they are active again.
 
 use events::{
     AccountEvent, AccountsEvent, Event, Kind, Recorded, SocialEvent, StoryEvent, StoryId, StoryViewEvent,
     StoryViewed,
 };
 use serde_json::json;
-use views::absences::Absence;
+use views::markers::Marker;
 use views::social::story_views::{BY_STORY, BY_VIEWER, StoryView, VIEW};
 use views::{Patch, PatchEach, StoreError, View, Writes};
 
-use crate::accounts::absences;
-use crate::accounts::profiles::Presence;
+use crate::accounts::markers;
+use crate::accounts::profiles::VisibilityChange;
 use crate::engine::projection::{position, time};
 use crate::{OnFailure, Projection};
 
@@ -30,12 +30,12 @@ impl Projection for StoryViews {
         OnFailure::Park
     }
 
-    fn looks_at(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+    fn reads(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         let Event::Social(SocialEvent::StoryView(StoryViewEvent::StoryViewed(event))) = &recorded.event
         else {
             return Vec::new();
         };
-        vec![absences::at_account(&VIEW, event.viewer)]
+        vec![markers::account_key(&VIEW, event.viewer)]
     }
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
@@ -65,14 +65,14 @@ impl Projection for StoryViews {
 }
 
 fn view(event: &StoryViewed, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
-    let absence = absences::account(&VIEW, event.viewer, writes)?;
-    if absence == Some(Absence::Erased) {
+    let marker = markers::account(&VIEW, event.viewer, writes)?;
+    if marker == Some(Marker::Erased) {
         return Ok(());
     }
     writes.put(&StoryView {
         story: event.story.to_string(),
         viewer: event.viewer.to_string(),
-        active: absence.is_none(),
+        active: marker.is_none(),
         viewed: time(recorded),
         position: position(recorded),
     })
@@ -85,20 +85,20 @@ fn forget(story: StoryId, writes: &mut Writes) {
 }
 
 fn account(event: &AccountEvent, writes: &mut Writes) {
-    let Some(presence) = absences::note_account(&VIEW, event, writes) else { return };
+    let Some(change) = markers::mark_account(&VIEW, event, writes) else { return };
     let viewed = vec![json!(event.user())];
-    match presence {
-        Presence::Erased => writes.delete_where::<StoryView>(&BY_VIEWER, viewed),
-        Presence::Away | Presence::Back => writes.patch_each(PatchEach {
+    match change {
+        VisibilityChange::Erased => writes.delete_where::<StoryView>(&BY_VIEWER, viewed),
+        VisibilityChange::Hidden | VisibilityChange::Shown => writes.patch_each(PatchEach {
             over: &VIEW,
             index: &BY_VIEWER,
             equals: viewed,
             into: &VIEW,
             key: None,
-            patch: Patch::default().set("active", presence == Presence::Back),
+            patch: Patch::default().set("active", change == VisibilityChange::Shown),
         }),
     }
-    writes.weigh_unknown();
+    writes.add_unknown_weight();
 }
 
 #[cfg(test)]
@@ -111,7 +111,7 @@ mod tests {
     use crate::testing::{ANN, BOB, START, STORY, built, story_published, story_viewed};
 
     #[tokio::test]
-    async fn who_has_viewed_a_story_is_known_as_long_as_it_is_there() {
+    async fn viewers_are_kept_while_the_story_exists() {
         let history = [story_published(STORY), story_viewed(BOB)];
         let there = built(&StoryViews, history.clone()).await;
         let key = key(&STORY.to_string(), &BOB.to_string());
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_viewer_who_is_not_active_is_neither_listed_nor_counted_until_they_come_back() {
+    async fn inactive_viewer_is_neither_listed_nor_counted() {
         let listed = async |history: &[Event]| {
             let built = built(&StoryViews, history.to_vec()).await;
             let query = Query::new(&VIEW, &BY_STORY, vec![json!(STORY), json!(true)], 10);
@@ -137,7 +137,7 @@ mod tests {
         let erased = Event::from(Erased { user: BOB });
         let seen = story_viewed(BOB);
         assert_eq!(listed(&[seen.clone(), left.clone()]).await, 0);
-        assert_eq!(listed(&[left.clone(), seen.clone()]).await, 0, "decided in the same instant");
+        assert_eq!(listed(&[left.clone(), seen.clone()]).await, 0, "decided concurrently");
         assert_eq!(listed(&[left.clone(), seen.clone(), back]).await, 1);
         for history in [[seen.clone(), erased.clone()], [erased, seen]] {
             assert_eq!(built(&StoryViews, history).await.count(&VIEW).await, 0);

@@ -1,4 +1,4 @@
-//! After somebody is erased nothing that they wrote or are is readable in any view.
+//! After an erasure no view contains readable data of the user.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ use views::{MongoViews, SqliteViews, ViewStore};
 
 use super::{build, documents};
 
-/// In every text of every personal value; a username and a word of a name, so that search keeps it whole.
+/// Part of every text in personal data; valid as username and as a word of a name, so that search keeps it whole.
 const MARKER: &str = "readablemarker";
 
-/// Events of every kind that carries personal data, and the erasure of everybody whom they are about.
+/// Events of every kind with personal data, and the erasures of all their users.
 fn history() -> (Vec<Recorded>, Vec<Recorded>) {
     let mut personal = marked_samples(MARKER).unwrap();
     let people: BTreeSet<UserId> = personal.iter_mut().filter_map(Event::person).collect();
@@ -43,7 +43,7 @@ fn at(event: Event, position: u64) -> Recorded {
     Recorded { position: Position(position), envelope, event }
 }
 
-/// Views in which the marker stands, with how many documents it does.
+/// The views that contain the marker, with the number of documents.
 async fn marked(store: &dyn ViewStore) -> BTreeMap<&'static str, usize> {
     let mut marked = BTreeMap::new();
     for ((view, _), document) in documents(store).await {
@@ -70,17 +70,17 @@ async fn nothing_stays_readable(store: &dyn ViewStore) {
         "sessions",
         "stories",
     ];
-    assert_eq!(before, expected, "every view that shows what people write shows the marker");
+    assert_eq!(before, expected, "every view with user texts contains the marker");
     build(store, |_| erased.clone(), || 5).await;
     assert_eq!(marked(store).await, BTreeMap::new());
 }
 
 #[tokio::test]
-async fn on_sqlite_no_document_and_no_file_keeps_what_an_erased_person_wrote() {
+async fn sqlite_keeps_no_text_of_an_erased_user() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteViews::open(&folder.path().join("views.db"), views::all()).await.unwrap();
     nothing_stays_readable(&store).await;
-    // As the projector does once all views have taken in the erasure.
+    // Like the projector after all views have processed the erasure.
     store.purge().await.unwrap();
     let files: Vec<PathBuf> =
         std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path()).collect();
@@ -88,12 +88,12 @@ async fn on_sqlite_no_document_and_no_file_keeps_what_an_erased_person_wrote() {
     for file in files {
         let bytes = std::fs::read(&file).unwrap();
         let holds = bytes.windows(MARKER.len()).any(|window| window == MARKER.as_bytes());
-        assert!(!holds, "{} holds what an erased person wrote", file.display());
+        assert!(!holds, "{} holds texts of an erased user", file.display());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_mongodb_no_document_keeps_what_an_erased_person_wrote() {
+async fn mongodb_keeps_no_text_of_an_erased_user() {
     let server = MongoServer::start().await.unwrap();
     let store: Arc<dyn ViewStore> =
         Arc::new(MongoViews::open(&server.url("chorus"), views::all()).await.unwrap());

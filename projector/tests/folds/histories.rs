@@ -1,6 +1,5 @@
-//! Histories that a log could hold, drawn at random: each subject's events follow from each other, as its decision makes
-//! sure; whatever a decision only looks at may have changed in the same instant, so that anything may stand behind the
-//! deletion or erasure of what it is about.
+//! Random valid histories. The events of one subject are consistent, as its decisions ensure. Other subjects that a
+//! decision only reads may change concurrently, so any event may follow the deletion or erasure of its target.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,7 +67,7 @@ pub(crate) struct Histories {
 }
 
 impl Histories {
-    /// Positions begin behind this one.
+    /// Positions start after this one.
     pub(crate) fn new(seed: u64, after: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let users: Vec<UserId> = (0..PEOPLE).map(|_| UserId::new(Uuid::from_u128(rng.random()))).collect();
@@ -121,7 +120,7 @@ impl Histories {
         *self.users.choose(&mut self.rng).unwrap()
     }
 
-    /// Somebody who may do something: nearly always somebody active, else somebody who ceased to be in this instant.
+    /// A user who may act: nearly always an active one, otherwise one who became inactive concurrently.
     fn actor(&mut self) -> UserId {
         for _ in 0..3 {
             let user = self.any();
@@ -132,7 +131,7 @@ impl Histories {
         self.any()
     }
 
-    /// A post, nearly always one that may be seen.
+    /// A post, nearly always a visible one.
     fn post(&mut self) -> Option<(PostId, UserId)> {
         let mut found = None;
         for _ in 0..3 {
@@ -185,7 +184,7 @@ impl Histories {
         Some(event)
     }
 
-    /// Of an account that is there: its events are decided one after the other.
+    /// An event of an existing account; the decisions of one account are sequential.
     fn about_account(&mut self) -> Event {
         let there: Vec<UserId> =
             self.users.iter().copied().filter(|user| self.accounts[user] != Account::Erased).collect();
@@ -264,7 +263,7 @@ impl Histories {
         let user = self.actor();
         let liked: Vec<PostId> =
             self.likes.iter().filter(|(_, of)| *of == user).map(|(post, _)| *post).collect();
-        // What was liked can be let go whatever has become of it.
+        // An unlike is possible in any state of the post.
         let post = match liked.choose(&mut self.rng) {
             Some(&post) if self.rng.random_ratio(1, 3) => post,
             _ => self.post()?.0,
@@ -424,7 +423,7 @@ impl Histories {
     }
 }
 
-/// What everything that somebody wrote begins with: no name of a username may be longer than this.
+/// The prefix of all texts of a user; short enough for a username.
 pub(crate) fn text(user: UserId) -> String {
     format!("secret{}", &user.to_string()[..12])
 }
@@ -446,7 +445,7 @@ fn signed_up(user: UserId) -> Event {
     SignedUp { user, username: claim, email: claim, app: App::Chorus, person: Personal::Open(person) }.into()
 }
 
-/// No view knows whose it is.
+/// A random claim that no view resolves.
 fn claim() -> ClaimHash {
     "00000000000000000000000000000001".parse().unwrap()
 }

@@ -1,10 +1,10 @@
-//! Views are folds of the log. A view that was built live, in batches of any length, while people wrote, left, came back and
-//! were erased, is document by document what a rebuild makes of the same log, in which what the erased have written
-//! can no longer be read; and both engines keep the same documents.
+//! Views are folds of the log. A view that was built live, in batches of any length, equals a rebuild from the same
+//! log, document by document, although the rebuild cannot read the texts of users erased later. Both engines hold the
+//! same documents.
 //!
-//! `FOLD_CASES` is the number of histories, for longer runs than those of every build.
+//! `FOLD_CASES` is the number of histories, for longer runs than in CI.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests report errors by failing")]
 
 mod erasure;
 mod histories;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use events::{AccountEvent, AccountsEvent, Event, Recorded, UserId};
 use projector::social::Feeds;
-use projector::{COMMIT_WEIGHT, Projection, batch_length, seeing};
+use projector::{COMMIT_WEIGHT, Projection, batch_length, preload};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value};
@@ -24,19 +24,19 @@ use views::{Commit, MongoViews, SqliteViews, ViewStore};
 
 use self::histories::Histories;
 
-/// All documents, by their view and key.
+/// All documents by view and key.
 type Documents = BTreeMap<(&'static str, String), Value>;
 
-/// Events of one history.
+/// Number of events per history.
 const LENGTH: usize = 160;
-/// Histories that one set of stores takes in, one behind the other.
+/// Number of consecutive histories per set of stores.
 const TOGETHER: u64 = 10;
-/// The longest batch of the live view.
+/// Maximum batch length of the live view.
 const LIVE_BATCH: usize = 25;
-/// Documents read at once.
+/// Page size of a scan.
 const SCAN: usize = 1000;
 
-/// Followers beyond which a post is merged when it is read; a setting of all views that are compared.
+/// The fan-out limit of all compared views.
 const FAN_OUT_LIMIT: u32 = 2;
 
 fn projections() -> Vec<Arc<dyn Projection>> {
@@ -47,12 +47,17 @@ fn projections() -> Vec<Arc<dyn Projection>> {
     projections
 }
 
-/// Takes in one batch as the runner does it: in as many commits as it takes.
-async fn take_in(store: &dyn ViewStore, projection: &dyn Projection, batch: &[Recorded], expected: &mut u64) {
+/// Projects one batch like the runner, in as many commits as necessary.
+async fn project_batch(
+    store: &dyn ViewStore,
+    projection: &dyn Projection,
+    batch: &[Recorded],
+    expected: &mut u64,
+) {
     let mut left = batch;
     while !left.is_empty() {
         let together = &left[..batch_length(projection, left.iter().map(Some))];
-        let mut writes = seeing(projection, store, together.iter()).await.unwrap();
+        let mut writes = preload(projection, store, together.iter()).await.unwrap();
         let mut taken = 0;
         for recorded in together {
             if writes.weight() >= COMMIT_WEIGHT {
@@ -74,7 +79,7 @@ async fn take_in(store: &dyn ViewStore, projection: &dyn Projection, batch: &[Re
     }
 }
 
-/// Builds every view of a history that the store has not taken in yet.
+/// Builds all views from the part of a history that the store has not processed yet.
 async fn build(
     store: &dyn ViewStore,
     mut history_of: impl FnMut(&dyn Projection) -> Vec<Recorded>,
@@ -87,13 +92,13 @@ async fn build(
         let mut left = &history[..];
         while !left.is_empty() {
             let (next, rest) = left.split_at(batch().min(left.len()));
-            take_in(store, &*projection, next, &mut expected).await;
+            project_batch(store, &*projection, next, &mut expected).await;
             left = rest;
         }
     }
 }
 
-/// Where each person is erased.
+/// The position of each erasure.
 fn erasures(history: &[Recorded]) -> BTreeMap<UserId, u64> {
     let erased = history.iter().filter_map(|recorded| match &recorded.event {
         Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) => {
@@ -104,7 +109,7 @@ fn erasures(history: &[Recorded]) -> BTreeMap<UserId, u64> {
     erased.collect()
 }
 
-/// What a process reads that has known of each erasure from some position on, at the latest from where it stands.
+/// The history as read by a process that knows each erasure from some position on, at the latest from its own.
 fn read_from(history: &[Recorded], known_from: &BTreeMap<UserId, u64>) -> Vec<Recorded> {
     let mut history = history.to_vec();
     for recorded in &mut history {
@@ -116,7 +121,7 @@ fn read_from(history: &[Recorded], known_from: &BTreeMap<UserId, u64>) -> Vec<Re
     history
 }
 
-/// Every document of every view.
+/// All documents of all views.
 async fn documents(store: &dyn ViewStore) -> Documents {
     let mut all = BTreeMap::new();
     for view in views::all() {
@@ -127,7 +132,7 @@ async fn documents(store: &dyn ViewStore) -> Documents {
             after = Some(last.key.clone());
             for document in found {
                 let mut fields: Map<String, Value> = document.read().unwrap();
-                // An engine may keep the key among the fields, and leave out what is null.
+                // Engines may store the key as a field and omit null fields.
                 fields.retain(|name, value| name != "_id" && !value.is_null());
                 all.insert((view.name, document.key), fields.into());
             }
@@ -146,7 +151,7 @@ fn assert_same(one: &Documents, other: &Documents, what: &str) {
     assert!(apart.is_empty(), "{what}:\n{}", apart.join("\n"));
 }
 
-/// Stores that are all to hold the same in the end.
+/// Stores that must hold the same documents.
 struct Stores {
     live: Arc<dyn ViewStore>,
     rebuilt: Vec<(usize, Arc<dyn ViewStore>)>,
@@ -154,7 +159,7 @@ struct Stores {
 }
 
 impl Stores {
-    /// Takes in one more history, live and as rebuilds, and compares all of them. Answers what they hold.
+    /// Appends one history, builds it live and as rebuilds, and compares all stores. Returns the documents.
     async fn compare(&mut self, seed: u64) -> Documents {
         let history = Histories::new(seed, self.position).history(LENGTH);
         self.position = history.last().unwrap().position.0;
@@ -162,7 +167,7 @@ impl Stores {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut knowing = StdRng::seed_from_u64(!seed);
         let first = history[0].position.0;
-        // Each projection reads at its own pace, so that another may have met an erasure long before it.
+        // Each projection reads at its own pace, so another one may have read the erasure long before.
         let live = |_: &dyn Projection| {
             let mut known = erasures.clone();
             for at in known.values_mut() {
@@ -185,14 +190,13 @@ impl Stores {
         for user in erasures.keys() {
             let written = histories::text(*user);
             let left = expected.iter().find(|(_, document)| document.to_string().contains(&written));
-            assert!(left.is_none(), "seed {seed}: text of who is erased: {left:?}");
+            assert!(left.is_none(), "seed {seed}: text of an erased user: {left:?}");
         }
         expected
     }
 }
 
-/// Likes on their posts, comments in their tallies and replies on what they answer are counted as they are listed, of people
-/// who are active.
+/// Checks that counts of likes, comments and replies equal the lists of active users.
 fn assert_counts_equal_lists(documents: &Documents, seed: u64) {
     let of = |view: &'static str| {
         documents
@@ -232,7 +236,7 @@ fn assert_counts_equal_lists(documents: &Documents, seed: u64) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test has no settings of its own")]
+#[expect(clippy::disallowed_methods, reason = "tests have no settings")]
 fn cases(usual: u64) -> u64 {
     std::env::var("FOLD_CASES").map_or(usual, |cases| cases.parse().unwrap())
 }
@@ -243,7 +247,7 @@ async fn on_sqlite(folder: &tempfile::TempDir, name: &str) -> Arc<dyn ViewStore>
 }
 
 #[tokio::test]
-async fn views_on_sqlite_are_folds_of_the_log() {
+async fn sqlite_views_are_folds_of_the_log() {
     for first in (0..cases(10)).step_by(usize::try_from(TOGETHER).unwrap()) {
         let folder = tempfile::tempdir().unwrap();
         let mut rebuilt = Vec::new();
@@ -258,7 +262,7 @@ async fn views_on_sqlite_are_folds_of_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn views_on_mongodb_are_folds_of_the_log_and_equal_those_on_sqlite() {
+async fn mongodb_views_are_folds_of_the_log_and_equal_sqlite_views() {
     let server = MongoServer::start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let open = async |name: &str| {

@@ -1,4 +1,4 @@
-//! Oneself.
+//! The account of the current user.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -21,7 +21,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(get_me))
 }
 
-/// What somebody sees of themselves.
+/// The current user's view of their account.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Account)]
 pub(crate) struct Me {
@@ -55,9 +55,9 @@ async fn get_me(
         queries.store.get::<Profile>(&user),
         queries.store.get::<Circle>(&user)
     );
-    // A session that is good belongs to an account; the views may be a moment behind.
+    // A valid session belongs to an account, so the views are behind.
     let (Some(account), Some(profile), Some(circle)) = found.map_err(store_problem)? else {
-        return Err(Problem::unavailable("Your account", "the views have not taken in the account yet"));
+        return Err(Problem::unavailable("Your account", "the views do not contain the account yet"));
     };
     let Profile { bio, private, posts, .. } = profile.clone();
     let Circle { followers, followings, .. } = circle;

@@ -1,4 +1,4 @@
-//! Finding people one does not know yet: by chance, and through those one follows.
+//! Discovering unknown users: at random, and through followed users.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::accounts::profiles::{self, Profile};
-use views::accounts::search::{Term, VIEW, lots_from};
+use views::accounts::search::{Term, VIEW, random_keys_from};
 use views::social::follows::{self, Follow};
 use views::{Query, StoreError, ViewStore, ViewStoreExt};
 use web::extract::Query as QueryString;
@@ -25,18 +25,18 @@ use crate::reading::paging::limit_within;
 use crate::social::follows::Side;
 use crate::{Queries, store_problem};
 
-/// People in an answer, if the client does not say, and at most.
+/// Default and maximum number of users in an answer.
 const DEFAULT_LIMIT: usize = 20;
 const LIMIT: usize = 50;
-/// How many of those one follows are asked whom they follow, and how many each names: the newest of both. So an answer never
-/// costs more than reading this many follows, however many there are.
+/// How many followed users are examined, and how many of their followings: the newest of both. This bounds the cost
+/// of an answer.
 const FRIENDS: usize = 64;
 const NAMED_BY_EACH: usize = 64;
-/// Of those, how many are looked up at once to see who may be shown.
+/// How many of these are looked up at once to check visibility.
 const RANKED_AT_ONCE: usize = 100;
-/// Neighbouring lots of which one is drawn.
+/// Number of adjacent random keys, of which one is drawn.
 const NEIGHBOURS: usize = 16;
-/// Reads on their way at once for one answer.
+/// Concurrent reads per answer.
 const IN_FLIGHT: usize = 8;
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
@@ -57,14 +57,14 @@ impl LimitParams {
     }
 }
 
-/// People drawn by lot.
+/// Randomly drawn users.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RandomUsers)]
 struct Drawn {
     items: Vec<ListedPerson>,
 }
 
-/// People one may know, those with most friends in common first.
+/// Users you may know, those with most common friends first.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = UserSuggestions)]
 struct MayKnow {
@@ -76,12 +76,12 @@ struct MayKnow {
 struct Acquaintance {
     #[serde(flatten)]
     listed: ListedPerson,
-    /// How many of those one follows follow them, of those that were asked.
+    /// How many of the examined followings of the viewer follow this user.
     friends_in_common: usize,
 }
 
 impl Queries {
-    /// So many active people drawn at random, nobody twice: fewer only if there are fewer.
+    /// Draws distinct active users at random; fewer only if there are fewer.
     pub async fn draw_people(&self, count: usize) -> Result<Vec<Profile>, Problem> {
         let ids = draw(&*self.store, count, rand::random).await.map_err(store_problem)?;
         let mut people = self.active_people(ids).await?;
@@ -89,7 +89,8 @@ impl Queries {
         Ok(people)
     }
 
-    /// Ids of whom those follow that somebody follows, with how many do: most first, and without that somebody.
+    /// Ids of users followed by a user's followings, with the number of these followings, highest first, without the
+    /// user.
     async fn friends_of_friends(&self, user: &str) -> Result<Vec<(String, usize)>, Problem> {
         let friends = self.newest_ids(Side::Followings, user, FRIENDS).await?;
         let asked = stream::iter(friends)
@@ -104,7 +105,7 @@ impl Queries {
         Ok(ranked)
     }
 
-    /// Leaves out whom somebody follows, or has asked to, and who may not be seen.
+    /// Removes users whom the user follows or has requested to follow, and invisible users.
     async fn may_know(
         &self,
         session: Session,
@@ -134,7 +135,7 @@ impl Queries {
     }
 }
 
-/// People drawn at random
+/// Users drawn at random
 #[utoipa::path(
     get, path = "/v1/users/discover", tag = "search", security((), ("token" = [])), params(LimitParams, QueryHeaders),
     responses((status = 200, body = Drawn), (status = 304), Problems)
@@ -155,7 +156,8 @@ async fn discover_users(
 
 /// People you may know
 ///
-/// Whom those follow that you follow: looked for among the newest 64 that you follow, and the newest 64 of each of them.
+/// Users followed by those you follow: considers the newest 64 users you follow, and the newest 64 followings of
+/// each.
 #[utoipa::path(
     get, path = "/v1/me/people-you-may-know", tag = "search", security(("token" = [])),
     params(LimitParams, QueryHeaders),
@@ -175,28 +177,29 @@ async fn list_people_you_may_know(
     answer(&conditions, caught_up, &MayKnow { items })
 }
 
-/// Ids of so many active people, drawn at random, nobody twice: fewer only if there are fewer. Each is drawn from a
-/// neighbourhood of its own, so that who is drawn once says nothing of who is drawn next; and it is one of many neighbours,
-/// so that how far apart two lots happen to lie matters little.
+/// Draws ids of distinct active users at random; fewer only if there are fewer. Each id is drawn from its own range
+/// of random keys, so draws are independent, and is one of many adjacent keys, so uneven gaps between keys matter
+/// little.
 async fn draw(
     store: &dyn ViewStore,
     count: usize,
     mut random: impl FnMut() -> u64,
 ) -> Result<BTreeSet<String>, StoreError> {
-    let lots = async |query: Query| {
+    let page = async |query: Query| {
         let page = store.page_of::<Term>(query).await?;
         Ok::<Vec<String>, StoreError>(page.documents.into_iter().map(|term| term.user).collect())
     };
     let around = NEIGHBOURS.max(count);
     let places: Vec<u64> = (0..count).map(|_| random()).collect();
-    let mut pages = stream::iter(places).map(|place| lots(lots_from(place, around))).buffered(IN_FLIGHT);
+    let pages = stream::iter(places).map(|place| page(random_keys_from(place, around)));
+    let mut pages = pages.buffered(IN_FLIGHT);
     let mut first: Option<Vec<String>> = None;
     let mut ids = BTreeSet::new();
     while let Some(mut found) = pages.try_next().await? {
         if found.len() < around {
-            // Behind the last lot comes the first.
+            // Wrap around to the first key.
             if first.is_none() {
-                first = Some(lots(lots_from(0, around)).await?);
+                first = Some(page(random_keys_from(0, around)).await?);
             }
             found.extend(first.iter().flatten().cloned());
         }
@@ -216,7 +219,7 @@ mod tests {
 
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
-    use views::accounts::search::{List, Source, lot};
+    use views::accounts::search::{List, Source, random_key};
     use views::{Commit, SqliteViews, Writes};
 
     use super::*;
@@ -227,9 +230,9 @@ mod tests {
         let (mut rng, mut writes) = (StdRng::seed_from_u64(1), Writes::default());
         for n in 0..people {
             let user = format!("{:032x}", rng.random::<u128>());
-            // One of them is away.
-            let (term, active) = (lot(&user), n > 0);
-            writes.put(&Term { term, user, list: List::Lots, source: Source::Id, active }).unwrap();
+            // One of the users is inactive.
+            let (term, active) = (random_key(&user), n > 0);
+            writes.put(&Term { term, user, list: List::RandomKeys, source: Source::Id, active }).unwrap();
         }
         let (writes, parked) = (Arc::new(writes.into_list()), Vec::new());
         let commit = Commit { projection: VIEW.name, writes, parked, expected: 0, checkpoint: 1 };
@@ -238,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everybody_who_is_active_is_drawn_at_some_time_and_nobody_twice_at_once() {
+    async fn every_active_user_is_drawn_eventually_and_never_twice_at_once() {
         for (people, count) in [(61, 5), (1, 5), (4, 5), (6, 5), (7, 5), (30, 29), (18, 17)] {
             let (store, _folder) = of_people(people).await;
             let (mut rng, mut ever) = (StdRng::seed_from_u64(2), HashMap::<String, usize>::new());
@@ -251,7 +254,7 @@ mod tests {
                 }
             }
             assert_eq!(ever.len(), people - 1, "{count} of {people}");
-            // Nobody is favoured beyond reason: fair would be once.
+            // The expected number is one; no user is drawn far more often.
             let fair = rounds * count.min(people - 1) / (people - 1).max(1);
             assert!(ever.values().all(|&times| times * 4 > fair && times < fair * 4), "{fair}: {ever:?}");
         }

@@ -1,4 +1,4 @@
-//! The public keys that tokens are checked with.
+//! The public keys that verify tokens.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -18,15 +18,15 @@ use web::tokens::VerifyingKeys;
 
 use crate::Queries;
 
-/// How long one fetch may take.
+/// Timeout of a fetch.
 const FETCH_LIMIT: Duration = Duration::from_secs(2);
-/// How soon keys may be fetched again: tokens with unknown keys must not make a request each.
+/// Minimum interval of fetches: tokens with unknown keys must not cause a request each.
 const FETCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often keys are fetched without being asked for.
+/// Interval of background fetches.
 const KEEP_FRESH: Duration = Duration::from_mins(5);
 
-/// Keys fetched from the process that signs.
+/// The keys, fetched from the signing process.
 #[derive(Debug)]
 pub struct RemoteKeys {
     url: String,
@@ -37,14 +37,14 @@ pub struct RemoteKeys {
 
 impl RemoteKeys {
     /// # Errors
-    /// If no HTTP client can be made.
+    /// If the HTTP client cannot be created.
     pub fn new(url: &str) -> Result<Self, reqwest::Error> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().timeout(FETCH_LIMIT).build()?;
         Ok(Self { url: url.to_owned(), client, keys: RwLock::default(), fetched: Mutex::default() })
     }
 
-    /// Fetches the keys now and again, so that new ones are known before they are met, and old ones go.
+    /// Refreshes the keys periodically, so that new keys are known in advance and old keys are dropped.
     pub async fn keep_fresh(&self) {
         loop {
             self.refresh().await;
@@ -66,8 +66,8 @@ impl KeySource for RemoteKeys {
 
     async fn refresh(&self) -> bool {
         let asked = Instant::now();
-        // One at a time: who waited takes what was fetched meanwhile. What was fetched before may lack a key that is
-        // newer.
+        // Fetch one at a time: waiting calls use the keys fetched meanwhile. Keys fetched earlier may lack a newer
+        // key.
         let mut fetched = self.fetched.lock().await;
         if let Some(at) = *fetched {
             if at >= asked {
@@ -120,7 +120,7 @@ struct Key {
     purpose: String,
 }
 
-/// The public keys that tokens are signed with
+/// The public keys that verify tokens
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "sessions",
     responses((status = 200, description = "A JSON Web Key Set (RFC 7517)", body = KeySet), Problems)

@@ -1,4 +1,4 @@
-//! People, as they show themselves.
+//! Public profiles.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,7 +13,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use views::accounts::profiles::{BY_USERNAME, Profile, Standing, VIEW};
+use views::accounts::profiles::{AccountStatus, BY_USERNAME, Profile, VIEW};
 use views::social::follows::{self, Circle, Follow};
 use views::{Query, StoredDocument, ViewStoreExt};
 use web::extract::Path;
@@ -33,28 +33,28 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
 pub(crate) struct ListedPerson {
     #[serde(flatten)]
     pub(crate) person: Person,
-    /// Who follows whom, seen from the user who asks; null without log-in.
+    /// The follows between the viewer and this user; null without log-in.
     viewer: Option<Relationship>,
 }
 
-/// Somebody's profile.
+/// A user's profile.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Profile)]
 pub(crate) struct ProfilePage {
     #[serde(flatten)]
     person: Person,
     bio: String,
-    /// Followers must be accepted.
+    /// Follow requests must be accepted.
     private: bool,
     joined_at: DateTime<Utc>,
     posts: i64,
     followers: i64,
     followings: i64,
-    /// What the profile is to whoever asks; null to who is not logged in.
+    /// The viewer's relation to the profile; null without log-in.
     viewer: Option<Relationship>,
 }
 
-/// Who follows whom, seen from the user who asks.
+/// The follows between the viewer and this user.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub(crate) struct Relationship {
     /// The viewer follows this user.
@@ -66,7 +66,7 @@ pub(crate) struct Relationship {
 }
 
 impl Relationship {
-    /// From the follow of the viewer, and the follow back.
+    /// Derived from the follows in both directions.
     fn of(there: Option<&Follow>, back: Option<&Follow>) -> Self {
         Self {
             follows: there.is_some_and(|follow| follow.accepted),
@@ -77,7 +77,7 @@ impl Relationship {
 }
 
 impl Queries {
-    /// Those of these people who may be seen, by their ids.
+    /// The visible ones of these users, by id.
     pub(crate) async fn people(
         &self,
         ids: impl Iterator<Item = String>,
@@ -86,11 +86,11 @@ impl Queries {
         Ok(seen.map(|profile| (profile.user.clone(), self.person(profile))).collect())
     }
 
-    /// Active people with these ids, as far as there are any.
+    /// The active ones of the users with these ids.
     pub(crate) async fn active_people(&self, ids: BTreeSet<String>) -> Result<Vec<Profile>, Problem> {
         let ids: Vec<String> = ids.into_iter().collect();
         let found = self.store.get_all::<Profile>(&ids).await.map_err(store_problem)?;
-        Ok(found.into_iter().flatten().filter(|profile| profile.standing == Standing::Active).collect())
+        Ok(found.into_iter().flatten().filter(|profile| profile.status == AccountStatus::Active).collect())
     }
 
     pub(crate) fn person(&self, profile: Profile) -> Person {
@@ -99,7 +99,7 @@ impl Queries {
         Person { id, username, firstname, lastname, photo }
     }
 
-    /// These users as a list shows them, in their order: one read for all of them.
+    /// These users as list items, in order, with one read.
     pub(crate) async fn with_relationships(
         &self,
         people: Vec<Person>,
@@ -126,7 +126,7 @@ impl Queries {
         viewer: Option<Session>,
     ) -> Result<ProfilePage, Problem> {
         let profile = profile
-            .filter(|profile| profile.standing == Standing::Active)
+            .filter(|profile| profile.status == AccountStatus::Active)
             .ok_or_else(|| Problem::not_found("There is no such user"))?;
         let (circle, viewer) = self.circle_and_viewer(&profile.user, viewer).await?;
         let Circle { followers, followings, .. } = circle;
@@ -144,7 +144,7 @@ impl Queries {
         })
     }
 
-    /// How many follow somebody, and what they are to whoever asks: all in one call.
+    /// The follow counts and the relation to the viewer, with one read.
     async fn circle_and_viewer(
         &self,
         user: &str,
@@ -166,7 +166,7 @@ impl Queries {
     }
 }
 
-/// Somebody's profile, by their id
+/// A user's profile, by id
 #[utoipa::path(
     get, path = "/v1/users/{user}", tag = "profiles", security((), ("token" = [])),
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),
@@ -188,7 +188,7 @@ struct ByUsername {
     username: String,
 }
 
-/// Somebody's profile, by their username
+/// A user's profile, by username
 #[utoipa::path(
     get, path = "/v1/users/by-username/{username}", tag = "profiles", security((), ("token" = [])),
     params(("username" = String, Path), QueryHeaders),

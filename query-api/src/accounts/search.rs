@@ -1,4 +1,4 @@
-//! Finding people by their names: by the beginnings of words, and by any part of a username.
+//! Searching users by name: by prefixes of words, and by any part of a username.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -25,14 +25,14 @@ use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::limit_within;
 use crate::{Queries, store_problem};
 
-/// People in an answer, if the client does not say, and at most.
+/// Default and maximum number of users in an answer.
 const DEFAULT_LIMIT: usize = 20;
 const LIMIT: usize = 50;
-/// People looked at for the beginning of a username, and for each word, at most.
+/// Maximum number of users examined for the username prefix and for each word.
 const CANDIDATES: usize = 300;
-/// People with a part in their usernames, at most: as many as ids in a list.
+/// Maximum number of users with a part in their username: as many as ids in a list.
 const PARTS_LIMIT: usize = 5000;
-/// Words of a search that count, and characters of it.
+/// Maximum number of words of a query, and of characters.
 const WORDS: usize = 5;
 const LENGTH_LIMIT: usize = 100;
 
@@ -44,14 +44,14 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct SearchParams {
-    /// The beginnings of words of a name or username, in any letter case, with or without accents.
+    /// Prefixes of words of a name or username, in any letter case, with or without accents.
     #[param(min_length = 1, max_length = 100, example = "ann le")]
     q: String,
     #[param(value_type = usize, required = false, minimum = 1, maximum = 50, default = 20)]
     limit: Option<usize>,
 }
 
-/// People found, the best match first.
+/// The users found, best match first.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = UserSearchResults)]
 struct Found {
@@ -67,12 +67,12 @@ struct PartParams {
     part: String,
 }
 
-/// People found, by username.
+/// The users found, by username.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = UsernameSearchResults)]
 struct FoundByPart {
     items: Vec<ListedPerson>,
-    /// False if there may be more than the 5,000 that are looked at.
+    /// False if there may be more than the 5,000 that are examined.
     complete: bool,
 }
 
@@ -81,8 +81,8 @@ impl Queries {
         self.store.page_of(query).await.map_err(store_problem)
     }
 
-    /// Everybody with this part in their username, in any letter case, by username; and whether that is all. What is searched
-    /// for is plain text.
+    /// All users with this part in their username, in any letter case, by username; and whether the list is complete.
+    /// The query is plain text.
     pub async fn people_by_username_part(&self, part: &str) -> Result<(Vec<Profile>, bool), Problem> {
         let folded = fold(part);
         if folded.is_empty() {
@@ -91,13 +91,13 @@ impl Queries {
         let page = self.terms(List::Endings.query(PARTS_LIMIT).with_prefix(&folded)).await?;
         let ids = page.documents.into_iter().map(|term| term.user).collect();
         let mut found = self.active_people(ids).await?;
-        // A name may have changed since the view of names looked.
+        // The name may have changed since the search view was read.
         found.retain(|profile| fold(&profile.username).contains(&folded));
         found.sort_by(|a, b| (&a.folded_username, &a.user).cmp(&(&b.folded_username, &b.user)));
         Ok((found, page.next.is_none()))
     }
 
-    /// The best matches for some words. Exact as long as one of the words begins no more words than are looked at.
+    /// The best matches for some words. Exact as long as one of the words has fewer matches than the limit.
     async fn people_by_words(&self, searched: &Searched, limit: usize) -> Result<Vec<Profile>, Problem> {
         let named = fold_name(&searched.whole);
         let named = Query::new(&profiles::VIEW, &BY_USERNAME, vec![json!(named)], 1);
@@ -110,7 +110,7 @@ impl Queries {
         )?;
         let mut ids: BTreeSet<String> = named.documents.into_iter().map(|profile| profile.user).collect();
         ids.extend(usernames.documents.into_iter().map(|term| term.user));
-        // Whoever is found has each of the words: those with the rarest are enough, if they are all there.
+        // Matches contain all words, so the complete matches of the rarest word are sufficient.
         let rarest = words.iter().filter(|page| page.next.is_none()).min_by_key(|page| page.documents.len());
         let looked_at = rarest.map_or(&words[..], std::slice::from_ref);
         ids.extend(looked_at.iter().flat_map(|page| &page.documents).map(|term| term.user.clone()));
@@ -135,7 +135,7 @@ impl Queries {
     }
 }
 
-/// How well a name fits: the better the less. Among equals, whoever has more followers comes first.
+/// The rank of a name, best first. Ties are ordered by follower count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Closeness {
     Username,
@@ -144,7 +144,7 @@ enum Closeness {
     BeginningsOfWords,
 }
 
-/// What is searched for, folded.
+/// The folded query.
 #[derive(Debug)]
 struct Searched {
     whole: String,
@@ -158,7 +158,7 @@ impl Searched {
         Self { whole, words }
     }
 
-    /// None if this is nobody who was searched for.
+    /// None if the user does not match.
     fn closeness(&self, profile: &Profile) -> Option<Closeness> {
         let username = fold(&profile.username);
         if username == self.whole {
@@ -179,7 +179,7 @@ impl Searched {
     }
 }
 
-/// Text to search for, within its limits.
+/// A query text within the limits.
 fn check(field: &str, text: &str) -> Result<(), Problem> {
     if text.trim().is_empty() || text.chars().count() > LENGTH_LIMIT {
         let code = if text.trim().is_empty() { FieldCode::Empty } else { FieldCode::TooLong };
@@ -188,10 +188,10 @@ fn check(field: &str, text: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Find people by their names
+/// Search users by name
 ///
-/// The very username first, then usernames that begin so, then whole words of names, then beginnings of words; among equals,
-/// whoever has more followers.
+/// The exact username first, then usernames with this prefix, then whole words of names, then prefixes of words; ties
+/// by follower count.
 #[utoipa::path(
     get, path = "/v1/users", tag = "search", security((), ("token" = [])), params(SearchParams, QueryHeaders),
     responses((status = 200, body = Found), (status = 304), Problems)
@@ -207,7 +207,7 @@ async fn search_users(
     let views = [VIEW.name, profiles::VIEW.name, follows::VIEW.name];
     let caught_up = queries.catch_up(&conditions, &views).await;
     let searched = Searched::of(&q);
-    // A lone accent is nothing once it is folded.
+    // A lone accent folds to an empty text.
     let found = match searched.words.is_empty() {
         true => Vec::new(),
         false => queries.people_by_words(&searched, limit).await?,
@@ -217,7 +217,7 @@ async fn search_users(
     answer(&conditions, caught_up, &Found { items })
 }
 
-/// Find people by a part of their usernames
+/// Search users by a part of their username
 #[utoipa::path(
     get, path = "/v1/users/by-username", tag = "search", security((), ("token" = [])), params(PartParams, QueryHeaders),
     responses((status = 200, body = FoundByPart), (status = 304), Problems)
@@ -238,7 +238,7 @@ async fn search_usernames(
 
 #[cfg(test)]
 mod tests {
-    use views::accounts::profiles::Standing;
+    use views::accounts::profiles::AccountStatus;
 
     use super::*;
 
@@ -252,7 +252,7 @@ mod tests {
             bio: "harbour".into(),
             photo: None,
             private: false,
-            standing: Standing::Active,
+            status: AccountStatus::Active,
             joined: 0,
             position: 1,
             posts: 0,
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_very_name_comes_before_what_begins_so_and_words_come_last() {
+    fn exact_username_ranks_before_prefixes_and_words() {
         assert_eq!(closeness(" ANN_lee "), Some(Closeness::Username));
         assert_eq!(closeness("ann_"), Some(Closeness::BeginningOfUsername));
         assert_eq!(closeness("lee zoe STRASSE"), Some(Closeness::WholeWords));

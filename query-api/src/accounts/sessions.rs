@@ -1,4 +1,4 @@
-//! My sessions; and which sessions are good, by the view and by what the log has told since.
+//! My sessions; and the validity of sessions, from the view and from later events of the log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,26 +24,26 @@ use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{PageOf, PageParams, Paging};
 use crate::{Queries, store_problem};
 
-/// Sessions heard of from the log that are remembered, until the view surely has them.
-const HEARD: usize = 100_000;
-/// How long to look for a session that is too new for both.
-const NEWS_LIMIT: Duration = Duration::from_millis(500);
-const NEWS_POLL: Duration = Duration::from_millis(20);
+/// Number of sessions cached from the log until the view contains them.
+const CACHED_SESSIONS: usize = 100_000;
+/// How long to wait for a session that is in neither yet.
+const SESSION_TIMEOUT: Duration = Duration::from_millis(500);
+const SESSION_POLL: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(crate) struct ViewSessions {
     store: Arc<dyn ViewStore>,
-    /// Whose it is; and how it runs, or none once it has ended.
-    heard: Cache<SessionId, (UserId, Option<ActiveSession>)>,
+    /// The user; and the active session, or none once it has ended.
+    recent: Cache<SessionId, (UserId, Option<ActiveSession>)>,
 }
 
 impl ViewSessions {
     pub(crate) fn new(store: Arc<dyn ViewStore>) -> Self {
-        Self { store, heard: Cache::new(HEARD) }
+        Self { store, recent: Cache::new(CACHED_SESSIONS) }
     }
 
-    pub(crate) fn hear(&self, user: UserId, session: SessionId, active: Option<ActiveSession>) {
-        self.heard.insert(session, (user, active));
+    pub(crate) fn record(&self, user: UserId, session: SessionId, active: Option<ActiveSession>) {
+        self.recent.insert(session, (user, active));
     }
 }
 
@@ -53,7 +53,7 @@ impl SessionLookup for ViewSessions {
         let key = session.to_string();
         let asked = Instant::now();
         loop {
-            if let Some((owner, active)) = self.heard.get(&session) {
+            if let Some((owner, active)) = self.recent.get(&session) {
                 return Ok(active.filter(|_| owner == user));
             }
             if let Some(found) = self.store.get::<Session>(&key).await.map_err(store_problem)? {
@@ -61,11 +61,11 @@ impl SessionLookup for ViewSessions {
                 let active = ActiveSession { began, seen: time(found.seen.max(found.started)) };
                 return Ok((!found.ended && found.user == user.to_string()).then_some(active));
             }
-            // The token is signed, so the session began; the news of it may still be on its way.
-            if asked.elapsed() > NEWS_LIMIT {
+            // The token is signed, so the session has started; its event may still be in flight.
+            if asked.elapsed() > SESSION_TIMEOUT {
                 return Ok(None);
             }
-            tokio::time::sleep(NEWS_POLL).await;
+            tokio::time::sleep(SESSION_POLL).await;
         }
     }
 }
@@ -79,15 +79,15 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
 #[schema(as = Session)]
 struct MySession {
     id: String,
-    /// What it was begun with, as the device called itself.
+    /// The device, as reported by the client.
     device: String,
-    /// The network address it was begun from.
+    /// The network address of the log-in.
     address: String,
     started: DateTime<Utc>,
-    /// When it was last used, to the hour.
+    /// Time of last use, with a precision of an hour.
     seen: DateTime<Utc>,
     expires: DateTime<Utc>,
-    /// Whether it is the one that asks.
+    /// Whether it is the session of this request.
     current: bool,
 }
 
@@ -95,7 +95,7 @@ fn time(milliseconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(milliseconds).unwrap_or_default()
 }
 
-/// My sessions, the newest first
+/// My sessions, newest first
 #[utoipa::path(
     get, path = "/v1/me/sessions", tag = "sessions", security(("token" = [])),
     params(PageParams, QueryHeaders),

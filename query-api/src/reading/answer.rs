@@ -1,4 +1,4 @@
-//! How a query is answered: as new as the client asks for, and not again if nothing has changed.
+//! The responses of queries: as fresh as the client requires, and 304 if nothing has changed.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -15,23 +15,23 @@ use web::problem::{FieldCode, Problem};
 
 use crate::Queries;
 
-/// How long a query waits for the views to take in what the client has seen.
+/// How long a query waits for the views to reach the client's position.
 const WAIT_LIMIT: Duration = Duration::from_secs(1);
 
-/// The headers that every query takes, for OpenAPI.
+/// The headers of all queries, for OpenAPI.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only described; `Conditions` reads them")]
 pub(crate) struct QueryHeaders {
-    /// Wait until the views have taken in this position, as a command's answer gave it.
+    /// Wait until the views have reached this position, given in a command's response.
     #[param(rename = "Chorus-Min-Position", value_type = u64, required = false, minimum = 0)]
     min_position: Option<u64>,
-    /// The `ETag` of an answer the client still has.
+    /// The `ETag` of a response that the client still has.
     #[param(rename = "If-None-Match", value_type = String, required = false)]
     if_none_match: Option<String>,
 }
 
-/// What the client says of the answer it wants.
+/// The client's requirements for a response.
 #[derive(Debug, Clone, Default)]
 pub struct Conditions {
     min_position: Option<Position>,
@@ -39,7 +39,7 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// For an answer that must have taken in this position.
+    /// For a response that includes everything up to this position.
     pub fn since(position: Position) -> Self {
         Self { min_position: Some(position), known: Vec::new() }
     }
@@ -59,7 +59,7 @@ impl<S: Sync> FromRequestParts<S> for Conditions {
             (Some(_), Some(_)) => return Err(bad()),
             (Some(value), None) => {
                 let number: Option<i64> = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-                // No store counts further than a signed number of 64 bits.
+                // Stores use signed 64-bit positions.
                 Some(Position(number.and_then(|number| number.try_into().ok()).ok_or_else(bad)?))
             }
         };
@@ -76,21 +76,21 @@ pub(crate) fn known_tags(headers: &HeaderMap) -> Vec<String> {
         .collect()
 }
 
-/// Whether the views had taken in what the client asked for.
+/// Whether the views reached the requested position.
 #[derive(Debug, Clone, Copy)]
 pub struct CaughtUp(bool);
 
 impl Queries {
-    /// Waits until the named views have taken in what the client asked for.
+    /// Waits until the named views reach the requested position.
     pub async fn catch_up(&self, conditions: &Conditions, views: &[&str]) -> CaughtUp {
         match conditions.min_position {
             None => CaughtUp(true),
-            Some(position) => CaughtUp(self.board.passed_by(views, position, WAIT_LIMIT).await),
+            Some(position) => CaughtUp(self.tracker.wait_for(views, position, WAIT_LIMIT).await),
         }
     }
 }
 
-/// A JSON answer with its `ETag`, or 304 if the client has it.
+/// A JSON response with its `ETag`, or 304 if the client has it.
 pub fn answer(
     conditions: &Conditions,
     caught_up: CaughtUp,
@@ -107,7 +107,7 @@ pub fn answer(
     };
     let headers = response.headers_mut();
     headers.insert(header::ETAG, HeaderValue::try_from(format!("W/{tag}")).map_err(Problem::internal)?);
-    // It may be kept, but must be asked for each time; and what one person sees is not for another.
+    // Clients may store the response but must revalidate it; and it is private to one user.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(header::VARY, HeaderValue::from_static("authorization, cookie"));
     if !caught_up.0 {

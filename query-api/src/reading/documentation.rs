@@ -1,5 +1,5 @@
-//! The description of the whole API, both sides, and a page to try it. The description stands in a file beside this
-//! crate, so that the read side can give it out without the write side; a test keeps the file true.
+//! The OpenAPI document of both sides, and a page to try the API. The document is a file in this crate, so that the
+//! read side can serve it without the write side; a test compares the file with the code.
 
 use axum::Router;
 use axum::middleware;
@@ -10,10 +10,10 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::Queries;
 
-/// OpenAPI 3.1, as `chorus openapi` prints it.
+/// OpenAPI 3.1, as printed by `chorus openapi`.
 pub(crate) const OPENAPI: &str = include_str!("../../openapi.json");
 
-/// The page runs its own scripts and sets its own styles, and talks to this API only.
+/// The page may run its own scripts and styles, and send requests to this API only.
 const PAGE_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
     object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 

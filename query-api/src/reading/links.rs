@@ -1,5 +1,5 @@
-//! The pages that mailed links lead to, where no app of its own has any. They only show what a link stands for; the page's
-//! button sends the command.
+//! The target pages of mailed links for apps without such pages. They only show what the link is for; the button
+//! sends the command.
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
@@ -8,11 +8,11 @@ use http::header;
 
 use crate::Queries;
 
-/// Its own script and style, requests to this API, and nothing else.
+/// Allows the page's own script and style, and requests to this API.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The paths of links, each followed by the token.
+/// The paths of links; the token follows.
 const PATHS: [&str; 3] = ["/verify-email/{token}", "/confirm-email/{token}", "/reset-password/{token}"];
 
 pub(crate) fn routes() -> Router<Queries> {
@@ -27,7 +27,7 @@ fn text(content_type: &'static str, body: &'static str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, content_type),
         (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
-        // The token stands in the page's address.
+        // The page's URL contains the token.
         (header::CACHE_CONTROL, "no-store"),
     ];
     (headers, body).into_response()

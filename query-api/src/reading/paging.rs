@@ -1,4 +1,4 @@
-//! Lists in pages: each says where the next one begins.
+//! Lists in pages: each page names the start of the next one.
 
 use axum::extract::{FromRequestParts, OriginalUri};
 use http::Uri;
@@ -11,17 +11,16 @@ use views::{BadCursor, Cursor, Index};
 use web::extract::Query;
 use web::problem::{FieldCode, Problem};
 
-/// Items on a page, if the client does not say, and at most.
+/// Default and maximum number of items per page.
 const DEFAULT_LIMIT: usize = 20;
 const LIMIT: usize = 100;
 
-/// Looks at a list for one page where some of what is found may not be seen, so that pages stay full: a view that hides
-/// as it should needs one.
+/// Maximum number of reads per page if some items are invisible, so that pages stay full; usually one is enough.
 pub(crate) const ROUNDS: usize = 5;
-/// What is counted is counted up to here: a list this long is never counted to its end for a number that nobody reads.
+/// Counts stop at this number: counting long lists completely is not worth the cost.
 pub(crate) const COUNT_LIMIT: usize = 10_000;
 
-/// Which page is asked for.
+/// The requested page.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -29,18 +28,18 @@ pub(crate) struct PageParams {
     /// Items on the page.
     #[param(value_type = usize, required = false, minimum = 1, maximum = 100, default = 20)]
     limit: Option<usize>,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9_-]+$", max_length = 1024)]
     cursor: Option<String>,
 }
 
-/// The page asked for, and how to ask for the next.
+/// The requested page, and the link to the next one.
 #[derive(Debug)]
 pub(crate) struct Paging {
     pub(crate) limit: usize,
     cursor: Option<String>,
     uri: Uri,
-    /// What else the query string of the next page says.
+    /// Other query parameters of the next page.
     more: Option<(&'static str, &'static str)>,
 }
 
@@ -54,7 +53,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
     }
 }
 
-/// How many items are asked for.
+/// The requested number of items.
 pub(crate) fn limit_within(asked: Option<usize>, default: usize, most: usize) -> Result<usize, Problem> {
     let limit = asked.unwrap_or(default);
     let bad = || Problem::malformed("limit", FieldCode::OutOfRange, format!("must be 1 to {most}"));
@@ -66,13 +65,13 @@ pub(crate) fn limit_within(asked: Option<usize>, default: usize, most: usize) ->
 pub(crate) struct PageOf<T: ToSchema> {
     #[schema(schema_with = references_to::<T>)]
     pub(crate) items: Vec<T>,
-    /// Path and query of the next page; null on the last.
+    /// Path and query of the next page; null on the last page.
     pub(crate) next: Option<String>,
-    /// The `cursor` of the next page alone; null on the last.
+    /// The `cursor` of the next page alone; null on the last page.
     pub(crate) next_cursor: Option<String>,
 }
 
-/// Items by reference: the derive would write the schema of a type parameter out in every page that holds it.
+/// Items are references: the derive would repeat the schema of a type parameter in each page schema.
 fn references_to<T: ToSchema>() -> Array {
     ArrayBuilder::new().items(Ref::from_schema_name(T::name())).build()
 }
@@ -84,7 +83,7 @@ impl Paging {
         Ok(Self { limit: limit_within(limit, DEFAULT_LIMIT, LIMIT)?, cursor, uri, more: None })
     }
 
-    /// With something else that the query string of the next page must say.
+    /// Adds another query parameter to the links of the next pages.
     pub(crate) fn with(self, more: Option<(&'static str, &'static str)>) -> Self {
         Self { more, ..self }
     }
@@ -98,13 +97,13 @@ impl Paging {
             .map_err(|bad| Problem::malformed("cursor", FieldCode::InvalidFormat, bad.to_string()))
     }
 
-    /// The position below which a page begins, of a list in the order of positions; none for the first.
+    /// The position below which the page starts, for lists ordered by position; none for the first page.
     pub(crate) fn below(&self, index: &Index) -> Result<Option<i64>, Problem> {
         let bad = || Problem::malformed("cursor", FieldCode::InvalidFormat, BadCursor.to_string());
         self.after(index)?.map(|cursor| cursor.number().ok_or_else(bad)).transpose()
     }
 
-    /// A page of these items, which are fewer than its limit where some may not be seen.
+    /// A page of these items; fewer than its limit if some are invisible.
     pub(crate) fn page<T: ToSchema>(&self, items: Vec<T>, next: Option<&Cursor>, index: &Index) -> PageOf<T> {
         let next_cursor = next.map(|cursor| cursor.to_text(index).to_string());
         let next = next_cursor.as_ref().map(|cursor| {
@@ -131,7 +130,7 @@ mod tests {
     const NEWEST: Index =
         Index { name: "newest", equals: &[], order: "position", direction: Direction::Descending };
 
-    /// What a request with this query string asks for; nothing in it waits.
+    /// Parses a query string.
     fn asked(query: &str) -> Result<Paging, Problem> {
         let (mut parts, ()) = Request::get(format!("/v1/posts?{query}")).body(()).unwrap().into_parts();
         Paging::from_request_parts(&mut parts, &()).now_or_never().unwrap()
@@ -139,7 +138,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_query_is_a_page_within_bounds_or_refused_by_its_field(
+        fn any_query_is_a_bounded_page_or_rejected_by_field(
             query in "((limit|cursor|offset|[a-z%]{0,5})=[0-9A-Za-z%+_.$\\[\\]-]{0,12}&?){0,4}|[!-~&&[^#<>\"`]]{0,30}",
         ) {
             match asked(&query) {
@@ -157,7 +156,7 @@ mod tests {
         }
 
         #[test]
-        fn the_next_page_is_asked_for_by_the_link_to_it(limit in 1..=LIMIT, order in any::<i64>(), key in "[0-9a-f.]{1,65}") {
+        fn link_requests_the_next_page(limit in 1..=LIMIT, order in any::<i64>(), key in "[0-9a-f.]{1,65}") {
             let first = asked(&format!("limit={limit}")).unwrap();
             let text = serde_json::json!(["newest", order, key]).to_string();
             let text = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, text);

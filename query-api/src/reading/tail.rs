@@ -1,4 +1,4 @@
-//! What the read side hears from the log: which sessions begin and end.
+//! Follows the log for starts and ends of sessions.
 
 use std::sync::Arc;
 
@@ -12,21 +12,21 @@ use web::sessions::{ActiveSession, SessionRevocation};
 
 use crate::Queries;
 
-/// Events taken at once.
+/// Maximum number of events per batch.
 const BATCH: usize = 500;
 
 impl Queries {
-    /// Begins to listen, from where the view of sessions has come to, until the process shuts down.
+    /// Starts to follow the log, from the checkpoint of the session view until shutdown.
     ///
     /// # Errors
-    /// If the view store cannot be reached now.
+    /// If the view store is unavailable.
     pub async fn follow_log(&self, tasks: &Tasks) -> Result<(), StoreError> {
         let (queries, from) = (self.clone(), Position(self.store.checkpoint(VIEW.name).await?));
         tasks.spawn_until_stopping("tail of the read side", async move {
             if let Err(error) = queries.listen(from).await {
                 tracing::error!(
                     error = with_causes(&error),
-                    "the log can be followed no further: restart this process"
+                    "cannot follow the log any further: restart this process"
                 );
             }
         });
@@ -56,14 +56,14 @@ impl Queries {
         while let Some(batch) = follow.next_batch(BATCH).await {
             let Batch { events, unreadable, .. } = batch?;
             for unreadable in unreadable {
-                tracing::error!(error = with_causes(&unreadable.error), "an event cannot be read here");
+                tracing::error!(error = with_causes(&unreadable.error), "an event cannot be decoded");
             }
             for stored in events {
                 match Recorded::sealed(stored) {
-                    Ok(recorded) => self.hear(&recorded),
-                    // A newer program may write what this one does not know; what it does know must still be heard.
+                    Ok(recorded) => self.apply(&recorded),
+                    // A newer program may write unknown events; the known ones must still be processed.
                     Err(error) => {
-                        tracing::error!(error = with_causes(&error), "an event cannot be read here");
+                        tracing::error!(error = with_causes(&error), "an event cannot be decoded");
                     }
                 }
             }
@@ -71,23 +71,24 @@ impl Queries {
         Ok(())
     }
 
-    fn hear(&self, recorded: &Recorded) {
+    fn apply(&self, recorded: &Recorded) {
         let position = recorded.position.0;
         match &recorded.event {
             Event::Accounts(AccountsEvent::Session(SessionEvent::SessionStarted(event))) => {
                 let seen = recorded.envelope.time;
-                self.sessions.hear(event.user, event.session, Some(ActiveSession { began: position, seen }));
+                let active = ActiveSession { began: position, seen };
+                self.sessions.record(event.user, event.session, Some(active));
             }
             Event::Accounts(AccountsEvent::Session(SessionEvent::SessionSeen(event))) => {
                 let seen = recorded.envelope.time;
-                self.sessions.hear(
+                self.sessions.record(
                     event.user,
                     event.session,
                     Some(ActiveSession { began: event.since.0, seen }),
                 );
             }
             Event::Accounts(AccountsEvent::Session(SessionEvent::SessionEnded(event))) => {
-                self.sessions.hear(event.user, event.session, None);
+                self.sessions.record(event.user, event.session, None);
                 self.authenticator.end(event.session);
             }
             Event::Accounts(AccountsEvent::Account(event)) => {
@@ -96,7 +97,7 @@ impl Queries {
                     self.authenticator.end_all(event.user(), revocation);
                 }
             }
-            // Not asked for.
+            // Not in the filter.
             _ => {}
         }
     }

@@ -1,5 +1,5 @@
-//! `GET /`: says what this server is, with links to the documentation; to a browser as a page. And the short welcome at
-//! the root of an app whose routes are not there yet.
+//! `GET /`: describes the server, with links to the documentation, as JSON or as a page. And a short welcome at the
+//! root of apps without routes.
 
 use axum::Router;
 use axum::extract::State;
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::Queries;
 
-/// The style of the pages behind mailed links, and nothing else.
+/// Allows only the stylesheet of the link pages.
 const PAGE_POLICY: &str =
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -46,7 +46,7 @@ fn welcome(public_url: &str, headers: &HeaderMap) -> Response {
     response
 }
 
-/// How much a client wants a media type that its `Accept` names: 0 to 1, and 0 for one that it does not name.
+/// The quality of a media type in `Accept`: 0 to 1, and 0 if it is not listed.
 fn quality(headers: &HeaderMap, media_type: &str) -> f32 {
     let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let named = values.flat_map(|value| value.split(',')).filter_map(|range| {
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_browser_gets_a_page_and_a_program_gets_json() {
+    async fn browser_gets_a_page_and_other_clients_get_json() {
         for (accept, is_page) in [
             (None, false),
             (Some("*/*"), false),

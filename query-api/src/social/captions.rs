@@ -1,4 +1,4 @@
-//! What was ever written under a post, for whoever may see the post.
+//! All versions of a post's caption, for viewers of the post.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -24,16 +24,16 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(list_captions))
 }
 
-/// A caption that a post has, or had.
+/// A current or former caption of a post.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Caption)]
 struct CaptionPage {
-    /// Null where the post was published without any.
+    /// Null if the post was published without a caption.
     caption: Option<String>,
     written_at: DateTime<Utc>,
 }
 
-/// The captions that a post has had, the newest first
+/// The captions of a post, newest first
 #[utoipa::path(
     get, path = "/v1/posts/{post}/captions", tag = "posts",
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),

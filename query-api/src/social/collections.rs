@@ -1,4 +1,4 @@
-//! Collections that somebody keeps saved posts in, for themselves.
+//! Collections of saved posts, for their owner.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -32,13 +32,13 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
 struct CollectionPage {
     id: String,
     name: String,
-    /// How many posts its list has; 10,000 stands for more, too.
+    /// The number of posts in it; 10,000 may mean more.
     posts: u64,
     created_at: DateTime<Utc>,
 }
 
 impl Queries {
-    /// A collection, if it is this user's: nobody else is told that it is there.
+    /// A collection if it belongs to this user; others are not told that it exists.
     pub(crate) async fn collection_of(
         &self,
         user: UserId,
@@ -61,7 +61,7 @@ impl Queries {
     }
 }
 
-/// My collections, the newest first
+/// My collections, newest first
 #[utoipa::path(
     get, path = "/v1/me/collections", tag = "saves", security(("token" = [])), params(PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<CollectionPage>), (status = 304), Problems)

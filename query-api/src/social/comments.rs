@@ -1,4 +1,4 @@
-//! Comments under a post.
+//! Comments on a post.
 
 use axum::extract::{OriginalUri, State};
 use axum::response::Response;
@@ -22,7 +22,7 @@ use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{PageOf, PageParams, Paging};
 use crate::{Queries, store_problem};
 
-/// The views that a page of comments is made of.
+/// The views that a page of comments reads.
 const VIEWS: [&str; 3] = [VIEW.name, posts::VIEW.name, profiles::VIEW.name];
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
@@ -32,14 +32,14 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
         .routes(routes!(list_replies))
 }
 
-/// Which comments of a post a list has.
+/// Which comments of a post are listed.
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Level {
-    /// Comments and replies alike.
+    /// Comments and replies.
     #[default]
     All,
-    /// Comments that answer no other one.
+    /// Comments that are not replies.
     Top,
 }
 
@@ -47,18 +47,18 @@ enum Level {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct CommentParams {
-    /// `top`: comments that answer no other one; each says how many replies it has.
+    /// `top`: without replies; each comment has its number of replies.
     #[serde(default)]
     #[param(inline, required = false)]
     level: Level,
     #[param(value_type = usize, required = false, minimum = 1, maximum = 100, default = 20)]
     limit: Option<usize>,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9_-]+$", max_length = 1024)]
     cursor: Option<String>,
 }
 
-/// The comments under a post, the oldest first
+/// The comments under a post, oldest first
 #[utoipa::path(
     get, path = "/v1/posts/{post}/comments", tag = "comments",
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommentParams, QueryHeaders),
@@ -104,9 +104,9 @@ async fn get_comment(
     answer(&conditions, caught_up, &shown.ok_or_else(|| Problem::not_found("There is no such comment"))?)
 }
 
-/// The replies to a comment, the oldest first
+/// The replies to a comment, oldest first
 ///
-/// They stay when the comment itself is deleted.
+/// They remain when the comment itself is deleted.
 #[utoipa::path(
     get, path = "/v1/posts/{post}/comments/{comment}/replies", tag = "comments",
     params(
@@ -129,7 +129,7 @@ async fn list_replies(
     };
     let parent: Option<Comment> = queries.store.get(&comment.to_string()).await.map_err(store_problem)?;
     if !of_post(parent.as_ref()) {
-        // One that is deleted is known by what answers it.
+        // A deleted comment is known by its replies.
         let first = Query { limit: 1, ..query.clone() };
         let replies = queries.store.page_of::<Comment>(first).await.map_err(store_problem)?;
         if !of_post(replies.documents.first()) {
@@ -140,7 +140,7 @@ async fn list_replies(
 }
 
 impl Queries {
-    /// How many comments each of these posts has, in their order.
+    /// The comment count of each of these posts, in order.
     pub async fn comment_counts(&self, posts: &[Post]) -> Result<Vec<i64>, Problem> {
         let keys: Vec<String> = posts.iter().map(|post| tally_of(&post.post)).collect();
         let found = self.store.get_all::<Tally>(&keys).await.map_err(store_problem)?;
@@ -155,7 +155,7 @@ impl Queries {
         Ok(paging.page(shown, found.next.as_ref(), index))
     }
 
-    /// These comments as they are shown, in their order, without those whose authors may not be seen.
+    /// The visible ones of these comments, in order, as shown.
     async fn show_comments(&self, comments: Vec<Comment>) -> Result<Vec<CommentPage>, Problem> {
         let authors = self.people(comments.iter().map(|comment| comment.author.clone())).await?;
         let shown = comments.into_iter().filter_map(|comment| {

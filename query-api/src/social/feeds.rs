@@ -1,4 +1,4 @@
-//! The home feed: what somebody and those they follow have published.
+//! The home feed: posts by the user and the users they follow.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -17,16 +17,16 @@ use crate::reading::paging::{PageOf, PageParams, Paging};
 use crate::social::timelines::Timeline;
 use resources::Post as PostPage;
 
-/// The views that a page of the feed is made of, by who writes them.
+/// The views that a page of the feed reads, by their projection.
 const VIEWS: [&str; 4] = [feeds::PROJECTION, posts::VIEW.name, comments::VIEW.name, profiles::VIEW.name];
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(get_feed))
 }
 
-/// My home feed, the newest posts first
+/// My home feed, newest posts first
 ///
-/// What I and those I follow have published.
+/// Posts by me and the users I follow.
 #[utoipa::path(
     get, path = "/v1/feed", tag = "feeds", security(("token" = [])), params(PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<PostPage>), (status = 304), Problems)

@@ -1,4 +1,4 @@
-//! Who follows somebody, and whom somebody follows.
+//! Followers and followings of a user.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -20,7 +20,7 @@ use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{PageOf, PageParams, Paging};
 use crate::{Queries, store_problem};
 
-/// Ids in an answer that is ids and nothing else, at most.
+/// Maximum number of ids in a list of ids.
 pub const IDS_LIMIT: usize = 5000;
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
@@ -31,7 +31,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
         .routes(routes!(list_following_ids))
 }
 
-/// A list of somebody's: those who follow them, or whom they follow.
+/// A list of a user's followers or followings.
 #[derive(Debug, Clone, Copy)]
 pub enum Side {
     Followers,
@@ -46,12 +46,12 @@ impl Side {
         }
     }
 
-    /// Of active people only, as they are counted.
+    /// Active users only, like the counts.
     pub(crate) fn query(self, user: &str, limit: usize) -> Query {
         Query::new(&VIEW, self.index(), vec![json!(user), json!(true), json!(true)], limit)
     }
 
-    /// Which of the two, the follower and the followee, such a list shows.
+    /// The listed side of the follow: follower or followee.
     fn other<T>(self, (follower, followee): (T, T)) -> T {
         match self {
             Self::Followers => follower,
@@ -63,12 +63,12 @@ impl Side {
 /// Ids of users.
 #[derive(Debug, Serialize, ToSchema)]
 struct UserIds {
-    /// The newest first, at most 5,000.
+    /// Newest first, at most 5,000.
     ids: Vec<String>,
 }
 
 impl Queries {
-    /// Whether somebody is there to have lists: who is not there, or not for now, has empty ones.
+    /// Whether the user exists and is active; otherwise the lists are empty.
     async fn has_circle(&self, user: &str) -> Result<bool, Problem> {
         let circle = self.store.get::<Circle>(user).await.map_err(store_problem)?;
         Ok(circle.is_some_and(|circle| circle.active))
@@ -99,10 +99,9 @@ impl Queries {
         Ok(paging.page(shown, found.next.as_ref(), index))
     }
 
-    /// The newest ids of one of somebody's lists: as many as they are counted, up to a limit. Whether that somebody is there
-    /// is for the caller to know.
+    /// The newest ids of a list, up to the count and a limit. The caller checks whether the user exists.
     pub async fn newest_ids(&self, side: Side, user: &str, limit: usize) -> Result<Vec<String>, Problem> {
-        // Thousands: who they are stands in the keys.
+        // Thousands of follows: read the keys only, which contain the ids.
         let keys = self.store.keys(&side.query(user, limit)).await.map_err(store_problem)?;
         Ok(keys.iter().filter_map(|key| Some(side.other(parties(key)?).to_owned())).collect())
     }
@@ -115,7 +114,7 @@ impl Queries {
     }
 }
 
-/// Who follows somebody, the newest first
+/// The followers of a user, newest first
 #[utoipa::path(
     get, path = "/v1/users/{user}/followers", tag = "follows", security((), ("token" = [])),
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
@@ -133,7 +132,7 @@ async fn list_followers(
     answer(&conditions, caught_up, &page)
 }
 
-/// Whom somebody follows, the newest first
+/// The users that a user follows, newest first
 #[utoipa::path(
     get, path = "/v1/users/{user}/followings", tag = "follows", security((), ("token" = [])),
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
@@ -151,7 +150,7 @@ async fn list_followings(
     answer(&conditions, caught_up, &page)
 }
 
-/// The ids of those who follow somebody, the newest first
+/// The ids of a user's followers, newest first
 #[utoipa::path(
     get, path = "/v1/users/{user}/follower-ids", tag = "follows",
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),
@@ -167,7 +166,7 @@ async fn list_follower_ids(
     answer(&conditions, caught_up, &ids)
 }
 
-/// The ids of those whom somebody follows, the newest first
+/// The ids of the users that a user follows, newest first
 #[utoipa::path(
     get, path = "/v1/users/{user}/following-ids", tag = "follows",
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),

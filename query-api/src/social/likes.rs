@@ -1,4 +1,4 @@
-//! Who likes a post.
+//! Likes of a post.
 
 use std::sync::Arc;
 
@@ -24,13 +24,13 @@ use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{PageOf, PageParams, Paging};
 use crate::{Queries, store_problem};
 
-/// Ids in one list of who likes a post, at most; the newest.
+/// Maximum number of ids of users who like a post; the newest.
 const LIKERS_LIMIT: usize = 5000;
-/// Ids in lists that are remembered, about 60 bytes each; and how many lists to make room for.
+/// Number of cached ids, about 60 bytes each; and the expected number of lists.
 const REMEMBERED_IDS: u64 = 1_000_000;
 const REMEMBERED_LISTS: usize = 20_000;
 
-/// Who likes which post, each list as it was when the post's likes were counted last.
+/// Cache of the users who like a post, valid for one value of the post's `liked`.
 #[derive(Debug)]
 pub(crate) struct LikerLists(Cache<String, LikerList, ByLength>);
 
@@ -57,7 +57,7 @@ impl Default for LikerLists {
 }
 
 impl Queries {
-    /// Ids of who likes a post, the newest like first.
+    /// Ids of the users who like a post, newest like first.
     pub async fn likers(&self, post: &Post) -> Result<Arc<[String]>, Problem> {
         if post.likes == 0 {
             return Ok(Arc::default());
@@ -65,13 +65,13 @@ impl Queries {
         if let Some(known) = self.liker_lists.0.get(&post.post).filter(|known| known.liked == post.liked) {
             return Ok(known.users);
         }
-        let equals = vec![json!(post.post), json!(Role::Act)];
+        let equals = vec![json!(post.post), json!(Role::Activity)];
         let query = Query::new(&VIEW, &BY_POST, equals, LIKERS_LIMIT);
         let found = self.store.page_of::<Like>(query).await.map_err(store_problem)?.documents;
         let is_whole = usize::try_from(post.likes).is_ok_and(|likes| found.len() == likes.min(LIKERS_LIMIT));
         let newest = found.first().map(|like| like.position);
         let users: Arc<[String]> = found.into_iter().map(|like| like.user).collect();
-        // The list may be newer than the post that was read before it, and then the post has counted up to elsewhere by now.
+        // The list may be newer than the post, which was read before it: then the post's `liked` has changed by now.
         if is_whole && newest == Some(post.liked) {
             let list = LikerList { liked: post.liked, users: Arc::clone(&users) };
             self.liker_lists.0.insert(post.post.clone(), list);
@@ -84,7 +84,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(list_likes))
 }
 
-/// Who likes a post, the newest like first
+/// The users who like a post, newest like first
 #[utoipa::path(
     get, path = "/v1/posts/{post}/likes", tag = "likes", security((), ("token" = [])),
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
@@ -100,7 +100,7 @@ async fn list_likes(
     let views = [posts::VIEW.name, profiles::VIEW.name];
     let caught_up = queries.catch_up(&conditions, &views).await;
     queries.visible_post(post).await?;
-    let equals = vec![json!(post), json!(Role::Act)];
+    let equals = vec![json!(post), json!(Role::Activity)];
     let query = Query::new(&VIEW, &BY_POST, equals, paging.limit).after(paging.after(&BY_POST)?);
     let found = queries.store.page_of::<Like>(query).await.map_err(store_problem)?;
     let people = queries.people(found.documents.iter().map(|like| like.user.clone())).await?;

@@ -1,4 +1,4 @@
-//! What I am told of that others did, in groups: "Ann and 12 others liked your photo".
+//! My notifications, in groups: "Ann and 12 others liked your photo".
 
 mod groups;
 
@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 use views::accounts::profiles;
 use views::social::comments::{self, Comment};
 use views::social::likes::{self, Like};
-use views::social::notifications::{Act, Kind, Mark, OF_OWNER, Role, VIEW, mark_of};
+use views::social::notifications::{Activity, Kind, OF_OWNER, ReadCursor, Role, VIEW, read_cursor_key};
 use views::social::posts::{self, Post};
 use views::{Query, StoreError, ViewStoreExt};
 use web::problem::{Problem, Problems};
@@ -30,52 +30,52 @@ use crate::reading::paging::{COUNT_LIMIT, PageOf, PageParams, Paging, ROUNDS};
 use crate::{Queries, store_problem};
 
 const VIEWS: [&str; 4] = [VIEW.name, profiles::VIEW.name, posts::VIEW.name, comments::VIEW.name];
-/// People of a group that are named; the others are counted.
+/// Number of users in a group that are named; the others are counted.
 const NAMED: usize = 3;
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(list_notifications)).routes(routes!(count_unread_notifications))
 }
 
-/// What some people did, told as one.
+/// A group of activities.
 #[derive(Debug, Serialize, ToSchema)]
 struct Notification {
-    /// The same for as long as there is anything to tell; more of the same kind joins it.
+    /// Stable as long as the group exists; later activities of the same kind join it.
     id: String,
     kind: NotificationKind,
-    /// Up to three people, whoever did it last first.
+    /// Up to three users, latest activity first.
     people: Vec<Person>,
-    /// How many there are beside those; 9,997 stands for more, too.
+    /// Number of other users; 9,997 may mean more.
     others: u64,
-    /// What it is about; null for follows and for removed stories.
+    /// The post; null for follows and for removed stories.
     post: Option<AboutPost>,
-    /// Id of the newest comment or reply, or of the comment that was removed.
+    /// Id of the newest comment or reply, or of the removed comment.
     comment: Option<String>,
-    /// What that comment or reply says; null where it is gone or was removed.
+    /// Text of that comment or reply; null if it is deleted or removed.
     text: Option<String>,
-    /// Why a moderator removed it; null for all else.
+    /// The moderator's reason for a removal; null otherwise.
     reason: Option<String>,
-    /// Whether any of it has happened since I last read.
+    /// Whether any of it happened after my read position.
     unread: bool,
-    /// Of the newest of it: send it as `up_to` once this has been read.
+    /// Position of the newest activity: send it as `up_to` after reading.
     position: i64,
     at: DateTime<Utc>,
 }
 
-/// What was done.
+/// The kind of notification.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum NotificationKind {
-    /// My post was liked.
+    /// Likes of my post.
     Like,
-    /// Something was said under my post.
+    /// Comments under my post.
     Comment,
-    /// My comment was answered.
+    /// Replies to my comment.
     Reply,
     Follow,
-    /// Somebody asks to follow me.
+    /// A request to follow me.
     FollowRequest,
-    /// A moderator removed something of mine; `people` is empty.
+    /// A moderator removed my content; `people` is empty.
     ContentRemoved,
 }
 
@@ -96,23 +96,23 @@ impl From<Kind> for NotificationKind {
 #[schema(as = NotifiedPost)]
 struct AboutPost {
     id: String,
-    /// URL of a square of 320 of its first picture; null where it may not be seen.
+    /// URL of a 320 pixel square of its first picture; null if it is not visible.
     thumb: Option<String>,
 }
 
-/// What I have not read yet.
+/// My unread notifications.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = UnreadCount)]
 struct Unread {
-    /// Single likes, comments, replies and follows; 10,000 stands for more, too.
+    /// Single likes, comments, replies and follows; 10,000 may mean more.
     count: u64,
-    /// How far I have read.
+    /// My read position.
     read_up_to: i64,
-    /// Of the newest there is: send it as `up_to` to have read everything.
+    /// Position of the newest notification: send it as `up_to` to mark everything as read.
     newest: i64,
 }
 
-/// What the groups of a page are shown with.
+/// The data for showing the groups of a page.
 struct Around {
     people: HashMap<String, Person>,
     posts: HashMap<String, Post>,
@@ -122,8 +122,9 @@ struct Around {
 
 impl Queries {
     pub async fn read_up_to(&self, owner: UserId) -> Result<i64, Problem> {
-        let mark = self.store.get::<Mark>(&mark_of(&owner.to_string())).await.map_err(store_problem)?;
-        Ok(mark.map_or(0, |mark| mark.position))
+        let key = read_cursor_key(&owner.to_string());
+        let cursor = self.store.get::<ReadCursor>(&key).await.map_err(store_problem)?;
+        Ok(cursor.map_or(0, |cursor| cursor.position))
     }
 
     async fn notifications_page(
@@ -146,18 +147,19 @@ impl Queries {
     }
 
     async fn show_groups(&self, groups: Vec<Group>, read_up_to: i64) -> Result<Vec<Notification>, Problem> {
-        let mut ids: Vec<String> = groups.iter().filter_map(|group| group.head.post.clone()).collect();
+        let mut ids: Vec<String> = groups.iter().filter_map(|group| group.header.post.clone()).collect();
         ids.sort_unstable();
         ids.dedup();
         let posts = self.store.get_all::<Post>(&ids).await.map_err(store_problem)?.into_iter().flatten();
         let posts: HashMap<String, Post> =
             posts.filter(|post| !post.removed).map(|post| (post.post.clone(), post)).collect();
-        let said = groups.iter().flat_map(|group| &group.voices).filter_map(|voice| voice.comment.clone());
-        let said: Vec<String> = said.collect::<BTreeSet<_>>().into_iter().collect();
-        let comments = self.store.get_all::<Comment>(&said).await.map_err(store_problem)?;
+        let members = groups.iter().flat_map(|group| &group.members);
+        let comment_ids: BTreeSet<String> = members.filter_map(|member| member.comment.clone()).collect();
+        let comment_ids: Vec<String> = comment_ids.into_iter().collect();
+        let comments = self.store.get_all::<Comment>(&comment_ids).await.map_err(store_problem)?;
         let comments = comments.into_iter().flatten().filter(|comment| comment.shown);
         let comments = comments.map(|comment| (comment.comment.clone(), comment)).collect();
-        let actors = groups.iter().flat_map(|group| &group.voices).map(|voice| voice.actor.clone());
+        let actors = groups.iter().flat_map(|group| &group.members).map(|member| member.actor.clone());
         let authors = posts.values().map(|post| post.author.clone());
         let people = self.people(actors.chain(authors)).await?;
         let around = Around { people, posts, comments, read_up_to };
@@ -166,30 +168,30 @@ impl Queries {
         Ok(shown.into_iter().flatten().collect())
     }
 
-    /// None if nobody of it may be seen, or what it is about is gone.
+    /// None if no user of the group is visible, or its post is deleted.
     async fn show_group(&self, group: Group, around: &Around) -> Result<Option<Notification>, StoreError> {
-        if group.head.kind == Kind::ContentRemoved {
+        if group.header.kind == Kind::ContentRemoved {
             return Ok(removal(group, around.read_up_to));
         }
-        let seen: Vec<&groups::Spoken> =
-            group.voices.iter().filter(|voice| around.people.contains_key(&voice.actor)).collect();
+        let seen: Vec<&groups::Member> =
+            group.members.iter().filter(|member| around.people.contains_key(&member.actor)).collect();
         let Some(newest) = seen.first() else { return Ok(None) };
-        let post = match &group.head.post {
+        let post = match &group.header.post {
             None => None,
             Some(id) => match around.posts.get(id) {
                 None => return Ok(None),
                 Some(post) => Some(self.about_post(post, around)),
             },
         };
-        let hidden = group.voices.len() - seen.len();
-        let all = if group.has_more { self.people_in(&group.head).await? } else { group.voices.len() };
+        let hidden = group.members.len() - seen.len();
+        let all = if group.has_more { self.people_in(&group.header).await? } else { group.members.len() };
         let named = seen.iter().take(NAMED);
         let people: Vec<Person> =
-            named.filter_map(|voice| around.people.get(&voice.actor).cloned()).collect();
+            named.filter_map(|member| around.people.get(&member.actor).cloned()).collect();
         Ok(Some(Notification {
             others: all.saturating_sub(hidden + people.len()) as u64,
             people,
-            kind: group.head.kind.into(),
+            kind: group.header.kind.into(),
             post,
             text: newest.comment.as_ref().and_then(|id| around.comments.get(id)).map(|it| it.text.clone()),
             comment: newest.comment.clone(),
@@ -197,7 +199,7 @@ impl Queries {
             unread: newest.position > around.read_up_to,
             position: newest.position,
             at: DateTime::from_timestamp_millis(newest.at).unwrap_or_default(),
-            id: group.head.stands_for,
+            id: group.header.group,
         }))
     }
 
@@ -209,33 +211,34 @@ impl Queries {
 
     async fn unread(&self, owner: UserId) -> Result<Unread, Problem> {
         let read_up_to = self.read_up_to(owner).await?;
-        let acts = |limit| Query::new(&VIEW, &OF_OWNER, vec![json!(owner), json!(Role::Act)], limit);
-        let likes = |limit| Query { view: &likes::VIEW, index: &likes::OF_OWNER, ..acts(limit) };
+        let equals = || vec![json!(owner), json!(Role::Activity)];
+        let activities = |limit| Query::new(&VIEW, &OF_OWNER, equals(), limit);
+        let likes = |limit| Query { view: &likes::VIEW, index: &likes::OF_OWNER, ..activities(limit) };
         let newer = |query: Query| query.above(read_up_to);
-        let (newer_acts, newer_likes) = (newer(acts(COUNT_LIMIT)), newer(likes(COUNT_LIMIT)));
+        let (newer_activities, newer_likes) = (newer(activities(COUNT_LIMIT)), newer(likes(COUNT_LIMIT)));
         let found = futures::try_join!(
-            self.store.count(&newer_acts),
+            self.store.count(&newer_activities),
             self.store.count(&newer_likes),
-            self.store.page_of::<Act>(acts(1)),
+            self.store.page_of::<Activity>(activities(1)),
             self.store.page_of::<Like>(likes(1)),
         );
-        let (acts, likes, newest_act, newest_like) = found.map_err(store_problem)?;
-        let newest_act = newest_act.documents.first().map_or(0, |act| act.position);
+        let (activities, likes, newest_activity, newest_like) = found.map_err(store_problem)?;
+        let newest_activity = newest_activity.documents.first().map_or(0, |activity| activity.position);
         let newest_like = newest_like.documents.first().map_or(0, |like| like.position);
-        let count = (acts + likes).min(COUNT_LIMIT as u64);
-        Ok(Unread { count, read_up_to, newest: newest_act.max(newest_like) })
+        let count = (activities + likes).min(COUNT_LIMIT as u64);
+        Ok(Unread { count, read_up_to, newest: newest_activity.max(newest_like) })
     }
 }
 
-/// Of what is removed nothing is shown but that it is, and why.
+/// A removal only shows that it happened, and the reason.
 fn removal(group: Group, read_up_to: i64) -> Option<Notification> {
-    let notice = group.voices.into_iter().next()?;
+    let notice = group.members.into_iter().next()?;
     Some(Notification {
-        id: group.head.stands_for,
-        kind: group.head.kind.into(),
+        id: group.header.group,
+        kind: group.header.kind.into(),
         people: Vec::new(),
         others: 0,
-        post: group.head.post.map(|id| AboutPost { id, thumb: None }),
+        post: group.header.post.map(|id| AboutPost { id, thumb: None }),
         comment: notice.comment,
         text: None,
         reason: notice.reason,
@@ -245,9 +248,9 @@ fn removal(group: Group, read_up_to: i64) -> Option<Notification> {
     })
 }
 
-/// My notifications, the newest first
+/// My notifications, newest first
 ///
-/// What several people did to one post is told as one.
+/// Activities of several users on one post form one notification.
 #[utoipa::path(
     get, path = "/v1/me/notifications", tag = "notifications", security(("token" = [])),
     params(PageParams, QueryHeaders),
@@ -264,7 +267,7 @@ async fn list_notifications(
     answer(&conditions, caught_up, &page)
 }
 
-/// How many notifications I have not read
+/// The number of my unread notifications
 #[utoipa::path(
     get, path = "/v1/me/notifications/unread", tag = "notifications", security(("token" = [])),
     params(QueryHeaders), responses((status = 200, body = Unread), (status = 304), Problems)

@@ -1,4 +1,4 @@
-//! Pictures, given out from the media store, or by a link to it.
+//! Pictures, served from the media store, or by a link to it.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use media::{CACHE_CONTROL, ImageVariant, MediaError, MediaKey, MediaObject, Medi
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use views::accounts::profiles::{Profile, Standing};
+use views::accounts::profiles::{AccountStatus, Profile};
 use views::social::pictures::Picture;
 use views::{StoreError, ViewStoreExt};
 use web::extract::Path;
@@ -19,8 +19,8 @@ use web::problem::{Problem, Problems};
 use crate::reading::answer::known_tags;
 use crate::{Queries, store_problem};
 
-/// How long a link to the store is good, and how long a browser may go on using it: together with [`CACHE_CONTROL`], so long
-/// a picture may still be seen when its owner's things are no longer shown.
+/// Lifetime of a link to the store, and how long browsers may cache it. Together with [`CACHE_CONTROL`] this bounds
+/// how long a picture stays visible after its owner's content is hidden.
 const LINK_VALID: Duration = Duration::from_mins(10);
 const LINK_CACHE: &str = "private, max-age=300";
 
@@ -33,13 +33,13 @@ impl Queries {
         variant.url(&self.public_url, picture)
     }
 
-    /// Whether a picture belongs to somebody whose things are shown. One that nothing shows belongs to nobody.
+    /// Whether a picture belongs to visible content. A picture that nothing shows has no owner.
     async fn is_shown(&self, picture: &str) -> Result<bool, StoreError> {
         let Some(Picture { owner, removed: false, .. }) = self.store.get(picture).await? else {
             return Ok(false);
         };
         let owner: Option<Profile> = self.store.get(&owner).await?;
-        Ok(owner.is_some_and(|owner| owner.standing == Standing::Active))
+        Ok(owner.is_some_and(|owner| owner.status == AccountStatus::Active))
     }
 }
 
@@ -51,8 +51,8 @@ struct Place {
 
 /// A picture
 ///
-/// Needs no token. What stands under such an address never changes, but it is refused as soon as its post or story is
-/// deleted or removed, or its owner is deactivated, suspended or erased.
+/// Needs no token. The content of a URL never changes, but it is refused as soon as its post or story is deleted or
+/// removed, or its owner is deactivated, suspended or erased.
 #[utoipa::path(
     get, path = "/media/images/{picture}/{file}", tag = "media",
     params(
@@ -84,8 +84,8 @@ fn missing() -> Problem {
     Problem::not_found("There is no such picture")
 }
 
-/// The picture, a part of it, what is said of it, or a link to it: each only while it is in the store. Otherwise a deleted
-/// picture would live on in the caches that ask whether it has changed.
+/// The picture, a range of it, its headers, or a link to it, only while it is in the store. Otherwise revalidation
+/// would keep a deleted picture alive in caches.
 async fn serve(
     media: &dyn MediaStore,
     method: &Method,
@@ -120,14 +120,14 @@ async fn serve(
     let mut response = Body::from_stream(body).into_response();
     if part.is_some() {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        let told = format!("bytes {}-{}/{size}", range.start(), range.end());
-        response.headers_mut().insert(header::CONTENT_RANGE, told.try_into().map_err(Problem::internal)?);
+        let range = format!("bytes {}-{}/{size}", range.start(), range.end());
+        response.headers_mut().insert(header::CONTENT_RANGE, range.try_into().map_err(Problem::internal)?);
     }
     response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     Ok(described(response, key, &tag))
 }
 
-/// With what is said of everything in the store. Pages of other origins may show it.
+/// Headers of all pictures. Pages of other origins may show them.
 fn described(mut response: Response, key: &MediaKey, tag: &str) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(key.content_type()));
@@ -143,14 +143,14 @@ fn described(mut response: Response, key: &MediaKey, tag: &str) -> Response {
     response
 }
 
-/// The range that is asked for, unless it is asked for of another version: `If-Range` must be the tag, compared strongly.
-/// A date never is the version's: none is given out.
+/// The requested range, unless it is for another version: `If-Range` must be the tag, compared strongly. Dates never
+/// match, since the server sends none.
 fn requested_part(headers: &HeaderMap, tag: &str) -> Option<Part> {
     let of_this = headers.get(header::IF_RANGE).is_none_or(|version| version == tag);
     headers.get(header::RANGE).filter(|_| of_this).and_then(|range| part(range.to_str().ok()?))
 }
 
-/// One range of bytes; several at once, or none that can be read, are answered with the whole (RFC 9110).
+/// A single byte range; several or invalid ranges get the whole picture (RFC 9110).
 fn part(range: &str) -> Option<Part> {
     let (from, to) = range.strip_prefix("bytes=")?.split_once('-')?;
     match (from.trim(), to.trim()) {
@@ -180,7 +180,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder that browsers are sent to with links, as an S3 that they can reach.
+    /// A store in a folder that redirects to links, like a public S3.
     #[derive(Debug)]
     struct Linked(FileMedia);
 
@@ -219,7 +219,7 @@ mod tests {
         }
     }
 
-    /// Status, headers and body of an answer about the one picture.
+    /// Status, headers and body of a response about the picture.
     async fn ask(
         media: &dyn MediaStore,
         method: Method,
@@ -233,8 +233,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_deleted_picture_is_404_whatever_is_asked_of_it() {
-        /// The store, the method, the headers, and the status while the picture is there.
+    async fn deleted_picture_is_404_for_every_request() {
+        /// The store, the method, the headers, and the status while the picture exists.
         type Question<'a> = (&'a dyn MediaStore, Method, Vec<(HeaderName, &'a str)>, u16);
         let folder = tempfile::tempdir().unwrap();
         let (plain, linked) =
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn head_ignores_a_range_and_tells_the_length_of_the_whole() {
+    async fn head_ignores_a_range_and_returns_the_full_length() {
         let folder = tempfile::tempdir().unwrap();
         let store = FileMedia::open(folder.path()).unwrap();
         let key = MediaKey::parse("images/a/feed.jpg").unwrap();
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_read_as_written() {
+    fn ranges_are_parsed() {
         assert_eq!(part("bytes=0-9"), Some(Part::From(0, Some(9))));
         assert_eq!(part("bytes=5-"), Some(Part::From(5, None)));
         assert_eq!(part("bytes=-5"), Some(Part::Last(5)));
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_of_another_version_is_answered_with_the_whole() {
+    fn range_of_another_version_gets_the_whole_picture() {
         let tag = "\"images/a/feed.jpg\"";
         for (version, is_given) in [
             (None, true),
@@ -307,7 +307,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_range_is_read_as_one_part_or_as_none(
+        fn any_range_is_one_part_or_none(
             range in "(bytes=)?[0-9 ]{0,22}-?[0-9 ,-]{0,22}|\\PC{0,20}",
             from in any::<u64>(), to in any::<u64>(),
         ) {

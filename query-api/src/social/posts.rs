@@ -1,4 +1,4 @@
-//! Posts, with who made them and what they are to whoever looks.
+//! Posts, with their authors and their relation to the viewer.
 
 use std::collections::HashSet;
 
@@ -24,7 +24,7 @@ use crate::reading::paging::{PageOf, PageParams, Paging};
 use crate::social::timelines::{self, Timeline, TimelinePage};
 use crate::{Queries, store_problem};
 
-/// The views that a page of posts is made of.
+/// The views that a page of posts reads.
 const VIEWS: [&str; 4] = [VIEW.name, comments::VIEW.name, profiles::VIEW.name, saves::VIEW.name];
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
@@ -35,7 +35,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
 }
 
 impl Queries {
-    /// Posts that may be seen, as they are shown, in their order.
+    /// The visible ones of these posts, in order, as shown.
     pub(crate) async fn show_posts(
         &self,
         page: TimelinePage,
@@ -101,7 +101,7 @@ impl Queries {
     /// A post with its author.
     ///
     /// # Errors
-    /// 404 if there is none that may be seen.
+    /// 404 if there is no visible one.
     pub(crate) async fn visible_post(&self, post: PostId) -> Result<TimelinePage, Problem> {
         let page = timelines::visible(&*self.store, &[post.to_string()]).await.map_err(store_problem)?;
         if page.posts.is_empty() { Err(Problem::not_found("There is no such post")) } else { Ok(page) }
@@ -142,7 +142,7 @@ async fn get_post(
     answer(&conditions, caught_up, &shown)
 }
 
-/// Somebody's posts, the newest first
+/// A user's posts, newest first
 #[utoipa::path(
     get, path = "/v1/users/{user}/posts", tag = "posts", security((), ("token" = [])),
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),

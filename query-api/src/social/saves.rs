@@ -1,4 +1,4 @@
-//! Saved posts, for whoever saved them and nobody else.
+//! Saved posts, visible to their user only.
 
 use std::collections::HashMap;
 
@@ -38,9 +38,9 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
 #[derive(Debug, Serialize, ToSchema)]
 struct SavedPost {
     post: PostPage,
-    /// Id of the collection that it is in.
+    /// Id of its collection.
     collection: Option<String>,
-    /// When it was saved, or put where it is.
+    /// When it was saved or moved to its collection.
     saved_at: DateTime<Utc>,
 }
 
@@ -65,7 +65,7 @@ impl Queries {
         Ok(paging.page(items, after.as_ref(), index))
     }
 
-    /// What was saved and may be seen, in its order.
+    /// The visible ones of these saves, in order.
     async fn show_saved(&self, saved: Vec<Save>, viewer: Session) -> Result<Vec<SavedPost>, Problem> {
         let keys: Vec<String> = saved.iter().map(|save| save.post.clone()).collect();
         let found = timelines::visible(&*self.store, &keys).await.map_err(store_problem)?;
@@ -80,7 +80,7 @@ impl Queries {
     }
 }
 
-/// The posts I have saved, the newest first
+/// My saved posts, newest first
 #[utoipa::path(
     get, path = "/v1/me/saved", tag = "saves", security(("token" = [])), params(PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<SavedPost>), (status = 304), Problems)
@@ -97,7 +97,7 @@ async fn list_saved_posts(
     answer(&conditions, caught_up, &queries.saved_page(query, &paging, session).await?)
 }
 
-/// The posts in one of my collections, the newest first
+/// The posts in one of my collections, newest first
 #[utoipa::path(
     get, path = "/v1/me/collections/{collection}/posts", tag = "saves", security(("token" = [])),
     params(("collection" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),

@@ -1,6 +1,6 @@
-//! Stories that are there: as groups by author, everybody's, one author's; and who has viewed them. A story is shown
-//! until its day is over by this process's clock, also where the event that ends it is late. Whose stories somebody may
-//! see: everybody's who is active, but of the private only those who have accepted them as followers.
+//! Current stories: grouped by author, all, and by one author; and their viewers. A story is shown until it expires
+//! by this process's clock, even if its expiry event is late. Stories of active users are visible to everybody, those
+//! of private users to accepted followers only.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -16,7 +16,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use views::accounts::profiles::{self, Profile, Standing};
+use views::accounts::profiles::{self, AccountStatus, Profile};
 use views::social::follows::{self, Follow};
 use views::social::stories::{BY_AUTHOR, NEWEST, Story, VIEW};
 use views::social::story_authors::{self, StoryAuthor};
@@ -32,20 +32,19 @@ use crate::reading::paging::{COUNT_LIMIT, PageOf, PageParams, Paging};
 use crate::social::follows::Side;
 use crate::{Queries, store_problem};
 
-/// The views that stories are shown from.
+/// The views that stories are read from.
 const VIEWS: [&str; 4] = [VIEW.name, story_views::VIEW.name, profiles::VIEW.name, follows::VIEW.name];
-/// Of so many whom somebody follows stories are looked for, the latest followed first.
+/// Maximum number of followed users whose stories are read, latest followed first.
 const FOLLOWINGS_LIMIT: usize = 10_000;
-/// Groups in an answer; of more authors, those with the newest stories.
+/// Maximum number of groups; of more authors, those with the newest stories.
 const GROUPS_LIMIT: usize = 500;
-/// Stories of one author in a group; of more, the newest.
+/// Maximum number of stories in a group, the newest ones.
 const STORIES_LIMIT: usize = 100;
-/// By how much the clocks of the machines that publish may differ: the last story to be appended need not be the last
-/// to end.
+/// Maximum difference of the publishing machines' clocks: the last story appended need not be the last one to expire.
 const CLOCKS_APART: TimeDelta = TimeDelta::hours(1);
-/// Documents asked for in one read.
+/// Documents per read.
 const AT_ONCE: usize = 1000;
-/// Authors whose stories are read at the same time.
+/// Authors whose stories are read concurrently.
 const AUTHORS_AT_ONCE: usize = 16;
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
@@ -57,7 +56,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
         .routes(routes!(list_story_viewers))
 }
 
-/// A story with whose it is.
+/// A story with its author.
 #[derive(Debug, Serialize, ToSchema)]
 struct AuthoredStory {
     author: Person,
@@ -65,13 +64,13 @@ struct AuthoredStory {
     story: StoryPage,
 }
 
-/// What somebody shows at present.
+/// The current stories of a user.
 #[derive(Debug, Serialize, ToSchema)]
 struct StoryGroup {
     author: Person,
-    /// The viewer has viewed all of them. One's own count as viewed.
+    /// The viewer has viewed all of them. Own stories count as viewed.
     viewed: bool,
-    /// The oldest first.
+    /// Oldest first.
     stories: Vec<StoryPage>,
 }
 
@@ -81,7 +80,7 @@ struct StoryGroups {
     items: Vec<StoryGroup>,
 }
 
-/// Somebody who has viewed a story.
+/// A viewer of a story.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = StoryViewerEntry)]
 struct ViewerOfStory {
@@ -90,7 +89,7 @@ struct ViewerOfStory {
     viewed_at: DateTime<Utc>,
 }
 
-/// Stories by their authors: the authors in the order in which they come first, the stories of each in the order given.
+/// Groups stories by author: the authors in order of first appearance, the stories of each in the given order.
 pub fn by_author(stories: Vec<(Person, Story)>) -> Vec<(Person, Vec<Story>)> {
     let mut groups: Vec<(Person, Vec<Story>)> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
@@ -105,21 +104,21 @@ pub fn by_author(stories: Vec<(Person, Story)>) -> Vec<(Person, Vec<Story>)> {
 }
 
 impl Queries {
-    /// Those of these stories that are there and may be seen, in their order, each with its author.
+    /// The current and visible ones of these stories, in order, each with its author.
     pub async fn visible_stories(
         &self,
         mut stories: Vec<Story>,
         viewer: Option<UserId>,
     ) -> Result<Vec<(Person, Story)>, Problem> {
         let now = self.clock.now().timestamp_millis();
-        stories.retain(|story| now < story.until && !story.removed);
+        stories.retain(|story| now < story.expires_at && !story.removed);
         let authors: HashSet<&String> = stories.iter().map(|story| &story.author).collect();
         let authors = self.story_authors(authors.into_iter().cloned().collect(), viewer).await?;
         let visible = |story: Story| Some((authors.get(&story.author)?.clone(), story));
         Ok(stories.into_iter().filter_map(visible).collect())
     }
 
-    /// Those of these people whose stories the viewer may see, by their ids.
+    /// The users whose stories the viewer may see, by id.
     async fn story_authors(
         &self,
         ids: Vec<String>,
@@ -127,7 +126,7 @@ impl Queries {
     ) -> Result<HashMap<String, Person>, Problem> {
         let viewer = viewer.map(|user| user.to_string());
         let mut authors: Vec<Profile> = self.all_there(&ids).await?;
-        authors.retain(|author| author.standing == Standing::Active);
+        authors.retain(|author| author.status == AccountStatus::Active);
         let is_closed = |author: &Profile| author.private && viewer.as_ref() != Some(&author.user);
         let mut accepted = HashSet::new();
         if let Some(viewer) = &viewer {
@@ -140,7 +139,7 @@ impl Queries {
         Ok(seen.map(|author| (author.user.clone(), self.person(author))).collect())
     }
 
-    /// Those documents of these keys that there are, in the order of the keys.
+    /// The existing documents of these keys, in order.
     async fn all_there<T: Document>(&self, keys: &[String]) -> Result<Vec<T>, Problem> {
         let mut found = Vec::with_capacity(keys.len());
         for some in keys.chunks(AT_ONCE) {
@@ -149,7 +148,7 @@ impl Queries {
         Ok(found)
     }
 
-    /// Which of these stories the viewer has viewed; their own count.
+    /// Which of these stories the viewer has viewed; includes own stories.
     async fn viewed(
         &self,
         stories: impl Iterator<Item = &Story>,
@@ -165,7 +164,7 @@ impl Queries {
         Ok(Some(Viewed { viewer, stories: views.into_iter().map(|view| view.story).collect() }))
     }
 
-    /// These stories as they are shown, in their order.
+    /// These stories as shown, in order.
     async fn show_stories(
         &self,
         stories: impl Iterator<Item = Story>,
@@ -179,7 +178,7 @@ impl Queries {
         futures::future::try_join_all(shown).await
     }
 
-    /// How many people the list of a story's viewers has.
+    /// The number of viewers of a story.
     async fn views_of(&self, story: &str) -> Result<u64, Problem> {
         self.store.count(&viewers_of(story, COUNT_LIMIT)).await.map_err(store_problem)
     }
@@ -192,7 +191,7 @@ impl Queries {
             id: story.story,
             image,
             published_at: DateTime::from_timestamp_millis(story.published).unwrap_or_default(),
-            expires_at: DateTime::from_timestamp_millis(story.until).unwrap_or_default(),
+            expires_at: DateTime::from_timestamp_millis(story.expires_at).unwrap_or_default(),
             views,
             viewer,
         }
@@ -211,7 +210,7 @@ impl Queries {
         Ok(authored.map(|(author, story)| AuthoredStory { author, story }).collect())
     }
 
-    /// What the viewer and those whom they follow show.
+    /// The groups of the viewer and the users they follow.
     async fn story_groups(&self, session: Session) -> Result<Vec<StoryGroup>, Problem> {
         let viewer = session.user.to_string();
         let authors = self.authors_followed(&viewer).await?;
@@ -238,19 +237,19 @@ impl Queries {
         Ok(shown)
     }
 
-    /// Of the viewer and those whom they follow, who may have stories to show.
+    /// The authors among the viewer and the users they follow who may have current stories.
     async fn authors_followed(&self, viewer: &str) -> Result<Vec<String>, Problem> {
         let mut ids = vec![viewer.to_owned()];
         ids.extend(self.newest_ids(Side::Followings, viewer, FOLLOWINGS_LIMIT).await?);
         let now = (self.clock.now() - CLOCKS_APART).timestamp_millis();
         let mut authors: Vec<StoryAuthor> = self.all_there(&ids).await?;
-        authors.retain(|author| now < author.until);
+        authors.retain(|author| now < author.expires_at);
         authors.sort_by_key(|author| (author.author != viewer, Reverse(author.position)));
         authors.truncate(GROUPS_LIMIT);
         Ok(authors.into_iter().map(|author| author.author).collect())
     }
 
-    /// An author's newest stories, the oldest first.
+    /// An author's newest stories, oldest first.
     pub async fn newest_of(&self, author: String) -> Result<Vec<Story>, Problem> {
         let query = Query::new(&VIEW, &BY_AUTHOR, vec![json!(author)], STORIES_LIMIT);
         let mut stories = self.store.page_of::<Story>(query).await.map_err(store_problem)?.documents;
@@ -271,7 +270,7 @@ impl Queries {
         Ok(paging.page(items, found.next.as_ref(), index))
     }
 
-    /// A story of this author, if it is there and may be seen.
+    /// A current story of this author if it is visible.
     async fn story_of(
         &self,
         author: UserId,
@@ -285,12 +284,12 @@ impl Queries {
     }
 }
 
-/// Who has viewed a story and is active, the latest first.
+/// The active viewers of a story, latest first.
 fn viewers_of(story: &str, limit: usize) -> Query {
     Query::new(&story_views::VIEW, &BY_STORY, vec![json!(story), json!(true)], limit)
 }
 
-/// Which of some stories somebody has viewed.
+/// Which of these stories a user has viewed.
 struct Viewed {
     viewer: String,
     stories: HashSet<String>,
@@ -302,10 +301,10 @@ impl Viewed {
     }
 }
 
-/// The stories of those I follow
+/// The stories of the users I follow
 ///
-/// Grouped by author: my own first, then those of which I have not viewed all, then the others, each the newest first.
-/// At most 500 groups of 100 stories.
+/// Grouped by author: my own first, then groups with unviewed stories, then the others, each newest first. At most
+/// 500 groups of 100 stories.
 #[utoipa::path(
     get, path = "/v1/stories", tag = "stories", security(("token" = [])), params(QueryHeaders),
     responses((status = 200, body = StoryGroups), (status = 304), Problems)
@@ -337,7 +336,7 @@ async fn list_newest_stories(
     answer(&conditions, caught_up, &queries.stories_page(query, &paging, viewer).await?)
 }
 
-/// Somebody's stories, the newest first
+/// A user's stories, newest first
 #[utoipa::path(
     get, path = "/v1/users/{user}/stories", tag = "stories", security((), ("token" = [])),
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
@@ -375,7 +374,7 @@ async fn get_story(
     answer(&conditions, caught_up, &queries.story_of(user, story, viewer).await?)
 }
 
-/// Who has viewed a story, the latest first
+/// The viewers of a story, latest first
 ///
 /// For its author.
 #[utoipa::path(

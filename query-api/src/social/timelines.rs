@@ -1,68 +1,67 @@
-//! Posts in the order they were published in, the newest first, without those that may not be seen. A page is full all
-//! the same: what is passed over is made up for by what comes after it.
+//! Visible posts in order of publication, newest first. Pages are full: invisible posts are replaced by later ones.
 
 use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
-use views::accounts::profiles::{self, Profile, Standing};
+use views::accounts::profiles::{self, AccountStatus, Profile};
 use views::social::feeds::{self, BY_OWNER, Entry, OF_AUTHOR, Published, SOURCES, Source, TO_MERGE};
 use views::social::posts::{self, BY_AUTHOR, NEWEST, Post};
 use views::{Cursor, Document, Index, Query, StoreError, ViewStore, ViewStoreExt};
 
-/// Stretches looked at for one page. The last are as long as may be: only somebody whose thousands of posts in a row may
-/// not be seen leaves a page that is not full, and even then its link leads on.
+/// Maximum number of stretches read per page. The last ones have maximum length, so a page is only partial after
+/// thousands of consecutive invisible posts, and even then its link continues.
 const STRETCHES: usize = 12;
-/// Posts in one stretch at most.
+/// Maximum number of posts per stretch.
 const STRETCH_LIMIT: usize = 1000;
-/// Sources of a home read at once.
+/// Sources of a home per read.
 const SOURCES_AT_ONCE: usize = 20;
-/// Lists merged into a home that are read side by side.
+/// Lists merged into a home that are read concurrently.
 const SIDE_BY_SIDE: usize = 16;
 
 /// A list of posts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timeline<'a> {
-    /// Everybody's.
+    /// All posts.
     Newest,
-    /// Those of one author.
+    /// The posts of one author.
     Of(&'a str),
-    /// Those of one user and of whom they follow.
+    /// The posts of a user and the users they follow.
     Home(&'a str),
 }
 
-/// A page of posts that may be seen.
+/// A page of visible posts.
 #[derive(Debug, Default)]
 pub struct TimelinePage {
     pub posts: Vec<Post>,
-    /// Those who made them.
+    /// Their authors.
     pub authors: HashMap<String, Profile>,
-    /// The next page holds what stands below this position; none if this is the last.
+    /// The next page starts below this position; none on the last page.
     pub next: Option<i64>,
 }
 
-/// A post that is in a list, whether it may be seen or not.
+/// A listed post, visible or not.
 struct Candidate {
     position: i64,
     author: String,
     post: String,
-    /// Where it has been read already.
+    /// The position up to which the list has been read.
     read: Option<Post>,
 }
 
 /// A part of a list, in order.
 struct Stretch {
     candidates: Vec<Candidate>,
-    /// The stretch holds everything down to and including this position; none if the list ends with it.
+    /// The stretch contains everything down to this position, inclusive; none at the end of the list.
     down_to: Option<i64>,
 }
 
-/// People looked up for one page: none where they may not be seen.
+/// Users looked up for a page: none if they are invisible.
 #[derive(Default)]
 struct People(HashMap<String, Option<Profile>>);
 
 impl Timeline<'_> {
-    /// The index whose cursors the list is paged by.
+    /// The index for cursors of this list.
     pub(crate) const fn index(&self) -> &'static Index {
         match self {
             Self::Newest => &NEWEST,
@@ -71,10 +70,10 @@ impl Timeline<'_> {
         }
     }
 
-    /// The posts that stand below a position (from the top if none is given), at most so many.
+    /// The posts below a position (or from the top), up to a limit.
     ///
     /// # Errors
-    /// If the store does not answer.
+    /// If the store is unavailable.
     pub async fn page(
         &self,
         store: &dyn ViewStore,
@@ -93,7 +92,7 @@ impl Timeline<'_> {
             }
         }
         let mut seen: Vec<Post> = Vec::new();
-        // One more than is wanted tells whether there is a next page.
+        // One more post reveals whether there is a next page.
         let mut length = limit + 1;
         for _ in 0..STRETCHES {
             let Stretch { candidates, down_to } = self.stretch(store, below, length).await?;
@@ -113,8 +112,8 @@ impl Timeline<'_> {
         Ok(people.page(seen, Some(below)))
     }
 
-    /// Just above the newest post that every view has taken in: a home is read piece by piece, and a post that arrives in
-    /// between would else be seen before one that was published earlier.
+    /// Just above the newest post that all views contain. A home is read from several views, so a post that arrives
+    /// meanwhile could otherwise appear before an earlier one.
     async fn top(&self, store: &dyn ViewStore) -> Result<i64, StoreError> {
         match self {
             Self::Newest | Self::Of(_) => Ok(i64::MAX),
@@ -142,7 +141,7 @@ impl Timeline<'_> {
     }
 }
 
-/// Those of these posts that are there and may be seen, in their order, with their authors.
+/// The visible ones of these posts, in order, with their authors.
 pub(crate) async fn visible(store: &dyn ViewStore, posts: &[String]) -> Result<TimelinePage, StoreError> {
     let found: Vec<Post> = store.get_all::<Post>(posts).await?.into_iter().flatten().collect();
     let mut people = People::default();
@@ -151,7 +150,7 @@ pub(crate) async fn visible(store: &dyn ViewStore, posts: &[String]) -> Result<T
     Ok(people.page(seen, None))
 }
 
-/// What stands in a home, merged with what need not.
+/// The entries of a home, merged with the posts that are not fanned out.
 async fn home(store: &dyn ViewStore, owner: &str, below: i64, length: usize) -> Result<Stretch, StoreError> {
     let own = entries::<Entry>(store, &BY_OWNER, owner, below, length).await?;
     let to_merge = sources_merged_above(store, owner, own.down_to.unwrap_or(0)).await?;
@@ -164,18 +163,18 @@ async fn home(store: &dyn ViewStore, owner: &str, below: i64, length: usize) -> 
         .try_collect()
         .await?;
     let lists = || merged.iter().chain([&own]);
-    // Where one list was cut off, what the others have further down is not known to come next.
+    // Below the end of a truncated list, the other lists may miss posts in between.
     let down_to = lists().filter_map(|list| list.down_to).max();
     let mut candidates: Vec<Candidate> =
         merged.into_iter().chain([own]).flat_map(|list| list.candidates).collect();
     candidates.retain(|candidate| down_to.is_none_or(|end| candidate.position >= end));
     candidates.sort_unstable_by_key(|candidate| std::cmp::Reverse(candidate.position));
-    // What was put into the home and is merged all the same.
+    // Posts that are both in the home and merged.
     candidates.dedup_by_key(|candidate| candidate.position);
     Ok(Stretch { candidates, down_to })
 }
 
-/// What one person has in a list.
+/// The posts of one author in a list.
 async fn entries<T: Document + Into<Candidate>>(
     store: &dyn ViewStore,
     index: &'static Index,
@@ -191,8 +190,8 @@ async fn entries<T: Document + Into<Candidate>>(
     Ok(Stretch { candidates, down_to })
 }
 
-/// The sources of a home that have something to merge above a position: few, since a source that is merged below its
-/// newest posts is asked only by who has read past all of those, and authors with very many followers are few.
+/// The sources of a home to merge above a position. They are few: other sources are only merged by readers who have
+/// passed all backfilled posts, and authors with very many followers are few.
 async fn sources_merged_above(
     store: &dyn ViewStore,
     owner: &str,
@@ -221,7 +220,7 @@ impl People {
         let unknown: HashSet<&str> = ids.filter(|id| !self.0.contains_key(*id)).collect();
         let unknown: Vec<String> = unknown.into_iter().map(str::to_owned).collect();
         let found = store.get_all::<Profile>(&unknown).await?;
-        let active = |profile: &Profile| profile.standing == Standing::Active;
+        let active = |profile: &Profile| profile.status == AccountStatus::Active;
         self.0.extend(unknown.into_iter().zip(found.into_iter().map(|found| found.filter(active))));
         Ok(())
     }
@@ -230,7 +229,7 @@ impl People {
         self.0.get(author).is_some_and(Option::is_some)
     }
 
-    /// Adds those that may be seen, until there are so many.
+    /// Adds visible posts up to the limit.
     async fn keep_visible(
         &self,
         store: &dyn ViewStore,

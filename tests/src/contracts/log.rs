@@ -355,7 +355,7 @@ pub async fn unreadable_envelope_is_reported_and_skipped(log: &dyn EventLog, spo
         let [unreadable] = unreadable.as_slice() else { panic!("{unreadable:?}") };
         assert_eq!(unreadable.position, first.position.next());
         assert_eq!(unreadable.event_type, "like.liked.v1");
-        assert!(!unreadable.error.is_of_newer_program());
+        assert!(!unreadable.error.is_from_newer_version());
     }
 }
 
@@ -436,7 +436,7 @@ pub async fn progress_notifications_reach_every_subscriber(log: &dyn EventLog) {
     let (mut one, mut two) = (log.progress(), log.progress());
     let progress =
         Progress { projection: "likes".into(), kinds: vec![Kind::Like, Kind::Post], position: Position(42) };
-    log.announce(progress.clone(), Urgency::Now);
+    log.publish_progress(progress.clone(), Urgency::Now);
     for subscriber in [&mut one, &mut two] {
         assert_eq!(timeout(LIMIT, subscriber.recv()).await.unwrap().unwrap(), progress);
     }
@@ -448,7 +448,7 @@ pub async fn progress_notifications_reach_every_subscriber(log: &dyn EventLog) {
             let progress =
                 Progress { projection: projection.into(), position: Position(position), ..progress.clone() };
             // Notifications without urgency arrive as well.
-            log.announce(progress, Urgency::Soon);
+            log.publish_progress(progress, Urgency::Soon);
         }
     }
     let received = async {

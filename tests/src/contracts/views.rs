@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use views::social::captions::Caption;
-use views::social::notifications::{Mark, Role};
+use views::social::notifications::{ReadCursor, Role};
 use views::{
     Commit, CommitError, Copy, Cursor, DeleteEach, Direction, Document, FanOut, Index, KeyPart, Layout,
     Parked, Patch, PatchEach, Query, StoreError, View, ViewStore, ViewStoreExt, Writes,
@@ -56,7 +56,7 @@ pub const VIEWS: &[&View] = &[&BOOKS, &SHELVES];
 const BOOKS: View = View {
     name: "books",
     indexes: &[&BY_AUTHOR, &BY_TITLE, &OF_AUTHOR_IN_PRINT, &BY_YEAR, &BY_NOTE],
-    layout: Layout::ByKey,
+    layout: Layout::Clustered,
 };
 const BY_AUTHOR: Index =
     Index { name: "by_author", equals: &["author"], order: "year", direction: Direction::Descending };
@@ -73,7 +73,7 @@ const BY_YEAR: Index =
 /// Over an optional field.
 const BY_NOTE: Index =
     Index { name: "by_note", equals: &["note"], order: "year", direction: Direction::Ascending };
-const SHELVES: View = View { name: "shelves", indexes: &[&ON_SHELF], layout: Layout::AsPut };
+const SHELVES: View = View { name: "shelves", indexes: &[&ON_SHELF], layout: Layout::Heap };
 const ON_SHELF: Index =
     Index { name: "on_shelf", equals: &["reader"], order: "year", direction: Direction::Descending };
 
@@ -954,7 +954,7 @@ pub async fn views_with_an_outdated_schema_are_rebuilt(
     open: impl AsyncFn() -> Arc<dyn ViewStore>,
     age: impl AsyncFnOnce(),
 ) {
-    let mark = Mark { owner: "ann".to_owned(), role: Role::Mark, position: 3 };
+    let mark = ReadCursor { owner: "ann".to_owned(), role: Role::ReadCursor, position: 3 };
     let written = Caption {
         post: "p".to_owned(),
         author: "ann".to_owned(),
@@ -978,7 +978,7 @@ pub async fn views_with_an_outdated_schema_are_rebuilt(
     age().await;
 
     let store = open().await;
-    assert_eq!(store.get::<Mark>(&mark.key()).await.unwrap(), None);
+    assert_eq!(store.get::<ReadCursor>(&mark.key()).await.unwrap(), None);
     assert_eq!(store.get(&written.key()).await.unwrap(), Some(written));
     for (projection, checkpoint) in [("notifications", 0), ("posts", 0), ("captions", 9)] {
         assert_eq!(store.checkpoint(projection).await.unwrap(), checkpoint, "{projection}");

@@ -68,7 +68,7 @@ async fn new_index_covers_existing_documents() {
 
     impl Document for Before {
         const VIEW: &'static View =
-            &View { name: "comments", indexes: &[&BY_POST, &BY_AUTHOR], layout: Layout::ByKey };
+            &View { name: "comments", indexes: &[&BY_POST, &BY_AUTHOR], layout: Layout::Clustered };
 
         fn key(&self) -> String {
             self.0.key()

@@ -86,6 +86,6 @@ async fn views_resume_after_each_kill_of_the_projector() {
     };
     let ((), mut took) = tokio::join!(publish, kill);
     took.sort_by(f64::total_cmp);
-    let abandoned = chorus.printed(Service::Projector).matches("has abandoned").count();
+    let abandoned = chorus.printed(Service::Projector).matches("ending an abandoned transaction").count();
     println!("{kills} kills, {abandoned} transactions abandoned; the views resumed after {took:.1?} s");
 }

@@ -1,13 +1,13 @@
-//! What only its owner may see of an account.
+//! The private part of an account, visible to its owner only.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Document, Layout, View};
 
-pub const VIEW: View = View { name: "accounts", indexes: &[], layout: Layout::ByKey };
+pub const VIEW: View = View { name: "accounts", indexes: &[], layout: Layout::Clustered };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::struct_excessive_bools, reason = "each is set and taken back by events of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each flag has its own events")]
 pub struct Account {
     pub user: String,
     pub email: String,

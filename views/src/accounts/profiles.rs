@@ -1,13 +1,13 @@
-//! How people show themselves. How many follow them stands with the follows.
+//! Public profiles. The follow counts are in the view of follows.
 
 use serde::{Deserialize, Serialize};
 
 use crate::social::posts::Image;
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "profiles", indexes: &[&BY_USERNAME], layout: Layout::ByKey };
+pub const VIEW: View = View { name: "profiles", indexes: &[&BY_USERNAME], layout: Layout::Clustered };
 
-/// By the folded form of the username, which is unique among accounts.
+/// By the folded username, which is unique among accounts.
 pub const BY_USERNAME: Index = Index {
     name: "by_username",
     equals: &["folded_username"],
@@ -18,7 +18,7 @@ pub const BY_USERNAME: Index = Index {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
     pub user: String,
-    /// As its owner spells it.
+    /// As the owner spells it.
     pub username: String,
     pub folded_username: String,
     pub firstname: String,
@@ -26,36 +26,37 @@ pub struct Profile {
     pub bio: String,
     pub photo: Option<Image>,
     pub private: bool,
-    pub standing: Standing,
+    #[serde(rename = "standing")]
+    pub status: AccountStatus,
     /// Milliseconds since 1970.
     pub joined: i64,
-    /// Of the event that made the account.
+    /// Position of the sign-up event.
     pub position: i64,
     pub posts: i64,
 }
 
-/// A post that does not count, since it is deleted or removed: kept so that a deletion and a removal that were decided at the
-/// same time do not take it off twice. No index has it: it lacks their fields.
+/// Marks a post as not counted since it is deleted or removed, so that concurrent deletion and removal decrement the
+/// count once. It has no indexed fields, so no index finds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UncountedPost {
     pub uncounted: String,
-    /// For good.
+    /// Deleted, which is final.
     pub deleted: bool,
 }
 
-/// The key of such a note.
+/// The key of such a document.
 pub fn uncounted(post: &str) -> String {
     format!("post.{post}")
 }
 
-/// Whether an account and what it published is shown.
+/// Whether an account and its content are visible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub enum AccountStatus {
     Active,
-    /// Put to rest by its owner.
+    /// Deactivated by its owner.
     Deactivated,
-    /// Locked by a moderator.
+    /// Suspended by a moderator.
     Suspended,
 }
 

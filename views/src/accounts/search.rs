@@ -1,4 +1,4 @@
-//! By what people are found: the words of their names, any part of their usernames, and by chance.
+//! The search index of users: words of names, all parts of usernames, and random keys.
 
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
@@ -6,15 +6,15 @@ use unicode_normalization::char::canonical_combining_class;
 
 use crate::{Cursor, Direction, Document, Index, Layout, Query, View};
 
-pub const VIEW: View = View { name: "search", indexes: &[&BY_TERM, &BY_SOURCE], layout: Layout::ByKey };
+pub const VIEW: View = View { name: "search", indexes: &[&BY_TERM, &BY_SOURCE], layout: Layout::Clustered };
 
-/// The terms of one list that begin alike, of people who are active.
+/// Terms of one list by prefix, of active or inactive users.
 pub const BY_TERM: Index =
     Index { name: "by_term", equals: &["list", "active"], order: "term", direction: Direction::Ascending };
-/// The terms of one user from one source.
+/// Terms of one user from one source.
 pub const BY_SOURCE: Index =
     Index { name: "by_source", equals: &["user", "source"], order: "term", direction: Direction::Ascending };
-/// One text by which one user is found.
+/// A search term of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Term {
     /// Folded: see [`fold`].
@@ -22,25 +22,26 @@ pub struct Term {
     pub user: String,
     pub list: List,
     pub source: Source,
-    /// Neither deactivated nor suspended: who is not is not found.
+    /// False while the user is deactivated or suspended: then they are not found.
     pub active: bool,
 }
 
-/// What a term is for.
+/// The list of a term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum List {
-    /// The whole username, found by its beginning.
+    /// The whole username, found by prefix.
     Usernames,
-    /// A word of a name or username, found by its beginning.
+    /// A word of a name or username, found by prefix.
     Words,
-    /// The end of a username from any of its characters on, so that every part of it is the beginning of one.
+    /// A suffix of a username, so that any part of it is the prefix of a suffix.
     Endings,
-    /// A number that stands for nothing, for drawing people by lot.
-    Lots,
+    /// A random number, to draw random users.
+    #[serde(rename = "lots")]
+    RandomKeys,
 }
 
-/// What a term is taken from.
+/// The origin of a term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -55,11 +56,11 @@ impl List {
             Self::Usernames => "usernames",
             Self::Words => "words",
             Self::Endings => "endings",
-            Self::Lots => "lots",
+            Self::RandomKeys => "lots",
         }
     }
 
-    /// Terms of active people in this list, in their order.
+    /// Terms of active users in this list, in order.
     pub fn query(self, limit: usize) -> Query {
         Query::new(&VIEW, &BY_TERM, vec![self.as_str().into(), true.into()], limit)
     }
@@ -85,7 +86,7 @@ impl Document for Term {
     }
 }
 
-/// All terms from a username.
+/// All terms of a username.
 pub fn terms_of_username(username: &str) -> Vec<(List, String)> {
     let folded = fold(username);
     let endings = folded.char_indices().map(|(place, _)| (List::Endings, folded[place..].to_owned()));
@@ -97,7 +98,7 @@ pub fn terms_of_username(username: &str) -> Vec<(List, String)> {
     terms
 }
 
-/// All terms from first and last name.
+/// All terms of first and last name.
 pub fn terms_of_name(firstname: &str, lastname: &str) -> Vec<(List, String)> {
     let mut words = [folded_words(firstname), folded_words(lastname)].concat();
     words.sort_unstable();
@@ -105,22 +106,21 @@ pub fn terms_of_name(firstname: &str, lastname: &str) -> Vec<(List, String)> {
     words.into_iter().map(|word| (List::Words, word)).collect()
 }
 
-/// Hexadecimal digits of a lot. The last so many of an id are made by chance, all of them: before them stands what kind of
-/// id it is.
-const LOT: usize = 15;
+/// Hexadecimal digits of a random key: the trailing digits of an id are random; the leading ones are not.
+const RANDOM_KEY_DIGITS: usize = 15;
 
-/// Somebody's lot.
-pub fn lot(user: &str) -> String {
-    user.chars().skip(user.len().saturating_sub(LOT)).collect()
+/// The random key of a user.
+pub fn random_key(user: &str) -> String {
+    user.chars().skip(user.len().saturating_sub(RANDOM_KEY_DIGITS)).collect()
 }
 
-/// The lots from a place on. All places are equally far from each other.
-pub fn lots_from(place: u64, limit: usize) -> Query {
-    List::Lots.query(limit).after(Some(Cursor::from(format!("{:0LOT$x}", place >> 4))))
+/// Random keys from a place on. Places are evenly spread.
+pub fn random_keys_from(place: u64, limit: usize) -> Query {
+    List::RandomKeys.query(limit).after(Some(Cursor::from(format!("{:0RANDOM_KEY_DIGITS$x}", place >> 4))))
 }
 
-/// The words of a text, and what stands between two spaces as a whole: lower case, accents taken off. `Ann_Lee` is
-/// found by `ann_lee`, `ann` and `lee`.
+/// The words of a text and its space-separated parts, in lower case and without accents. `Ann_Lee` is found by
+/// `ann_lee`, `ann` and `lee`.
 pub fn folded_words(text: &str) -> Vec<String> {
     let folded = fold(text);
     let mut words: Vec<String> = Vec::new();
@@ -131,8 +131,8 @@ pub fn folded_words(text: &str) -> Vec<String> {
     words
 }
 
-/// Lower case, without accents, letters that have none of these forms in those that people type for them: `Élan` and
-/// `elan` are one, and so are `Øre` and `ore`, `Straße` and `STRASSE`. Marks that make another letter stay.
+/// Lower case without accents; letters without a decomposition are mapped to what people type: `Élan` matches `elan`,
+/// `Øre` matches `ore`, `Straße` matches `STRASSE`. Marks that form another letter are kept.
 pub fn fold(text: &str) -> String {
     let plain = text.nfkd().filter(|&c| !is_accent(c)).flat_map(char::to_lowercase);
     let mut folded = String::with_capacity(text.len());
@@ -155,8 +155,8 @@ pub fn fold(text: &str) -> String {
     folded
 }
 
-/// Marks above, below, through and around a letter, and vowel points. Vowel signs (class 0), nuktas (7), kana voicing
-/// marks (8) and viramas (9) make other letters or syllables.
+/// Combining accents and vowel points. Vowel signs (class 0), nuktas (7), kana voicing marks (8) and viramas (9) form
+/// other letters or syllables.
 fn is_accent(c: char) -> bool {
     !matches!(canonical_combining_class(c), 0 | 7 | 8 | 9)
 }
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_folded_and_found_alone() {
+    fn words_are_folded_and_split() {
         assert_eq!(folded_words("Ann_Lee.7  Élan"), ["ann_lee.7", "ann", "lee", "7", "elan"]);
         assert_eq!(folded_words("JÜRGEN Ｗｉｄｅ"), ["jurgen", "wide"]);
         assert_eq!(folded_words(" "), Vec::<String>::new());
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_without_a_plain_form_are_found_as_people_type_them() {
+    fn letters_without_decomposition_are_mapped() {
         for (written, typed) in [
             ("Straße", "STRASSE"),
             ("Łódź", "lodz"),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_a_username_is_the_beginning_of_an_ending() {
+    fn any_part_of_a_username_is_the_prefix_of_a_suffix() {
         let terms = terms_of_username("An.An");
         let of =
             |wanted: List| terms.iter().filter(move |(list, _)| *list == wanted).map(|(_, t)| t.as_str());
@@ -217,9 +217,9 @@ mod tests {
     }
 
     proptest! {
-        /// A name and a search for it are folded apart from each other, and must meet.
+        /// Names and queries are folded independently, and must match.
         #[test]
-        fn any_text_is_found_by_its_own_words_folded_again(text in "\\PC{0,40}|.{0,40}") {
+        fn folding_is_idempotent_for_any_text(text in "\\PC{0,40}|.{0,40}") {
             let words = folded_words(&text);
             for word in &words {
                 prop_assert!(!word.is_empty() && !word.contains(char::is_whitespace), "{word:?}");

@@ -1,12 +1,12 @@
-//! Sessions: which are good, and what their owner sees of them.
+//! Sessions: which are valid, and what their owner sees of them.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "sessions", indexes: &[&BY_USER, &BY_DEVICE], layout: Layout::ByKey };
+pub const VIEW: View = View { name: "sessions", indexes: &[&BY_USER, &BY_DEVICE], layout: Layout::Clustered };
 
-/// Those of one user that have not ended, the newest first.
+/// Active or ended sessions of one user, newest first.
 pub const BY_USER: Index = Index {
     name: "by_user",
     equals: &["user", "ended"],
@@ -14,7 +14,7 @@ pub const BY_USER: Index = Index {
     direction: Direction::Descending,
 };
 
-/// Those of one user with one device, whether or not they have ended, the newest first.
+/// Sessions of one user with one device, active or ended, newest first.
 pub const BY_DEVICE: Index = Index {
     name: "by_device",
     equals: &["user", "device_family"],
@@ -28,13 +28,13 @@ pub struct Session {
     pub user: String,
     /// Milliseconds since 1970.
     pub started: i64,
-    /// When it was last used, not to the minute; milliseconds since 1970.
+    /// Time of last use, with limited precision; milliseconds since 1970.
     #[serde(default)]
     pub seen: i64,
     /// Milliseconds since 1970.
     pub expires: i64,
     pub device: String,
-    /// The device as it goes on through its updates: without its versions.
+    /// The device without version numbers, which stays the same through updates.
     #[serde(default)]
     pub device_family: String,
     pub address: String,

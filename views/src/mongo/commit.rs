@@ -17,14 +17,14 @@ use super::statements::{Put, Statements, all_named, change, integer, put, replac
 use super::{CHECKPOINTS, MongoViews, to_bson};
 use crate::{Commit, CommitError, DeleteEach, FanOut, KeyPart, PatchEach, StoreError};
 
-/// Retries of a transaction with a transient error, before the caller gets the error.
+/// Retries of a transaction after transient errors.
 const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(10))
     .with_max_delay(Duration::from_millis(40))
     .with_max_times(4);
-/// Statements in one command: the server's own limit is 100,000, and its limit of 48 MB a command comes first.
+/// Maximum number of statements per command. The server allows 100,000, but its limit of 48 MB is reached first.
 const STATEMENTS: usize = 1000;
-/// The server's error for a key that is there.
+/// The server's error code for a duplicate key.
 const DUPLICATE_KEY: i32 = 11000;
 
 impl MongoViews {
@@ -34,24 +34,24 @@ impl MongoViews {
         commit: &Commit<'_>,
     ) -> Result<(), CommitError> {
         let mut outcome_unknown = false;
-        let mut there = There::Unlikely;
+        let mut existence = Existence::Unlikely;
         let mut delays = RETRIES.build();
         loop {
-            let error = match self.try_commit(session, commit, there).await {
+            let error = match self.try_commit(session, commit, existence).await {
                 Ok(()) => return Ok(()),
-                // It was this very batch, from an attempt before.
+                // An earlier attempt committed this batch.
                 Err(Attempt::Failed(CommitError::Fenced { actual }))
                     if outcome_unknown && actual == commit.checkpoint =>
                 {
                     return Ok(());
                 }
                 Err(Attempt::Failed(error)) => return Err(error),
-                Err(Attempt::WasThere) if there == There::Unlikely => {
-                    there = There::LookedUp;
+                Err(Attempt::Exists) if existence == Existence::Unlikely => {
+                    existence = Existence::LookedUp;
                     continue;
                 }
-                Err(Attempt::WasThere) => {
-                    let problem = "a key came to be there that was looked up in the same transaction";
+                Err(Attempt::Exists) => {
+                    let problem = "a key appeared that the same transaction had looked up";
                     return Err(StoreError::corrupt(problem).into());
                 }
                 Err(Attempt::Transient(error)) => error,
@@ -69,22 +69,22 @@ impl MongoViews {
         &self,
         session: &mut ClientSession,
         commit: &Commit<'_>,
-        there: There,
+        existence: Existence,
     ) -> Result<(), Attempt> {
         session
             .start_transaction()
             .read_concern(ReadConcern::snapshot())
             .write_concern(WriteConcern::majority())
             .await?;
-        if let Err(error) = self.write_all(session, commit, there).await {
-            // An abort that fails leaves the transaction to the server, or to the worker that begins next.
+        if let Err(error) = self.write_all(session, commit, existence).await {
+            // If the abort fails, the server or the next worker ends the transaction.
             let _ = session.abort_transaction().await;
             return Err(error);
         }
         let mut committed = session.commit_transaction().await;
         for delay in RETRIES.build() {
             match &committed {
-                // Committing again does no harm, and may tell what became of it.
+                // Repeating a commit is safe and may reveal its outcome.
                 Err(error) if is_unknown(error) => {
                     tokio::time::sleep(delay).await;
                     committed = session.commit_transaction().await;
@@ -99,19 +99,19 @@ impl MongoViews {
         )
     }
 
-    /// The checkpoint comes first: a worker that has been fenced off then loses nothing but a round trip.
+    /// Moves the checkpoint first, so that a fenced worker fails after one round trip.
     async fn write_all(
         &self,
         session: &mut ClientSession,
         commit: &Commit<'_>,
-        there: There,
+        existence: Existence,
     ) -> Result<(), Attempt> {
         let Commit { projection, writes, parked, expected, checkpoint } = commit;
         let moved = self
             .collection(CHECKPOINTS)
             .update_one(
                 doc! { "_id": projection, "position": integer(*expected) },
-                // The lock on the checkpoint is this session's, so no other can have an open transaction on it.
+                // This session holds the lock of the checkpoint, so no other session has an open transaction on it.
                 doc! { "$set": { "position": integer(*checkpoint), "sessions": [session.id()] } },
             )
             .session(&mut *session)
@@ -131,7 +131,7 @@ impl MongoViews {
                 Statements::DeleteWhere { of, delete } => {
                     self.run(session, of, Command::Deletes(vec![delete])).await?;
                 }
-                Statements::Puts { into, puts } => self.put_all(session, into, &puts, there).await?,
+                Statements::Puts { into, puts } => self.put_all(session, into, &puts, existence).await?,
                 Statements::DeleteEach(delete_each) => self.delete_each(session, delete_each).await?,
                 Statements::PatchEach(patch_each) => self.patch_each(session, patch_each).await?,
             }
@@ -158,11 +158,11 @@ impl MongoViews {
             let mut command = RawDocumentBuf::new();
             command.append(name, collection);
             command.append(field, list);
-            let told = self.database.run_raw_command(command).session(&mut *session).await?;
-            if let Ok(errors) = told.get_array("writeErrors") {
+            let response = self.database.run_raw_command(command).session(&mut *session).await?;
+            if let Ok(errors) = response.get_array("writeErrors") {
                 let mut codes = errors.iter().filter_map(|error| error.as_document()?.get_i32("code").ok());
                 return Err(if codes.any(|code| code == DUPLICATE_KEY) {
-                    Attempt::WasThere
+                    Attempt::Exists
                 } else {
                     Attempt::Failed(StoreError::corrupt(format!("{collection}: {errors:?}")).into())
                 });
@@ -171,16 +171,16 @@ impl MongoViews {
         Ok(())
     }
 
-    /// Puts documents of which nearly all are new: to insert one costs the server a fraction of what an update costs that
-    /// has to find out, so that they are inserted as if all were.
+    /// Puts documents that are nearly all new. An insert costs a fraction of an upsert, so they are inserted as if
+    /// all were new.
     async fn put_all(
         &self,
         session: &mut ClientSession,
         collection: &str,
         puts: &[Put<'_>],
-        there: There,
+        existence: Existence,
     ) -> Result<(), Attempt> {
-        if there == There::Unlikely && all_named(puts) {
+        if existence == Existence::Unlikely && all_named(puts) {
             let named = puts.iter().filter_map(|put| match put {
                 Put::One(key, document) => Some(replacement(key, document)),
                 Put::Each(_) => None,
@@ -189,7 +189,7 @@ impl MongoViews {
         }
         let documents = self.documents(session, puts).await?;
         let mut known = BTreeSet::new();
-        if there == There::LookedUp {
+        if existence == Existence::LookedUp {
             let keys: Vec<&String> = documents.keys().collect();
             for keys in keys.chunks(STATEMENTS) {
                 let mut found = self
@@ -212,7 +212,7 @@ impl MongoViews {
         self.run(session, collection, Command::Updates(known)).await
     }
 
-    /// What puts come to by their keys, the later over the earlier.
+    /// The resulting documents of the puts by key; later puts win.
     async fn documents(
         &self,
         session: &mut ClientSession,
@@ -241,8 +241,8 @@ impl MongoViews {
         Ok(documents)
     }
 
-    /// What the fan-outs among puts look for. Those that look for a value of one field and have no limit, as the posts of a
-    /// batch do for the followers of their authors, are one search for all of them.
+    /// Runs the queries of all fan-outs. Queries on one field without a limit are combined into one, such as the
+    /// followers of all authors in a batch.
     async fn search_all(
         &self,
         session: &mut ClientSession,
@@ -272,7 +272,7 @@ impl MongoViews {
         Ok(found)
     }
 
-    /// The documents that a fan-out is over, in the order of its index.
+    /// The source documents of a fan-out, in the order of its index.
     async fn sources(
         &self,
         session: &mut ClientSession,
@@ -342,7 +342,7 @@ impl MongoViews {
     }
 }
 
-/// What a fan-out looks for: the collection, the index, the limit, the values.
+/// The query of a fan-out: collection, index, limit, values.
 type Search = (&'static str, &'static str, Option<usize>, String);
 
 fn search(fan_out: &FanOut) -> Search {
@@ -353,34 +353,34 @@ fn searched(values: &[Value]) -> String {
     Value::from(values).to_string()
 }
 
-/// What is said to the server in one command, a thousand at a time.
+/// The statements of one command.
 enum Command {
     Updates(Vec<RawDocumentBuf>),
     Inserts(Vec<RawDocumentBuf>),
     Deletes(Vec<RawDocumentBuf>),
 }
 
-/// Whether documents that are probably new are looked up before they are inserted.
+/// Whether probably new documents are looked up before they are inserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum There {
-    /// An insertion that meets one ends the transaction.
+enum Existence {
+    /// No lookup: a duplicate aborts the transaction.
     Unlikely,
     LookedUp,
 }
 
-/// How an attempt at a transaction ended, if it was not committed for certain.
+/// How an attempt ended if the commit is not certain.
 enum Attempt {
     /// Nothing was written; another attempt may succeed.
     Transient(mongodb::error::Error),
-    /// Nothing was written, since a document was there that was taken to be new.
-    WasThere,
-    /// It may or may not have been committed.
+    /// Nothing was written: a document that was assumed to be new exists.
+    Exists,
+    /// The transaction may have been committed.
     Unknown(mongodb::error::Error),
     Failed(CommitError),
 }
 
-/// Whether a commit that failed may have been made all the same. The server puts no label on the answer to a worker
-/// whose session another one has ended.
+/// Whether a failed commit may have succeeded. The server does not label the error of a worker whose session another
+/// worker has ended.
 fn is_unknown(error: &mongodb::error::Error) -> bool {
     error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) || is_interrupted(error)
 }
@@ -401,7 +401,7 @@ impl From<StoreError> for Attempt {
     }
 }
 
-/// A key made of a document.
+/// A key derived from a document.
 fn joined(key: &[KeyPart], source: &RawDocument) -> Result<String, Attempt> {
     let part = |part: &KeyPart| match part {
         KeyPart::Text(text) => Ok(text.clone()),

@@ -2,8 +2,8 @@ use mongodb::error::{Error, ErrorKind, WriteFailure};
 
 use crate::StoreError;
 
-/// Server errors that mean "not now": a primary that steps down or starts, a shutdown, an interruption, a time limit,
-/// a write conflict. Source: <https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml>.
+/// Temporary server errors: stepdown or startup of a primary, shutdown, interruption, time limit, write conflict.
+/// Source: <https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml>.
 const PASSING: &[i32] = &[
     6,
     7,
@@ -62,17 +62,17 @@ fn is_passing(error: &Error) -> bool {
     )
 }
 
-/// Whether somebody ended the session in which this was done.
+/// Whether the session of the operation was ended by another client.
 pub(super) fn is_interrupted(error: &Error) -> bool {
     code(error) == Some(INTERRUPTED)
 }
 
-/// Whether the server gave up at the time limit that it was told.
+/// Whether the server reached the requested time limit.
 pub(super) fn is_time_limit(error: &Error) -> bool {
     code(error) == Some(TIME_LIMIT)
 }
 
-/// Whether there is a document of that key already.
+/// Whether a document with this key already exists.
 pub(super) fn is_duplicate(error: &Error) -> bool {
     code(error) == Some(DUPLICATE_KEY)
 }

@@ -7,19 +7,19 @@ use super::{CHECKPOINTS, MongoViews, PARKED, SCHEMA};
 use crate::store::sort_fields;
 use crate::{Direction, Index, StoreError};
 
-/// Step by step, the views whose documents have another shape since then. Each is also the name of a projection, which
-/// begins anew; SQLite has the same.
+/// The migrations: views whose document format changed. Each name is also the name of a projection, which is reset;
+/// the SQLite adapter has the same steps.
 const RESHAPED: &[&[&str]] = &[
-    // Likes tell their post's author, and notifications do without them.
+    // Likes are notifications themselves; the view of notifications no longer contains them.
     &["posts", "likes", "notifications"],
-    // Who is deactivated, suspended or erased is counted nowhere.
+    // Deactivated, suspended and erased users are not counted.
     &["posts", "likes", "comments", "stories", "story_views", "saves", "notifications"],
-    // Comments that answer no other one are found by themselves.
+    // An index for comments that are not replies.
     &["comments"],
 ];
 
 impl MongoViews {
-    /// A lone server has no transactions, and without them a checkpoint could part from its view.
+    /// A standalone server has no transactions, and without them checkpoint and view could diverge.
     pub(super) async fn require_transactions(&self) -> Result<(), StoreError> {
         let hello = self.database.run_command(doc! { "hello": 1 }).await?;
         if hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid") {
@@ -31,9 +31,10 @@ impl MongoViews {
         ))
     }
 
-    /// Drops what older programs have left in a shape that this one does not read: it is built again from the log. Of two
-    /// that do so at once the second may drop what has just been begun, but also its checkpoint, which fences its worker off.
-    /// Processes of the older program must have ended: a projector of theirs would go on writing its own shape.
+    /// Drops views with an outdated document format; they are rebuilt from the log. If two processes do so
+    /// concurrently, the second may drop a view that is being rebuilt, but also drops its checkpoint, which fences
+    /// off its worker. Processes of the older program must be stopped: their projectors would keep writing the old
+    /// format.
     pub(super) async fn drop_outdated(&self) -> Result<(), StoreError> {
         let schema = self.database.collection::<Document>(SCHEMA);
         let known = schema.find_one(doc! { "_id": "views" }).await?;
@@ -58,13 +59,13 @@ impl MongoViews {
         Ok(())
     }
 
-    /// Collections and indexes cannot be made inside a transaction, so all are made before the first.
+    /// Collections and indexes cannot be created inside a transaction, so all are created in advance.
     pub(super) async fn prepare(&self) -> Result<(), StoreError> {
         let there: Vec<String> = self.database.list_collection_names().await?;
         let wanted = self.views.iter().map(|view| view.name).chain([CHECKPOINTS, PARKED]);
         for name in wanted.filter(|name| !there.iter().any(|found| found == name)) {
             let made = self.database.create_collection(name).await;
-            // Two processes may start at once; who comes second finds it made.
+            // Two processes may start concurrently; the second one finds the collection.
             let now: Vec<String> = self.database.list_collection_names().await?;
             if !now.iter().any(|found| found == name) {
                 made?;
@@ -81,7 +82,7 @@ impl MongoViews {
                 let mut options = IndexOptions::default();
                 options.name = Some(index.name.to_owned());
                 options.partial_filter_expression = all_there(index);
-                tracing::info!(view = view.name, index = index.name, "making an index");
+                tracing::info!(view = view.name, index = index.name, "creating an index");
                 collection.create_index(IndexModel::builder().keys(keys).options(options).build()).await?;
             }
         }
@@ -89,7 +90,7 @@ impl MongoViews {
     }
 }
 
-/// The condition that a document has all the fields that a search of an index names: one without is not to cost anything.
+/// The condition that a document has all equal fields of an index: other documents need no index entry.
 fn all_there(index: &Index) -> Option<Document> {
     let conditions: Document =
         index.equals.iter().map(|field| ((*field).to_owned(), doc! { "$exists": true }.into())).collect();

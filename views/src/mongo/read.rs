@@ -27,7 +27,7 @@ impl MongoViews {
         let found: Vec<RawDocumentBuf> = collection
             .find(doc! { "_id": { "$in": keys } })
             .limit(limit)
-            // All in the first answer: a cursor that stays open would cost another round trip.
+            // Request everything in the first batch: an open cursor would cost another round trip.
             .batch_size(u32::try_from(keys.len()).unwrap_or(u32::MAX).saturating_add(1))
             .max_time(READ_LIMIT)
             .await?
@@ -61,7 +61,7 @@ impl MongoViews {
         limit: usize,
     ) -> Result<Vec<StoredDocument>, StoreError> {
         if limit == 0 {
-            // To MongoDB that would be no limit.
+            // MongoDB treats 0 as no limit.
             return Ok(Vec::new());
         }
         let by_key = doc! { "_id": 1 };
@@ -76,7 +76,7 @@ impl MongoViews {
 
     pub(super) async fn find_keys(&self, query: &Query) -> Result<Vec<String>, StoreError> {
         if query.limit == 0 {
-            // To MongoDB that would be no limit.
+            // MongoDB treats 0 as no limit.
             return Ok(Vec::new());
         }
         let find = Find { limit: i64::try_from(query.limit).unwrap_or(i64::MAX), ..find(query)? };
@@ -85,7 +85,7 @@ impl MongoViews {
         found.iter().map(key).collect::<Result<_, _>>().map_err(StoreError::corrupt)
     }
 
-    /// These fields of what is found, or all of them; at once, in one answer.
+    /// The documents found, with some or all fields, in one batch.
     async fn found(
         &self,
         view: &View,
@@ -105,7 +105,7 @@ impl MongoViews {
         Ok(found.try_collect().await?)
     }
 
-    /// By an aggregation and not the `count` command, which may count twice on a sharded cluster.
+    /// Uses an aggregation, since the `count` command may count documents twice on a sharded cluster.
     pub(super) async fn count_found(&self, query: &Query) -> Result<u64, StoreError> {
         let Find { filter, hint, .. } = find(query)?;
         let counted = self
@@ -122,12 +122,13 @@ impl MongoViews {
         let Find { filter, sort, hint, limit } = find(query)?;
         let find =
             doc! { "find": query.view.name, "filter": filter, "sort": sort, "hint": hint, "limit": limit };
-        let told = self.database.run_command(doc! { "explain": find, "verbosity": "executionStats" }).await?;
-        let plan = told.get_document("queryPlanner").and_then(|p| p.get_document("winningPlan"));
+        let command = doc! { "explain": find, "verbosity": "executionStats" };
+        let response = self.database.run_command(command).await?;
+        let plan = response.get_document("queryPlanner").and_then(|p| p.get_document("winningPlan"));
         let plan = plan.map_err(StoreError::corrupt)?;
         let mut stages = Vec::new();
         walk_stages(plan, &mut stages);
-        let examined = told
+        let examined = response
             .get_document("executionStats")
             .ok()
             .and_then(|stats| stats.get("totalDocsExamined"))
@@ -198,7 +199,7 @@ struct Find {
     limit: i64,
 }
 
-/// One document more than the page may hold, to know whether there is a next one.
+/// Requests one more document than the page size, to detect a next page.
 fn find(query: &Query) -> Result<Find, StoreError> {
     let Query { index, equals, prefix, above, after, limit, .. } = query;
     let mut filter = equal(index.equals, equals)?;
@@ -221,8 +222,8 @@ fn find(query: &Query) -> Result<Find, StoreError> {
         let place = to_bson(&after.order)?;
         let here = doc! { index.order: { "$eq": place.clone() }, "_id": { beyond: after.key.clone() } };
         let further = doc! { index.order: { beyond: place } };
-        // Two ranges of the index, merged in their order by the server. As the whole filter they leave it no other
-        // plan: one that reads again all that stands at the cursor's place, however many they are.
+        // Two index ranges, merged in order by the server. As the whole filter they rule out the plan that reads all
+        // documents at the cursor's place again.
         filter = doc! { "$or": [{ "$and": [filter.clone(), here] }, { "$and": [filter, further] }] };
     }
     let sort = doc! { index.order: direction(index), "_id": direction(index) };
@@ -230,8 +231,8 @@ fn find(query: &Query) -> Result<Find, StoreError> {
     Ok(Find { filter, sort, hint: keys(index), limit })
 }
 
-/// The condition that the equal fields of an index have these values. Each value stands under `$eq`, so that none can
-/// be taken for an operator.
+/// The condition that the equal fields of an index have these values. `$eq` prevents values from being interpreted as
+/// operators.
 pub(super) fn equal(fields: &[&str], values: &[Value]) -> Result<Document, StoreError> {
     fields
         .iter()

@@ -1,4 +1,4 @@
-//! The writes of a commit as few statements: what goes to the server together.
+//! Groups the writes of a commit into few statements.
 
 use mongodb::bson::raw::{RawBsonRef, cstr};
 use mongodb::bson::{self, Document, RawDocumentBuf, rawdoc};
@@ -9,9 +9,9 @@ use super::prepare::keys;
 use super::read::equal;
 use crate::{DeleteEach, FanOut, Parked, Patch, PatchEach, StoreError, Write};
 
-/// What is done in one go.
+/// A group of writes that run as one command.
 pub(super) enum Statements<'a> {
-    /// For documents that are named by their keys.
+    /// Updates by key.
     Updates {
         of: &'static str,
         updates: Vec<RawDocumentBuf>,
@@ -24,7 +24,7 @@ pub(super) enum Statements<'a> {
         of: &'static str,
         delete: RawDocumentBuf,
     },
-    /// Documents that are most likely new; from a first fan-out on all that is put into the same collection, in order.
+    /// Probably new documents; from the first fan-out on, all puts into the same collection, in order.
     Puts {
         into: &'static str,
         puts: Vec<Put<'a>>,
@@ -38,8 +38,8 @@ pub(super) enum Put<'a> {
     Each(&'a FanOut),
 }
 
-/// The writes as few statements. One joins earlier ones of its kind as long as none in between has to do with the same
-/// documents. Writes to documents that are named may change places: those to one document have become one before.
+/// Groups the writes. A write joins an earlier group of its kind unless a write in between affects the same
+/// documents. Writes by key can be reordered, since writes to one document are already merged.
 pub(super) fn statements<'a>(
     projection: &str,
     writes: &'a [Write],
@@ -92,7 +92,7 @@ fn add<'a>(list: &mut Vec<Statements<'a>>, write: &'a Write) -> Result<(), Store
     Ok(())
 }
 
-/// The statements that a write may join.
+/// The groups that a write can join.
 fn joinable<'l, 'a>(list: &'l mut [Statements<'a>], write: &Write) -> Option<&'l mut Statements<'a>> {
     list.iter_mut()
         .rev()
@@ -100,14 +100,14 @@ fn joinable<'l, 'a>(list: &'l mut [Statements<'a>], write: &Write) -> Option<&'l
             if statements.can_take(write) {
                 Some(Some(statements))
             } else {
-                statements.have_to_do_with(write).then_some(None)
+                statements.conflicts_with(write).then_some(None)
             }
         })
         .flatten()
 }
 
 impl Statements<'_> {
-    /// Whether a write may be done together with these, and at the end of them.
+    /// Whether a write can be appended to this group.
     fn can_take(&self, write: &Write) -> bool {
         match (self, write) {
             (
@@ -115,12 +115,12 @@ impl Statements<'_> {
                 Write::Put { view, is_new: false, .. } | Write::Patch { view, .. },
             )
             | (Self::Deletes { of, .. }, Write::Delete { view, .. }) => *of == view.name,
-            // What is likely to be there would have all that is new be looked up.
+            // A document that likely exists would force a lookup of all new ones.
             (Self::Puts { into, puts }, Write::Put { view, is_new, .. }) => {
                 *into == view.name && (*is_new || !all_named(puts))
             }
             (Self::Puts { into, puts }, Write::FanOut(fan_out)) => {
-                // All look before any is put, so none may look where others put.
+                // All reads run before the first put, so a fan-out cannot join if it reads what others put.
                 let looks_there = |put: &Put<'_>| matches!(put, Put::Each(each) if each.over.name == *into);
                 *into == fan_out.into.name && fan_out.over.name != *into && !puts.iter().any(looks_there)
             }
@@ -128,8 +128,8 @@ impl Statements<'_> {
         }
     }
 
-    /// Whether it would make a difference which is done first.
-    fn have_to_do_with(&self, write: &Write) -> bool {
+    /// Whether the order of the two matters.
+    fn conflicts_with(&self, write: &Write) -> bool {
         let named = matches!(write, Write::Put { .. } | Write::Patch { .. } | Write::Delete { .. });
         let (over, of) = write.views();
         let (over, of) = (over.name, of.name);
@@ -179,7 +179,7 @@ fn append_all(to: &mut RawDocumentBuf, document: &Map<String, Value>) -> Result<
     let body = bson::serialize_to_raw_document_buf(document).map_err(StoreError::corrupt)?;
     for field in &body {
         let (name, value) = field.map_err(StoreError::corrupt)?;
-        // What holds nothing is left out: an index has only documents with all its fields.
+        // Omit null fields: an index only contains documents with all its fields.
         if value != RawBsonRef::Null {
             to.append(name, value);
         }
@@ -215,7 +215,7 @@ fn raw(document: &Document) -> Result<RawDocumentBuf, StoreError> {
     RawDocumentBuf::try_from(document).map_err(StoreError::corrupt)
 }
 
-/// BSON counts in 63 bits; so many events never are.
+/// BSON integers have 63 bits, enough for any number of events.
 pub(super) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -12,20 +12,20 @@ use super::statements::integer;
 use super::{CHECKPOINTS, MongoViews};
 use crate::{Commit, CommitError, StoreError};
 
-/// How long the server lets a claim wait for the lock on the checkpoint, before the transactions in the way are looked at.
+/// How long the server lets a claim wait for the checkpoint's lock before blocking transactions are examined.
 const CLAIM_LIMIT: Duration = Duration::from_millis(500);
-/// A transaction whose worker has sent nothing for so long, while another worker waits for its lock, has lost its worker.
+/// A blocking transaction without progress for this long counts as abandoned.
 const ABANDONED_AFTER: Duration = Duration::from_secs(2);
-/// How long a worker waits for the lock in all, before its caller is told that the view cannot be written.
+/// Maximum time to wait for the lock before the commit fails as unavailable.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Sessions remembered for one checkpoint between two commits. One is added by each worker that starts.
+/// Maximum number of sessions per checkpoint between two commits. Each starting worker adds one.
 const SESSIONS: i32 = 100;
 
-/// The workers of this process, by projection: one each, so that its commits queue.
+/// The workers of this process: one per projection, so that its commits queue.
 pub(super) type Workers = Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Worker>>>>>;
 
-/// Commits for one projection. It keeps its session, since another worker may end it once this one is taken for dead, and a
-/// session given back to the driver's pool might by then serve a reader.
+/// Commits for one projection. It keeps its session: another worker may end the session if this one seems dead, and a
+/// session returned to the driver's pool could serve a reader by then.
 pub(super) struct Worker {
     session: ClientSession,
     /// Whether its last commit succeeded: then the checkpoint names its session.
@@ -38,7 +38,8 @@ impl std::fmt::Debug for Worker {
     }
 }
 
-/// Transactions in the way of a claim: by session, the server's measure of the work done in it, and since when that has stood.
+/// Transactions that block a claim: by session, the work done according to the server, and since when it has not
+/// changed.
 type Seen = HashMap<Bson, (Progress, Instant)>;
 
 /// The number of a session's transaction, and the microseconds that the server has worked on it.
@@ -51,7 +52,7 @@ impl MongoViews {
             workers.entry(commit.projection.to_owned()).or_default().clone()
         };
         let mut slot = slot.lock().await;
-        // Taken out while it is used: if this future is dropped half-way, so is the session, which ends its transaction.
+        // Taken out during use: if this future is dropped, the session is dropped too, which ends its transaction.
         let mut worker = match slot.take() {
             Some(worker) => worker,
             None => Worker {
@@ -72,13 +73,12 @@ impl MongoViews {
         self.commit_in(&mut worker.session, commit).await
     }
 
-    /// Adds this worker's session to those that the checkpoint names, if the checkpoint stands where the worker expects it;
-    /// ends the transaction that a dead worker has left open on it. Without that, its locks would stand in the way until
-    /// the server's own limit of a minute.
+    /// Registers this worker's session in the checkpoint, if the checkpoint is where the worker expects it, and ends
+    /// abandoned transactions of dead workers. Their locks would otherwise last until the server's limit of a minute.
     ///
-    /// The checkpoint names every session that can hold its lock: each worker claims before its first transaction, and only a
-    /// commit, which had the lock, forgets the others. A claim is no transaction, so it leaves no lock behind, and it waits
-    /// for the lock where a transaction would fail at once.
+    /// The checkpoint names every session that can hold its lock: each worker claims before its first transaction,
+    /// and only a commit, which holds the lock, removes the others. A claim is not a transaction, so it leaves no
+    /// lock behind, and it waits for the lock where a transaction would fail immediately.
     async fn claim(&self, session: &ClientSession, commit: &Commit<'_>) -> Result<(), CommitError> {
         self.ensure_checkpoint(commit.projection).await?;
         let (since, mut seen) = (Instant::now(), Seen::new());
@@ -113,8 +113,8 @@ impl MongoViews {
         Err(StoreError::unavailable(problem).into())
     }
 
-    /// Ends the other sessions that the checkpoint names whose transaction has made no progress for long enough. That of a
-    /// living worker does: what it sends next is on its way.
+    /// Ends the other registered sessions whose transactions have made no progress for [`ABANDONED_AFTER`]. A living
+    /// worker makes progress.
     async fn end_abandoned(
         &self,
         projection: &str,
@@ -151,14 +151,15 @@ impl MongoViews {
                 now.insert(id.clone(), (progress, since));
                 continue;
             }
-            tracing::info!(projection, "ending the transaction that a worker of this view has abandoned");
+            tracing::info!(projection, "ending an abandoned transaction of another worker");
             admin.run_command(doc! { "killSessions": [{ "id": id }] }).await?;
         }
         *seen = now;
         Ok(())
     }
 
-    /// A compare-and-set needs something to compare; made outside the transaction, where two may try at once.
+    /// Creates the checkpoint that compare-and-set needs. Runs outside the transaction, since two workers may try
+    /// concurrently.
     async fn ensure_checkpoint(&self, projection: &str) -> Result<(), StoreError> {
         let made = self
             .collection(CHECKPOINTS)
@@ -166,7 +167,7 @@ impl MongoViews {
             .upsert(true)
             .await;
         match made {
-            // Somebody else made it in the same instant: then it is there, and nothing was to be done.
+            // Another worker created it concurrently.
             Err(error) if !is_duplicate(&error) => Err(error.into()),
             _ => Ok(()),
         }

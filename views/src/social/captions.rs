@@ -1,15 +1,15 @@
-//! What was ever written under a post: its first caption and every edit.
+//! All versions of a post's caption: the first one and every edit.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "captions", indexes: &[&BY_POST, &BY_AUTHOR], layout: Layout::ByKey };
+pub const VIEW: View = View { name: "captions", indexes: &[&BY_POST, &BY_AUTHOR], layout: Layout::Clustered };
 
-/// Those of one post, the newest first.
+/// Captions of one post, newest first.
 pub const BY_POST: Index =
     Index { name: "by_post", equals: &["post"], order: "position", direction: Direction::Descending };
-/// Those of one author, the newest first.
+/// Captions of one author, newest first.
 pub const BY_AUTHOR: Index =
     Index { name: "by_author", equals: &["author"], order: "position", direction: Direction::Descending };
 
@@ -17,7 +17,7 @@ pub const BY_AUTHOR: Index =
 pub struct Caption {
     pub post: String,
     pub author: String,
-    /// None where the post was published without any.
+    /// None if the post was published without a caption.
     pub caption: Option<String>,
     /// Milliseconds since 1970.
     pub written: i64,

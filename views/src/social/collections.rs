@@ -1,12 +1,12 @@
-//! Collections that people keep saved posts in.
+//! Collections of saved posts.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "collections", indexes: &[&OF_USER], layout: Layout::ByKey };
+pub const VIEW: View = View { name: "collections", indexes: &[&OF_USER], layout: Layout::Clustered };
 
-/// Those of one user, the newest first.
+/// Collections of one user, newest first.
 pub const OF_USER: Index =
     Index { name: "of_user", equals: &["user"], order: "position", direction: Direction::Descending };
 

@@ -1,4 +1,4 @@
-//! Comments under posts, and how many there are: lists and counts in one view, so that they are changed by the same commits.
+//! Comments under posts and their counts, in one view so that commits change both together.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,24 +7,24 @@ use crate::{Direction, Document, Index, Layout, View};
 pub const VIEW: View = View {
     name: "comments",
     indexes: &[&BY_POST, &TOP_LEVEL, &BY_AUTHOR, &BY_PARENT],
-    layout: Layout::ByKey,
+    layout: Layout::Clustered,
 };
 
-/// Those under one post that are shown, or that are not, the oldest first.
+/// Shown or hidden comments under one post, oldest first.
 pub const BY_POST: Index =
     Index { name: "by_post", equals: &["post", "shown"], order: "position", direction: Direction::Ascending };
-/// Those under one post that answer no other comment, the oldest first.
+/// Comments under one post that are not replies, oldest first.
 pub const TOP_LEVEL: Index = Index {
     name: "top_level",
     equals: &["top_level_of", "shown"],
     order: "position",
     direction: Direction::Ascending,
 };
-/// Those of one author, the newest first.
+/// Comments of one author, newest first.
 pub const BY_AUTHOR: Index =
     Index { name: "by_author", equals: &["author"], order: "position", direction: Direction::Descending };
 
-/// The replies to one comment that are shown, or that are not, the oldest first.
+/// Shown or hidden replies to one comment, oldest first.
 pub const BY_PARENT: Index = Index {
     name: "by_parent",
     equals: &["reply_to", "shown"],
@@ -38,13 +38,13 @@ pub struct Comment {
     pub post: String,
     pub author: String,
     pub reply_to: Option<String>,
-    /// The post, if the comment answers no other one.
+    /// The post, unless the comment is a reply.
     pub top_level_of: Option<String>,
-    /// How many comments that are shown answer this one.
+    /// The number of shown replies.
     pub replies: i64,
-    /// False while the author is deactivated or suspended, or a moderator has removed it.
+    /// False while the author is deactivated or suspended, or a moderator has removed the comment.
     pub shown: bool,
-    /// By a moderator.
+    /// Removed by a moderator.
     #[serde(default)]
     pub removed: bool,
     pub text: String,
@@ -53,7 +53,7 @@ pub struct Comment {
     pub position: i64,
 }
 
-/// How many comments under a post are shown.
+/// The number of shown comments under a post.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     pub tally_of: String,

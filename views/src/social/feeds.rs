@@ -1,54 +1,54 @@
-//! Home feeds. Four views, written together by the projection `feeds`: what is in each home, whom each home is fed
-//! by, what each author has published, and what has to be known of an author to feed homes. All of it is ids and
-//! positions: what may be seen is for the reader to find out.
+//! Home feeds: four views that the projection `feeds` writes together. They hold the entries of homes, the authors
+//! that feed each home, the posts of each author, and the state of authors. They only hold ids and positions: readers
+//! check what is visible.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
-/// The projection that writes these views, and its checkpoint.
+/// The projection that writes these views; also the name of its checkpoint.
 pub const PROJECTION: &str = "feeds";
 
-pub const HOME: View = View { name: "home", indexes: &[&BY_OWNER], layout: Layout::AsPut };
+pub const HOME: View = View { name: "home", indexes: &[&BY_OWNER], layout: Layout::Heap };
 
-/// What is in one home, the newest first.
+/// The entries of one home, newest first.
 pub const BY_OWNER: Index =
     Index { name: "by_owner", equals: &["owner"], order: "position", direction: Direction::Descending };
 
 pub const SOURCES: View =
-    View { name: "home_sources", indexes: &[&BY_AUTHOR, &TO_MERGE], layout: Layout::ByKey };
+    View { name: "home_sources", indexes: &[&BY_AUTHOR, &TO_MERGE], layout: Layout::Clustered };
 
 /// The homes that one author feeds.
 pub const BY_AUTHOR: Index =
     Index { name: "by_author", equals: &["author"], order: "owner", direction: Direction::Ascending };
-/// What feeds one home; those of whom most is to be merged first.
+/// The authors that feed one home, those with the most posts to merge first.
 pub const TO_MERGE: Index =
     Index { name: "to_merge", equals: &["owner"], order: "merged_below", direction: Direction::Descending };
 
-pub const PUBLISHED: View = View { name: "home_posts", indexes: &[&OF_AUTHOR], layout: Layout::ByKey };
+pub const PUBLISHED: View = View { name: "home_posts", indexes: &[&OF_AUTHOR], layout: Layout::Clustered };
 
-/// What one author has published, the newest first.
+/// The posts of one author, newest first.
 pub const OF_AUTHOR: Index =
     Index { name: "of_author", equals: &["author"], order: "position", direction: Direction::Descending };
 
-pub const AUTHORS: View = View { name: "home_authors", indexes: &[], layout: Layout::ByKey };
+pub const AUTHORS: View = View { name: "home_authors", indexes: &[], layout: Layout::Clustered };
 
-/// A post in somebody's home.
+/// A post in a user's home.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub owner: String,
     pub author: String,
     pub post: String,
-    /// Of the event that published it: the order of the feed.
+    /// Position of the publishing event: the order of the feed.
     pub position: i64,
 }
 
-/// A post, whosever homes it is in.
+/// A post, independent of homes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     pub author: String,
     pub post: String,
-    /// Of the event that published it.
+    /// Position of the publishing event.
     pub position: i64,
 }
 
@@ -57,27 +57,26 @@ pub struct Published {
 pub struct Source {
     pub owner: String,
     pub author: String,
-    /// The author's posts before this position need not be in the home: whoever reads it merges them. The others
-    /// are there.
+    /// Posts before this position may be missing in the home, so readers merge them. Later posts are in the home.
     pub merged_below: i64,
 }
 
 impl Source {
-    /// In `merged_below`: nothing need be in the home, whenever it was or will be published.
+    /// In `merged_below`: all posts are merged, past and future ones.
     pub const ALL: i64 = i64::MAX;
 }
 
-/// What has to be known of an author to feed homes.
+/// The state of an author for feeding homes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Author {
     pub author: String,
     pub followers: i64,
-    /// Has so many followers that posts are not put into their homes.
+    /// Whether the author has too many followers for fan-out.
     pub wide: bool,
-    /// Posts so far, also those deleted since.
+    /// Number of posts so far, including deleted ones.
     pub published: i64,
-    /// Position of the latest post whose number is a multiple of the projection's backfill, and of the one before
-    /// that; 0 where there is none yet.
+    /// Position of the latest post whose number is a multiple of the backfill, and of the one before that; 0 if there
+    /// is none.
     pub milestone: i64,
     pub milestone_before: i64,
 }
@@ -98,12 +97,12 @@ impl Document for Published {
     }
 }
 
-/// The key of a post in somebody's home.
+/// The key of a post in a user's home.
 pub fn entry_key(owner: &str, post: &str) -> String {
     format!("{owner}.{post}")
 }
 
-/// The key of the source that an author is to a home.
+/// The key of the source that connects an author to a home.
 pub fn source_key(owner: &str, author: &str) -> String {
     format!("{owner}.{author}")
 }

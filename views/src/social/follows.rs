@@ -1,19 +1,20 @@
-//! Who follows whom, and how many: lists and counts in one view, so that they are changed by the same commits.
+//! Follows and their counts, in one view so that commits change both together.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "follows", indexes: &[&FOLLOWERS, &FOLLOWINGS], layout: Layout::ByKey };
+pub const VIEW: View =
+    View { name: "follows", indexes: &[&FOLLOWERS, &FOLLOWINGS], layout: Layout::Clustered };
 
-/// Who follows one user, the newest first: those who are active, or those who are not; or, not accepted yet, who asks to.
+/// Followers of one user, newest first: active or inactive ones, accepted or requested.
 pub const FOLLOWERS: Index = Index {
     name: "followers",
     equals: &["followee", "accepted", "follower_active"],
     order: "position",
     direction: Direction::Descending,
 };
-/// Whom one user follows, the newest first: those who are active, or those who are not; or asks to follow.
+/// Followings of one user, newest first: active or inactive ones, accepted or requested.
 pub const FOLLOWINGS: Index = Index {
     name: "followings",
     equals: &["follower", "accepted", "followee_active"],
@@ -21,14 +22,14 @@ pub const FOLLOWINGS: Index = Index {
     direction: Direction::Descending,
 };
 
-/// That somebody follows somebody.
+/// A follow or a follow request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Follow {
     pub follower: String,
     pub followee: String,
-    /// False while it is only asked for.
+    /// False while it is a request.
     pub accepted: bool,
-    /// Who is deactivated or suspended is left out of others' lists and counts until they come back.
+    /// Deactivated and suspended users are excluded from the lists and counts of others.
     pub follower_active: bool,
     pub followee_active: bool,
     /// Milliseconds since 1970.
@@ -36,7 +37,7 @@ pub struct Follow {
     pub position: i64,
 }
 
-/// How many follow somebody, and how many they follow: as many as the lists have, of active people.
+/// The numbers of followers and followings of a user, equal to the lists of active users.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Circle {
     pub user: String,
@@ -46,12 +47,12 @@ pub struct Circle {
     pub followings: i64,
 }
 
-/// The key of somebody's following of somebody.
+/// The key of a follow.
 pub fn key(follower: &str, followee: &str) -> String {
     format!("{follower}.{followee}")
 }
 
-/// Who follows whom, by the key of a follow.
+/// Follower and followee of a follow's key.
 pub fn parties(key: &str) -> Option<(&str, &str)> {
     key.split_once('.')
 }

@@ -1,5 +1,5 @@
-//! Who likes which post. A like is also what the post's author is told of it, so that it is written once; what stands for
-//! all likes of a post in the author's list of groups is the [`Post`](crate::social::posts::Post).
+//! Likes of posts. A like is also the notification of the post's author, so that it is written once. The
+//! [`Post`](crate::social::posts::Post) is the group header of its likes.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,19 +7,19 @@ use crate::social::notifications::Role;
 use crate::{Direction, Document, Index, Layout, View};
 
 pub const VIEW: View =
-    View { name: "likes", indexes: &[&BY_POST, &BY_USER, &OF_OWNER], layout: Layout::ByKey };
+    View { name: "likes", indexes: &[&BY_POST, &BY_USER, &OF_OWNER], layout: Layout::Clustered };
 
-/// Those of one post, the newest first.
+/// Likes of one post, newest first.
 pub const BY_POST: Index =
     Index { name: "by_post", equals: &["post", "role"], order: "position", direction: Direction::Descending };
-/// Those of one user that somebody is told of, or that nobody is, the newest first.
+/// Likes of one user that notify or do not notify somebody, newest first.
 pub const BY_USER: Index = Index {
     name: "by_user",
     equals: &["user", "tells", "role"],
     order: "position",
     direction: Direction::Descending,
 };
-/// Those that one person is told of, the newest first.
+/// Likes that notify one user, newest first.
 pub const OF_OWNER: Index = Index {
     name: "of_owner",
     equals: &["owner", "role"],
@@ -31,18 +31,20 @@ pub const OF_OWNER: Index = Index {
 pub struct Like {
     pub post: String,
     pub user: String,
-    /// The post's author, who is told; nobody is told of their own.
+    /// The post's author, who is notified; none for an own like.
     pub owner: Option<String>,
     /// Whether there is an owner.
-    pub tells: bool,
-    /// [`Role::Act`]; or [`Role::ActAway`] while the user is deactivated or suspended: then the like is not counted.
+    #[serde(rename = "tells")]
+    pub notifies: bool,
+    /// [`Role::Activity`], or [`Role::HiddenActivity`] while the user is deactivated or suspended: then the like is
+    /// not counted.
     pub role: Role,
     /// Milliseconds since 1970.
     pub liked: i64,
     pub position: i64,
 }
 
-/// The key of the like of a post by a user.
+/// The key of a user's like of a post.
 pub fn key(post: &str, user: &str) -> String {
     format!("{post}.{user}")
 }

@@ -1,17 +1,17 @@
-//! What people are told of that others did: each act once, and the groups they are told in ("Ann and 12 others said
-//! something under your photo"). Likes are told in the same way, by the views of [likes](crate::social::likes) and
-//! [posts](crate::social::posts): there are more of them than of all else, so each is written once. All documents have an owner, the one who is told, and a role that says what they are:
+//! Notifications: single activities of other users, and groups of them ("Ann and 12 others commented on your post").
+//! Likes are the most frequent ones and are written once, in the views [likes](crate::social::likes) and
+//! [posts](crate::social::posts). Every document has an owner, who is notified, and a role:
 //!
-//! - an [`Act`] is what one person did once. Acts are what is counted as unread, and listed one by one. A like is
-//!   one as well.
-//! - a [`Voice`] is a person in a group to which they may add more than once: their newest comment there. Where somebody
-//!   acts only once (a like, a follow), the act itself is the voice.
-//! - a [`Head`] stands for a group and orders it; for its likes, a post does. While it is [settled](Role::Head) the act of
-//!   its position is there and the group's newest; otherwise that one may have been taken back, and the group's newest is
-//!   older.
-//! - a [`Mark`] says how far the owner has read.
+//! - an [`Activity`] is one action of one user. Activities are counted as unread and listed individually. A like is
+//!   one, too.
+//! - a [`GroupMember`] is a user in a group that allows several activities per user: it holds their newest comment.
+//!   Where a user has one activity only (like, follow), the activity is the member.
+//! - a [`GroupHeader`] represents a group and its order; for likes, the post does. A [`Role::Header`] has the
+//!   position of the group's newest activity. A [`Role::StaleHeader`] may be too high: its newest activity may be
+//!   deleted or hidden.
+//! - a [`ReadCursor`] says how far the owner has read.
 //!
-//! Acts and voices of people who are away stay, under roles of their own, so that they are neither counted nor shown.
+//! Activities and members of hidden users are kept under separate roles, so that they are neither counted nor shown.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,31 +21,31 @@ use crate::{Direction, Document, Index, Layout, View};
 pub const VIEW: View = View {
     name: "notifications",
     indexes: &[&OF_OWNER, &OF_GROUP, &BY_ACTOR, &UNDER_POST, &UNDER_AUTHOR],
-    layout: Layout::AsPut,
+    layout: Layout::Heap,
 };
 
-/// What one person has in one role, the newest first.
+/// Documents of one owner in one role, newest first.
 pub const OF_OWNER: Index = Index {
     name: "of_owner",
     equals: &["owner", "role"],
     order: "position",
     direction: Direction::Descending,
 };
-/// What a group consists of, the newest first.
+/// Members of a group, newest first.
 pub const OF_GROUP: Index = Index {
     name: "of_group",
     equals: &["group", "role"],
     order: "position",
     direction: Direction::Descending,
 };
-/// What one person did.
+/// Activities of one user.
 pub const BY_ACTOR: Index = Index {
     name: "by_actor",
     equals: &["actor", "role"],
     order: "position",
     direction: Direction::Descending,
 };
-/// All that comes of comments under a post, so that it goes with the post.
+/// Everything that comments under a post created, to delete it with the post.
 pub const UNDER_POST: Index = Index {
     name: "under_post",
     equals: &["under_post"],
@@ -53,7 +53,7 @@ pub const UNDER_POST: Index = Index {
     direction: Direction::Descending,
 };
 
-/// All that comes of replies under the posts of one author who is not told of them, so that it goes with the author.
+/// Everything that replies under an author's posts created for other owners, to delete it with the author.
 pub const UNDER_AUTHOR: Index = Index {
     name: "under_author",
     equals: &["under_author"],
@@ -62,19 +62,26 @@ pub const UNDER_AUTHOR: Index = Index {
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub enum Role {
-    Act,
-    ActAway,
-    ActRemoved,
-    Voice,
-    VoiceAway,
-    Head,
-    HeadUnsettled,
-    Mark,
+    #[serde(rename = "act")]
+    Activity,
+    #[serde(rename = "act_away")]
+    HiddenActivity,
+    #[serde(rename = "act_removed")]
+    RemovedActivity,
+    #[serde(rename = "voice")]
+    Member,
+    #[serde(rename = "voice_away")]
+    HiddenMember,
+    #[serde(rename = "head")]
+    Header,
+    #[serde(rename = "head_unsettled")]
+    StaleHeader,
+    #[serde(rename = "mark")]
+    ReadCursor,
 }
 
-/// What was done.
+/// The kind of activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -83,195 +90,198 @@ pub enum Kind {
     Reply,
     Follow,
     FollowRequest,
-    /// A moderator removed something of the owner's.
+    /// A moderator removed content of the owner.
     ContentRemoved,
 }
 
 impl Kind {
-    /// The role under which the people of a group are found, each once.
-    pub const fn voices(self) -> Role {
+    /// The role of a group's members.
+    pub const fn member_role(self) -> Role {
         match self {
-            Self::Like | Self::Follow | Self::FollowRequest | Self::ContentRemoved => Role::Act,
-            Self::Comment | Self::Reply => Role::Voice,
+            Self::Like | Self::Follow | Self::FollowRequest | Self::ContentRemoved => Role::Activity,
+            Self::Comment | Self::Reply => Role::Member,
         }
     }
 }
 
-/// One thing that one person did.
+/// One action of one user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Act {
-    /// Its key: of the subject that it happened to.
-    pub act: String,
+pub struct Activity {
+    /// Its key, derived from its subject.
+    #[serde(rename = "act")]
+    pub activity: String,
     pub owner: String,
-    /// [`Role::Act`], [`Role::ActAway`]; or [`Role::ActRemoved`] while a moderator has removed what was said, whoever comes or
-    /// goes.
+    /// [`Role::Activity`], [`Role::HiddenActivity`], or [`Role::RemovedActivity`] while a moderator has removed the
+    /// comment, whatever the status of its author.
     pub role: Role,
     pub kind: Kind,
     pub actor: String,
     pub post: Option<String>,
     pub comment: Option<String>,
-    /// Why, of a removal; none of all else.
+    /// The reason of a removal; none otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The group, where the act is a voice of it; otherwise the key of its voice.
+    /// The group if the activity is a member of it; otherwise the key of its member.
     pub group: String,
-    /// The key of its head.
-    pub head: String,
+    /// The key of its header.
+    #[serde(rename = "head")]
+    pub header: String,
     pub under_post: Option<String>,
-    /// The author of the post, where that is not the owner.
+    /// The author of the post if that is not the owner.
     pub under_author: Option<String>,
     /// Milliseconds since 1970.
     pub at: i64,
     pub position: i64,
 }
 
-/// Somebody in a group of comments.
+/// A user in a group of comments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Voice {
+pub struct GroupMember {
     pub owner: String,
-    /// [`Role::Voice`], or [`Role::VoiceAway`].
+    /// [`Role::Member`], or [`Role::HiddenMember`].
     pub role: Role,
     pub actor: String,
-    /// Their newest here.
+    /// The user's newest comment in the group.
     pub comment: Option<String>,
     pub group: String,
     pub under_post: Option<String>,
-    /// The author of the post, where that is not the owner.
+    /// The author of the post if that is not the owner.
     pub under_author: Option<String>,
     /// Milliseconds since 1970.
     pub at: i64,
     pub position: i64,
 }
 
-/// A group.
+/// The header of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Head {
-    /// The group it stands for; what is in one is found by `group`.
-    pub stands_for: String,
+pub struct GroupHeader {
+    /// The group it represents. Stored apart from `group`, which finds the members.
+    #[serde(rename = "stands_for")]
+    pub group: String,
     pub owner: String,
-    /// [`Role::Head`], or [`Role::HeadUnsettled`].
+    /// [`Role::Header`], or [`Role::StaleHeader`].
     pub role: Role,
     pub kind: Kind,
     pub post: Option<String>,
     pub under_post: Option<String>,
-    /// The author of the post, where that is not the owner.
+    /// The author of the post if that is not the owner.
     pub under_author: Option<String>,
-    /// Of the newest act that there has been. No act that is there is newer.
+    /// Position of the newest activity so far. No existing activity is newer.
     pub position: i64,
 }
 
-impl Head {
-    /// A post as the head of its likes; none before the first that its author is told of.
+impl GroupHeader {
+    /// A post as the header of its likes; none before the first like that notifies its author.
     pub fn of_likes(post: &Post) -> Option<Self> {
         Some(Self {
-            stands_for: likes_of(&post.post),
+            group: likes_of(&post.post),
             owner: post.author.clone(),
-            role: post.head?,
+            role: post.likes_header?,
             kind: Kind::Like,
             post: Some(post.post.clone()),
             under_post: None,
             under_author: None,
-            position: post.told,
+            position: post.last_notified_position,
         })
     }
 }
 
-/// How far somebody has read.
+/// How far a user has read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
+pub struct ReadCursor {
     pub owner: String,
-    /// [`Role::Mark`].
+    /// [`Role::ReadCursor`].
     pub role: Role,
-    /// Everything up to here.
+    /// Everything up to this position.
     pub position: i64,
 }
 
-/// The key of the group of all likes of a post.
+/// The key of the group of likes of a post.
 pub fn likes_of(post: &str) -> String {
     format!("like.{post}")
 }
 
-/// The key of the group of all that was said under somebody's post.
+/// The key of the group of comments under a post.
 pub fn comments_under(post: &str) -> String {
     format!("comment.{post}")
 }
 
-/// The key of the group of all that was answered to somebody under a post.
+/// The key of the group of replies to a user under a post.
 pub fn replies_to(owner: &str, post: &str) -> String {
     format!("reply.{post}.{owner}")
 }
 
-/// The key of the group that a removal is alone in.
+/// The key of the group of a removal, its only member.
 pub fn removal_of(content: &str) -> String {
     format!("content_removed.{content}")
 }
 
-/// The owner, in place of the real one, of what is hidden from its owner for a time: nobody has such an id.
+/// A placeholder owner for documents that are hidden from their owner. It is not the id of any user.
 pub fn hidden_from(owner: &str) -> String {
     format!("hidden.{owner}")
 }
 
-/// The owner, also of what is hidden.
+/// The real owner, also of hidden documents.
 pub fn owner_of(owner: &str) -> &str {
     owner.strip_prefix("hidden.").unwrap_or(owner)
 }
 
-/// The actor of removals: owners are not told which moderator it was.
+/// The actor of removals: it does not reveal the moderator.
 pub const MODERATION: &str = "moderation";
 
-/// The key of the group of all that follow somebody.
+/// The key of the group of a user's followers.
 pub fn followers_of(owner: &str) -> String {
     format!("follow.{owner}")
 }
 
-/// The key of the group of all that ask to follow somebody.
+/// The key of the group of a user's follow requests.
 pub fn requests_to(owner: &str) -> String {
     format!("follow_request.{owner}")
 }
 
-/// The key of a group's head.
-pub fn head_of(group: &str) -> String {
+/// The key of a group's header.
+pub fn header_key(group: &str) -> String {
     format!("head.{group}")
 }
 
-/// The key of what somebody says in a group.
-pub fn voice_in(group: &str, actor: &str) -> String {
+/// The key of a user's member in a group.
+pub fn member_key(group: &str, actor: &str) -> String {
     format!("{group}.{actor}")
 }
 
-/// The key of how far somebody has read.
-pub fn mark_of(owner: &str) -> String {
+/// The key of a user's read cursor.
+pub fn read_cursor_key(owner: &str) -> String {
     format!("mark.{owner}")
 }
 
-impl Document for Act {
+impl Document for Activity {
     const VIEW: &'static View = &VIEW;
 
     fn key(&self) -> String {
-        self.act.clone()
+        self.activity.clone()
     }
 }
 
-impl Document for Voice {
+impl Document for GroupMember {
     const VIEW: &'static View = &VIEW;
 
     fn key(&self) -> String {
-        voice_in(&self.group, &self.actor)
+        member_key(&self.group, &self.actor)
     }
 }
 
-impl Document for Head {
+impl Document for GroupHeader {
     const VIEW: &'static View = &VIEW;
 
     fn key(&self) -> String {
-        head_of(&self.stands_for)
+        header_key(&self.group)
     }
 }
 
-impl Document for Mark {
+impl Document for ReadCursor {
     const VIEW: &'static View = &VIEW;
 
     fn key(&self) -> String {
-        mark_of(&self.owner)
+        read_cursor_key(&self.owner)
     }
 }

@@ -1,15 +1,16 @@
-//! Whose each picture is, so that it is given out only while its owner's things are shown.
+//! The owner of each picture. Pictures are served only while the owner's content is visible.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "pictures", indexes: &[&BY_SUBJECT, &BY_OWNER], layout: Layout::ByKey };
+pub const VIEW: View =
+    View { name: "pictures", indexes: &[&BY_SUBJECT, &BY_OWNER], layout: Layout::Clustered };
 
-/// Those of one post, story or profile.
+/// Pictures of one post, story or profile.
 pub const BY_SUBJECT: Index =
     Index { name: "by_subject", equals: &["subject"], order: "position", direction: Direction::Ascending };
-/// All of one person.
+/// Pictures of one user.
 pub const BY_OWNER: Index =
     Index { name: "by_owner", equals: &["owner"], order: "position", direction: Direction::Ascending };
 
@@ -17,12 +18,12 @@ pub const BY_OWNER: Index =
 pub struct Picture {
     pub picture: String,
     pub owner: String,
-    /// The subject of the post, story or profile that shows it.
+    /// The subject that shows it: a post, story or profile.
     pub subject: String,
-    /// A moderator has removed what shows it.
+    /// A moderator has removed the content.
     #[serde(default)]
     pub removed: bool,
-    /// Of the event that published it.
+    /// Position of the publishing event.
     pub position: i64,
 }
 

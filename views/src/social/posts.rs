@@ -1,20 +1,22 @@
-//! Posts, each with the count of its likes; their comments are counted with the [comments](crate::social::comments). A post also stands for its likes among what its author is told.
+//! Posts with their like counts; [comments](crate::social::comments) are counted in their own view. A post is also
+//! the group header of its likes.
 
 use serde::{Deserialize, Serialize};
 
 use crate::social::notifications::Role;
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "posts", indexes: &[&NEWEST, &BY_AUTHOR, &TOLD], layout: Layout::ByKey };
+pub const VIEW: View =
+    View { name: "posts", indexes: &[&NEWEST, &BY_AUTHOR, &BY_NEWEST_LIKE], layout: Layout::Clustered };
 
-/// Everybody's, the newest first.
+/// All posts, newest first.
 pub const NEWEST: Index =
     Index { name: "newest", equals: &[], order: "position", direction: Direction::Descending };
-/// One author's, the newest first.
+/// Posts of one author, newest first.
 pub const BY_AUTHOR: Index =
     Index { name: "by_author", equals: &["author"], order: "position", direction: Direction::Descending };
-/// Those of one author that others have liked, the newest of these likes first.
-pub const TOLD: Index =
+/// Posts of one author with likes by others, newest like first.
+pub const BY_NEWEST_LIKE: Index =
     Index { name: "told", equals: &["author", "head"], order: "told", direction: Direction::Descending };
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,38 +24,38 @@ pub struct Post {
     pub post: String,
     pub author: String,
     pub images: Vec<Image>,
-    /// None where no caption was given at all.
+    /// None if no caption was given.
     pub caption: Option<String>,
     pub edited: bool,
-    /// A moderator has removed it: nobody is shown it, until it is restored.
+    /// Removed by a moderator and hidden until it is restored.
     #[serde(default)]
     pub removed: bool,
     /// Milliseconds since 1970.
     pub published: i64,
-    /// Of the event that published it: the order of feeds.
+    /// Position of the publishing event: the order of feeds.
     pub position: i64,
-    /// By active people.
+    /// Likes by active users.
     pub likes: i64,
-    /// Position of the event that its likes were counted at last; 0 before the first.
+    /// Position of the last change of the like count; 0 before the first like.
     #[serde(default)]
     pub liked: i64,
-    /// [`Role::Head`] or [`Role::HeadUnsettled`] of the likes that the author is told of; none before the first.
-    #[serde(default)]
-    pub head: Option<Role>,
-    /// Position of the newest like by somebody else that there has been; 0 before the first.
-    #[serde(default)]
-    pub told: i64,
+    /// [`Role::Header`] or [`Role::StaleHeader`]; none before the first like that notifies the author.
+    #[serde(rename = "head", default)]
+    pub likes_header: Option<Role>,
+    /// Position of the newest like so far that notifies the author; 0 before the first.
+    #[serde(rename = "told", default)]
+    pub last_notified_position: i64,
 }
 
-/// A picture in the media store; its size is that of its largest variant, in pixels.
+/// A picture in the media store, with the size of its largest variant in pixels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     pub media: String,
     pub width: u32,
     pub height: u32,
-    /// What it shows; empty where nothing was said.
+    /// The alternative text; may be empty.
     pub alt: String,
-    /// Its `BlurHash`; none of older posts.
+    /// Its `BlurHash`; none for older posts.
     #[serde(default)]
     pub placeholder: Option<String>,
 }

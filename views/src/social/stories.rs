@@ -1,15 +1,15 @@
-//! Stories, until their day is over.
+//! Stories, for a day.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "stories", indexes: &[&NEWEST, &BY_AUTHOR], layout: Layout::ByKey };
+pub const VIEW: View = View { name: "stories", indexes: &[&NEWEST, &BY_AUTHOR], layout: Layout::Clustered };
 
-/// Everybody's, the newest first.
+/// All stories, newest first.
 pub const NEWEST: Index =
     Index { name: "newest", equals: &[], order: "position", direction: Direction::Descending };
-/// One author's, the newest first.
+/// Stories of one author, newest first.
 pub const BY_AUTHOR: Index =
     Index { name: "by_author", equals: &["author"], order: "position", direction: Direction::Descending };
 
@@ -17,22 +17,23 @@ pub const BY_AUTHOR: Index =
 pub struct Story {
     pub story: String,
     pub author: String,
-    /// The picture in the media store, and its size in pixels.
+    /// The picture in the media store, with its size in pixels.
     pub media: String,
     pub width: u32,
     pub height: u32,
-    /// What it shows; empty where nothing was said.
+    /// The alternative text; may be empty.
     pub alt: String,
     /// Its `BlurHash`.
     pub placeholder: String,
-    /// A moderator has removed it: nobody is shown it, until it is restored.
+    /// Removed by a moderator and hidden until it is restored.
     #[serde(default)]
     pub removed: bool,
     /// Milliseconds since 1970.
     pub published: i64,
-    /// Not shown from here on, whether or not the story has left the view yet. Milliseconds since 1970.
-    pub until: i64,
-    /// Of the event that published it.
+    /// Not shown after this time, even if the story is still in the view. Milliseconds since 1970.
+    #[serde(rename = "until")]
+    pub expires_at: i64,
+    /// Position of the publishing event.
     pub position: i64,
 }
 

@@ -1,18 +1,19 @@
-//! Who may have stories to show, so that of all whom somebody follows only these need be asked for theirs. An entry
-//! stays when the day is over: there is one for each author, and the next story renews it.
+//! Authors who may have current stories, so that readers query only these of the followed users. An entry outlives
+//! the story: there is one per author, and the next story replaces it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Document, Layout, View};
 
-pub const VIEW: View = View { name: "story_authors", indexes: &[], layout: Layout::ByKey };
+pub const VIEW: View = View { name: "story_authors", indexes: &[], layout: Layout::Clustered };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoryAuthor {
     pub author: String,
-    /// When the day of the newest is over. Milliseconds since 1970.
-    pub until: i64,
-    /// Of the event that published the newest, also if it has been deleted since.
+    /// When the newest story expires. Milliseconds since 1970.
+    #[serde(rename = "until")]
+    pub expires_at: i64,
+    /// Position of the event that published the newest story, even if it is deleted.
     pub position: i64,
 }
 

@@ -1,19 +1,20 @@
-//! Who has viewed which story, as long as the story is there.
+//! Viewers of stories, while the story exists.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "story_views", indexes: &[&BY_STORY, &BY_VIEWER], layout: Layout::ByKey };
+pub const VIEW: View =
+    View { name: "story_views", indexes: &[&BY_STORY, &BY_VIEWER], layout: Layout::Clustered };
 
-/// Who of those who are active, or who are not, has viewed one story, the latest first.
+/// Active or inactive viewers of one story, latest first.
 pub const BY_STORY: Index = Index {
     name: "by_story",
     equals: &["story", "active"],
     order: "position",
     direction: Direction::Descending,
 };
-/// What one viewer has viewed, the latest first.
+/// Views by one viewer, latest first.
 pub const BY_VIEWER: Index =
     Index { name: "by_viewer", equals: &["viewer"], order: "position", direction: Direction::Descending };
 
@@ -21,7 +22,7 @@ pub const BY_VIEWER: Index =
 pub struct StoryView {
     pub story: String,
     pub viewer: String,
-    /// False while the viewer is deactivated or suspended: then they are neither listed nor counted.
+    /// False while the viewer is deactivated or suspended: then the view is neither listed nor counted.
     pub active: bool,
     /// Milliseconds since 1970.
     pub viewed: i64,

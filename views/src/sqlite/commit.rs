@@ -9,7 +9,7 @@ use super::read::{self, SqlValue};
 use super::tables::{column, direction, index_name, indexed, table};
 use crate::{Commit, DeleteEach, FanOut, Index, KeyPart, Parked, Patch, PatchEach, View, Write};
 
-/// A [`Commit`] that owns what it holds.
+/// A [`Commit`] that owns its data.
 pub(super) struct Batch {
     projection: String,
     writes: Arc<Vec<Write>>,
@@ -24,7 +24,7 @@ impl Batch {
         Self { projection: projection.to_owned(), writes, parked, expected, checkpoint }
     }
 
-    /// Answers where the checkpoint stands if it is not where it was expected; then nothing has been written.
+    /// Returns the actual checkpoint if it differs from the expected one; then nothing was written.
     pub(super) fn run(&self, connection: &Connection) -> rusqlite::Result<Option<u64>> {
         let actual = read::checkpoint(connection, &self.projection)?;
         if actual != self.expected {
@@ -93,13 +93,13 @@ fn or_replace(fields: &BTreeSet<&str>) -> String {
     format!("ON CONFLICT DO UPDATE SET {}", replaced.join(", "))
 }
 
-/// The columns of a view's table beside the key.
+/// The columns of a view's table except the key.
 fn contents(fields: &BTreeSet<&str>) -> impl Iterator<Item = String> {
     std::iter::once("doc".to_owned()).chain(fields.iter().map(|name| column(name)))
 }
 
 fn json(document: &Map<String, Value>) -> String {
-    // A map of plain JSON values has no way to fail.
+    // Serialising plain JSON values cannot fail.
     serde_json::to_string(document).unwrap_or_default()
 }
 
@@ -110,7 +110,7 @@ fn change(connection: &Connection, view: &View, key: &str, patch: &Patch) -> rus
     Ok(())
 }
 
-/// The statement that changes documents, up to the condition which.
+/// The UPDATE statement without its WHERE clause.
 fn update(view: &View, patch: &Patch, values: &mut Vec<SqlValue>) -> String {
     let fields = indexed(view);
     let mut number = |value: SqlValue| {
@@ -119,7 +119,7 @@ fn update(view: &View, patch: &Patch, values: &mut Vec<SqlValue>) -> String {
     };
     let (mut changed, mut columns) = ("json_set(doc".to_owned(), String::new());
     for (name, value) in &patch.set {
-        // Through json(), so that a text stays a text, a list a list and a boolean a boolean.
+        // json() preserves the types of texts, lists and booleans.
         let _ = write!(changed, ", '$.{name}', json(?{})", number(value.to_string().into()));
         if fields.contains(&**name) {
             let _ = write!(columns, ", {} = ?{}", column(name), number(value.into()));
@@ -141,7 +141,7 @@ fn patch_each(connection: &Connection, patch_each: &PatchEach) -> rusqlite::Resu
     let mut values: Vec<SqlValue> = equals.iter().map(SqlValue::from).collect();
     let update = update(into, patch, &mut values);
     let key = key.map_or_else(|| "key".to_owned(), |field| format!("doc ->> '$.{field}'"));
-    // The list of keys is made before the first document is changed.
+    // SQLite evaluates the subquery before the first update.
     connection
         .prepare_cached(&format!(
             "{update} WHERE key IN (SELECT {key} FROM {} INDEXED BY {} WHERE {})",
@@ -182,7 +182,7 @@ fn delete_each(connection: &Connection, delete_each: &DeleteEach) -> rusqlite::R
         values.push(value);
         format!("?{}", values.len())
     });
-    // The list of keys is made before the first document goes.
+    // SQLite evaluates the subquery before the first deletion.
     connection
         .prepare_cached(&format!(
             "DELETE FROM {} WHERE key IN (SELECT {key} FROM {} INDEXED BY {} WHERE {})",
@@ -195,7 +195,7 @@ fn delete_each(connection: &Connection, delete_each: &DeleteEach) -> rusqlite::R
     Ok(())
 }
 
-/// A key made of a document, as SQL.
+/// An SQL expression for a key derived from a document.
 fn joined(key: &[KeyPart], number: &mut impl FnMut(SqlValue) -> String) -> String {
     let parts: Vec<String> = key
         .iter()
@@ -216,7 +216,7 @@ fn fan_out(connection: &Connection, fan_out: &FanOut) -> rusqlite::Result<()> {
     };
     let key = joined(key, &mut number);
     let same = number(json(document).into());
-    // `->` and json() keep the JSON type of what is copied.
+    // `->` and json() preserve the JSON types of copied values.
     let copied = copies
         .iter()
         .fold(String::new(), |sql, copy| format!("{sql}, '$.{}', json(doc -> '$.{}')", copy.to, copy.from));

@@ -23,7 +23,7 @@ pub(super) fn get_many(
     if let [key] = keys {
         return Ok(vec![get(key)?]);
     }
-    // The file is locked and unlocked once, not for each of them.
+    // Lock and unlock the file once instead of once per key.
     connection.prepare_cached("BEGIN")?.execute([])?;
     let found = keys.iter().map(get).collect();
     connection.prepare_cached("COMMIT")?.execute([])?;
@@ -47,7 +47,7 @@ pub(super) fn scan(
     after: Option<&str>,
     limit: usize,
 ) -> rusqlite::Result<Vec<StoredDocument>> {
-    // No key is empty.
+    // Keys are never empty.
     let after = after.unwrap_or_default();
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     connection
@@ -60,7 +60,7 @@ pub(super) fn scan(
 }
 
 pub(super) fn keys(connection: &Connection, query: &Query) -> rusqlite::Result<Vec<String>> {
-    // Without `doc` among what is selected, the index alone answers.
+    // Without `doc`, the index covers the query.
     let Select { sql, values } = select(query, &["key"], query.limit);
     connection.prepare_cached(&sql)?.query_map(params_from_iter(values), |row| row.get(0))?.collect()
 }
@@ -81,14 +81,14 @@ pub(super) fn plan(connection: &Connection, query: &Query) -> rusqlite::Result<P
         .collect::<rusqlite::Result<_>>()?;
     let uses = index_name(query.view, query.index);
     let walks = |step: &String| step.split(' ').any(|word| word == uses);
-    // Walking a whole index in its order, up to the limit, is called a scan of it; that is no search of documents.
+    // SQLite calls walking a whole index in order a scan; that does not scan documents.
     let whole_index_wanted = query.index.equals.is_empty();
-    let strays = |step: &String| {
+    let scans = |step: &String| {
         step.contains("TEMP B-TREE") || (step.starts_with("SCAN") && !(whole_index_wanted && walks(step)))
     };
     Ok(Plan {
         index: steps.iter().any(walks).then(|| query.index.name.to_owned()),
-        scans_or_sorts: steps.iter().any(strays),
+        scans_or_sorts: steps.iter().any(scans),
         explained: steps.join("; "),
     })
 }
@@ -98,7 +98,7 @@ struct Select {
     values: Vec<SqlValue>,
 }
 
-/// One document more than the page may hold, to know whether there is a next one.
+/// Selects one more document than the page size, to detect a next page.
 fn select_page(query: &Query) -> Select {
     select(query, &["key", "doc", &column(query.index.order)], query.limit.saturating_add(1))
 }
@@ -112,7 +112,7 @@ fn select(query: &Query, columns: &[&str], limit: usize) -> Select {
     Select { sql, values }
 }
 
-/// Where a query looks and for what, beginning with `FROM`.
+/// The FROM and WHERE clauses of a query.
 struct Conditions {
     sql: String,
     values: Vec<SqlValue>,
@@ -143,7 +143,7 @@ fn conditions(query: &Query) -> Conditions {
             Direction::Descending => '<',
         };
         let (place, key) = (number(SqlValue::from(&after.order)), number(after.key.clone().into()));
-        // The first condition is a range of the index; the second leaves out what the page before has shown.
+        // The first condition is an index range; the second skips the documents of the previous page.
         let _ = write!(
             sql,
             " AND {order} {beyond}= ?{place} AND ({order} {beyond} ?{place} OR key {beyond} ?{key})"
@@ -152,7 +152,7 @@ fn conditions(query: &Query) -> Conditions {
     Conditions { sql, values }
 }
 
-/// The condition that the first parameters equal the equal fields of an index.
+/// The condition that the equal fields of an index equal the first parameters.
 pub(super) fn equal(index: &Index) -> String {
     let conditions: Vec<String> =
         index.equals.iter().zip(1..).map(|(name, n)| format!("{} = ?{n}", column(name))).collect();
@@ -197,7 +197,7 @@ pub(super) fn sizes(
     for view in views {
         let documents =
             connection.query_row(&format!("SELECT count(*) FROM {}", table(view)), [], |row| row.get(0))?;
-        // The table and its indexes, that of its keys included.
+        // The table and all its indexes.
         let names: Vec<String> = connection
             .prepare_cached("SELECT name FROM sqlite_schema WHERE tbl_name = ?1")?
             .query_map([table(view)], |row| row.get(0))?
@@ -214,7 +214,7 @@ pub(super) fn sizes(
     Ok(sizes)
 }
 
-/// A JSON value as a column holds it.
+/// A JSON value as a column value.
 #[derive(Debug)]
 pub(super) struct SqlValue(pub(super) types::Value);
 
@@ -239,7 +239,7 @@ impl From<&Value> for SqlValue {
                 None => types::Value::Real(number.as_f64().unwrap_or(f64::NAN)),
             },
             Value::String(text) => types::Value::Text(text.clone()),
-            // No field of an index holds a list or an object, so none equals it.
+            // Indexed fields never hold lists or objects.
             Value::Null | Value::Array(_) | Value::Object(_) => types::Value::Null,
         })
     }

@@ -6,8 +6,8 @@ use sqlite::rusqlite::{self, Connection};
 use crate::store::sort_fields;
 use crate::{Direction, Index, Layout, View};
 
-/// What is not a view: where each projection stands, and what it has set aside. The steps after the first drop the views
-/// whose documents have another shape since then, and let their projections begin anew; MongoDB has the same.
+/// Checkpoints and parked events. Later steps drop views whose document format changed and reset their projections;
+/// the MongoDB adapter has the same steps.
 pub(super) const SCHEMA: Schema = Schema {
     steps: &[
         "
@@ -20,7 +20,7 @@ pub(super) const SCHEMA: Schema = Schema {
             PRIMARY KEY (projection, position)
         ) STRICT, WITHOUT ROWID;
         ",
-        // Likes tell their post's author, and notifications do without them.
+        // Likes are notifications themselves; the view of notifications no longer contains them.
         "
         DROP TABLE IF EXISTS view_posts;
         DROP TABLE IF EXISTS view_likes;
@@ -28,7 +28,7 @@ pub(super) const SCHEMA: Schema = Schema {
         DELETE FROM checkpoints WHERE projection IN ('posts', 'likes', 'notifications');
         DELETE FROM parked WHERE projection IN ('posts', 'likes', 'notifications');
         ",
-        // Who is deactivated, suspended or erased is counted nowhere.
+        // Deactivated, suspended and erased users are not counted.
         "
         DROP TABLE IF EXISTS view_posts;
         DROP TABLE IF EXISTS view_likes;
@@ -42,7 +42,7 @@ pub(super) const SCHEMA: Schema = Schema {
         DELETE FROM parked WHERE projection IN
             ('posts', 'likes', 'comments', 'stories', 'story_views', 'saves', 'notifications');
         ",
-        // Comments that answer no other one are found by themselves.
+        // An index for comments that are not replies.
         "
         DROP TABLE IF EXISTS view_comments;
         DELETE FROM checkpoints WHERE projection = 'comments';
@@ -57,8 +57,8 @@ pub(super) fn create(connection: &Connection, view: &View) -> rusqlite::Result<(
     let columns: Vec<String> =
         ["key TEXT PRIMARY KEY", "doc TEXT NOT NULL"].map(str::to_owned).into_iter().chain(fields).collect();
     let layout = match view.layout {
-        Layout::ByKey => ", WITHOUT ROWID",
-        Layout::AsPut => "",
+        Layout::Clustered => ", WITHOUT ROWID",
+        Layout::Heap => "",
     };
     connection.execute_batch(&format!(
         "CREATE TABLE IF NOT EXISTS {table} ({}) STRICT{layout}",
@@ -84,14 +84,14 @@ pub(super) fn create(connection: &Connection, view: &View) -> rusqlite::Result<(
     Ok(())
 }
 
-/// The condition that a document has all the fields that a search of an index names: one without is not to cost anything.
+/// The condition that a document has all equal fields of an index: other documents need no index entry.
 fn all_there(index: &Index) -> String {
     let conditions: Vec<String> =
         index.equals.iter().map(|name| format!("{} IS NOT NULL", column(name))).collect();
     if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
 }
 
-/// An index that a newer program declares may name a field that the table has no column for yet.
+/// An index added by a newer program may need a column that the table does not have yet.
 fn add_columns(connection: &Connection, view: &View) -> rusqlite::Result<()> {
     let table = table(view);
     let mut statement = connection.prepare(&format!("SELECT name FROM pragma_table_info('{table}')"))?;
@@ -107,8 +107,8 @@ fn add_columns(connection: &Connection, view: &View) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The fields that any index of a view names, each once. Each has a column of its own beside the document: a change that
-/// touches none of them then leaves the indexes alone, which an index on an expression over the document would not.
+/// The indexed fields of a view. Each has its own column beside the document, so that updates of other fields do not
+/// touch the indexes; an index on an expression over the document would be updated every time.
 pub(super) fn indexed(view: &View) -> BTreeSet<&'static str> {
     view.indexes.iter().flat_map(|index| sort_fields(index)).collect()
 }

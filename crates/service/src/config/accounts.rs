@@ -1,4 +1,4 @@
-//! What accounts may be called.
+//! Settings of usernames.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use super::Problems;
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct AccountSettings {
-    /// Usernames that nobody can take, beside the built-in ones (admin, support, ...): names separated by commas, or
-    /// file:<path> of a file with one name a line
+    /// Additional reserved usernames, beside the built-in ones (admin, support, ...): names separated by commas, or
+    /// file:<path> of a file with one name per line
     #[arg(long, env = "CHORUS_RESERVED_USERNAMES", value_name = "NAMES|file:PATH")]
     pub reserved_usernames: Option<String>,
 }
 
 impl AccountSettings {
-    /// The additional names; in a file, empty lines and lines that begin with `#` are skipped.
+    /// The additional names; in a file, empty lines and lines that start with `#` are skipped.
     pub fn reserved_usernames(&self, problems: &mut Problems) -> Vec<String> {
         let setting = self.reserved_usernames.as_deref().unwrap_or_default();
         let names = |text: &str, separator| -> Vec<String> {
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn reserved_usernames_come_from_the_setting_or_from_its_file() {
+    fn reserved_usernames_come_from_the_setting_or_its_file() {
         assert_eq!(read("").unwrap(), Vec::<String>::new());
         assert_eq!(read("acme, acme.support,").unwrap(), ["acme", "acme.support"]);
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_of_reserved_usernames_is_a_problem() {
+    fn missing_file_of_reserved_usernames_is_a_problem() {
         let problem = read("file:/nowhere/reserved").unwrap_err().to_string();
         assert!(problem.contains("CHORUS_RESERVED_USERNAMES: /nowhere/reserved"), "{problem}");
     }

@@ -1,4 +1,4 @@
-//! Where the web apps live that came before Chorus and keep their own routes.
+//! The origins of the web apps that existed before Chorus and keep their own routes.
 
 use clap::Args;
 
@@ -6,7 +6,8 @@ use super::{PlaceSettings, Problems};
 
 #[derive(Debug, Clone, Args)]
 pub struct AppSettings {
-    /// Where the InstaMERN app lives: the one origin whose pages may call /instamern, and where the links in its mails lead
+    /// URL of the InstaMERN app: the only origin whose pages may call /instamern, and the base of the links in its
+    /// mails
     #[arg(
         long,
         env = "CHORUS_INSTAMERN_URL",
@@ -15,7 +16,7 @@ pub struct AppSettings {
     )]
     pub instamern_url: String,
 
-    /// The same for the SpotifyMERN app and /spotifymern
+    /// URL of the SpotifyMERN app, likewise for /spotifymern
     #[arg(
         long,
         env = "CHORUS_SPOTIFYMERN_URL",
@@ -32,7 +33,7 @@ impl AppSettings {
     }
 }
 
-/// Where the two apps are published.
+/// The published URLs of the two apps.
 impl Default for AppSettings {
     fn default() -> Self {
         Self {
@@ -42,13 +43,13 @@ impl Default for AppSettings {
     }
 }
 
-/// An address that links lead to; none may be given.
+/// Checks a base URL of links; it may be empty.
 pub(super) fn check_app_url(variable: &str, url: &str, place: &PlaceSettings, problems: &mut Problems) {
     if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
         problems.add(format!("{variable}: `{url}` does not begin with http:// or https://"));
     } else if place.in_production() && url.starts_with("http://") {
         problems.add(format!(
-            "{variable}: `{url}` is not https://: in production what links carry does not go over plain HTTP"
+            "{variable}: `{url}` is not https://: production does not send link tokens over plain HTTP"
         ));
     }
 }

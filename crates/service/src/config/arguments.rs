@@ -1,4 +1,4 @@
-//! The command line. It is for all to read on a machine (`ps`), so no secret is taken from it.
+//! The command line. It is visible to all users of the machine (`ps`), so it must not contain secrets.
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -6,7 +6,7 @@ use clap::{ArgMatches, Command, Parser};
 
 use super::without_password;
 
-/// The settings of this process, from its command line and its environment; ends the process if they are wrong.
+/// Parses the settings of this process from command line and environment; exits on errors.
 pub fn from_arguments<T: Parser>() -> T {
     let mut command = T::command();
     let matches = command.get_matches_mut();
@@ -15,8 +15,8 @@ pub fn from_arguments<T: Parser>() -> T {
     settings.unwrap_or_else(|error| error.exit())
 }
 
-/// Settings that may hold a secret are marked by `hide_env_values`: as a flag, a URL is taken without a password, and
-/// anything else not at all.
+/// Settings that may contain a secret are marked with `hide_env_values`: as flags, URLs are accepted without a
+/// password, other values not at all.
 fn refuse_secrets(command: &mut Command, matches: &ArgMatches) -> Result<(), clap::Error> {
     let mut refused = None;
     for argument in command.get_arguments().filter(|argument| argument.is_hide_env_values_set()) {
@@ -33,9 +33,9 @@ fn refuse_secrets(command: &mut Command, matches: &ArgMatches) -> Result<(), cla
         }
     }
     if let Some((id, variable)) = refused {
-        let told =
+        let problem =
             format!("--{id}: a password on the command line is readable by everybody here: set {variable}");
-        return Err(command.error(ErrorKind::ArgumentConflict, told));
+        return Err(command.error(ErrorKind::ArgumentConflict, problem));
     }
     match matches.subcommand() {
         Some((name, matches)) => match command.find_subcommand_mut(name) {
@@ -75,10 +75,10 @@ mod tests {
     }
 
     #[test]
-    fn a_password_in_a_flag_is_refused_and_not_repeated() {
+    fn password_in_a_flag_is_rejected_and_not_quoted() {
         for secret in [["--views", "mongodb://ann:s3cret@host/db"], ["--password", "s3cret"]] {
-            let told = outcome(&secret).unwrap_err();
-            assert!(told.contains("CHORUS_TEST_") && !told.contains("s3cret"), "{told}");
+            let problem = outcome(&secret).unwrap_err();
+            assert!(problem.contains("CHORUS_TEST_") && !problem.contains("s3cret"), "{problem}");
         }
         for harmless in [
             ["--views", "mongodb://host/db?replicaSet=a"],

@@ -6,7 +6,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-/// A certificate with its key, as they stand in their files.
+/// A certificate and its key, as in their files.
 pub struct Certificate {
     chain: Vec<u8>,
     key: Vec<u8>,
@@ -17,7 +17,7 @@ impl Certificate {
     /// Reads a certificate chain and its private key, both in PEM.
     ///
     /// # Errors
-    /// What is wrong with them, in words for whoever set them. Nothing of the key is told.
+    /// What is wrong with them, for operators. Errors never contain key material.
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, String> {
         let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
         Self::parse(read(certificate)?, read(key)?).map_err(|problem| {
@@ -44,7 +44,7 @@ impl Certificate {
     }
 }
 
-/// The same files, byte by byte.
+/// Compares the files byte by byte.
 impl PartialEq for Certificate {
     fn eq(&self, other: &Self) -> bool {
         self.chain == other.chain && self.key == other.key

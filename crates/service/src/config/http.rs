@@ -1,4 +1,4 @@
-//! How a process listens, whom it trusts, and how much it takes from one client.
+//! Settings of the HTTP server: addresses, trusted proxies and origins, rate limits.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,64 +15,64 @@ pub struct HttpSettings {
     #[arg(long, env = "CHORUS_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
-    /// Address and port for /readyz and /metrics, plain HTTP: then they are not on the other one
+    /// Address and port for /readyz and /metrics in plain HTTP: then the main address does not serve them
     #[arg(long, env = "CHORUS_OPERATIONS_LISTEN", value_name = "ADDRESS")]
     pub operations_listen: Option<SocketAddr>,
 
-    /// What links and media URLs begin with [default: http(s)://<listen>]
+    /// Base URL of links and media URLs [default: http(s)://<listen>]
     #[arg(long, env = "CHORUS_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
 
-    /// Web pages that may call the API from a browser: their origins, separated by commas
+    /// Origins of web pages that may call the API from a browser, separated by commas
     #[arg(long, env = "CHORUS_ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
 
     #[command(flatten)]
     pub apps: AppSettings,
 
-    /// Certificate chain in PEM: with it Chorus speaks TLS itself. Read again when it changes, or on SIGHUP
+    /// Certificate chain in PEM: enables TLS. Reloaded when it changes, or on SIGHUP
     #[arg(long, env = "CHORUS_TLS_CERTIFICATE_FILE", value_name = "FILE")]
     pub tls_certificate_file: Option<PathBuf>,
 
-    /// The certificate's private key in PEM
+    /// Private key of the certificate in PEM
     #[arg(long, env = "CHORUS_TLS_KEY_FILE", value_name = "FILE")]
     pub tls_key_file: Option<PathBuf>,
 
-    /// Proxies in front of this process that append to X-Forwarded-For; what they say of a client's address is believed
+    /// Number of proxies in front of this process that append to X-Forwarded-For; their entries are trusted
     #[arg(long, env = "CHORUS_TRUSTED_HOPS", value_name = "NUMBER", default_value_t = 0)]
     pub trusted_hops: u8,
 
-    /// Requests that one address (of IPv6: one /64) may make in a minute; 0: any number
+    /// Requests per minute and address (IPv6: per /64); 0: unlimited
     #[arg(long, env = "CHORUS_RATE_LIMIT", value_name = "NUMBER", default_value_t = 3000)]
     pub rate_limit: u32,
 }
 
-/// What may be tried before one is known.
+/// Rate limits of unauthenticated attempts.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct LimitSettings {
-    /// Log-ins and sign-ups that one address may try in a minute; 0: any number, of one account and of mails too
+    /// Log-ins and sign-ups per minute and address; 0: unlimited, also per account and for mails
     #[arg(long, env = "CHORUS_LOGIN_RATE_LIMIT", value_name = "NUMBER", default_value_t = 30)]
     pub login_rate_limit: u32,
 }
 
 impl HttpSettings {
-    /// None where the variable is there and empty, as compose files leave it.
+    /// None if the variable is empty, as in compose files.
     pub fn allowed_origins(&self) -> impl Iterator<Item = &str> {
         self.allowed_origins.iter().map(String::as_str).filter(|origin| !origin.is_empty())
     }
 
-    /// Without a slash at its end.
+    /// Without a trailing slash.
     pub fn public_url(&self) -> String {
         let given = self.public_url.clone().unwrap_or_else(|| format!("{}://{}", self.scheme(), self.listen));
         given.trim_end_matches('/').to_owned()
     }
 
-    /// What this process itself speaks.
+    /// The scheme of this process itself.
     pub fn scheme(&self) -> &'static str {
         if self.certificate_files().is_some() { "https" } else { "http" }
     }
 
-    /// Whether browsers reach this process by TLS, its own or a proxy's.
+    /// Whether browsers reach this process over TLS, its own or a proxy's.
     pub fn is_reached_by_tls(&self) -> bool {
         self.public_url().starts_with("https://") || self.certificate_files().is_some()
     }
@@ -89,7 +89,7 @@ impl HttpSettings {
                 problems.add(format!("CHORUS_PUBLIC_URL: `{url}` does not begin with http:// or https://"));
             }
             Some(url) if place.in_production() && !url.starts_with("https://") => problems.add(format!(
-                "CHORUS_PUBLIC_URL: `{url}` is not https://: in production tokens and cookies do not go over plain HTTP"
+                "CHORUS_PUBLIC_URL: `{url}` is not https://: production does not send tokens and cookies over plain HTTP"
             )),
             None if place.in_production() => {
                 problems.add("CHORUS_PUBLIC_URL: production needs it, and with https://");
@@ -124,7 +124,7 @@ impl HttpSettings {
     }
 }
 
-/// A free port, and no limit, app or certificate.
+/// A free port, without limit, app or certificate.
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn production_takes_nothing_that_goes_over_plain_http() {
+    fn production_rejects_plain_http() {
         let production = |settings| problems(Environment::Production, &settings);
         assert!(production(http("https://a.example", &["https://b.example"])).is_empty());
         let told = production(http("http://a.example", &["https://b.example", "http://c.example"]));
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_needs_its_key_and_both_must_be_readable() {
+    fn certificate_needs_its_key_and_both_must_be_readable() {
         let tls = |certificate: Option<&str>, key: Option<&str>| HttpSettings {
             tls_certificate_file: certificate.map(PathBuf::from),
             tls_key_file: key.map(PathBuf::from),
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_public_url_follows_what_is_spoken() {
+    fn public_url_defaults_to_the_own_scheme() {
         assert_eq!(HttpSettings::default().public_url(), "http://127.0.0.1:0");
         assert!(!HttpSettings::default().is_reached_by_tls());
         assert!(http("https://a.example/", &[]).is_reached_by_tls());

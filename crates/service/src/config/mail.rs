@@ -6,34 +6,34 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use super::apps::check_app_url;
 use super::{PlaceSettings, Problems, SecretFile};
 
-/// How mail goes out, and where the links in it lead.
+/// Settings of mail.
 #[derive(Debug, Clone, Args)]
 #[expect(clippy::doc_markdown, reason = "shown by --help as it stands")]
 pub struct MailSettings {
-    /// How mail goes out: outbox:<folder>,
+    /// How mail is sent: outbox:<folder>,
     /// smtp://[<user>@]<host>[:<port>][?tls=<required|none>&ca_file=<file>] (TLS by STARTTLS),
-    /// smtps://[<user>@]<host>[:<port>][?ca_file=<file>] (TLS from the start), or
+    /// smtps://[<user>@]<host>[:<port>][?ca_file=<file>] (implicit TLS), or
     /// ses://<region>[?endpoint=<url>&credentials_file=<file>&configuration_set=<name>&feedback_queue=<url>]
     /// [default in development: outbox:<data>/outbox]
     #[arg(long, env = "CHORUS_MAIL", value_name = "URL", hide_env_values = true)]
     pub mail: Option<String>,
 
-    /// File with the password of the user that an smtp:// or smtps:// URL names
-    // Empty is as good as none, as with the other settings of mail.
+    /// File with the password of the user in an smtp:// or smtps:// URL
+    // An empty value counts as none, as for the other mail settings.
     #[arg(long, env = "CHORUS_MAIL_PASSWORD_FILE", value_name = "FILE",
           value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub mail_password_file: Option<PathBuf>,
 
-    /// Whom mail is from: an address, or a name and <an address>
+    /// Sender of mails: an address, or a name and <an address>
     #[arg(long, env = "CHORUS_MAIL_FROM", value_name = "MAILBOX")]
     pub mail_from: Option<String>,
 
-    /// What the links in mails begin with: the app that opens them [default: the public URL]
+    /// Base URL of the links in mails: the app that opens them [default: the public URL]
     #[arg(long, env = "CHORUS_APP_URL", value_name = "URL")]
     pub app_url: Option<String>,
 }
 
-/// Whom mail in the outbox is from, if nobody says: it goes nowhere.
+/// The default sender for the outbox: these mails are not delivered.
 const FROM_IN_OUTBOX: &str = "Chorus <no-reply@localhost>";
 
 impl MailSettings {
@@ -50,14 +50,14 @@ impl MailSettings {
         self.mail_from.as_deref().filter(|from| !from.is_empty())
     }
 
-    /// The file with the password for the mail server, if one is named.
+    /// The file with the password for the mail server, if configured.
     pub fn password_file(&self) -> Option<SecretFile<'_>> {
         let named = self.mail_password_file.as_deref().filter(|file| !file.as_os_str().is_empty())?;
         let variable = "CHORUS_MAIL_PASSWORD_FILE";
         Some(SecretFile { variable, named: Some(named), default_name: "mail-password" })
     }
 
-    /// Without a slash at its end.
+    /// Without a trailing slash.
     pub fn app_url(&self, public_url: &str) -> String {
         let given = self.app_url.as_deref().filter(|url| !url.is_empty()).unwrap_or(public_url);
         given.trim_end_matches('/').to_owned()
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn production_sends_its_mail_and_says_whom_it_is_from() {
+    fn production_requires_a_mail_server_and_a_sender() {
         let (development, production) = (Environment::Development, Environment::Production);
         for mail in [None, Some(""), Some("outbox:/tmp/o")] {
             assert_eq!(problems(development, mail, None, None), "");
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn production_refuses_smtp_without_tls() {
+    fn production_rejects_smtp_without_tls() {
         let from = Some("a@b.example");
         for (mail, refused) in [
             ("smtp://mail.example:587", false),

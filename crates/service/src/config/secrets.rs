@@ -1,11 +1,11 @@
-//! Secrets: given in files, made only in development, and never shown.
+//! Secrets: read from files, generated in development only, and never shown.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::{Environment, PlaceSettings, Problems};
 
-/// A text that must not be shown. It has no `Debug` and no `Display`.
+/// A text that must not be shown. It has neither `Debug` nor `Display`.
 pub struct Secret(String);
 
 impl Secret {
@@ -18,24 +18,24 @@ impl Secret {
     }
 }
 
-/// A secret that is kept in a file.
+/// A secret in a file.
 #[derive(Debug, Clone, Copy)]
 pub struct SecretFile<'a> {
-    /// The variable that names the file, to be told with its problems.
+    /// The variable that names the file, for error messages.
     pub variable: &'a str,
-    /// The file that was named, if one was.
+    /// The configured file, if any.
     pub named: Option<&'a Path>,
-    /// The file's name under the data folder, if none was.
+    /// The default file name in the data folder.
     pub default_name: &'a str,
 }
 
 impl SecretFile<'_> {
-    /// The file that was named, else the one under the data folder.
+    /// The configured file, or the default one.
     pub fn path(&self, place: &PlaceSettings) -> PathBuf {
         self.named.map_or_else(|| place.data.join(self.default_name), Path::to_owned)
     }
 
-    /// Reads the secret. In development a file that was not named and is not there is made first.
+    /// Reads the secret. In development, a missing default file is created first.
     pub fn read<T, E: fmt::Display>(
         self,
         place: &PlaceSettings,
@@ -54,7 +54,7 @@ impl SecretFile<'_> {
             (Some(path), _) => path.to_owned(),
             (None, Environment::Development) => place.data.join(self.default_name),
             (None, Environment::Production) => {
-                return Err("production needs this file; it is not made by itself there".to_owned());
+                return Err("production needs this file; only development creates it".to_owned());
             }
         };
         let told = |problem: std::io::Error| format!("{}: {problem}", path.display());
@@ -64,7 +64,7 @@ impl SecretFile<'_> {
                 let secret = make();
                 match write_private(&path, secret.reveal()) {
                     Ok(()) => Ok(secret),
-                    // Another process made it in the same instant: then that one counts.
+                    // Another process created it concurrently: use that one.
                     Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => read(),
                     Err(error) => Err(error),
                 }
@@ -89,7 +89,7 @@ impl SecretFile<'_> {
     }
 }
 
-/// By whatever way the path leads there. A folder that is not there holds nothing.
+/// Follows symbolic links. A missing folder contains nothing.
 fn lies_within(path: &Path, folder: &Path) -> bool {
     match (path.canonicalize(), folder.canonicalize()) {
         (Ok(path), Ok(folder)) => path.starts_with(folder),
@@ -97,8 +97,8 @@ fn lies_within(path: &Path, folder: &Path) -> bool {
     }
 }
 
-/// A file of this process's own that others may read, because somebody copied it so, is made its owner's alone. The
-/// permissions of a file that was named are its owner's business.
+/// Restricts a default file to its owner if others can read it, for example after a copy. Permissions of configured
+/// files are the operator's responsibility.
 fn make_private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let mut permissions = std::fs::metadata(path)?.permissions();
@@ -110,19 +110,19 @@ fn make_private(path: &Path) -> std::io::Result<()> {
     std::fs::set_permissions(path, permissions)
 }
 
-/// A new file that only its owner can read, complete or not there at all.
+/// Creates a file with mode 0600, complete or not at all.
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Temporary files are made readable by their owner only, and keep that when they get their name.
+    // Temporary files are created with mode 0600 and keep it.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist_noclobber(path).map(drop).map_err(|error| error.error)
 }
 
-/// A setting as it may be shown: the password of a URL is left out. What stands alone before the `@` may be a token, so
-/// it counts as one, except in a URL of a mail server, which names its user there.
+/// A setting without the password of a URL. A name alone before the `@` may be a token, so it is removed too, except
+/// in the URL of a mail server, where it is the user.
 pub fn without_password(setting: &str) -> String {
     match (setting.find("//"), setting.rfind('@')) {
         (Some(start), Some(end)) if start < end => {
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_not_shown() {
+    fn password_is_not_shown() {
         assert_eq!(without_password("mongodb://ann:s3cret@h:1,i:2/db?x=y"), "mongodb://ann:…@h:1,i:2/db?x=y");
         assert_eq!(without_password("nats://h:4222"), "nats://h:4222");
         assert_eq!(without_password("sqlite:data/a@b.db"), "sqlite:data/a@b.db");
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn development_makes_a_missing_secret_once_and_only_for_its_owner() {
+    fn development_creates_a_missing_secret_once_with_private_permissions() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let place = place(folder.path(), Environment::Development);
@@ -175,12 +175,12 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(get(None, &place, &mut problems).as_deref(), Some("kept"));
         let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode, 0o600, "a file that others could read");
+        assert_eq!(mode, 0o600, "a file that others can read");
         problems.none_or().unwrap();
     }
 
     #[test]
-    fn production_and_a_named_file_make_nothing_and_all_problems_are_told_together() {
+    fn production_creates_no_secrets_and_reports_all_problems() {
         let folder = tempfile::tempdir().unwrap();
         let mut problems = Problems::default();
         assert_eq!(get(None, &place(folder.path(), Environment::Production), &mut problems), None);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn production_takes_no_secret_that_development_made_and_nobody_an_empty_one() {
+    fn development_secrets_are_rejected_in_production_and_empty_ones_always() {
         let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let made = data.path().join("x.key");
         assert!(get(None, &place(data.path(), Environment::Development), &mut Problems::default()).is_some());

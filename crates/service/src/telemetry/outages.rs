@@ -1,6 +1,6 @@
-//! Messages of one outage: many parts of a process meet it, each again and again, and an operator needs to read it once.
-//! A message that has the field `outage` is one of those; the field's value tells one outage from another, for example
-//! `the log is unavailable`. The first is written, and every minute that more came, how many there were.
+//! Deduplicates messages of an outage: many parts of a process report it repeatedly, and operators need to read it
+//! once. Messages with the field `outage` are deduplicated by its value, for example `the log is unavailable`. The
+//! first one is written; then, every minute with further messages, their number.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,18 +11,18 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Filter};
 
-/// How often an outage that goes on is written about.
+/// Interval of summaries during an outage.
 const INTERVAL: Duration = Duration::from_mins(1);
 const FIELD: &str = "outage";
-/// Outages that are told apart at once; messages of more are all written.
+/// Maximum number of distinct outages; messages of further ones are all written.
 const OUTAGES: usize = 100;
 
-/// Lets the first message of an outage pass, and counts the others.
+/// Passes the first message of an outage, and counts the others.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Outages(Arc<Mutex<BTreeMap<String, u64>>>);
 
 impl Outages {
-    /// Whether a message of an outage is written.
+    /// Whether to write a message of an outage.
     fn admit(&self, outage: String) -> bool {
         let mut known = self.known();
         if let Some(held_back) = known.get_mut(&outage) {
@@ -35,7 +35,7 @@ impl Outages {
         true
     }
 
-    /// Writes how many messages of each outage were held back since the last time. One without any is over.
+    /// Writes the number of suppressed messages per outage since the last summary. An outage without any is over.
     fn sum_up(&self) {
         let known = std::mem::take(&mut *self.known());
         let going_on: Vec<_> = known.into_iter().filter(|(_, held_back)| *held_back > 0).collect();
@@ -45,7 +45,7 @@ impl Outages {
         }
     }
 
-    pub(super) async fn sum_up_every_minute(self) {
+    pub(super) async fn summarise_every_minute(self) {
         loop {
             tokio::time::sleep(INTERVAL).await;
             self.sum_up();
@@ -122,7 +122,7 @@ mod tests {
     }
 
     impl Written {
-        /// What has been written since the last time, line by line.
+        /// The log lines since the last call.
         fn lines(&self) -> Vec<String> {
             let bytes = std::mem::take(&mut *self.0.lock().unwrap());
             String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_written_once_and_then_every_minute_with_a_count() {
+    fn outage_is_logged_once_and_then_every_minute_with_a_count() {
         let (outages, written) = (Outages::default(), Written::default());
         let lines = tracing_subscriber::fmt::layer().with_writer(written.clone()).with_ansi(false);
         let subscriber = tracing_subscriber::registry().with(lines.with_filter(outages.clone()));
@@ -157,7 +157,7 @@ mod tests {
             meet(1, 5);
             outages.sum_up();
             assert!(written.lines().concat().contains("messages=5"));
-            // A minute without any: the next is the first again.
+            // After a minute without messages, the next one counts as the first again.
             outages.sum_up();
             assert_eq!(written.lines(), [""; 0]);
             meet(2, 2);

@@ -1,4 +1,5 @@
-//! The apps' answers: `{status, message?, token?, results?, data?}`. The pages look at `status` and show `message`.
+//! The apps' response format: `{status, message?, token?, results?, data?}`. The pages look at `status` and show
+//! `message`.
 
 use std::borrow::Cow;
 
@@ -14,7 +15,7 @@ use crate::session_cookies::cookie_header;
 
 const COOKIE: &str = "jsonwebtoken";
 
-/// An answer to a request that came to something.
+/// A successful response.
 #[derive(Debug, Serialize)]
 pub struct Success<T> {
     status: &'static str,
@@ -22,7 +23,7 @@ pub struct Success<T> {
     message: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
-    /// How many things `data` holds.
+    /// The number of items in `data`.
     #[serde(skip_serializing_if = "Option::is_none")]
     results: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,18 +64,18 @@ struct Failure<'a> {
     message: &'a str,
 }
 
-/// What people are to read must be a `fail`: the pages show nothing of an `error`.
+/// Messages for users must have status `fail`: the pages show nothing of an `error`.
 pub(super) fn failure(status: StatusCode, message: &str) -> Response {
     let kind = if status == StatusCode::INTERNAL_SERVER_ERROR { "error" } else { "fail" };
     (status, axum::Json(Failure { status: kind, message })).into_response()
 }
 
-/// Why a request came to nothing.
+/// A failed response.
 #[derive(Debug)]
 pub enum Refusal {
-    /// In the app's own words.
+    /// With the app's own text.
     Said(StatusCode, Cow<'static, str>),
-    /// For a reason that is everybody's; what it says is put into the app's shape on its way out.
+    /// A common problem; its text is converted to the app's format on its way out.
     Problem(Problem),
 }
 
@@ -83,7 +84,7 @@ impl Refusal {
         Self::Said(status, message.into())
     }
 
-    /// 403, which is what the apps take for a field that is missing or wrong.
+    /// 403, which the apps interpret as a missing or invalid field.
     pub fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::FORBIDDEN, message)
     }
@@ -100,7 +101,7 @@ impl Refusal {
         Self::new(StatusCode::CONFLICT, message)
     }
 
-    /// What a problem with one of these statuses is called in the app; other problems stay what they are.
+    /// The app's status for a problem's HTTP status; other problems are unchanged.
     pub fn rename(problem: Problem, names: &[(StatusCode, StatusCode, &'static str)]) -> Self {
         let name = names.iter().find(|(status, ..)| *status == problem.status);
         name.map_or(Self::Problem(problem), |&(_, status, message)| Self::new(status, message))
@@ -125,7 +126,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// As the apps write times: UTC with milliseconds.
+/// The time format of the apps: UTC with milliseconds.
 pub fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
@@ -150,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_says_what_it_has_and_nothing_more() {
+    fn response_omits_missing_fields() {
         let json = |answer: &dyn erased::Json| answer.json();
         assert_eq!(json(&Success::saying("Done.")), r#"{"status":"success","message":"Done."}"#);
         let nothing = Success::saying("Done.").with(serde_json::Value::Null);
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn cookies_and_times_are_written_as_the_apps_know_them() {
+    fn cookies_and_times_have_the_apps_format() {
         let moment = DateTime::from_timestamp_millis(1_795_296_350_569).unwrap();
         assert_eq!(time(moment), "2026-11-21T21:25:50.569Z");
         assert_eq!(

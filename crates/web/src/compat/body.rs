@@ -1,4 +1,4 @@
-//! What the apps send as JSON: an object of texts, in which everything is optional until a route says otherwise.
+//! The JSON bodies of the apps: an object of texts, in which all fields are optional unless a route requires them.
 
 use axum::extract::{FromRequest, Request};
 use http::{StatusCode, header};
@@ -7,15 +7,15 @@ use serde_json::{Map, Value};
 use super::Refusal;
 use crate::extract;
 
-/// The fields of a body, each as it was sent. A route reads the ones that it knows as texts or numbers, so that neither a key nor
-/// a value is ever an operator; the pages escape what they show.
+/// The fields of a body as sent. Routes read known fields as texts or numbers, so that neither keys nor values can be
+/// operators; the pages escape what they show.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Fields(Map<String, Value>);
 
 impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = Refusal;
 
-    /// Without a body there are no fields, whatever the request says that it is.
+    /// A request without a body has no fields, whatever its headers say.
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let is_json = kind.is_none_or(|kind| {
@@ -32,7 +32,7 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
         let bad = || Refusal::new(StatusCode::BAD_REQUEST, "The body is not JSON that can be read.");
         match serde_json::from_slice(extract::without_bom(&body)) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
-            // A list has none of the fields.
+            // A list has no fields.
             Ok(Value::Array(_)) => Ok(Self::default()),
             Ok(_) | Err(_) => Err(bad()),
         }
@@ -40,7 +40,7 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 }
 
 impl Fields {
-    /// A field as the text it is; a number or a yes or no is written out. None if it is not there, or cannot be text.
+    /// A field as text; numbers and booleans are converted. None if it is missing or cannot be text.
     pub fn text(&self, name: &str) -> Option<String> {
         match self.0.get(name)? {
             Value::String(text) => Some(text.clone()),
@@ -60,7 +60,7 @@ impl Fields {
         self.0.contains_key(name)
     }
 
-    /// Whether the field was sent with something in it: not nothing, no, zero, or an empty text.
+    /// Whether the field has a truthy value: not null, false, zero or an empty text.
     pub fn says(&self, name: &str) -> bool {
         match self.0.get(name) {
             None | Some(Value::Null | Value::Bool(false)) => false,
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_read_as_typed_and_operators_as_no_text() {
+    fn texts_are_read_as_typed_and_operators_are_rejected() {
         let body = json!({ "password": "<b>&lt;&amp;", "nested": { "$gt": "" }, "$where": "x", "a.b": 1 });
         let fields = read(Some("application/json"), body.to_string()).unwrap();
         assert_eq!(fields.text("password").as_deref(), Some("<b>&lt;&amp;"));
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_body_has_no_fields_and_a_broken_one_is_refused() {
+    fn empty_body_has_no_fields_and_an_invalid_one_is_rejected() {
         for kind in [None, Some("application/json"), Some("text/plain")] {
             assert_eq!(read(kind, ""), Ok(Fields::default()));
         }
@@ -119,7 +119,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_body_is_read_or_refused(body in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn any_body_is_parsed_or_rejected(body in proptest::collection::vec(any::<u8>(), 0..64)) {
             if let Err(status) = read(Some("application/json"), body) {
                 prop_assert_eq!(status, StatusCode::BAD_REQUEST);
             }

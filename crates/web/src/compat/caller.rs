@@ -1,5 +1,5 @@
-//! Who calls a route of an app: by the token in the `Authorization` header alone. The cookie is never looked at, so that no
-//! other site's page can speak for anybody.
+//! Authentication of the apps' routes by the `Authorization` header only. The cookie is ignored, so that pages of
+//! other sites cannot act for a user.
 
 use std::sync::Arc;
 
@@ -12,19 +12,19 @@ use ids::{SessionId, UserId};
 use super::{App, INSTAMERN, Refusal};
 use crate::sessions::{Authenticator, NotLoggedIn};
 
-/// Somebody who is logged in.
+/// An authenticated user.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub user: UserId,
     pub session: SessionId,
     pub expires: DateTime<Utc>,
-    /// As it was sent.
+    /// The token as sent.
     pub token: String,
 }
 
 impl Caller {
     /// # Errors
-    /// 401 in the app's words; whatever kept the token from being checked.
+    /// 401 in the app's format; other errors if the token cannot be verified.
     pub(crate) async fn of(
         app: &App,
         authenticator: &Authenticator,
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn why_somebody_is_not_let_in_is_told_in_the_apps_words() {
+    async fn authentication_errors_have_the_apps_format() {
         let keys = SigningKeys::parse(&SigningKeys::generate()).unwrap();
         let authenticator = Authenticator::new(SessionParts {
             keys: Arc::new(FixedKeys(Arc::new(VerifyingKeys::of(keys.public())))),

@@ -1,5 +1,5 @@
-//! How the apps spell their paths: literals in any letter case, with or without a slash at the end, and what somebody
-//! typed as it was typed. No path is answered with a redirect, since a preflight may not be redirected.
+//! Normalises the apps' paths: literals in any letter case, with or without a trailing slash; variable parts are kept
+//! as typed. Paths are never answered with a redirect, since preflight requests must not be redirected.
 
 use std::convert::Infallible;
 
@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 use super::App;
 
 impl App {
-    /// The address as the routes spell it; none if it is spelled so, or is none of theirs.
+    /// The path in the spelling of the routes; none if it is already spelled like that, or matches no route.
     pub(crate) fn respell(&self, uri: &Uri) -> Option<Uri> {
         let path = uri.path();
         let below = path.get(self.prefix.len()..)?.trim_end_matches('/');
@@ -35,7 +35,7 @@ impl App {
     }
 }
 
-/// The path with its literal parts spelled as in the pattern, if it fits that.
+/// The path with its literal parts in the pattern's spelling, if it matches.
 fn fit(pattern: &str, path: &str) -> Option<String> {
     let mut spelled = String::with_capacity(path.len());
     let mut rest = path;
@@ -54,7 +54,7 @@ fn fit(pattern: &str, path: &str) -> Option<String> {
     rest.is_empty().then_some(spelled)
 }
 
-/// The variable part at the end of a path, as somebody may have typed it: a `%` that escapes nothing stands for itself.
+/// The variable part at the end of a path, as typed: a `%` that escapes nothing is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathText(pub String);
 
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn literals_come_in_any_letter_case_and_what_was_typed_stays() {
+    fn literals_match_in_any_letter_case_and_variables_are_kept() {
         for (given, expected) in [
             ("/instamern/users/", Some("/instamern/users")),
             ("/InstaMERN/Users/USERNAME/AnnLee", Some("/instamern/users/username/AnnLee")),
@@ -100,9 +100,9 @@ mod tests {
     }
 
     proptest! {
-        /// Else a request could go round for ever.
+        /// Otherwise a request could be routed in an endless loop.
         #[test]
-        fn what_is_respelled_needs_no_respelling(path in "(/(users|Posts|search|like|[ -~&&[^?# ]]{0,4})){0,5}") {
+        fn normalisation_is_idempotent(path in "(/(users|Posts|search|like|[ -~&&[^?# ]]{0,4})){0,5}") {
             if let Ok(uri) = format!("/instamern{path}").parse::<Uri>()
                 && let Some(respelled) = INSTAMERN.respell(&uri)
             {

@@ -1,8 +1,8 @@
-//! Headers that restrict what a browser does with an answer.
+//! Headers that restrict what a browser does with a response.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// On every answer, unless the route has set the header itself.
+/// On every response, unless the route has set the header itself.
 pub(super) const SECURITY_HEADERS: [(HeaderName, HeaderValue); 11] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -23,7 +23,7 @@ pub(super) const SECURITY_HEADERS: [(HeaderName, HeaderValue); 11] = [
     (header::X_XSS_PROTECTION, HeaderValue::from_static("0")),
 ];
 
-/// For half a year a browser uses TLS only. Sent only where there is TLS.
+/// Browsers use TLS only, for half a year. Sent only if there is TLS.
 const STRICT_TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=15552000; includeSubDomains");
 
 pub(super) fn secure(headers: &mut HeaderMap, by_tls: bool) {
@@ -31,7 +31,7 @@ pub(super) fn secure(headers: &mut HeaderMap, by_tls: bool) {
     for (name, value) in SECURITY_HEADERS {
         headers.entry(name).or_insert(value);
     }
-    // The cookie holds a token, and the body of such an answer does too.
+    // The cookie contains a token, and so does the body of such a response.
     if headers.contains_key(header::SET_COOKIE) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }

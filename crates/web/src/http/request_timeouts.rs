@@ -87,7 +87,7 @@ pub(super) async fn handle(request: Request, next: Next, timeouts: RequestTimeou
     answer
 }
 
-/// Refuses a request without handling it.
+/// Rejects a request without handling it.
 pub(super) async fn refuse(request: Request, answer: Response, timeouts: RequestTimeouts) -> Response {
     if !request.body().is_end_stream() {
         discard(SharedBody::new(request.into_body(), timeouts), super::BODY_LIMIT).await;

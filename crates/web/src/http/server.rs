@@ -43,7 +43,7 @@ const FIRST_HEAD: Duration = Duration::from_secs(15);
 const IDLE: Duration = Duration::from_secs(75);
 /// How long a client may read nothing of its answer.
 const WRITE_PAUSE: Duration = Duration::from_secs(30);
-/// How long an HTTP/2 stream may make no progress. Longer than a handler may take.
+/// How long an HTTP/2 stream may make no progress. Longer than a handler's timeout.
 const STREAM_PAUSE: Duration = Duration::from_mins(1);
 /// Concurrent streams of one HTTP/2 connection (RFC 9113 recommends no less).
 const STREAMS: u32 = 100;

@@ -14,10 +14,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// How often the files are read again. Also on SIGHUP.
+/// How often the files are checked for changes. They are also reloaded on SIGHUP.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Accepts TLS connections with the certificate that is in the files now.
+/// Accepts TLS connections with the current certificate.
 #[derive(Clone)]
 pub(super) struct Tls {
     acceptor: TlsAcceptor,
@@ -44,7 +44,7 @@ impl ResolvesServerCert for CurrentCertificate {
 
 impl Tls {
     /// # Errors
-    /// If the files hold no certificate with its key.
+    /// If the files contain no certificate with its key.
     pub(super) fn open(certificate: &Path, key: &Path) -> Result<Self, String> {
         let current = RwLock::new(Certificate::read(certificate, key)?);
         let certificate =
@@ -62,8 +62,8 @@ impl Tls {
         self.acceptor.accept(stream).await
     }
 
-    /// Reads the files again. True if the certificate has changed: new connections get it, open ones go on. If it cannot be
-    /// used, the old one stays.
+    /// Reloads the files. True if the certificate has changed: new connections use it, open ones are unaffected. An
+    /// invalid certificate is ignored.
     pub(super) fn reload(&self) -> bool {
         let (certificate, key) = &self.certificate.files;
         let read = Certificate::read(certificate, key);

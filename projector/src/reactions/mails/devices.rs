@@ -1,4 +1,4 @@
-//! Whether somebody has logged in with a device that their account has not seen before.
+//! Detects log-ins with a new device.
 
 use std::time::Duration;
 
@@ -8,16 +8,20 @@ use views::accounts::sessions::{BY_DEVICE, BY_USER, Session, VIEW};
 use views::{Cursor, Index, Query, ViewStoreExt};
 
 use super::Mails;
-use super::due::Wish;
-use super::ledger::Trouble;
+use super::ledger::SettleError;
+use super::requests::MailRequest;
 
-/// How long to wait at a time for the view of sessions.
+/// How long to wait for the view of sessions per attempt.
 const VIEW_BOUND: Duration = Duration::from_secs(5);
 
 impl Mails {
-    /// What somebody logged in with.
-    pub(super) async fn device(&self, wish: &Wish, session: SessionId) -> Result<Option<String>, Trouble> {
-        let session = self.parts.log.read(Subject::Session(wish.user, session), Position::START).await?;
+    /// The device of a session.
+    pub(super) async fn device(
+        &self,
+        request: &MailRequest,
+        session: SessionId,
+    ) -> Result<Option<String>, SettleError> {
+        let session = self.parts.log.read(Subject::Session(request.user, session), Position::START).await?;
         let client = session.iter().find_map(|recorded| {
             let Event::Accounts(AccountsEvent::Session(SessionEvent::SessionStarted(event))) =
                 &recorded.event
@@ -29,31 +33,35 @@ impl Mails {
         Ok(client.map(|client| client.device.clone()))
     }
 
-    /// Whether there were sessions before, and none of them had the device of this one.
-    pub(super) async fn is_new(&self, wish: &Wish, session: SessionId) -> Result<bool, Trouble> {
-        while !self.parts.board.passed_by(&[VIEW.name], wish.position, VIEW_BOUND).await {
-            if self.parts.clock.now() >= wish.deadline() {
-                // Too late for the mail: what becomes of it is the ledger's to say.
+    /// Whether the user had earlier sessions, and none of them used this device.
+    pub(super) async fn is_new(
+        &self,
+        request: &MailRequest,
+        session: SessionId,
+    ) -> Result<bool, SettleError> {
+        while !self.parts.tracker.wait_for(&[VIEW.name], request.position, VIEW_BOUND).await {
+            if self.parts.clock.now() >= request.deadline() {
+                // The deadline has passed: the ledger decides.
                 return Ok(true);
             }
         }
         let Some(session) = self.parts.store.get::<Session>(&session.to_string()).await? else {
             return Ok(false);
         };
-        if self.were_before(&session, &BY_DEVICE, json!(session.device_family)).await? {
+        if self.has_earlier(&session, &BY_DEVICE, json!(session.device_family)).await? {
             return Ok(false);
         }
-        Ok(self.were_before(&session, &BY_USER, json!(false)).await?
-            || self.were_before(&session, &BY_USER, json!(true)).await?)
+        Ok(self.has_earlier(&session, &BY_USER, json!(false)).await?
+            || self.has_earlier(&session, &BY_USER, json!(true)).await?)
     }
 
-    /// Whether the user had sessions before this one that an index finds by a value.
-    async fn were_before(
+    /// Whether an index finds earlier sessions of the user by a value.
+    async fn has_earlier(
         &self,
         session: &Session,
         index: &'static Index,
         value: Value,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, SettleError> {
         let equals = vec![json!(session.user), value];
         let query = Query::new(&VIEW, index, equals, 1).after(Some(Cursor::below(session.position)));
         Ok(!self.parts.store.keys(&query).await?.is_empty())

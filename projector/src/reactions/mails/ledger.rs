@@ -1,6 +1,6 @@
-//! One mail, from the wish to its outcome. Its subject in the log is the ledger: reserved before it is handed over,
-//! settled after. Where a reservation has no outcome, nobody knows whether the mail was sent: one with a link is sent
-//! again, since twice is better than not at all; one that only tells something is given up.
+//! The send ledger of one mail, from the request to its outcome. Its subject in the log holds a reservation before
+//! the send and the outcome after it. A reservation without an outcome means that the mail may have been sent: a mail
+//! with a link is sent again, since a duplicate is better than none; a notice is given up.
 
 use std::time::Duration;
 
@@ -14,69 +14,69 @@ use service::telemetry::with_causes;
 use tokio_util::sync::CancellationToken;
 use views::StoreError;
 
-use super::due::{Addressee, Wish, addressee};
-use super::gate::Turn;
-use super::letters::{Letter, Written};
+use super::circuit_breaker::Permit;
+use super::requests::{Addressee, MailRequest, addressee};
+use super::templates::{RenderedMail, TemplateInput};
 use super::{Mails, NAME};
-use crate::engine::checkpoint::{Pause, growing};
+use crate::engine::checkpoint::{Pause, backoff_delay};
 use crate::mail::{Failure, Mail, MailError};
 use crate::reactions::mailboxes::takes_no_mail;
 
-/// How long the mail service may take for one mail; less than a process has for its end.
-const HAND_OVER_LIMIT: Duration = Duration::from_secs(15);
-/// A reservation older than this has no outcome any more: its worker is gone. Longer than the limit above by what the
-/// clocks of two machines may differ.
+/// Timeout of one send; shorter than the shutdown timeout of a process.
+const SEND_TIMEOUT: Duration = Duration::from_secs(15);
+/// A reservation older than this is abandoned: its worker has stopped. It exceeds [`SEND_TIMEOUT`] by the tolerated
+/// clock difference between machines.
 const UNSETTLED_AFTER: TimeDelta = TimeDelta::seconds(60);
-/// How often to look whether the worker that has reserved a mail has settled it.
-const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(5);
-/// Pause between attempts at one mail, growing from the first to the second: a day holds 35 attempts at most.
+/// How often to check whether another worker has settled a reserved mail.
+const RECHECK_INTERVAL: TimeDelta = TimeDelta::seconds(5);
+/// Backoff between attempts, from the first to the longest: at most 35 attempts per day.
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(1));
 
-/// What became of a wish in this process.
+/// The result of a request in this process.
 pub(super) enum Settled {
     /// It was sent or given up, or was not due.
     Done,
-    /// The process ends, or another worker has taken over.
+    /// The process is shutting down, or another worker has taken over.
     Halted,
-    /// It cannot be settled; why.
+    /// It cannot be settled, with the reason.
     Parked(String),
 }
 
-/// What keeps from settling a mail now.
-pub(super) enum Trouble {
-    /// It passes.
+/// Why a mail cannot be settled now.
+pub(super) enum SettleError {
+    /// Temporary.
     Outage(Box<dyn std::error::Error + Send + Sync>),
-    Lasting(String),
+    Permanent(String),
 }
 
-impl From<LogError> for Trouble {
+impl From<LogError> for SettleError {
     fn from(error: LogError) -> Self {
         match error {
             LogError::Unavailable(_) => Self::Outage(error.into()),
-            LogError::Corrupt { .. } => Self::Lasting(with_causes(&error)),
+            LogError::Corrupt { .. } => Self::Permanent(with_causes(&error)),
         }
     }
 }
 
-impl From<StoreError> for Trouble {
+impl From<StoreError> for SettleError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) => Self::Outage(error.into()),
-            StoreError::Corrupt(_) => Self::Lasting(with_causes(&error)),
+            StoreError::Corrupt(_) => Self::Permanent(with_causes(&error)),
         }
     }
 }
 
-/// What comes after one look at the ledger.
+/// What to do after one step.
 enum Next {
     Settled(Settled),
-    LookAgain,
+    Retry,
 }
 
 const DONE: Next = Next::Settled(Settled::Done);
 const HALTED: Next = Next::Settled(Settled::Halted);
 
-/// Where the ledger stands for a mail that is to be sent.
+/// The ledger's state of a mail to send.
 #[derive(Clone, Copy)]
 struct Entry {
     expected: Position,
@@ -85,37 +85,37 @@ struct Entry {
 
 impl Mails {
     /// Brings one mail to its outcome, however long it takes.
-    pub(super) async fn settle(&self, wish: &Wish, halt: &CancellationToken) -> Settled {
+    pub(super) async fn settle(&self, request: &MailRequest, halt: &CancellationToken) -> Settled {
         let mut pause = Pause::default();
         loop {
-            match self.look(wish, halt).await {
+            match self.step(request, halt).await {
                 Ok(Next::Settled(settled)) => return settled,
-                Ok(Next::LookAgain) => pause = Pause::default(),
-                Err(Trouble::Outage(error)) => {
+                Ok(Next::Retry) => pause = Pause::default(),
+                Err(SettleError::Outage(error)) => {
                     let waited = halt.run_until_cancelled(pause.wait_out(NAME, &*error)).await;
                     if waited.is_none() {
                         return Settled::Halted;
                     }
                 }
-                Err(Trouble::Lasting(problem)) => return Settled::Parked(problem),
+                Err(SettleError::Permanent(problem)) => return Settled::Parked(problem),
             }
         }
     }
 
-    /// Looks at the ledger and takes the next step.
-    async fn look(&self, wish: &Wish, halt: &CancellationToken) -> Result<Next, Trouble> {
-        // Most log-ins come from a device that is known, and are through with this.
-        if let Some(session) = wish.session
-            && self.parts.clock.now() < wish.deadline()
+    /// Reads the ledger and takes the next step.
+    async fn step(&self, request: &MailRequest, halt: &CancellationToken) -> Result<Next, SettleError> {
+        // Shortcut for log-ins with a known device, the most frequent case.
+        if let Some(session) = request.session
+            && self.parts.clock.now() < request.deadline()
         {
-            let Some(is_new) = halt.run_until_cancelled(self.is_new(wish, session)).await else {
+            let Some(is_new) = halt.run_until_cancelled(self.is_new(request, session)).await else {
                 return Ok(HALTED);
             };
             if !is_new? {
                 return Ok(DONE);
             }
         }
-        let last = self.parts.log.last(&[wish.subject()], Freshness::Latest).await?.pop().flatten();
+        let last = self.parts.log.last(&[request.subject()], Freshness::Latest).await?.pop().flatten();
         let (entry, not_before, unknown) = match &last {
             None => (Entry { expected: Position::START, attempts: 0 }, None, false),
             Some(Recorded { position, envelope, event: Event::Mail(MailsEvent::Mail(event)) }) => {
@@ -126,63 +126,71 @@ impl Mails {
                         (entry(e.attempt), Some(envelope.time + UNSETTLED_AFTER), true)
                     }
                     MailEvent::MailFailed(e) => {
-                        let pause = TimeDelta::from_std(growing(RETRY_PAUSE, e.attempt)).unwrap_or_default();
+                        let pause = backoff_delay(RETRY_PAUSE, e.attempt);
+                        let pause = TimeDelta::from_std(pause).unwrap_or_default();
                         (entry(e.attempt), Some(envelope.time + pause), false)
                     }
                 }
             }
             Some(other) => {
-                return Err(Trouble::Lasting(format!("{} stands in the ledger", other.envelope.event_type)));
+                let problem = format!("unexpected {} in the ledger", other.envelope.event_type);
+                return Err(SettleError::Permanent(problem));
             }
         };
-        let history = self.parts.log.read(Subject::Account(wish.user), Position::START).await?;
-        let Some(addressee) = addressee(&history, wish) else { return Ok(DONE) };
+        let history = self.parts.log.read(Subject::Account(request.user), Position::START).await?;
+        let Some(addressee) = addressee(&history, request) else { return Ok(DONE) };
         let now = self.parts.clock.now();
         if let Some(not_before) = not_before.filter(|time| *time > now) {
-            // Whoever has reserved it settles it meanwhile, or a link expires.
+            // Meanwhile the worker that reserved it settles it, or the link expires.
             let wait = if unknown {
-                (not_before - now).min(LOOK_AGAIN)
+                (not_before - now).min(RECHECK_INTERVAL)
             } else {
-                not_before.min(wish.deadline()) - now
+                not_before.min(request.deadline()) - now
             };
             let wait = wait.to_std().unwrap_or_default();
             return Ok(match halt.run_until_cancelled(tokio::time::sleep(wait)).await {
-                Some(()) => Next::LookAgain,
+                Some(()) => Next::Retry,
                 None => HALTED,
             });
         }
-        if unknown && wish.template.link_lifetime().is_none() {
-            return self.give_up(wish, entry, MailGivenUpReason::Unknown, "").await;
+        if unknown && request.template.link_lifetime().is_none() {
+            return self.give_up(request, entry, MailGivenUpReason::Unknown, "").await;
         }
         let mut device = None;
-        if let Some(session) = wish.session {
-            // Nobody looks through a log of years for devices that were new then.
-            if now >= wish.deadline() && entry.attempts == 0 {
+        if let Some(session) = request.session {
+            // Do not look for new devices among old log-ins.
+            if now >= request.deadline() && entry.attempts == 0 {
                 return Ok(DONE);
             }
-            device = self.device(wish, session).await?;
+            device = self.device(request, session).await?;
             if device.is_none() {
                 return Ok(DONE);
             }
         }
-        if now >= wish.deadline() {
-            return self.give_up(wish, entry, MailGivenUpReason::TooLate, "").await;
+        if now >= request.deadline() {
+            return self.give_up(request, entry, MailGivenUpReason::TooLate, "").await;
         }
-        let Written { subject, html, text } = self.write(wish, &addressee, device.as_deref()).await?;
+        let RenderedMail { subject, html, text } =
+            self.render(request, &addressee, device.as_deref()).await?;
         let mail = Mail {
-            event: wish.event,
-            template: wish.template,
+            event: request.event,
+            template: request.template,
             to: addressee.address,
             subject,
             text,
             html,
             date: now,
         };
-        self.hand_over(wish, entry, mail, halt).await
+        self.send(request, entry, mail, halt).await
     }
 
-    async fn write(&self, wish: &Wish, to: &Addressee, device: Option<&str>) -> Result<Written, Trouble> {
-        let profile = self.parts.log.read(Subject::Profile(wish.user), Position::START).await?;
+    async fn render(
+        &self,
+        request: &MailRequest,
+        to: &Addressee,
+        device: Option<&str>,
+    ) -> Result<RenderedMail, SettleError> {
+        let profile = self.parts.log.read(Subject::Profile(request.user), Position::START).await?;
         let edited = profile.iter().rev().find_map(|recorded| {
             let Event::Accounts(AccountsEvent::Profile(ProfileEvent::ProfileEdited(event))) = &recorded.event
             else {
@@ -191,39 +199,39 @@ impl Mails {
             event.details.open()
         });
         let keys = self.parts.log.keys();
-        let letter = Letter {
-            template: wish.template,
+        let input = TemplateInput {
+            template: request.template,
             app: to.app,
             is_confirmed: to.is_confirmed,
             firstname: edited.map_or(&to.firstname, |details| &details.firstname),
-            token: to.link.map(|(purpose, request)| keys.mailed_token(purpose, wish.user, request).reveal()),
-            happened: wish.time,
+            token: to.link.map(|(purpose, id)| keys.mailed_token(purpose, request.user, id).reveal()),
+            happened: request.time,
             device,
         };
-        letter.write(&self.parts.urls).map_err(|error| Trouble::Lasting(error.to_string()))
+        input.render(&self.parts.urls).map_err(|error| SettleError::Permanent(error.to_string()))
     }
 
-    /// Reserves the mail and hands it over, once the mail service takes mail and has room.
-    async fn hand_over(
+    /// Reserves the mail and sends it as soon as the circuit breaker and the send slots allow.
+    async fn send(
         &self,
-        wish: &Wish,
+        request: &MailRequest,
         entry: Entry,
         mail: Mail,
         halt: &CancellationToken,
-    ) -> Result<Next, Trouble> {
+    ) -> Result<Next, SettleError> {
         let recipient = self.parts.log.keys().claim_hash(&mail.to);
-        let left = (wish.deadline() - self.parts.clock.now()).to_std().unwrap_or_default();
-        let turn = async {
-            let room = self.handing_over.acquire().await;
-            (room, self.gate.pass(HAND_OVER_LIMIT * 2).await)
+        let left = (request.deadline() - self.parts.clock.now()).to_std().unwrap_or_default();
+        let permit = async {
+            let room = self.send_slots.acquire().await;
+            (room, self.breaker.acquire(SEND_TIMEOUT * 2).await)
         };
-        let (_room, turn) = tokio::select! {
+        let (_room, permit) = tokio::select! {
             () = halt.cancelled() => return Ok(HALTED),
-            () = tokio::time::sleep(left) => return Ok(Next::LookAgain),
-            turn = turn => turn,
+            () = tokio::time::sleep(left) => return Ok(Next::Retry),
+            permit = permit => permit,
         };
-        // All this may have come while it waited.
-        let subjects = [Subject::Mailbox(recipient), Subject::Account(wish.user)];
+        // Bounces and erasures may have been recorded while it waited.
+        let subjects = [Subject::Mailbox(recipient), Subject::Account(request.user)];
         let last = self.parts.log.last(&subjects, Freshness::Latest).await?;
         if last.iter().flatten().any(|last| {
             matches!(last.event, Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(_))))
@@ -232,83 +240,83 @@ impl Mails {
         }
         if last.iter().flatten().any(|last| takes_no_mail(&last.event)) {
             let said = "it has bounced or complained";
-            return self.give_up(wish, entry, MailGivenUpReason::Suppressed, said).await;
+            return self.give_up(request, entry, MailGivenUpReason::Suppressed, said).await;
         }
-        let asked = tokio::time::timeout(HAND_OVER_LIMIT, self.parts.mailer.is_suppressed(&mail.to));
+        let asked = tokio::time::timeout(SEND_TIMEOUT, self.parts.mailer.is_suppressed(&mail.to));
         match halt.run_until_cancelled(asked).await {
             None => return Ok(HALTED),
             Some(Ok(Ok(true))) => {
-                turn.open();
+                permit.record_success();
                 let said = "the mail service sends nothing there";
-                return self.give_up(wish, entry, MailGivenUpReason::Suppressed, said).await;
+                return self.give_up(request, entry, MailGivenUpReason::Suppressed, said).await;
             }
             Some(Ok(Ok(false))) => {}
-            // The mail service looks at its list by itself before it sends.
+            // The mail service checks its suppression list again when it sends.
             Some(Ok(Err(MailError { code, .. }))) => {
-                tracing::debug!(code, "the list of suppressed addresses was not told");
+                tracing::debug!(code, "the suppression list is unavailable");
             }
-            Some(Err(_)) => tracing::debug!("the list of suppressed addresses was not told in time"),
+            Some(Err(_)) => tracing::debug!("the suppression list did not answer in time"),
         }
         let attempt = entry.attempts + 1;
-        let (event, template, user) = (wish.event, wish.template, wish.user);
+        let (event, template, user) = (request.event, request.template, request.user);
         let reserved = MailReserved { event, template, user, recipient, attempt };
-        let Some(reserved) = self.append(wish, reserved.into(), entry.expected).await? else {
-            // Somebody else is faster.
-            return Ok(Next::LookAgain);
+        let Some(reserved) = self.append(request, reserved.into(), entry.expected).await? else {
+            // Another worker was faster.
+            return Ok(Next::Retry);
         };
         let entry = Entry { expected: reserved, attempts: attempt };
         let no_answer = || MailError::new(Failure::Unknown, "no answer in time", "");
-        let sent = tokio::time::timeout(HAND_OVER_LIMIT, self.parts.mailer.send(&mail)).await;
-        self.outcome(wish, entry, turn, sent.unwrap_or_else(|_| Err(no_answer()))).await
+        let sent = tokio::time::timeout(SEND_TIMEOUT, self.parts.mailer.send(&mail)).await;
+        self.outcome(request, entry, permit, sent.unwrap_or_else(|_| Err(no_answer()))).await
     }
 
     async fn outcome(
         &self,
-        wish: &Wish,
+        request: &MailRequest,
         entry: Entry,
-        turn: Turn<'_>,
+        permit: Permit<'_>,
         outcome: Result<String, MailError>,
-    ) -> Result<Next, Trouble> {
-        let (event, template, user) = (wish.event, wish.template, wish.user);
+    ) -> Result<Next, SettleError> {
+        let (event, template, user) = (request.event, request.template, request.user);
         let count =
             |what: &'static str| metrics::counter!(what, "template" => template.as_str()).increment(1);
         match outcome {
             Ok(message_id) => {
-                turn.open();
+                permit.record_success();
                 count("chorus_mails_sent_total");
                 let sent = MailSent { event, template, user, message_id };
-                self.record(wish, sent.into(), entry.expected).await
+                self.record(request, sent.into(), entry.expected).await
             }
             Err(MailError { failure: Failure::Refused, code, detail }) => {
-                turn.open();
+                permit.record_success();
                 tracing::warn!(%event, %template, code, "a mail was refused and is parked");
-                self.give_up(wish, entry, MailGivenUpReason::Refused, &detail).await
+                self.give_up(request, entry, MailGivenUpReason::Refused, &detail).await
             }
             Err(MailError { failure: failure @ (Failure::Unavailable | Failure::Unknown), code, detail }) => {
                 count("chorus_mails_failed_total");
                 tracing::warn!(
                     outage = "mail", %event, %template, code, ?failure, attempt = entry.attempts, "a mail failed"
                 );
-                turn.shut(code);
-                // One that may have been sent is sent again only if whoever gets none can go no further.
+                permit.record_failure(code);
+                // A mail that may have been sent is sent again only if the user depends on it.
                 if failure == Failure::Unknown && template.link_lifetime().is_none() {
-                    return self.give_up(wish, entry, MailGivenUpReason::Unknown, &detail).await;
+                    return self.give_up(request, entry, MailGivenUpReason::Unknown, &detail).await;
                 }
                 let error = Personal::Open(detail);
                 let failed = MailFailed { event, template, user, attempt: entry.attempts, error };
-                self.record(wish, failed.into(), entry.expected).await.map(|_| Next::LookAgain)
+                self.record(request, failed.into(), entry.expected).await.map(|_| Next::Retry)
             }
         }
     }
 
     async fn give_up(
         &self,
-        wish: &Wish,
+        request: &MailRequest,
         entry: Entry,
         reason: MailGivenUpReason,
         said: &str,
-    ) -> Result<Next, Trouble> {
-        let (event, template, user) = (wish.event, wish.template, wish.user);
+    ) -> Result<Next, SettleError> {
+        let (event, template, user) = (request.event, request.template, request.user);
         metrics::counter!(
             "chorus_mails_given_up_total", "template" => template.as_str(), "reason" => reason.as_str()
         )
@@ -316,23 +324,29 @@ impl Mails {
         tracing::info!(%event, %template, ?reason, "a mail is given up");
         let error = Personal::Open(said.to_owned());
         let given_up = MailGivenUp { event, template, user, reason, attempts: entry.attempts, error };
-        self.record(wish, given_up.into(), entry.expected).await
+        self.record(request, given_up.into(), entry.expected).await
     }
 
-    /// Appends an outcome, and does not let go before it stands: without it, the mail counts as half-way.
-    async fn record(&self, wish: &Wish, outcome: Event, expected: Position) -> Result<Next, Trouble> {
+    /// Appends an outcome and retries until it is recorded: without it, the mail counts as unsettled.
+    async fn record(
+        &self,
+        request: &MailRequest,
+        outcome: Event,
+        expected: Position,
+    ) -> Result<Next, SettleError> {
         let mut pause = Pause::default();
         loop {
-            match self.append(wish, outcome.clone(), expected).await {
+            match self.append(request, outcome.clone(), expected).await {
                 Ok(Some(_)) => return Ok(DONE),
-                Ok(None) => return Ok(Next::LookAgain),
+                Ok(None) => return Ok(Next::Retry),
                 Err(LogError::Unavailable(cause)) => {
                     pause.wait_out(NAME, &LogError::Unavailable(cause)).await;
                 }
                 Err(error) => {
-                    // Who has been erased meanwhile gets no more mail, and nothing of theirs can be written.
-                    let history = self.parts.log.read(Subject::Account(wish.user), Position::START).await?;
-                    return match addressee(&history, wish) {
+                    // A user who was erased meanwhile gets no mail, and no event about them can be appended.
+                    let history =
+                        self.parts.log.read(Subject::Account(request.user), Position::START).await?;
+                    return match addressee(&history, request) {
                         None => Ok(DONE),
                         Some(_) => Err(error.into()),
                     };
@@ -341,10 +355,10 @@ impl Mails {
         }
     }
 
-    /// None where the ledger has moved.
+    /// None if the ledger has changed.
     async fn append(
         &self,
-        wish: &Wish,
+        request: &MailRequest,
         event: Event,
         expected: Position,
     ) -> Result<Option<Position>, LogError> {
@@ -353,15 +367,15 @@ impl Mails {
             id: EventId::new(time_ordered_id(now)),
             time: now,
             actor: None,
-            correlation: wish.correlation,
-            causation: Some(wish.event),
+            correlation: request.correlation,
+            causation: Some(request.event),
             traceparent: None,
             event,
         };
         match self.parts.log.append(draft, expected).await {
             Ok(position) => Ok(Some(position)),
             Err(AppendError::Conflict) => Ok(None),
-            // The next look at the ledger tells.
+            // The next read of the ledger shows the result.
             Err(AppendError::OutcomeUnknown(cause)) => Err(LogError::Unavailable(cause)),
             Err(AppendError::Log(error)) => Err(error),
         }

@@ -1,5 +1,5 @@
-//! Compares the media store with the log: nothing that is referenced may be missing, nothing stored unreferenced. May run
-//! beside a system at work: what looks wrong is looked at again before it is told.
+//! Compares the media store with the log: referenced files must exist, stored files must be referenced. It can run on
+//! a live system: differences are checked again before they are reported.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,10 +8,10 @@ use events::{EventLog, Kind, MediaId, Position, Subject};
 use futures::TryStreamExt;
 use media::{ImageVariant, MediaError, MediaKey, MediaStore, Part};
 
-use super::claims::{Claims, LookedFor, of_log};
+use super::claims::{Claims, Tracked, of_log};
 use super::{MediaFailed, picture_of};
 
-/// What an audit has found.
+/// The result of an audit.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Audit {
     /// Pictures that the log claims.
@@ -19,13 +19,13 @@ pub struct Audit {
     /// Files in the store.
     pub files: usize,
     pub missing: Vec<Missing>,
-    /// Names of files that nothing references.
+    /// Names of unreferenced files.
     pub unreferenced: Vec<String>,
-    /// Files that nothing references yet, too young to say more: they may be of uploads under way.
+    /// Unreferenced files that may belong to uploads in progress.
     pub young: usize,
 }
 
-/// A file that is referenced, and not there.
+/// A referenced file that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Missing {
     pub key: MediaKey,
@@ -38,15 +38,15 @@ impl Audit {
     }
 }
 
-/// Looks through the whole store and the whole log. `told` hears which position of how many it has come to.
+/// Audits the whole store against the whole log. `on_progress` receives the current position and the head.
 ///
 /// # Errors
-/// If the log or the media store is away, or the log cannot be read.
+/// If the log or the media store is unavailable, or the log is corrupt.
 pub async fn audit(
     log: &dyn EventLog,
     media: &dyn MediaStore,
     (now, grace): (DateTime<Utc>, TimeDelta),
-    told: &(dyn Fn(Position, Position) + Sync),
+    on_progress: &(dyn Fn(Position, Position) + Sync),
 ) -> Result<Audit, MediaFailed> {
     let mut stored: BTreeMap<String, DateTime<Utc>> = BTreeMap::new();
     let mut listed = media.list();
@@ -54,10 +54,10 @@ pub async fn audit(
         stored.insert(one.name, one.modified);
     }
     let head = log.head().await?;
-    let claims = of_log(log, head, LookedFor::Everything, &|passed| told(passed, head)).await?;
+    let claims = of_log(log, head, Tracked::Everything, &|passed| on_progress(passed, head)).await?;
     let mut claims = claims.ok_or(MediaFailed::Closed)?;
-    // The next collection takes these, if it has not yet.
-    let over = claims.let_go_of_removed(now);
+    // The next collection deletes these.
+    let over = claims.release_removed(now);
     let files = stored.len();
     let mut absent = Vec::new();
     for (key, referenced_by) in expected(&claims) {
@@ -78,7 +78,7 @@ pub async fn audit(
     })
 }
 
-/// Every file that is referenced.
+/// All referenced files.
 fn expected(claims: &Claims) -> impl Iterator<Item = (MediaKey, Subject)> {
     claims.pictures().flat_map(|(picture, subject)| {
         let keys = variants(subject).iter().filter_map(move |variant| variant.key(&picture.to_string()));
@@ -86,7 +86,7 @@ fn expected(claims: &Claims) -> impl Iterator<Item = (MediaKey, Subject)> {
     })
 }
 
-/// The sizes in which the pictures of a subject are kept.
+/// The image variants of a subject's pictures.
 fn variants(subject: Subject) -> &'static [ImageVariant] {
     match subject.kind() {
         Kind::Post => ImageVariant::OF_POST,
@@ -109,7 +109,7 @@ fn variants(subject: Subject) -> &'static [ImageVariant] {
     }
 }
 
-/// Of what the list did not have: without what was stored after it was made, or let go since.
+/// Removes files from the list that were stored, or are no longer claimed, since the listing.
 async fn still_missing(
     log: &dyn EventLog,
     media: &dyn MediaStore,
@@ -126,20 +126,20 @@ async fn still_missing(
     }
     let pictures: HashSet<MediaId> = missing.iter().filter_map(|one| picture_of(one.key.as_str())).collect();
     let head = log.head().await?;
-    let claims = of_log(log, head, LookedFor::These(pictures), &|_| ()).await?.ok_or(MediaFailed::Closed)?;
+    let claims = of_log(log, head, Tracked::These(pictures), &|_| ()).await?.ok_or(MediaFailed::Closed)?;
     let held: HashMap<MediaId, Subject> = claims.pictures().collect();
     missing.retain(|one| picture_of(one.key.as_str()).is_some_and(|picture| held.contains_key(&picture)));
     missing.sort();
     Ok(missing)
 }
 
-/// Without what has been deleted since.
+/// Removes files from the list that were deleted since the listing.
 async fn still_unreferenced(media: &dyn MediaStore, names: Vec<String>) -> Result<Vec<String>, MediaFailed> {
     let mut unreferenced = Vec::new();
     for name in names {
         let gone = match MediaKey::parse(&name) {
             Some(key) => !is_there(media, &key).await?,
-            // Nothing of ours, so nothing of ours deletes it.
+            // Not a file of this system, so it is never deleted.
             None => false,
         };
         if !gone {
@@ -152,7 +152,7 @@ async fn still_unreferenced(media: &dyn MediaStore, names: Vec<String>) -> Resul
 async fn is_there(media: &dyn MediaStore, key: &MediaKey) -> Result<bool, MediaFailed> {
     match media.get(key, Some(Part::From(0, Some(0)))).await {
         Ok(found) => Ok(found.is_some()),
-        // Empty, but there.
+        // An empty file exists too.
         Err(MediaError::BeyondEnd(_)) => Ok(true),
         Err(error) => Err(error.into()),
     }

@@ -1,5 +1,5 @@
-//! Which pictures the log claims, and what claims them: the fold that the clean-up and the audit share. Every picture's
-//! id is made for one upload and claimed by one event, so what one subject lets go nothing else holds.
+//! Computes which subjects claim which pictures; shared by clean-up and audit. A picture's id is created for one
+//! upload and claimed by one event, so a picture that one subject releases has no other claim.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,20 +12,20 @@ use events::{
 
 use super::collection::SAFE_AGE;
 
-/// The kinds of events that claim pictures or let them go.
+/// The kinds of events that claim or release pictures.
 pub(super) const KINDS: &[Kind] = &[Kind::Account, Kind::Profile, Kind::Post, Kind::Story, Kind::Moderation];
-/// Events taken from the log at once.
+/// Maximum number of events per batch.
 const BATCH: usize = 1000;
 
-/// What is held by each subject. Of a large log this takes about a hundred bytes for each picture that is looked for.
+/// The claims of all subjects. About a hundred bytes per tracked picture.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     held: HashMap<Subject, Claim>,
-    /// What they have claims no more, also what is published in the same instant.
+    /// Users whose subjects claim nothing, including content published concurrently with the erasure.
     erased: HashSet<UserId>,
-    /// What moderators have removed, and when.
+    /// Subjects removed by moderators, with the time of the removal.
     removed: HashMap<Subject, DateTime<Utc>>,
-    looked_for: LookedFor,
+    tracked: Tracked,
 }
 
 #[derive(Debug)]
@@ -34,9 +34,9 @@ struct Claim {
     pictures: Vec<MediaId>,
 }
 
-/// What the fold remembers; the rest it passes over.
+/// The claims to track; others are skipped.
 #[derive(Debug, Default)]
-pub(super) enum LookedFor {
+pub(super) enum Tracked {
     #[default]
     Everything,
     Of(UserId),
@@ -44,11 +44,11 @@ pub(super) enum LookedFor {
 }
 
 impl Claims {
-    pub(super) fn of(looked_for: LookedFor) -> Self {
-        Self { looked_for, ..Self::default() }
+    pub(super) fn of(tracked: Tracked) -> Self {
+        Self { tracked, ..Self::default() }
     }
 
-    /// Takes in an event with its time, which matters for removals alone, and tells which pictures it lets go.
+    /// Applies an event including the time of removals, and returns the released pictures.
     fn apply_at(&mut self, recorded: &Recorded) -> Vec<MediaId> {
         if let Event::Social(SocialEvent::Moderation(event)) = &recorded.event {
             match event {
@@ -63,7 +63,7 @@ impl Claims {
         self.apply(&recorded.event)
     }
 
-    /// Takes in an event, and tells which pictures it lets go.
+    /// Applies an event, and returns the released pictures.
     pub(super) fn apply(&mut self, event: &Event) -> Vec<MediaId> {
         match event {
             Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
@@ -72,13 +72,13 @@ impl Claims {
             }
             Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(_))) => Vec::new(),
             Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => {
-                self.let_go(Subject::Post(event.post))
+                self.release(Subject::Post(event.post))
             }
             Event::Accounts(AccountsEvent::Profile(ProfileEvent::PhotoChanged(event))) => {
                 self.claim(Subject::Profile(event.user), event.user, [event.photo.media])
             }
             Event::Accounts(AccountsEvent::Profile(ProfileEvent::PhotoRemoved(event))) => {
-                self.let_go(Subject::Profile(event.user))
+                self.release(Subject::Profile(event.user))
             }
             Event::Accounts(AccountsEvent::Profile(
                 ProfileEvent::ProfileEdited(_) | ProfileEvent::PrivacyChanged(_),
@@ -88,7 +88,7 @@ impl Claims {
             }
             Event::Social(SocialEvent::Story(
                 story @ (StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_)),
-            )) => self.let_go(story.subject()),
+            )) => self.release(story.subject()),
             Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) => self.erase(event.user),
             Event::Accounts(
                 AccountsEvent::Account(_)
@@ -110,7 +110,7 @@ impl Claims {
         }
     }
 
-    /// What a subject claims now; what it claimed before and does not now is let go.
+    /// Replaces the claim of a subject, and returns the pictures that are no longer claimed.
     fn claim(
         &mut self,
         subject: Subject,
@@ -119,13 +119,13 @@ impl Claims {
     ) -> Vec<MediaId> {
         let pictures: Vec<MediaId> = pictures
             .into_iter()
-            .filter(|picture| match &self.looked_for {
-                LookedFor::Everything => true,
-                LookedFor::Of(user) => *user == author,
-                LookedFor::These(these) => these.contains(picture),
+            .filter(|picture| match &self.tracked {
+                Tracked::Everything => true,
+                Tracked::Of(user) => *user == author,
+                Tracked::These(these) => these.contains(picture),
             })
             .collect();
-        let mut before = self.let_go(subject);
+        let mut before = self.release(subject);
         if self.erased.contains(&author) {
             before.extend(pictures);
             return before;
@@ -137,7 +137,7 @@ impl Claims {
         before
     }
 
-    fn let_go(&mut self, subject: Subject) -> Vec<MediaId> {
+    fn release(&mut self, subject: Subject) -> Vec<MediaId> {
         self.held.remove(&subject).map(|claim| claim.pictures).unwrap_or_default()
     }
 
@@ -146,15 +146,16 @@ impl Claims {
         self.held.extract_if(|_, claim| claim.author == user).flat_map(|(_, claim)| claim.pictures).collect()
     }
 
-    /// Takes off what was removed so long ago that it can no longer be restored, by a clock that may be a day behind.
-    pub(super) fn let_go_of_removed(&mut self, now: DateTime<Utc>) -> HashSet<MediaId> {
+    /// Releases the pictures of removed content that can no longer be restored, with a tolerance of a day for wrong
+    /// clocks.
+    pub(super) fn release_removed(&mut self, now: DateTime<Utc>) -> HashSet<MediaId> {
         let kept = REMOVAL_REVERSIBLE + SAFE_AGE;
         let over: Vec<Subject> =
             self.removed.iter().filter(|(_, at)| now - **at >= kept).map(|(subject, _)| *subject).collect();
-        over.into_iter().flat_map(|subject| self.let_go(subject)).collect()
+        over.into_iter().flat_map(|subject| self.release(subject)).collect()
     }
 
-    /// What is claimed, each with the subject that claims it.
+    /// All claimed pictures with their subjects.
     pub(super) fn pictures(&self) -> impl Iterator<Item = (MediaId, Subject)> {
         self.held
             .iter()
@@ -162,20 +163,20 @@ impl Claims {
     }
 }
 
-/// The fold of the whole log, up to a position; None if the process shuts down meanwhile.
+/// Folds the whole log up to a position. None if the process shuts down meanwhile.
 pub(super) async fn of_log(
     log: &dyn EventLog,
     up_to: Position,
-    looked_for: LookedFor,
-    told: &(dyn Fn(Position) + Sync),
+    tracked: Tracked,
+    on_progress: &(dyn Fn(Position) + Sync),
 ) -> Result<Option<Claims>, LogError> {
-    let mut claims = Claims::of(looked_for);
+    let mut claims = Claims::of(tracked);
     let mut passed = Position::START;
     let mut follow = log.follow(Filter::kinds(KINDS), passed);
     while passed < up_to {
         let Some(batch) = follow.next_batch(BATCH).await else { return Ok(None) };
         let events::Batch { events, unreadable, passed: until } = batch?;
-        // It may claim a picture, which would be deleted without it.
+        // Skipping a claim would delete its picture.
         if let Some(unreadable) = unreadable.into_iter().find(|event| event.position <= up_to) {
             return Err(unreadable.error);
         }
@@ -183,19 +184,19 @@ pub(super) async fn of_log(
             claims.apply_at(&Recorded::sealed(stored)?);
         }
         passed = until;
-        told(passed.min(up_to));
+        on_progress(passed.min(up_to));
     }
     Ok(Some(claims))
 }
 
-/// The pictures that an event lets go, and that nothing holds any more.
-pub(super) async fn let_go_by(
+/// The pictures that an event releases and that no later event claims.
+pub(super) async fn released_by(
     log: &dyn EventLog,
     position: Position,
     event: &Event,
 ) -> Result<Vec<MediaId>, LogError> {
     let history = match event {
-        // Only these let anything go; the rest need not be looked at.
+        // Only these events release pictures.
         Event::Social(
             SocialEvent::Post(PostEvent::PostDeleted(_))
             | SocialEvent::Story(StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_)),
@@ -204,9 +205,9 @@ pub(super) async fn let_go_by(
             ProfileEvent::PhotoChanged(_) | ProfileEvent::PhotoRemoved(_),
         )) => log.read(event.subject(), Position::START).await?,
         Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(erased))) => {
-            // Nothing lists what somebody has ever shown, and they are erased but once.
+            // No index lists all pictures of a user, and an erasure happens once per user.
             let before = Position(position.0.saturating_sub(1));
-            let claims = of_log(log, before, LookedFor::Of(erased.user), &|_| ()).await?;
+            let claims = of_log(log, before, Tracked::Of(erased.user), &|_| ()).await?;
             return Ok(claims
                 .map(|claims| claims.pictures().map(|(picture, _)| picture).collect())
                 .unwrap_or_default());
@@ -236,9 +237,9 @@ pub(super) async fn let_go_by(
     let mut gone = Vec::new();
     for stored in history {
         let at = stored.position;
-        let let_go = claims.apply(&Recorded::sealed(stored)?.event);
+        let released = claims.apply(&Recorded::sealed(stored)?.event);
         if at == position {
-            gone = let_go;
+            gone = released;
         }
     }
     let held: HashSet<MediaId> = claims.pictures().map(|(picture, _)| picture).collect();
@@ -280,20 +281,20 @@ mod tests {
         StoryPublished { author, story: STORY, image: image(n), text: Personal::Erased }.into()
     }
 
-    /// What each event of a history lets go, and what is held in the end.
-    fn folded(looked_for: LookedFor, history: &[Event]) -> (Vec<Vec<MediaId>>, Vec<MediaId>) {
-        let mut claims = Claims::of(looked_for);
-        let mut let_go: Vec<Vec<MediaId>> = history.iter().map(|event| claims.apply(event)).collect();
-        for pictures in &mut let_go {
+    /// The pictures that each event releases, and the claims at the end.
+    fn folded(tracked: Tracked, history: &[Event]) -> (Vec<Vec<MediaId>>, Vec<MediaId>) {
+        let mut claims = Claims::of(tracked);
+        let mut released: Vec<Vec<MediaId>> = history.iter().map(|event| claims.apply(event)).collect();
+        for pictures in &mut released {
             pictures.sort();
         }
         let mut held: Vec<MediaId> = claims.pictures().map(|(picture, _)| picture).collect();
         held.sort();
-        (let_go, held)
+        (released, held)
     }
 
     #[test]
-    fn what_is_deleted_expired_removed_or_replaced_is_let_go() {
+    fn deleted_expired_removed_and_replaced_pictures_are_released() {
         let history = [
             post(POST, ANN, &[1, 2]),
             photo(ANN, 3),
@@ -304,15 +305,15 @@ mod tests {
             StoryDeleted { author: BOB, story: STORY }.into(),
             PhotoRemoved { user: ANN }.into(),
         ];
-        let (let_go, held) = folded(LookedFor::Everything, &history);
+        let (released, held) = folded(Tracked::Everything, &history);
         let gone: Vec<MediaId> = [3, 1, 2, 4, 5].map(media).to_vec();
-        assert_eq!(let_go.concat(), gone);
-        assert_eq!(let_go.iter().map(Vec::len).collect::<Vec<_>>(), [0, 0, 0, 1, 2, 1, 0, 1]);
+        assert_eq!(released.concat(), gone);
+        assert_eq!(released.iter().map(Vec::len).collect::<Vec<_>>(), [0, 0, 0, 1, 2, 1, 0, 1]);
         assert_eq!(held, []);
     }
 
     #[test]
-    fn an_erased_person_holds_nothing_also_what_comes_in_the_same_instant() {
+    fn erased_user_claims_nothing_even_concurrently() {
         let late = PostId::new(Uuid::from_u128(0x91));
         let history = [
             post(POST, ANN, &[1, 2]),
@@ -321,16 +322,17 @@ mod tests {
             Erased { user: ANN }.into(),
             post(late, ANN, &[6]),
         ];
-        let (let_go, held) = folded(LookedFor::Everything, &history);
-        assert_eq!((let_go[3].clone(), let_go[4].clone()), ([1, 2, 3].map(media).to_vec(), vec![media(6)]));
+        let (released, held) = folded(Tracked::Everything, &history);
+        assert_eq!(released[3], [1, 2, 3].map(media));
+        assert_eq!(released[4], [media(6)]);
         assert_eq!(held, [media(4)]);
     }
 
     #[test]
-    fn only_what_is_looked_for_is_remembered() {
+    fn only_tracked_claims_are_kept() {
         let history = [post(POST, ANN, &[1, 2]), photo(BOB, 3)];
         let these = HashSet::from([media(2), media(9)]);
-        assert_eq!(folded(LookedFor::These(these), &history).1, [media(2)]);
-        assert_eq!(folded(LookedFor::Of(BOB), &history).1, [media(3)]);
+        assert_eq!(folded(Tracked::These(these), &history).1, [media(2)]);
+        assert_eq!(folded(Tracked::Of(BOB), &history).1, [media(3)]);
     }
 }

@@ -1,8 +1,7 @@
-//! Collects uploads that no event claims: what a crash or a lost log leaves between the storing of files and the event
-//! about them. It also takes what the reaction had to set aside. Nothing that the log claims can be taken: an upload is
-//! claimed within minutes of being stored or never, its id is never used again, and the log is asked after the list was
-//! made. A log that has lost events claims too little: a collection that would delete more than a small share of the store
-//! deletes nothing.
+//! Deletes uploads that no event claims: left-overs of a crash between storing files and appending the event, and
+//! parked deletions. A claimed picture is never deleted: an upload is claimed within minutes or never, its id is
+//! never reused, and the log is read after the listing. A truncated log claims too little, so a collection that would
+//! delete more than a small share of the store deletes nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -13,54 +12,54 @@ use futures::TryStreamExt;
 use media::MediaStore;
 use service::telemetry::with_causes;
 
-use super::claims::{LookedFor, of_log};
+use super::claims::{Tracked, of_log};
 use super::{MediaFailed, NAME, Parts, delete_picture, picture_of};
 use crate::{ProjectionState, Statuses};
 
-/// How old something unclaimed must be to be collected: far beyond any request, and any clock that is wrong.
+/// Minimum age of a collected file: far longer than any request or clock error.
 pub const SAFE_AGE: TimeDelta = TimeDelta::days(1);
-/// How long after its start a process collects for the first time, and how often then.
-const FIRST: Duration = Duration::from_mins(10);
+/// Delay of the first collection after the start, and the interval.
+const FIRST_DELAY: Duration = Duration::from_mins(10);
 const INTERVAL: Duration = Duration::from_hours(12);
-/// Pictures that the log is asked about at once: a few megabytes, and one pass over the log for so many.
-const ASKED_AT_ONCE: usize = 100_000;
+/// Maximum number of pictures per pass over the log: a few megabytes.
+const PICTURES_PER_PASS: usize = 100_000;
 
-/// Of the pictures in the store, the share in percent that one collection may delete. What crashes leave is far less: more
-/// means that the log lacks events, or is not the log of this store.
-const SHARE: usize = 5;
-/// So many may be deleted in any case, for small stores.
-const ALWAYS: usize = 20;
+/// Maximum share of the stored pictures, in percent, that one collection may delete. Crashes leave far less; more
+/// means that the log lacks events or belongs to another store.
+const MAX_SHARE_PERCENT: usize = 5;
+/// A collection may always delete this many, for small stores.
+const MIN_ALLOWED: usize = 20;
 
-/// How many pictures a collection may delete; if there are more, it deletes none.
+/// Maximum number of pictures that a collection may delete; if it is exceeded, none is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// A small share of the store.
     Share,
-    /// So many, as somebody has decided who has looked.
+    /// An explicit number, set by an operator.
     Pictures(usize),
 }
 
 impl Limit {
     fn of(self, stored: usize) -> usize {
         match self {
-            Self::Share => ALWAYS.max(stored.saturating_mul(SHARE) / 100),
+            Self::Share => MIN_ALLOWED.max(stored.saturating_mul(MAX_SHARE_PERCENT) / 100),
             Self::Pictures(pictures) => pictures,
         }
     }
 }
 
-/// What a collection came to.
+/// The result of a collection.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Collected {
-    /// Pictures looked at: those that are old enough.
-    pub looked_at: usize,
+    /// Pictures that are old enough to be checked.
+    pub checked: usize,
     pub deleted: Vec<MediaId>,
 }
 
-pub(super) async fn collect_now_and_then(parts: &Parts, statuses: &Statuses) {
-    let mut moment = tokio::time::interval_at(tokio::time::Instant::now() + FIRST, INTERVAL);
+pub(super) async fn collect_periodically(parts: &Parts, statuses: &Statuses) {
+    let mut timer = tokio::time::interval_at(tokio::time::Instant::now() + FIRST_DELAY, INTERVAL);
     loop {
-        moment.tick().await;
+        timer.tick().await;
         // One worker is enough.
         if !matches!(statuses.all().get(NAME), Some(ProjectionState::Following(_))) {
             continue;
@@ -73,15 +72,15 @@ pub(super) async fn collect_now_and_then(parts: &Parts, statuses: &Statuses) {
             Ok(collected) => {
                 refused_gauge(0);
                 tracing::info!(
-                    pictures = collected.looked_at,
+                    pictures = collected.checked,
                     deleted = collected.deleted.len(),
-                    "uploads that no event claims are collected"
+                    "the collection of unclaimed uploads has finished"
                 );
             }
             Err(error @ MediaFailed::TooMany { .. }) => {
                 tracing::error!(error = with_causes(&error), "the media clean-up has stopped");
             }
-            // The next time will do.
+            // The next run retries.
             Err(error) => {
                 tracing::warn!(error = with_causes(&error), "unclaimed uploads could not be collected");
             }
@@ -89,25 +88,25 @@ pub(super) async fn collect_now_and_then(parts: &Parts, statuses: &Statuses) {
     }
 }
 
-/// Pictures that no event claims and that were not deleted, since they are too many.
+/// Unclaimed pictures that were not deleted because they exceed the limit.
 fn refused_gauge(pictures: usize) {
     #[expect(clippy::cast_precision_loss, reason = "a number for a chart")]
     metrics::gauge!("chorus_media_collection_refused").set(pictures as f64);
 }
 
-/// Deletes every picture that is older than [`SAFE_AGE`] and that the log does not claim, or that belongs to what moderators
-/// removed so long ago that it cannot be restored, unless there are more than the limit allows.
+/// Deletes every picture older than [`SAFE_AGE`] that the log does not claim, or whose content was removed by
+/// moderators so long ago that it cannot be restored, unless they exceed the limit.
 ///
 /// # Errors
-/// [`MediaFailed::TooMany`] if there are; then nothing is deleted. Others if the log or the media store is away: what has
-/// been deleted till then was right to go.
+/// [`MediaFailed::TooMany`] if they exceed the limit; then nothing is deleted. Others if the log or the media store
+/// is unavailable; earlier deletions were correct.
 pub async fn collect(
     log: &dyn EventLog,
     media: &dyn MediaStore,
     now: DateTime<Utc>,
     limit: Limit,
 ) -> Result<Collected, MediaFailed> {
-    let mut looked_at = 0;
+    let mut checked = 0;
     let mut stored = 0;
     let mut unclaimed = HashSet::new();
     let mut listed = media.list();
@@ -117,11 +116,11 @@ pub async fn collect(
         if let Some(one) = &next
             && let Some(picture) = picture_of(&one.name)
         {
-            // Its files lie together; whatever falls between two rounds is looked at in both.
-            if newest.len() == ASKED_AT_ONCE && !newest.contains_key(&picture) {
+            // The files of a picture are listed together; a picture split between two rounds is checked in both.
+            if newest.len() == PICTURES_PER_PASS && !newest.contains_key(&picture) {
                 stored += newest.len();
                 let old = old_enough(&mut newest, now);
-                looked_at += old.len();
+                checked += old.len();
                 unclaimed.extend(unclaimed_of(log, old, now).await?);
             }
             let modified = newest.entry(picture).or_insert(one.modified);
@@ -130,7 +129,7 @@ pub async fn collect(
         if next.is_none() {
             stored += newest.len();
             let old = old_enough(&mut newest, now);
-            looked_at += old.len();
+            checked += old.len();
             unclaimed.extend(unclaimed_of(log, old, now).await?);
             break;
         }
@@ -141,19 +140,19 @@ pub async fn collect(
     }
     let mut deleted = Vec::with_capacity(unclaimed.len());
     for picture in unclaimed {
-        tracing::info!(%picture, "a picture that nothing claims is collected");
+        tracing::info!(%picture, "deleting an unclaimed picture");
         delete_picture(media, picture).await?;
         metrics::counter!("chorus_media_collected_total").increment(1);
         deleted.push(picture);
     }
-    Ok(Collected { looked_at, deleted })
+    Ok(Collected { checked, deleted })
 }
 
 fn old_enough(newest: &mut HashMap<MediaId, DateTime<Utc>>, now: DateTime<Utc>) -> HashSet<MediaId> {
     newest.drain().filter(|(_, modified)| now - *modified >= SAFE_AGE).map(|(picture, _)| picture).collect()
 }
 
-/// Those of the pictures that the log does not claim.
+/// The pictures that the log does not claim.
 async fn unclaimed_of(
     log: &dyn EventLog,
     mut pictures: HashSet<MediaId>,
@@ -163,9 +162,9 @@ async fn unclaimed_of(
         return Ok(pictures);
     }
     let head = log.head().await?;
-    let looked_for = LookedFor::These(pictures.clone());
-    let mut claims = of_log(log, head, looked_for, &|_| ()).await?.ok_or(MediaFailed::Closed)?;
-    claims.let_go_of_removed(now);
+    let tracked = Tracked::These(pictures.clone());
+    let mut claims = of_log(log, head, tracked, &|_| ()).await?.ok_or(MediaFailed::Closed)?;
+    claims.release_removed(now);
     for (picture, _) in claims.pictures() {
         pictures.remove(&picture);
     }

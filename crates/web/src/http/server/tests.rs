@@ -24,9 +24,9 @@ use crate::http::{ClientAddress, with_middleware};
 use crate::limits::MonotonicClock;
 use service::config::HttpSettings;
 
-/// Short, and still much longer than an answer takes here.
+/// Short, and still much longer than a response takes here.
 const SHORT: Duration = Duration::from_millis(300);
-/// Longer than anything takes here, however busy the machine is.
+/// Longer than anything takes here, on a busy machine too.
 const LONG: Duration = Duration::from_mins(1);
 
 const LIMITS: ConnectionLimits = ConnectionLimits {
@@ -117,19 +117,19 @@ async fn a_client_that_does_not_finish_its_first_head_is_cut_off() {
         stream.write_all(silent).await.unwrap();
         assert_eq!(rest(&mut stream).await, "");
     }
-    // Bytes that go on trickling change nothing.
+    // Bytes that keep trickling do not matter.
     let (mut read, mut write) = server.connect().await.into_split();
     write.write_all(b"GET /fine HTTP/1.1\r\n").await.unwrap();
     tokio::select! {
         () = trickle(&mut write, b"X-A: b\r\n") => {}
         text = rest(&mut read) => assert_eq!(text, ""),
     }
-    // Only the slow ones: this one has asked before, and may again.
+    // Only slow clients: this one has sent a request before, and may send another.
     quick.write_all(GET_FINE).await.unwrap();
     assert!(answer(&mut quick).await.ends_with("fine"));
 }
 
-/// Writes the same again and again, with pauses that alone would not be too long, for ever.
+/// Writes the same repeatedly, with pauses below the limit, forever.
 async fn trickle(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) {
     while stream.write_all(bytes).await.is_ok() {
         tokio::time::sleep(SHORT / 10).await;
@@ -171,7 +171,7 @@ async fn a_body_with_too_long_a_pause_is_answered_with_408() {
     let mut stream = server.connect().await;
     stream.write_all(POST_BEGUN).await.unwrap();
     assert_too_slow(&rest(&mut stream).await);
-    // One that comes in time is taken, in however many pieces.
+    // A timely body is accepted in any number of pieces.
     let mut stream = server.connect().await;
     stream.write_all(POST_BEGUN).await.unwrap();
     stream.write_all(&[b'a'; 995]).await.unwrap();
@@ -207,7 +207,7 @@ async fn a_steady_slow_body_is_accepted_however_long_it_takes() {
 #[tokio::test]
 async fn a_handler_that_takes_too_long_after_its_body_is_answered_with_503() {
     let stuck = post(async |_: Bytes| std::future::pending::<()>().await);
-    // One that reads nothing has no more time than one that reads all.
+    // A handler that reads nothing has the same timeout as one that reads everything.
     let ignorant = post(async |_request: Request| std::future::pending::<()>().await);
     let routes = Router::new().route("/stuck", stuck).route("/ignorant", ignorant);
     let server =
@@ -268,7 +268,7 @@ async fn at_the_connection_limit_new_connections_wait_and_idle_ones_are_closed()
         let mut stream = server.connect().await;
         stream.write_all(b"GET /busy HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         assert!(answer(&mut stream).await.ends_with("done"));
-        // Kept open by the client, as a browser does.
+        // Kept open by the client, like a browser does.
         stream
     }))
     .await;
@@ -311,7 +311,7 @@ async fn a_handler_gets_the_address_of_the_peer() {
     assert!(rest(&mut stream).await.ends_with("127.0.0.1"));
 }
 
-/// Writes a new certificate for `localhost` with its key; the certificate.
+/// Writes a new certificate for `localhost` with its key, and returns the certificate.
 fn certify(folder: &Path) -> rcgen::Certificate {
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -370,7 +370,7 @@ async fn a_reloaded_certificate_is_for_new_connections_only() {
         assert!(answer(stream).await.ends_with("fine"));
     }
 
-    // Half of a change, a key of another certificate, no key at all, nothing: the last good pair goes on.
+    // An incomplete change, a key of another certificate, no key, an empty file: the last valid pair stays in use.
     certify(folder.path());
     let key = folder.path().join("key.pem");
     for bad in [first.pem(), "no key".to_owned(), rcgen::KeyPair::generate().unwrap().serialize_pem()] {
@@ -413,7 +413,7 @@ async fn a_head_that_is_too_large_is_refused() {
     assert!(rest(&mut stream).await.starts_with("HTTP/1.1 431"));
 }
 
-/// An HTTP/2 client, and what is notified when its connection has ended.
+/// An HTTP/2 client, with a notification of the end of its connection.
 struct Http2 {
     requests: SendRequest<Full<Bytes>>,
     ended: oneshot::Receiver<()>,
@@ -505,7 +505,7 @@ async fn an_http2_stream_that_is_not_read_is_reset() {
     assert_eq!(unread.status(), http::StatusCode::OK);
     tokio::time::sleep(SHORT * 3).await;
     assert!(unread.into_body().collect().await.is_err());
-    // Other streams of the connection go on.
+    // Other streams of the connection continue.
     assert_eq!(client.get("/fine").await, ok("fine"));
     assert_eq!(client.get("/large").await, ok(&"a".repeat(64 * 1024)));
 }
