@@ -41,7 +41,7 @@ const LISTED: usize = 20;
 const OF_SERVERS: &str = "`chorus backup` and `chorus restore` are for a log in a file (sqlite:). A log on NATS is backed up \
     with `nats stream backup` of the log stream first and of the bucket of the keys (stream KV_<name>-keys) right after it; \
     media with the versioning or replication of their bucket; the secrets separately, as you keep them. MongoDB needs no backup: \
-    views are built again. See docs/operations.md";
+    views can be rebuilt. See docs/operations.md";
 
 /// Takes the same settings as the server, which may be running.
 #[derive(Debug, Args)]
@@ -95,7 +95,7 @@ impl From<MediaSize> for MediaCount {
 }
 
 /// # Errors
-/// If the folder is not empty, or anything cannot be copied. Then nothing of the backup is left.
+/// If the folder is not empty, or a file cannot be copied. Then nothing of the backup remains.
 pub async fn run(settings: Settings) -> Result<()> {
     let Settings { folder, with_secrets, place, log, media, signing } = settings;
     let source = events::log_files(&log.place.url(&place))?.context(OF_SERVERS)?;
@@ -107,7 +107,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         .prefix(".chorus-backup-")
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(parent)
-        .with_context(|| format!("making a folder in {}", parent.display()))?;
+        .with_context(|| format!("creating a folder in {}", parent.display()))?;
     let mut secrets = Vec::new();
     if with_secrets {
         secrets.push((log.master_keys().path(&place), MASTER_KEY));
@@ -121,9 +121,10 @@ pub async fn run(settings: Settings) -> Result<()> {
     let backup = Backup { source, media, target: unfinished.path().to_owned() };
     let manifest = backup.copy(with_secrets).await?;
     write_private(&backup.target.join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)?;
-    media::sync_file_system(&backup.target).context("writing everything to the disk")?;
-    std::fs::rename(unfinished.keep(), &folder).with_context(|| format!("naming it {}", folder.display()))?;
-    media::sync_file_system(parent).context("writing everything to the disk")?;
+    media::sync_file_system(&backup.target).context("flushing all files to the disk")?;
+    std::fs::rename(unfinished.keep(), &folder)
+        .with_context(|| format!("renaming it to {}", folder.display()))?;
+    media::sync_file_system(parent).context("flushing all files to the disk")?;
     print_summary(&manifest, &folder, backup.media.is_some())
 }
 
@@ -140,12 +141,12 @@ fn print_summary(manifest: &Manifest, folder: &Path, has_media: bool) -> Result<
     match manifest.media {
         Some(MediaCount { files, bytes }) => writeln!(out, "  media    {files} files, {bytes} bytes")?,
         None if has_media => {}
-        None => writeln!(out, "  media    not in it: they are kept in a bucket; see docs/operations.md")?,
+        None => writeln!(out, "  media    not included: they are in a bucket; see docs/operations.md")?,
     }
     let secrets = if manifest.secrets {
-        "in it: anyone who has the backup can read everything"
+        "included: anyone who has the backup can read everything"
     } else {
-        "not in it: keep the master key elsewhere, without it nothing personal can be read"
+        "not included: keep the master key elsewhere, without it personal data cannot be read"
     };
     writeln!(out, "  secrets  {secrets}")?;
     list_missing(&mut out, &manifest.missing, "was missing before the backup")
@@ -173,9 +174,8 @@ impl Backup {
         LogFiles::of_log(self.target.join(LOG))
     }
 
-    /// The log refers to media and keys, so neither may be older than it. Large files are copied first; then newer
-    /// changes are
-    /// added quickly.
+    /// The log refers to media and keys, so neither may be older than the log. Large files are copied first; then newer
+    /// changes are added quickly.
     async fn copy(&self, secrets: bool) -> Result<Manifest> {
         self.copy_media().await?;
         self.begin_log().await?;
@@ -272,7 +272,7 @@ async fn missing_media(files: &LogFiles, folder: &Path) -> Result<Vec<Missing>> 
 fn require_empty(folder: &Path) -> Result<()> {
     match std::fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("looking into {}", folder.display())),
+        Err(error) => Err(error).with_context(|| format!("reading the folder {}", folder.display())),
         Ok(mut entries) => match entries.next() {
             None => Ok(()),
             Some(_) => bail!("{} is not empty: nothing is overwritten", folder.display()),

@@ -17,7 +17,7 @@ use rand::rngs::StdRng;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
-use world::{Act, World};
+use world::{Activity, World};
 
 /// Concurrent requests.
 const AT_ONCE: usize = 8;
@@ -59,7 +59,7 @@ pub struct Settings {
 }
 
 /// # Errors
-/// If the server cannot be reached or refuses something.
+/// If the server cannot be reached or refuses a request.
 pub async fn run(settings: Settings) -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let server = Arc::new(Server {
@@ -68,10 +68,10 @@ pub async fn run(settings: Settings) -> Result<()> {
         seed: settings.seed,
         password: settings.password.clone(),
     });
-    server.is_there().await?;
+    server.check_reachable().await?;
     let world = World::generate(settings.seed, settings.people.into(), settings.posts as usize);
 
-    let total = world.people.len() + world.posts.len() + world.acts.len();
+    let total = world.people.len() + world.posts.len() + world.activities.len();
     let bar = ProgressBar::new(total as u64).with_style(ProgressStyle::with_template(
         "{msg:12} {bar:40} {pos}/{len}  {elapsed} elapsed, {eta} left",
     )?);
@@ -83,8 +83,11 @@ pub async fn run(settings: Settings) -> Result<()> {
         server.publish(number, &people[post.author], post).await
     })
     .await?;
-    bar.set_message("acts");
-    each(&world.acts, &bar, async |number, act| server.act(number, act, &people, &posts).await).await?;
+    bar.set_message("activities");
+    each(&world.activities, &bar, async |number, activity| {
+        server.perform(number, activity, &people, &posts).await
+    })
+    .await?;
     bar.finish_and_clear();
 
     writeln!(
@@ -92,7 +95,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         "{} people, {} posts and {} likes, comments, follows and stories are at {}\nLog in as {} with the password {}",
         people.len(),
         posts.len(),
-        world.acts.len(),
+        world.activities.len(),
         server.url,
         world.people[0].username,
         settings.password,
@@ -136,7 +139,7 @@ struct Server {
 }
 
 impl Server {
-    async fn is_there(&self) -> Result<()> {
+    async fn check_reachable(&self) -> Result<()> {
         let asked = self.client.get(format!("{}/livez", self.url)).send().await;
         let answer = asked
             .with_context(|| format!("no server answers at {} (start one with `chorus serve`)", self.url))?;
@@ -204,10 +207,16 @@ impl Server {
         pictures::landscape(&mut StdRng::seed_from_u64(self.seed.rotate_left(rotation) ^ number as u64))
     }
 
-    async fn act(&self, number: usize, act: &Act, people: &[Login], posts: &[String]) -> Result<()> {
+    async fn perform(
+        &self,
+        number: usize,
+        activity: &Activity,
+        people: &[Login],
+        posts: &[String],
+    ) -> Result<()> {
         let key = format!("act {number}");
-        let answer = match *act {
-            Act::Follow { follower, followee } => {
+        let answer = match *activity {
+            Activity::Follow { follower, followee } => {
                 let path = format!("/v1/users/{}/follow", people[followee].id);
                 self.send(
                     Method::PUT,
@@ -217,19 +226,19 @@ impl Server {
                 )
                 .await?
             }
-            Act::Like { user, post } => {
+            Activity::Like { user, post } => {
                 let path = format!("/v1/posts/{}/like", posts[post]);
                 self.send(Method::PUT, &path, &key, |request| Ok(request.bearer_auth(&people[user].token)))
                     .await?
             }
-            Act::Comment { user, post, text } => {
+            Activity::Comment { user, post, text } => {
                 let path = format!("/v1/posts/{}/comments", posts[post]);
                 let body = json!({ "text": text });
                 let token = &people[user].token;
                 self.send(Method::POST, &path, &key, |request| Ok(request.bearer_auth(token).json(&body)))
                     .await?
             }
-            Act::Story { author, alt } => {
+            Activity::Story { author, alt } => {
                 let picture = self.landscape(OF_STORIES, number)?;
                 let token = &people[author].token;
                 self.send(Method::POST, "/v1/stories", &key, |request| {
@@ -238,7 +247,7 @@ impl Server {
                 .await?
             }
         };
-        accepted(answer, "an act").await.map(drop)
+        accepted(answer, "an activity").await.map(drop)
     }
 
     /// Sends a request and retries it if the server asks for that. The key makes it idempotent.

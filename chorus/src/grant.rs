@@ -1,4 +1,4 @@
-//! `chorus grant`: the operator grants and revokes roles, above all that of the first admin.
+//! `chorus grant`: the operator grants and revokes roles, such as the role of the first admin.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let mut problems = Problems::default();
     let make = || Secret::new(MasterKeys::generate().as_str());
     let parse = |text: &Secret| MasterKeys::parse(text.reveal());
-    place.prepare().with_context(|| format!("making the folder {}", place.data.display()))?;
+    place.prepare().with_context(|| format!("creating the folder {}", place.data.display()))?;
     let master = log.master_keys().read(&place, make, parse, &mut problems);
     problems.none_or()?;
     let master = master.context("the master key is missing")?;
@@ -91,12 +91,12 @@ pub async fn run(settings: Settings) -> Result<()> {
     let changed = commands.set_role_as_operator(&login, role, !revoke).await;
     let changed = changed.map_err(|error| anyhow::anyhow!("{}", Problem::from(error)))?;
     let outcome = match (changed, revoke) {
-        (None, _) => bail!("there is nobody with the username or address `{login}`"),
+        (None, _) => bail!("no user has the username or address `{login}`"),
         (Some(true), false) => {
-            format!("{login} is {name} now; their sessions have ended, the next log-in counts")
+            format!("{login} is {name} now, from the next log-in on; their sessions have ended")
         }
-        (Some(true), true) => format!("{login} is {name} no longer; their sessions have ended"),
-        (Some(false), false) => format!("{login} is {name} already"),
+        (Some(true), true) => format!("{login} is no longer {name}; their sessions have ended"),
+        (Some(false), false) => format!("{login} is already {name}"),
         (Some(false), true) => format!("{login} is not {name}"),
     };
     writeln!(std::io::stdout(), "{outcome}")?;

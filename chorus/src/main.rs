@@ -26,7 +26,7 @@ enum Command {
     Grant(Box<grant::Settings>),
     /// Copy log, keys and media into a new folder; the server may be running
     Backup(Box<backup::Settings>),
-    /// Put a backup into an empty data folder
+    /// Restore a backup into an empty data folder
     Restore(Box<backup::RestoreSettings>),
     /// Audit and clean the media store
     #[command(subcommand)]

@@ -11,7 +11,7 @@ use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{OpenApi, RefOr, ServerBuilder};
 use web::session_cookies::SESSION_COOKIE;
 
-/// Names of the two authentication schemes. The routes name the first; the second is accepted wherever the first is.
+/// Names of the two authentication schemes. Routes declare the first; the second is accepted wherever the first is.
 const TOKEN: &str = "token";
 const COOKIE: &str = "cookie";
 
@@ -21,18 +21,18 @@ const TAGS: [(&str, &str); 16] = [
     ("sessions", "Log-in, log-out, the list of sessions, and the public keys of their tokens"),
     ("profiles", "Names, bio and photo of a user"),
     ("posts", "Pictures with a caption, and the history of that caption"),
-    ("likes", "Likes of posts, and who likes a post"),
+    ("likes", "Likes of posts, and the users who like a post"),
     ("comments", "Comments on posts, and replies to them"),
     ("follows", "Following users, and lists of followers and followings"),
-    ("feeds", "The home feed: posts of the users that one follows"),
-    ("stories", "Pictures that are shown for 24 hours, and who viewed them"),
+    ("feeds", "The home feed: posts of the caller and of followed users"),
+    ("stories", "Pictures that are visible for 24 hours, and their viewers"),
     ("saves", "Saved posts, and collections of them; visible to their owner only"),
-    ("notifications", "What happened to a user's posts, comments and followers"),
-    ("search", "Finding users by name, and suggestions of users to follow"),
-    ("media", "The files of pictures, in their sizes"),
-    ("roles", "Granting roles and suspending users; for moderators and admins"),
-    ("moderation", "Removing what other people published, and restoring it"),
-    ("mails", "The state of outgoing mails; for admins"),
+    ("notifications", "Activity on the user's posts and comments, and new followers"),
+    ("search", "Search for users by name, and suggestions of users to follow"),
+    ("media", "Image files, in several sizes"),
+    ("roles", "Roles and suspensions of users; for moderators and admins"),
+    ("moderation", "Removal and restoration of content; for moderators and admins"),
+    ("mails", "Delivery states of outgoing mails; for admins"),
 ];
 
 /// The document of all routes.
@@ -40,8 +40,7 @@ pub fn document() -> OpenApi {
     let mut document = query_api::openapi();
     document.merge(command_api::openapi());
     // Relative to the URL of the document: the same file describes every deployment.
-    let server =
-        ServerBuilder::new().url("/").description(Some("The server that this document was read from"));
+    let server = ServerBuilder::new().url("/").description(Some("The server that served this document"));
     document.servers = Some(vec![server.build()]);
     let tags =
         TAGS.map(|(name, description)| TagBuilder::new().name(name).description(Some(description)).build());
@@ -62,27 +61,27 @@ pub fn document() -> OpenApi {
 
 /// Statuses of problems and their meanings.
 const PROBLEMS: [(u16, &str); 11] = [
-    (400, "The request cannot be read, or a parameter is wrong"),
-    (401, "Nobody is logged in, or the session has ended"),
-    (403, "The user may not do this"),
-    (404, "There is no such thing, or it is hidden"),
-    (409, "The state of things does not allow this"),
+    (400, "The request cannot be parsed, or a parameter is invalid"),
+    (401, "The caller is not logged in, or the session has ended"),
+    (403, "The caller is not allowed to do this"),
+    (404, "The resource does not exist or is hidden"),
+    (409, "The request conflicts with the current state"),
     (413, "The body is too large"),
-    (415, "The body is of another media type"),
-    (422, "A field is wrong, or the `Idempotency-Key` was used for something else"),
-    (429, "Too many requests: wait as long as `Retry-After` says"),
-    (500, "A defect of the server"),
-    (503, "Something that the server needs is out of reach: wait as long as `Retry-After` says"),
+    (415, "The media type of the body is not supported"),
+    (422, "A field is invalid, or the `Idempotency-Key` was used for another request"),
+    (429, "Too many requests: wait for the time in `Retry-After`"),
+    (500, "A defect in the server"),
+    (503, "A service that Chorus needs is unavailable: wait for the time in `Retry-After`"),
 ];
 
 /// Descriptions of successes for routes without their own.
 const SUCCESSES: [(&str, &str); 6] = [
-    ("200", "The answer"),
-    ("201", "Made; the views have taken it in unless it says that it is pending"),
-    ("202", "Accepted: the views take it in soon"),
-    ("206", "The part that was asked for"),
-    ("304", "Nothing has changed since the answer that `If-None-Match` names"),
-    ("307", "The file is at another address"),
+    ("200", "Success"),
+    ("201", "Created. The views include the result unless `pending` is true"),
+    ("202", "Accepted. The views will include the result soon"),
+    ("206", "The requested range of the file"),
+    ("304", "Unchanged since the answer with the `ETag` in `If-None-Match`"),
+    ("307", "The file is at the URL in `Location`"),
 ];
 
 fn describe_successes(operation: &mut Operation) {
@@ -119,13 +118,13 @@ fn name_problems(method: Method, item_is_named: bool, operation: &mut Operation)
 
 fn token_scheme() -> SecurityScheme {
     let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
-    let description = "The `token` of the answer to a sign-up or log-in";
+    let description = "The `token` in the answer to a sign-up or log-in";
     SecurityScheme::Http(token.description(Some(description)).build())
 }
 
 fn cookie_scheme() -> SecurityScheme {
-    let description = "Set by a sign-up or log-in, for pages in a browser. A request that changes something must then \
-        carry an `Origin` that is allowed. An `Authorization` header takes precedence.";
+    let description = "Set by a sign-up or log-in, for pages in a browser. A request that changes state must \
+        also have an `Origin` header with an allowed origin. An `Authorization` header takes precedence.";
     SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(SESSION_COOKIE, description)))
 }
 

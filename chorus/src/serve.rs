@@ -64,7 +64,7 @@ pub struct Settings {
 impl Settings {
     /// Checks everything that needs no server, and reports all problems together.
     fn check(&self) -> Result<(MasterKeys, SigningKeys, MailTransport, ReservedUsernames)> {
-        self.place.prepare().with_context(|| format!("making the folder {}", self.place.data.display()))?;
+        self.place.prepare().with_context(|| format!("creating the folder {}", self.place.data.display()))?;
         let mut problems = Problems::default();
         self.http.check(&self.place, &mut problems);
         let transport = MailTransport::configured(&self.mail, &self.place, &mut problems);
@@ -148,7 +148,7 @@ impl Settings {
         writeln!(
             std::io::stdout(),
             "Chorus {version} is listening on {scheme}://{address}\n  log    {log}\n  views  {views}\n  media  {media}\n  mail   {mail}\n  docs   {url}/docs\n\n\
-             Try the API in a browser: {url}/docs\nFill it with a small world: chorus demo --url {url}",
+             Try the API in a browser: {url}/docs\nFill it with sample data: chorus demo --url {url}",
             url = self.http.public_url(),
         )
     }

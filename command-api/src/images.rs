@@ -1,6 +1,6 @@
-//! Pictures that people send: decoded within limits, turned upright, stripped of everything but their pixels, brought
-//! to the sizes they are shown in, stored. The work is done in a bounded pool beside the threads that answer requests.
-//! A picture is stored before the event that claims it is appended; what no event claims is collected by a reaction.
+//! Uploaded pictures: decoded within limits, turned upright, reduced to their pixels, scaled to their variants, and stored.
+//! The work is done in a bounded pool, apart from the threads that answer requests. A picture is stored before the event
+//! that claims it is appended; a reaction collects unclaimed pictures.
 //!
 //! The steps of `process`: `header` (limits), `decode`, `scale` (size, orientation, colours), `variants` (files).
 
@@ -32,20 +32,20 @@ pub(crate) use pool::UploadSlot;
 use pool::{Limits, Pool};
 use variants::{Encoded, File};
 
-/// Largest picture that is taken, in megapixels: what cameras make, with room to spare.
+/// Largest accepted picture, in megapixels: that of a camera, with a margin.
 const MEGAPIXELS: u64 = 50;
-/// Longest side in pixels that is taken: of a panorama.
+/// Longest accepted side in pixels: that of a panorama.
 const SIDE_LIMIT: u32 = 20_000;
-/// Memory in bytes of all pictures in work, without their files: several ordinary ones, or one of the most costly.
+/// Memory in bytes of all pictures in progress, without their files: several ordinary ones, or one of the most costly.
 const MEMORY: u64 = 640 * 1024 * 1024;
 /// Memory in bytes that a picture needs apart from its decoder: its variants and their files.
 const MEMORY_OF_VARIANTS: u64 = 32 * 1024 * 1024;
-/// Files in bytes that wait to be processed: of all accounts, and of one, which is twice its largest upload.
-const HELD: u64 = 768 * 1024 * 1024;
-const HELD_BY_ACCOUNT: u64 = 128 * 1024 * 1024;
-/// Uploads of one account at the same time: what a browser opens connections for, and some more.
+/// Bytes of buffered files: of all accounts, and of one account, which is twice its largest upload.
+const BUFFERED: u64 = 768 * 1024 * 1024;
+const BUFFERED_BY_ACCOUNT: u64 = 128 * 1024 * 1024;
+/// Concurrent uploads of one account: slightly more than the connections of a browser.
 const UPLOADS: usize = 8;
-/// When an account that has too many uploads at once may try again.
+/// Time after which an account with too many concurrent uploads may retry.
 const UPLOAD_WAIT: Duration = Duration::from_secs(2);
 
 type Cause = Box<dyn Error + Send + Sync>;
@@ -76,24 +76,24 @@ impl From<ImageRejected> for Problem {
             ImageRejected::NoImage(_) => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "not-an-image",
-                "This file is no image that can be read: JPEG, PNG, WebP and GIF are",
+                "This file is not a readable image: JPEG, PNG, WebP and GIF are supported",
             ),
             ImageRejected::TooManyPixels => image_too_large(format!(
-                "This image has too many pixels: at most {MEGAPIXELS} megapixels are taken"
+                "This image has too many pixels: at most {MEGAPIXELS} megapixels are allowed"
             )),
             ImageRejected::SideTooLong => image_too_large(format!(
-                "This image is too long: at most {SIDE_LIMIT} pixels are taken along a side"
+                "A side of this image is too long: at most {SIDE_LIMIT} pixels are allowed"
             )),
             ImageRejected::TooMuchMemory => image_too_large(format!(
-                "This image needs too much memory to be read: at most {} MB are given to one",
+                "This image needs too much memory to be decoded: at most {} MB are allowed",
                 MEMORY >> 20
             )),
             ImageRejected::ProfileTooLarge => image_too_large(format!(
-                "This image has too large a colour profile: at most {} MB are taken",
+                "The colour profile of this image is too large: at most {} MB are allowed",
                 PROFILE_LIMIT >> 20
             )),
             ImageRejected::TooManyUploads => {
-                Self::too_many("You have too many uploads at once: wait for one to end", UPLOAD_WAIT)
+                Self::too_many("You have too many concurrent uploads: wait for one to end", UPLOAD_WAIT)
             }
             ImageRejected::Busy => return Self::unavailable("Room for another image", rejected),
             ImageRejected::Failed(_) => return Self::internal(rejected),
@@ -103,7 +103,7 @@ impl From<ImageRejected> for Problem {
 }
 
 impl ImageRejected {
-    /// The problem with an image of a form; one that the client can correct names the field.
+    /// The problem of an image in a form. It names the field if the client can correct it.
     pub(crate) fn into_field_problem(self, field: impl Into<String>) -> Problem {
         let problem = Problem::from(self);
         let is_too_large = problem.code == "image-too-large";
@@ -139,7 +139,7 @@ pub(crate) struct ProcessedImage {
     files: Vec<File>,
 }
 
-/// A picture that is stored, for the event that claims it.
+/// A stored picture, for the event that claims it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Picture {
     pub(crate) image: Image,
@@ -147,7 +147,7 @@ pub(crate) struct Picture {
     pub(crate) placeholder: String,
 }
 
-/// Processes pictures, in a pool that all accounts share fairly.
+/// Processes pictures in a pool that is shared fairly by all accounts.
 #[derive(Debug)]
 pub(crate) struct ImageProcessor {
     pool: Pool,
@@ -161,8 +161,8 @@ impl ImageProcessor {
         let pool = Pool::new(Limits {
             places: cpu.processors().saturating_sub(1).max(1),
             memory: MEMORY,
-            held: HELD,
-            held_by_account: HELD_BY_ACCOUNT,
+            buffered: BUFFERED,
+            buffered_by_account: BUFFERED_BY_ACCOUNT,
             uploads: UPLOADS,
         });
         Self { pool, cpu }
@@ -175,28 +175,28 @@ impl ImageProcessor {
         original: Bytes,
         variants: &'static [ImageVariant],
     ) -> Result<ProcessedImage, ImageRejected> {
-        let held = self.pool.hold(account, original.len() as u64)?;
+        let buffered = self.pool.buffer_file(account, original.len() as u64)?;
         let header = original.clone();
         let memory = finished(spawn_blocking(move || memory_of(&header, variants)).await)?;
-        let turn = self.pool.enter(account, memory).await?;
+        let permit = self.pool.enter(account, memory).await?;
         let processed = self.cpu.run(move || {
             let processed = process(&original, variants);
-            // Kept until the work is done, also when the client has gone.
-            drop((turn, held));
+            // Kept until the work is done, even if the client has disconnected.
+            drop((permit, buffered));
             processed
         });
         finished(processed.await)
     }
 }
 
-/// A decoder that panics on a file has met one that it cannot read.
+/// A panic of a decoder counts as an unreadable file.
 fn finished<T>(
     outcome: Result<Result<T, ImageRejected>, tokio::task::JoinError>,
 ) -> Result<T, ImageRejected> {
     match outcome {
         Ok(outcome) => outcome,
         Err(error) if error.is_panic() => {
-            tracing::error!("an image made its decoder panic");
+            tracing::error!("a decoder panicked on an image");
             Err(ImageRejected::no_image(error))
         }
         Err(error) => Err(ImageRejected::failed(error)),
@@ -222,8 +222,8 @@ impl Commands {
         self.keep_picture(context, processed).await
     }
 
-    /// Stores an image under a new id. The id is never used again, not even by a replay: content under a key never changes,
-    /// and old content that no event claims never will be claimed.
+    /// Stores an image under a new id. The id is never reused, not even by a replay: the content of a key never changes, and
+    /// old unclaimed content is never claimed later.
     pub(crate) async fn keep_picture<R>(
         &self,
         context: &Context,
@@ -242,7 +242,7 @@ impl Commands {
     }
 }
 
-/// Reads the header of a picture and checks it against the limits: the memory that processing it takes at most.
+/// Checks the header of a picture against the limits; returns the maximum memory for processing it.
 fn memory_of(original: &[u8], variants: &[ImageVariant]) -> Result<u64, ImageRejected> {
     let header = header::read(original)?;
     let (width, height) = (header.width, header.height);
@@ -254,7 +254,7 @@ fn memory_of(original: &[u8], variants: &[ImageVariant]) -> Result<u64, ImageRej
     }
     let scale = variants::scale(header.upright(), variants);
     let (across, down) = media::scaled((width, height), scale);
-    // What resizing leaves between its two passes; then the picture itself, turned, and in other colours.
+    // The intermediate result between the two passes of resizing; then the picture itself, turned, and converted.
     let between = u64::from(across) * u64::from(height) * 4;
     let reduced = u64::from(across) * u64::from(down) * 3;
     let memory = decode::memory(&header, scale) + between + 3 * reduced + MEMORY_OF_VARIANTS;
@@ -293,7 +293,7 @@ mod tests {
 
     use super::*;
 
-    /// Baseline, 4:2:0, each component in a scan of its own.
+    /// Baseline, 4:2:0, each component in a separate scan.
     const THREE_SCANS: &[u8] = include_bytes!("../fixtures/images/three-scans-420.jpg");
     /// The orientation is stored as LONG.
     const ORIENTATION_LONG: &[u8] = include_bytes!("../fixtures/images/orientation-long.jpg");
@@ -315,7 +315,7 @@ mod tests {
         .into()
     }
 
-    /// A JPEG with an EXIF block that says how it must be turned, and a place on the map.
+    /// A JPEG with an EXIF block that has an orientation and a location.
     fn with_exif(picture: &DynamicImage, orientation: u8) -> Vec<u8> {
         let jpeg = encoded(picture, ImageFormat::Jpeg);
         let mut tiff = b"II*\0\x08\0\0\0\x02\0".to_vec();
@@ -352,8 +352,8 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_is_turned_upright_and_loses_what_it_says_of_its_place() {
-        // 6: to be turned a quarter clockwise, so what was left is now above.
+    fn picture_is_turned_upright_and_loses_its_location() {
+        // 6: must be turned a quarter clockwise, so the left half becomes the upper half.
         let sent = with_exif(&two_colours(64, 32), 6);
         assert!(sent.windows(3).any(|window| window == b"GPS"));
         let ProcessedImage { width, height, files, .. } = process(&sent, ImageVariant::OF_POST).unwrap();
@@ -369,11 +369,11 @@ mod tests {
     }
 
     #[test]
-    fn a_placeholder_says_roughly_what_the_picture_shows() {
+    fn placeholder_resembles_the_picture() {
         for (width, height, waves) in [(640, 320, "L"), (8, 4, "L"), (1, 1, "L"), (1, 200, "T")] {
             let sent = encoded(&two_colours(width, height), ImageFormat::Png);
             let placeholder = process(&sent, ImageVariant::OF_POST).unwrap().placeholder;
-            // The first character says how many waves there are, and so how long it is: 4 + 2 x 12.
+            // The first character encodes the number of waves, which determines the length: 4 + 2 x 12.
             assert_eq!((placeholder.len(), &placeholder[..1]), (28, waves), "{placeholder}");
         }
         let placeholder =
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_seen_through_is_laid_on_white() {
+    fn transparency_becomes_white() {
         let clear = RgbaImage::from_pixel(8, 8, Rgba([0, 0, 0, 0]));
         let ProcessedImage { files, .. } =
             process(&encoded(&clear.into(), ImageFormat::Png), &[ImageVariant::LARGE]).unwrap();
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_picture_is_refused() {
+    fn files_that_are_not_pictures_are_refused() {
         let jpeg = encoded(&two_colours(64, 64), ImageFormat::Jpeg);
         let cut = &jpeg[..jpeg.len() / 3];
         for bytes in [
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn baseline_jpeg_with_a_scan_for_each_component_shows_its_colours() {
+    fn baseline_jpeg_with_a_scan_per_component_keeps_its_colours() {
         let processed = process(THREE_SCANS, ImageVariant::OF_POST).unwrap();
         assert_eq!((processed.width, processed.height), (88, 88));
         for file in &processed.files {
@@ -472,7 +472,7 @@ mod tests {
             assert_eq!(processed.files[0].0.file_name(), ImageVariant::STORY.file_name());
             let story = decoded(&processed.files[0]).to_rgb8();
             assert_eq!(story.dimensions(), (1080, 1920));
-            // The picture stands in the middle; what is above and below it is black.
+            // The picture is centred; the frame above and below it is black.
             let top = (1920 - shown.1) / 2;
             for (y, is_picture) in
                 [(0, top == 0), (top + 20, true), (1919 - top - 20, true), (1919, top == 0)]
@@ -508,11 +508,11 @@ mod tests {
             let refused = refused(&claimed_png(width, height));
             assert!(matches!(refused, ImageRejected::TooManyPixels), "{width} x {height}: {refused:?}");
         }
-        let told = Problem::from(refused(&claimed_png(24_000, 1_200)));
-        assert!(told.detail.contains("20000 pixels"), "{}", told.detail);
-        let told = Problem::from(refused(&claimed_jpeg(20_000, 2_500, 0xc2, [0x11; 3])));
-        assert!(told.detail.contains("640 MB"), "{}", told.detail);
-        // Nothing of it is there but its header.
+        let problem = Problem::from(refused(&claimed_png(24_000, 1_200)));
+        assert!(problem.detail.contains("20000 pixels"), "{}", problem.detail);
+        let problem = Problem::from(refused(&claimed_jpeg(20_000, 2_500, 0xc2, [0x11; 3])));
+        assert!(problem.detail.contains("640 MB"), "{}", problem.detail);
+        // The file consists of a header only.
         assert!(matches!(refused(&claimed_jpeg(8_000, 6_000, 0xc0, [0x11; 3])), ImageRejected::NoImage(_)));
     }
 
@@ -523,7 +523,7 @@ mod tests {
             assert!(memory(&claimed_jpeg(width, height, 0xc0, [0x22, 0x11, 0x11])) < 230);
             assert!(memory(&claimed_jpeg(width, height, 0xc0, [0x11; 3])) < 230);
         }
-        // All pictures in work together, their files and the rest of the process stay below 1 GB.
+        // All pictures in progress, their files and the rest of the process stay below 1 GB together.
         const { assert!(MEMORY <= 640 << 20) };
     }
 
@@ -559,7 +559,7 @@ mod tests {
         plain.into_iter().chain(more).collect()
     }
 
-    /// What may come of bytes that are no picture, or hardly one.
+    /// Whether processing these bytes ends in a picture within bounds or in a refusal.
     fn is_bounded(bytes: &[u8]) -> bool {
         match process(bytes, &[ImageVariant::THUMB]) {
             Ok(made) => (made.width, made.height) == (320, 320),
@@ -570,17 +570,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_picture_within_its_bounds_or_refused(
+        fn any_bytes_are_a_picture_within_bounds_or_refused(
             bytes in prop::collection::vec(any::<u8>(), 0..300), file in prop::sample::select(small_files()),
         ) {
             prop_assert!(is_bounded(&bytes));
-            // What a file of each format begins with, then anything.
+            // The beginning of a file of each format, then arbitrary bytes.
             let begun = [&file[..file.len().min(24)], &bytes].concat();
             prop_assert!(is_bounded(&begun));
         }
 
         #[test]
-        fn a_damaged_file_is_a_picture_within_its_bounds_or_refused(
+        fn damaged_file_is_a_picture_within_bounds_or_refused(
             mut file in prop::sample::select(small_files()),
             damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
             end in prop::option::of(any::<prop::sample::Index>()),

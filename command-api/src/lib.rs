@@ -1,7 +1,7 @@
 //! The write side: commands arrive over HTTP, pure decisions turn them into events or rejections, and the events are
 //! appended to the log. It decides from the log alone and never reads a view.
 //!
-//! Start with [`execute`](Commands::execute), the only way from a command to the log, then a feature of your choice
+//! Start with `Commands::execute`, the only way from a command to the log, then a feature of your choice
 //! ([`social::likes`] is the smallest): its decisions, the HTTP mapping of its rejections, its routes and their tests are in
 //! one file.
 
@@ -157,7 +157,7 @@ pub fn routes(commands: Commands) -> (Router, OpenApi) {
     (report_partial_failures(router.with_state(commands)), api)
 }
 
-/// Makes these routes answer `outcome-unknown` in place of `unavailable` once a part of a request is done.
+/// Makes these routes answer `outcome-unknown` instead of `unavailable` once a part of a request is done.
 pub fn report_partial_failures(routes: Router) -> Router {
     routes.route_layer(from_fn(pipeline::partial_failure::report_partial_failure))
 }
@@ -174,7 +174,7 @@ impl Commands {
     }
 }
 
-/// The public keys, for read sides that are processes of their own.
+/// The public keys, for read sides in separate processes.
 pub fn key_routes(commands: &Commands) -> Router {
     let keys = commands.signing.public().clone();
     Router::new().route("/.well-known/jwks.json", get(async move || Json(keys)))
@@ -192,7 +192,7 @@ fn documented() -> OpenApiRouter<Commands> {
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(title = "Chorus", description = "The open backend for social, photo and music apps."),
-    // What a type that only derives `IntoResponses` refers to is not collected from the routes.
+    // Schemas that only a type with `IntoResponses` refers to are not collected from the routes.
     components(schemas(web::problem::ProblemDocument, pipeline::receipt::Receipt))
 )]
 struct Document;

@@ -1,4 +1,4 @@
-//! The write side as a process of its own.
+//! The write side as a separate process.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use web::limits::{Limits, MonotonicClock};
 use web::session_cookies::SessionCookies;
 use web::tokens::SigningKeys;
 
-/// Passwords and pictures take memory by the ten mebibytes, and the system's allocator keeps what each thread has had.
+/// Password hashing and image processing use tens of mebibytes each, and the system's allocator keeps that memory per thread.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The write side of Chorus: takes every request but GET and HEAD
+/// The write side of Chorus: serves all requests except GET and HEAD
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Settings {
@@ -58,7 +58,7 @@ async fn main() -> Result<()> {
     if settings.query_url.is_some() {
         tracing::warn!("CHORUS_QUERY_URL is no longer used: compat-api serves the routes of existing apps");
     }
-    settings.place.prepare().context("making the data folder")?;
+    settings.place.prepare().context("creating the data folder")?;
     let log_url = settings.log.place.url(&settings.place);
     let media_url = settings.media.url(&settings.place);
     let mut problems = Problems::default();

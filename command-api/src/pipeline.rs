@@ -1,4 +1,4 @@
-//! The way from a request to its events: load, decide, append; and the answers and errors that all commands share.
+//! From a request to its events: load, decide, append; and the answers and errors that all commands share.
 
 pub mod context;
 pub mod errors;

@@ -1,4 +1,4 @@
-//! The routes of InstaMERN. Texts and statuses are the app's, word for word.
+//! The routes of InstaMERN. Texts and status codes are exactly those of the app.
 
 mod accounts;
 mod caller;
@@ -26,7 +26,7 @@ use web::compat::{Refusal, Success, time};
 
 use crate::Apps;
 
-/// The size in bytes of what a form has besides its picture, at most.
+/// Maximum size in bytes of a form without its picture.
 const FORM_MARGIN: usize = 64 * 1024;
 
 type Answer = Result<Response, Refusal>;
@@ -39,7 +39,7 @@ pub(crate) fn routes() -> Router<Apps> {
         .layer(DefaultBodyLimit::max(IMAGE_LIMIT + FORM_MARGIN));
     Router::new()
         .route("/instamern", get(async || "Welcome to InstaMERN, served by Chorus."))
-        .route("/instamern/users", get(users::drawn))
+        .route("/instamern/users", get(users::random))
         .route("/instamern/users/id/{id}", get(users::by_id))
         .route("/instamern/users/username/{username}", get(users::by_username))
         .route("/instamern/users/search/{*text}", get(users::search))
@@ -69,17 +69,22 @@ pub(crate) fn routes() -> Router<Apps> {
 }
 
 impl Apps {
-    /// Answers once the views have taken in what was done.
-    async fn answer<T: Serialize>(&self, status: StatusCode, done: &[Outcome], body: Success<T>) -> Response {
-        self.commands.settle(Prefer::TO_WAIT, done).await.answer(status, axum::Json(body))
+    /// Answers once the views include the outcomes.
+    async fn answer<T: Serialize>(
+        &self,
+        status: StatusCode,
+        outcomes: &[Outcome],
+        body: Success<T>,
+    ) -> Response {
+        self.commands.settle(Prefer::TO_WAIT, outcomes).await.answer(status, axum::Json(body))
     }
 
-    async fn answer_nothing(&self, done: &[Outcome]) -> Response {
-        self.commands.settle(Prefer::TO_WAIT, done).await.answer(StatusCode::NO_CONTENT, ())
+    async fn answer_nothing(&self, outcomes: &[Outcome]) -> Response {
+        self.commands.settle(Prefer::TO_WAIT, outcomes).await.answer(StatusCode::NO_CONTENT, ())
     }
 }
 
-/// A time in milliseconds since 1970, as the app writes times.
+/// A time in milliseconds since 1970, in the app's format.
 fn time_of(milliseconds: i64) -> String {
     time(DateTime::from_timestamp_millis(milliseconds).unwrap_or_default())
 }

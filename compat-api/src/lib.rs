@@ -1,5 +1,5 @@
-//! Routes of apps that existed before Chorus: their paths, texts, statuses and rules for fields, over the same commands
-//! and queries as `/v1`. Nothing is decided here.
+//! Routes of apps that existed before Chorus: their paths, texts, status codes and rules for fields, on top of the same
+//! commands and queries as `/v1`. No decisions are made here.
 
 mod instamern;
 
@@ -11,7 +11,7 @@ use command_api::Commands;
 use query_api::Queries;
 use web::sessions::Authenticator;
 
-/// Both sides, as the routes of the apps use them.
+/// The state of the routes: both sides.
 #[derive(Debug, Clone)]
 pub struct Apps {
     pub commands: Commands,

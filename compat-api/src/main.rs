@@ -1,4 +1,4 @@
-//! The routes of existing apps as a process of their own.
+//! The routes of existing apps as a separate process.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -24,11 +24,11 @@ use web::session_cookies::SessionCookies;
 use web::sessions::FixedKeys;
 use web::tokens::{SigningKeys, VerifyingKeys};
 
-/// Passwords and pictures take memory by the ten mebibytes, and the system's allocator keeps what each thread has had.
+/// Password hashing and image processing use tens of mebibytes each, and the system's allocator keeps that memory per thread.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The routes of existing apps: takes every request under /instamern
+/// The routes of existing apps: serves all requests under /instamern
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Settings {
@@ -57,7 +57,7 @@ async fn main() -> Result<()> {
     let settings: Settings = from_arguments();
     let tasks = Tasks::default();
     let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
-    settings.place.prepare().context("making the data folder")?;
+    settings.place.prepare().context("creating the data folder")?;
     let log_url = settings.log.place.url(&settings.place);
     let views_url = settings.views.url(&settings.place);
     let media_url = settings.media.url(&settings.place);

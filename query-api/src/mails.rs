@@ -23,24 +23,24 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(list_mails))
 }
 
-/// The state of a mail.
+/// The delivery state of a mail.
 #[derive(Debug, Serialize, ToSchema)]
 struct Mail {
     /// Id of the event that caused the mail.
     event: String,
     template: String,
-    /// Id of the recipient.
-    user: String,
+    /// Id of the recipient; null once they are erased.
+    user: Option<String>,
     attempts: i64,
-    /// Why the mail was given up.
+    /// The reason why the mail was given up; null in other states.
     reason: Option<String>,
     /// Time of the last change of state.
     changed: DateTime<Utc>,
 }
 
-/// Mails in one state, latest change first
+/// List the mails in one state, latest change first
 ///
-/// For admins. `given_up` mails are parked: there will be no further attempts.
+/// For admins. Mails in the state `given_up` are parked: they are not retried.
 #[utoipa::path(
     get, path = "/v1/mails/{state}", tag = "mails", security(("token" = [])),
     params(
@@ -66,13 +66,16 @@ async fn list_mails(
     let mut query = Query::new(&VIEW, &BY_STATE, vec![json!(state)], paging.limit);
     query.after = paging.after(&BY_STATE)?;
     let found = queries.store.page_of::<mails::Mail>(query).await.map_err(store_problem)?;
+    let recipients: Vec<String> = found.documents.iter().map(|mail| mail.user.clone()).collect();
+    let accounts = queries.store.get_all::<Account>(&recipients).await.map_err(store_problem)?;
     let items = found
         .documents
         .into_iter()
-        .map(|mails::Mail { event, template, user, attempts, reason, changed, .. }| Mail {
+        .zip(accounts)
+        .map(|(mails::Mail { event, template, user, attempts, reason, changed, .. }, account)| Mail {
             event,
             template,
-            user,
+            user: account.map(|_| user),
             attempts,
             reason,
             changed: DateTime::from_timestamp_millis(changed).unwrap_or_default(),

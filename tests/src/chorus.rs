@@ -435,7 +435,9 @@ fn build() -> Result<PathBuf> {
         folder.file_name().and_then(|name| name.to_str()).context("a target folder without a name")?;
     let mut cargo = Command::new(env!("CARGO"));
     // With one test, so that cargo selects the features that tests have, and does not build the programs a second time.
-    cargo.args(["build", "--quiet", "--workspace", "--bins", "--test", "architecture"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo
+        .args(["build", "--quiet", "--workspace", "--bins", "--test", "architecture"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
     if profile != "debug" {
         cargo.args(["--profile", profile]);
     }

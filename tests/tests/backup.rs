@@ -252,7 +252,7 @@ async fn failed_restore_reports_the_problem_and_leaves_no_files() {
     // Without the master key, which can be added later.
     let output = succeeds(&restore(&[]));
     assert!(output.contains("missing  the master key: put it at"), "{output}");
-    fails(&chorus(&data, &["restore", folder.path().to_str().unwrap()], &[]), &["is no backup"]);
+    fails(&chorus(&data, &["restore", folder.path().to_str().unwrap()], &[]), &["is not a backup"]);
 }
 
 #[test]

@@ -104,7 +104,7 @@ async fn every_read_answers_as_before(chorus: &Chorus) {
     for (name, person) in &expected.people {
         let user = User { id: person.id.clone(), username: person.login.clone(), token: String::new() };
         if person.erased {
-            api.try_log_in(&user, &person.password).await.problem(401, "unauthenticated");
+            api.try_log_in(&user, &person.password).await.problem(401, "wrong-login");
         } else if person.suspended {
             api.try_log_in(&user, &person.password).await.expect(403);
         } else if !person.deactivated {

@@ -214,7 +214,7 @@ async fn key_rotation_keeps_sessions(mut chorus: Chorus, signer: Service) {
     std::fs::write(&file, new.reveal()).unwrap();
     chorus.stop(signer).unwrap();
     chorus.start_again(signer).await.unwrap();
-    api.delete_as(&ann, "/v1/me/photo").await.problem(401, "unauthenticated");
+    api.delete_as(&ann, "/v1/me/photo").await.problem(401, "invalid-token");
     both_sides(&again).await;
 }
 

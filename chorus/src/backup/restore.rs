@@ -37,7 +37,7 @@ pub struct RestoreSettings {
 /// Checks a backup and restores it into an empty data folder.
 ///
 /// # Errors
-/// If the folder is not empty, or the backup is incomplete. Then nothing of it is left in the folder.
+/// If the folder is not empty, or the backup is incomplete. Then nothing of it remains in the folder.
 pub async fn restore(settings: RestoreSettings) -> Result<()> {
     let RestoreSettings { backup, accept_missing_media, place, log, signing } = settings;
     let data = place.data.clone();
@@ -48,14 +48,14 @@ pub async fn restore(settings: RestoreSettings) -> Result<()> {
         data.display()
     );
     let manifest = std::fs::read(backup.join(MANIFEST));
-    let manifest = manifest.with_context(|| format!("{} is no backup", backup.display()))?;
+    let manifest = manifest.with_context(|| format!("{} is not a backup", backup.display()))?;
     let manifest: Manifest = serde_json::from_slice(&manifest).context("reading the backup's description")?;
     ensure!(
         manifest.format == FORMAT,
-        "the backup has format {}, this program knows {FORMAT}",
+        "the backup has format {}, this program supports {FORMAT}",
         manifest.format
     );
-    place.prepare().with_context(|| format!("making the folder {}", data.display()))?;
+    place.prepare().with_context(|| format!("creating the folder {}", data.display()))?;
     let secrets = [(log.master_keys().path(&place), MASTER_KEY), (signing.keys().path(&place), SIGNING_KEYS)];
     require_only_secrets(&data, &secrets)?;
     let unfinished = Unfinished(data.join(UNFINISHED));
@@ -74,7 +74,7 @@ pub async fn restore(settings: RestoreSettings) -> Result<()> {
     let mut out = std::io::stdout().lock();
     if !missing.is_empty() {
         let known = missing.iter().all(|name| manifest.missing.contains(name));
-        list_missing(&mut out, &missing, if known { "it was missing already" } else { "not in the backup" })?;
+        list_missing(&mut out, &missing, if known { "it was already missing" } else { "not in the backup" })?;
         ensure!(
             known || accept_missing_media,
             "{} media files are not in the backup: add them, or restore without them \
@@ -82,13 +82,13 @@ pub async fn restore(settings: RestoreSettings) -> Result<()> {
             missing.len()
         );
     }
-    media::sync_file_system(&unfinished.0).context("writing everything to the disk")?;
+    media::sync_file_system(&unfinished.0).context("flushing all files to the disk")?;
     // The log comes last: the server refuses keys without a log.
     for name in copied.iter().rev() {
         let (from, to) = (unfinished.0.join(name), data.join(name));
-        std::fs::rename(from, &to).with_context(|| format!("naming {}", to.display()))?;
+        std::fs::rename(from, &to).with_context(|| format!("renaming a file to {}", to.display()))?;
     }
-    media::sync_file_system(&data).context("writing everything to the disk")?;
+    media::sync_file_system(&data).context("flushing all files to the disk")?;
     writeln!(
         out,
         "{} holds {} events and {} keys, as of position {}",
@@ -100,12 +100,12 @@ pub async fn restore(settings: RestoreSettings) -> Result<()> {
     if !opened {
         writeln!(
             out,
-            "  missing  the master key: put it at {} before the start; without it nothing personal can be read",
+            "  missing  the master key: put it at {} before the start; without it personal data cannot be read",
             master_path.display()
         )?;
     }
     if manifest.media.is_none() {
-        writeln!(out, "  missing  media: they were kept in a bucket (CHORUS_MEDIA)")?;
+        writeln!(out, "  missing  media: they were in a bucket (CHORUS_MEDIA)")?;
     }
     writeln!(out, "start `chorus serve`: it builds the views from the events")?;
     Ok(())
@@ -129,7 +129,7 @@ impl Drop for Unfinished {
 /// If the folder has anything but secrets. The staging folder of an interrupted attempt is removed.
 fn require_only_secrets(data: &Path, secrets: &[(PathBuf, &str)]) -> Result<()> {
     drop(Unfinished(data.join(UNFINISHED)));
-    for entry in std::fs::read_dir(data).with_context(|| format!("looking into {}", data.display()))? {
+    for entry in std::fs::read_dir(data).with_context(|| format!("reading the folder {}", data.display()))? {
         let path = entry?.path();
         let is_secret = secrets.iter().any(|(secret, _)| *secret == path);
         // A new file system has `lost+found`, and an ended server may have left locks.
@@ -147,7 +147,7 @@ async fn copy_all(backup: &Path, target: &Path, manifest: &Manifest) -> Result<V
     std::fs::DirBuilder::new()
         .mode(0o700)
         .create(target)
-        .with_context(|| format!("making {}", target.display()))?;
+        .with_context(|| format!("creating {}", target.display()))?;
     let mut names = vec![LOG, "keys.db"];
     for name in &names {
         let (from, to) = (backup.join(name), target.join(name));

@@ -4,7 +4,7 @@
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
-    reason = "places and colours in a small picture"
+    reason = "coordinates and colours in a small picture"
 )]
 
 use std::io::Cursor;
@@ -17,7 +17,7 @@ use rand::rngs::StdRng;
 
 type Colour = [f32; 3];
 
-/// A sky, a sun, and ridges that are darker the nearer they are. JPEG.
+/// A JPEG of a sky, a sun, and ridges; nearer ridges are darker.
 pub(super) fn landscape(rng: &mut StdRng) -> Result<Vec<u8>> {
     let (width, height) = (1080_u32, rng.random_range(810..=1350_u32));
     let palette = PALETTES[rng.random_range(0..PALETTES.len())];
@@ -49,7 +49,7 @@ pub(super) fn landscape(rng: &mut StdRng) -> Result<Vec<u8>> {
     Ok(jpeg)
 }
 
-/// A symmetric pattern of five by five blocks. PNG.
+/// A PNG of a symmetric pattern of five by five blocks.
 pub(super) fn portrait(rng: &mut StdRng) -> Result<Vec<u8>> {
     const SIDE: u32 = 400;
     let palette = PALETTES[rng.random_range(0..PALETTES.len())];
@@ -146,11 +146,11 @@ mod tests {
 
     #[test]
     fn generated_images_are_valid_and_differ() {
-        let draw = |seed| landscape(&mut StdRng::seed_from_u64(seed)).unwrap();
-        let picture = image::load_from_memory(&draw(1)).unwrap();
+        let generate = |seed| landscape(&mut StdRng::seed_from_u64(seed)).unwrap();
+        let picture = image::load_from_memory(&generate(1)).unwrap();
         assert_eq!(picture.width(), 1080);
-        assert_eq!(draw(1), draw(1));
-        assert_ne!(draw(1), draw(2));
+        assert_eq!(generate(1), generate(1));
+        assert_ne!(generate(1), generate(2));
         let portrait = image::load_from_memory(&portrait(&mut StdRng::seed_from_u64(1)).unwrap()).unwrap();
         assert_eq!((portrait.width(), portrait.height()), (400, 400));
     }

@@ -92,7 +92,7 @@ pub(super) struct Post {
 
 /// An activity; people and posts by number.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Act {
+pub(super) enum Activity {
     Follow { follower: usize, followee: usize },
     Like { user: usize, post: usize },
     Comment { user: usize, post: usize, text: &'static str },
@@ -102,14 +102,14 @@ pub(super) enum Act {
 pub(super) struct World {
     pub(super) people: Vec<Person>,
     pub(super) posts: Vec<Post>,
-    pub(super) acts: Vec<Act>,
+    pub(super) activities: Vec<Activity>,
 }
 
 impl World {
-    /// A few people are followed by nearly all others, most by a few; posts of the first people have the most likes.
+    /// A few people are followed by nearly all others, most by a few. The posts of the first people have the most likes.
     pub(super) fn generate(seed: u64, people: usize, posts: usize) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut world = Self { people: Vec::new(), posts: Vec::new(), acts: Vec::new() };
+        let mut world = Self { people: Vec::new(), posts: Vec::new(), activities: Vec::new() };
         for number in 0..people {
             let (firstname, lastname) = (pick(FIRSTNAMES, &mut rng), pick(LASTNAMES, &mut rng));
             let plain = |name: &str| {
@@ -127,7 +127,7 @@ impl World {
             for _ in 0..rng.random_range(1..=people.min(12)) {
                 let followee = popular(people, &mut rng);
                 if followee != follower && follows.insert((follower, followee)) {
-                    world.acts.push(Act::Follow { follower, followee });
+                    world.activities.push(Activity::Follow { follower, followee });
                 }
             }
         }
@@ -135,15 +135,15 @@ impl World {
             let fame = if *author < people / 5 + 1 { 3 } else { 1 };
             let likers = rng.random_range(0..=(people * fame / 4).min(people));
             for user in sample(people, likers, &mut rng) {
-                world.acts.push(Act::Like { user, post });
+                world.activities.push(Activity::Like { user, post });
             }
             for _ in 0..rng.random_range(0..=2 * fame) {
                 let user = rng.random_range(0..people);
-                world.acts.push(Act::Comment { user, post, text: pick(COMMENTS, &mut rng) });
+                world.activities.push(Activity::Comment { user, post, text: pick(COMMENTS, &mut rng) });
             }
         }
         for author in sample(people, people / 3 + 1, &mut rng) {
-            world.acts.push(Act::Story { author, alt: pick(ALTS, &mut rng) });
+            world.activities.push(Activity::Story { author, alt: pick(ALTS, &mut rng) });
         }
         world
     }
@@ -160,7 +160,7 @@ fn popular(count: usize, rng: &mut StdRng) -> usize {
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         clippy::cast_precision_loss,
-        reason = "a place in a list"
+        reason = "an index in a list"
     )]
     let number = (place * count as f64) as usize;
     number.min(count - 1)
@@ -181,7 +181,7 @@ mod tests {
             |seed| World::generate(seed, 20, 40).people.into_iter().map(|p| p.username).collect::<Vec<_>>();
         assert_eq!(names(1), names(1));
         assert_ne!(names(1), names(2));
-        assert_eq!(World::generate(1, 20, 40).acts, World::generate(1, 20, 40).acts);
+        assert_eq!(World::generate(1, 20, 40).activities, World::generate(1, 20, 40).activities);
     }
 
     #[test]
@@ -192,13 +192,15 @@ mod tests {
         usernames.dedup();
         assert_eq!(usernames.len(), 30);
         assert!(usernames.iter().all(|name| name.len() <= 30 && name.is_ascii()), "{usernames:?}");
-        for act in &world.acts {
-            match *act {
-                Act::Follow { follower, followee } => {
+        for activity in &world.activities {
+            match *activity {
+                Activity::Follow { follower, followee } => {
                     assert!(follower != followee && follower.max(followee) < 30);
                 }
-                Act::Like { user, post } | Act::Comment { user, post, .. } => assert!(user < 30 && post < 50),
-                Act::Story { author, .. } => assert!(author < 30),
+                Activity::Like { user, post } | Activity::Comment { user, post, .. } => {
+                    assert!(user < 30 && post < 50);
+                }
+                Activity::Story { author, .. } => assert!(author < 30),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What the description says of answers beyond the types of their fields: fields that are always there, and examples.
+//! Completes the description of answers beyond the types of their fields: required fields and examples.
 
 use std::collections::BTreeSet;
 
@@ -76,22 +76,22 @@ pub(super) fn add_examples(document: &mut Value) {
                 else {
                     continue;
                 };
-                let made = match kind {
+                let value = match kind {
                     "application/json" => example("", &content["schema"], &schemas),
                     _ => problem(status),
                 };
-                content["example"] = made;
+                content["example"] = value;
             }
         }
     }
 }
 
-/// A problem document with a status, as it may be answered.
+/// An example problem document with this status.
 fn problem(status: &str) -> Value {
     let (code, title, detail) = match status {
         "400" => ("malformed", "Bad Request", "text: is required"),
         "401" => ("session-ended", "Unauthorized", "Your session has ended: log in again"),
-        "403" => ("forbidden", "Forbidden", "This post is somebody else's"),
+        "403" => ("forbidden", "Forbidden", "This post belongs to another user"),
         "404" => ("not-found", "Not Found", "There is no such post"),
         "409" => ("username-taken", "Conflict", "This username is taken"),
         "413" => ("too-large", "Payload Too Large", "The body is larger than this route takes"),
@@ -119,7 +119,7 @@ fn problem(status: &str) -> Value {
     document
 }
 
-/// A value of a schema. The name of a field tells what kind of text it holds.
+/// An example value of a schema. Texts are chosen by the name of the field.
 fn example(name: &str, schema: &Value, schemas: &Value) -> Value {
     if let Some(given) = schema.get("example") {
         return given.clone();

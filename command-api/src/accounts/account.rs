@@ -73,7 +73,7 @@ pub struct LinkRejected;
 
 impl From<LinkRejected> for Problem {
     fn from(_: LinkRejected) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "no-link", "This link has expired or was used: ask for a new one")
+        Self::new(StatusCode::NOT_FOUND, "no-link", "This link has expired or was used: request a new one")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Unique usernames and addresses. Each is a subject of its own, claimed before its account uses it.
+//! Unique usernames and addresses. Each is a separate subject, claimed before an account uses it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{
@@ -55,7 +55,7 @@ impl From<ClaimRejected> for Problem {
                 Self::conflict("email-taken", "This email address is taken").in_fields(vec![taken("email")])
             }
             ClaimRejected::Lost => {
-                Self::conflict("claim-lost", "This took too long and was given up: try again")
+                Self::conflict("claim-lost", "This took too long and was abandoned: try again")
             }
             ClaimRejected::NoAccount => no_account(),
         }
@@ -228,8 +228,8 @@ impl ClaimKind {
 // ----------------------------------------------------------------- commands
 
 impl Commands {
-    /// Claims a username or an address for a user. A claim that was left behind by a crash is taken over after that is
-    /// recorded on its holder's account, so that a late last step of the holder meets a conflict there.
+    /// Claims a username or an address for a user. A claim left over from a crash is taken over, which is recorded on the
+    /// account of its holder first, so that a late last step of the holder gets a conflict there.
     pub(crate) async fn claim(
         &self,
         context: &Context,
@@ -293,8 +293,8 @@ impl Commands {
         Ok(Found { hash, holder: claim.holder.map(|(user, _)| user) })
     }
 
-    /// The hash under which a name is claimed, and those under which earlier versions may have claimed it: they claimed an
-    /// address with an internationalised domain as it was typed.
+    /// The hash under which a name is claimed, and the hashes under which earlier versions may have claimed it: these claimed
+    /// an address with an internationalised domain as typed.
     fn claim_hashes(&self, kind: ClaimKind, text: &str) -> (ClaimHash, Vec<ClaimHash>) {
         let keys = self.log.keys();
         let typed = keys.claim_hash(text);
@@ -366,7 +366,7 @@ mod tests {
     const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
 
     #[test]
-    fn a_claim_is_taken_if_it_is_free_or_given_up() {
+    fn claim_is_taken_if_it_is_free_or_given_up() {
         let held = |holder| Claim::held_by(holder, DateTime::UNIX_EPOCH);
         let released = |holder| Claim { holder: None, last_holder: Some(holder) };
         let claimed = Ok(Some(UsernameClaimed { username: hash(1), user: ANN }.into()));
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_username_that_was_in_use_is_reserved_for_30_days() {
+    fn released_username_is_reserved_for_30_days() {
         let now = DateTime::UNIX_EPOCH + TimeDelta::days(100);
         let released = |account: &Account| takeover(account, Claimed::ReleasedBy(BOB), hash(7), now);
         let given_up = |age| Account { former_usernames: [(hash(7), now - age)].into(), ..signed_up() };
@@ -393,21 +393,21 @@ mod tests {
         assert_eq!(released(&given_up(almost)), Takeover::Refused);
         assert_eq!(released(&given_up(TimeDelta::days(30))), Takeover::Free);
         let erased = Account { status: AccountStatus::Erased, ..given_up(almost) };
-        assert_eq!(released(&erased), Takeover::Refused, "for nobody");
-        // A sign-up or a change that came to nothing never used the name.
+        assert_eq!(released(&erased), Takeover::Refused, "reserved, although the account is erased");
+        // A failed sign-up or change never used the name.
         assert_eq!(released(&signed_up()), Takeover::Free);
         assert_eq!(released(&Account::default()), Takeover::Free);
     }
 
     #[test]
-    fn a_held_claim_is_free_when_it_is_unused_after_ten_minutes() {
+    fn unused_claim_is_free_after_ten_minutes() {
         let now = DateTime::UNIX_EPOCH + TimeDelta::days(100);
         let held = |account: &Account, age| takeover(account, Claimed::HeldBy(BOB, now - age), hash(1), now);
         assert_eq!(held(&signed_up(), TimeDelta::days(1)), Takeover::Refused, "in use");
         let unused = Account { username: Some(hash(9)), ..signed_up() };
         assert_eq!(held(&unused, TimeDelta::minutes(9)), Takeover::Refused);
         assert_eq!(held(&unused, TimeDelta::minutes(10)), Takeover::AfterAbandoning);
-        // The change to another name was made, but a crash came before the release.
+        // The change to another name was recorded, but a crash prevented the release.
         let former = [(hash(1), now - TimeDelta::days(1))].into();
         assert_eq!(
             held(&Account { former_usernames: former, ..unused }, TimeDelta::days(9)),
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_in_use_is_not_abandoned() {
+    fn claim_in_use_is_not_abandoned() {
         assert_eq!(abandon_claim(&signed_up(), ANN, hash(1)), Err(HolderUsesIt));
         let event = ClaimAbandoned { user: ANN, claim: hash(5) }.into();
         assert_eq!(abandon_claim(&signed_up(), ANN, hash(5)), Ok(Some(event)));

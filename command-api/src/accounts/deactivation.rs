@@ -120,13 +120,13 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Deactivation {
-    #[schema(format = "password", max_length = 128, example = "my present password")]
+    #[schema(format = "password", max_length = 128, example = "correct horse battery")]
     current_password: String,
 }
 
-/// Put my account to rest
+/// Deactivate the account
 ///
-/// Nobody is shown anything of mine any more, and all my sessions end. As soon as I log in again everything is back.
+/// The user's profile and content are hidden and all sessions end. The next log-in reactivates the account.
 #[utoipa::path(
     post, path = "/v1/me/deactivation", tag = "accounts", request_body = Deactivation, security(("token" = [])),
     params(CommandHeaders),
@@ -141,7 +141,7 @@ async fn deactivate_account(
     Json(Deactivation { current_password }): Json<Deactivation>,
 ) -> Result<Response, Problem> {
     let user = session.user;
-    // A replay has no session any more, or must still end it.
+    // A replay has no active session, or must still end it.
     let context = context.with_actor(user).without_idempotency_key();
     commands.confirm_password(user, from, current_password).await?;
     let outcome = commands.deactivate(&context, user).await?;

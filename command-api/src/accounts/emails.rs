@@ -42,8 +42,11 @@ impl From<EmailRejected> for Problem {
     fn from(rejected: EmailRejected) -> Self {
         match rejected {
             EmailRejected::NoAccount => no_account(),
-            EmailRejected::Same => Self::conflict("same-email", "This is your address already")
-                .in_fields(vec![FieldProblem::new("email", FieldCode::Unchanged, "is your address already")]),
+            EmailRejected::Same => {
+                let message = "is already your email address";
+                Self::conflict("same-email", "This is already your email address")
+                    .in_fields(vec![FieldProblem::new("email", FieldCode::Unchanged, message)])
+            }
             EmailRejected::Link(rejected) => rejected.into(),
             EmailRejected::Claim(rejected) => rejected.into(),
         }
@@ -254,7 +257,9 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
         .routes(routes!(confirm_email_change))
 }
 
-/// Ask for the mail that verifies my address, once more
+/// Request another verification mail
+///
+/// The mail goes to the address of the account. Has no effect if the address is already verified.
 #[utoipa::path(
     post, path = "/v1/me/email-verification", tag = "accounts", security(("token" = [])),
     params(CommandHeaders),
@@ -276,7 +281,9 @@ async fn ask_for_email_verification(
     Ok(commands.receipt(prefer, outcome).await)
 }
 
-/// Verify an address by a mailed link
+/// Verify an email address with a mailed link
+///
+/// The token is the last part of the link. The link is valid for a day.
 #[utoipa::path(
     put, path = "/v1/email-verifications/{token}", tag = "accounts",
     params(("token" = String, Path, pattern = "^[0-9a-f]{64}$"), CommandHeaders),
@@ -301,10 +308,10 @@ struct NewEmail {
     email: String,
 }
 
-/// Take another address
+/// Request a change of the email address
 ///
-/// A link goes to the new address and a notice to the present one. The address changes when the link is followed: then this
-/// session goes on and all others end.
+/// Mails a link to the new address and a notice to the current one. The address changes when the link is confirmed: then all
+/// sessions except this one end.
 #[utoipa::path(
     post, path = "/v1/me/email-change", tag = "accounts", request_body = NewEmail, security(("token" = [])),
     params(CommandHeaders),
@@ -331,7 +338,9 @@ async fn ask_for_email_change(
     Ok(commands.receipt(prefer, outcome).await)
 }
 
-/// Confirm another address by a mailed link
+/// Confirm a change of the email address with a mailed link
+///
+/// The token is the last part of the link. The link is valid for an hour and can be used once.
 #[utoipa::path(
     put, path = "/v1/email-changes/{token}", tag = "accounts",
     params(("token" = String, Path, pattern = "^[0-9a-f]{64}$"), CommandHeaders),

@@ -92,7 +92,7 @@ fn change(
     Ok(Some(event.clone().into()))
 }
 
-/// Suspended and erased accounts get no link. The client is not told.
+/// Suspended and erased accounts get no link. The answer does not reveal this.
 fn request_reset(account: &Account, event: &PasswordResetRequested) -> Option<Event> {
     matches!(account.status, AccountStatus::Active | AccountStatus::Deactivated).then(|| event.clone().into())
 }
@@ -185,8 +185,8 @@ impl Commands {
         self.limits.check(Attempt::LogIn { account: self.log.keys().claim_hash(token).uuid(), from })
     }
 
-    /// The account that a mailed link belongs to. It is checked before a new password is looked at and hashed, so that
-    /// a request without a link learns nothing and costs little.
+    /// The account that a mailed link belongs to. The link is checked before the new password is validated and hashed, so
+    /// that a request without a valid link reveals nothing and costs little.
     pub async fn reset_link_account(
         &self,
         context: &Context,
@@ -203,7 +203,7 @@ impl Commands {
         }
     }
 
-    /// Sets a new password by a mailed link. Every session and the link end with it.
+    /// Sets a new password with a mailed link. This ends every session and invalidates the link.
     pub async fn reset_password(
         &self,
         context: &Context,
@@ -249,9 +249,9 @@ struct PasswordChange {
     password: String,
 }
 
-/// Change my password
+/// Change the password
 ///
-/// This session goes on, all others end.
+/// All sessions except this one end.
 #[utoipa::path(
     put, path = "/v1/me/password", tag = "accounts", request_body = PasswordChange, security(("token" = [])),
     params(CommandHeaders),
@@ -281,13 +281,14 @@ struct PasswordResetRequest {
     email: String,
 }
 
-/// Ask for a link that sets a new password
+/// Request a password reset
 ///
-/// The answer is the same whether the address belongs to an account or not. The link is good for ten minutes, once.
+/// Mails a link to the address. The answer is the same whether the address belongs to an account or not. The link is valid
+/// for ten minutes and can be used once.
 #[utoipa::path(
     post, path = "/v1/password-resets", tag = "accounts", request_body = PasswordResetRequest,
     params(CommandHeaders),
-    responses((status = 202, description = "If the address belongs to an account, a mail is on its way"), Problems)
+    responses((status = 202, description = "A mail is sent if the address belongs to an account"), Problems)
 )]
 async fn ask_for_password_reset(
     State(commands): State<Commands>,
@@ -302,7 +303,7 @@ async fn ask_for_password_reset(
     let context = context.with_payload([email.as_bytes()]);
     // Counted by address, whether there is an account or not.
     commands.limits.check(Attempt::Mail { mailboxes: &[commands.mailbox(&email)], from: Some(from) })?;
-    // The same reads for every address. Work that depends on the account continues in the background.
+    // The reads are the same for every address. Work that depends on the account continues in the background.
     let found = commands.find(ClaimKind::Email, &email).await.map_err(log_problem)?;
     let (answer, answered) = oneshot::channel();
     let request = {
@@ -320,7 +321,7 @@ async fn ask_for_password_reset(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// The outcome of background work at a moment that is always waited for; none if the work is not finished.
+/// Waits until a moment, then returns the outcome of background work; none if the work is not finished.
 async fn outcome_at<T>(moment: Instant, mut outcome: oneshot::Receiver<T>) -> Option<T> {
     tokio::time::sleep_until(moment).await;
     outcome.try_recv().ok()
@@ -333,9 +334,9 @@ struct NewPassword {
     password: String,
 }
 
-/// Set a new password by a mailed link
+/// Set a new password with a mailed link
 ///
-/// All sessions end; log in with the new password.
+/// The token is the last part of the link. All sessions end: log in with the new password.
 #[utoipa::path(
     put, path = "/v1/password-resets/{token}", tag = "accounts", request_body = NewPassword,
     params(("token" = String, Path, pattern = "^[0-9a-f]{64}$"), CommandHeaders),
@@ -406,7 +407,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn request_for_a_link_is_answered_at_its_time() {
+    async fn reset_request_is_answered_after_a_fixed_time() {
         let soon = || Instant::now() + Duration::from_millis(5);
         let (_never_done, unfinished) = oneshot::channel::<()>();
         assert_eq!(outcome_at(soon(), unfinished).await, None);

@@ -125,12 +125,12 @@ fn edit(profile: &Profile, user: UserId, command: &Edit) -> Result<Option<Event>
         return Err(ProfileRejected::NoAccount);
     }
     let now = &profile.details;
-    let wished = ProfileDetails {
+    let edited = ProfileDetails {
         firstname: command.firstname.clone().unwrap_or_else(|| now.firstname.clone()),
         lastname: command.lastname.clone().unwrap_or_else(|| now.lastname.clone()),
         bio: command.bio.clone().unwrap_or_else(|| now.bio.clone()),
     };
-    Ok((wished != *now).then(|| ProfileEdited { user, details: Personal::Open(wished) }.into()))
+    Ok((edited != *now).then(|| ProfileEdited { user, details: Personal::Open(edited) }.into()))
 }
 
 fn change_photo(profile: &Profile, user: UserId, photo: Image) -> Result<Option<Event>, ProfileRejected> {
@@ -164,9 +164,9 @@ struct ProfileChange {
     bio: Option<String>,
 }
 
-/// Edit my profile
+/// Edit the profile
 ///
-/// Fields that are not sent stay as they are.
+/// Fields that are not sent keep their values.
 #[utoipa::path(
     patch, path = "/v1/me/profile", tag = "profiles", request_body = ProfileChange, security(("token" = [])),
     params(CommandHeaders),
@@ -195,7 +195,8 @@ async fn edit_profile(
         .map(|part| part.as_deref().unwrap_or("\0").as_bytes());
     let context = context.with_actor(user).with_payload(payload);
     let outcome = commands.edit_profile(&context, user, &command).await?;
-    let (ProfileDetails { firstname, lastname, bio }, _) = commands.shown(user).await.map_err(log_problem)?;
+    let (ProfileDetails { firstname, lastname, bio }, _) =
+        commands.profile(user).await.map_err(log_problem)?;
     let body = |receipt| ProfileReceipt { receipt, firstname, lastname, bio };
     Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
 }
@@ -215,13 +216,13 @@ struct PhotoReceipt {
     receipt: Receipt,
     /// Id of the picture.
     id: String,
-    /// URL of a square picture of 320 pixels.
+    /// URL of the photo, a square of 320 × 320 pixels.
     photo: String,
 }
 
-/// Change my photo
+/// Change the profile photo
 ///
-/// The body is the picture itself. It is cut to a square.
+/// The body is the image file itself. The image is cropped to a square.
 #[utoipa::path(
     put, path = "/v1/me/photo", tag = "profiles", security(("token" = [])),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
@@ -266,8 +267,8 @@ impl Commands {
         self.execute(context, Subject::Profile(user), &[], decide).await
     }
 
-    /// The profile of a user, read from the log.
-    pub async fn shown(&self, user: UserId) -> Result<(ProfileDetails, Option<Image>), LogError> {
+    /// The profile of a user, read from the cache or the log.
+    pub async fn profile(&self, user: UserId) -> Result<(ProfileDetails, Option<Image>), LogError> {
         let (account, profile): (Profile, Profile) = (
             self.read_cached_state(Subject::Account(user)).await?,
             self.read_cached_state(Subject::Profile(user)).await?,
@@ -276,17 +277,17 @@ impl Commands {
         Ok((if edited { profile.details } else { account.details }, profile.photo))
     }
 
-    /// A user as the author of what they publish, read from the cache or the log.
+    /// A user as the author of their content, read from the cache or the log.
     pub(crate) async fn person(&self, user: UserId) -> Result<resources::Person, LogError> {
         let account: Account = self.read_cached_state(Subject::Account(user)).await?;
-        let (details, photo) = self.shown(user).await?;
+        let (details, photo) = self.profile(user).await?;
         let photo = photo.map(|photo| ImageVariant::PHOTO.url(&self.public_url, &photo.media.to_string()));
         let ProfileDetails { firstname, lastname, .. } = details;
         let username = account.username().to_owned();
         Ok(resources::Person { id: user.to_string(), username, firstname, lastname, photo })
     }
 
-    /// A replay returns the photo that the first request stored.
+    /// Stores and sets a photo. A replay returns the photo that the first request stored.
     pub async fn change_photo(
         &self,
         context: &Context,
@@ -322,7 +323,7 @@ impl Commands {
     }
 }
 
-/// Remove my photo
+/// Remove the profile photo
 #[utoipa::path(
     delete, path = "/v1/me/photo", tag = "profiles", security(("token" = [])),
     params(CommandHeaders),
@@ -373,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_photo_is_changed_and_removed() {
+    fn photo_is_changed_and_removed() {
         let changed = PhotoChanged { user: ANN, photo: photo(1) };
         assert_eq!(change_photo(&ann(), ANN, photo(1)), Ok(Some(changed.into())));
         let with_photo = Profile { photo: Some(photo(1)), ..ann() };

@@ -49,7 +49,7 @@ impl From<RoleRejected> for Problem {
     }
 }
 
-/// Who gives the command.
+/// The issuer of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Authority {
     /// The operator of the deployment.
@@ -173,7 +173,7 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
 
 /// Grant a role
 ///
-/// For admins. All sessions of the account end: its next log-in has the role.
+/// For admins. All sessions of the user end; the role takes effect at the next log-in.
 #[utoipa::path(
     put, path = "/v1/users/{user}/roles/{role}", tag = "roles", security(("token" = [])),
     params(
@@ -198,7 +198,7 @@ async fn grant_role(
 
 /// Revoke a role
 ///
-/// For admins. All sessions of the account end.
+/// For admins. All sessions of the user end.
 #[utoipa::path(
     delete, path = "/v1/users/{user}/roles/{role}", tag = "roles", security(("token" = [])),
     params(
@@ -224,14 +224,14 @@ async fn revoke_role(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Suspension {
-    /// Why, for the record.
+    /// The reason, for the record.
     #[schema(min_length = 1, max_length = 500, example = "Spam")]
     reason: String,
 }
 
-/// Suspend an account
+/// Suspend a user
 ///
-/// For moderators and admins. Its sessions end, and nobody can log in to it until it is reinstated.
+/// For moderators and admins. All sessions of the user end, and log-ins are refused until the user is reinstated.
 #[utoipa::path(
     put, path = "/v1/users/{user}/suspension", tag = "roles", request_body = Suspension, security(("token" = [])),
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
@@ -257,7 +257,7 @@ async fn suspend_user(
     Ok(commands.receipt(prefer, outcome).await)
 }
 
-/// Reinstate a suspended account
+/// Reinstate a suspended user
 ///
 /// For moderators and admins.
 #[utoipa::path(

@@ -1,4 +1,4 @@
-//! Log-in, log-out and revocation of sessions. A session is a subject of its own; its token names it.
+//! Log-in, log-out and revocation of sessions. Each session is a separate subject; its token names it.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ use crate::pipeline::errors::{CommandError, log_problem};
 use crate::pipeline::execute::{Fold, Outcome};
 use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 
-/// Characters of a `User-Agent` that are kept: enough to know a device by.
+/// Stored characters of a `User-Agent`: enough to recognise a device.
 const DEVICE_LIMIT: usize = 200;
 
 // ---------------------------------------------------------------- decisions
@@ -43,7 +43,7 @@ pub enum SessionRejected {
     WrongLogin,
     Suspended,
     NoSession,
-    /// The session that this request began when it was first sent has ended.
+    /// The request is a replay, and the session that it started has ended.
     Ended,
     /// The account is deactivated and cannot be reactivated.
     Reactivation(DeactivationRejected),
@@ -59,7 +59,7 @@ impl From<SessionRejected> for Problem {
             SessionRejected::NoSession => Self::not_found("There is no such session"),
             SessionRejected::Ended => Self::unauthorized(
                 "session-ended",
-                "The session that this request began has ended: log in under a new Idempotency-Key",
+                "The session that this request started has ended: log in with a new Idempotency-Key",
             ),
             SessionRejected::Reactivation(rejected) => rejected.into(),
         }
@@ -73,52 +73,52 @@ impl From<CommandError<DeactivationRejected>> for CommandError<SessionRejected> 
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Run {
+enum SessionState {
     #[default]
     None,
-    Running {
+    Active {
         since: Position,
     },
     Ended,
 }
 
-impl Fold for Run {
+impl Fold for SessionState {
     fn apply(&mut self, recorded: &Recorded) {
         let Event::Accounts(AccountsEvent::Session(event)) = &recorded.event else { return };
         *self = match event {
-            SessionEvent::SessionStarted(_) => Self::Running { since: recorded.position },
-            SessionEvent::SessionSeen(event) => Self::Running { since: event.since },
+            SessionEvent::SessionStarted(_) => Self::Active { since: recorded.position },
+            SessionEvent::SessionSeen(event) => Self::Active { since: event.since },
             SessionEvent::SessionEnded(_) => Self::Ended,
         };
     }
 }
 
-fn start(session: Run, event: &SessionStarted) -> Result<Option<Event>, SessionRejected> {
+fn start(session: SessionState, event: &SessionStarted) -> Result<Option<Event>, SessionRejected> {
     match session {
-        Run::None => Ok(Some(event.clone().into())),
-        Run::Running { .. } => Ok(None),
+        SessionState::None => Ok(Some(event.clone().into())),
+        SessionState::Active { .. } => Ok(None),
         // Only a replay can name a session that existed before.
-        Run::Ended => Err(SessionRejected::NoSession),
+        SessionState::Ended => Err(SessionRejected::NoSession),
     }
 }
 
-fn end(session: Run, event: &SessionEnded) -> Result<Option<Event>, SessionRejected> {
+fn end(session: SessionState, event: &SessionEnded) -> Result<Option<Event>, SessionRejected> {
     match session {
-        Run::None => Err(SessionRejected::NoSession),
-        Run::Running { .. } => Ok(Some(event.clone().into())),
-        Run::Ended => Ok(None),
+        SessionState::None => Err(SessionRejected::NoSession),
+        SessionState::Active { .. } => Ok(Some(event.clone().into())),
+        SessionState::Ended => Ok(None),
     }
 }
 
-fn see(session: Run, user: UserId, id: SessionId) -> Option<Event> {
+fn mark_seen(session: SessionState, user: UserId, id: SessionId) -> Option<Event> {
     match session {
-        Run::Running { since } => Some(SessionSeen { user, session: id, since }.into()),
-        Run::None | Run::Ended => None,
+        SessionState::Active { since } => Some(SessionSeen { user, session: id, since }.into()),
+        SessionState::None | SessionState::Ended => None,
     }
 }
 
 /// Whether a log-in succeeds.
-fn let_in(account: Option<&Account>, password_matches: bool) -> Result<(), SessionRejected> {
+fn accept_log_in(account: Option<&Account>, password_matches: bool) -> Result<(), SessionRejected> {
     match account.map(|account| account.status) {
         Some(AccountStatus::Suspended) if password_matches => Err(SessionRejected::Suspended),
         Some(AccountStatus::Active | AccountStatus::Deactivated) if password_matches => Ok(()),
@@ -160,10 +160,7 @@ impl Commands {
             let (user, id) = (before.user, before.session);
             let context = context.without_idempotency_key().with_actor(user);
             if let Err(error) = self.end_session(&context, user, id, SessionEndReason::LoggedOut).await {
-                tracing::debug!(
-                    ?error,
-                    "a session whose cookie was overwritten stays active until it expires"
-                );
+                tracing::debug!(?error, "the session of an overwritten cookie stays active until it expires");
             }
         }
         let settled = self.settle(prefer, outcomes).await;
@@ -172,8 +169,8 @@ impl Commands {
         Ok(response)
     }
 
-    /// The session that this request started when it was sent before, if it is a replay. It is an error if that session has
-    /// ended: its token is useless, and the key does not stand for a new session.
+    /// The session that the first copy of this request started, if it is a replay. It is an error if that session has ended:
+    /// its token is useless, and the key does not start a new session.
     async fn session_before(
         &self,
         context: &Context,
@@ -187,8 +184,8 @@ impl Commands {
             return Ok(None);
         };
         let lookup = LogSessions::new(Arc::clone(self.log.raw()));
-        let runs = started.expires > context.now && lookup.find(user, session).await?.is_some();
-        if !runs {
+        let is_active = started.expires > context.now && lookup.find(user, session).await?.is_some();
+        if !is_active {
             return Err(CommandError::Rejected(SessionRejected::Ended));
         }
         Ok(Some((self.token_for(context, user, session, started.expires)?, outcome)))
@@ -228,7 +225,7 @@ impl Commands {
         Ok((self.token_for(context, user, session, expires)?, outcome))
     }
 
-    /// Logs a user in who knows the password, and reactivates a deactivated account.
+    /// Logs a user in by password, and reactivates a deactivated account.
     pub async fn log_in_as(
         &self,
         context: &Context,
@@ -240,7 +237,7 @@ impl Commands {
         // Compared even without an account, so that the time reveals nothing.
         let compared = self.passwords.compare(&password, hashed.clone()).await?;
         let matches = compared != Comparison::Wrong;
-        let_in(owner.as_ref().map(|(_, account)| account), matches).map_err(CommandError::Rejected)?;
+        accept_log_in(owner.as_ref().map(|(_, account)| account), matches).map_err(CommandError::Rejected)?;
         let (user, account) = owner.ok_or(CommandError::Rejected(SessionRejected::WrongLogin))?;
         let context = context.clone().with_actor(user);
         let is_outdated =
@@ -269,7 +266,7 @@ impl Commands {
     ) -> Result<(), CommandError<SessionRejected>> {
         let account = self.account(user).await?;
         let compared = self.passwords.compare(password, account.password_hash.clone()).await?;
-        let_in(Some(&account), compared != Comparison::Wrong).map_err(CommandError::Rejected)
+        accept_log_in(Some(&account), compared != Comparison::Wrong).map_err(CommandError::Rejected)
     }
 
     /// Ends all sessions of a user except `kept`.
@@ -291,9 +288,10 @@ impl Commands {
     pub(crate) async fn record_last_seen(&self, mut used: mpsc::Receiver<UsedSession>) {
         while let Some(UsedSession { user, session }) = used.recv().await {
             let context = Context::system(self.clock.now()).with_actor(user);
-            let decide = |run: &Run| Ok::<_, std::convert::Infallible>(see(*run, user, session));
+            let decide =
+                |state: &SessionState| Ok::<_, std::convert::Infallible>(mark_seen(*state, user, session));
             if let Err(failure) = self.execute(&context, Subject::Session(user, session), &[], decide).await {
-                tracing::debug!(?failure, "the last use of a session is recorded at another time");
+                tracing::debug!(?failure, "the last use of a session could not be recorded");
             }
         }
     }
@@ -308,7 +306,7 @@ impl Commands {
         let event = SessionEnded { user, session, reason };
         let outcome =
             self.execute(context, Subject::Session(user, session), &[], |state| end(*state, &event)).await?;
-        // Other processes follow the log; this one need not wait for it.
+        // Other processes follow the log; this one does not wait for it.
         self.authenticator.end(session);
         Ok(outcome)
     }
@@ -331,9 +329,9 @@ impl LogSessions {
         let last = self.log.last(&[subject], Freshness::Latest).await?.pop().flatten();
         let Some(last) = last else { return Ok(None) };
         let last = Recorded::sealed(last)?;
-        let mut run = Run::None;
-        run.apply(&last);
-        let Run::Running { since: Position(began) } = run else { return Ok(None) };
+        let mut state = SessionState::None;
+        state.apply(&last);
+        let SessionState::Active { since: Position(began) } = state else { return Ok(None) };
         for stored in self.log.read(Subject::Account(user), Position::START).await? {
             let Recorded { position, event, .. } = Recorded::sealed(stored)?;
             let Event::Accounts(AccountsEvent::Account(event)) = event else { continue };
@@ -367,14 +365,14 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
         .routes(routes!(delete_session))
 }
 
-/// A session that has begun, and the token that speaks for it.
+/// A session and its token.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SignedIn {
     /// Id of the user.
     user: String,
     /// Id of the session.
     session: String,
-    /// To be sent with every request: `Authorization: Bearer <token>`.
+    /// Send it with every request: `Authorization: Bearer <token>`.
     pub token: String,
     pub expires: DateTime<Utc>,
 }
@@ -390,6 +388,8 @@ struct Login {
 }
 
 /// Log in
+///
+/// Starts a session: returns its token and sets the session cookie. A log-in to a deactivated account reactivates it.
 #[utoipa::path(
     post, path = "/v1/sessions", tag = "sessions", request_body = Login,
     params(CommandHeaders),
@@ -414,6 +414,8 @@ async fn log_in(
 }
 
 /// Log out
+///
+/// Ends the session of this request and deletes the session cookie.
 #[utoipa::path(
     delete, path = "/v1/sessions/current", tag = "sessions", security(("token" = [])),
     params(CommandHeaders),
@@ -433,7 +435,7 @@ async fn log_out(
     Ok(response)
 }
 
-/// End one of my sessions
+/// End one of the user's sessions
 #[utoipa::path(
     delete, path = "/v1/sessions/{session}", tag = "sessions", security(("token" = [])),
     params(("session" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
@@ -452,7 +454,9 @@ async fn delete_session(
     Ok(commands.receipt(prefer, outcome).await)
 }
 
-/// End all my other sessions
+/// End all other sessions of the user
+///
+/// The session of this request stays active.
 #[utoipa::path(
     delete, path = "/v1/sessions", tag = "sessions", security(("token" = [])),
     params(CommandHeaders),
@@ -486,30 +490,33 @@ mod tests {
             expires: DateTime::UNIX_EPOCH,
             client: Personal::Erased,
         };
-        assert_eq!(start(Run::None, &started), Ok(Some(started.clone().into())));
-        let running = Run::Running { since: Position(1) };
-        assert_eq!(start(running, &started), Ok(None));
-        assert_eq!(start(Run::Ended, &started), Err(SessionRejected::NoSession));
+        assert_eq!(start(SessionState::None, &started), Ok(Some(started.clone().into())));
+        let active = SessionState::Active { since: Position(1) };
+        assert_eq!(start(active, &started), Ok(None));
+        assert_eq!(start(SessionState::Ended, &started), Err(SessionRejected::NoSession));
         let ended = SessionEnded { user: ANN, session: SESSION, reason: SessionEndReason::LoggedOut };
-        assert_eq!(end(running, &ended), Ok(Some(ended.clone().into())));
-        assert_eq!(end(Run::Ended, &ended), Ok(None));
-        assert_eq!(end(Run::None, &ended), Err(SessionRejected::NoSession));
+        assert_eq!(end(active, &ended), Ok(Some(ended.clone().into())));
+        assert_eq!(end(SessionState::Ended, &ended), Ok(None));
+        assert_eq!(end(SessionState::None, &ended), Err(SessionRejected::NoSession));
     }
 
     #[test]
     fn only_an_active_session_is_seen_and_it_keeps_its_start() {
         let seen = SessionSeen { user: ANN, session: SESSION, since: Position(4) };
-        assert_eq!(see(Run::Running { since: Position(4) }, ANN, SESSION), Some(seen.into()));
-        assert_eq!(see(Run::Ended, ANN, SESSION), None);
-        assert_eq!(see(Run::None, ANN, SESSION), None);
+        assert_eq!(mark_seen(SessionState::Active { since: Position(4) }, ANN, SESSION), Some(seen.into()));
+        assert_eq!(mark_seen(SessionState::Ended, ANN, SESSION), None);
+        assert_eq!(mark_seen(SessionState::None, ANN, SESSION), None);
     }
 
     #[test]
     fn log_in_depends_on_status_and_password() {
         let account = |status| Account { status, ..Account::default() };
-        assert_eq!(let_in(Some(&account(AccountStatus::Active)), true), Ok(()));
-        assert_eq!(let_in(Some(&account(AccountStatus::Deactivated)), true), Ok(()));
-        assert_eq!(let_in(Some(&account(AccountStatus::Suspended)), true), Err(SessionRejected::Suspended));
+        assert_eq!(accept_log_in(Some(&account(AccountStatus::Active)), true), Ok(()));
+        assert_eq!(accept_log_in(Some(&account(AccountStatus::Deactivated)), true), Ok(()));
+        assert_eq!(
+            accept_log_in(Some(&account(AccountStatus::Suspended)), true),
+            Err(SessionRejected::Suspended)
+        );
         // A wrong password reveals nothing of the account.
         for status in [
             AccountStatus::Active,
@@ -517,9 +524,12 @@ mod tests {
             AccountStatus::Suspended,
             AccountStatus::Erased,
         ] {
-            assert_eq!(let_in(Some(&account(status)), false), Err(SessionRejected::WrongLogin));
+            assert_eq!(accept_log_in(Some(&account(status)), false), Err(SessionRejected::WrongLogin));
         }
-        assert_eq!(let_in(None, false), Err(SessionRejected::WrongLogin));
-        assert_eq!(let_in(Some(&account(AccountStatus::Erased)), true), Err(SessionRejected::WrongLogin));
+        assert_eq!(accept_log_in(None, false), Err(SessionRejected::WrongLogin));
+        assert_eq!(
+            accept_log_in(Some(&account(AccountStatus::Erased)), true),
+            Err(SessionRejected::WrongLogin)
+        );
     }
 }

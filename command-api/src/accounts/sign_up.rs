@@ -116,7 +116,7 @@ impl Commands {
 }
 
 impl Commands {
-    /// The rejection of a username, and of the address with it if another account uses that too: a form shows both at once.
+    /// The rejection of a username, or of username and address if both are taken: a form shows both at once.
     async fn with_taken_email(
         &self,
         rejected: ClaimRejected,
@@ -138,7 +138,7 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewAccount {
-    /// 3 to 30 letters, digits, `_` and `.`; letter case makes no difference to others.
+    /// 3 to 30 ASCII letters, digits, `_` and `.`. Usernames that differ only in letter case are the same name.
     #[schema(min_length = 3, max_length = 30, pattern = "^[A-Za-z0-9][A-Za-z0-9_.]*$", example = "ann.lee")]
     username: String,
     #[schema(format = "email", max_length = 254, example = "ann@example.org")]
@@ -184,7 +184,7 @@ impl NewAccount {
 
 /// Sign up
 ///
-/// Makes an account and logs in.
+/// Creates an account and starts a session: returns its token and sets the session cookie.
 #[utoipa::path(
     post, path = "/v1/accounts", tag = "accounts", request_body = NewAccount,
     params(CommandHeaders),
@@ -201,7 +201,7 @@ async fn create_account(
     commands.authenticator.session_cookies().check_log_in(&headers)?;
     let command = new.check()?;
     let found = commands.find(ClaimKind::Username, &command.username).await.map_err(log_problem)?;
-    // A replay answers a session to any client with the password, so it counts as a log-in.
+    // A replay returns a session to any client that has the password, so it counts as a log-in.
     let attempt = match context.has_idempotency_key() && found.is_held() {
         true => Attempt::LogIn { account: found.budget(), from },
         false => Attempt::SignUp { from },

@@ -82,9 +82,9 @@ struct UsernameReceipt {
     username: String,
 }
 
-/// Take another username
+/// Change the username
 ///
-/// For 30 days nobody else can have the name that I had before.
+/// The previous username stays reserved for the user for 30 days.
 #[utoipa::path(
     put, path = "/v1/me/username", tag = "accounts", request_body = Username, security(("token" = [])),
     params(CommandHeaders),

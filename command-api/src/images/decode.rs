@@ -1,4 +1,4 @@
-//! From a file to pixels, no larger than they are needed, in colours that JPEG can hold.
+//! From a file to pixels, no larger than needed, in colours that JPEG supports.
 
 use std::io::Cursor;
 
@@ -11,12 +11,12 @@ use super::ImageRejected;
 use super::header::{Format, Header, JpegFrame};
 use super::scale::{Channels, Pixels};
 
-/// Memory in bytes that `decode` takes at most, with its result.
+/// Maximum memory in bytes of `decode`, including its result.
 pub(super) fn memory(header: &Header, scale: f64) -> u64 {
     let pixels = u64::from(header.width) * u64::from(header.height);
     match &header.format {
         Format::Jpeg(frame) => jpeg_memory(header, frame, eighths(header, scale)),
-        // Rows are put together as they come; an interlaced picture is there only as a whole.
+        // Rows are decoded one by one; an interlaced picture is decoded as a whole.
         Format::Png { interlaced: false } => 3 * pixels,
         Format::Png { interlaced: true } => 4 * pixels,
         // The planes of a lossy picture or the colours of a lossless one, its transparency, and the result.
@@ -39,7 +39,7 @@ pub(super) fn decode(original: &[u8], header: &Header, scale: f64) -> Result<Pix
         Format::Gif => {
             let mut decoder = GifDecoder::new(Cursor::new(original)).map_err(ImageRejected::no_image)?;
             let mut limits = Limits::no_limits();
-            // For its first frame, which may claim to be larger than the picture.
+            // For the first frame, whose header may claim to be larger than the picture.
             limits.max_alloc = Some(4 * u64::from(header.width) * u64::from(header.height));
             decoder.set_limits(limits).map_err(ImageRejected::no_image)?;
             on_white(decoder)
@@ -49,7 +49,7 @@ pub(super) fn decode(original: &[u8], header: &Header, scale: f64) -> Result<Pix
 
 // --------------------------------------------------------------------- JPEG
 
-/// The smallest size that the decoder can make itself, in eighths, of those that suffice.
+/// The smallest sufficient size that the decoder can produce, in eighths.
 fn eighths(header: &Header, scale: f64) -> u16 {
     let suffices = |eighths: &u16| {
         [header.width, header.height].into_iter().all(|side| {
@@ -100,7 +100,7 @@ fn jpeg(original: &[u8], frame: &JpegFrame, eighths: u16) -> Result<Pixels, Imag
     Pixels::new(info.width.into(), info.height.into(), channels, data)
 }
 
-/// How libjpeg takes the components, where the decoder would take them otherwise.
+/// How libjpeg interprets the components, where the decoder would interpret them differently.
 fn colours(frame: &JpegFrame) -> Option<ColorTransform> {
     match (frame.components.as_slice(), frame.jfif, frame.adobe) {
         ([_, _, _], true, _) => Some(ColorTransform::YCbCr),
@@ -118,7 +118,7 @@ fn colours(frame: &JpegFrame) -> Option<ColorTransform> {
 
 fn png(original: &[u8], interlaced: bool) -> Result<Pixels, ImageRejected> {
     let mut decoder = png::Decoder::new(Cursor::new(original));
-    // Read by `header`, with limits of their own.
+    // `header` reads these, with its own limits.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
@@ -150,7 +150,7 @@ fn png(original: &[u8], interlaced: bool) -> Result<Pixels, ImageRejected> {
     Pixels::new(width, height, channels, data)
 }
 
-/// Lays pixels on white, in place: what is left of them stands at the beginning.
+/// Blends pixels with white, in place: the result is at the beginning.
 fn opaque(pixels: &mut [u8], samples: png::ColorType) {
     match samples {
         png::ColorType::Rgba => laid_on_white::<4>(pixels),
@@ -159,7 +159,7 @@ fn opaque(pixels: &mut [u8], samples: png::ColorType) {
     }
 }
 
-/// As `opaque`, of pixels of `N` channels, the last of which says how opaque they are.
+/// Like `opaque`, for pixels of `N` channels, the last of which is alpha.
 fn laid_on_white<const N: usize>(pixels: &mut [u8]) {
     for pixel in 0..pixels.len() / N {
         let alpha = u16::from(pixels[pixel * N + N - 1]);

@@ -1,5 +1,5 @@
-//! What a file says of its picture before any pixel is decoded: format, size, orientation, colour profile. Nothing is
-//! allocated for pixels here, so limits are checked against these values first.
+//! The header of a picture: format, size, orientation, colour profile. Nothing is allocated for pixels here, so limits are
+//! checked against these values first.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -12,16 +12,16 @@ use image::{ImageDecoder, ImageFormat};
 use super::ImageRejected;
 use super::orientation::orientation;
 
-/// Largest colour profile in bytes, inflated. Real ones have a few hundred bytes, those of printers one or two megabytes.
+/// Largest inflated colour profile in bytes. Usual ones have a few hundred bytes, those of printers one or two megabytes.
 pub(crate) const PROFILE_LIMIT: usize = 4 * 1024 * 1024;
 
-/// Largest text in bytes that is read as EXIF: twice what a segment of JPEG holds, which is where it comes from.
+/// Largest text in bytes that is read as EXIF: twice the hexadecimal size of a JPEG segment.
 const RAW_EXIF_LIMIT: usize = 256 * 1024;
 
-/// A part of a file, if it is there.
+/// An optional part of a file.
 type Part<'a> = Option<&'a [u8]>;
 
-/// What is known of a picture before it is decoded.
+/// The properties of a picture before it is decoded.
 #[derive(Debug)]
 pub(super) struct Header<'a> {
     pub(super) width: u32,
@@ -32,7 +32,7 @@ pub(super) struct Header<'a> {
 }
 
 impl Header<'_> {
-    /// The size of the picture when it stands upright.
+    /// The size of the picture after it is turned upright.
     pub(super) fn upright(&self) -> (u32, u32) {
         match self.orientation {
             Orientation::Rotate90
@@ -47,7 +47,7 @@ impl Header<'_> {
     }
 }
 
-/// The format, with what decides how much memory its decoder needs.
+/// The format, with the properties that determine the memory of its decoder.
 #[derive(Debug)]
 pub(super) enum Format {
     Jpeg(JpegFrame),
@@ -63,19 +63,19 @@ pub(super) struct JpegFrame {
     /// Id, horizontal and vertical sampling factor of each component.
     pub(super) components: Vec<[u8; 3]>,
     pub(super) jfif: bool,
-    /// The transform that an Adobe segment names.
+    /// The colour transform in an Adobe segment.
     pub(super) adobe: Option<u8>,
 }
 
 /// # Errors
-/// Of a file that is none of the formats, or whose header cannot be read, and of a profile beyond its limit.
+/// If the file has another format, its header cannot be read, or its profile is beyond the limit.
 pub(super) fn read(original: &[u8]) -> Result<Header<'_>, ImageRejected> {
     let header = match image::guess_format(original).map_err(ImageRejected::no_image)? {
         ImageFormat::Jpeg => jpeg(original),
         ImageFormat::Png => png(original),
         ImageFormat::WebP => webp(original),
         ImageFormat::Gif => gif(original),
-        other => Err(ImageRejected::no_image(format!("{other:?} is not taken"))),
+        other => Err(ImageRejected::no_image(format!("{other:?} is not supported"))),
     }?;
     if header.width == 0 || header.height == 0 {
         return Err(ImageRejected::no_image("a side without pixels"));
@@ -100,7 +100,7 @@ fn jpeg(file: &[u8]) -> Result<Header<'_>, ImageRejected> {
     let mut profile: Vec<&[u8]> = Vec::new();
     let mut place = 2;
     loop {
-        // Bytes between segments, and fill bytes before a marker, are passed over, as libjpeg does.
+        // Bytes between segments and fill bytes before a marker are skipped, as in libjpeg.
         while *file.get(place).ok_or_else(end)? != 0xff {
             place += 1;
         }
@@ -132,7 +132,7 @@ fn jpeg(file: &[u8]) -> Result<Header<'_>, ImageRejected> {
                     .iter()
                     .any(|[_, across, down]| !(1..=4).contains(across) || !(1..=4).contains(down))
                 {
-                    return Err(ImageRejected::no_image("a sampling factor that there is not"));
+                    return Err(ImageRejected::no_image("an invalid sampling factor"));
                 }
                 format.progressive = marker == 0xc2;
                 frame = Some((width.into(), height.into()));
@@ -161,7 +161,7 @@ fn jpeg(file: &[u8]) -> Result<Header<'_>, ImageRejected> {
     })
 }
 
-/// A profile from its parts, each behind its number from 1 and the count of all; none if a part is missing.
+/// Joins the parts of a profile. Each begins with its number, from 1, and the number of parts. None if a part is missing.
 fn joined(mut parts: Vec<&[u8]>) -> Option<Vec<u8>> {
     parts.sort_by_key(|part| part.first().copied());
     let count = parts.len();
@@ -184,7 +184,7 @@ fn png(file: &[u8]) -> Result<Header<'_>, ImageRejected> {
     let (mut exif, mut xmp): (Part, Part) = (None, None);
     let (mut raw, mut profile): (Option<Vec<u8>>, Option<Cow<[u8]>>) = (None, None);
     let mut rest = file.get(8..).unwrap_or_default();
-    // What is cut off behind the header is the decoder's affair.
+    // The decoder handles files that are truncated after the header.
     while let Some((length, behind)) = rest.split_first_chunk() {
         let length = u32::from_be_bytes(*length) as usize;
         let Some((name, behind)) = behind.split_first_chunk::<4>() else { break };
@@ -216,7 +216,7 @@ fn png(file: &[u8]) -> Result<Header<'_>, ImageRejected> {
     })
 }
 
-/// EXIF as ImageMagick writes it into a text: three lines that say what it is, then the bytes in hexadecimal.
+/// EXIF as ImageMagick writes it into a text: three lines of description, then the bytes in hexadecimal.
 fn raw_exif(compressed: bool, chunk: &[u8]) -> Option<Vec<u8>> {
     let text = chunk.strip_prefix(b"Raw profile type exif\0")?;
     let text = match compressed {
@@ -238,7 +238,7 @@ fn inflated_profile(chunk: &[u8]) -> Result<Option<Vec<u8>>, ImageRejected> {
         Err(fdeflate::BoundedDecompressionError::OutputTooLarge { .. }) => {
             Err(ImageRejected::ProfileTooLarge)
         }
-        // As no profile: many programs write broken ones.
+        // Treated as no profile: many programs write broken ones.
         Err(fdeflate::BoundedDecompressionError::DecompressionError { .. }) => Ok(None),
     }
 }

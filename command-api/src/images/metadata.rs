@@ -1,5 +1,5 @@
-//! Pictures that say more than their pixels, made here in every way a camera or a program has of saying it: what is
-//! stored of them says nothing else, and stands upright.
+//! Tests with pictures that carry metadata in every way that cameras and programs use: the stored files contain no metadata
+//! and are upright.
 
 use std::io::Cursor;
 
@@ -13,7 +13,7 @@ use moxcms::ColorProfile;
 
 use super::{ProcessedImage, process};
 
-/// What must not be found again.
+/// Metadata that must not be in any stored file.
 const SECRET: &[u8] = b"48.8584N 2.2945E at home with Ann";
 const SIDES: (u32, u32) = (64, 32);
 
@@ -27,7 +27,7 @@ fn picture() -> RgbImage {
     })
 }
 
-/// An EXIF block in either byte order: an orientation, a description, and a place on the map.
+/// An EXIF block in either byte order: an orientation, a description, and a location.
 fn exif(orientation: u16, big_endian: bool) -> Vec<u8> {
     let short = |n: u16| if big_endian { n.to_be_bytes() } else { n.to_le_bytes() };
     let long = |n: u32| if big_endian { n.to_be_bytes() } else { n.to_le_bytes() };
@@ -47,7 +47,7 @@ fn exif(orientation: u16, big_endian: bool) -> Vec<u8> {
         &entry(0x0112, 3, 1, [first, second, 0, 0]),
         &entry(0x8825, 4, 1, long(gps)),
         &long(0),
-        // The GPS directory: where it was taken, as text.
+        // The GPS directory: the location, as text.
         &short(1),
         &entry(0x001b, 7, length, long(words)),
         &long(0),
@@ -76,7 +76,7 @@ fn jpeg(orientation: u16) -> Vec<u8> {
     };
     let xmp = segment(0xe1, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta>");
     let photoshop = segment(0xed, b"Photoshop 3.0\08BIM");
-    // What follows the picture is said, too: some cameras put a film there.
+    // Data may also follow the picture: some cameras append a film.
     [&plain[..2], &xmp, &photoshop, &segment(0xfe, b""), &plain[2..], SECRET].concat()
 }
 
@@ -161,7 +161,7 @@ fn animated_webp() -> Vec<u8> {
     encoder.write_image(&picture(), width, height, ExtendedColorType::Rgb8).unwrap();
     let bits = |n: u32| n.to_le_bytes()[..3].to_vec();
     let size = [bits(width - 1), bits(height - 1)].concat();
-    // What follows `RIFF`, its length and `WEBP` is the picture.
+    // The picture follows `RIFF`, its length and `WEBP`.
     let frame = [&[0; 6], &size[..], &bits(100), &[0], &plain[12..]].concat();
     // It has an animation, EXIF and XMP.
     let content = [
@@ -177,8 +177,8 @@ fn animated_webp() -> Vec<u8> {
     riff(b"RIFF", &content)
 }
 
-/// Nothing is in the file but what the pixels need, to its last byte.
-fn says_nothing_but_its_pixels(file: &[u8]) {
+/// Asserts that the file contains nothing but its pixels.
+fn assert_only_pixels(file: &[u8]) {
     assert!(!file.windows(SECRET.len()).any(|window| window == SECRET));
     if file.starts_with(b"\x89PNG") {
         for (name, _) in chunks_of(file) {
@@ -208,7 +208,7 @@ fn every_variant() -> Vec<ImageVariant> {
 }
 
 #[test]
-fn nothing_but_pixels_is_left_in_any_file_of_any_picture() {
+fn stored_files_contain_only_pixels() {
     let sent = [
         ("jpeg", jpeg(1)),
         ("png", png(1, false)),
@@ -218,18 +218,18 @@ fn nothing_but_pixels_is_left_in_any_file_of_any_picture() {
         ("animated webp", animated_webp()),
     ];
     for (kind, sent) in sent {
-        assert!(sent.windows(SECRET.len()).any(|window| window == SECRET), "{kind} says nothing");
+        assert!(sent.windows(SECRET.len()).any(|window| window == SECRET), "{kind} has no metadata");
         let ProcessedImage { width, height, files, .. } = process(&sent, &every_variant()).unwrap();
         assert_eq!((width, height), SIDES, "{kind}");
         for (_, file) in files {
-            says_nothing_but_its_pixels(&file);
+            assert_only_pixels(&file);
         }
     }
 }
 
-/// Where the bright corner is, and how large the picture, once it is turned as each orientation asks.
+/// Checks the bright corner and the size of the picture for each orientation.
 #[test]
-fn a_picture_stands_upright_however_the_camera_was_held() {
+fn picture_is_upright_for_every_orientation() {
     // (left, top) of the bright quarter: as EXIF numbers the orientations, from 1.
     let corners = [
         (true, true),
@@ -264,9 +264,9 @@ fn a_picture_stands_upright_however_the_camera_was_held() {
     }
 }
 
-/// Some programs write the name of JPEG's segment into WebP's chunk.
+/// Some programs write the prefix of the JPEG segment into the WebP chunk.
 #[test]
-fn webp_whose_exif_begins_like_that_of_a_jpeg_stands_upright() {
+fn webp_with_the_exif_prefix_of_jpeg_is_upright() {
     let mut sent = Vec::new();
     let mut encoder = WebPEncoder::new_lossless(&mut sent);
     encoder.set_exif_metadata([b"Exif\0\0".to_vec(), exif(6, true)].concat()).unwrap();
@@ -275,9 +275,9 @@ fn webp_whose_exif_begins_like_that_of_a_jpeg_stands_upright() {
     assert_eq!((width, height), (SIDES.1, SIDES.0));
 }
 
-/// What a wide-gamut phone writes is shown as it was meant, though the profile that says so is left out.
+/// The colours of wide-gamut phones are kept although the profile is left out.
 #[test]
-fn colours_are_those_that_the_profile_means() {
+fn colours_are_converted_by_the_profile() {
     // The red of sRGB, as Display P3 writes it.
     let red = RgbImage::from_pixel(16, 16, Rgb([234, 51, 35]));
     let mut sent = Vec::new();
@@ -290,7 +290,7 @@ fn colours_are_those_that_the_profile_means() {
     };
     let [r, g, b] = shown(&sent);
     assert!(r >= 252 && g <= 6 && b <= 6, "{r} {g} {b}");
-    // A profile that cannot be read, or is for other colours, is as none.
+    // A profile that cannot be read, or is for other colours, is ignored.
     for useless in [b"no profile".to_vec(), ColorProfile::new_gray_with_gamma(2.2).encode().unwrap()] {
         let mut sent = Cursor::new(Vec::new());
         let mut encoder = PngEncoder::new(&mut sent);

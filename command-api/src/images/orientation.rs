@@ -1,13 +1,13 @@
-//! How a picture must be turned to stand upright, as its metadata says.
+//! The orientation of a picture, from its metadata.
 
 use image::metadata::Orientation;
 
 /// The tag of the orientation (EXIF 2.32, section 4.6.4).
 const TAG: u64 = 0x0112;
-/// Bytes of an XMP packet that are searched: what a program writes about the picture itself stands at the beginning.
+/// Searched bytes of an XMP packet: the properties of the picture itself are at the beginning.
 const XMP_SEARCHED: usize = 256 * 1024;
 
-/// By EXIF, or where that says nothing by XMP. Metadata that cannot be read leaves the picture as it is.
+/// The orientation in EXIF, or else in XMP. Unreadable metadata leaves the picture as it is.
 pub(super) fn orientation(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
     let found = exif.and_then(of_exif).or_else(|| xmp.and_then(of_xmp));
     found.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms)
@@ -21,7 +21,7 @@ fn of_exif(block: &[u8]) -> Option<u8> {
         b"II*\0" => false,
         _ => return None,
     };
-    // An integer of so many bytes.
+    // An integer of this many bytes.
     let integer = |place: usize, bytes: usize| {
         let part = tiff.get(place..place.checked_add(bytes)?)?;
         let fold = |sum: u64, byte: &u8| sum << 8 | u64::from(*byte);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn xmp_tells_the_orientation_where_exif_does_not() {
+    fn xmp_has_the_orientation_if_exif_has_none() {
         for xmp in [&b"<x tiff:Orientation=\"6\"/>"[..], b"<tiff:Orientation>6</tiff:Orientation>"] {
             assert_eq!(orientation(None, Some(xmp)), Orientation::Rotate90);
             assert_eq!(orientation(Some(&exif(3, [3, 0, 0, 0], false)), Some(xmp)), Orientation::Rotate180);

@@ -1,5 +1,5 @@
 //! The order in which pictures are processed: accounts take turns, so that no account can keep the others waiting, and
-//! all pictures in work share one memory budget.
+//! all pictures in progress share one memory budget.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,13 +14,13 @@ use super::ImageRejected;
 pub(super) struct Limits {
     /// Pictures that are processed at the same time.
     pub(super) places: usize,
-    /// Memory in bytes of all pictures in work.
+    /// Memory in bytes of all pictures in progress.
     pub(super) memory: u64,
-    /// Files in bytes that wait or are in work, of all accounts.
-    pub(super) held: u64,
+    /// Bytes of the files that wait or are in progress, of all accounts.
+    pub(super) buffered: u64,
     /// Likewise, of one account.
-    pub(super) held_by_account: u64,
-    /// Uploads of one account that are received or in work.
+    pub(super) buffered_by_account: u64,
+    /// Uploads of one account that are being received or are in progress.
     pub(super) uploads: usize,
 }
 
@@ -38,7 +38,7 @@ struct Inner {
 struct State {
     running: usize,
     memory: u64,
-    held: u64,
+    buffered: u64,
     accounts: HashMap<UserId, Account>,
     /// Accounts that have pictures waiting, in the order of their turns.
     turns: VecDeque<UserId>,
@@ -47,7 +47,7 @@ struct State {
 #[derive(Debug, Default)]
 struct Account {
     uploads: usize,
-    held: u64,
+    buffered: u64,
     waiting: VecDeque<Waiting>,
 }
 
@@ -57,22 +57,22 @@ struct Waiting {
     start: oneshot::Sender<Permit>,
 }
 
-/// One upload of an account, until it is dropped.
+/// One upload of an account, until this is dropped.
 #[derive(Debug)]
 pub struct UploadSlot {
     pool: Pool,
     account: UserId,
 }
 
-/// A file that is kept in memory, until it is dropped.
+/// A file that is buffered in memory, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct BufferedFile {
     pool: Pool,
     account: UserId,
     bytes: u64,
 }
 
-/// A place and memory for one picture, until it is dropped.
+/// A place and memory for one picture, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Permit {
     pool: Pool,
@@ -96,21 +96,21 @@ impl Pool {
     }
 
     /// Counts a file that waits to be processed.
-    pub(super) fn hold(&self, account: UserId, bytes: u64) -> Result<Held, ImageRejected> {
+    pub(super) fn buffer_file(&self, account: UserId, bytes: u64) -> Result<BufferedFile, ImageRejected> {
         let mut state = self.state();
-        if state.held + bytes > self.0.limits.held {
+        if state.buffered + bytes > self.0.limits.buffered {
             return Err(ImageRejected::Busy);
         }
-        let held = &mut state.accounts.entry(account).or_default().held;
-        if *held + bytes > self.0.limits.held_by_account {
+        let buffered = &mut state.accounts.entry(account).or_default().buffered;
+        if *buffered + bytes > self.0.limits.buffered_by_account {
             return Err(ImageRejected::TooManyUploads);
         }
-        *held += bytes;
-        state.held += bytes;
-        Ok(Held { pool: self.clone(), account, bytes })
+        *buffered += bytes;
+        state.buffered += bytes;
+        Ok(BufferedFile { pool: self.clone(), account, bytes })
     }
 
-    /// Waits for the account's turn, and for a place and so much memory. A caller that goes away gives its turn up.
+    /// Waits for the account's turn, and for a place and this much memory. A caller that is dropped gives up its turn.
     pub(super) async fn enter(&self, account: UserId, memory: u64) -> Result<Permit, ImageRejected> {
         if memory > self.0.limits.memory {
             return Err(ImageRejected::TooMuchMemory);
@@ -129,8 +129,8 @@ impl Pool {
         started.await.map_err(ImageRejected::failed)
     }
 
-    /// Gives out what places and memory there are, in turn. The first whose memory is not there yet is waited for:
-    /// otherwise small pictures would keep a large one waiting for ever.
+    /// Grants the free places and memory, in turn. If the next picture does not fit yet, the others wait as well: otherwise
+    /// small pictures could keep a large one waiting forever.
     fn next(&self, state: &mut State) -> Vec<(oneshot::Sender<Permit>, Permit)> {
         let mut starting = Vec::new();
         while state.running < self.0.limits.places {
@@ -169,7 +169,7 @@ impl Pool {
     }
 }
 
-/// Outside the lock, since a permit that nobody takes is given back at once.
+/// Called without the lock: a permit that is not received is dropped immediately, and dropping takes the lock.
 fn begin(starting: Vec<(oneshot::Sender<Permit>, Permit)>) {
     for (start, permit) in starting {
         drop(start.send(permit));
@@ -179,7 +179,7 @@ fn begin(starting: Vec<(oneshot::Sender<Permit>, Permit)>) {
 impl State {
     fn forget_if_idle(&mut self, account: UserId) {
         let idle =
-            |account: &Account| account.uploads == 0 && account.held == 0 && account.waiting.is_empty();
+            |account: &Account| account.uploads == 0 && account.buffered == 0 && account.waiting.is_empty();
         if self.accounts.get(&account).is_some_and(idle) {
             self.accounts.remove(&account);
         }
@@ -196,12 +196,12 @@ impl Drop for UploadSlot {
     }
 }
 
-impl Drop for Held {
+impl Drop for BufferedFile {
     fn drop(&mut self) {
         let mut state = self.pool.state();
-        state.held -= self.bytes;
+        state.buffered -= self.bytes;
         if let Some(account) = state.accounts.get_mut(&self.account) {
-            account.held -= self.bytes;
+            account.buffered -= self.bytes;
         }
         state.forget_if_idle(self.account);
     }
@@ -232,7 +232,8 @@ mod tests {
 
     const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
     const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
-    const LIMITS: Limits = Limits { places: 2, memory: 100, held: 1000, held_by_account: 400, uploads: 3 };
+    const LIMITS: Limits =
+        Limits { places: 2, memory: 100, buffered: 1000, buffered_by_account: 400, uploads: 3 };
 
     type Entering<'a> = Pin<Box<dyn Future<Output = Result<Permit, ImageRejected>> + 'a>>;
 
@@ -250,14 +251,14 @@ mod tests {
     }
 
     #[test]
-    fn account_with_many_pictures_lets_the_others_go_next() {
+    fn account_with_many_pictures_does_not_delay_other_accounts() {
         let pool = Pool::new(LIMITS);
         let mut of_ann: Vec<_> = (0..36).map(|_| enter(&pool, ANN, 1)).collect();
         let first = [entered(&mut of_ann[0]).unwrap(), entered(&mut of_ann[1]).unwrap()];
         let mut of_bob = enter(&pool, BOB, 1);
         assert!(entered(&mut of_bob).is_none());
         drop(first);
-        // The two free places: one goes to each.
+        // Each account gets one of the two free places.
         assert!(entered(&mut of_ann[2]).is_some());
         assert!(entered(&mut of_bob).is_some());
     }
@@ -270,13 +271,13 @@ mod tests {
         assert!(pool.begin_upload(BOB).is_ok());
         drop(slots);
         assert!(pool.begin_upload(ANN).is_ok());
-        let held = pool.hold(ANN, 400).unwrap();
-        assert!(matches!(pool.hold(ANN, 1), Err(ImageRejected::TooManyUploads)));
-        let of_bob = pool.hold(BOB, 400).unwrap();
+        let buffered = pool.buffer_file(ANN, 400).unwrap();
+        assert!(matches!(pool.buffer_file(ANN, 1), Err(ImageRejected::TooManyUploads)));
+        let of_bob = pool.buffer_file(BOB, 400).unwrap();
         let eve = UserId::new(Uuid::from_u128(0xe));
-        assert!(matches!(pool.hold(eve, 201), Err(ImageRejected::Busy)));
-        drop((held, of_bob));
-        assert!(pool.hold(ANN, 400).is_ok());
+        assert!(matches!(pool.buffer_file(eve, 201), Err(ImageRejected::Busy)));
+        drop((buffered, of_bob));
+        assert!(pool.buffer_file(ANN, 400).is_ok());
         assert!(pool.state().accounts.is_empty());
     }
 
@@ -295,12 +296,12 @@ mod tests {
     }
 
     #[test]
-    fn abandoned_picture_gives_its_turn_up() {
+    fn abandoned_picture_gives_up_its_turn() {
         let pool = Pool::new(LIMITS);
         let running =
             [entered(&mut enter(&pool, ANN, 1)).unwrap(), entered(&mut enter(&pool, ANN, 1)).unwrap()];
-        let (gone, mut waiting) = (enter(&pool, BOB, 100), enter(&pool, BOB, 1));
-        drop(gone);
+        let (abandoned, mut waiting) = (enter(&pool, BOB, 100), enter(&pool, BOB, 1));
+        drop(abandoned);
         drop(running);
         assert!(entered(&mut waiting).is_some());
         drop(waiting);
@@ -331,7 +332,7 @@ mod tests {
                 }
                 waiting = still;
                 prop_assert!(running.len() <= 2 && running.iter().map(|permit| permit.memory).sum::<u64>() <= 100);
-                // A free place is never left to itself while a picture that fits waits at its turn.
+                // No place stays free while the next picture fits.
                 prop_assert!(waiting.is_empty() || !running.is_empty());
             }
             while !waiting.is_empty() || !running.is_empty() {

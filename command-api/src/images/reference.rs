@@ -1,4 +1,4 @@
-//! The pictures of another project's test set, compared with what its own decoders show of them, upright and in sRGB.
+//! Compares the pictures of another project's test set with the output of its own decoders, upright and in sRGB.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,10 +11,10 @@ use super::{ImageRejected, MEGAPIXELS, decode, memory_of};
 
 /// Largest mean difference, of 255 steps.
 const MEAN_LIMIT: f64 = 2.0;
-/// The same of JPEGs that are decoded at a part of their size, where decoders may differ more.
+/// The same for JPEGs that are decoded at a reduced size, where decoders may differ more.
 const REDUCED_LIMIT: f64 = 4.0;
 
-/// Pictures that come out differently, each with the reason why that is right or accepted.
+/// Pictures with different results, each with the reason why this is right or accepted.
 const EXCEPTIONS: &[(&str, &str)] = &[
     (
         "app13.jpg",
@@ -54,7 +54,10 @@ fn mean_difference(one: &RgbImage, other: &RgbImage) -> f64 {
     mean
 }
 
-/// What is wrong with a picture, if anything, and how far it is from the reference.
+/// The difference of a picture from the reference.
+///
+/// # Errors
+/// The problem, if the picture was refused or differs too much.
 fn compared(file: &[u8], reference: &RgbImage) -> Result<f64, String> {
     let whole = shown(file, 1.0).map_err(|refused| format!("refused: {refused:?}"))?;
     let difference = mean_difference(&whole, reference);
@@ -78,7 +81,7 @@ fn compared(file: &[u8], reference: &RgbImage) -> Result<f64, String> {
 }
 
 #[test]
-fn pictures_of_another_test_set_come_out_as_its_own_decoders_show_them() {
+fn pictures_of_another_test_set_match_its_own_decoders() {
     let (folder, list) = list();
     let (mut equal, mut worst, mut wrong) = (0, 0.0_f64, Vec::new());
     let (mut not_taken, mut refused_by_both, mut only_taken_here) = (0, 0, 0);
@@ -108,7 +111,7 @@ fn pictures_of_another_test_set_come_out_as_its_own_decoders_show_them() {
         }
     }
     eprintln!(
-        "{equal} pictures compared, the worst differs by {worst:.2}; {not_taken} of formats that are not taken, \
+        "{equal} pictures compared, the worst differs by {worst:.2}; {not_taken} of unsupported formats, \
          {refused_by_both} refused by both, {only_taken_here} only by the other"
     );
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));

@@ -1,4 +1,4 @@
-//! Pixels, and how they are brought to other sizes, turned, and brought to sRGB.
+//! Pixels: resizing, turning upright, and conversion to sRGB.
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
@@ -8,7 +8,7 @@ use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
 
 use super::ImageRejected;
 
-/// What a pixel consists of, eight bits each.
+/// The channels of a pixel, eight bits each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Channels {
     Gray,
@@ -46,7 +46,7 @@ pub(super) struct Pixels {
 
 impl Pixels {
     /// # Errors
-    /// If there are not exactly as many bytes as pixels.
+    /// If the number of bytes does not match the size.
     pub(super) fn new(
         width: u32,
         height: u32,
@@ -59,7 +59,7 @@ impl Pixels {
         }
     }
 
-    /// Exactly this size.
+    /// Resizes to exactly this size.
     pub(super) fn resized(self, to: (u32, u32)) -> Result<Self, ImageRejected> {
         if (self.width, self.height) == to {
             return Ok(self);
@@ -69,7 +69,7 @@ impl Pixels {
         Ok(Self { width: to.0, height: to.1, data, ..self })
     }
 
-    /// Turned upright, in sRGB.
+    /// Turns the picture upright and converts it to sRGB.
     pub(super) fn into_srgb(
         self,
         orientation: Orientation,
@@ -112,7 +112,7 @@ impl Pixels {
     }
 }
 
-/// CMYK without a profile: each ink takes away its share of the light that black leaves.
+/// Converts CMYK without a profile: each ink absorbs its share of the light that black leaves.
 fn light_left_by(cmyk: &[u8]) -> Vec<u8> {
     let light =
         |ink: u8, black: u8| ((u16::from(255 - ink) * u16::from(255 - black) + 127) / 255).to_le_bytes()[0];
@@ -129,11 +129,11 @@ struct Conversion {
     channels: usize,
 }
 
-/// Differences in one of 255 steps that nobody sees: a profile that changes no colour by more is sRGB's own.
+/// Invisible difference, in steps of 255: a profile that changes no colour by more is treated as sRGB.
 const UNSEEN: u8 = 1;
 
 impl Conversion {
-    /// None for a profile that cannot be used, or is of other colours than the picture.
+    /// None for a profile that cannot be used, or is for other colours than those of the picture.
     fn new(profile: &ColorProfile, colours: DataColorSpace, layout: Layout) -> Option<Self> {
         if profile.color_space != colours {
             return None;
@@ -149,7 +149,7 @@ impl Conversion {
         Some(converted)
     }
 
-    /// Whether colours all over the cube stay what they are.
+    /// Whether sample colours of the whole cube are unchanged.
     fn is_identity(&self) -> bool {
         let steps = (0..=255_u8).step_by(17);
         let colours: Vec<u8> = steps
@@ -164,11 +164,11 @@ impl Conversion {
 
 // ------------------------------------------------------------------- resizing
 
-/// What of a picture is left out when it is brought to another shape.
+/// Which part of a picture is cropped when its aspect ratio changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cut {
     Nothing,
-    /// What is beyond the new shape, on both sides alike.
+    /// The parts beyond the new shape, equally on both sides.
     Sides,
 }
 

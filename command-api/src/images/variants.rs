@@ -1,4 +1,4 @@
-//! The files that are stored of a picture: its variants, each made from the smallest picture that is large enough.
+//! The stored files of a picture: its variants, each scaled from the smallest picture that is large enough.
 
 use std::sync::Arc;
 
@@ -10,19 +10,19 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use super::ImageRejected;
 use super::scale::{Cut, resize};
 
-/// JPEG quality: hard to tell from the original, a fraction of its size.
+/// JPEG quality: hardly distinguishable from the original, at a fraction of its size.
 const QUALITY: u8 = 85;
-/// Longest side in pixels of what a placeholder is computed from: it keeps a few waves, and none is shorter.
+/// Longest side in pixels of the picture that a placeholder is computed from: enough for its few waves.
 const PLACEHOLDER_SIDE: u32 = 32;
 /// Waves that a placeholder keeps along the longer and the shorter side: about 30 characters.
 const PLACEHOLDER_WAVES: (u32, u32) = (4, 3);
-/// What is around a picture that does not fill its frame.
+/// The colour around a picture that does not fill its frame.
 const FRAME: Rgb<u8> = Rgb([0; 3]);
 
 /// One encoded variant.
 pub(super) type File = (ImageVariant, Bytes);
 
-/// The part of its size, at most 1, at which a picture suffices for all variants.
+/// The scale, at most 1, at which a picture suffices for all variants.
 pub(super) fn scale(size: (u32, u32), variants: &[ImageVariant]) -> f64 {
     let placeholder = ratio(size, (PLACEHOLDER_SIDE, PLACEHOLDER_SIDE)).0;
     let needed = variants.iter().map(|variant| {
@@ -42,13 +42,13 @@ pub(super) struct Encoded {
     pub(super) files: Vec<File>,
 }
 
-/// The variants of a picture of `original` size, of which `base` is as large as any of them needs.
+/// The variants of a picture of `original` size. `base` is large enough for all of them.
 pub(super) fn encode(
     base: RgbImage,
     original: (u32, u32),
     variants: &[ImageVariant],
 ) -> Result<Encoded, ImageRejected> {
-    // Pictures that show everything that the original shows.
+    // Uncropped versions of the original.
     let mut whole = vec![Arc::new(base)];
     let mut made: Vec<(ImageVariant, Arc<RgbImage>)> = Vec::with_capacity(variants.len());
     for &variant in variants {
@@ -60,7 +60,7 @@ pub(super) fn encode(
     }
     let smallest = whole.iter().min_by_key(|picture| picture.width()).unwrap_or(&whole[0]);
     let placeholder = placeholder(smallest, original)?;
-    // A picture that is several variants at once is encoded once.
+    // A picture that serves several variants is encoded once.
     let mut different: Vec<(PictureFormat, Arc<RgbImage>)> = Vec::with_capacity(made.len());
     for (variant, picture) in &made {
         if !different.iter().any(|(format, other)| *format == variant.format && Arc::ptr_eq(other, picture)) {
@@ -83,7 +83,7 @@ pub(super) fn encode(
     Ok(Encoded { size, placeholder, files })
 }
 
-/// One variant, from the smallest of the whole pictures that need not be enlarged for it.
+/// One variant, from the smallest uncropped picture that need not be enlarged for it.
 fn sized(
     whole: &[Arc<RgbImage>],
     original: (u32, u32),
@@ -109,7 +109,7 @@ fn sized(
     Ok(Arc::new(framed))
 }
 
-/// The picture's `BlurHash`: a few waves of colour, to be shown until the picture is there.
+/// The `BlurHash` of the picture: a few waves of colour, shown until the picture is loaded.
 fn placeholder(picture: &RgbImage, original: (u32, u32)) -> Result<String, ImageRejected> {
     let (inside, _) = ratio(picture.dimensions(), (PLACEHOLDER_SIDE, PLACEHOLDER_SIDE));
     let to = scaled(picture.dimensions(), inside.min(1.0));

@@ -222,8 +222,8 @@ pub(crate) mod tests {
         assert_eq!(first.new_id(&keys, "post"), context(Some("k"), "a").new_id(&keys, "post"));
         assert_ne!(first.new_id(&keys, "post"), first.new_id(&keys, "comment"));
         assert_ne!(first.new_id(&keys, "post"), context(Some("l"), "a").new_id(&keys, "post"));
-        let somebody_else = context(Some("k"), "a").with_actor(UserId::new(Uuid::from_u128(2)));
-        assert_ne!(first.new_id(&keys, "post"), somebody_else.new_id(&keys, "post"));
+        let other_user = context(Some("k"), "a").with_actor(UserId::new(Uuid::from_u128(2)));
+        assert_ne!(first.new_id(&keys, "post"), other_user.new_id(&keys, "post"));
         let unkeyed = context(None, "a");
         assert_ne!(unkeyed.new_id(&keys, "post"), unkeyed.new_id(&keys, "post"));
     }
@@ -246,17 +246,17 @@ pub(crate) mod tests {
     #[test]
     fn later_events_of_a_request_name_its_first_as_their_cause() {
         let request = context(None, "a");
-        let by_somebody = request.clone().with_actor(UserId::new(Uuid::from_u128(2)));
+        let by_user = request.clone().with_actor(UserId::new(Uuid::from_u128(2)));
         assert_eq!(request.cause(), None);
         let [first, second] = [1, 2].map(|n| EventId::new(Uuid::from_u128(n)));
         request.set_first_event(first);
-        by_somebody.set_first_event(second);
-        assert_eq!((request.cause(), by_somebody.cause()), (Some(first), Some(first)));
+        by_user.set_first_event(second);
+        assert_eq!((request.cause(), by_user.cause()), (Some(first), Some(first)));
         assert_eq!(context(None, "a").cause(), None);
     }
 
     #[test]
-    fn a_key_is_read_quoted_or_bare_and_bounded() {
+    fn key_is_accepted_quoted_or_bare_within_its_limit() {
         let read = |values: &[&str]| {
             let mut headers = HeaderMap::new();
             for value in values {
@@ -274,7 +274,7 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn any_header_is_a_plain_key_or_refused(
+        fn any_header_is_a_valid_key_or_refused(
             bytes in prop::collection::vec(any::<u8>(), 0..30), text in "\"?[ -~]{0,300}\"?",
         ) {
             for value in [bytes, text.into_bytes()] {

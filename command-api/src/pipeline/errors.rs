@@ -1,5 +1,5 @@
-//! Errors of commands, and the one table from them to HTTP. It knows no feature: a rejection and its mapping to HTTP stand
-//! beside the decision that rejects.
+//! Errors of commands, and their mapping to HTTP. It is independent of features: each rejection and its mapping are defined
+//! next to the decision.
 
 use std::error::Error;
 
@@ -12,7 +12,7 @@ use web::problem::Problem;
 
 type Cause = Box<dyn Error + Send + Sync>;
 
-/// Why a command failed. A command that has no rejection of its own is a `CommandError<Infallible>`.
+/// Why a command failed. A command without rejections has `CommandError<Infallible>`.
 #[derive(Debug)]
 pub enum CommandError<R> {
     /// The decision rejected the command.
@@ -96,7 +96,7 @@ impl<R: Into<Problem>> From<CommandError<R>> for Problem {
             CommandError::KeyReused => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency-key-reused",
-                "This Idempotency-Key was used before for something else: take a new one",
+                "This Idempotency-Key was used for another request: use a new one",
             ),
             CommandError::OutcomeUnknown(cause) => Self::outcome_unknown(cause),
             CommandError::Contended => Self::unavailable("This", "others kept changing the same subject"),

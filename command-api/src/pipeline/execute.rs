@@ -22,7 +22,7 @@ const CONTENTION: ExponentialBuilder = ExponentialBuilder::new()
 pub(crate) trait Fold: Default {
     fn apply(&mut self, recorded: &Recorded);
 
-    /// One more subject to load, whose id is only consistency from the events applied so far.
+    /// One more subject to load, whose id is only known from the events applied so far.
     fn further_subject(&self) -> Option<Subject> {
         None
     }
@@ -31,7 +31,7 @@ pub(crate) trait Fold: Default {
 /// The outcome of a command that succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
-    /// Position of the event that made the state what the command asks for, now or before; the start if there is none.
+    /// Position of the event that established the requested state, now or earlier; the start if there is none.
     pub position: Position,
     pub kind: Kind,
     /// False if the command had no effect.
@@ -72,8 +72,8 @@ impl Commands {
     /// Loads `target` and `others`, decides, and appends the event to `target` on the condition that nothing has been
     /// appended there since. The others are read without a condition: a race with them must leave nothing harmful.
     ///
-    /// A decision that makes no event (the command has no effect) or that rejects is repeated on a fresh state before it
-    /// is believed.
+    /// A decision without an event (the command has no effect) and a rejection are repeated on a fresh state before they are
+    /// returned.
     pub(crate) async fn execute<S: Fold, R>(
         &self,
         context: &Context,
@@ -152,8 +152,8 @@ impl Commands {
         }
     }
 
-    /// The event that this request appended to a subject when it was sent before, if it is a replay. It spares the work
-    /// that the event needs, such as hashing a password.
+    /// The event that the first copy of this request appended to a subject, if it is a replay. This saves work such as
+    /// hashing a password.
     pub(crate) async fn replayed_event<R>(
         &self,
         context: &Context,

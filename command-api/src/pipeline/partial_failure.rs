@@ -1,4 +1,4 @@
-//! Answers for outages that come after a part of a request is done: `outcome-unknown` in place of `unavailable`.
+//! Answers for outages after a part of a request is done: `outcome-unknown` instead of `unavailable`.
 
 use std::sync::{Arc, OnceLock};
 
@@ -24,7 +24,7 @@ impl FirstEvent {
     }
 }
 
-/// Middleware that answers `outcome-unknown` in place of any other 503 once an event of the request is in the log:
+/// Middleware that answers `outcome-unknown` instead of any other 503 once an event of the request is in the log:
 /// `unavailable` promises that nothing was done.
 pub(crate) async fn report_partial_failure(mut request: Request, next: Next) -> Response {
     let first = FirstEvent::default();

@@ -22,15 +22,15 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const RESPOND_ASYNC: &str = "respond-async";
 
-/// The outcome of a command. Many commands answer what they made or changed beside it.
+/// The outcome of a command. Many commands also answer with the resource that they created or changed.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Receipt {
-    /// False if the command had no effect, because its result was there already.
+    /// False if the command had no effect because the state already held.
     pub(crate) changed: bool,
-    /// Send it as `Chorus-Min-Position` with a query whose answer must include this.
+    /// Position of the event in the log. Send it as `Chorus-Min-Position` with a query that must include the event.
     #[schema(example = 4711)]
     pub(crate) position: u64,
-    /// True if the views did not include it yet when this was answered.
+    /// True if the views did not include the event yet when the command was answered.
     pub(crate) pending: bool,
 }
 
@@ -39,25 +39,25 @@ pub(crate) struct Receipt {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only described; `Context` and `Prefer` read them")]
 pub(crate) struct CommandHeaders {
-    /// Marks the request, so that sending it again does nothing again and answers the same.
+    /// Identifies the request: a repeated request with the same key has no second effect and gets the same answer.
     #[param(
         rename = "Idempotency-Key", value_type = String, required = false,
         pattern = r#"^("[ !#-~]{1,255}"|[!#-~]{1,255})$"#
     )]
     idempotency_key: Option<String>,
-    /// `respond-async`: to be answered at once, not when the views have taken it in.
+    /// `respond-async`: answer immediately instead of waiting until the views include the event.
     #[param(rename = "Prefer", value_type = String, required = false)]
     prefer: Option<String>,
 }
 
-/// How a command is answered that changes something, for OpenAPI.
+/// The responses of commands without a resource, for OpenAPI.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only described")]
 pub(crate) enum ReceiptAnswers {
-    /// Done; the views have taken it in unless it says that it is pending.
+    /// The command is done. The views include its event unless `pending` is true.
     #[response(status = 200)]
     Done(Receipt),
-    /// Done; the views take it in by themselves.
+    /// The command is done. The views will include its event soon.
     #[response(status = 202)]
     Accepted(Receipt),
 }
@@ -109,12 +109,12 @@ impl Commands {
         Settled { position, pending: !settled, respond_async: prefer.respond_async }
     }
 
-    /// Answers a command that has no more to say than its outcome.
+    /// Answers a command with its outcome only.
     pub(crate) async fn receipt(&self, prefer: Prefer, outcome: Outcome) -> Response {
         self.receipt_with(prefer, outcome, StatusCode::OK, |receipt| receipt).await
     }
 
-    /// Answers a command with what it made or changed.
+    /// Answers a command with the resource that it created or changed.
     pub(crate) async fn receipt_with<T: Serialize>(
         &self,
         prefer: Prefer,
@@ -128,7 +128,7 @@ impl Commands {
         settled.answer(status, axum::Json(body(receipt)))
     }
 
-    /// Like [`receipt_with`](Self::receipt_with), for a command that made the resource at this path.
+    /// Like [`receipt_with`](Self::receipt_with), for a command that created the resource at this path.
     pub(crate) async fn created<T: Serialize>(
         &self,
         prefer: Prefer,
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preference_is_found_among_others() {
+    fn preference_is_found_among_others() {
         for values in
             [&["respond-async"][..], &["wait=10, Respond-Async"], &["handling=lenient", " respond-async ,"]]
         {

@@ -28,7 +28,7 @@ impl Commands {
             if let Err(error) = commands.listen(from).await {
                 tracing::error!(
                     error = with_causes(&error),
-                    "the log can be followed no further: restart this process"
+                    "cannot follow the log any further: restart this process"
                 );
             }
         });
@@ -67,7 +67,7 @@ impl Commands {
         while let Some(batch) = follow.next_batch(BATCH).await {
             let Batch { events, unreadable, .. } = batch?;
             for unreadable in unreadable {
-                tracing::error!(error = with_causes(&unreadable.error), "an event cannot be read here");
+                tracing::error!(error = with_causes(&unreadable.error), "an event cannot be decoded");
             }
             for stored in events {
                 let (subject, position) = (stored.message.envelope.subject, stored.position);
@@ -79,7 +79,7 @@ impl Commands {
                     Ok(recorded) => self.apply_event(&recorded),
                     // A newer version may write events that are unknown here. The others must still be applied.
                     Err(error) => {
-                        tracing::error!(error = with_causes(&error), "an event cannot be read here");
+                        tracing::error!(error = with_causes(&error), "an event cannot be decoded");
                     }
                 }
             }

@@ -1,10 +1,10 @@
-//! What may be written where. Text is kept as it is written, apart from space around it, the form of its line ends, and marks of
-//! direction that would reach beyond it; control characters, and marks that overrule the direction of text, are refused.
+//! Rules for texts. Text is stored as written, except for surrounding white space, the form of line ends, and marks of
+//! direction that would affect other text. Control characters and marks that override the direction of text are refused.
 
 use service::mailbox;
 use web::problem::{FieldCode, FieldProblem, Problem, Refused};
 
-/// Lengths are in characters as people count them, near enough: Unicode scalar values.
+/// Lengths are in Unicode scalar values, which are close to the characters that people count.
 pub(crate) const USERNAME: std::ops::RangeInclusive<usize> = 3..=30;
 pub(crate) const NAME_LIMIT: usize = 50;
 pub const BIO_LIMIT: usize = 500;
@@ -38,7 +38,7 @@ pub fn username(text: &str) -> Checked {
     Ok(text.to_owned())
 }
 
-/// An email address that can be written to, in the form in which it is.
+/// An email address that mail can be sent to, in its ASCII form.
 pub fn email(text: &str) -> Checked {
     let message = "must be an email address that mail can be sent to";
     mailbox::ascii_form(text).ok_or_else(|| Refused::new(FieldCode::InvalidFormat, message))
@@ -82,8 +82,8 @@ fn not_empty(text: String) -> Checked {
     if text.is_empty() { Err(Refused::new(FieldCode::Empty, "must not be empty")) } else { Ok(text) }
 }
 
-/// Text as it is counted and kept: without a byte order mark before it and space around it, with `\n` as every line end, and
-/// with marks of direction that end where they began. Empty if nothing of it can be seen.
+/// The stored form of a text: without a leading byte order mark and surrounding white space, with `\n` as every line end, and
+/// with closed marks of direction. Empty if nothing of it is visible.
 pub fn tidy(text: &str) -> String {
     let text = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
     let text = balanced(&text.replace("\r\n", "\n").replace('\r', "\n"));
@@ -91,12 +91,12 @@ pub fn tidy(text: &str) -> String {
 }
 
 /// Closes isolates and embeddings at the end of their line, where the bidirectional algorithm ends them too
-/// (<https://www.unicode.org/reports/tr9/>), so that they end there whatever the text is put into; drops what closes none.
+/// (<https://www.unicode.org/reports/tr9/>), so that they do not affect surrounding text. Drops marks that close nothing.
 fn balanced(text: &str) -> String {
     const POP_EMBEDDING: char = '\u{202c}';
     const POP_ISOLATE: char = '\u{2069}';
     let mut kept = String::with_capacity(text.len());
-    // What closes each that is open.
+    // The closing marks of the open marks.
     let mut open: Vec<char> = Vec::new();
     for c in text.chars() {
         match c {
@@ -108,7 +108,7 @@ fn balanced(text: &str) -> String {
             },
             POP_ISOLATE => {
                 let Some(isolate) = open.iter().rposition(|close| *close == POP_ISOLATE) else { continue };
-                // Embeddings within end with it.
+                // Embeddings within the isolate end with it.
                 kept.extend(open.drain(isolate..).skip(1).rev());
             }
             '\n' | '\u{2029}' => kept.extend(open.drain(..).rev()),
@@ -120,15 +120,14 @@ fn balanced(text: &str) -> String {
     kept
 }
 
-/// Control characters but for line ends and tabs, marks that overrule the direction of what follows, and byte order marks. Joiners
-/// stay: scripts and emoji need them.
+/// Control characters except line ends and tabs, marks that override the direction of text, and byte order marks. Joiners are
+/// allowed: scripts and emoji need them.
 fn is_refused(c: char) -> bool {
     (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202d}' | '\u{202e}' | '\u{feff}')
 }
 
-/// What shows nothing by itself: white space, and characters that are ignored where they cannot be shown
-/// (`Default_Ignorable_Code_Point` in <https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt>), with the empty
-/// pattern of Braille.
+/// Invisible characters: white space, default-ignorable code points (`Default_Ignorable_Code_Point` in
+/// <https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt>), and the empty Braille pattern.
 fn is_blank(c: char) -> bool {
     c.is_whitespace()
         || matches!(c,
@@ -157,7 +156,7 @@ fn is_blank(c: char) -> bool {
 pub(crate) struct Fields(Vec<FieldProblem>);
 
 impl Fields {
-    /// The value, or an empty one in its place if it cannot be taken: then [`finish`](Self::finish) fails.
+    /// The value, or an empty one if it is invalid: then [`finish`](Self::finish) fails.
     pub(crate) fn take<T: Default>(&mut self, field: &str, checked: Result<T, Refused>) -> T {
         checked.unwrap_or_else(|refused| {
             self.0.push(FieldProblem::of(field, refused));
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn email_addresses_are_taken_as_they_are_written_to() {
+    fn email_addresses_are_converted_to_their_ascii_form() {
         assert_eq!(email(" Ann+x@Mail.example.org "), Ok("Ann+x@Mail.example.org".to_owned()));
         assert_eq!(email("ann@exämple.org"), Ok("ann@xn--exmple-cua.org".to_owned()));
         for bad in ["", "ann..lee@example.org", "änn@example.org", "a@b.org\r\nBcc: x@y.org"] {
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn text_keeps_what_is_seen_and_refuses_what_is_not() {
+    fn visible_text_is_kept_and_control_characters_are_refused() {
         assert_eq!(free("  a\nb 👩‍👩‍👧 <b>&amp;</b> \u{5e9} ", 50), Ok("a\nb 👩‍👩‍👧 <b>&amp;</b> \u{5e9}".into()));
         for bad in ["a\0b", "a\u{7}b", "\u{202e}abc", "\u{202d}abc", "a\u{feff}b", "\0", &"x".repeat(51)] {
             assert!(free(bad, 50).is_err(), "{bad:?}");
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_of_direction_end_where_they_begin() {
+    fn marks_of_direction_are_closed() {
         for (typed, kept) in [
             // A number as a phone pastes it.
             ("Call \u{2066}+49 30 1234\u{2069} now", "Call \u{2066}+49 30 1234\u{2069} now"),
@@ -235,11 +234,11 @@ mod tests {
         ] {
             assert_eq!(free(typed, 50).as_deref(), Ok(kept), "{typed:?}");
         }
-        assert!(free("\u{2066}abc", 4).is_err(), "the mark that closes counts");
+        assert!(free("\u{2066}abc", 4).is_err(), "the closing mark counts");
     }
 
     #[test]
-    fn a_line_end_is_one_character_however_it_is_written() {
+    fn line_ends_are_normalised() {
         assert_eq!(free("a\r\nb\rc\n", 5).as_deref(), Ok("a\nb\nc"));
         let lines = "x\r\n".repeat(1100);
         assert_eq!(free(&lines, CAPTION_LIMIT).map(|text| text.len()), Ok(2199));
@@ -247,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_shows_nothing_is_empty() {
+    fn invisible_text_is_empty() {
         for nothing in [
             "\u{200b}\u{200d}",
             "\u{3164}",
@@ -267,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn all_bad_fields_are_told_together() {
+    fn all_invalid_fields_are_reported_together() {
         let mut fields = Fields::default();
         assert_eq!(fields.take("username", username("ann")), "ann");
         fields.take("email", email("x"));
@@ -280,7 +279,7 @@ mod tests {
 
     type Rule = fn(&str) -> Checked;
 
-    /// Text with what may do harm in headers, mails, terminals and pages.
+    /// Text with characters that may do harm in headers, mails, terminals and pages.
     fn any_text() -> impl Strategy<Value = String> {
         let risky = prop::sample::select(
             &[
@@ -297,7 +296,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_taken_is_taken_again_as_it_stands(text in any_text()) {
+        fn accepted_text_is_accepted_again_unchanged(text in any_text()) {
             let rules: [(&str, Rule); 5] = [
                 ("username", username),
                 ("email", email),
@@ -316,7 +315,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_that_is_taken_can_break_out_of_a_header_or_turn_a_line(text in any_text()) {
+        fn accepted_text_cannot_break_out_of_a_header_or_reverse_a_line(text in any_text()) {
             for one_line in [username(&text), email(&text), line(&text, 50)].into_iter().flatten() {
                 prop_assert!(!one_line.chars().any(char::is_control), "{one_line:?}");
                 prop_assert!(!one_line.contains(['\u{202e}', '\u{2028}']), "{one_line:?}");

@@ -46,27 +46,27 @@ impl From<CollectionRejected> for Problem {
     }
 }
 
-/// The same for a collection of somebody else, so that its existence is not revealed.
+/// Also the answer for a collection of another user, so that its existence is not revealed.
 pub(crate) fn no_collection() -> Problem {
     Problem::not_found("There is no such collection")
 }
 
-/// The collections of one person.
+/// The collections of one user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Collections {
     /// The names; none if the owner is erased.
-    there: BTreeMap<CollectionId, Option<String>>,
+    existing: BTreeMap<CollectionId, Option<String>>,
     deleted: BTreeSet<CollectionId>,
 }
 
 impl Collections {
     #[cfg(test)]
     pub(crate) fn of_one(collection: CollectionId) -> Self {
-        Self { there: BTreeMap::from([(collection, None)]), deleted: BTreeSet::new() }
+        Self { existing: BTreeMap::from([(collection, None)]), deleted: BTreeSet::new() }
     }
 
     pub(crate) fn has(&self, collection: CollectionId) -> bool {
-        self.there.contains_key(&collection)
+        self.existing.contains_key(&collection)
     }
 }
 
@@ -74,13 +74,13 @@ impl Fold for Collections {
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
             Event::Social(SocialEvent::Collection(CollectionEvent::CollectionCreated(event))) => {
-                self.there.insert(event.collection, event.name.open().cloned());
+                self.existing.insert(event.collection, event.name.open().cloned());
             }
             Event::Social(SocialEvent::Collection(CollectionEvent::CollectionRenamed(event))) => {
-                self.there.insert(event.collection, event.name.open().cloned());
+                self.existing.insert(event.collection, event.name.open().cloned());
             }
             Event::Social(SocialEvent::Collection(CollectionEvent::CollectionDeleted(event))) => {
-                self.there.remove(&event.collection);
+                self.existing.remove(&event.collection);
                 self.deleted.insert(event.collection);
             }
             Event::Social(
@@ -110,7 +110,7 @@ fn create(
     if state.has(collection) || state.deleted.contains(&collection) {
         return Ok(None);
     }
-    if state.there.len() >= COLLECTIONS_LIMIT {
+    if state.existing.len() >= COLLECTIONS_LIMIT {
         return Err(CollectionRejected::TooMany);
     }
     Ok(Some(CollectionCreated { user, collection, name: Personal::Open(name.to_owned()) }.into()))
@@ -122,7 +122,7 @@ fn rename(
     collection: CollectionId,
     name: &str,
 ) -> Result<Option<Event>, CollectionRejected> {
-    match state.there.get(&collection) {
+    match state.existing.get(&collection) {
         None => Err(CollectionRejected::NotFound),
         Some(now) if now.as_deref() == Some(name) => Ok(None),
         Some(_) => {
@@ -156,7 +156,7 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct CollectionName {
-    /// One line.
+    /// A single line of text.
     #[schema(min_length = 1, max_length = 100, example = "Lakes")]
     name: String,
 }
@@ -170,9 +170,9 @@ impl CollectionName {
     }
 }
 
-/// Make a collection
+/// Create a collection
 ///
-/// For saved posts; nobody else sees it.
+/// A collection holds saved posts. It is visible to its owner only.
 #[utoipa::path(
     post, path = "/v1/me/collections", tag = "saves", request_body = CollectionName, security(("token" = [])),
     params(CommandHeaders), responses((status = 201, body = CreatedCollection), (status = 202, body = CreatedCollection), Problems)
@@ -237,7 +237,7 @@ async fn rename_collection(
 
 /// Delete a collection
 ///
-/// The posts in it stay saved, in no collection.
+/// The posts in it stay saved, without a collection.
 #[utoipa::path(
     delete, path = "/v1/me/collections/{collection}", tag = "saves", security(("token" = [])),
     params(("collection" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
@@ -266,9 +266,9 @@ mod tests {
     const LAKES: CollectionId = CollectionId::new(Uuid::from_u128(0xc7));
     const HILLS: CollectionId = CollectionId::new(Uuid::from_u128(0xc8));
 
-    fn state(there: &[(CollectionId, &str)], deleted: &[CollectionId]) -> Collections {
+    fn state(existing: &[(CollectionId, &str)], deleted: &[CollectionId]) -> Collections {
         Collections {
-            there: there.iter().map(|(id, name)| (*id, Some((*name).to_owned()))).collect(),
+            existing: existing.iter().map(|(id, name)| (*id, Some((*name).to_owned()))).collect(),
             deleted: deleted.iter().copied().collect(),
         }
     }
@@ -278,11 +278,11 @@ mod tests {
     }
 
     #[test]
-    fn a_collection_is_made_once_and_as_long_as_there_are_not_too_many() {
+    fn collection_is_created_once_and_below_the_limit() {
         let created = CollectionCreated { user: ANN, collection: LAKES, name: named("Lakes") };
         assert_eq!(create(&state(&[], &[HILLS]), ANN, LAKES, "Lakes"), Ok(Some(created.into())));
         assert_eq!(create(&state(&[(LAKES, "Lakes")], &[]), ANN, LAKES, "Lakes"), Ok(None));
-        assert_eq!(create(&state(&[], &[LAKES]), ANN, LAKES, "Lakes"), Ok(None), "not again once it is gone");
+        assert_eq!(create(&state(&[], &[LAKES]), ANN, LAKES, "Lakes"), Ok(None), "not after its deletion");
         let ids = (1..).map(|n| CollectionId::new(Uuid::from_u128(0x1000 + n)));
         let mut full: Vec<(CollectionId, &str)> = ids.take(COLLECTIONS_LIMIT).map(|id| (id, "x")).collect();
         assert_eq!(create(&state(&full, &[]), ANN, LAKES, "Lakes"), Err(CollectionRejected::TooMany));
@@ -291,20 +291,20 @@ mod tests {
     }
 
     #[test]
-    fn a_collection_is_renamed_to_something_else() {
+    fn collection_is_renamed_to_another_name() {
         let renamed = CollectionRenamed { user: ANN, collection: LAKES, name: named("Water") };
-        let there = state(&[(LAKES, "Lakes")], &[HILLS]);
-        assert_eq!(rename(&there, ANN, LAKES, "Water"), Ok(Some(renamed.into())));
-        assert_eq!(rename(&there, ANN, LAKES, "Lakes"), Ok(None));
-        assert_eq!(rename(&there, ANN, HILLS, "Water"), Err(CollectionRejected::NotFound));
+        let existing = state(&[(LAKES, "Lakes")], &[HILLS]);
+        assert_eq!(rename(&existing, ANN, LAKES, "Water"), Ok(Some(renamed.into())));
+        assert_eq!(rename(&existing, ANN, LAKES, "Lakes"), Ok(None));
+        assert_eq!(rename(&existing, ANN, HILLS, "Water"), Err(CollectionRejected::NotFound));
     }
 
     #[test]
-    fn a_collection_is_deleted_and_twice_is_as_once() {
+    fn collection_is_deleted_once() {
         let deleted = CollectionDeleted { user: ANN, collection: LAKES };
-        let there = state(&[(LAKES, "Lakes")], &[HILLS]);
-        assert_eq!(delete(&there, ANN, LAKES), Ok(Some(deleted.into())));
-        assert_eq!(delete(&there, ANN, HILLS), Ok(None));
+        let existing = state(&[(LAKES, "Lakes")], &[HILLS]);
+        assert_eq!(delete(&existing, ANN, LAKES), Ok(Some(deleted.into())));
+        assert_eq!(delete(&existing, ANN, HILLS), Ok(None));
         assert_eq!(delete(&state(&[], &[]), ANN, LAKES), Err(CollectionRejected::NotFound));
     }
 }

@@ -39,32 +39,30 @@ impl From<CommentRejected> for Problem {
             CommentRejected::NoPost => no_post(),
             CommentRejected::NotFound => Self::not_found("There is no such comment"),
             CommentRejected::NotYours => {
-                Self::forbidden("This comment is somebody else's, under somebody else's post")
+                Self::forbidden("Only the author of a comment or of its post can delete it")
             }
-            CommentRejected::NoParent => {
-                Self::not_found("There is no such comment to answer under this post")
-            }
+            CommentRejected::NoParent => Self::not_found("There is no such comment under this post"),
             CommentRejected::ParentIsReply => {
-                let message = "is a reply itself: answer the comment that it belongs to";
-                Self::conflict("nested-reply", "A reply cannot be answered: answer the comment it belongs to")
+                let message = "is a reply: reply to its parent comment instead";
+                Self::conflict("nested-reply", "A reply cannot have replies: reply to its parent comment")
                     .in_fields(vec![FieldProblem::new("reply_to", FieldCode::NotAllowed, message)])
             }
         }
     }
 }
 
-/// The post, and the comments that a decision is about.
+/// The post, and the comments that a decision concerns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Comments {
     post: SeenPost,
-    there: Vec<There>,
+    existing: Vec<ExistingComment>,
     deleted: Vec<CommentId>,
-    /// By a moderator.
+    /// Removed by a moderator.
     removed: Vec<CommentId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct There {
+struct ExistingComment {
     comment: CommentId,
     author: UserId,
     post_author: UserId,
@@ -73,24 +71,26 @@ struct There {
 }
 
 impl Comments {
-    fn find(&self, comment: CommentId) -> Option<&There> {
-        let there = self.there.iter().find(|there| there.comment == comment);
-        there.filter(|there| !self.removed.contains(&there.comment))
+    fn find(&self, comment: CommentId) -> Option<&ExistingComment> {
+        let found = self.existing.iter().find(|existing| existing.comment == comment);
+        found.filter(|found| !self.removed.contains(&found.comment))
     }
 }
 
 impl Fold for Comments {
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
-            Event::Social(SocialEvent::Comment(CommentEvent::Commented(event))) => self.there.push(There {
-                comment: event.comment,
-                author: event.author,
-                post_author: event.post_author,
-                reply_to_author: event.reply_to_author,
-                is_reply: event.reply_to.is_some(),
-            }),
+            Event::Social(SocialEvent::Comment(CommentEvent::Commented(event))) => {
+                self.existing.push(ExistingComment {
+                    comment: event.comment,
+                    author: event.author,
+                    post_author: event.post_author,
+                    reply_to_author: event.reply_to_author,
+                    is_reply: event.reply_to.is_some(),
+                });
+            }
             Event::Social(SocialEvent::Comment(CommentEvent::CommentDeleted(event))) => {
-                self.there.retain(|there| there.comment != event.comment);
+                self.existing.retain(|existing| existing.comment != event.comment);
                 self.deleted.push(event.comment);
             }
             Event::Social(SocialEvent::Moderation(ModerationEvent::ContentRemoved(ContentRemoved {
@@ -159,8 +159,8 @@ fn delete(
     who: UserId,
 ) -> Result<Option<Event>, CommentRejected> {
     match state.find(comment) {
-        Some(there) if there.author == who || there.post_author == who => {
-            let There { author, post_author, reply_to_author, .. } = *there;
+        Some(found) if found.author == who || found.post_author == who => {
+            let ExistingComment { author, post_author, reply_to_author, .. } = *found;
             Ok(Some(CommentDeleted { post, comment, author, post_author, reply_to_author }.into()))
         }
         Some(_) => Err(CommentRejected::NotYours),
@@ -216,12 +216,14 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
 struct NewComment {
     #[schema(min_length = 1, max_length = 1000, example = "Lovely!")]
     text: String,
-    /// The comment that this one answers; one that answers none itself.
+    /// Id of the comment to reply to. It must not be a reply itself.
     #[schema(value_type = Option<String>, pattern = "^[0-9a-f]{32}$")]
     reply_to: Option<CommentId>,
 }
 
 /// Comment on a post
+///
+/// With `reply_to` the new comment is a reply to another comment.
 #[utoipa::path(
     post, path = "/v1/posts/{post}/comments", tag = "comments", request_body = NewComment, security(("token" = [])),
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
@@ -263,13 +265,13 @@ struct CreatedComment {
     receipt: Receipt,
     /// Id of the comment.
     id: String,
-    /// As it was written.
+    /// The comment as it was created.
     comment: resources::Comment,
 }
 
 /// Delete a comment
 ///
-/// Its author may, and the author of the post.
+/// Allowed for the author of the comment and the author of the post.
 #[utoipa::path(
     delete, path = "/v1/posts/{post}/comments/{comment}", tag = "comments", security(("token" = [])),
     params(
@@ -304,13 +306,14 @@ mod tests {
     const FIRST: CommentId = CommentId::new(Uuid::from_u128(1));
     const SECOND: CommentId = CommentId::new(Uuid::from_u128(2));
 
-    fn there(comment: CommentId, author: UserId, is_reply: bool) -> There {
-        There { comment, author, post_author: ANN, reply_to_author: is_reply.then_some(CAT), is_reply }
+    fn existing(comment: CommentId, author: UserId, is_reply: bool) -> ExistingComment {
+        let reply_to_author = is_reply.then_some(CAT);
+        ExistingComment { comment, author, post_author: ANN, reply_to_author, is_reply }
     }
 
-    fn state(there: &[There]) -> Comments {
+    fn state(existing: &[ExistingComment]) -> Comments {
         let post = SeenPost::of(ANN, AccountStatus::Active);
-        Comments { post, there: there.to_vec(), deleted: Vec::new(), removed: Vec::new() }
+        Comments { post, existing: existing.to_vec(), deleted: Vec::new(), removed: Vec::new() }
     }
 
     fn command(reply_to: Option<CommentId>) -> WriteComment {
@@ -333,28 +336,28 @@ mod tests {
     }
 
     #[test]
-    fn a_post_is_commented_as_long_as_it_is_seen() {
+    fn only_a_visible_post_is_commented_on_and_only_once() {
         assert_eq!(comment(&state(&[]), &command(None)), Ok(Some(commented(None))));
         for unseen in SeenPost::unseen(ANN) {
-            let state = Comments { post: unseen, ..state(&[there(FIRST, CAT, false)]) };
+            let state = Comments { post: unseen, ..state(&[existing(FIRST, CAT, false)]) };
             for reply_to in [None, Some(FIRST)] {
                 assert_eq!(comment(&state, &command(reply_to)), Err(CommentRejected::NoPost), "{state:?}");
             }
         }
-        assert_eq!(comment(&state(&[there(SECOND, BOB, false)]), &command(None)), Ok(None), "once");
+        assert_eq!(comment(&state(&[existing(SECOND, BOB, false)]), &command(None)), Ok(None), "once");
     }
 
     #[test]
-    fn a_comment_is_answered_and_a_reply_is_not() {
-        let answered = comment(&state(&[there(FIRST, CAT, false)]), &command(Some(FIRST)));
+    fn comments_have_replies_but_replies_have_none() {
+        let answered = comment(&state(&[existing(FIRST, CAT, false)]), &command(Some(FIRST)));
         assert_eq!(answered, Ok(Some(commented(Some(FIRST)))));
-        let nested = comment(&state(&[there(FIRST, CAT, true)]), &command(Some(FIRST)));
+        let nested = comment(&state(&[existing(FIRST, CAT, true)]), &command(Some(FIRST)));
         assert_eq!(nested, Err(CommentRejected::ParentIsReply));
         assert_eq!(comment(&state(&[]), &command(Some(FIRST))), Err(CommentRejected::NoParent));
     }
 
     #[test]
-    fn its_author_and_the_posts_author_delete_a_comment() {
+    fn comment_is_deleted_by_its_author_or_the_author_of_the_post() {
         let deleted = CommentDeleted {
             post: POST,
             comment: FIRST,
@@ -362,16 +365,16 @@ mod tests {
             post_author: ANN,
             reply_to_author: Some(CAT),
         };
-        let with_comment = state(&[there(FIRST, BOB, true)]);
+        let with_comment = state(&[existing(FIRST, BOB, true)]);
         for who in [ANN, BOB] {
             assert_eq!(delete(&with_comment, POST, FIRST, who), Ok(Some(deleted.clone().into())));
         }
         assert_eq!(delete(&with_comment, POST, FIRST, CAT), Err(CommentRejected::NotYours));
         assert_eq!(delete(&state(&[]), POST, FIRST, BOB), Err(CommentRejected::NotFound));
-        let removed = Comments { removed: vec![FIRST], ..state(&[there(FIRST, CAT, false)]) };
+        let removed = Comments { removed: vec![FIRST], ..state(&[existing(FIRST, CAT, false)]) };
         assert_eq!(delete(&removed, POST, FIRST, CAT), Err(CommentRejected::NotFound));
         assert_eq!(comment(&removed, &command(Some(FIRST))), Err(CommentRejected::NoParent));
-        let gone = Comments { deleted: vec![FIRST], ..state(&[]) };
-        assert_eq!(delete(&gone, POST, FIRST, BOB), Ok(None), "twice is as once");
+        let after_deletion = Comments { deleted: vec![FIRST], ..state(&[]) };
+        assert_eq!(delete(&after_deletion, POST, FIRST, BOB), Ok(None), "only once");
     }
 }

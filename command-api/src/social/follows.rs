@@ -39,7 +39,7 @@ impl From<FollowRejected> for Problem {
     }
 }
 
-/// The followee, and the present state of the follow.
+/// The followee, and the current state of the follow.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Follow {
     followee: AccountStatus,
@@ -144,9 +144,9 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
 struct FollowReceipt {
     #[serde(flatten)]
     receipt: Receipt,
-    /// The user follows the other one.
+    /// Whether the caller follows the user.
     follows: bool,
-    /// The user has asked to follow the other one, who is private.
+    /// Whether the caller has requested to follow the user, whose profile is private.
     requested: bool,
 }
 
@@ -156,9 +156,9 @@ impl FollowReceipt {
     }
 }
 
-/// Follow somebody
+/// Follow a user
 ///
-/// Who is private must accept it first.
+/// A user with a private profile must accept the request first.
 #[utoipa::path(
     put, path = "/v1/users/{user}/follow", tag = "follows", security(("token" = [])),
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
@@ -179,7 +179,9 @@ async fn follow_user(
     Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
 }
 
-/// Follow somebody no longer
+/// Unfollow a user
+///
+/// Also withdraws a follow request.
 #[utoipa::path(
     delete, path = "/v1/users/{user}/follow", tag = "follows", security(("token" = [])),
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_is_followed_once() {
+    fn user_is_followed_once() {
         let followed = Followed { follower: BOB, followee: ANN };
         assert_eq!(
             follow(&state(AccountStatus::Active, false, Step::None), BOB, ANN),
@@ -223,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_private_is_asked_once() {
+    fn private_user_gets_one_request() {
         let requested = FollowRequested { follower: BOB, followee: ANN };
         assert_eq!(
             follow(&state(AccountStatus::Active, true, Step::None), BOB, ANN),
@@ -234,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_follows_themselves_or_somebody_who_is_not_there() {
+    fn following_oneself_or_an_inactive_user_is_rejected() {
         assert_eq!(
             follow(&state(AccountStatus::Active, false, Step::None), ANN, ANN),
             Err(FollowRejected::Oneself)
@@ -245,16 +247,16 @@ mod tests {
     }
 
     #[test]
-    fn a_follow_or_a_request_is_taken_back_once() {
-        let taken_back =
+    fn follow_or_request_is_withdrawn_once() {
+        let unfollowed =
             |only_requested| Some(Unfollowed { follower: BOB, followee: ANN, only_requested }.into());
         assert_eq!(
             unfollow(&state(AccountStatus::Active, false, Step::Follows), BOB, ANN),
-            taken_back(false)
+            unfollowed(false)
         );
         assert_eq!(
             unfollow(&state(AccountStatus::Erased, false, Step::Requested), BOB, ANN),
-            taken_back(true)
+            unfollowed(true)
         );
         assert_eq!(unfollow(&state(AccountStatus::Active, false, Step::None), BOB, ANN), None);
     }

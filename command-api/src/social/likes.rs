@@ -122,7 +122,7 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
 struct LikeReceipt {
     #[serde(flatten)]
     receipt: Receipt,
-    /// The user likes the post.
+    /// Whether the caller likes the post.
     liked: bool,
 }
 
@@ -147,7 +147,7 @@ async fn like_post(
     Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
 }
 
-/// Like a post no longer
+/// Remove a like
 #[utoipa::path(
     delete, path = "/v1/posts/{post}/like", tag = "likes", security(("token" = [])),
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
@@ -187,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn a_post_is_liked_once() {
+    fn post_is_liked_once() {
         let liked = PostLiked { post: POST, user: BOB, post_author: ANN };
         assert_eq!(like(&state(published(), false), POST, BOB), Ok(Some(liked.into())));
         assert_eq!(like(&state(published(), true), POST, BOB), Ok(None));
     }
 
     #[test]
-    fn what_is_not_seen_cannot_be_liked() {
+    fn invisible_post_cannot_be_liked() {
         for unseen in SeenPost::unseen(ANN) {
             assert_eq!(
                 like(&state(unseen.clone(), false), POST, BOB),
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_like_is_taken_back_once_even_if_the_post_is_not_seen() {
+    fn like_is_removed_once_even_if_the_post_is_invisible() {
         let unliked: Event = PostUnliked { post: POST, user: BOB, post_author: ANN }.into();
         assert_eq!(unlike(&state(published(), true), POST, BOB), Some(unliked.clone()));
         for unseen in SeenPost::unseen(ANN) {

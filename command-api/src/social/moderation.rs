@@ -49,7 +49,7 @@ impl From<ModerationRejected> for Problem {
     }
 }
 
-/// The state that moderators' decisions need of content.
+/// The state of content that moderation decisions need.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Moderated {
     /// None if there is no such content.
@@ -185,8 +185,8 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Removal {
-    /// Why; its author is shown this.
-    #[schema(min_length = 1, max_length = 500, example = "Shows somebody's address")]
+    /// The reason. It is shown to the author.
+    #[schema(min_length = 1, max_length = 500, example = "Shows a private address")]
     reason: String,
 }
 
@@ -201,8 +201,8 @@ impl Removal {
 
 /// Remove a post
 ///
-/// For moderators and admins. Nobody is shown it any more, its author is notified with the reason, and for 30 days it
-/// can be restored. Then its pictures are deleted.
+/// For moderators and admins. The post is hidden from all users, and its author is notified with the reason. It can be
+/// restored for 30 days; then its pictures are deleted.
 #[utoipa::path(
     put, path = "/v1/posts/{post}/removal", tag = "moderation", request_body = Removal, security(("token" = [])),
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
@@ -241,8 +241,8 @@ async fn restore_post(
 
 /// Remove a comment
 ///
-/// For moderators and admins. Nobody is shown it any more, its author is notified with the reason, and for 30 days it
-/// can be restored. Replies to it stay.
+/// For moderators and admins. The comment is hidden from all users, and its author is notified with the reason. It can be
+/// restored for 30 days. Replies to it stay.
 #[utoipa::path(
     put, path = "/v1/posts/{post}/comments/{comment}/removal", tag = "moderation", request_body = Removal,
     security(("token" = [])),
@@ -291,8 +291,8 @@ async fn restore_comment(
 
 /// Remove a story
 ///
-/// For moderators and admins. Nobody is shown it any more, and its author is notified with the reason. It can be restored
-/// until its day is over.
+/// For moderators and admins. The story is hidden from all users, and its author is notified with the reason. It can be
+/// restored until it expires.
 #[utoipa::path(
     put, path = "/v1/users/{user}/stories/{story}/removal", tag = "moderation", request_body = Removal,
     security(("token" = [])),
@@ -318,7 +318,7 @@ async fn remove_story(
 
 /// Restore a removed story
 ///
-/// For moderators and admins, until its day is over.
+/// For moderators and admins, until the story expires.
 #[utoipa::path(
     delete, path = "/v1/users/{user}/stories/{story}/removal", tag = "moderation", security(("token" = [])),
     params(
@@ -378,17 +378,17 @@ mod tests {
     }
 
     #[test]
-    fn content_that_is_gone_is_not_found_and_that_of_hidden_people_is() {
+    fn deleted_content_is_not_found_but_content_of_hidden_users_is() {
         let moderator = by(&[Role::Moderator]);
-        for gone in [
+        for missing in [
             Moderated { published_by: None, ..published() },
             Moderated::default(),
             Moderated { account: AccountStatus::Erased, ..published() },
         ] {
-            let gone = Moderated { removed: Some(DateTime::UNIX_EPOCH), ..gone };
+            let missing = Moderated { removed: Some(DateTime::UNIX_EPOCH), ..missing };
             let refused = Err(ModerationRejected::NotFound);
-            assert_eq!(remove(&gone, &moderator, CONTENT, "spam"), refused);
-            assert_eq!(restore(&gone, &moderator, CONTENT, DateTime::UNIX_EPOCH), refused);
+            assert_eq!(remove(&missing, &moderator, CONTENT, "spam"), refused);
+            assert_eq!(restore(&missing, &moderator, CONTENT, DateTime::UNIX_EPOCH), refused);
         }
         for account in [AccountStatus::Deactivated, AccountStatus::Suspended] {
             let hidden = Moderated { account, ..published() };

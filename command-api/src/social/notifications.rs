@@ -22,7 +22,7 @@ use crate::pipeline::errors::log_problem;
 use crate::pipeline::execute::Fold;
 use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
 
-/// Largest whole number that every reader of JSON takes for what it is; no log comes near it.
+/// Largest integer that every JSON parser reads exactly; no log reaches it.
 const POSITION_LIMIT: u64 = (1 << 53) - 1;
 
 // ---------------------------------------------------------------- decisions
@@ -71,14 +71,14 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ReadUpTo {
-    /// The position of the newest notification that was seen: that one and all before it are read.
+    /// Position of the newest notification that the user has seen. It and all earlier ones become read.
     #[schema(value_type = i64, minimum = 0, maximum = 9_007_199_254_740_991_i64, example = 4711)]
     up_to: Number,
 }
 
 /// Mark notifications as read
 ///
-/// Reading less than was read before changes nothing.
+/// A position at or before the current read position has no effect.
 #[utoipa::path(
     put, path = "/v1/me/notifications/read", tag = "notifications", request_body = ReadUpTo,
     security(("token" = [])), params(CommandHeaders), responses(ReceiptAnswers, Problems)
@@ -106,7 +106,7 @@ async fn mark_notifications_read(
     Ok(commands.receipt(prefer, outcome).await)
 }
 
-/// A whole number: `7.0` is one, too, in JSON.
+/// An integer. In JSON `7.0` is one as well.
 fn whole(number: &Number) -> Option<u64> {
     let written_out =
         || number.as_f64().filter(|number| number.fract() == 0.0).map(|number| format!("{number:.0}"));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_number_may_be_written_with_a_point() {
+    fn integer_may_have_a_decimal_point() {
         let read = |value: serde_json::Value| value.as_number().and_then(whole);
         assert_eq!(read(json!(7)), Some(7));
         assert_eq!(read(json!(7.0)), Some(7));
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_stays_read() {
+    fn read_position_never_decreases() {
         assert_eq!(after(0, 7), Some(up_to(7)));
         assert_eq!(after(7, 8), Some(up_to(8)));
         for less in [0, 6, 7] {
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_reads_what_has_not_happened_yet() {
+    fn read_position_never_exceeds_the_end_of_the_log() {
         assert_eq!(after(7, 101), Some(up_to(100)));
         assert_eq!(after(7, u64::MAX), Some(up_to(100)));
         assert_eq!(after(100, u64::MAX), None);

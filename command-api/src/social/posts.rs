@@ -47,7 +47,7 @@ impl From<PostRejected> for Problem {
     fn from(rejected: PostRejected) -> Self {
         match rejected {
             PostRejected::NotFound => no_post(),
-            PostRejected::NotYours => Self::forbidden("This post is somebody else's"),
+            PostRejected::NotYours => Self::forbidden("This post belongs to another user"),
         }
     }
 }
@@ -82,7 +82,7 @@ pub(crate) fn no_post() -> Problem {
     Problem::not_found("There is no such post")
 }
 
-/// The state that decisions need of a post.
+/// The state of a post that decisions need.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Post {
     #[default]
@@ -120,12 +120,12 @@ impl Fold for Post {
     }
 }
 
-/// The state that decisions of other users need of a post: likes, comments, saves.
+/// The state of a post that decisions of other users need: likes, comments, saves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SeenPost {
     post: Post,
     author: AccountStatus,
-    /// By a moderator.
+    /// Removed by a moderator.
     removed: bool,
 }
 
@@ -182,7 +182,7 @@ fn post_removed_after(recorded: &Recorded) -> Option<bool> {
     Some(matches!(event, ModerationEvent::ContentRemoved(_)))
 }
 
-/// The state that the author's decisions need of a post.
+/// The state of a post that its author's decisions need.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct OwnPost {
     post: Post,
@@ -217,7 +217,7 @@ fn publish(post: &Post, event: &PostPublished) -> Result<Option<Event>, PostReje
 fn edit_caption(post: &Post, id: PostId, editor: UserId, new: &str) -> Result<Option<Event>, PostRejected> {
     match post {
         Post::Published { author, .. } if *author != editor => Err(PostRejected::NotYours),
-        // A caption that was never set reads like an empty one, and one of an earlier version may have other line ends.
+        // A missing caption equals an empty one, and a caption of an earlier version may have other line ends.
         Post::Published { caption, .. } if text::tidy(caption.as_deref().unwrap_or_default()) == new => {
             Ok(None)
         }
@@ -244,15 +244,15 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
     OpenApiRouter::new().routes(routes!(edit_post, delete_post)).merge(upload)
 }
 
-/// What is sent to publish a post, as `multipart/form-data`.
+/// A new post, as `multipart/form-data`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only described; `NewPost` reads it")]
 struct PostForm {
-    /// One to ten pictures, in order: JPEG, PNG, WebP or GIF, 20 MB each at most.
+    /// One to ten pictures, in order: JPEG, PNG, WebP or GIF, at most 20 MB each.
     #[schema(value_type = Vec<String>, format = "binary", min_items = 1, max_items = 10)]
     image: Vec<Vec<u8>>,
-    /// What each picture shows, in the same order.
+    /// Descriptions of the pictures, in the same order.
     #[schema(value_type = Vec<String>, required = false, max_items = 10)]
     alt: Option<Vec<String>>,
     #[schema(value_type = String, required = false, max_length = 2200)]
@@ -297,11 +297,11 @@ impl<S: Send + Sync> FromRequest<S> for NewPost {
                             "there are more of them than images",
                         ));
                     }
-                    let alt = fields.take(&place, text::line(&words(field, &place).await?, text::ALT_LIMIT));
-                    new.alt.push(alt);
+                    let alt = text_field(field, &place).await?;
+                    new.alt.push(fields.take(&place, text::line(&alt, text::ALT_LIMIT)));
                 }
                 Some("caption") if new.caption.is_none() => {
-                    let caption = words(field, "caption").await?;
+                    let caption = text_field(field, "caption").await?;
                     new.caption = Some(fields.take("caption", text::free(&caption, text::CAPTION_LIMIT)));
                 }
                 Some("caption") => {
@@ -312,7 +312,7 @@ impl<S: Send + Sync> FromRequest<S> for NewPost {
                     return Err(Problem::malformed(
                         name,
                         FieldCode::Unknown,
-                        "unknown: there are image, alt and caption",
+                        "is unknown: the fields are image, alt and caption",
                     ));
                 }
             }
@@ -329,13 +329,13 @@ impl<S: Send + Sync> FromRequest<S> for NewPost {
     }
 }
 
-/// Whether a request says that its body is `multipart/form-data`.
+/// Whether the content type of a request is `multipart/form-data`.
 pub fn is_form(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("multipart/form-data")
 }
 
-/// The form that a request sends.
+/// The form in the body of a request.
 pub async fn form<S: Send + Sync>(request: Request, state: &S) -> Result<Multipart, Problem> {
     if !is_form(request.headers()) {
         return Err(Problem::new(
@@ -354,7 +354,7 @@ pub async fn form<S: Send + Sync>(request: Request, state: &S) -> Result<Multipa
     Multipart::from_request(request, state).await.map_err(no_boundary)
 }
 
-/// The picture in a field; none if a file input was left empty, which browsers send without a name and without bytes.
+/// The picture in a field; none for an empty file input, which browsers send without a name and without bytes.
 pub async fn image(mut field: Field<'_>, place: &str) -> Result<Option<Bytes>, Problem> {
     let is_named = field.file_name().is_some_and(|name| !name.is_empty());
     let mut content = Vec::new();
@@ -367,8 +367,8 @@ pub async fn image(mut field: Field<'_>, place: &str) -> Result<Option<Bytes>, P
     Ok((is_named || !content.is_empty()).then(|| content.into()))
 }
 
-/// The content of a text field, with a limit that is above those of all fields.
-pub async fn words(mut field: Field<'_>, place: &str) -> Result<String, Problem> {
+/// The content of a text field, with a limit above the limits of all fields.
+pub async fn text_field(mut field: Field<'_>, place: &str) -> Result<String, Problem> {
     const LIMIT: usize = 64 * 1024;
     let mut content = Vec::new();
     while let Some(chunk) = field.chunk().await.map_err(|e| unreadable(&e))? {
@@ -411,7 +411,7 @@ impl Commands {
             processed.map_err(|error| CommandError::Rejected(rejected(error)))
         });
         let processed = try_join_all(processing).await?;
-        // Only when all of them are pictures is any of them stored.
+        // None is stored unless all of them are pictures.
         let stored = processed.into_iter().map(|one| self.keep_picture::<PublishRejected>(context, one));
         let stored = try_join_all(stored).await?;
         let (images, placeholders) =
@@ -454,6 +454,8 @@ impl Commands {
 }
 
 /// Publish a post
+///
+/// A post has one to ten pictures and an optional caption.
 #[utoipa::path(
     post, path = "/v1/posts", tag = "posts", security(("token" = [])),
     request_body(content = PostForm, content_type = "multipart/form-data"),
@@ -487,12 +489,12 @@ struct CreatedPost {
     receipt: Receipt,
     /// Id of the post.
     id: String,
-    /// As it was published.
+    /// The post as it was published.
     post: resources::Post,
 }
 
 impl Commands {
-    /// The resource that a query answers for this post until somebody reacts to it.
+    /// The resource that a query returns for this post before any like or comment.
     async fn new_post(&self, event: PostPublished, outcome: Outcome) -> Result<resources::Post, LogError> {
         let PostPublished { post, author, images, text } = event;
         let PostText { caption, alt, placeholders } = text.into_open().unwrap_or_default();
@@ -528,11 +530,11 @@ struct PostChange {
 struct EditedPost {
     #[serde(flatten)]
     receipt: Receipt,
-    /// As it is stored.
+    /// The caption as it is stored.
     caption: String,
 }
 
-/// Edit a post's caption
+/// Edit the caption of a post
 #[utoipa::path(
     patch, path = "/v1/posts/{post}", tag = "posts", request_body = PostChange, security(("token" = [])),
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
@@ -596,7 +598,7 @@ mod tests {
     }
 
     #[test]
-    fn a_post_is_published_once() {
+    fn post_is_published_once() {
         assert_eq!(publish(&Post::None, &post_published(ANN)), Ok(Some(post_published(ANN).into())));
         assert_eq!(publish(&published(), &post_published(ANN)), Ok(None));
         assert_eq!(publish(&published(), &post_published(BOB)), Err(PostRejected::NotFound));
@@ -604,7 +606,7 @@ mod tests {
     }
 
     #[test]
-    fn only_its_author_edits_a_post() {
+    fn only_the_author_edits_a_post() {
         let edited = CaptionEdited { post: POST, author: ANN, caption: Personal::Open("Dusk".into()) };
         assert_eq!(edit_caption(&published(), POST, ANN, "Dusk"), Ok(Some(edited.into())));
         assert_eq!(edit_caption(&published(), POST, ANN, "Dawn"), Ok(None));
@@ -618,7 +620,7 @@ mod tests {
     }
 
     #[test]
-    fn only_its_author_deletes_a_post_and_twice_is_as_once() {
+    fn only_the_author_deletes_a_post_and_only_once() {
         assert_eq!(delete(&published(), POST, ANN), Ok(Some(PostDeleted { post: POST, author: ANN }.into())));
         assert_eq!(delete(&published(), POST, BOB), Err(PostRejected::NotYours));
         assert_eq!(delete(&Post::Deleted, POST, ANN), Ok(None));
@@ -641,10 +643,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_form_is_a_post_or_told_by_what_is_wrong_with_it(body in any_form()) {
+        fn any_form_is_a_post_or_refused_by_field(body in any_form()) {
             let request = Request::post("/").header(header::CONTENT_TYPE, "multipart/form-data; boundary=x");
             let request = request.body(axum::body::Body::from(body)).unwrap();
-            // Nothing in it waits for anything.
+            // The body is complete, so nothing waits.
             match NewPost::from_request(request, &()).now_or_never().unwrap() {
                 Ok(post) => {
                     prop_assert!((1..=IMAGES_LIMIT).contains(&post.images.len()));

@@ -86,7 +86,7 @@ fn save(state: &Save, user: UserId, post: PostId) -> Result<Option<Event>, SaveR
     Ok(state.saved.is_none().then(|| PostSaved { user, post, post_author, collection: None }.into()))
 }
 
-/// Also moves it there from another collection.
+/// Also moves the post from another collection.
 fn save_in(
     state: &Save,
     user: UserId,
@@ -102,7 +102,7 @@ fn save_in(
     Ok((!is_there).then(|| PostSaved { user, post, post_author, collection }.into()))
 }
 
-/// It stays saved, in no collection.
+/// The post stays saved, without a collection.
 fn take_out(
     state: &Save,
     user: UserId,
@@ -137,13 +137,13 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
 struct SaveReceipt {
     #[serde(flatten)]
     receipt: Receipt,
-    /// The user has saved the post.
+    /// Whether the caller has saved the post.
     saved: bool,
 }
 
 /// Save a post
 ///
-/// For oneself: nobody else sees it. What is saved already stays in its collection.
+/// Saved posts are visible to the caller only. A post that is already saved stays in its collection.
 #[utoipa::path(
     put, path = "/v1/posts/{post}/save", tag = "saves", security(("token" = [])),
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
@@ -164,7 +164,9 @@ async fn save_post(
     Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
 }
 
-/// Save a post no longer
+/// Unsave a post
+///
+/// Also removes the post from its collection.
 #[utoipa::path(
     delete, path = "/v1/posts/{post}/save", tag = "saves", security(("token" = [])),
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
@@ -184,9 +186,9 @@ async fn unsave_post(
     Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
 }
 
-/// Save a post in a collection
+/// Add a post to a collection
 ///
-/// Or move it there: a post is in one collection at most.
+/// Saves the post, or moves it from another collection: a post is in at most one collection.
 #[utoipa::path(
     put, path = "/v1/me/collections/{collection}/posts/{post}", tag = "saves", security(("token" = [])),
     params(
@@ -211,9 +213,9 @@ async fn add_to_collection(
     Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
 }
 
-/// Take a post out of a collection
+/// Remove a post from a collection
 ///
-/// It stays saved, in no collection.
+/// The post stays saved, without a collection.
 #[utoipa::path(
     delete, path = "/v1/me/collections/{collection}/posts/{post}", tag = "saves", security(("token" = [])),
     params(
@@ -251,7 +253,7 @@ mod tests {
     const LAKES: CollectionId = CollectionId::new(Uuid::from_u128(0xc7));
     const HILLS: CollectionId = CollectionId::new(Uuid::from_u128(0xc8));
 
-    /// A post by Ann, and what Bob has of it; his one collection is of lakes.
+    /// A post by Ann, and its save by Bob, whose only collection is `LAKES`.
     fn state(saved: Option<Saved>) -> Save {
         Save {
             post: SeenPost::of(ANN, AccountStatus::Active),
@@ -269,14 +271,14 @@ mod tests {
     }
 
     #[test]
-    fn a_post_is_saved_once_and_stays_where_it_is() {
+    fn post_is_saved_once_and_stays_in_its_collection() {
         assert_eq!(save(&state(None), BOB, POST), Ok(Some(saved(None))));
         assert_eq!(save(&state(Some(kept(None))), BOB, POST), Ok(None));
         assert_eq!(save(&state(Some(kept(Some(LAKES)))), BOB, POST), Ok(None));
     }
 
     #[test]
-    fn a_post_is_saved_in_a_collection_or_moved_there() {
+    fn post_is_saved_in_a_collection_or_moved_there() {
         for before in [None, Some(kept(None)), Some(kept(Some(HILLS)))] {
             assert_eq!(save_in(&state(before), BOB, POST, LAKES), Ok(Some(saved(Some(LAKES)))));
         }
@@ -285,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_out_of_a_collection_stays_saved() {
+    fn post_removed_from_a_collection_stays_saved() {
         assert_eq!(take_out(&state(Some(kept(Some(LAKES)))), BOB, POST, LAKES), Ok(Some(saved(None))));
         for elsewhere in [None, Some(kept(None)), Some(kept(Some(HILLS)))] {
             assert_eq!(take_out(&state(elsewhere), BOB, POST, LAKES), Ok(None));
@@ -294,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_seen_cannot_be_saved_and_what_is_saved_can_be_let_go() {
+    fn invisible_post_cannot_be_saved_but_can_be_unsaved() {
         let unsaved: Event = PostUnsaved { user: BOB, post: POST }.into();
         for unseen in SeenPost::unseen(ANN) {
             let not_saved = Save { post: unseen.clone(), ..state(None) };

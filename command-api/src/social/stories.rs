@@ -1,5 +1,5 @@
 //! Stories: images that are shown for a day. They are published and deleted by their author and viewed by others; the
-//! projector ends them.
+//! projector expires them.
 
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::response::Response;
@@ -29,7 +29,7 @@ use crate::pipeline::receipt::{CommandHeaders, Prefer, Receipt, ReceiptAnswers};
 use crate::pipeline::text::{self, Fields};
 use crate::social::posts::{self, IMAGE_LIMIT};
 
-/// Largest upload in bytes: one picture, and room for what a form puts around it.
+/// Largest upload in bytes: one picture and the overhead of the form.
 const UPLOAD_LIMIT: usize = IMAGE_LIMIT + 1024 * 1024;
 
 // ---------------------------------------------------------------- decisions
@@ -44,7 +44,7 @@ impl From<StoryRejected> for Problem {
     fn from(rejected: StoryRejected) -> Self {
         match rejected {
             StoryRejected::NotFound => Self::not_found("There is no such story"),
-            StoryRejected::NotYours => Self::forbidden("This story is somebody else's"),
+            StoryRejected::NotYours => Self::forbidden("This story belongs to another user"),
         }
     }
 }
@@ -89,7 +89,7 @@ enum Story {
 }
 
 impl Story {
-    /// False after its day, even if its end is not in the log yet.
+    /// False once the story has expired, even if its expiry is not in the log yet.
     fn is_shown(self, now: DateTime<Utc>) -> bool {
         match self {
             Self::Published { at } => now < at + STORY_LIFETIME,
@@ -178,13 +178,13 @@ impl Fold for ModeratedStory {
 fn publish(story: Story, event: &StoryPublished) -> Result<Option<Event>, StoryRejected> {
     match story {
         Story::None => Ok(Some(event.clone().into())),
-        // Only a repeated request can name a story that is there.
+        // Only a replay can name a story that exists.
         Story::Published { .. } => Ok(None),
         Story::Over => Err(StoryRejected::NotFound),
     }
 }
 
-/// A story whose day is over can be deleted until its end is in the log.
+/// An expired story can be deleted until its expiry is in the log.
 fn delete(story: Story, author: UserId, id: StoryId, who: UserId) -> Result<Option<Event>, StoryRejected> {
     match story {
         Story::None => Err(StoryRejected::NotFound),
@@ -218,15 +218,15 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
     OpenApiRouter::new().routes(routes!(delete_story)).routes(routes!(view_story)).merge(upload)
 }
 
-/// What is sent to publish a story, as `multipart/form-data`.
+/// A new story, as `multipart/form-data`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only described; `NewStory` reads it")]
 struct StoryForm {
-    /// JPEG, PNG, WebP or GIF, 20 MB at most.
+    /// The picture: JPEG, PNG, WebP or GIF, at most 20 MB.
     #[schema(value_type = String, format = "binary")]
     image: Vec<u8>,
-    /// What the picture shows.
+    /// Description of the picture.
     #[schema(value_type = String, required = false, max_length = 500)]
     alt: Option<String>,
 }
@@ -254,8 +254,8 @@ impl<S: Send + Sync> FromRequest<S> for NewStory {
                     }
                 }
                 Some("alt") if alt.is_none() => {
-                    let words = posts::words(field, "alt").await?;
-                    alt = Some(fields.take("alt", text::line(&words, text::ALT_LIMIT)));
+                    let content = posts::text_field(field, "alt").await?;
+                    alt = Some(fields.take("alt", text::line(&content, text::ALT_LIMIT)));
                 }
                 Some("alt") => {
                     return Err(Problem::malformed("alt", FieldCode::Duplicate, "may be given once"));
@@ -265,7 +265,7 @@ impl<S: Send + Sync> FromRequest<S> for NewStory {
                     return Err(Problem::malformed(
                         name,
                         FieldCode::Unknown,
-                        "unknown: there are image and alt",
+                        "is unknown: the fields are image and alt",
                     ));
                 }
             }
@@ -305,7 +305,7 @@ impl Commands {
 
 /// Publish a story
 ///
-/// It is shown for 24 hours: to everybody, or if its author is private to accepted followers.
+/// The story is visible for 24 hours: to all users, or only to accepted followers if the author's profile is private.
 #[utoipa::path(
     post, path = "/v1/stories", tag = "stories", security(("token" = [])),
     request_body(content = StoryForm, content_type = "multipart/form-data"),
@@ -336,12 +336,12 @@ struct CreatedStory {
     receipt: Receipt,
     /// Id of the story.
     id: String,
-    /// As it was published.
+    /// The story as it was published.
     story: resources::Story,
 }
 
 impl Commands {
-    /// The resource that a query answers its author for this story until somebody views it.
+    /// The resource that a query returns to the author for this story before the first view.
     fn new_story(&self, event: StoryPublished, outcome: Outcome) -> resources::Story {
         let StoryPublished { story, image: events::Image { media, width, height }, text, .. } = event;
         let StoryText { alt, placeholder } = text.into_open().unwrap_or_default();
@@ -383,9 +383,9 @@ async fn delete_story(
     Ok(commands.receipt(prefer, outcome).await)
 }
 
-/// Say that I have viewed a story
+/// Mark a story as viewed
 ///
-/// Its author is told who has, each once. One's own stories do not count.
+/// The author of the story can list its viewers; each viewer counts once. The author's own views do not count.
 #[utoipa::path(
     put, path = "/v1/users/{user}/stories/{story}/view", tag = "stories", security(("token" = [])),
     params(
@@ -403,7 +403,7 @@ async fn view_story(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let (viewer, now) = (session.user, context.now);
-    let looked_at = [
+    let others = [
         Subject::Story(author, story),
         Subject::Account(author),
         Subject::Profile(author),
@@ -412,7 +412,7 @@ async fn view_story(
     ];
     let decide = |state: &Viewing| view(state, author, story, viewer, now);
     let target = Subject::StoryView(story, viewer);
-    let outcome = commands.execute_new(&context.with_actor(viewer), target, &looked_at, decide).await?;
+    let outcome = commands.execute_new(&context.with_actor(viewer), target, &others, decide).await?;
     Ok(commands.receipt(prefer, outcome).await)
 }
 
@@ -434,7 +434,7 @@ mod tests {
     const STORY: StoryId = StoryId::new(Uuid::from_u128(0x57));
     const NOON: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
-    const THERE: Story = Story::Published { at: NOON };
+    const PUBLISHED: Story = Story::Published { at: NOON };
 
     fn story_published() -> StoryPublished {
         let image = Image { media: MediaId::new(Uuid::from_u128(7)), width: 10, height: 20 };
@@ -448,14 +448,14 @@ mod tests {
     }
 
     fn viewing() -> Viewing {
-        Viewing { story: THERE.into(), author: AccountStatus::Active, ..Viewing::default() }
+        Viewing { story: PUBLISHED.into(), author: AccountStatus::Active, ..Viewing::default() }
     }
 
     fn viewed() -> Event {
         StoryViewed { story: STORY, viewer: BOB, author: ANN }.into()
     }
 
-    /// What a fold makes of a history, an hour from event to event.
+    /// Folds events that are an hour apart.
     fn folded<S: Fold>(history: impl IntoIterator<Item = Event>) -> S {
         let mut state = S::default();
         for (event, hour) in history.into_iter().zip(0..) {
@@ -476,25 +476,25 @@ mod tests {
     }
 
     #[test]
-    fn a_story_is_published_once() {
+    fn story_is_published_once() {
         assert_eq!(publish(Story::None, &story_published()), Ok(Some(story_published().into())));
-        assert_eq!(publish(THERE, &story_published()), Ok(None));
+        assert_eq!(publish(PUBLISHED, &story_published()), Ok(None));
         assert_eq!(publish(Story::Over, &story_published()), Err(StoryRejected::NotFound));
     }
 
     #[test]
-    fn only_its_author_deletes_a_story_and_twice_is_as_once() {
+    fn only_the_author_deletes_a_story_and_only_once() {
         let deleted = StoryDeleted { author: ANN, story: STORY };
-        assert_eq!(delete(THERE, ANN, STORY, ANN), Ok(Some(deleted.into())));
+        assert_eq!(delete(PUBLISHED, ANN, STORY, ANN), Ok(Some(deleted.into())));
         assert_eq!(delete(Story::Over, ANN, STORY, ANN), Ok(None));
         assert_eq!(delete(Story::None, ANN, STORY, ANN), Err(StoryRejected::NotFound));
-        for story in [THERE, Story::Over] {
+        for story in [PUBLISHED, Story::Over] {
             assert_eq!(delete(story, ANN, STORY, BOB), Err(StoryRejected::NotYours));
         }
     }
 
     #[test]
-    fn a_story_is_viewed_once_and_never_by_its_author() {
+    fn story_is_viewed_once_and_never_by_its_author() {
         let now = NOON + TimeDelta::hours(1);
         assert_eq!(view(&viewing(), ANN, STORY, BOB, now), Ok(Some(viewed())));
         let again = Viewing { viewed: true, ..viewing() };
@@ -503,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn a_story_is_there_to_be_viewed_for_a_day_to_the_second() {
+    fn story_can_be_viewed_for_exactly_a_day() {
         let at = |age: TimeDelta| view(&viewing(), ANN, STORY, BOB, NOON + age);
         assert_eq!(at(TimeDelta::hours(24) - TimeDelta::seconds(1)), Ok(Some(viewed())));
         assert_eq!(at(TimeDelta::hours(24)), Err(StoryRejected::NotFound));
@@ -514,14 +514,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_not_viewed() {
+    fn invisible_story_cannot_be_viewed() {
         for author in UNSEEN {
             let state = Viewing { author, ..viewing() };
             assert_eq!(view(&state, ANN, STORY, BOB, NOON), Err(StoryRejected::NotFound), "{author:?}");
         }
-        let removed = Viewing { story: ModeratedStory { story: THERE, removed: true }, ..viewing() };
+        let removed = Viewing { story: ModeratedStory { story: PUBLISHED, removed: true }, ..viewing() };
         assert_eq!(view(&removed, ANN, STORY, BOB, NOON), Err(StoryRejected::NotFound));
-        let own = ModeratedStory { story: THERE, removed: true };
+        let own = ModeratedStory { story: PUBLISHED, removed: true };
         assert_eq!(delete(own.visible(), ANN, STORY, ANN), Err(StoryRejected::NotFound));
         let private = Viewing { private: true, ..viewing() };
         assert_eq!(view(&private, ANN, STORY, BOB, NOON), Err(StoryRejected::NotFound));
@@ -531,8 +531,8 @@ mod tests {
     }
 
     #[test]
-    fn the_state_is_what_the_last_events_say() {
-        assert_eq!(folded::<Story>([story_published().into()]), THERE);
+    fn state_is_folded_from_the_last_events() {
+        assert_eq!(folded::<Story>([story_published().into()]), PUBLISHED);
         let expired = StoryExpired { author: ANN, story: STORY };
         assert_eq!(folded::<Story>([story_published().into(), expired.into()]), Story::Over);
         let deleted = StoryDeleted { author: ANN, story: STORY };
@@ -565,10 +565,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_form_is_a_story_or_told_by_what_is_wrong_with_it(body in any_form()) {
+        fn any_form_is_a_story_or_refused_by_field(body in any_form()) {
             let request = Request::post("/").header(http::header::CONTENT_TYPE, "multipart/form-data; boundary=x");
             let request = request.body(axum::body::Body::from(body)).unwrap();
-            // Nothing in it waits for anything.
+            // The body is complete, so nothing waits.
             match NewStory::from_request(request, &()).now_or_never().unwrap() {
                 Ok(story) => prop_assert!(story.alt.chars().count() <= text::ALT_LIMIT),
                 Err(problem) => {

@@ -1,4 +1,4 @@
-//! Signing up, logging in and out, another address, going for a while or for good.
+//! Sign-up, log-in and log-out, change of the email address, deactivation and erasure.
 
 use axum::extract::State;
 use events::{App, SessionEndReason};
@@ -10,7 +10,7 @@ use web::limits::Attempt;
 use web::problem::{FieldProblem, Problem};
 use web::sessions::Session;
 
-use super::signed_in::{Held, newcomer};
+use super::signed_in::{UserSession, new_user};
 use super::{Answer, rules};
 use crate::Apps;
 use command_api::accounts::account::AccountStatus;
@@ -24,7 +24,7 @@ use command_api::pipeline::text;
 const TAKEN: (StatusCode, StatusCode, &str) =
     (StatusCode::CONFLICT, StatusCode::CONFLICT, "This user already exists.");
 
-/// A username or an address that somebody else has, or that nobody can have.
+/// The refusal of a username or an address that another account uses or that is reserved.
 pub(super) fn taken(error: impl Into<Problem>) -> Refusal {
     let problem = error.into();
     if problem.status == StatusCode::UNPROCESSABLE_ENTITY
@@ -36,15 +36,15 @@ pub(super) fn taken(error: impl Into<Problem>) -> Refusal {
     Refusal::rename(problem, &[TAKEN])
 }
 
-/// A proof of the present password that failed, in these words.
-pub(super) fn wrong_password<E: Into<Problem>>(words: &'static str) -> impl FnOnce(E) -> Refusal {
+/// The refusal of a wrong current password, with this text.
+pub(super) fn wrong_password<E: Into<Problem>>(text: &'static str) -> impl FnOnce(E) -> Refusal {
     move |error| {
-        let renamed = (StatusCode::UNPROCESSABLE_ENTITY, StatusCode::UNAUTHORIZED, words);
+        let renamed = (StatusCode::UNPROCESSABLE_ENTITY, StatusCode::UNAUTHORIZED, text);
         Refusal::rename(error.into(), &[renamed])
     }
 }
 
-fn wanted(fields: &Fields) -> Result<SignUp, Refusal> {
+fn sign_up_command(fields: &Fields) -> Result<SignUp, Refusal> {
     let mut messages = rules::Messages::default();
     let command = SignUp {
         firstname: messages.take(rules::firstname(fields)),
@@ -66,17 +66,17 @@ pub(super) async fn sign_up(
     headers: HeaderMap,
     fields: Fields,
 ) -> Answer {
-    let command = wanted(&fields)?;
+    let command = sign_up_command(&fields)?;
     apps.commands.limits().check(Attempt::SignUp { from }).map_err(Problem::from)?;
     let context = context.without_idempotency_key();
     let shown = command.clone();
     let (user, signed_up) = apps.commands.sign_up(&context, command).await.map_err(taken)?;
     let note = ClientNote::of(&headers, from);
     let (signed_in, started) = apps.commands.start_session(&context.with_actor(user), user, note).await?;
-    let held = Held { user, token: signed_in.token, expires: signed_in.expires, renewed: false };
-    let said = Success::saying("You've signed up successfully. Welcome to InstaMERN!");
-    let newcomer = newcomer(user, &shown);
-    apps.answer_with_session(StatusCode::CREATED, &held, &[signed_up, started], said, newcomer).await
+    let session = UserSession { user, token: signed_in.token, expires: signed_in.expires, renewed: false };
+    let body = Success::saying("You've signed up successfully. Welcome to InstaMERN!");
+    let user = new_user(user, &shown);
+    apps.answer_with_session(StatusCode::CREATED, &session, &[signed_up, started], body, user).await
 }
 
 pub(super) async fn log_in(
@@ -92,26 +92,26 @@ pub(super) async fn log_in(
     let found = apps.commands.find(ClaimKind::Username, &username).await.map_err(log_problem)?;
     apps.commands.limits().check(Attempt::LogIn { account: found.budget(), from }).map_err(Problem::from)?;
     let owner = apps.commands.owner(found).await.map_err(log_problem)?;
-    // Only in this very spelling.
+    // Only in exactly this spelling.
     let owner = owner.filter(|(_, account)| account.username() == username.trim());
     let unknown = || Refusal::not_found("User not found. You can signup with that user.");
     let (user, account) = owner.ok_or_else(unknown)?;
-    let said = format!("Welcome back {}!", account.username());
+    let message = format!("Welcome back {}!", account.username());
     let note = ClientNote::of(&headers, from);
     let wrong = (StatusCode::UNAUTHORIZED, StatusCode::UNAUTHORIZED, "Password doesn't match.");
     let owner = Some((user, account));
-    let let_in = apps.commands.log_in_as(&context.without_idempotency_key(), owner, password, note).await;
-    let (signed_in, all_done) = let_in.map_err(|error| Refusal::rename(error.into(), &[wrong]))?;
-    let held = Held { user, token: signed_in.token, expires: signed_in.expires, renewed: false };
-    apps.answer_signed_in(held, &all_done, Success::saying(said)).await
+    let logged_in = apps.commands.log_in_as(&context.without_idempotency_key(), owner, password, note).await;
+    let (signed_in, outcomes) = logged_in.map_err(|error| Refusal::rename(error.into(), &[wrong]))?;
+    let session = UserSession { user, token: signed_in.token, expires: signed_in.expires, renewed: false };
+    apps.answer_signed_in(session, &outcomes, Success::saying(message)).await
 }
 
 pub(super) async fn log_out(State(apps): State<Apps>, caller: Caller, context: Context) -> Answer {
     let (user, session) = (caller.user, caller.session);
     let context = context.without_idempotency_key().with_actor(user);
-    let done = apps.commands.end_session(&context, user, session, SessionEndReason::LoggedOut).await?;
-    let said = Success::saying("You're logged out successfully.").with(Value::Null);
-    let mut answer = apps.answer(StatusCode::OK, &[done], said).await;
+    let outcome = apps.commands.end_session(&context, user, session, SessionEndReason::LoggedOut).await?;
+    let body = Success::saying("You're logged out successfully.").with(Value::Null);
+    let mut answer = apps.answer(StatusCode::OK, &[outcome], body).await;
     answer.headers_mut().insert(header::SET_COOKIE, forget_cookie());
     Ok(answer)
 }
@@ -141,10 +141,10 @@ pub(super) async fn change_email(
         .map_err(Problem::from)?;
     let session = Session { user: caller.user, session: caller.session, expires: caller.expires };
     let context = context.without_idempotency_key().with_actor(user);
-    let done = apps.commands.take_email(&context, session, email, App::Instamern).await.map_err(taken)?;
-    let held = Held { user, token: caller.token, expires: caller.expires, renewed: true };
-    let said = Success::saying("Your email address has been changed successfully.");
-    apps.answer_signed_in(held, &[done], said).await
+    let outcome = apps.commands.take_email(&context, session, email, App::Instamern).await.map_err(taken)?;
+    let session = UserSession { user, token: caller.token, expires: caller.expires, renewed: true };
+    let body = Success::saying("Your email address has been changed successfully.");
+    apps.answer_signed_in(session, &[outcome], body).await
 }
 
 pub(super) async fn deactivate(
@@ -162,9 +162,9 @@ pub(super) async fn deactivate(
     let wrong = wrong_password("Password doesn't match.");
     apps.commands.confirm_password(user, from, current).await.map_err(wrong)?;
     let context = context.without_idempotency_key().with_actor(user);
-    let done = apps.commands.deactivate(&context, user).await?;
-    let said = "Your account has been deactivated successfully. To activate again, please login.";
-    let mut answer = apps.answer(StatusCode::OK, &[done], Success::saying(said)).await;
+    let outcome = apps.commands.deactivate(&context, user).await?;
+    let message = "Your account has been deactivated successfully. To activate again, please login.";
+    let mut answer = apps.answer(StatusCode::OK, &[outcome], Success::saying(message)).await;
     answer.headers_mut().insert(header::SET_COOKIE, forget_cookie());
     Ok(answer)
 }
@@ -180,8 +180,8 @@ pub(super) async fn erase(
     let current = current_password(&fields)?;
     let wrong = wrong_password("Password doesn't match.");
     apps.commands.confirm_password(user, from, current).await.map_err(wrong)?;
-    let done = apps.commands.erase(&context.without_idempotency_key().with_actor(user), user).await?;
-    let mut answer = apps.answer_nothing(&[done]).await;
+    let outcome = apps.commands.erase(&context.without_idempotency_key().with_actor(user), user).await?;
+    let mut answer = apps.answer_nothing(&[outcome]).await;
     answer.headers_mut().insert(header::SET_COOKIE, forget_cookie());
     Ok(answer)
 }

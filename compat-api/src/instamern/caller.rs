@@ -1,5 +1,5 @@
-//! Who may do what others see. The app leaves tokens valid when an account is deactivated: they are for what has to do with
-//! the account itself.
+//! Extractor for callers with an active account. The app leaves tokens valid when an account is deactivated, but only for
+//! routes of the account itself.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -9,7 +9,7 @@ use crate::Apps;
 use command_api::accounts::account::AccountStatus;
 use command_api::pipeline::errors::log_problem;
 
-/// Somebody who is logged in and whose account is active. To log in again makes it so.
+/// A logged-in caller with an active account. Another log-in reactivates a deactivated account.
 pub(super) struct ActiveCaller(pub(super) Caller);
 
 impl FromRequestParts<Apps> for ActiveCaller {

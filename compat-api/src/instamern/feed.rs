@@ -23,26 +23,26 @@ use query_api::store_problem;
 
 use crate::Apps;
 
-/// Posts in the feed, if the client does not say, and at most.
+/// Default and maximum number of posts in the feed.
 const FEED: usize = 15;
 const FEED_LIMIT: i64 = 100;
-/// Comments under one post at most, the oldest.
+/// Maximum number of comments on one post; the oldest ones.
 const COMMENTS_LIMIT: usize = 5000;
-/// Lists of likes that are read at once for one answer.
+/// Lists of likes that are read concurrently for one answer.
 const AT_ONCE: usize = 16;
 const MISSING: &str = "The post no longer active.";
 
 /// The views that posts are shown from.
 const VIEWS: [&str; 3] = [VIEW.name, comments::VIEW.name, profiles::VIEW.name];
 
-/// What every list of posts tells of one.
+/// The fields of a post in every list.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct PostFields {
     #[serde(rename = "_id")]
     key: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     caption: Option<String>,
-    /// None of a post without any picture, which no client can make.
+    /// None for a post without pictures, which no client can create.
     photo: Option<String>,
     #[serde(rename = "postedBy")]
     posted_by: String,
@@ -56,24 +56,24 @@ fn ids<S: Serializer>(ids: &Arc<[String]>, serializer: S) -> Result<S::Ok, S::Er
     serializer.collect_seq(ids.iter())
 }
 
-/// In the feed, with the numbers of likes and comments.
+/// A post in the feed, with the numbers of likes and comments.
 #[derive(Debug, Serialize)]
 struct FeedPost {
     #[serde(flatten)]
-    shown: Shown,
+    fields: PostFields,
     like: i64,
     comment: i64,
 }
 
-/// In a profile.
+/// A post in a profile.
 #[derive(Debug, Serialize)]
 pub(super) struct ProfilePost {
     id: String,
     #[serde(flatten)]
-    shown: Shown,
+    fields: PostFields,
 }
 
-/// On a page of its own.
+/// A single post with its comments.
 #[derive(Debug, Serialize)]
 struct OnePost {
     #[serde(flatten)]
@@ -101,25 +101,25 @@ struct OneOf<T> {
 }
 
 impl Apps {
-    async fn show(&self, post: Post) -> Result<Shown, Problem> {
+    async fn show(&self, post: Post) -> Result<PostFields, Problem> {
         let likes = self.queries.likers(&post).await?;
         let Post { post: key, author, images, caption, published, .. } = post;
         let photo = images.first().map(|image| self.queries.image_url(&image.media, ImageVariant::COVER));
-        Ok(Shown { key, caption, photo, posted_by: author, likes, posted_at: time_of(published) })
+        Ok(PostFields { key, caption, photo, posted_by: author, likes, posted_at: time_of(published) })
     }
 
-    /// The posts as they are shown, in their order.
-    async fn shown_posts(&self, posts: Vec<Post>) -> Result<Vec<Shown>, Problem> {
+    /// The fields of these posts, in order.
+    async fn shown_posts(&self, posts: Vec<Post>) -> Result<Vec<PostFields>, Problem> {
         futures::stream::iter(posts).map(|post| self.show(post)).buffered(AT_ONCE).try_collect().await
     }
 
     pub(super) async fn posts_of_profile(&self, posts: Vec<Post>) -> Result<Vec<ProfilePost>, Problem> {
         let shown = self.shown_posts(posts).await?.into_iter();
-        Ok(shown.map(|shown| ProfilePost { id: shown.key.clone(), shown }).collect())
+        Ok(shown.map(|fields| ProfilePost { id: fields.key.clone(), fields }).collect())
     }
 
-    /// Those of these people whose posts and comments are shown: also of who has put their account to rest.
-    async fn heard(&self, ids: impl Iterator<Item = &String>) -> Result<HashSet<String>, Problem> {
+    /// The users among these whose posts and comments are shown. Deactivated users are included.
+    async fn visible_authors(&self, ids: impl Iterator<Item = &String>) -> Result<HashSet<String>, Problem> {
         let ids: HashSet<String> = ids.cloned().collect();
         let ids: Vec<String> = ids.into_iter().collect();
         let found = self.queries.store().get_all::<Profile>(&ids).await.map_err(store_problem)?;
@@ -127,16 +127,16 @@ impl Apps {
         Ok(shown.map(|profile| profile.user).collect())
     }
 
-    /// So many of the newest posts that are shown.
+    /// The newest visible posts, up to a limit.
     async fn feed(&self, limit: usize) -> Result<Vec<Post>, Problem> {
         let mut posts: Vec<Post> = Vec::with_capacity(limit);
         let mut after = None;
         loop {
             let query = Query::new(&VIEW, &NEWEST, Vec::new(), limit).after(after.take());
             let page = self.queries.store().page_of::<Post>(query).await.map_err(store_problem)?;
-            let heard = self.heard(page.documents.iter().map(|post| &post.author)).await?;
+            let visible = self.visible_authors(page.documents.iter().map(|post| &post.author)).await?;
             posts.extend(
-                page.documents.into_iter().filter(|post| !post.removed && heard.contains(&post.author)),
+                page.documents.into_iter().filter(|post| !post.removed && visible.contains(&post.author)),
             );
             if posts.len() >= limit || page.next.is_none() {
                 posts.truncate(limit);
@@ -156,7 +156,7 @@ pub(super) async fn newest(State(apps): State<Apps>, conditions: Conditions, fie
     let comments = apps.queries.comment_counts(&posts).await?;
     let shown = apps.shown_posts(posts).await?.into_iter().zip(likes).zip(comments);
     let posts: Vec<FeedPost> =
-        shown.map(|((shown, like), comment)| FeedPost { shown, like, comment }).collect();
+        shown.map(|((fields, like), comment)| FeedPost { fields, like, comment }).collect();
     let count = posts.len();
     Ok(answer(&conditions, caught_up, &Success::of(Posts { posts }).counting(count))?)
 }
@@ -176,9 +176,9 @@ pub(super) async fn one(State(apps): State<Apps>, PathText(id): PathText, condit
     let shown = apps.posts_of_profile(vec![post]);
     let (mut shown, comments) = futures::try_join!(shown, comments)?;
     let authors = comments.iter().map(|comment| &comment.author).chain([&author]);
-    let heard = apps.heard(authors).await?;
-    let post = shown.pop().filter(|_| heard.contains(&author)).ok_or_else(missing)?;
-    let comments = comments.into_iter().filter(|comment| heard.contains(&comment.author));
+    let visible = apps.visible_authors(authors).await?;
+    let post = shown.pop().filter(|_| visible.contains(&author)).ok_or_else(missing)?;
+    let comments = comments.into_iter().filter(|comment| visible.contains(&comment.author));
     let comments = comments.map(|Comment { text, author, post, .. }| PostComment {
         comment: text,
         commented_by: author,

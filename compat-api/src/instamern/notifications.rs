@@ -1,4 +1,4 @@
-//! Notifications, one for each thing that somebody did, in the app's words.
+//! Notifications, one for each activity, in the app's words.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -17,7 +17,7 @@ use query_api::store_problem;
 
 use crate::Apps;
 
-/// The newest that are single.
+/// Maximum number of single notifications; the newest ones.
 const NOTIFICATIONS_LIMIT: usize = 500;
 
 #[derive(Debug, Serialize)]
@@ -31,11 +31,11 @@ pub(super) struct Notification {
     notified_to: String,
     #[serde(rename = "notification")]
     text: &'static str,
-    /// Not read yet. The app itself never says that something has been read; `/v1` does.
+    /// Whether it is unread. Only `/v1` marks notifications as read; the app does not.
     new: bool,
 }
 
-/// None for kinds that the app has no words for. The app's own server notifies neither of replies nor of follow requests.
+/// None for kinds that the app does not know. The app's own server notifies neither of replies nor of follow requests.
 const fn text(kind: Kind) -> Option<&'static str> {
     Some(match kind {
         Kind::Follow => "followed you.",
@@ -47,7 +47,7 @@ const fn text(kind: Kind) -> Option<&'static str> {
     })
 }
 
-/// One thing that one person did.
+/// One activity of one user.
 struct Single {
     key: String,
     kind: Kind,

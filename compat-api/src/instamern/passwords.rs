@@ -1,4 +1,4 @@
-//! A password that was forgotten, or is to be another one.
+//! Reset and change of the password.
 
 use axum::extract::State;
 use events::App;
@@ -9,7 +9,7 @@ use web::limits::Attempt;
 use web::problem::Problem;
 
 use super::accounts::wrong_password;
-use super::signed_in::Held;
+use super::signed_in::UserSession;
 use super::{Answer, rules};
 use crate::Apps;
 use command_api::accounts::account::LinkRejected;
@@ -22,7 +22,7 @@ use command_api::pipeline::text;
 
 const CHANGED: &str = "Your password has been updated successfully.";
 
-/// Unlike on `/v1`, whoever asks is told whether the address is somebody's.
+/// Unlike on `/v1`, the answer reveals whether the address belongs to an account.
 pub(super) async fn forgot(
     State(apps): State<Apps>,
     context: Context,
@@ -42,8 +42,8 @@ pub(super) async fn forgot(
     if !apps.commands.request_password_reset(&context, found, App::Instamern).await? {
         return Err(Refusal::not_found("User not found with that email."));
     }
-    let said = "The password reset link has been sent to your email address.";
-    Ok(apps.answer(StatusCode::OK, &[], Success::saying(said)).await)
+    let message = "The password reset link has been sent to your email address.";
+    Ok(apps.answer(StatusCode::OK, &[], Success::saying(message)).await)
 }
 
 fn no_link(error: CommandError<LinkRejected>) -> Refusal {
@@ -63,14 +63,14 @@ pub(super) async fn reset(
     let context = context.without_idempotency_key();
     apps.commands.reset_link_account(&context, &token).await.map_err(no_link)?;
     let password = rules::new_password(&fields)?;
-    let (user, done) = apps.commands.reset_password(&context, &token, password).await.map_err(no_link)?;
+    let (user, outcome) = apps.commands.reset_password(&context, &token, password).await.map_err(no_link)?;
     let note = ClientNote::of(&headers, from);
     let (signed_in, started) = apps.commands.start_session(&context.with_actor(user), user, note).await?;
-    let held = Held { user, token: signed_in.token, expires: signed_in.expires, renewed: true };
-    apps.answer_signed_in(held, &[done, started], Success::saying(CHANGED)).await
+    let session = UserSession { user, token: signed_in.token, expires: signed_in.expires, renewed: true };
+    apps.answer_signed_in(session, &[outcome, started], Success::saying(CHANGED)).await
 }
 
-/// The session goes on with the token it has.
+/// The session continues with its current token.
 pub(super) async fn change(
     State(apps): State<Apps>,
     caller: Caller,
@@ -95,7 +95,7 @@ pub(super) async fn change(
     let kept = Some(caller.session);
     let wrong = wrong_password("Your current password doesn't match.");
     let changed = apps.commands.change_password(&context, user, &checked, password, kept).await;
-    let done = changed.map_err(wrong)?;
-    let held = Held { user, token: caller.token, expires: caller.expires, renewed: true };
-    apps.answer_signed_in(held, &[done], Success::saying(CHANGED)).await
+    let outcome = changed.map_err(wrong)?;
+    let session = UserSession { user, token: caller.token, expires: caller.expires, renewed: true };
+    apps.answer_signed_in(session, &[outcome], Success::saying(CHANGED)).await
 }

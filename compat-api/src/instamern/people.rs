@@ -1,4 +1,4 @@
-//! How somebody shows themselves, and whom they follow.
+//! Changes of the profile, and follows.
 
 use axum::extract::{Request, State};
 use events::UserId;
@@ -18,8 +18,8 @@ use command_api::pipeline::context::Context;
 use command_api::pipeline::errors::{CommandError, log_problem};
 use command_api::social::follows::FollowRejected;
 
-/// Fields that have routes of their own, or none.
-const ELSEWHERE: [&str; 5] = ["email", "password", "passwordConfirm", "photo", "active"];
+/// Fields that this route refuses: they have their own routes, or none.
+const REFUSED_FIELDS: [&str; 5] = ["email", "password", "passwordConfirm", "photo", "active"];
 
 pub(super) async fn update(
     State(apps): State<Apps>,
@@ -27,7 +27,7 @@ pub(super) async fn update(
     context: Context,
     fields: Fields,
 ) -> Answer {
-    if ELSEWHERE.iter().any(|field| fields.says(field)) {
+    if REFUSED_FIELDS.iter().any(|field| fields.says(field)) {
         return Err(Refusal::forbidden("You cannot update these fields."));
     }
     let mut messages = rules::Messages::default();
@@ -39,17 +39,17 @@ pub(super) async fn update(
     messages.finish()?;
     let user = caller.user;
     let context = context.without_idempotency_key().with_actor(user);
-    let mut all_done = Vec::new();
-    // First, since it alone may fail for what others have done.
+    let mut outcomes = Vec::new();
+    // First, since it is the only step that may fail because of other users.
     if let Some(username) = username
         && apps.commands.account(user).await.map_err(log_problem)?.username() != username
     {
-        all_done.push(apps.commands.rename(&context, user, username).await.map_err(taken)?);
+        outcomes.push(apps.commands.rename(&context, user, username).await.map_err(taken)?);
     }
     let command = Edit { firstname, lastname, bio };
-    all_done.push(apps.commands.edit_profile(&context, user, &command).await?);
-    let said = Success::saying("Your profile has been updated successfully.");
-    Ok(apps.answer(StatusCode::OK, &all_done, said).await)
+    outcomes.push(apps.commands.edit_profile(&context, user, &command).await?);
+    let body = Success::saying("Your profile has been updated successfully.");
+    Ok(apps.answer(StatusCode::OK, &outcomes, body).await)
 }
 
 pub(super) async fn upload_photo(
@@ -65,10 +65,10 @@ pub(super) async fn upload_photo(
     let picture = upload.picture.ok_or_else(missing)?;
     let context = context.without_idempotency_key().with_actor(user);
     let stored = apps.commands.change_photo(&context, user, picture).await;
-    let (media, done) = stored.map_err(not_stored("Couldn't uploaded photo"))?;
+    let (media, outcome) = stored.map_err(not_stored("Couldn't uploaded photo"))?;
     let url = ImageVariant::PHOTO.url(apps.queries.public_url(), &media.to_string());
-    let said = Success::saying("Profile photo has been updated successfully.").with(json!({ "url": url }));
-    Ok(apps.answer(StatusCode::OK, &[done], said).await)
+    let body = Success::saying("Profile photo has been updated successfully.").with(json!({ "url": url }));
+    Ok(apps.answer(StatusCode::OK, &[outcome], body).await)
 }
 
 pub(super) async fn remove_photo(
@@ -78,16 +78,16 @@ pub(super) async fn remove_photo(
 ) -> Answer {
     let user = caller.user;
     let context = context.without_idempotency_key().with_actor(user);
-    let done = apps.commands.remove_photo(&context, user).await?;
-    let said = match done.changed {
+    let outcome = apps.commands.remove_photo(&context, user).await?;
+    let message = match outcome.changed {
         true => "Your profile picture has been removed successfully.",
         false => "No profile picture found. Nothing to delete.",
     };
-    Ok(apps.answer(StatusCode::OK, &[done], Success::saying(said).with(Value::Null)).await)
+    Ok(apps.answer(StatusCode::OK, &[outcome], Success::saying(message).with(Value::Null)).await)
 }
 
-/// The one whom a path names by their username.
-async fn named(apps: &Apps, username: &str) -> Result<UserId, Refusal> {
+/// The user with the username in a path.
+async fn user_named(apps: &Apps, username: &str) -> Result<UserId, Refusal> {
     let found = apps.commands.user_called(username).await.map_err(log_problem)?;
     found.map(|(user, _)| user).ok_or_else(|| Refusal::not_found("User not found."))
 }
@@ -108,12 +108,12 @@ pub(super) async fn follow(
     PathText(username): PathText,
     context: Context,
 ) -> Answer {
-    let (follower, followee) = (caller.user, named(&apps, &username).await?);
+    let (follower, followee) = (caller.user, user_named(&apps, &username).await?);
     let context = context.without_idempotency_key().with_actor(follower);
     let followed = apps.commands.follow(&context, follower, followee).await;
-    let done = followed.map_err(refused)?;
-    let said = Success::saying(format!("Now, you are following {username}"));
-    Ok(apps.answer(StatusCode::OK, &[done], said).await)
+    let outcome = followed.map_err(refused)?;
+    let body = Success::saying(format!("Now, you are following {username}"));
+    Ok(apps.answer(StatusCode::OK, &[outcome], body).await)
 }
 
 pub(super) async fn unfollow(
@@ -122,12 +122,12 @@ pub(super) async fn unfollow(
     PathText(username): PathText,
     context: Context,
 ) -> Answer {
-    let (follower, followee) = (caller.user, named(&apps, &username).await?);
+    let (follower, followee) = (caller.user, user_named(&apps, &username).await?);
     if follower == followee {
         return Err(Refusal::forbidden("You cannot follow yourself."));
     }
     let context = context.without_idempotency_key().with_actor(follower);
-    let done = apps.commands.unfollow(&context, follower, followee).await?;
-    let said = Success::saying(format!("Now, you aren't following {username}"));
-    Ok(apps.answer(StatusCode::OK, &[done], said).await)
+    let outcome = apps.commands.unfollow(&context, follower, followee).await?;
+    let body = Success::saying(format!("Now, you aren't following {username}"));
+    Ok(apps.answer(StatusCode::OK, &[outcome], body).await)
 }

@@ -17,16 +17,16 @@ use super::caller::ActiveCaller;
 use super::{Answer, rules};
 use crate::Apps;
 use command_api::pipeline::context::Context;
-use command_api::social::posts::{NewPost, PostRejected, form, image, is_form, unreadable, words};
+use command_api::social::posts::{NewPost, PostRejected, form, image, is_form, text_field, unreadable};
 
-/// What may not be changed of a post, and what is said of it.
-const FIXED: [(&str, &str); 3] = [
+/// Fields of a post that cannot be changed, each with the app's message.
+const IMMUTABLE_FIELDS: [(&str, &str); 3] = [
     ("photo", "You cannot change the post photo."),
     ("postedBy", "You cannot change post owner."),
     ("postedAt", "You cannot change post's date."),
 ];
 
-/// Comments that are read at once.
+/// Comments per read.
 const COMMENTS_PAGE: usize = 500;
 
 /// A form with one picture.
@@ -37,7 +37,7 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// The picture is in this field. What is no form has none.
+    /// Reads the picture from this field. A request that is not a form has none.
     pub(super) async fn read(request: Request, field: &str) -> Result<Self, Refusal> {
         if !is_form(request.headers()) || request.body().is_end_stream() {
             return Ok(Self::default());
@@ -54,17 +54,17 @@ impl Upload {
                     return Err(Refusal::new(StatusCode::BAD_REQUEST, "Unexpected field"));
                 }
             } else if name == "caption" && upload.caption.is_none() {
-                upload.caption = Some(words(part, "caption").await?);
+                upload.caption = Some(text_field(part, "caption").await?);
             }
         }
         Ok(upload)
     }
 }
 
-/// What keeps a picture from being stored, in the app's words.
-pub(super) fn not_stored<E: Into<Problem>>(said: &'static str) -> impl FnOnce(E) -> Refusal {
+/// The refusal when a picture cannot be stored, with the app's message.
+pub(super) fn not_stored<E: Into<Problem>>(message: &'static str) -> impl FnOnce(E) -> Refusal {
     move |error| {
-        let outage = (StatusCode::SERVICE_UNAVAILABLE, StatusCode::UNPROCESSABLE_ENTITY, said);
+        let outage = (StatusCode::SERVICE_UNAVAILABLE, StatusCode::UNPROCESSABLE_ENTITY, message);
         Refusal::rename(error.into(), &[outage])
     }
 }
@@ -83,7 +83,7 @@ pub(super) async fn upload(
     let context = context.without_idempotency_key().with_actor(author);
     let new = NewPost { images: vec![picture], alt: Vec::new(), caption: caption.clone() };
     let published = apps.commands.publish(&context, author, new).await;
-    let (PostPublished { post, images, .. }, done) =
+    let (PostPublished { post, images, .. }, outcome) =
         published.map_err(not_stored("Post couldn't uploaded."))?;
     let photo = images
         .first()
@@ -94,17 +94,17 @@ pub(super) async fn upload(
     if let Some(caption) = caption {
         shown["caption"] = caption.into();
     }
-    let said = Success::saying("Your post has been uploaded successfully.").with(json!({ "post": shown }));
-    Ok(apps.answer(StatusCode::CREATED, &[done], said).await)
+    let body = Success::saying("Your post has been uploaded successfully.").with(json!({ "post": shown }));
+    Ok(apps.answer(StatusCode::CREATED, &[outcome], body).await)
 }
 
-/// The post that a path names, of which the app says this where there is none.
-fn named(id: &str, missing: &'static str) -> Result<PostId, Refusal> {
+/// The id of a post in a path, or the app's message if there is no such post.
+fn post_id(id: &str, missing: &'static str) -> Result<PostId, Refusal> {
     id.parse().map_err(|_| Refusal::not_found(missing))
 }
 
-fn missing<E: Into<Problem>>(said: &'static str) -> impl FnOnce(E) -> Refusal {
-    move |error| Refusal::rename(error.into(), &[(StatusCode::NOT_FOUND, StatusCode::NOT_FOUND, said)])
+fn missing<E: Into<Problem>>(message: &'static str) -> impl FnOnce(E) -> Refusal {
+    move |error| Refusal::rename(error.into(), &[(StatusCode::NOT_FOUND, StatusCode::NOT_FOUND, message)])
 }
 
 pub(super) async fn like(
@@ -114,12 +114,12 @@ pub(super) async fn like(
     context: Context,
 ) -> Answer {
     const MISSING: &str = "Not found posts to like.";
-    let (post, user) = (named(&id, MISSING)?, caller.user);
+    let (post, user) = (post_id(&id, MISSING)?, caller.user);
     let toggled =
         apps.commands.toggle_like(&context.without_idempotency_key().with_actor(user), post, user).await;
-    let (likes, done) = toggled.map_err(missing(MISSING))?;
-    let said = Success::saying(if likes { "Liked!" } else { "Unliked." });
-    Ok(apps.answer(StatusCode::OK, &[done], said).await)
+    let (likes, outcome) = toggled.map_err(missing(MISSING))?;
+    let body = Success::saying(if likes { "Liked!" } else { "Unliked." });
+    Ok(apps.answer(StatusCode::OK, &[outcome], body).await)
 }
 
 pub(super) async fn comment(
@@ -131,16 +131,16 @@ pub(super) async fn comment(
 ) -> Answer {
     const MISSING: &str = "Not found any posts to comment.";
     let text = rules::comment(&fields)?;
-    let (post, author) = (named(&id, MISSING)?, caller.user);
+    let (post, author) = (post_id(&id, MISSING)?, caller.user);
     let commented = apps
         .commands
         .comment(&context.without_idempotency_key().with_actor(author), post, author, None, text)
         .await;
-    let (_, done) = commented.map_err(missing(MISSING))?;
-    Ok(apps.answer(StatusCode::CREATED, &[done], Success::saying("Commented!")).await)
+    let (_, outcome) = commented.map_err(missing(MISSING))?;
+    Ok(apps.answer(StatusCode::CREATED, &[outcome], Success::saying("Commented!")).await)
 }
 
-/// The app's comments have no ids: the caller's first one under the post goes.
+/// The app's comments have no ids: the caller's first comment on the post is deleted.
 pub(super) async fn delete_comment(
     State(apps): State<Apps>,
     ActiveCaller(caller): ActiveCaller,
@@ -148,13 +148,13 @@ pub(super) async fn delete_comment(
     context: Context,
 ) -> Answer {
     const MISSING: &str = "Not found any posts to delete.";
-    let (post, author) = (named(&id, MISSING)?, caller.user);
+    let (post, author) = (post_id(&id, MISSING)?, caller.user);
     let found = first_comment(&apps, author, post).await?;
     let comment = found.ok_or_else(|| Refusal::not_found(MISSING))?;
     let context = context.without_idempotency_key().with_actor(author);
     let deleted = apps.commands.delete_comment(&context, post, comment, author).await;
-    let done = deleted.map_err(missing(MISSING))?;
-    Ok(apps.answer_nothing(&[done]).await)
+    let outcome = deleted.map_err(missing(MISSING))?;
+    Ok(apps.answer_nothing(&[outcome]).await)
 }
 
 async fn first_comment(apps: &Apps, author: UserId, post: PostId) -> Result<Option<CommentId>, Refusal> {
@@ -173,13 +173,13 @@ async fn first_comment(apps: &Apps, author: UserId, post: PostId) -> Result<Opti
     }
 }
 
-/// Why a caption stays as it is.
-enum Unedited {
+/// Why a caption was not edited.
+enum EditRejected {
     Post(PostRejected),
     Caption(Refusal),
 }
 
-impl From<PostRejected> for Unedited {
+impl From<PostRejected> for EditRejected {
     fn from(rejected: PostRejected) -> Self {
         Self::Post(rejected)
     }
@@ -193,27 +193,27 @@ pub(super) async fn update(
     fields: Fields,
 ) -> Answer {
     const MISSING: &str = "Not faound post to update.";
-    if let Some((_, said)) = FIXED.iter().find(|(field, _)| fields.says(field)) {
-        return Err(Refusal::forbidden(*said));
+    if let Some((_, message)) = IMMUTABLE_FIELDS.iter().find(|(field, _)| fields.says(field)) {
+        return Err(Refusal::forbidden(*message));
     }
-    let (post, editor) = (named(&id, MISSING)?, caller.user);
+    let (post, editor) = (post_id(&id, MISSING)?, caller.user);
     let accept = || {
         let unset = || Refusal::forbidden("Please set a new caption for the post.");
-        let caption = fields.filled("caption").ok_or_else(unset).map_err(Unedited::Caption)?;
-        rules::caption(&caption).map_err(Unedited::Caption)
+        let caption = fields.filled("caption").ok_or_else(unset).map_err(EditRejected::Caption)?;
+        rules::caption(&caption).map_err(EditRejected::Caption)
     };
     let context = context.without_idempotency_key().with_actor(editor);
     let edited = apps.commands.edit_caption(&context, post, editor, accept).await;
-    let done = edited.map_err(|failure| match failure.into_rejection::<PostRejected>() {
-        Ok(Unedited::Caption(refusal)) => refusal,
-        Ok(Unedited::Post(PostRejected::NotYours)) => {
+    let outcome = edited.map_err(|failure| match failure.into_rejection::<PostRejected>() {
+        Ok(EditRejected::Caption(refusal)) => refusal,
+        Ok(EditRejected::Post(PostRejected::NotYours)) => {
             Refusal::forbidden("You cannot update some else's post.")
         }
-        Ok(Unedited::Post(PostRejected::NotFound)) => Refusal::not_found(MISSING),
+        Ok(EditRejected::Post(PostRejected::NotFound)) => Refusal::not_found(MISSING),
         Err(failure) => Refusal::Problem(failure.into()),
     })?;
-    let said = Success::saying("Your post has been updated successfully.").with(Value::Null);
-    Ok(apps.answer(StatusCode::OK, &[done], said).await)
+    let body = Success::saying("Your post has been updated successfully.").with(Value::Null);
+    Ok(apps.answer(StatusCode::OK, &[outcome], body).await)
 }
 
 pub(super) async fn delete(
@@ -223,10 +223,10 @@ pub(super) async fn delete(
     context: Context,
 ) -> Answer {
     const MISSING: &str = "Not found post to delete.";
-    let (post, who) = (named(&id, MISSING)?, caller.user);
+    let (post, who) = (post_id(&id, MISSING)?, caller.user);
     let context = context.without_idempotency_key().with_actor(who);
     let deleted = apps.commands.delete_post(&context, post, who).await;
-    let done = deleted.map_err(|failure| {
+    let outcome = deleted.map_err(|failure| {
         let foreign = "You cannot delete someone else's post.";
         Refusal::rename(
             failure.into(),
@@ -236,9 +236,9 @@ pub(super) async fn delete(
             ],
         )
     })?;
-    // What was deleted before is not there.
-    if !done.changed {
+    // A post that was deleted before is not found.
+    if !outcome.changed {
         return Err(Refusal::not_found(MISSING));
     }
-    Ok(apps.answer_nothing(&[done]).await)
+    Ok(apps.answer_nothing(&[outcome]).await)
 }

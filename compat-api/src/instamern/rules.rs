@@ -1,5 +1,5 @@
-//! What the app takes for a field, and what it says of one that it does not take. Rules that are no matter of taste (an
-//! address, characters that nobody sees) are those of `/v1`.
+//! The app's rules for fields, and its messages for fields that break them. The rules for addresses and invisible characters
+//! are those of `/v1`.
 
 use std::ops::RangeInclusive;
 
@@ -16,12 +16,12 @@ const CAPTION_LIMIT: usize = 256;
 
 type Checked = Result<String, String>;
 
-/// Gathers what is wrong with the fields of a request, in their order.
+/// Collects the messages about invalid fields of a request, in order.
 #[derive(Debug, Default)]
 pub(super) struct Messages(Vec<String>);
 
 impl Messages {
-    /// The value, or an empty one in its place if it cannot be taken: then [`finish`](Self::finish) fails.
+    /// The value, or an empty one if it is invalid: then [`finish`](Self::finish) fails.
     pub(super) fn take(&mut self, checked: Checked) -> String {
         checked.unwrap_or_else(|message| {
             self.0.push(message);
@@ -34,7 +34,7 @@ impl Messages {
     }
 }
 
-/// What was sent as a field: a text, if anything.
+/// The text of a field; empty if it was not sent.
 fn given(fields: &Fields, field: &str, label: &str) -> Checked {
     match fields.text(field) {
         None if fields.says(field) => Err(format!("{label} must be a text.")),
@@ -42,7 +42,7 @@ fn given(fields: &Fields, field: &str, label: &str) -> Checked {
     }
 }
 
-/// A text within these lengths, none of whose characters hide.
+/// A text of one line within these lengths.
 fn required(fields: &Fields, field: &str, label: &str, lengths: &RangeInclusive<usize>) -> Checked {
     let text = text::tidy(&given(fields, field, label)?);
     let length = text.chars().count();
@@ -80,7 +80,7 @@ pub(super) fn email(fields: &Fields) -> Checked {
     text::email(&text).map_err(|_| "Invalid email address.".to_owned())
 }
 
-/// Spaces count, and stay.
+/// Spaces count and are kept.
 pub(super) fn password(fields: &Fields) -> Checked {
     let text = prepare(&given(fields, "password", "Password")?);
     let (shortest, longest) = (PASSWORD.start(), PASSWORD.end());
@@ -94,7 +94,7 @@ pub(super) fn password(fields: &Fields) -> Checked {
     }
 }
 
-/// The password, once more.
+/// The repeated password.
 pub(super) fn confirmation(fields: &Fields) -> Checked {
     match fields.filled("passwordConfirm") {
         None if fields.says("passwordConfirm") => Err("Password doesn't match.".to_owned()),
@@ -106,7 +106,7 @@ pub(super) fn confirmation(fields: &Fields) -> Checked {
     }
 }
 
-/// A password that somebody chooses, typed twice.
+/// A new password and its repetition.
 pub(super) fn new_password(fields: &Fields) -> Result<String, Refusal> {
     let mut messages = Messages::default();
     let chosen = messages.take(password(fields));
@@ -147,12 +147,12 @@ mod tests {
         Fields::from_request(request, &()).now_or_never().unwrap().unwrap()
     }
 
-    fn said(rule: fn(&Fields) -> Checked, body: &Value) -> String {
+    fn checked(rule: fn(&Fields) -> Checked, body: &Value) -> String {
         rule(&fields(body)).unwrap_or_else(|message| format!("! {message}"))
     }
 
     #[test]
-    fn names_are_told_what_they_lack() {
+    fn invalid_names_are_rejected_with_a_message() {
         let long = "x".repeat(17);
         for (value, expected) in [
             (json!(null), "! Firstname is required."),
@@ -166,25 +166,25 @@ mod tests {
             (json!("x".repeat(16)), "xxxxxxxxxxxxxxxx"),
             (json!(77), "77"),
         ] {
-            assert_eq!(said(firstname, &json!({ "firstname": value })), expected);
+            assert_eq!(checked(firstname, &json!({ "firstname": value })), expected);
         }
-        assert_eq!(said(lastname, &json!({})), "! Lastname is required.");
+        assert_eq!(checked(lastname, &json!({})), "! Lastname is required.");
         assert_eq!(
-            said(username, &json!({ "username": "ab" })),
+            checked(username, &json!({ "username": "ab" })),
             "! @username cannot be shorter than 3 characters."
         );
         assert_eq!(
-            said(username, &json!({ "username": "x".repeat(13) })),
+            checked(username, &json!({ "username": "x".repeat(13) })),
             "! @username cannot be longer than 12 characters."
         );
-        assert!(said(username, &json!({ "username": "ann\u{202e}lee" })).starts_with("! @username "));
+        assert!(checked(username, &json!({ "username": "ann\u{202e}lee" })).starts_with("! @username "));
     }
 
     #[test]
-    fn addresses_and_passwords_are_told_what_they_lack() {
-        assert_eq!(said(email, &json!({})), "! Email address is required.");
-        assert_eq!(said(email, &json!({ "email": "ann" })), "! Invalid email address.");
-        assert_eq!(said(email, &json!({ "email": " a@b.org " })), "a@b.org");
+    fn invalid_addresses_and_passwords_are_rejected_with_a_message() {
+        assert_eq!(checked(email, &json!({})), "! Email address is required.");
+        assert_eq!(checked(email, &json!({ "email": "ann" })), "! Invalid email address.");
+        assert_eq!(checked(email, &json!({ "email": " a@b.org " })), "a@b.org");
         for (value, expected) in [
             (json!(""), "! Password is required."),
             (json!("1234567"), "! Password cannot be shorter than 8 characters."),
@@ -192,9 +192,10 @@ mod tests {
             (json!(" 234567 "), " 234567 "),
             (json!("<".repeat(24)), &"<".repeat(24)),
         ] {
-            assert_eq!(said(password, &json!({ "password": value })), expected);
+            assert_eq!(checked(password, &json!({ "password": value })), expected);
         }
-        let again = |again: Value| said(confirmation, &json!({ "password": "a", "passwordConfirm": again }));
+        let again =
+            |again: Value| checked(confirmation, &json!({ "password": "a", "passwordConfirm": again }));
         assert_eq!(again(json!("")), "! Please confirm your password.");
         assert_eq!(again(json!("b")), "! Password doesn't match.");
         assert_eq!(again(json!(["a"])), "! Password doesn't match.");
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn captions_and_comments_have_their_lengths() {
+    fn captions_and_comments_are_limited_in_length() {
         assert!(caption(&"x".repeat(257)).is_err());
         assert_eq!(caption(&format!(" {} ", "x".repeat(256))).unwrap().len(), 256);
         assert_eq!(caption("").unwrap(), "");

@@ -1,5 +1,4 @@
-//! Answers that carry a session and its user: the user as the views have them, or, while these cannot be read, as far as the
-//! log tells.
+//! Answers with a session and its user. The user comes from the views, or from the log while the views are unavailable.
 
 use events::{ProfileDetails, UserId};
 use http::{HeaderValue, StatusCode, header};
@@ -18,12 +17,12 @@ use query_api::reading::answer::Conditions;
 use super::Answer;
 use crate::Apps;
 
-/// A session that somebody has, or has just begun.
-pub(super) struct Held {
+/// A new or existing session of a user.
+pub(super) struct UserSession {
     pub(super) user: UserId,
     pub(super) token: String,
     pub(super) expires: chrono::DateTime<chrono::Utc>,
-    /// Whether a cookie from before is to be forgotten first.
+    /// Whether an earlier cookie must be deleted first.
     pub(super) renewed: bool,
 }
 
@@ -31,22 +30,22 @@ impl Apps {
     /// Answers with the session, its cookie and the user.
     pub(super) async fn answer_signed_in(
         &self,
-        held: Held,
-        all_done: &[Outcome],
-        said: Success<()>,
+        session: UserSession,
+        outcomes: &[Outcome],
+        body: Success<()>,
     ) -> Answer {
-        let seen = all_done.iter().map(|done| done.position).max().unwrap_or_default();
-        let (user, pending) = match self.current_user(held.user, &Conditions::since(seen)).await {
+        let newest = outcomes.iter().map(|outcome| outcome.position).max().unwrap_or_default();
+        let (user, pending) = match self.current_user(session.user, &Conditions::since(newest)).await {
             Ok((mut user, _)) => {
                 user.active = None;
                 (serde_json::to_value(user).map_err(Problem::internal)?, false)
             }
             Err(error) => {
-                tracing::warn!(%error, "a user is answered from the log, without what only views know");
-                (self.user_from_log(held.user).await?, true)
+                tracing::warn!(%error, "a user is answered from the log, without fields of views");
+                (self.user_from_log(session.user).await?, true)
             }
         };
-        let mut answer = self.answer_with_session(StatusCode::OK, &held, all_done, said, user).await?;
+        let mut answer = self.answer_with_session(StatusCode::OK, &session, outcomes, body, user).await?;
         if pending {
             answer.headers_mut().insert(PENDING, HeaderValue::from_static("true"));
         }
@@ -56,26 +55,26 @@ impl Apps {
     pub(super) async fn answer_with_session(
         &self,
         status: StatusCode,
-        held: &Held,
-        all_done: &[Outcome],
-        said: Success<()>,
+        session: &UserSession,
+        outcomes: &[Outcome],
+        body: Success<()>,
         user: Value,
     ) -> Answer {
-        let body = said.token(held.token.clone()).with(json!({ "user": user }));
-        let settled = self.commands.settle(Prefer::TO_WAIT, all_done).await;
+        let body = body.token(session.token.clone()).with(json!({ "user": user }));
+        let settled = self.commands.settle(Prefer::TO_WAIT, outcomes).await;
         let mut answer = settled.answer(status, axum::Json(body));
         let headers = answer.headers_mut();
-        if held.renewed {
+        if session.renewed {
             headers.append(header::SET_COOKIE, forget_cookie());
         }
-        headers.append(header::SET_COOKIE, cookie(&held.token, held.expires)?);
+        headers.append(header::SET_COOKIE, cookie(&session.token, session.expires)?);
         Ok(answer)
     }
 
-    /// What only views know is empty.
+    /// Fields that only views have are empty.
     async fn user_from_log(&self, user: UserId) -> Result<Value, Refusal> {
         let account = self.commands.account(user).await.map_err(log_problem)?;
-        let (details, photo) = self.commands.shown(user).await.map_err(log_problem)?;
+        let (details, photo) = self.commands.profile(user).await.map_err(log_problem)?;
         let ProfileDetails { firstname, lastname, bio } = details;
         let mut shown = json!({
             "_id": user, "id": user,
@@ -91,8 +90,8 @@ impl Apps {
     }
 }
 
-/// Somebody who has just signed up.
-pub(super) fn newcomer(user: UserId, command: &SignUp) -> Value {
+/// A user who has just signed up.
+pub(super) fn new_user(user: UserId, command: &SignUp) -> Value {
     let SignUp { username, email, firstname, lastname, .. } = command;
     json!({
         "_id": user, "id": user,

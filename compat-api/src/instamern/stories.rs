@@ -25,13 +25,13 @@ use super::caller::ActiveCaller;
 use super::posts::{Upload, not_stored};
 use crate::Apps;
 
-/// Stories in an answer at most, the newest; and how many are read at once.
+/// Maximum number of stories in an answer, the newest ones; and number of stories per read.
 const STORIES_LIMIT: usize = 5000;
 const AT_ONCE: usize = 1000;
-/// People whose stories are read at the same time.
-const PEOPLE_AT_ONCE: usize = 16;
+/// Users whose stories are read concurrently.
+const USERS_AT_ONCE: usize = 16;
 
-/// Somebody's stories, the oldest first.
+/// The stories of a user, oldest first.
 #[derive(Debug, Serialize)]
 struct Group {
     #[serde(rename = "_id")]
@@ -46,7 +46,7 @@ struct GroupedStory {
     story_id: String,
 }
 
-/// In what is told of its author.
+/// A story, as embedded in its author.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct UserStory {
     #[serde(rename = "_id")]
@@ -66,7 +66,7 @@ impl Apps {
         self.queries.image_url(&story.media, ImageVariant::STORY)
     }
 
-    /// Everybody's who shows theirs to everybody, the oldest first.
+    /// The stories that are visible to all users, grouped by author, oldest first.
     async fn all_stories(&self) -> Result<Vec<Group>, Problem> {
         let mut stories: Vec<Story> = Vec::new();
         let mut after = None;
@@ -91,16 +91,16 @@ impl Apps {
         Ok(groups.into_iter().map(group).collect())
     }
 
-    /// The stories of each of these people that a viewer may see, the oldest first.
-    pub(super) async fn stories_of_each(
+    /// The stories of each of these users that are visible to the viewer, oldest first.
+    pub(super) async fn stories_of_users(
         &self,
-        people: impl Iterator<Item = String>,
+        users: impl Iterator<Item = String>,
         viewer: Option<UserId>,
     ) -> Result<Vec<Vec<UserStory>>, Problem> {
-        let people: Vec<String> = people.collect();
-        let found: Vec<Vec<Story>> = stream::iter(people)
+        let users: Vec<String> = users.collect();
+        let found: Vec<Vec<Story>> = stream::iter(users)
             .map(|author| self.queries.newest_of(author))
-            .buffered(PEOPLE_AT_ONCE)
+            .buffered(USERS_AT_ONCE)
             .try_collect()
             .await?;
         let shown = found.into_iter().map(async |stories| {
@@ -137,9 +137,9 @@ pub(super) async fn upload(
     let context = context.without_idempotency_key().with_actor(author);
     let new = NewStory { image, alt: String::new() };
     let published = apps.commands.publish_story(&context, author, new, ImageVariant::OF_FRAMED_STORY).await;
-    let (story, done) = published.map_err(not_stored("Couldn't storied."))?;
+    let (story, outcome) = published.map_err(not_stored("Couldn't storied."))?;
     let photo = ImageVariant::STORY.url(apps.queries.public_url(), &story.image.media.to_string());
     let story = json!({ "_id": story.story, "photo": photo, "storiedBy": author });
-    let said = Success::saying("Story has been uploaded.").with(json!({ "story": story }));
-    Ok(apps.answer(StatusCode::CREATED, &[done], said).await)
+    let body = Success::saying("Story has been uploaded.").with(json!({ "story": story }));
+    Ok(apps.answer(StatusCode::CREATED, &[outcome], body).await)
 }

@@ -1,4 +1,4 @@
-//! People, as the app shows them.
+//! Users, in the app's format.
 
 use axum::extract::State;
 use events::{UserId, fold_name};
@@ -27,18 +27,18 @@ use query_api::store_problem;
 
 use crate::Apps;
 
-/// People drawn at random.
-const DRAWN: usize = 5;
-/// Posts in one profile at most, the newest.
+/// Number of random users.
+const RANDOM_USERS: usize = 5;
+/// Maximum number of posts in a profile; the newest ones.
 const POSTS_LIMIT: usize = 5000;
 
-/// The views that a profile is shown from.
+/// The views that a profile reads.
 const VIEWS: [&str; 5] =
     [VIEW.name, follows::VIEW.name, posts::VIEW.name, stories::VIEW.name, account::VIEW.name];
-/// What is shown to oneself alone besides.
+/// Further views that only the own profile reads.
 const OWN_VIEWS: [&str; 1] = [notifications::VIEW.name];
 
-/// Somebody in a list.
+/// A user in a list.
 #[derive(Debug, Serialize)]
 struct Listed {
     #[serde(rename = "_id")]
@@ -46,18 +46,18 @@ struct Listed {
     firstname: String,
     lastname: String,
     username: String,
-    /// For its owner only.
+    /// Only in the answer to its owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
     bio: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     photo: Option<String>,
-    /// For their owner only; for others an empty list.
+    /// Empty unless the caller is the owner.
     notifications: Vec<Notification>,
     stories: Vec<UserStory>,
 }
 
-/// Somebody in a list whose items are looked up by their id.
+/// A user in a list whose items have an `id`.
 #[derive(Debug, Serialize)]
 struct Found {
     id: String,
@@ -65,9 +65,9 @@ struct Found {
     listed: Listed,
 }
 
-/// Somebody with all that the app shows of them.
+/// A user with all fields of the app.
 #[derive(Debug, Serialize)]
-pub(super) struct Whole {
+pub(super) struct FullUser {
     #[serde(flatten)]
     found: Found,
     followers: Vec<String>,
@@ -80,7 +80,7 @@ pub(super) struct Whole {
 
 #[derive(Serialize)]
 struct OneUser {
-    user: Whole,
+    user: FullUser,
 }
 
 #[derive(Serialize)]
@@ -108,17 +108,17 @@ impl Apps {
         Found { id: profile.user.clone(), listed: self.listed(profile, stories) }
     }
 
-    /// Each of these people, as `shape` has them, with their stories.
+    /// Each of these users with their stories, converted by `shape`.
     async fn with_stories<T>(
         &self,
         people: &[Profile],
         shape: impl Fn(&Profile, Vec<UserStory>) -> T,
     ) -> Result<Vec<T>, Problem> {
-        let stories = self.stories_of_each(people.iter().map(|profile| profile.user.clone()), None).await?;
+        let stories = self.stories_of_users(people.iter().map(|profile| profile.user.clone()), None).await?;
         Ok(people.iter().zip(stories).map(|(profile, stories)| shape(profile, stories)).collect())
     }
 
-    /// The oldest first.
+    /// The posts of a user, oldest first.
     async fn profile_posts(&self, user: &str) -> Result<Vec<ProfilePost>, Problem> {
         let query = Query::new(&posts::VIEW, &posts::BY_AUTHOR, vec![json!(user)], POSTS_LIMIT);
         let mut found = self.queries.store().page_of::<Post>(query).await.map_err(store_problem)?.documents;
@@ -127,25 +127,25 @@ impl Apps {
         self.posts_of_profile(found).await
     }
 
-    async fn whole(&self, profile: &Profile, viewer: Option<UserId>) -> Result<Whole, Problem> {
+    async fn full_user(&self, profile: &Profile, viewer: Option<UserId>) -> Result<FullUser, Problem> {
         let user = &profile.user;
         let (followers, followings, posts, stories) = futures::try_join!(
             self.queries.newest_ids(Side::Followers, user, IDS_LIMIT),
             self.queries.newest_ids(Side::Followings, user, IDS_LIMIT),
             self.profile_posts(user),
-            self.stories_of_each(std::iter::once(user.clone()), viewer),
+            self.stories_of_users(std::iter::once(user.clone()), viewer),
         )?;
         let stories = stories.into_iter().flatten().collect();
         let active = Some(profile.status == AccountStatus::Active);
-        Ok(Whole { found: self.found(profile, stories), followers, followings, posts, active })
+        Ok(FullUser { found: self.found(profile, stories), followers, followings, posts, active })
     }
 
-    /// The user as they see themselves.
+    /// The user, with the fields that only they can see.
     pub(super) async fn current_user(
         &self,
         user: UserId,
         conditions: &Conditions,
-    ) -> Result<(Whole, CaughtUp), Problem> {
+    ) -> Result<(FullUser, CaughtUp), Problem> {
         let caught_up = self.queries.catch_up(conditions, &[&VIEWS[..], &OWN_VIEWS[..]].concat()).await;
         let id = user.to_string();
         let found = futures::try_join!(
@@ -154,13 +154,13 @@ impl Apps {
         )?;
         // A valid session belongs to an account; the views may be behind.
         let (Some(account), Some(profile)) = found else {
-            return Err(Problem::unavailable("Your account", "the views have not taken in the account yet"));
+            return Err(Problem::unavailable("Your account", "the views do not include the account yet"));
         };
-        let (mut whole, notifications) =
-            futures::try_join!(self.whole(&profile, Some(user)), self.single_notifications(user))?;
-        whole.found.listed.email = Some(account.email);
-        whole.found.listed.notifications = notifications;
-        Ok((whole, caught_up))
+        let (mut full, notifications) =
+            futures::try_join!(self.full_user(&profile, Some(user)), self.single_notifications(user))?;
+        full.found.listed.email = Some(account.email);
+        full.found.listed.notifications = notifications;
+        Ok((full, caught_up))
     }
 
     async fn answer_profile(&self, conditions: &Conditions, profile: Option<Profile>) -> Answer {
@@ -169,7 +169,7 @@ impl Apps {
             return Err(Refusal::not_found("That user is no longer active."));
         }
         let caught_up = self.queries.catch_up(conditions, &VIEWS).await;
-        let user = self.whole(&profile, None).await?;
+        let user = self.full_user(&profile, None).await?;
         Ok(answer(conditions, caught_up, &Success::of(OneUser { user }))?)
     }
 }
@@ -205,9 +205,9 @@ pub(super) async fn current(State(apps): State<Apps>, caller: Caller, conditions
     Ok(answer(&conditions, caught_up, &Success::of(OneUser { user }))?)
 }
 
-pub(super) async fn drawn(State(apps): State<Apps>, conditions: Conditions) -> Answer {
+pub(super) async fn random(State(apps): State<Apps>, conditions: Conditions) -> Answer {
     let caught_up = apps.queries.catch_up(&conditions, &[VIEW.name, NAMES.name]).await;
-    let found = apps.queries.draw_people(DRAWN).await?;
+    let found = apps.queries.random_users(RANDOM_USERS).await?;
     let users = apps.with_stories(&found, |profile, stories| apps.listed(profile, stories)).await?;
     let count = users.len();
     Ok(answer(&conditions, caught_up, &Success::of(Users { users }).counting(count))?)

@@ -4,25 +4,26 @@ use media::ImageVariant;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// A picture in its sizes.
+/// A picture in several sizes.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Image {
-    /// In pixels, of the largest variant.
+    /// Width of the largest size, in pixels.
     width: u32,
+    /// Height of the largest size, in pixels.
     height: u32,
-    /// What it shows.
+    /// Description of the picture.
     alt: String,
-    /// Placeholder while it loads (<https://blurha.sh>); null for older posts.
+    /// Placeholder to show while the picture loads (<https://blurha.sh>); null for older posts.
     blurhash: Option<String>,
-    /// URL of the whole picture, fitted into 2048 × 2048.
+    /// URL of the whole picture, scaled to fit into 2048 × 2048.
     large: String,
-    /// URL of the picture fitted into 1080 × 1350.
+    /// URL of the whole picture, scaled to fit into 1080 × 1350.
     feed: String,
-    /// URL of the picture cut to fill 1080 × 1350.
+    /// URL of the picture, cropped to fill 1080 × 1350.
     cover: String,
-    /// URL of a square of 320.
+    /// URL of the picture, cropped to a square of 320 × 320.
     thumb: String,
-    /// The whole picture in its sizes, the largest first, for `srcset`.
+    /// The whole picture in several sizes, largest first, for `srcset`.
     sources: Vec<ImageSource>,
 }
 
@@ -30,13 +31,14 @@ pub struct Image {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ImageSource {
     url: String,
-    /// In pixels.
+    /// Width in pixels.
     width: u32,
+    /// Height in pixels.
     height: u32,
 }
 
 impl Image {
-    /// `media` is the picture's id, `size` that of its largest variant; `public_url` begins all URLs.
+    /// `media` is the id of the picture, `size` the size of its largest variant; all URLs begin with `public_url`.
     pub fn new(
         public_url: &str,
         media: &str,
@@ -63,19 +65,20 @@ impl Image {
     }
 }
 
-/// The picture of a story in its sizes.
+/// The picture of a story in several sizes.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StoryImage {
-    /// In pixels, of the larger variant.
+    /// Width of the larger size, in pixels.
     width: u32,
+    /// Height of the larger size, in pixels.
     height: u32,
-    /// What it shows.
+    /// Description of the picture.
     alt: String,
-    /// Placeholder while it loads (<https://blurha.sh>).
+    /// Placeholder to show while the picture loads (<https://blurha.sh>).
     blurhash: String,
-    /// URL of the whole picture, fitted into 1080 × 1920.
+    /// URL of the whole picture, scaled to fit into 1080 × 1920.
     story: String,
-    /// URL of a square of 320.
+    /// URL of the picture, cropped to a square of 320 × 320.
     thumb: String,
 }
 

@@ -1,5 +1,5 @@
-//! JSON resources of the API that answers to commands and to queries share: a command that makes a post answers the same
-//! `Post` as the query that reads it.
+//! JSON resources that answers to commands and to queries share: the command that creates a post answers with the same `Post`
+//! as the query that reads it.
 
 mod images;
 
@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 pub use images::{Image, ImageSource, StoryImage};
 
-/// A user in short, beside what they published.
+/// A user, as embedded in other resources.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = User)]
 pub struct Person {
@@ -17,19 +17,19 @@ pub struct Person {
     pub username: String,
     pub firstname: String,
     pub lastname: String,
-    /// URL of a square picture of 320 pixels.
+    /// URL of the profile photo, a square of 320 × 320 pixels; null if there is none.
     pub photo: Option<String>,
 }
 
-/// What a user may do beyond what every user may.
+/// A role with additional permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Publishes music.
+    /// Can publish music.
     Artist,
-    /// Removes what others published, and suspends users.
+    /// Can remove content of other users and suspend users.
     Moderator,
-    /// Grants roles, and does all that moderators may.
+    /// Can grant roles, and has all permissions of a moderator.
     Admin,
 }
 
@@ -38,21 +38,23 @@ pub enum Role {
 pub struct Post {
     pub id: String,
     pub author: Person,
-    /// Null where none was given.
+    /// Null if the post has no caption.
     pub caption: Option<String>,
-    /// The caption is not the first one.
+    /// Whether the caption was edited.
     pub edited: bool,
     pub images: Vec<Image>,
     pub published_at: DateTime<Utc>,
     pub likes: i64,
     pub comments: i64,
-    /// Flags of the user who asks; null without log-in.
+    /// The caller's relation to the post; null without log-in.
     pub viewer: Option<PostViewer>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PostViewer {
+    /// Whether the caller likes the post.
     pub liked: bool,
+    /// Whether the caller has saved the post.
     pub saved: bool,
 }
 
@@ -62,9 +64,9 @@ pub struct Comment {
     pub id: String,
     pub author: Person,
     pub text: String,
-    /// Id of the comment that this one answers.
+    /// Id of the comment that this one replies to; null if it is not a reply.
     pub reply_to: Option<String>,
-    /// How many comments answer this one.
+    /// Number of replies to this comment.
     pub replies: i64,
     pub commented_at: DateTime<Utc>,
 }
@@ -75,16 +77,16 @@ pub struct Story {
     pub id: String,
     pub image: StoryImage,
     pub published_at: DateTime<Utc>,
-    /// It is hidden from then on.
+    /// The story is hidden from this time on.
     pub expires_at: DateTime<Utc>,
-    /// How many people have viewed it, where 10,000 means that many or more; null for everyone but its author.
+    /// Number of viewers; 10,000 means 10,000 or more. Null unless the caller is the author.
     pub views: Option<u64>,
-    /// Flags of the user who asks; null without log-in.
+    /// The caller's relation to the story; null without log-in.
     pub viewer: Option<StoryViewer>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StoryViewer {
-    /// Always true for the author's own stories.
+    /// Whether the caller has viewed the story. Always true for the caller's own stories.
     pub viewed: bool,
 }

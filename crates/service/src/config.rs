@@ -2,6 +2,12 @@
 //! problems are reported together. `.env.example` explains every setting. Each group has its own `check`, which
 //! depends on the environment (development or production).
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::invalid_html_tags,
+    reason = "docstrings of settings are the texts of --help"
+)]
+
 mod accounts;
 mod apps;
 mod arguments;

@@ -1,4 +1,4 @@
-//! Posts with their counts, and their [likes](super::likes).
+//! Posts with their counts, and their [likes].
 
 use events::{
     AccountEvent, AccountsEvent, Content, Event, Kind, ModerationEvent, PostEvent, PostPublished, PostText,

@@ -21,7 +21,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(get_me))
 }
 
-/// The current user's view of their account.
+/// The account of the caller.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Account)]
 pub(crate) struct Me {
@@ -37,7 +37,9 @@ pub(crate) struct Me {
     followings: i64,
 }
 
-/// The current user
+/// Get the current user
+///
+/// Includes fields that other users cannot see, such as the email address and the roles.
 #[utoipa::path(
     get, path = "/v1/me", tag = "accounts", security(("token" = [])), params(QueryHeaders),
     responses((status = 200, body = Me), (status = 304), Problems)

@@ -34,7 +34,7 @@ const FRIENDS: usize = 64;
 const NAMED_BY_EACH: usize = 64;
 /// How many of these are looked up at once to check visibility.
 const RANKED_AT_ONCE: usize = 100;
-/// Number of adjacent random keys, of which one is drawn.
+/// Number of adjacent random keys, of which one is chosen.
 const NEIGHBOURS: usize = 16;
 /// Concurrent reads per answer.
 const IN_FLIGHT: usize = 8;
@@ -57,14 +57,13 @@ impl LimitParams {
     }
 }
 
-/// Randomly drawn users.
+/// Random users.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = RandomUsers)]
-struct Drawn {
+struct RandomUsers {
     items: Vec<ListedPerson>,
 }
 
-/// Users you may know, those with most common friends first.
+/// Suggested users, those with the most common friends first.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = UserSuggestions)]
 struct MayKnow {
@@ -76,14 +75,14 @@ struct MayKnow {
 struct Acquaintance {
     #[serde(flatten)]
     listed: ListedPerson,
-    /// How many of the examined followings of the viewer follow this user.
+    /// Number of the caller's considered followings that follow this user.
     friends_in_common: usize,
 }
 
 impl Queries {
-    /// Draws distinct active users at random; fewer only if there are fewer.
-    pub async fn draw_people(&self, count: usize) -> Result<Vec<Profile>, Problem> {
-        let ids = draw(&*self.store, count, rand::random).await.map_err(store_problem)?;
+    /// Random distinct active users; fewer only if there are fewer.
+    pub async fn random_users(&self, count: usize) -> Result<Vec<Profile>, Problem> {
+        let ids = random_ids(&*self.store, count, rand::random).await.map_err(store_problem)?;
         let mut people = self.active_people(ids).await?;
         people.shuffle(&mut rand::rng());
         Ok(people)
@@ -135,10 +134,10 @@ impl Queries {
     }
 }
 
-/// Users drawn at random
+/// List random users
 #[utoipa::path(
     get, path = "/v1/users/discover", tag = "search", security((), ("token" = [])), params(LimitParams, QueryHeaders),
-    responses((status = 200, body = Drawn), (status = 304), Problems)
+    responses((status = 200, body = RandomUsers), (status = 304), Problems)
 )]
 async fn discover_users(
     State(queries): State<Queries>,
@@ -148,16 +147,16 @@ async fn discover_users(
 ) -> Result<Response, Problem> {
     let limit = params.limit()?;
     let caught_up = queries.catch_up(&conditions, &[VIEW.name, profiles::VIEW.name]).await;
-    let drawn = queries.draw_people(limit).await?;
-    let people = drawn.into_iter().map(|profile| queries.person(profile)).collect();
+    let found = queries.random_users(limit).await?;
+    let people = found.into_iter().map(|profile| queries.person(profile)).collect();
     let items = queries.with_relationships(people, viewer).await?;
-    answer(&conditions, caught_up, &Drawn { items })
+    answer(&conditions, caught_up, &RandomUsers { items })
 }
 
-/// People you may know
+/// Suggest users to follow
 ///
-/// Users followed by those you follow: considers the newest 64 users you follow, and the newest 64 followings of
-/// each.
+/// Lists users who are followed by users that the caller follows. Considers the newest 64 followings of the caller and the
+/// newest 64 followings of each of them.
 #[utoipa::path(
     get, path = "/v1/me/people-you-may-know", tag = "search", security(("token" = [])),
     params(LimitParams, QueryHeaders),
@@ -177,10 +176,9 @@ async fn list_people_you_may_know(
     answer(&conditions, caught_up, &MayKnow { items })
 }
 
-/// Draws ids of distinct active users at random; fewer only if there are fewer. Each id is drawn from its own range
-/// of random keys, so draws are independent, and is one of many adjacent keys, so uneven gaps between keys matter
-/// little.
-async fn draw(
+/// Random ids of distinct active users; fewer only if there are fewer. Each id is chosen from its own range of random keys,
+/// so choices are independent, and is one of many adjacent keys, so uneven gaps between keys matter little.
+async fn random_ids(
     store: &dyn ViewStore,
     count: usize,
     mut random: impl FnMut() -> u64,
@@ -241,20 +239,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_active_user_is_drawn_eventually_and_never_twice_at_once() {
+    async fn every_active_user_is_chosen_eventually_and_never_twice_at_once() {
         for (people, count) in [(61, 5), (1, 5), (4, 5), (6, 5), (7, 5), (30, 29), (18, 17)] {
             let (store, _folder) = of_people(people).await;
             let (mut rng, mut ever) = (StdRng::seed_from_u64(2), HashMap::<String, usize>::new());
             let rounds = 400;
             for _ in 0..rounds {
-                let ids = draw(&store, count, || rng.random()).await.unwrap();
+                let ids = random_ids(&store, count, || rng.random()).await.unwrap();
                 assert_eq!(ids.len(), count.min(people - 1));
                 for id in ids {
                     *ever.entry(id).or_default() += 1;
                 }
             }
             assert_eq!(ever.len(), people - 1, "{count} of {people}");
-            // The expected number is one; no user is drawn far more often.
+            // The expected number is one; no user is chosen far more often.
             let fair = rounds * count.min(people - 1) / (people - 1).max(1);
             assert!(ever.values().all(|&times| times * 4 > fair && times < fair * 4), "{fair}: {ever:?}");
         }

@@ -93,7 +93,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(get_keys))
 }
 
-/// A JSON Web Key Set (RFC 7517) of Ed25519 keys (RFC 8037), for OpenAPI.
+/// A JSON Web Key Set (RFC 7517) of Ed25519 keys (RFC 8037).
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only described")]
 struct KeySet {
@@ -110,7 +110,7 @@ struct Key {
     /// The public key in base64url.
     #[schema(example = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")]
     x: String,
-    /// Names the key in the header of a token.
+    /// Id of the key, as in the header of a token.
     #[schema(example = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k")]
     kid: String,
     #[schema(example = "EdDSA")]
@@ -120,7 +120,7 @@ struct Key {
     purpose: String,
 }
 
-/// The public keys that verify tokens
+/// Get the public keys that verify tokens
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "sessions",
     responses((status = 200, description = "A JSON Web Key Set (RFC 7517)", body = KeySet), Problems)

@@ -33,7 +33,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
 pub(crate) struct ListedPerson {
     #[serde(flatten)]
     pub(crate) person: Person,
-    /// The follows between the viewer and this user; null without log-in.
+    /// The follows between the caller and this user; null without log-in.
     viewer: Option<Relationship>,
 }
 
@@ -44,24 +44,24 @@ pub(crate) struct ProfilePage {
     #[serde(flatten)]
     person: Person,
     bio: String,
-    /// Follow requests must be accepted.
+    /// Whether follow requests must be accepted.
     private: bool,
     joined_at: DateTime<Utc>,
     posts: i64,
     followers: i64,
     followings: i64,
-    /// The viewer's relation to the profile; null without log-in.
+    /// The follows between the caller and this user; null without log-in.
     viewer: Option<Relationship>,
 }
 
-/// The follows between the viewer and this user.
+/// The follows between the caller and another user.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub(crate) struct Relationship {
-    /// The viewer follows this user.
+    /// Whether the caller follows the user.
     follows: bool,
-    /// The viewer has asked to follow this user.
+    /// Whether the caller has requested to follow the user.
     requested: bool,
-    /// This user follows the viewer.
+    /// Whether the user follows the caller.
     followed_by: bool,
 }
 
@@ -166,7 +166,7 @@ impl Queries {
     }
 }
 
-/// A user's profile, by id
+/// Get a user's profile by id
 #[utoipa::path(
     get, path = "/v1/users/{user}", tag = "profiles", security((), ("token" = [])),
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),
@@ -188,7 +188,7 @@ struct ByUsername {
     username: String,
 }
 
-/// A user's profile, by username
+/// Get a user's profile by username
 #[utoipa::path(
     get, path = "/v1/users/by-username/{username}", tag = "profiles", security((), ("token" = [])),
     params(("username" = String, Path), QueryHeaders),

@@ -67,12 +67,12 @@ struct PartParams {
     part: String,
 }
 
-/// The users found, by username.
+/// The users found, ordered by username.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = UsernameSearchResults)]
 struct FoundByPart {
     items: Vec<ListedPerson>,
-    /// False if there may be more than the 5,000 that are examined.
+    /// False if there may be further matches beyond the 5,000 that are examined.
     complete: bool,
 }
 
@@ -190,8 +190,8 @@ fn check(field: &str, text: &str) -> Result<(), Problem> {
 
 /// Search users by name
 ///
-/// The exact username first, then usernames with this prefix, then whole words of names, then prefixes of words; ties
-/// by follower count.
+/// The exact username comes first, then usernames with this prefix, then matches of whole words of names, then matches of
+/// prefixes of words. Ties are ordered by the number of followers.
 #[utoipa::path(
     get, path = "/v1/users", tag = "search", security((), ("token" = [])), params(SearchParams, QueryHeaders),
     responses((status = 200, body = Found), (status = 304), Problems)
@@ -217,7 +217,7 @@ async fn search_users(
     answer(&conditions, caught_up, &Found { items })
 }
 
-/// Search users by a part of their username
+/// Search users by a part of the username
 #[utoipa::path(
     get, path = "/v1/users/by-username", tag = "search", security((), ("token" = [])), params(PartParams, QueryHeaders),
     responses((status = 200, body = FoundByPart), (status = 304), Problems)

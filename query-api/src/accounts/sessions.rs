@@ -1,4 +1,4 @@
-//! My sessions; and the validity of sessions, from the view and from later events of the log.
+//! The list of a user's sessions; and the validity of sessions, from the view and from later events of the log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +74,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(list_sessions))
 }
 
-/// A session of mine.
+/// A session of the caller.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Session)]
 struct MySession {
@@ -87,7 +87,7 @@ struct MySession {
     /// Time of last use, with a precision of an hour.
     seen: DateTime<Utc>,
     expires: DateTime<Utc>,
-    /// Whether it is the session of this request.
+    /// Whether this is the session of the request.
     current: bool,
 }
 
@@ -95,7 +95,7 @@ fn time(milliseconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(milliseconds).unwrap_or_default()
 }
 
-/// My sessions, newest first
+/// List the user's sessions, newest first
 #[utoipa::path(
     get, path = "/v1/me/sessions", tag = "sessions", security(("token" = [])),
     params(PageParams, QueryHeaders),

@@ -23,10 +23,10 @@ const WAIT_LIMIT: Duration = Duration::from_secs(1);
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only described; `Conditions` reads them")]
 pub(crate) struct QueryHeaders {
-    /// Wait until the views have reached this position, given in a command's response.
+    /// Wait up to 1 second until the views include this position, which is from the answer to a command.
     #[param(rename = "Chorus-Min-Position", value_type = u64, required = false, minimum = 0)]
     min_position: Option<u64>,
-    /// The `ETag` of a response that the client still has.
+    /// The `ETag` of an earlier answer: an unchanged answer is an empty 304.
     #[param(rename = "If-None-Match", value_type = String, required = false)]
     if_none_match: Option<String>,
 }
@@ -50,7 +50,7 @@ impl<S: Sync> FromRequestParts<S> for Conditions {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let bad = || {
-            let message = "must be one position, as a command's answer gave it";
+            let message = "must be a single position, from the answer to a command";
             Problem::malformed(MIN_POSITION.as_str(), FieldCode::InvalidFormat, message)
         };
         let mut given = parts.headers.get_all(MIN_POSITION).iter();

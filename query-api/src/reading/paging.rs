@@ -25,7 +25,7 @@ pub(crate) const COUNT_LIMIT: usize = 10_000;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageParams {
-    /// Items on the page.
+    /// Maximum number of items on the page.
     #[param(value_type = usize, required = false, minimum = 1, maximum = 100, default = 20)]
     limit: Option<usize>,
     /// The `next_cursor` of the previous page.

@@ -33,7 +33,9 @@ struct CaptionPage {
     written_at: DateTime<Utc>,
 }
 
-/// The captions of a post, newest first
+/// List the captions of a post, newest first
+///
+/// Contains the current caption and all earlier ones.
 #[utoipa::path(
     get, path = "/v1/posts/{post}/captions", tag = "posts",
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),

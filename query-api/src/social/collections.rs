@@ -26,19 +26,19 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(list_collections)).routes(routes!(get_collection))
 }
 
-/// A collection of mine.
+/// A collection of the caller.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Collection)]
 struct CollectionPage {
     id: String,
     name: String,
-    /// The number of posts in it; 10,000 may mean more.
+    /// Number of posts in it; 10,000 means 10,000 or more.
     posts: u64,
     created_at: DateTime<Utc>,
 }
 
 impl Queries {
-    /// A collection if it belongs to this user; others are not told that it exists.
+    /// A collection of this user. A collection of another user is not found, so that its existence is not revealed.
     pub(crate) async fn collection_of(
         &self,
         user: UserId,
@@ -61,7 +61,7 @@ impl Queries {
     }
 }
 
-/// My collections, newest first
+/// List the user's collections, newest first
 #[utoipa::path(
     get, path = "/v1/me/collections", tag = "saves", security(("token" = [])), params(PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<CollectionPage>), (status = 304), Problems)
@@ -81,7 +81,7 @@ async fn list_collections(
     answer(&conditions, caught_up, &paging.page(items, found.next.as_ref(), &OF_USER))
 }
 
-/// One of my collections
+/// Get one of the user's collections
 #[utoipa::path(
     get, path = "/v1/me/collections/{collection}", tag = "saves", security(("token" = [])),
     params(("collection" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),

@@ -47,7 +47,7 @@ enum Level {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct CommentParams {
-    /// `top`: without replies; each comment has its number of replies.
+    /// `top` lists comments without replies. Each comment has its number of replies.
     #[serde(default)]
     #[param(inline, required = false)]
     level: Level,
@@ -58,7 +58,7 @@ struct CommentParams {
     cursor: Option<String>,
 }
 
-/// The comments under a post, oldest first
+/// List the comments on a post, oldest first
 #[utoipa::path(
     get, path = "/v1/posts/{post}/comments", tag = "comments",
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), CommentParams, QueryHeaders),
@@ -82,7 +82,7 @@ async fn list_comments(
     answer(&conditions, caught_up, &queries.comments_page(query, &paging).await?)
 }
 
-/// One comment
+/// Get a comment
 #[utoipa::path(
     get, path = "/v1/posts/{post}/comments/{comment}", tag = "comments",
     params(
@@ -104,9 +104,9 @@ async fn get_comment(
     answer(&conditions, caught_up, &shown.ok_or_else(|| Problem::not_found("There is no such comment"))?)
 }
 
-/// The replies to a comment, oldest first
+/// List the replies to a comment, oldest first
 ///
-/// They remain when the comment itself is deleted.
+/// Replies remain when the comment itself is deleted.
 #[utoipa::path(
     get, path = "/v1/posts/{post}/comments/{comment}/replies", tag = "comments",
     params(

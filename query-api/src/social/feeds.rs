@@ -24,9 +24,9 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(get_feed))
 }
 
-/// My home feed, newest posts first
+/// Get the home feed, newest posts first
 ///
-/// Posts by me and the users I follow.
+/// Contains the posts of the caller and of the users that the caller follows.
 #[utoipa::path(
     get, path = "/v1/feed", tag = "feeds", security(("token" = [])), params(PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<PostPage>), (status = 304), Problems)

@@ -114,7 +114,7 @@ impl Queries {
     }
 }
 
-/// The followers of a user, newest first
+/// List a user's followers, newest first
 #[utoipa::path(
     get, path = "/v1/users/{user}/followers", tag = "follows", security((), ("token" = [])),
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
@@ -132,7 +132,7 @@ async fn list_followers(
     answer(&conditions, caught_up, &page)
 }
 
-/// The users that a user follows, newest first
+/// List the users that a user follows, newest first
 #[utoipa::path(
     get, path = "/v1/users/{user}/followings", tag = "follows", security((), ("token" = [])),
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
@@ -150,7 +150,7 @@ async fn list_followings(
     answer(&conditions, caught_up, &page)
 }
 
-/// The ids of a user's followers, newest first
+/// List the ids of a user's followers, newest first
 #[utoipa::path(
     get, path = "/v1/users/{user}/follower-ids", tag = "follows",
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),
@@ -166,7 +166,7 @@ async fn list_follower_ids(
     answer(&conditions, caught_up, &ids)
 }
 
-/// The ids of the users that a user follows, newest first
+/// List the ids of the users that a user follows, newest first
 #[utoipa::path(
     get, path = "/v1/users/{user}/following-ids", tag = "follows",
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),

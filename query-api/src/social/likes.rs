@@ -27,8 +27,8 @@ use crate::{Queries, store_problem};
 /// Maximum number of ids of users who like a post; the newest.
 const LIKERS_LIMIT: usize = 5000;
 /// Number of cached ids, about 60 bytes each; and the expected number of lists.
-const REMEMBERED_IDS: u64 = 1_000_000;
-const REMEMBERED_LISTS: usize = 20_000;
+const CACHED_IDS: u64 = 1_000_000;
+const CACHED_LISTS: usize = 20_000;
 
 /// Cache of the users who like a post, valid for one value of the post's `liked`.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Weighter<String, LikerList> for ByLength {
 
 impl Default for LikerLists {
     fn default() -> Self {
-        Self(Cache::with_weighter(REMEMBERED_LISTS, REMEMBERED_IDS, ByLength))
+        Self(Cache::with_weighter(CACHED_LISTS, CACHED_IDS, ByLength))
     }
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(list_likes))
 }
 
-/// The users who like a post, newest like first
+/// List the users who like a post, newest like first
 #[utoipa::path(
     get, path = "/v1/posts/{post}/likes", tag = "likes", security((), ("token" = [])),
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),

@@ -1,4 +1,4 @@
-//! My notifications, in groups: "Ann and 12 others liked your photo".
+//! The notifications of a user, in groups: "Ann and 12 others liked your photo".
 
 mod groups;
 
@@ -37,7 +37,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(list_notifications)).routes(routes!(count_unread_notifications))
 }
 
-/// A group of activities.
+/// A notification: a group of activities of one kind.
 #[derive(Debug, Serialize, ToSchema)]
 struct Notification {
     /// Stable as long as the group exists; later activities of the same kind join it.
@@ -45,7 +45,7 @@ struct Notification {
     kind: NotificationKind,
     /// Up to three users, latest activity first.
     people: Vec<Person>,
-    /// Number of other users; 9,997 may mean more.
+    /// Number of other users; 9,997 means 9,997 or more.
     others: u64,
     /// The post; null for follows and for removed stories.
     post: Option<AboutPost>,
@@ -55,7 +55,7 @@ struct Notification {
     text: Option<String>,
     /// The moderator's reason for a removal; null otherwise.
     reason: Option<String>,
-    /// Whether any of it happened after my read position.
+    /// Whether any of the activities is after the caller's read position.
     unread: bool,
     /// Position of the newest activity: send it as `up_to` after reading.
     position: i64,
@@ -66,16 +66,16 @@ struct Notification {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum NotificationKind {
-    /// Likes of my post.
+    /// Likes of the caller's post.
     Like,
-    /// Comments under my post.
+    /// Comments on the caller's post.
     Comment,
-    /// Replies to my comment.
+    /// Replies to the caller's comment.
     Reply,
     Follow,
-    /// A request to follow me.
+    /// A request to follow the caller.
     FollowRequest,
-    /// A moderator removed my content; `people` is empty.
+    /// A moderator removed content of the caller; `people` is empty.
     ContentRemoved,
 }
 
@@ -96,17 +96,17 @@ impl From<Kind> for NotificationKind {
 #[schema(as = NotifiedPost)]
 struct AboutPost {
     id: String,
-    /// URL of a 320 pixel square of its first picture; null if it is not visible.
+    /// URL of its first picture, cropped to a square of 320 × 320 pixels; null if the picture is not visible.
     thumb: Option<String>,
 }
 
-/// My unread notifications.
+/// The unread notifications of the caller.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = UnreadCount)]
 struct Unread {
-    /// Single likes, comments, replies and follows; 10,000 may mean more.
+    /// Number of single likes, comments, replies and follows, not of groups; 10,000 means 10,000 or more.
     count: u64,
-    /// My read position.
+    /// The caller's read position.
     read_up_to: i64,
     /// Position of the newest notification: send it as `up_to` to mark everything as read.
     newest: i64,
@@ -248,7 +248,7 @@ fn removal(group: Group, read_up_to: i64) -> Option<Notification> {
     })
 }
 
-/// My notifications, newest first
+/// List the user's notifications, newest first
 ///
 /// Activities of several users on one post form one notification.
 #[utoipa::path(
@@ -267,7 +267,7 @@ async fn list_notifications(
     answer(&conditions, caught_up, &page)
 }
 
-/// The number of my unread notifications
+/// Count the unread notifications
 #[utoipa::path(
     get, path = "/v1/me/notifications/unread", tag = "notifications", security(("token" = [])),
     params(QueryHeaders), responses((status = 200, body = Unread), (status = 304), Problems)

@@ -49,9 +49,9 @@ struct Place {
     file: String,
 }
 
-/// A picture
+/// Get a picture
 ///
-/// Needs no token. The content of a URL never changes, but it is refused as soon as its post or story is deleted or
+/// Needs no token. The content of a URL never changes. The picture is not found any more once its post or story is deleted or
 /// removed, or its owner is deactivated, suspended or erased.
 #[utoipa::path(
     get, path = "/media/images/{picture}/{file}", tag = "media",
@@ -59,7 +59,7 @@ struct Place {
         ("picture" = String, Path, pattern = "^[0-9a-f]{32}$"),
         ("file" = String, Path, example = "feed.jpg"),
         ("Range" = Option<String>, Header, example = "bytes=0-1023"),
-        ("If-Range" = Option<String>, Header, description = "The `ETag` of the version that `Range` is meant for."),
+        ("If-Range" = Option<String>, Header, description = "The `ETag` that `Range` refers to."),
     ),
     responses(
         (status = 200, content_type = "image/jpeg", body = Vec<u8>),

@@ -108,7 +108,7 @@ impl Queries {
     }
 }
 
-/// The newest posts
+/// List all posts, newest first
 #[utoipa::path(
     get, path = "/v1/posts", tag = "posts", security((), ("token" = [])), params(PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<PostPage>), (status = 304), Problems)
@@ -123,7 +123,7 @@ async fn list_posts(
     answer(&conditions, caught_up, &queries.posts_page(&Timeline::Newest, &paging, viewer).await?)
 }
 
-/// One post
+/// Get a post
 #[utoipa::path(
     get, path = "/v1/posts/{post}", tag = "posts", security((), ("token" = [])),
     params(("post" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),
@@ -142,7 +142,7 @@ async fn get_post(
     answer(&conditions, caught_up, &shown)
 }
 
-/// A user's posts, newest first
+/// List a user's posts, newest first
 #[utoipa::path(
     get, path = "/v1/users/{user}/posts", tag = "posts", security((), ("token" = [])),
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),

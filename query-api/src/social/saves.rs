@@ -34,13 +34,13 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(list_saved_posts)).routes(routes!(list_collection_posts))
 }
 
-/// A post that I have saved.
+/// A saved post of the caller.
 #[derive(Debug, Serialize, ToSchema)]
 struct SavedPost {
     post: PostPage,
-    /// Id of its collection.
+    /// Id of its collection; null if it is in none.
     collection: Option<String>,
-    /// When it was saved or moved to its collection.
+    /// Time when it was saved or moved to its collection.
     saved_at: DateTime<Utc>,
 }
 
@@ -80,7 +80,7 @@ impl Queries {
     }
 }
 
-/// My saved posts, newest first
+/// List the user's saved posts, newest first
 #[utoipa::path(
     get, path = "/v1/me/saved", tag = "saves", security(("token" = [])), params(PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<SavedPost>), (status = 304), Problems)
@@ -97,7 +97,7 @@ async fn list_saved_posts(
     answer(&conditions, caught_up, &queries.saved_page(query, &paging, session).await?)
 }
 
-/// The posts in one of my collections, newest first
+/// List the posts in a collection, newest first
 #[utoipa::path(
     get, path = "/v1/me/collections/{collection}/posts", tag = "saves", security(("token" = [])),
     params(("collection" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),

@@ -1,6 +1,6 @@
 //! Current stories: grouped by author, all, and by one author; and their viewers. A story is shown until it expires
-//! by this process's clock, even if its expiry event is late. Stories of active users are visible to everybody, those
-//! of private users to accepted followers only.
+//! by this process's clock, even if its expiry event is late. Stories of active users are visible to all users, those of
+//! private users to accepted followers only.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -68,7 +68,7 @@ struct AuthoredStory {
 #[derive(Debug, Serialize, ToSchema)]
 struct StoryGroup {
     author: Person,
-    /// The viewer has viewed all of them. Own stories count as viewed.
+    /// Whether the caller has viewed all of them. The caller's own stories count as viewed.
     viewed: bool,
     /// Oldest first.
     stories: Vec<StoryPage>,
@@ -301,10 +301,10 @@ impl Viewed {
     }
 }
 
-/// The stories of the users I follow
+/// List the stories of followed users
 ///
-/// Grouped by author: my own first, then groups with unviewed stories, then the others, each newest first. At most
-/// 500 groups of 100 stories.
+/// Stories are grouped by author: the caller's own group first, then groups with unviewed stories, then the others, each
+/// newest first. At most 500 groups of 100 stories.
 #[utoipa::path(
     get, path = "/v1/stories", tag = "stories", security(("token" = [])), params(QueryHeaders),
     responses((status = 200, body = StoryGroups), (status = 304), Problems)
@@ -319,7 +319,7 @@ async fn list_story_groups(
     answer(&conditions, caught_up, &StoryGroups { items: queries.story_groups(session).await? })
 }
 
-/// The newest stories
+/// List all stories, newest first
 #[utoipa::path(
     get, path = "/v1/stories/newest", tag = "stories", security((), ("token" = [])),
     params(PageParams, QueryHeaders),
@@ -336,7 +336,7 @@ async fn list_newest_stories(
     answer(&conditions, caught_up, &queries.stories_page(query, &paging, viewer).await?)
 }
 
-/// A user's stories, newest first
+/// List a user's stories, newest first
 #[utoipa::path(
     get, path = "/v1/users/{user}/stories", tag = "stories", security((), ("token" = [])),
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
@@ -354,7 +354,7 @@ async fn list_user_stories(
     answer(&conditions, caught_up, &queries.stories_page(query, &paging, viewer).await?)
 }
 
-/// One story
+/// Get a story
 #[utoipa::path(
     get, path = "/v1/users/{user}/stories/{story}", tag = "stories", security((), ("token" = [])),
     params(
@@ -374,9 +374,9 @@ async fn get_story(
     answer(&conditions, caught_up, &queries.story_of(user, story, viewer).await?)
 }
 
-/// The viewers of a story, latest first
+/// List the viewers of a story, latest first
 ///
-/// For its author.
+/// Only the author of the story can list them.
 #[utoipa::path(
     get, path = "/v1/users/{user}/stories/{story}/viewers", tag = "stories", security(("token" = [])),
     params(
@@ -395,7 +395,7 @@ async fn list_story_viewers(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     if user != session.user {
-        return Err(Problem::forbidden("Only its author sees who has viewed a story"));
+        return Err(Problem::forbidden("Only the author of a story can list its viewers"));
     }
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
     queries.story_of(user, story, Some(session)).await?;

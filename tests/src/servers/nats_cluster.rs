@@ -12,6 +12,8 @@ use crate::waiting::found;
 
 /// The number of servers of a cluster and of replicas of a stream on it.
 pub const NATS_NODES: usize = 3;
+/// How long a stream may take to elect a leader.
+const ELECTION_LIMIT: Duration = Duration::from_secs(5);
 /// How long the cluster may take to elect a leader and to bring every replica up to date.
 const SETTLE_LIMIT: Duration = Duration::from_mins(2);
 /// How long one request to the cluster may take.
@@ -169,13 +171,16 @@ impl NatsCluster {
     pub async fn lead(&self, stream: &str, node: usize) -> Result<()> {
         let preferred = json!({ "placement": { "preferred": name(node) } });
         let client = self.client().await?;
-        let led = found(SETTLE_LIMIT, "the node leads the stream", async || {
+        let leads = async || {
             let info = ask(&client, &format!("STREAM.INFO.{stream}"), &Value::Null).await.ok()?;
-            if leader(&info) == Some(node) {
-                return Some(());
+            (leader(&info) == Some(node)).then_some(())
+        };
+        let led = found(SETTLE_LIMIT, "the node leads the stream", async || {
+            if leads().await.is_none() {
+                let _ = ask(&client, &format!("STREAM.LEADER.STEPDOWN.{stream}"), &preferred).await;
             }
-            let _ = ask(&client, &format!("STREAM.LEADER.STEPDOWN.{stream}"), &preferred).await;
-            None
+            // Asked again sooner, the stream would never elect a leader.
+            tokio::time::timeout(ELECTION_LIMIT, found(SETTLE_LIMIT, "an election", leads)).await.ok()
         });
         led.await;
         Ok(())

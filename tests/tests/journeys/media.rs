@@ -7,12 +7,40 @@ use tests::chorus::Chorus;
 use tests::client::{Answer, Api, PASSWORD, User, png};
 
 crate::journeys! {
+    parallel_uploads_of_one_account_leave_room_for_others,
     image_is_served_in_all_sizes_cross_origin,
     image_metadata_is_stripped,
     invalid_image_is_refused_and_stores_nothing,
     unknown_image_returns_404,
     images_of_deactivated_and_suspended_users_are_refused,
     images_of_deleted_content_are_refused_at_once,
+}
+
+async fn parallel_uploads_of_one_account_leave_room_for_others(chorus: &Chorus) {
+    let api = chorus.api();
+    let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
+    let pictures = || {
+        let part = || Part::bytes(tests::client::png(600, 400)).file_name("a.png");
+        Form::new().part("image", part()).part("image", part()).part("image", part())
+    };
+    // 36 pictures at once: more uploads than one account may have in progress.
+    let flood = futures::future::join_all((0..12).map(|_| api.publish_form(&ann, pictures())));
+    let other = async {
+        let mut statuses = Vec::new();
+        for _ in 0..3 {
+            statuses.push(api.publish_form(&bob, Api::post_form("beside")).await.status.as_u16());
+        }
+        statuses
+    };
+    let (flood, other) = futures::join!(flood, other);
+    assert_eq!(other, [201, 201, 201]);
+    for answer in &flood {
+        if answer.status != 201 {
+            answer.problem(429, "too-many-requests");
+            assert!(answer.header("retry-after").is_some());
+        }
+    }
+    assert!(flood.iter().filter(|answer| answer.status == 201).count() >= 8);
 }
 
 async fn published(api: &Api, user: &User, picture: Vec<u8>) -> Value {

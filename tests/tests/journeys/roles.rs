@@ -35,7 +35,7 @@ async fn operator_grants_and_revokes_roles(chorus: &Chorus) {
     let ann = api.log_in(&ann, PASSWORD).await;
     assert_eq!(roles(&api, &ann).await, json!([]));
     let refused = chorus.run_cli(&["grant", "nobody.of.this.name", "admin"]).unwrap_err().to_string();
-    assert!(refused.contains("nobody"), "{refused}");
+    assert!(refused.contains("no user has"), "{refused}");
 }
 
 /// Expected statuses by actor (nobody, a user, an artist, a moderator, an admin) on a user without a role.

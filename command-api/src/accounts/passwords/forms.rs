@@ -1,20 +1,20 @@
-//! The one form in which a password is hashed, however a keyboard or a paste composes its characters.
+//! Preparation of passwords for hashing, so that the composition of their characters does not matter.
 
 use unicode_normalization::UnicodeNormalization;
 
-/// As the OpaqueString profile says (RFC 8265, section 4.2): every space is U+0020, and characters are composed (NFC).
+/// Applies the OpaqueString profile (RFC 8265, section 4.2): every space is U+0020, and characters are composed (NFC).
 pub fn prepare(password: &str) -> String {
     password.chars().map(|c| if is_wide_space(c) { ' ' } else { c }).nfc().collect()
 }
 
-/// What is in the category Zs, other than U+0020.
+/// Characters of the category Zs other than U+0020.
 const fn is_wide_space(c: char) -> bool {
     matches!(c, '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
 }
 
-/// The forms of a password that a stored hash may have been made from: the prepared one first, then those of earlier versions,
-/// which hashed what was sent, on the routes of other apps with `&lt;` in place of `<`. Most passwords have one form. How many
-/// there are depends on the password alone.
+/// The forms of a password that may have been hashed: the prepared form first, then those of earlier versions, which hashed
+/// the password as sent, on the routes of other apps with `&lt;` in place of `<`. Most passwords have one form. The number of
+/// forms depends on the password alone.
 pub(super) fn stored_forms(password: &str) -> Vec<String> {
     let mut forms = vec![prepare(password)];
     for form in [password.to_owned(), password.replace('<', "&lt;")] {
@@ -39,7 +39,7 @@ mod tests {
             ("pass\u{3000}word\u{2003}", "pass word "),
             ("\u{e9}t\u{e9}", "\u{e9}t\u{e9}"),
             ("e\u{301}te\u{301}", "\u{e9}t\u{e9}"),
-            // Unlike in names, case and compatibility forms do.
+            // Unlike in names, case and compatibility forms matter.
             ("\u{ff30}\u{fb01}", "\u{ff30}\u{fb01}"),
         ] {
             assert_eq!(prepare(typed), prepared, "{typed:?}");
@@ -57,13 +57,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_prepared_password_is_prepared(password in any::<String>()) {
+        fn preparation_is_idempotent(password in any::<String>()) {
             let prepared = prepare(&password);
             prop_assert_eq!(prepare(&prepared), prepared);
         }
 
         #[test]
-        fn ascii_stays_as_typed(password in "[ -~]{0,40}") {
+        fn ascii_is_not_changed(password in "[ -~]{0,40}") {
             prop_assert_eq!(prepare(&password), password);
         }
     }

@@ -17,7 +17,7 @@ const PARAMETERS: (u32, u32, u32) = (19 * 1024, 2, 1);
 /// waits less than 3 seconds.
 const HASHINGS: usize = 256;
 
-/// [`HASHINGS`] run or wait already.
+/// [`HASHINGS`] are already running or waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many passwords are being checked at once")]
 pub(crate) struct PasswordsBusy;
@@ -42,7 +42,7 @@ impl HashingError {
 pub(crate) enum Comparison {
     Wrong,
     Right,
-    /// Right, but the hash is of a form in which passwords are not hashed any more.
+    /// Right, but the hash is of an old form of the password.
     RightInOldForm,
 }
 
@@ -73,7 +73,7 @@ impl Passwords {
         self.run(move || hash(&password)).await?.map_err(HashingError::failed)
     }
 
-    /// Whether the password is the one that was hashed. Without a hash the answer is wrong and takes the same time.
+    /// Compares a password with a hash. Without a hash the result is `Wrong` and takes the same time.
     pub(crate) async fn compare(
         &self,
         password: &str,
@@ -90,7 +90,7 @@ impl Passwords {
         }
     }
 
-    /// Whether a hash was made with weaker parameters than hashes are made with now.
+    /// Whether a hash has weaker parameters than new hashes.
     pub(crate) fn is_weak(hashed: &str) -> bool {
         let Ok(hash) = PasswordHash::new(hashed) else { return false };
         let Ok(made_with) = Params::try_from(&hash) else { return false };
@@ -102,7 +102,7 @@ impl Passwords {
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, HashingError> {
-        let _place = self.hashings.try_acquire().map_err(|_| PasswordsBusy)?;
+        let _permit = self.hashings.try_acquire().map_err(|_| PasswordsBusy)?;
         self.cpu.run(job).await.map_err(HashingError::failed)
     }
 }
@@ -117,7 +117,7 @@ fn hash(password: &str) -> Result<String, Error> {
     Ok(hasher().hash_password(password.as_bytes())?.to_string())
 }
 
-/// The number of the password that was hashed. If none was, all are tried, whatever the hash.
+/// The number of the password that matches the hash. If none does, all have been tried.
 fn first_match(passwords: &[String], hashed: &str) -> Result<Option<usize>, Error> {
     let hash = PasswordHash::new(hashed)?;
     for (number, password) in passwords.iter().enumerate() {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_password_matches_its_own_hash_only() {
+    async fn password_matches_only_its_own_hash() {
         let passwords = passwords();
         let hashed = passwords.hash("correct horse".into()).await.unwrap();
         assert!(hashed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hashed}");
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_password_matches_however_it_is_composed() {
+    async fn password_matches_in_any_composition() {
         let passwords = passwords();
         let (composed, decomposed) = ("caf\u{e9} au lait", "cafe\u{301}\u{a0}au lait");
         for set in [composed, decomposed] {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_with_weaker_parameters_is_told() {
+    fn hash_with_weaker_parameters_is_weak() {
         let of = |parameters| format!("$argon2id$v=19${parameters}$c29tZXNhbHQxMjM0$aGFzaGhhc2hoYXNoaGFzaA");
         assert!(Passwords::is_weak(&of("m=4096,t=2,p=1")));
         assert!(Passwords::is_weak(&of("m=19456,t=1,p=1")));
@@ -208,7 +208,7 @@ mod tests {
             let busy = passwords.run(move || released.recv().unwrap_err());
             let checking = passwords.compare("wrong horse", account);
             tokio::pin!(busy, checking);
-            // While the only permit is taken nothing can be hashed, and without a hashing there is no answer.
+            // While the only permit is taken, nothing is hashed, and there is no answer without a hashing.
             assert!(futures::poll!(&mut busy).is_pending());
             assert!(futures::poll!(&mut checking).is_pending());
             assert!(

@@ -1,5 +1,5 @@
-//! Which passwords are taken: long enough, not what everybody tries first, not what stands in the person's own profile.
-//! No rules about kinds of characters: they make passwords worse.
+//! Which passwords are accepted: long enough, not among the most common ones, and not the user's own name or address.
+//! There are no rules about kinds of characters, since such rules make passwords worse.
 //! Source: <https://pages.nist.gov/800-63-4/sp800-63b.html#passwordver>.
 
 use std::collections::HashSet;
@@ -11,14 +11,14 @@ use super::forms::prepare;
 use crate::pipeline::text::PASSWORD;
 use web::problem::{FieldCode, Refused};
 
-/// Lower case, sorted; lines that begin with `#` say where it is from.
+/// Lower case, sorted; lines that begin with `#` name the source.
 static COMMON: LazyLock<HashSet<&str>> =
     LazyLock::new(|| include_str!("common.txt").lines().filter(|line| !line.starts_with('#')).collect());
 
-/// The prepared password, if it is one that may be chosen by somebody with these names and addresses. Spaces count and stay.
+/// The prepared password, if a user with these names and addresses may choose it. Spaces count and are kept.
 ///
 /// # Errors
-/// Which rule it breaks.
+/// The rule that the password breaks.
 pub(crate) fn check(password: &str, own: &[&str]) -> Result<String, Refused> {
     let (shortest, longest) = (PASSWORD.start(), PASSWORD.end());
     let password = prepare(password);
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_refused_with_the_rule_that_it_breaks() {
+    fn refused_password_names_the_broken_rule() {
         let own = ["Ann.Archer", "annabelle.lee@example.org", "Annabelle", "Lee", "Annabelle Lee"];
         let broken = |password: &str| check(password, &own).unwrap_err().message;
         assert!(broken("1234567").contains("8 to 128"));
@@ -63,14 +63,14 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_taken_as_it_is() {
+    fn other_passwords_are_accepted_unchanged() {
         for good in ["correct horse battery", " eight ch", &"\u{1f40e}".repeat(8), &"x".repeat(128)] {
             assert_eq!(check(good, &["ann", "", "ann@example.org"]).as_deref(), Ok(good));
         }
     }
 
     #[test]
-    fn the_list_is_there_and_folded_as_passwords_are() {
+    fn common_passwords_are_folded() {
         assert!(COMMON.len() > 8000);
         assert!(COMMON.iter().all(|word| fold_name(word) == *word));
     }

@@ -169,6 +169,9 @@ async fn unreadable_body_is_refused_in_the_apps_format(chorus: &Chorus) {
     assert_eq!(send("application/json", String::new()).await, 403);
 }
 
+/// A value that answers must not repeat: it may be a secret with a wrong type.
+const MISPLACED: &str = "8877665544";
+
 async fn malformed_requests_cause_no_500_and_change_no_other_user(chorus: &Chorus) {
     let app = App::of(chorus);
     let (ann, bob) = (app.sign_up("ann").await, app.sign_up("bob").await);
@@ -190,6 +193,7 @@ async fn malformed_requests_cause_no_500_and_change_no_other_user(chorus: &Choru
         with(json!([])).to_string(),
         with(json!(-1.5e300)).to_string(),
         with(json!(null)).to_string(),
+        with(json!([MISPLACED.parse::<u64>().unwrap()])).to_string(),
         with(json!("\u{0}\u{202e}<script>")).to_string(),
         with(json!("x".repeat(3000))).to_string(),
     ];
@@ -218,6 +222,7 @@ async fn malformed_requests_cause_no_500_and_change_no_other_user(chorus: &Choru
                 let answer = app.send(request).await;
                 let text = format!("{pattern} {path} {body:.60}: {} {}", answer.status, answer.text());
                 assert!(!answer.status.is_server_error(), "{text}");
+                assert!(!answer.text().contains(MISPLACED), "{text}");
                 if answer.status != 204 {
                     let kind = if answer.status.is_success() { "success" } else { "fail" };
                     assert_eq!(answer.json()["status"], kind, "{text}");
