@@ -60,14 +60,16 @@ pub fn document() -> OpenApi {
 }
 
 /// Statuses of problems and their meanings.
-const PROBLEMS: [(u16, &str); 11] = [
+const PROBLEMS: [(u16, &str); 13] = [
     (400, "The request cannot be parsed, or a parameter is invalid"),
     (401, "The caller is not logged in, or the session has ended"),
     (403, "The caller is not allowed to do this"),
     (404, "The resource does not exist or is hidden"),
+    (408, "The body came too slowly"),
     (409, "The request conflicts with the current state"),
     (413, "The body is too large"),
     (415, "The media type of the body is not supported"),
+    (416, "The requested range is not in the file"),
     (422, "A field is invalid, or the `Idempotency-Key` was used for another request"),
     (429, "Too many requests: wait for the time in `Retry-After`"),
     (500, "A defect in the server"),
@@ -98,6 +100,7 @@ fn describe_successes(operation: &mut Operation) {
 fn name_problems(method: Method, item_is_named: bool, operation: &mut Operation) {
     let responses = &mut operation.responses.responses;
     responses.remove("4XX");
+    let has_parts = responses.contains_key("206");
     let Some(RefOr::T(problem)) = responses.remove("5XX") else { return };
     let reads = method == Method::Get;
     let may_log_in = operation.security.as_ref().is_some_and(|accepted| !accepted.is_empty());
@@ -105,6 +108,8 @@ fn name_problems(method: Method, item_is_named: bool, operation: &mut Operation)
         let applies = match status {
             401 | 403 => may_log_in || !reads,
             404 => item_is_named || !reads,
+            408 => operation.request_body.is_some(),
+            416 => has_parts,
             409 | 413 | 415 | 422 => !reads,
             _ => true,
         };
@@ -159,6 +164,7 @@ pub fn text() -> serde_json::Result<String> {
     // Through a `Value`, whose keys are sorted: the file changes only with the API.
     let mut document = serde_json::to_value(document())?;
     name_lists(&mut document);
+    answers::mark_files_as_binary(&mut document);
     answers::require_nullable_fields(&mut document);
     answers::add_examples(&mut document);
     Ok(format!("{document:#}\n"))

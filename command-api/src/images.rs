@@ -95,7 +95,10 @@ impl From<ImageRejected> for Problem {
             ImageRejected::TooManyUploads => {
                 Self::too_many("You have too many concurrent uploads: wait for one to end", UPLOAD_WAIT)
             }
-            ImageRejected::Busy => return Self::unavailable("Room for another image", rejected),
+            ImageRejected::Busy => {
+                let detail = "Image processing is overloaded at the moment: try again a little later";
+                return Self::overloaded(detail, rejected);
+            }
             ImageRejected::Failed(_) => return Self::internal(rejected),
         }
         .because(rejected)

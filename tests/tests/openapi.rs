@@ -119,6 +119,23 @@ fn complete(value: &Value, schema: &Value, document: &Value, place: &str) {
 }
 
 #[test]
+fn files_are_binary() {
+    let document = document();
+    let mut seen = 0;
+    for operation in operations(&document) {
+        for (kind, content) in
+            values_of("content", operation).into_iter().flat_map(|it| it.as_object().unwrap())
+        {
+            if kind.starts_with("image/") || kind == "application/octet-stream" {
+                assert_eq!(content["schema"], json!({ "type": "string", "format": "binary" }), "{operation}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 5, "{seen}");
+}
+
+#[test]
 fn fields_of_answers_that_may_be_null_are_required() {
     let document = document();
     let schemas = &document["components"]["schemas"];

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+/// What ids and cursors look like in examples.
+const ID: &str = "0199a7c61c9b7d0c9f6c4c1d2a9e5b30";
+const CURSOR: &str = "eyJwIjo0NzExfQ";
 const SCHEMAS: &str = "#/components/schemas/";
 
 /// Marks the fields of answers that may be null as required, since they are always sent. Requests may leave them out.
@@ -63,12 +66,38 @@ fn references(part: &Value, document: &Value, names: &mut BTreeSet<String>) {
     }
 }
 
+/// Files are binary, whatever type their media type has.
+pub(super) fn mark_files_as_binary(document: &mut Value) {
+    let binary = json!({ "type": "string", "format": "binary" });
+    let is_file = |kind: &String| kind.starts_with("image/") || kind == "application/octet-stream";
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
+    for operation in paths.filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
+        let mut bodies: Vec<&mut Value> = Vec::new();
+        if let Some(fields) = operation.as_object_mut() {
+            for (name, field) in fields {
+                match name.as_str() {
+                    "requestBody" => bodies.push(field),
+                    "responses" => bodies.extend(field.as_object_mut().into_iter().flat_map(Map::values_mut)),
+                    _ => {}
+                }
+            }
+        }
+        let contents = bodies.into_iter().filter_map(|body| body.get_mut("content")?.as_object_mut());
+        for (_, content) in contents.flatten().filter(|(kind, _)| is_file(kind)) {
+            content["schema"] = binary.clone();
+        }
+    }
+}
+
 /// Gives each JSON answer an example, made from its schema and the examples in it.
 pub(super) fn add_examples(document: &mut Value) {
     let schemas = document["components"]["schemas"].clone();
-    let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
-    let operations = paths.filter_map(Value::as_object_mut).flat_map(Map::values_mut);
-    for operation in operations {
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    let operations = paths.flat_map(|(path, item)| {
+        let operations = item.as_object_mut().into_iter().flat_map(Map::values_mut);
+        operations.map(|operation| (path.clone(), operation))
+    });
+    for (path, operation) in operations {
         let Some(responses) = operation["responses"].as_object_mut() else { continue };
         for (status, response) in responses {
             for kind in ["application/json", "application/problem+json"] {
@@ -77,7 +106,13 @@ pub(super) fn add_examples(document: &mut Value) {
                     continue;
                 };
                 let value = match kind {
-                    "application/json" => example("", &content["schema"], &schemas),
+                    "application/json" => {
+                        let mut made = example("", &content["schema"], &schemas);
+                        if made.get("next").is_some() {
+                            made["next"] = format!("{path}?limit=20&cursor={CURSOR}").into();
+                        }
+                        made
+                    }
                     _ => problem(status),
                 };
                 content["example"] = value;
@@ -151,7 +186,12 @@ fn example(name: &str, schema: &Value, schemas: &Value) -> Value {
             Value::Object(fields.collect())
         }
         Some("array") => json!([example(name, &schema["items"], schemas)]),
-        Some("integer" | "number") => json!(1),
+        Some("integer" | "number") => match name {
+            "width" => json!(1080),
+            "height" => json!(810),
+            "position" => json!(4711),
+            _ => json!(1),
+        },
         Some("boolean") => json!(true),
         Some("string") => text(name, schema),
         _ => Value::Null,
@@ -160,9 +200,12 @@ fn example(name: &str, schema: &Value, schemas: &Value) -> Value {
 
 fn text(name: &str, schema: &Value) -> Value {
     let is_url = schema["description"].as_str().is_some_and(|text| text.starts_with("URL"));
+    if is_url {
+        let file = if name == "photo" { "photo.png".to_owned() } else { format!("{name}.jpg") };
+        return format!("https://chorus.example/media/images/{ID}/{file}").into();
+    }
     let text = match name {
         _ if schema["format"] == "date-time" => "2026-11-29T08:30:00Z",
-        _ if is_url => "https://chorus.example/media/images/0199a7c61c9b7d0c9f6c4c1d2a9e5b30/thumb.jpg",
         "username" => "ann.lee",
         "firstname" => "Ann",
         "lastname" => "Lee",
@@ -174,10 +217,13 @@ fn text(name: &str, schema: &Value) -> Value {
         "bio" => "Photographs lakes",
         "blurhash" => "LEHV6nWB2yk8pyo0adR*.7kCMdnj",
         "url" => "https://chorus.example/media/images/0199a7c61c9b7d0c9f6c4c1d2a9e5b30/feed.jpg",
-        "next" => "/v1/posts?limit=20&cursor=eyJwIjo0NzExfQ",
-        "next_cursor" => "eyJwIjo0NzExfQ",
+        "next_cursor" => CURSOR,
+        "device" => "Firefox on Linux",
+        "address" => "203.0.113.7",
+        "reason" => "Shows a private address",
+        "template" => "verify-email",
         "token" => "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIwMTk5In0.c2lnbmF0dXJl",
-        _ => "0199a7c61c9b7d0c9f6c4c1d2a9e5b30",
+        _ => ID,
     };
     text.into()
 }

@@ -251,9 +251,9 @@ impl Commands {
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
     OpenApiRouter::new()
-        .routes(routes!(ask_for_email_verification))
+        .routes(routes!(request_email_verification))
         .routes(routes!(confirm_email))
-        .routes(routes!(ask_for_email_change))
+        .routes(routes!(request_email_change))
         .routes(routes!(confirm_email_change))
 }
 
@@ -265,7 +265,7 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
     params(CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn ask_for_email_verification(
+async fn request_email_verification(
     State(commands): State<Commands>,
     session: Session,
     context: Context,
@@ -317,7 +317,7 @@ struct NewEmail {
     params(CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn ask_for_email_change(
+async fn request_email_change(
     State(commands): State<Commands>,
     session: Session,
     context: Context,

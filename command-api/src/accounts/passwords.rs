@@ -236,7 +236,7 @@ fn bad_password(refused: Refused) -> Problem {
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
     OpenApiRouter::new()
         .routes(routes!(set_password))
-        .routes(routes!(ask_for_password_reset))
+        .routes(routes!(request_reset_link))
         .routes(routes!(confirm_password_reset))
 }
 
@@ -290,7 +290,7 @@ struct PasswordResetRequest {
     params(CommandHeaders),
     responses((status = 202, description = "A mail is sent if the address belongs to an account"), Problems)
 )]
-async fn ask_for_password_reset(
+async fn request_reset_link(
     State(commands): State<Commands>,
     context: Context,
     from: ClientAddress,

@@ -99,10 +99,16 @@ impl<R: Into<Problem>> From<CommandError<R>> for Problem {
                 "This Idempotency-Key was used for another request: use a new one",
             ),
             CommandError::OutcomeUnknown(cause) => Self::outcome_unknown(cause),
-            CommandError::Contended => Self::unavailable("This", "others kept changing the same subject"),
+            CommandError::Contended => {
+                let detail = "Other requests keep changing the same thing: try again a little later";
+                Self::overloaded(detail, "concurrent appends to the same subject")
+            }
             CommandError::Log(error) => log_problem(error),
             CommandError::Media(error) => media_problem(error),
-            CommandError::Busy { what, cause } => Self::unavailable(what, cause),
+            CommandError::Busy { what, cause } => Self::overloaded(
+                format!("{what} is overloaded at the moment: try again a little later"),
+                cause,
+            ),
             CommandError::RateLimited(exceeded) => exceeded.into(),
             CommandError::Defect(cause) => Self::internal(cause),
         }

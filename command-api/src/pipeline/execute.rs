@@ -34,19 +34,25 @@ pub struct Outcome {
     /// Position of the event that established the requested state, now or earlier; the start if there is none.
     pub position: Position,
     pub kind: Kind,
-    /// False if the command had no effect.
+    /// False if the command had no effect. A replay answers what the first request did.
     pub changed: bool,
+    /// The event was appended by an earlier copy of the same request.
+    pub replayed: bool,
     /// When the event was recorded, in whole milliseconds as views have it.
     pub time: DateTime<Utc>,
 }
 
 impl Outcome {
     fn new(position: Position, kind: Kind, changed: bool, time: DateTime<Utc>) -> Self {
-        Self { position, kind, changed, time: time.trunc_subsecs(3) }
+        Self { position, kind, changed, replayed: false, time: time.trunc_subsecs(3) }
     }
 
     fn unchanged(recorded: &Recorded, kind: Kind) -> Self {
         Self::new(recorded.position, kind, false, recorded.envelope.time)
+    }
+
+    fn replayed(recorded: &Recorded, kind: Kind) -> Self {
+        Self { replayed: true, ..Self::new(recorded.position, kind, true, recorded.envelope.time) }
     }
 }
 
@@ -117,7 +123,7 @@ impl Commands {
                 match context.replay_of(self.log.keys(), target, id) {
                     Replay::Same => {
                         context.set_first_event(id);
-                        return Ok(Outcome::unchanged(recorded, kind));
+                        return Ok(Outcome::replayed(recorded, kind));
                     }
                     Replay::KeyReused => return Err(CommandError::KeyReused),
                     Replay::None => {}
@@ -167,7 +173,7 @@ impl Commands {
             match context.replay_of(self.log.keys(), target, recorded.envelope.id) {
                 Replay::Same => {
                     context.set_first_event(recorded.envelope.id);
-                    return Ok(Some((recorded.event.clone(), Outcome::unchanged(recorded, target.kind()))));
+                    return Ok(Some((recorded.event.clone(), Outcome::replayed(recorded, target.kind()))));
                 }
                 Replay::KeyReused => return Err(CommandError::KeyReused),
                 Replay::None => {}

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use events::Position;
+use futures::future::join_all;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -99,12 +100,15 @@ pub struct Settled {
 impl Commands {
     /// Waits for the views that project the events, unless the client does not want to.
     pub async fn settle(&self, prefer: Prefer, outcomes: &[Outcome]) -> Settled {
-        let mut settled = true;
-        for outcome in outcomes.iter().filter(|outcome| outcome.position > Position::START) {
-            settled = settled
-                && !prefer.respond_async
-                && self.tracker.wait_for_kind(outcome.kind, outcome.position, WAIT_LIMIT).await;
-        }
+        let appended = outcomes.iter().filter(|outcome| outcome.position > Position::START);
+        let settled = if prefer.respond_async {
+            appended.count() == 0
+        } else {
+            // At the same time, so that the limit is that of the whole answer.
+            let waits = appended
+                .map(|outcome| self.tracker.wait_for_kind(outcome.kind, outcome.position, WAIT_LIMIT));
+            join_all(waits).await.into_iter().all(|reached| reached)
+        };
         let position = outcomes.iter().map(|outcome| outcome.position).max().unwrap_or_default();
         Settled { position, pending: !settled, respond_async: prefer.respond_async }
     }

@@ -1,5 +1,7 @@
 //! Follows: follow, or request to follow a private user, and unfollow.
 
+use std::sync::{Mutex, PoisonError};
+
 use axum::extract::State;
 use axum::response::Response;
 use events::{
@@ -18,7 +20,7 @@ use web::sessions::Session;
 use crate::Commands;
 use crate::accounts::account::{AccountStatus, no_user};
 use crate::pipeline::context::Context;
-use crate::pipeline::errors::{CommandError, log_problem};
+use crate::pipeline::errors::CommandError;
 use crate::pipeline::execute::{Fold, Outcome};
 use crate::pipeline::receipt::{CommandHeaders, Prefer, Receipt};
 
@@ -47,8 +49,9 @@ struct Follow {
     step: Step,
 }
 
+/// How far a follow has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Step {
+pub enum Step {
     #[default]
     None,
     Requested,
@@ -109,18 +112,45 @@ fn unfollow(state: &Follow, follower: UserId, followee: UserId) -> Option<Event>
     }
 }
 
+/// The step after an event of a follow.
+fn step_after(event: &Event) -> Step {
+    match event {
+        Event::Social(SocialEvent::Follow(FollowEvent::FollowRequested(_))) => Step::Requested,
+        Event::Social(SocialEvent::Follow(FollowEvent::Followed(_) | FollowEvent::FollowAccepted(_))) => {
+            Step::Follows
+        }
+        _ => Step::None,
+    }
+}
+
 // ----------------------------------------------------------------- commands
 
 impl Commands {
+    /// Follows a user, or asks to if they are private. A replay returns the step that the first request took.
     pub async fn follow(
         &self,
         context: &Context,
         follower: UserId,
         followee: UserId,
-    ) -> Result<Outcome, CommandError<FollowRejected>> {
-        let decide = |state: &Follow| follow(state, follower, followee);
+    ) -> Result<(Step, Outcome), CommandError<FollowRejected>> {
+        let subject = Subject::Follow(follower, followee);
+        // The decision may run several times; the last run counts.
+        let step = Mutex::new(Step::Follows);
+        let decide = |state: &Follow| {
+            let event = follow(state, follower, followee)?;
+            *step.lock().unwrap_or_else(PoisonError::into_inner) =
+                event.as_ref().map_or(state.step, step_after);
+            Ok(event)
+        };
         let others = [Subject::Account(followee), Subject::Profile(followee)];
-        self.execute_new(context, Subject::Follow(follower, followee), &others, decide).await
+        let outcome = self.execute_new(context, subject, &others, decide).await?;
+        let step = step.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if outcome.replayed
+            && let Some((event, _)) = self.replayed_event(context, subject).await?
+        {
+            return Ok((step_after(&event), outcome));
+        }
+        Ok((step, outcome))
     }
 
     pub async fn unfollow(
@@ -172,9 +202,7 @@ async fn follow_user(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let follower = session.user;
-    let outcome = commands.follow(&context.with_actor(follower), follower, followee).await?;
-    let step = commands.read_cached_state::<Follow>(Subject::Follow(follower, followee)).await;
-    let step = step.map_err(log_problem)?.step;
+    let (step, outcome) = commands.follow(&context.with_actor(follower), follower, followee).await?;
     let body = |receipt| FollowReceipt::new(receipt, step);
     Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
 }

@@ -400,9 +400,8 @@ impl Commands {
         new: NewPost,
     ) -> Result<(PostPublished, Outcome), CommandError<PublishRejected>> {
         let post = PostId::new(context.new_id(self.log.keys(), "post"));
-        let before = self.replayed_event::<PostRejected>(context, Subject::Post(post)).await?;
-        if let Some((Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))), outcome)) = before {
-            return Ok((event, outcome));
+        if let Some(published) = self.published_before(context, post).await? {
+            return Ok(published);
         }
         let NewPost { images: originals, alt, caption } = new;
         let processing = originals.into_iter().enumerate().map(async |(place, original)| {
@@ -420,7 +419,23 @@ impl Commands {
         let event = PostPublished { post, author, images, text };
         let outcome =
             self.execute_new(context, Subject::Post(post), &[], |state| publish(state, &event)).await?;
+        // The log acknowledges the append also if a concurrent copy of the request was faster: its images are the post's.
+        if let Some(published) = self.published_before(context, post).await? {
+            return Ok(published);
+        }
         Ok((event, outcome))
+    }
+
+    async fn published_before(
+        &self,
+        context: &Context,
+        post: PostId,
+    ) -> Result<Option<(PostPublished, Outcome)>, CommandError<PostRejected>> {
+        let before = self.replayed_event(context, Subject::Post(post)).await?;
+        Ok(before.and_then(|(event, outcome)| match event {
+            Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => Some((event, outcome)),
+            _ => None,
+        }))
     }
 }
 

@@ -18,7 +18,7 @@ use web::sessions::Session;
 use crate::Commands;
 use crate::pipeline::context::Context;
 use crate::pipeline::execute::Fold;
-use crate::pipeline::receipt::{CommandHeaders, Prefer, Receipt};
+use crate::pipeline::receipt::{CommandHeaders, Prefer, Receipt, ReceiptAnswers};
 use crate::social::collections::{Collections, no_collection};
 use crate::social::posts::{SeenPost, no_post};
 
@@ -222,7 +222,7 @@ async fn add_to_collection(
         ("collection" = String, Path, pattern = "^[0-9a-f]{32}$"), ("post" = String, Path, pattern = "^[0-9a-f]{32}$"),
         CommandHeaders
     ),
-    responses((status = 200, body = SaveReceipt), (status = 202, body = SaveReceipt), Problems)
+    responses(ReceiptAnswers, Problems)
 )]
 async fn remove_from_collection(
     State(commands): State<Commands>,
@@ -236,8 +236,7 @@ async fn remove_from_collection(
     let [seen, moderation] = SeenPost::subjects(post);
     let subjects = (Subject::Save(user, post), [seen, moderation, Subject::Collection(user)]);
     let outcome = commands.execute(&context.with_actor(user), subjects.0, &subjects.1, decide).await?;
-    let body = |receipt| SaveReceipt { receipt, saved: true };
-    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
+    Ok(commands.receipt(prefer, outcome).await)
 }
 
 #[cfg(test)]

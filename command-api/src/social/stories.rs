@@ -288,18 +288,31 @@ impl Commands {
     ) -> Result<(StoryPublished, Outcome), CommandError<PublishRejected>> {
         let story = StoryId::new(context.new_id(self.log.keys(), "story"));
         let subject = Subject::Story(author, story);
-        let before = self.replayed_event::<StoryRejected>(context, subject).await?;
-        if let Some((Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(published))), outcome)) =
-            before
-        {
-            return Ok((published, outcome));
+        if let Some(published) = self.story_published_before(context, subject).await? {
+            return Ok(published);
         }
         let Picture { image, placeholder } = self.store_picture(context, author, new.image, variants).await?;
         let text = Personal::Open(StoryText { alt: new.alt, placeholder });
         let event = StoryPublished { author, story, image, text };
         let decide = |state: &Story| publish(*state, &event);
         let outcome = self.execute_new(context, subject, &[], decide).await?;
+        // The log acknowledges the append also if a concurrent copy of the request was faster: its image is the story's.
+        if let Some(published) = self.story_published_before(context, subject).await? {
+            return Ok(published);
+        }
         Ok((event, outcome))
+    }
+
+    async fn story_published_before(
+        &self,
+        context: &Context,
+        subject: Subject,
+    ) -> Result<Option<(StoryPublished, Outcome)>, CommandError<StoryRejected>> {
+        let before = self.replayed_event(context, subject).await?;
+        Ok(before.and_then(|(event, outcome)| match event {
+            Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(event))) => Some((event, outcome)),
+            _ => None,
+        }))
     }
 }
 

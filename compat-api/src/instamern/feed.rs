@@ -26,6 +26,8 @@ use crate::Apps;
 /// Default and maximum number of posts in the feed.
 const FEED: usize = 15;
 const FEED_LIMIT: i64 = 100;
+/// Posts that are read at once at most.
+const STRETCH_LIMIT: usize = 1000;
 /// Maximum number of comments on one post; the oldest ones.
 const COMMENTS_LIMIT: usize = 5000;
 /// Lists of likes that are read concurrently for one answer.
@@ -131,8 +133,9 @@ impl Apps {
     async fn feed(&self, limit: usize) -> Result<Vec<Post>, Problem> {
         let mut posts: Vec<Post> = Vec::with_capacity(limit);
         let mut after = None;
+        let mut stretch = limit;
         loop {
-            let query = Query::new(&VIEW, &NEWEST, Vec::new(), limit).after(after.take());
+            let query = Query::new(&VIEW, &NEWEST, Vec::new(), stretch).after(after.take());
             let page = self.queries.store().page_of::<Post>(query).await.map_err(store_problem)?;
             let visible = self.visible_authors(page.documents.iter().map(|post| &post.author)).await?;
             posts.extend(
@@ -143,6 +146,8 @@ impl Apps {
                 return Ok(posts);
             }
             after = page.next;
+            // Many hidden posts in a row cost few reads.
+            stretch = (stretch * 2).min(STRETCH_LIMIT);
         }
     }
 }

@@ -111,7 +111,7 @@ pub(super) async fn follow(
     let (follower, followee) = (caller.user, user_named(&apps, &username).await?);
     let context = context.without_idempotency_key().with_actor(follower);
     let followed = apps.commands.follow(&context, follower, followee).await;
-    let outcome = followed.map_err(refused)?;
+    let (_, outcome) = followed.map_err(refused)?;
     let body = Success::saying(format!("Now, you are following {username}"));
     Ok(apps.answer(StatusCode::OK, &[outcome], body).await)
 }

@@ -41,7 +41,7 @@ impl Apps {
                 (serde_json::to_value(user).map_err(Problem::internal)?, false)
             }
             Err(error) => {
-                tracing::warn!(%error, "a user is answered from the log, without fields of views");
+                tracing::warn!(%error, "the views cannot be read: the user is built from the log");
                 (self.user_from_log(session.user).await?, true)
             }
         };

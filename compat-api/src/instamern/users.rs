@@ -154,7 +154,10 @@ impl Apps {
         )?;
         // A valid session belongs to an account; the views may be behind.
         let (Some(account), Some(profile)) = found else {
-            return Err(Problem::unavailable("Your account", "the views do not include the account yet"));
+            return Err(Problem::overloaded(
+                "Your account is not ready yet: try again a little later",
+                "the views do not include the account yet",
+            ));
         };
         let (mut full, notifications) =
             futures::try_join!(self.full_user(&profile, Some(user)), self.single_notifications(user))?;

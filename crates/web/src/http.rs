@@ -411,7 +411,7 @@ pub async fn run(
     let all_answered = serving.stop().await;
     let all_ended = background.stop().await;
     if !(all_answered && all_ended) {
-        tracing::warn!("some work was not finished in time; what was acknowledged is safe");
+        tracing::warn!("the shutdown timed out; acknowledged writes are durable");
     }
     Ok(())
 }

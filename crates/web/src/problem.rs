@@ -196,7 +196,11 @@ impl Problem {
 
     /// 503: a dependency is unavailable, and nothing was done; the same request may succeed later.
     pub fn unavailable(what: &str, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        let detail = format!("{what} cannot be reached at the moment: try again a little later");
+        Self::overloaded(format!("{what} cannot be reached at the moment: try again a little later"), cause)
+    }
+
+    /// 503 in words of its own: this process cannot do it now, and nothing was done.
+    pub fn overloaded(detail: impl Into<String>, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             retry_after: Some(RETRY_AFTER),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
@@ -295,7 +299,7 @@ impl IntoResponses for Problems {
             .into_iter()
             .map(|status| {
                 let response = ResponseBuilder::new()
-                    .description("A problem, and what it is")
+                    .description("A problem document")
                     .content("application/problem+json", content.clone())
                     .build();
                 (status.to_owned(), RefOr::T(response))

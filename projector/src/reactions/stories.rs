@@ -61,7 +61,7 @@ pub fn run(parts: Parts, tasks: &Tasks) -> Statuses {
     let stories = Stories { parts, statuses: statuses.clone() };
     tasks.spawn_until_stopping(NAME, async move {
         if let Err(why) = stories.follow().await {
-            tracing::error!(why, "stories no longer expire");
+            tracing::error!(why, "the expiry of stories has stopped");
             stories.statuses.set(NAME, ProjectionState::Stopped(why));
         }
     });

@@ -59,7 +59,10 @@ async fn get_me(
     );
     // A valid session belongs to an account, so the views are behind.
     let (Some(account), Some(profile), Some(circle)) = found.map_err(store_problem)? else {
-        return Err(Problem::unavailable("Your account", "the views do not contain the account yet"));
+        return Err(Problem::overloaded(
+            "Your account is not ready yet: try again a little later",
+            "the views do not contain the account yet",
+        ));
     };
     let Profile { bio, private, posts, .. } = profile.clone();
     let Circle { followers, followings, .. } = circle;

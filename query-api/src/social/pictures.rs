@@ -62,8 +62,8 @@ struct Place {
         ("If-Range" = Option<String>, Header, description = "The `ETag` that `Range` refers to."),
     ),
     responses(
-        (status = 200, content_type = "image/jpeg", body = Vec<u8>),
-        (status = 206, content_type = "image/jpeg", body = Vec<u8>),
+        (status = 200, content((Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"))),
+        (status = 206, content((Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"))),
         (status = 304), (status = 307), Problems
     )
 )]

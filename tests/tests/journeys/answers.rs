@@ -8,6 +8,7 @@ use tests::client::{Answer, Api, User};
 crate::journeys! {
     a_created_resource_is_answered_as_a_query_answers_it,
     a_replay_answers_the_same_body,
+    concurrent_copies_of_an_upload_answer_the_same_images,
     a_change_is_answered_with_its_new_state,
 }
 
@@ -51,8 +52,7 @@ async fn a_replay_answers_the_same_body(chorus: &Chorus) {
     let post = first["id"].as_str().unwrap().to_owned();
     api.like(&bob, &post).await.expect(200);
     let again = publish().await;
-    assert_eq!((&again["post"], &again["id"]), (&first["post"], &first["id"]));
-    assert_eq!((&first["changed"], &again["changed"]), (&json!(true), &json!(false)));
+    assert_eq!(again, first);
 
     let comment = async || {
         let request = api.request(Method::POST, &format!("/v1/posts/{post}/comments"));
@@ -60,7 +60,33 @@ async fn a_replay_answers_the_same_body(chorus: &Chorus) {
         api.send(request.json(&json!({ "text": "Lovely" }))).await.expect(201).json()
     };
     let (first, again) = (comment().await, comment().await);
-    assert_eq!((&again["comment"], &again["id"]), (&first["comment"], &first["id"]));
+    assert_eq!(again, first);
+
+    let follow = async || {
+        let request = api.request(Method::PUT, &format!("/v1/users/{}/follow", ann.id));
+        api.send(request.bearer_auth(&bob.token).header("Idempotency-Key", "three")).await.expect(200).json()
+    };
+    let first = follow().await;
+    api.delete_as(&bob, &format!("/v1/users/{}/follow", ann.id)).await.expect(200);
+    assert_eq!((&first["follows"], follow().await), (&json!(true), first.clone()));
+}
+
+async fn concurrent_copies_of_an_upload_answer_the_same_images(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let send = async |path: &str, form| {
+        let request = api.request(Method::POST, path).bearer_auth(&ann.token);
+        let request = request.header("Idempotency-Key", "at-once").multipart(form);
+        api.send(request).await.expect(201).json()
+    };
+    let posts = futures::future::join_all((0..4).map(|_| send("/v1/posts", Api::post_form("Dawn")))).await;
+    let stories = futures::future::join_all((0..4).map(|_| send("/v1/stories", Api::story_form("")))).await;
+    for (answers, made, image) in
+        [(posts, "post", "/post/images/0/thumb"), (stories, "story", "/story/image/thumb")]
+    {
+        assert!(answers.iter().all(|answer| answer[made] == answers[0][made]), "{answers:?}");
+        api.get(answers[0].pointer(image).unwrap().as_str().unwrap()).await.expect(200);
+    }
 }
 
 async fn a_change_is_answered_with_its_new_state(chorus: &Chorus) {

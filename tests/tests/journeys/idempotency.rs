@@ -33,7 +33,7 @@ async fn repeated_post_with_one_key_is_published_once(chorus: &Chorus) {
     let first = publish(&api, &ann, "\"k1\"", "Dawn").await.expect(201).json();
     let again = publish(&api, &ann, "\"k1\"", "Dawn").await.expect(201).json();
     assert_eq!((&first["id"], &first["position"]), (&again["id"], &again["position"]));
-    assert_eq!((&first["changed"], &again["changed"]), (&json!(true), &json!(false)));
+    assert_eq!(first, again);
     let page = api.all_pages(&format!("/v1/users/{}/posts", ann.id)).await;
     assert_eq!(page.len(), 1);
 }
@@ -142,7 +142,7 @@ async fn replayed_toggle_does_not_toggle_back(chorus: &Chorus) {
     send(&api, &ann, Method::DELETE, &like, "unlike", None).await.expect(200);
     // The first request arrives a second time.
     let again = send(&api, &ann, Method::PUT, &like, "like", None).await.expect(200).json();
-    assert_eq!((&again["changed"], &again["position"]), (&json!(false), &liked["position"]));
+    assert_eq!((&again["changed"], &again["position"]), (&json!(true), &liked["position"]));
     assert_eq!(api.post_page(&post).await["likes"], 0);
 
     let path = format!("/v1/posts/{post}");

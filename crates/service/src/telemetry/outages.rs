@@ -41,7 +41,7 @@ impl Outages {
         let going_on: Vec<_> = known.into_iter().filter(|(_, held_back)| *held_back > 0).collect();
         self.known().extend(going_on.iter().map(|(outage, _)| (outage.clone(), 0)));
         for (dependency, messages) in going_on {
-            tracing::warn!(dependency, messages, "the outage went on in the last minute");
+            tracing::warn!(dependency, messages, "the outage continues");
         }
     }
 

@@ -111,7 +111,7 @@ async fn discard(mut rest: SharedBody, limit: usize) {
 fn took_too_long(safe: bool) -> Response {
     let cause = "time limit of the request";
     let problem = if safe {
-        Problem::unavailable("What this request needs", cause)
+        Problem::overloaded("The request took too long: try again a little later", cause)
     } else {
         Problem::outcome_unknown(cause)
     };
