@@ -434,11 +434,12 @@ fn build() -> Result<PathBuf> {
     let profile =
         folder.file_name().and_then(|name| name.to_str()).context("a target folder without a name")?;
     let mut cargo = Command::new(env!("CARGO"));
-    // With one test, so that cargo selects the features that tests have, and does not build the programs a second time.
-    cargo
-        .args(["build", "--quiet", "--workspace", "--bins", "--test", "architecture"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"));
-    if profile != "debug" {
+    cargo.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if profile == "debug" {
+        // With one test, so that cargo selects the features that tests have, and does not build the programs a second
+        // time. Other profiles are those of `make bench`, which has built the programs without tests.
+        cargo.args(["--test", "architecture"]);
+    } else {
         cargo.args(["--profile", profile]);
     }
     // Variables that the outer cargo set for this test: a build script that reads them (ring's) would run again, and
