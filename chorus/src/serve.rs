@@ -6,18 +6,17 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use command_api::{Commands, ReservedUsernames};
-use compat_api::Apps;
+use command_api::Secrets;
+use compat_api::{Apps, Parts};
 use events::{MasterKeys, ProgressTracker, SealedLog};
 use media::MediaStore;
 use projector::mail::{MailTransport, OpenedMail};
 use projector::reactions::{self, erasures, mailboxes, mails, purges, stories};
 use projector::{LostEvents, Projector, refuse_lost_events};
-use query_api::Queries;
 use service::config::{
     AccountSettings, FeedSettings, HttpSettings, LimitSettings, LogSettings, LostEventsSettings,
-    MailSettings, MediaSettings, PlaceSettings, Problems, Secret, SigningSettings, TelemetrySettings,
-    ViewSettings, without_password,
+    MailSettings, MediaSettings, PlaceSettings, Problems, SigningSettings, TelemetrySettings, ViewSettings,
+    without_password,
 };
 use service::exclusive::ExclusiveUse;
 use service::retry::retry_until_available;
@@ -27,10 +26,6 @@ use tokio::net::TcpListener;
 use views::ViewStore;
 use web::health::{self, check, detailed_check};
 use web::http;
-use web::limits::{Limits, MonotonicClock};
-use web::session_cookies::SessionCookies;
-use web::sessions::FixedKeys;
-use web::tokens::{SigningKeys, VerifyingKeys};
 
 /// Each setting is a flag or an environment variable.
 #[derive(Debug, Clone, Args)]
@@ -63,21 +58,14 @@ pub struct Settings {
 
 impl Settings {
     /// Checks everything that needs no server, and reports all problems together.
-    fn check(&self) -> Result<(MasterKeys, SigningKeys, MailTransport, ReservedUsernames)> {
+    fn check(&self) -> Result<(Secrets, MailTransport)> {
         self.place.prepare().with_context(|| format!("creating the folder {}", self.place.data.display()))?;
         let mut problems = Problems::default();
         self.http.check(&self.place, &mut problems);
         let transport = MailTransport::configured(&self.mail, &self.place, &mut problems);
-        let make = || Secret::new(MasterKeys::generate().as_str());
-        let parse = |text: &Secret| MasterKeys::parse(text.reveal());
-        let master = self.log.master_keys().read(&self.place, make, parse, &mut problems);
-        let signing =
-            self.signing.keys().read(&self.place, SigningKeys::generate, SigningKeys::parse, &mut problems);
-        let reserved_usernames = self.accounts.reserved_usernames(&mut problems);
+        let secrets = Secrets::read(&self.place, &self.log, &self.signing, &self.accounts, &mut problems);
         problems.none_or()?;
-        let ((master, signing), transport) =
-            master.zip(signing).zip(transport).context("a setting is missing")?;
-        Ok((master, signing, transport, ReservedUsernames::with(reserved_usernames)))
+        secrets.zip(transport).context("a setting is missing")
     }
 
     /// Opens log, views and media, and refuses a log that has lost events.
@@ -161,7 +149,7 @@ impl Settings {
 pub async fn run(settings: Settings) -> Result<()> {
     let tasks = Tasks::default();
     let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
-    let (master, signing, transport, reserved_usernames) = settings.check()?;
+    let (Secrets { master, signing, reserved_usernames }, transport) = settings.check()?;
     let _locked = settings.lock()?;
     let address = settings.http.listen;
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
@@ -187,35 +175,20 @@ pub async fn run(settings: Settings) -> Result<()> {
         },
         &tasks,
     );
-    let keys = FixedKeys(Arc::new(VerifyingKeys::of(signing.public())));
-    let session_cookies =
-        Arc::new(SessionCookies::configured(&settings.http, settings.signing.cookie_same_site));
-    let commands = Commands::new(command_api::Parts {
+    let apps = Apps::start(Parts {
         log: log.clone(),
-        tracker: tracker.clone(),
-        media: Arc::clone(&media),
-        signing: Arc::new(signing),
-        clock: clock::system(),
-        session_length: settings.signing.session_length(),
-        session_cookies: Arc::clone(&session_cookies),
-        reserved_usernames,
-        limits: Limits::new(&settings.limits, MonotonicClock::default()),
-        public_url: settings.http.public_url(),
-        tasks: tasks.clone(),
-    })?;
-    let queries = Queries::new(query_api::Parts {
-        log: Arc::clone(log.raw()),
         store: Arc::clone(&store),
-        tracker,
         media,
-        keys: Arc::new(keys),
-        clock: clock::system(),
-        public_url: settings.http.public_url(),
-        session_cookies,
-        last_seen_sender: Some(commands.last_seen_sender()),
-    });
-    commands.follow_log(&tasks).await.context("following the event log")?;
-    queries.follow_log(&tasks).await.context("following the event log")?;
+        tracker,
+        signing,
+        reserved_usernames,
+        http_settings: &settings.http,
+        limit_settings: &settings.limits,
+        signing_settings: &settings.signing,
+        tasks: &tasks,
+    })
+    .await?;
+    let Apps { commands, queries } = apps.clone();
 
     let watched = tasks.clone();
     let checks = vec![
@@ -231,7 +204,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         ("media clean-up", check(move || std::future::ready(cleaning.ready()))),
     ];
     let authenticator = Arc::clone(commands.authenticator());
-    let app_routes = compat_api::routes(Apps { commands: commands.clone(), queries: queries.clone() });
+    let app_routes = compat_api::routes(apps);
     let (query_routes, _) = query_api::routes(queries);
     let (command_routes, _) = command_api::routes(commands);
     let routes = command_routes.merge(app_routes).merge(query_routes);

@@ -9,6 +9,7 @@ pub mod accounts;
 mod cpu;
 mod images;
 pub mod pipeline;
+mod secrets;
 pub mod social;
 
 use std::ops::Deref;
@@ -35,6 +36,7 @@ use web::tokens::{SigningKeys, VerifyingKeys};
 pub use crate::accounts::reserved_names::ReservedUsernames;
 pub use crate::accounts::roles::RoleRejected;
 pub use crate::pipeline::errors::CommandError;
+pub use crate::secrets::Secrets;
 
 use crate::accounts::passwords::Passwords;
 use crate::accounts::sessions::LogSessions;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use command_api::{Commands, ReservedUsernames};
-use events::{MasterKeys, ProgressTracker};
+use command_api::{Commands, Secrets};
+use events::ProgressTracker;
 use service::config::{
     AccountSettings, HttpSettings, LimitSettings, LogSettings, MediaSettings, PlaceSettings, Problems,
-    Secret, SigningSettings, TelemetrySettings, from_arguments, without_password,
+    SigningSettings, TelemetrySettings, from_arguments, without_password,
 };
 use service::retry::retry_until_available;
 use service::shutdown::Tasks;
@@ -19,7 +19,6 @@ use web::health::{self, check};
 use web::http;
 use web::limits::{Limits, MonotonicClock};
 use web::session_cookies::SessionCookies;
-use web::tokens::SigningKeys;
 
 /// Password hashing and image processing use tens of mebibytes each, and the system's allocator keeps that memory per thread.
 #[global_allocator]
@@ -64,18 +63,10 @@ async fn main() -> Result<()> {
     let mut problems = Problems::default();
     settings.http.check(&settings.place, &mut problems);
     PlaceSettings::require_server("CHORUS_LOG", &log_url, &mut problems);
-    let make = || Secret::new(MasterKeys::generate().as_str());
-    let parse = |text: &Secret| MasterKeys::parse(text.reveal());
-    let master = settings.log.master_keys().read(&settings.place, make, parse, &mut problems);
-    let signing = settings.signing.keys().read(
-        &settings.place,
-        SigningKeys::generate,
-        SigningKeys::parse,
-        &mut problems,
-    );
-    let reserved_usernames = settings.accounts.reserved_usernames(&mut problems);
+    let Settings { place, log, signing, accounts, .. } = &settings;
+    let secrets = Secrets::read(place, log, signing, accounts, &mut problems);
     problems.none_or()?;
-    let (master, signing) = master.zip(signing).context("a secret is missing")?;
+    let Secrets { master, signing, reserved_usernames } = secrets.context("a secret is missing")?;
 
     let address = settings.http.listen;
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
@@ -99,7 +90,7 @@ async fn main() -> Result<()> {
             &settings.http,
             settings.signing.cookie_same_site,
         )),
-        reserved_usernames: ReservedUsernames::with(reserved_usernames),
+        reserved_usernames,
         limits: Limits::new(&settings.limits, MonotonicClock::default()),
         public_url: settings.http.public_url(),
         tasks: tasks.clone(),

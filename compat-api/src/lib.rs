@@ -1,7 +1,8 @@
-//! Routes of apps that existed before Chorus: their paths, texts, status codes and rules for fields, on top of the same
-//! commands and queries as `/v1`. No decisions are made here.
+//! Routes of apps that existed before Chorus: their paths, texts, statuses and rules for fields, over the same commands
+//! and queries as `/v1`. Nothing is decided here.
 
 mod instamern;
+mod start;
 
 use std::sync::Arc;
 
@@ -11,7 +12,9 @@ use command_api::Commands;
 use query_api::Queries;
 use web::sessions::Authenticator;
 
-/// The state of the routes: both sides.
+pub use start::Parts;
+
+/// Both sides, as the routes of the apps use them.
 #[derive(Debug, Clone)]
 pub struct Apps {
     pub commands: Commands,

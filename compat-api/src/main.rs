@@ -5,24 +5,19 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use command_api::{Commands, ReservedUsernames};
-use compat_api::Apps;
-use events::{MasterKeys, ProgressTracker};
-use query_api::Queries;
+use command_api::Secrets;
+use compat_api::{Apps, Parts};
+use events::ProgressTracker;
 use service::config::{
     AccountSettings, HttpSettings, LimitSettings, LogSettings, MediaSettings, PlaceSettings, Problems,
-    Secret, SigningSettings, TelemetrySettings, ViewSettings, from_arguments, without_password,
+    SigningSettings, TelemetrySettings, ViewSettings, from_arguments, without_password,
 };
 use service::retry::retry_until_available;
 use service::shutdown::Tasks;
-use service::{clock, telemetry};
+use service::telemetry;
 use tokio::net::TcpListener;
 use web::health::{self, check};
 use web::http;
-use web::limits::{Limits, MonotonicClock};
-use web::session_cookies::SessionCookies;
-use web::sessions::FixedKeys;
-use web::tokens::{SigningKeys, VerifyingKeys};
 
 /// Password hashing and image processing use tens of mebibytes each, and the system's allocator keeps that memory per thread.
 #[global_allocator]
@@ -65,18 +60,10 @@ async fn main() -> Result<()> {
     settings.http.check(&settings.place, &mut problems);
     PlaceSettings::require_server("CHORUS_LOG", &log_url, &mut problems);
     PlaceSettings::require_server("CHORUS_VIEWS", &views_url, &mut problems);
-    let make = || Secret::new(MasterKeys::generate().as_str());
-    let parse = |text: &Secret| MasterKeys::parse(text.reveal());
-    let master = settings.log.master_keys().read(&settings.place, make, parse, &mut problems);
-    let signing = settings.signing.keys().read(
-        &settings.place,
-        SigningKeys::generate,
-        SigningKeys::parse,
-        &mut problems,
-    );
-    let reserved_usernames = settings.accounts.reserved_usernames(&mut problems);
+    let Settings { place, log, signing, accounts, .. } = &settings;
+    let secrets = Secrets::read(place, log, signing, accounts, &mut problems);
     problems.none_or()?;
-    let (master, signing) = master.zip(signing).context("a secret is missing")?;
+    let Secrets { master, signing, reserved_usernames } = secrets.context("a secret is missing")?;
 
     let address = settings.http.listen;
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
@@ -93,46 +80,29 @@ async fn main() -> Result<()> {
         media::open(&media_url).await.map_err(anyhow::Error::msg).context("opening the media store")?;
     let (tracker, update_tracker) = ProgressTracker::follow(&**log.raw());
     tasks.spawn_until_stopping("progress tracker", update_tracker);
-    let raw_log = Arc::clone(log.raw());
-    let keys = FixedKeys(Arc::new(VerifyingKeys::of(signing.public())));
-    let session_cookies =
-        Arc::new(SessionCookies::configured(&settings.http, settings.signing.cookie_same_site));
-    let commands = Commands::new(command_api::Parts {
+    let apps = Apps::start(Parts {
         log,
-        tracker: tracker.clone(),
-        media: Arc::clone(&media),
-        signing: Arc::new(signing),
-        clock: clock::system(),
-        session_length: settings.signing.session_length(),
-        session_cookies: Arc::clone(&session_cookies),
-        reserved_usernames: ReservedUsernames::with(reserved_usernames),
-        limits: Limits::new(&settings.limits, MonotonicClock::default()),
-        public_url: settings.http.public_url(),
-        tasks: tasks.clone(),
-    })?;
-    let queries = Queries::new(query_api::Parts {
-        log: raw_log,
         store,
-        tracker,
         media,
-        keys: Arc::new(keys),
-        clock: clock::system(),
-        public_url: settings.http.public_url(),
-        session_cookies,
-        last_seen_sender: Some(commands.last_seen_sender()),
-    });
-    commands.follow_log(&tasks).await.context("following the event log")?;
-    queries.follow_log(&tasks).await.context("following the event log")?;
+        tracker,
+        signing,
+        reserved_usernames,
+        http_settings: &settings.http,
+        limit_settings: &settings.limits,
+        signing_settings: &settings.signing,
+        tasks: &tasks,
+    })
+    .await?;
 
     let watched = tasks.clone();
     let checks = vec![
-        ("log", commands.check_log()),
-        ("views", queries.check_views()),
-        ("media", commands.check_media()),
+        ("log", apps.commands.check_log()),
+        ("views", apps.queries.check_views()),
+        ("media", apps.commands.check_media()),
         ("tasks", check(move || std::future::ready(watched.ready()))),
     ];
-    let authenticator = Arc::clone(commands.authenticator());
-    let routes = compat_api::routes(Apps { commands, queries });
+    let authenticator = Arc::clone(apps.commands.authenticator());
+    let routes = compat_api::routes(apps);
     let operations = health::routes(checks, metrics);
     let routes = http::with_operations(routes, operations, &settings.http, &tasks).await?;
     let address = listener.local_addr()?;
