@@ -108,8 +108,10 @@ impl From<TooManyAttempts> for Problem {
     fn from(TooManyAttempts { wait, policy }: TooManyAttempts) -> Self {
         let seconds = whole_seconds(wait).max(1);
         let detail = format!("Too many attempts: try again in {seconds} seconds");
-        let headers = policy.headers(Budget { remaining: 0, reset: wait });
-        Self { headers, ..Self::too_many(detail, wait) }
+        let budget = Budget { remaining: 0, reset: wait };
+        let headers = [(RATE_LIMIT, policy.remaining(budget)), (RATE_LIMIT_POLICY, policy.header())];
+        let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        Self { headers: headers.collect(), ..Self::too_many(detail, wait) }
     }
 }
 
@@ -123,12 +125,16 @@ struct Policy {
 }
 
 impl Policy {
-    fn headers(self, budget: Budget) -> Box<[(HeaderName, HeaderValue)]> {
+    /// The value of `RateLimit-Policy`.
+    fn header(self) -> Option<HeaderValue> {
         let Self { name, count, period } = self;
-        let left = format!("\"{name}\";r={};t={}", budget.remaining, whole_seconds(budget.reset));
-        let policy = format!("\"{name}\";q={count};w={}", period.as_secs());
-        let texts = [(RATE_LIMIT, left), (RATE_LIMIT_POLICY, policy)].into_iter();
-        texts.filter_map(|(name, text)| Some((name, HeaderValue::try_from(text).ok()?))).collect()
+        HeaderValue::try_from(format!("\"{name}\";q={count};w={}", period.as_secs())).ok()
+    }
+
+    /// The value of `RateLimit`.
+    fn remaining(self, budget: Budget) -> Option<HeaderValue> {
+        let Budget { remaining, reset } = budget;
+        HeaderValue::try_from(format!("\"{}\";r={remaining};t={}", self.name, whole_seconds(reset))).ok()
     }
 }
 
@@ -198,6 +204,7 @@ impl Limits {
 #[derive(Debug)]
 pub(crate) struct AddressLimit {
     quotas: Quotas,
+    policy: HeaderValue,
 }
 
 /// The remaining quota of a limit.
@@ -212,7 +219,7 @@ impl AddressLimit {
     /// None without a limit.
     pub(crate) fn new(per_minute: u32, clock: MonotonicClock) -> Option<Self> {
         let policy = Policy { name: "address", count: per_minute, period: MINUTE };
-        Some(Self { quotas: Quotas::new(policy, clock)? })
+        Some(Self { policy: policy.header()?, quotas: Quotas::new(policy, clock)? })
     }
 
     /// Counts a request, and rejects it above the limit.
@@ -232,9 +239,13 @@ impl AddressLimit {
 
     /// Writes the headers, unless another limit has refused the request and is in them.
     pub(crate) fn write_headers(&self, budget: Budget, headers: &mut HeaderMap) {
-        if !headers.contains_key(RATE_LIMIT) {
-            headers.extend(self.quotas.policy.headers(budget));
+        if headers.contains_key(RATE_LIMIT) {
+            return;
         }
+        if let Some(remaining) = self.quotas.policy.remaining(budget) {
+            headers.insert(RATE_LIMIT, remaining);
+        }
+        headers.insert(RATE_LIMIT_POLICY, self.policy.clone());
     }
 }
 
