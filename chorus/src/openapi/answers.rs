@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use reqwest::StatusCode;
 use serde_json::{Map, Value, json};
+use web::extract::body_too_large;
+use web::problem::{FieldCode, FieldProblem, Problem};
 
 /// What ids and cursors look like in examples.
 const ID: &str = "0199a7c61c9b7d0c9f6c4c1d2a9e5b30";
@@ -51,6 +54,15 @@ fn operations(document: &Value) -> impl Iterator<Item = &Value> {
     paths.filter_map(Value::as_object).flat_map(Map::values)
 }
 
+/// Each operation with its path.
+fn operations_mut(document: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    paths.flat_map(|(path, item)| {
+        let operations = item.as_object_mut().into_iter().flat_map(Map::values_mut);
+        operations.map(move |operation| (path, operation))
+    })
+}
+
 /// Adds the names of all schemas that a part of the document refers to, at any depth.
 fn references(part: &Value, document: &Value, names: &mut BTreeSet<String>) {
     match part {
@@ -70,8 +82,7 @@ fn references(part: &Value, document: &Value, names: &mut BTreeSet<String>) {
 pub(super) fn mark_files_as_binary(document: &mut Value) {
     let binary = json!({ "type": "string", "format": "binary" });
     let is_file = |kind: &String| kind.starts_with("image/") || kind == "application/octet-stream";
-    let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
-    for operation in paths.filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
+    for (_, operation) in operations_mut(document) {
         let mut bodies: Vec<&mut Value> = Vec::new();
         if let Some(fields) = operation.as_object_mut() {
             for (name, field) in fields {
@@ -92,12 +103,7 @@ pub(super) fn mark_files_as_binary(document: &mut Value) {
 /// Gives each JSON answer an example, made from its schema and the examples in it.
 pub(super) fn add_examples(document: &mut Value) {
     let schemas = document["components"]["schemas"].clone();
-    let paths = document["paths"].as_object_mut().into_iter().flatten();
-    let operations = paths.flat_map(|(path, item)| {
-        let operations = item.as_object_mut().into_iter().flat_map(Map::values_mut);
-        operations.map(|operation| (path.clone(), operation))
-    });
-    for (path, operation) in operations {
+    for (path, operation) in operations_mut(document) {
         let Some(responses) = operation["responses"].as_object_mut() else { continue };
         for (status, response) in responses {
             for kind in ["application/json", "application/problem+json"] {
@@ -123,35 +129,29 @@ pub(super) fn add_examples(document: &mut Value) {
 
 /// An example problem document with this status.
 fn problem(status: &str) -> Value {
-    let (code, title, detail) = match status {
-        "400" => ("malformed", "Bad Request", "text: is required"),
-        "401" => ("session-ended", "Unauthorized", "Your session has ended: log in again"),
-        "403" => ("forbidden", "Forbidden", "This post belongs to another user"),
-        "404" => ("not-found", "Not Found", "There is no such post"),
-        "409" => ("username-taken", "Conflict", "This username is taken"),
-        "413" => ("too-large", "Payload Too Large", "The body is larger than this route takes"),
-        "415" => ("not-json", "Unsupported Media Type", "The body must be JSON"),
-        "422" => ("invalid", "Unprocessable Entity", "text: must not be empty"),
-        "429" => ("too-many-requests", "Too Many Requests", "Too many attempts: try again in 60 seconds"),
-        "503" => {
-            let detail = "The view store cannot be reached at the moment: try again a little later";
-            ("unavailable", "Service Unavailable", detail)
+    let status = StatusCode::from_bytes(status.as_bytes()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let field = FieldProblem::new;
+    let problem = match status.as_u16() {
+        400 => Problem::malformed("text", FieldCode::Required, "is required"),
+        401 => Problem::unauthorized("session-ended", "Your session has ended: log in again"),
+        403 => Problem::forbidden("This post belongs to another user"),
+        404 => Problem::not_found("There is no such post"),
+        408 => Problem::new(status, "too-slow", "The body came too slowly, or not to its end"),
+        409 => Problem::conflict("username-taken", "This username is taken").in_fields(vec![field(
+            "username",
+            FieldCode::Taken,
+            "is taken",
+        )]),
+        413 => body_too_large(),
+        415 => Problem::new(status, "not-json", "The body must be JSON"),
+        422 => Problem::invalid(vec![field("text", FieldCode::Empty, "must not be empty")]),
+        429 => {
+            Problem::too_many("Too many attempts: try again in 60 seconds", std::time::Duration::from_mins(1))
         }
-        _ => ("internal", "Internal Server Error", "Something went wrong on our side"),
+        503 => Problem::unavailable("The view store", "an example"),
+        _ => Problem::internal("an example"),
     };
-    let field = |field: &str, code: &str, message: &str| json!([{ "field": field, "code": code, "message": message }]);
-    let mut document = json!({
-        "type": format!("urn:chorus:problem:{code}"), "title": title, "detail": detail,
-        "status": status.parse::<u16>().unwrap_or(500),
-    });
-    match status {
-        "400" => document["errors"] = field("text", "required", "is required"),
-        "409" => document["errors"] = field("username", "taken", "is taken"),
-        "413" => document["errors"] = field("body", "too-large", detail),
-        "422" => document["errors"] = field("text", "empty", "must not be empty"),
-        _ => {}
-    }
-    document
+    serde_json::to_value(problem.document()).unwrap_or_default()
 }
 
 /// An example value of a schema. Texts are chosen by the name of the field.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::extract::{Json, Path, too_large};
+use web::extract::{Json, Path, body_too_large, too_large};
 use web::problem::{FieldCode, FieldProblem, Problem, Problems};
 use web::sessions::Session;
 
@@ -383,7 +383,7 @@ pub async fn text_field(mut field: Field<'_>, place: &str) -> Result<String, Pro
 
 pub fn unreadable(error: &MultipartError) -> Problem {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return too_large("body", "The body is larger than this route takes");
+        return body_too_large();
     }
     Problem::malformed(
         "body",

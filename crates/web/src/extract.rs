@@ -101,11 +101,16 @@ pub(crate) fn without_bom(text: &[u8]) -> &[u8] {
 pub async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
     Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
         BytesRejection::FailedToBufferBody(failed) if failed.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            too_large("body", "The body is larger than this route takes")
+            body_too_large()
         }
         other => Problem::malformed("body", FieldCode::InvalidFormat, "could not be read to its end")
             .because(other),
     })
+}
+
+/// 413: the whole body.
+pub fn body_too_large() -> Problem {
+    too_large("body", "The body is larger than this route takes")
 }
 
 /// 413: the body, or one part of it.

@@ -225,6 +225,19 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// What the client reads of it.
+    pub fn document(&self) -> ProblemDocument {
+        ProblemDocument {
+            kind: format!("urn:chorus:problem:{}", self.code),
+            title: self.status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: self.status.as_u16(),
+            detail: self.detail.clone(),
+            errors: self.fields.clone(),
+        }
+    }
+}
+
 /// An infallible rejection causes no problem.
 impl From<Infallible> for Problem {
     fn from(never: Infallible) -> Self {
@@ -246,7 +259,8 @@ pub(crate) struct ProblemText(pub(crate) String);
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self { status, code, detail, fields, retry_after, headers: further, cause } = self;
+        let document = self.document();
+        let Self { status, code, detail, retry_after, headers: further, cause, .. } = self;
         let outage = cause.as_ref().map_or_else(|| code.to_owned(), ToString::to_string);
         let cause = cause.as_deref().map(|cause| with_causes(cause));
         let cause = cause.as_deref().unwrap_or("none");
@@ -258,16 +272,8 @@ impl IntoResponse for Problem {
         } else {
             tracing::debug!(%status, code, detail, cause, "request refused");
         }
-        let text = ProblemText(detail.clone());
-        let document = ProblemDocument {
-            kind: format!("urn:chorus:problem:{code}"),
-            title: status.canonical_reason().unwrap_or("Error").to_owned(),
-            status: status.as_u16(),
-            detail,
-            errors: fields,
-        };
         let mut response = (status, axum::Json(document)).into_response();
-        response.extensions_mut().insert(text);
+        response.extensions_mut().insert(ProblemText(detail));
         let headers = response.headers_mut();
         headers.extend(further);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
