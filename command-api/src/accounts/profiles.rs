@@ -7,7 +7,6 @@ use events::{
     AccountEvent, AccountsEvent, Event, Image, LogError, MediaId, Personal, PhotoChanged, PhotoRemoved,
     ProfileDetails, ProfileEdited, ProfileEvent, Recorded, Subject, UserId,
 };
-use http::StatusCode;
 use media::ImageVariant;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -198,7 +197,7 @@ async fn edit_profile(
     let (ProfileDetails { firstname, lastname, bio }, _) =
         commands.profile(user).await.map_err(log_problem)?;
     let body = |receipt| ProfileReceipt { receipt, firstname, lastname, bio };
-    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
+    Ok(commands.receipt_with(prefer, outcome, body).await)
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -244,7 +243,7 @@ async fn set_photo(
     let (id, public_url) = (media.to_string(), &commands.public_url);
     let photo = ImageVariant::PHOTO.url(public_url, &id);
     let body = |receipt| PhotoReceipt { receipt, id, photo };
-    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
+    Ok(commands.receipt_with(prefer, outcome, body).await)
 }
 
 impl Commands {

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::response::Response;
 use events::{Event, Personal, Subject, UserId, UsernameChanged};
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -104,7 +103,7 @@ async fn set_username(
     let context = context.with_actor(user).with_payload([username.as_bytes()]);
     let outcome = commands.rename(&context, user, username.clone()).await?;
     let body = |receipt| UsernameReceipt { receipt, username };
-    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
+    Ok(commands.receipt_with(prefer, outcome, body).await)
 }
 
 #[cfg(test)]

@@ -115,11 +115,20 @@ impl Commands {
 
     /// Answers a command with its outcome only.
     pub(crate) async fn receipt(&self, prefer: Prefer, outcome: Outcome) -> Response {
-        self.receipt_with(prefer, outcome, StatusCode::OK, |receipt| receipt).await
+        self.receipt_with(prefer, outcome, |receipt| receipt).await
     }
 
-    /// Answers a command with the resource that it created or changed.
+    /// Answers a command with what it changed.
     pub(crate) async fn receipt_with<T: Serialize>(
+        &self,
+        prefer: Prefer,
+        outcome: Outcome,
+        body: impl FnOnce(Receipt) -> T,
+    ) -> Response {
+        self.respond(prefer, outcome, StatusCode::OK, body).await
+    }
+
+    async fn respond<T: Serialize>(
         &self,
         prefer: Prefer,
         outcome: Outcome,
@@ -132,7 +141,7 @@ impl Commands {
         settled.answer(status, axum::Json(body(receipt)))
     }
 
-    /// Like [`receipt_with`](Self::receipt_with), for a command that created the resource at this path.
+    /// Answers a command with the resource that it created at this path.
     pub(crate) async fn created<T: Serialize>(
         &self,
         prefer: Prefer,
@@ -140,7 +149,7 @@ impl Commands {
         location: &str,
         body: impl FnOnce(Receipt) -> T,
     ) -> Response {
-        let mut response = self.receipt_with(prefer, outcome, StatusCode::CREATED, body).await;
+        let mut response = self.respond(prefer, outcome, StatusCode::CREATED, body).await;
         if let Ok(location) = HeaderValue::try_from(location) {
             response.headers_mut().insert(header::LOCATION, location);
         }

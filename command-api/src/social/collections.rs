@@ -8,7 +8,6 @@ use events::{
     CollectionCreated, CollectionDeleted, CollectionEvent, CollectionId, CollectionRenamed, Event, Personal,
     Recorded, SocialEvent, Subject, UserId,
 };
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -232,7 +231,7 @@ async fn rename_collection(
     let decide = |state: &Collections| rename(state, user, collection, &name);
     let outcome = commands.execute(&context, Subject::Collection(user), &[], decide).await?;
     let body = |receipt| RenamedCollection { receipt, name };
-    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
+    Ok(commands.receipt_with(prefer, outcome, body).await)
 }
 
 /// Delete a collection

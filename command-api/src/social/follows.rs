@@ -8,7 +8,6 @@ use events::{
     AccountsEvent, Event, FollowEvent, FollowRequested, Followed, ProfileEvent, Recorded, SocialEvent,
     Subject, Unfollowed, UserId,
 };
-use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -204,7 +203,7 @@ async fn follow_user(
     let follower = session.user;
     let (step, outcome) = commands.follow(&context.with_actor(follower), follower, followee).await?;
     let body = |receipt| FollowReceipt::new(receipt, step);
-    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
+    Ok(commands.receipt_with(prefer, outcome, body).await)
 }
 
 /// Unfollow a user
@@ -225,7 +224,7 @@ async fn unfollow_user(
     let follower = session.user;
     let outcome = commands.unfollow(&context.with_actor(follower), follower, followee).await?;
     let body = |receipt| FollowReceipt::new(receipt, Step::None);
-    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
+    Ok(commands.receipt_with(prefer, outcome, body).await)
 }
 
 #[cfg(test)]

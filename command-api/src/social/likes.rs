@@ -7,7 +7,6 @@ use axum::response::Response;
 use events::{
     AccountsEvent, Event, LikeEvent, PostId, PostLiked, PostUnliked, Recorded, SocialEvent, Subject, UserId,
 };
-use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -144,7 +143,7 @@ async fn like_post(
     let subjects = (Subject::Like(post, user), SeenPost::subjects(post));
     let outcome = commands.execute_new(&context.with_actor(user), subjects.0, &subjects.1, decide).await?;
     let body = |receipt| LikeReceipt { receipt, liked: true };
-    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
+    Ok(commands.receipt_with(prefer, outcome, body).await)
 }
 
 /// Remove a like
@@ -164,7 +163,7 @@ async fn unlike_post(
     let decide = |state: &Like| Ok::<_, LikeRejected>(unlike(state, post, user));
     let outcome = commands.execute(&context.with_actor(user), Subject::Like(post, user), &[], decide).await?;
     let body = |receipt| LikeReceipt { receipt, liked: false };
-    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
+    Ok(commands.receipt_with(prefer, outcome, body).await)
 }
 
 #[cfg(test)]

@@ -571,7 +571,7 @@ async fn edit_post(
     let accept = || Ok::<_, PostRejected>(caption.clone());
     let outcome = commands.edit_caption(&context, post, editor, accept).await?;
     let body = |receipt| EditedPost { receipt, caption };
-    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
+    Ok(commands.receipt_with(prefer, outcome, body).await)
 }
 
 /// Delete a post

@@ -6,7 +6,6 @@ use events::{
     AccountsEvent, CollectionId, Event, PostId, PostSaved, PostUnsaved, Recorded, SaveEvent, SocialEvent,
     Subject, UserId,
 };
-use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -161,7 +160,7 @@ async fn save_post(
     let subjects = (Subject::Save(user, post), SeenPost::subjects(post));
     let outcome = commands.execute_new(&context.with_actor(user), subjects.0, &subjects.1, decide).await?;
     let body = |receipt| SaveReceipt { receipt, saved: true };
-    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
+    Ok(commands.receipt_with(prefer, outcome, body).await)
 }
 
 /// Unsave a post
@@ -183,7 +182,7 @@ async fn unsave_post(
     let decide = |state: &Save| Ok::<_, SaveRejected>(unsave(state, user, post));
     let outcome = commands.execute(&context.with_actor(user), Subject::Save(user, post), &[], decide).await?;
     let body = |receipt| SaveReceipt { receipt, saved: false };
-    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
+    Ok(commands.receipt_with(prefer, outcome, body).await)
 }
 
 /// Add a post to a collection
@@ -210,7 +209,7 @@ async fn add_to_collection(
     let subjects = (Subject::Save(user, post), [seen, moderation, Subject::Collection(user)]);
     let outcome = commands.execute(&context.with_actor(user), subjects.0, &subjects.1, decide).await?;
     let body = |receipt| SaveReceipt { receipt, saved: true };
-    Ok(commands.receipt_with(prefer, outcome, StatusCode::OK, body).await)
+    Ok(commands.receipt_with(prefer, outcome, body).await)
 }
 
 /// Remove a post from a collection
