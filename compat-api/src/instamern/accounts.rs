@@ -1,6 +1,13 @@
 //! Sign-up, log-in and log-out, change of the email address, deactivation and erasure.
 
 use axum::extract::State;
+use command_api::accounts::account::AccountStatus;
+use command_api::accounts::claims::ClaimKind;
+use command_api::accounts::sessions::ClientNote;
+use command_api::accounts::sign_up::SignUp;
+use command_api::pipeline::context::Context;
+use command_api::pipeline::errors::log_problem;
+use command_api::pipeline::text;
 use events::{App, SessionEndReason};
 use http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
@@ -13,13 +20,6 @@ use web::sessions::Session;
 use super::signed_in::{UserSession, new_user};
 use super::{Answer, rules};
 use crate::Apps;
-use command_api::accounts::account::AccountStatus;
-use command_api::accounts::claims::ClaimKind;
-use command_api::accounts::sessions::ClientNote;
-use command_api::accounts::sign_up::SignUp;
-use command_api::pipeline::context::Context;
-use command_api::pipeline::errors::log_problem;
-use command_api::pipeline::text;
 
 const TAKEN: (StatusCode, StatusCode, &str) =
     (StatusCode::CONFLICT, StatusCode::CONFLICT, "This user already exists.");
@@ -67,7 +67,7 @@ pub(super) async fn sign_up(
     fields: Fields,
 ) -> Answer {
     let command = sign_up_command(&fields)?;
-    apps.commands.limits().check(Attempt::SignUp { from }).map_err(Problem::from)?;
+    apps.commands.limits().check(Attempt::SignUp { from })?;
     let context = context.without_idempotency_key();
     let shown = command.clone();
     let (user, signed_up) = apps.commands.sign_up(&context, command).await.map_err(taken)?;
@@ -90,7 +90,7 @@ pub(super) async fn log_in(
     let (username, password) =
         fields.filled("username").zip(fields.filled("password")).ok_or_else(incomplete)?;
     let found = apps.commands.find(ClaimKind::Username, &username).await.map_err(log_problem)?;
-    apps.commands.limits().check(Attempt::LogIn { account: found.budget(), from }).map_err(Problem::from)?;
+    apps.commands.limits().check(Attempt::LogIn { account: found.budget(), from })?;
     let owner = apps.commands.owner(found).await.map_err(log_problem)?;
     // Only in exactly this spelling.
     let owner = owner.filter(|(_, account)| account.username() == username.trim());
@@ -124,8 +124,7 @@ pub(super) async fn change_email(
     fields: Fields,
 ) -> Answer {
     let user = caller.user;
-    let unconfirmed = || Refusal::forbidden("Please confirm your current password.");
-    let current = fields.filled("currentPassword").ok_or_else(unconfirmed)?;
+    let current = current_password(&fields, "Please confirm your current password.")?;
     let wrong = wrong_password("Your current password doesn't match.");
     let (account, _) = apps.commands.confirm_password(user, from, current).await.map_err(wrong)?;
     let missing = || Refusal::forbidden("Please set your new email address.");
@@ -135,10 +134,7 @@ pub(super) async fn change_email(
         return Err(Refusal::forbidden("That email address is already the same as the existing one."));
     }
     let mailboxes = [apps.commands.mailbox(account.address()), apps.commands.mailbox(&email)];
-    apps.commands
-        .limits()
-        .check(Attempt::Mail { mailboxes: &mailboxes, from: Some(from) })
-        .map_err(Problem::from)?;
+    apps.commands.limits().check(Attempt::Mail { mailboxes: &mailboxes, from: Some(from) })?;
     let session = Session { user: caller.user, session: caller.session, expires: caller.expires };
     let context = context.without_idempotency_key().with_actor(user);
     let outcome = apps.commands.take_email(&context, session, email, App::Instamern).await.map_err(taken)?;
@@ -158,7 +154,7 @@ pub(super) async fn deactivate(
     if apps.commands.account_status(user).await.map_err(log_problem)? == AccountStatus::Deactivated {
         return Err(Refusal::forbidden("Your account is already inactive."));
     }
-    let current = current_password(&fields)?;
+    let current = current_password(&fields, "Please confirm your password.")?;
     let wrong = wrong_password("Password doesn't match.");
     apps.commands.confirm_password(user, from, current).await.map_err(wrong)?;
     let context = context.without_idempotency_key().with_actor(user);
@@ -177,7 +173,7 @@ pub(super) async fn erase(
     fields: Fields,
 ) -> Answer {
     let user = caller.user;
-    let current = current_password(&fields)?;
+    let current = current_password(&fields, "Please confirm your password.")?;
     let wrong = wrong_password("Password doesn't match.");
     apps.commands.confirm_password(user, from, current).await.map_err(wrong)?;
     let outcome = apps.commands.erase(&context.without_idempotency_key().with_actor(user), user).await?;
@@ -186,6 +182,6 @@ pub(super) async fn erase(
     Ok(answer)
 }
 
-fn current_password(fields: &Fields) -> Result<String, Refusal> {
-    fields.filled("currentPassword").ok_or_else(|| Refusal::forbidden("Please confirm your password."))
+pub(super) fn current_password(fields: &Fields, missing: &'static str) -> Result<String, Refusal> {
+    fields.filled("currentPassword").ok_or_else(|| Refusal::forbidden(missing))
 }

@@ -2,12 +2,12 @@
 //! routes of the account itself.
 
 use axum::extract::FromRequestParts;
+use command_api::accounts::account::AccountStatus;
+use command_api::pipeline::errors::log_problem;
 use http::request::Parts;
 use web::compat::{Caller, INSTAMERN, Refusal};
 
 use crate::Apps;
-use command_api::accounts::account::AccountStatus;
-use command_api::pipeline::errors::log_problem;
 
 /// A logged-in caller with an active account. Another log-in reactivates a deactivated account.
 pub(super) struct ActiveCaller(pub(super) Caller);

@@ -1,5 +1,7 @@
 //! The feed, one post, and the posts of a profile.
 
+use query_api::reading::answer::{Conditions, answer};
+use query_api::store_problem;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -18,8 +20,6 @@ use web::compat::{Fields, PathText, Refusal, Success};
 use web::problem::Problem;
 
 use super::{Answer, time_of};
-use query_api::reading::answer::{Conditions, answer};
-use query_api::store_problem;
 
 use crate::Apps;
 

@@ -1,5 +1,6 @@
 //! Notifications, one for each activity, in the app's words.
 
+use query_api::store_problem;
 use std::cmp::Reverse;
 use std::collections::HashSet;
 
@@ -12,8 +13,6 @@ use views::social::notifications::{Activity, Kind, OF_OWNER, Role, VIEW, likes_o
 use views::social::posts::Post;
 use views::{Query, ViewStoreExt};
 use web::problem::Problem;
-
-use query_api::store_problem;
 
 use crate::Apps;
 

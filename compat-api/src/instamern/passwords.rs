@@ -1,17 +1,6 @@
 //! Reset and change of the password.
 
 use axum::extract::State;
-use events::App;
-use http::{HeaderMap, StatusCode};
-use web::compat::{Caller, Fields, PathText, Refusal, Success};
-use web::http::ClientAddress;
-use web::limits::Attempt;
-use web::problem::Problem;
-
-use super::accounts::wrong_password;
-use super::signed_in::UserSession;
-use super::{Answer, rules};
-use crate::Apps;
 use command_api::accounts::account::LinkRejected;
 use command_api::accounts::claims::ClaimKind;
 use command_api::accounts::passwords::prepare;
@@ -19,6 +8,16 @@ use command_api::accounts::sessions::ClientNote;
 use command_api::pipeline::context::Context;
 use command_api::pipeline::errors::{CommandError, log_problem};
 use command_api::pipeline::text;
+use events::App;
+use http::{HeaderMap, StatusCode};
+use web::compat::{Caller, Fields, PathText, Refusal, Success};
+use web::http::ClientAddress;
+use web::limits::Attempt;
+
+use super::accounts::{current_password, wrong_password};
+use super::signed_in::UserSession;
+use super::{Answer, rules};
+use crate::Apps;
 
 const CHANGED: &str = "Your password has been updated successfully.";
 
@@ -33,10 +32,7 @@ pub(super) async fn forgot(
     let email = fields.filled("email").ok_or_else(missing)?;
     let email = text::email(&email).map_err(|_| Refusal::forbidden("Please type a valid email address."))?;
     let mailbox = apps.commands.mailbox(&email);
-    apps.commands
-        .limits()
-        .check(Attempt::Mail { mailboxes: &[mailbox], from: Some(from) })
-        .map_err(Problem::from)?;
+    apps.commands.limits().check(Attempt::Mail { mailboxes: &[mailbox], from: Some(from) })?;
     let context = context.without_idempotency_key();
     let found = apps.commands.find(ClaimKind::Email, &email).await.map_err(log_problem)?;
     if !apps.commands.request_password_reset(&context, found, App::Instamern).await? {
@@ -59,7 +55,7 @@ pub(super) async fn reset(
     headers: HeaderMap,
     fields: Fields,
 ) -> Answer {
-    apps.commands.limit_link(&token, from).map_err(Problem::from)?;
+    apps.commands.limit_link(&token, from)?;
     let context = context.without_idempotency_key();
     apps.commands.reset_link_account(&context, &token).await.map_err(no_link)?;
     let password = rules::new_password(&fields)?;
@@ -79,8 +75,7 @@ pub(super) async fn change(
     fields: Fields,
 ) -> Answer {
     let user = caller.user;
-    let unconfirmed = || Refusal::forbidden("Please confirm your current password.");
-    let current = fields.filled("currentPassword").ok_or_else(unconfirmed)?;
+    let current = current_password(&fields, "Please confirm your current password.")?;
     if !fields.says("password") {
         return Err(Refusal::forbidden("Please set your new password."));
     }

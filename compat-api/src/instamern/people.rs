@@ -1,6 +1,10 @@
 //! Changes of the profile, and follows.
 
 use axum::extract::{Request, State};
+use command_api::accounts::profiles::Edit;
+use command_api::pipeline::context::Context;
+use command_api::pipeline::errors::{CommandError, log_problem};
+use command_api::social::follows::FollowRejected;
 use events::UserId;
 use http::StatusCode;
 use media::ImageVariant;
@@ -13,10 +17,6 @@ use super::caller::ActiveCaller;
 use super::posts::{Upload, not_stored};
 use super::{Answer, rules};
 use crate::Apps;
-use command_api::accounts::profiles::Edit;
-use command_api::pipeline::context::Context;
-use command_api::pipeline::errors::{CommandError, log_problem};
-use command_api::social::follows::FollowRejected;
 
 /// Fields that this route refuses: they have their own routes, or none.
 const REFUSED_FIELDS: [&str; 5] = ["email", "password", "passwordConfirm", "photo", "active"];

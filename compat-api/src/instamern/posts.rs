@@ -3,6 +3,8 @@
 use axum::body::HttpBody;
 use axum::extract::{Request, State};
 use bytes::Bytes;
+use command_api::pipeline::context::Context;
+use command_api::social::posts::{NewPost, PostRejected, form, image, is_form, text_field, unreadable};
 use events::{CommentId, PostId, PostPublished, UserId};
 use http::StatusCode;
 use media::ImageVariant;
@@ -16,8 +18,6 @@ use web::problem::Problem;
 use super::caller::ActiveCaller;
 use super::{Answer, rules};
 use crate::Apps;
-use command_api::pipeline::context::Context;
-use command_api::social::posts::{NewPost, PostRejected, form, image, is_form, text_field, unreadable};
 
 /// Fields of a post that cannot be changed, each with the app's message.
 const IMMUTABLE_FIELDS: [(&str, &str); 3] = [

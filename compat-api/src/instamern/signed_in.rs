@@ -1,18 +1,17 @@
 //! Answers with a session and its user. The user comes from the views, or from the log while the views are unavailable.
 
-use events::{ProfileDetails, UserId};
-use http::{HeaderValue, StatusCode, header};
-use media::ImageVariant;
-use serde_json::{Value, json};
-use web::compat::{Refusal, Success, cookie, forget_cookie};
-use web::http::PENDING;
-use web::problem::Problem;
-
 use command_api::accounts::sign_up::SignUp;
 use command_api::pipeline::errors::log_problem;
 use command_api::pipeline::execute::Outcome;
 use command_api::pipeline::receipt::Prefer;
+use events::{ProfileDetails, UserId};
+use http::{HeaderValue, StatusCode, header};
+use media::ImageVariant;
 use query_api::reading::answer::Conditions;
+use serde_json::{Value, json};
+use web::compat::{Refusal, Success, cookie, forget_cookie};
+use web::http::PENDING;
+use web::problem::Problem;
 
 use super::Answer;
 use crate::Apps;

@@ -4,6 +4,9 @@ use axum::extract::State;
 use events::{UserId, fold_name};
 use futures::TryFutureExt;
 use media::ImageVariant;
+use query_api::reading::answer::{CaughtUp, Conditions, answer};
+use query_api::social::follows::{IDS_LIMIT, Side};
+use query_api::store_problem;
 use serde::Serialize;
 use serde_json::json;
 use views::accounts::account::{self, Account};
@@ -21,9 +24,6 @@ use super::Answer;
 use super::feed::ProfilePost;
 use super::notifications::Notification;
 use super::stories::UserStory;
-use query_api::reading::answer::{CaughtUp, Conditions, answer};
-use query_api::social::follows::{IDS_LIMIT, Side};
-use query_api::store_problem;
 
 use crate::Apps;
 

@@ -10,6 +10,7 @@ use cookie::{Cookie, SameSite};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
+use crate::limits::TooManyAttempts;
 use crate::problem::Problem;
 use crate::session_cookies::cookie_header;
 
@@ -105,6 +106,12 @@ impl Refusal {
     pub fn rename(problem: Problem, names: &[(StatusCode, StatusCode, &'static str)]) -> Self {
         let name = names.iter().find(|(status, ..)| *status == problem.status);
         name.map_or(Self::Problem(problem), |&(_, status, message)| Self::new(status, message))
+    }
+}
+
+impl From<TooManyAttempts> for Refusal {
+    fn from(exceeded: TooManyAttempts) -> Self {
+        Self::Problem(exceeded.into())
     }
 }
 
