@@ -69,7 +69,7 @@ async fn routes_enforce_their_roles(chorus: &Chorus) {
     for (method, path, statuses) in TABLE {
         for (actor, status) in actors.iter().zip(statuses) {
             // A new user each time, so that earlier requests have no effect.
-            let target = api.sign_up("somebody").await;
+            let target = api.sign_up("target").await;
             let mut path = path.replace("{user}", &target.id);
             if path.contains("{post}") {
                 path = path.replace("{post}", &api.publish(&target, "a lake").await);

@@ -12,7 +12,7 @@ pub const VIEW: View =
 /// Likes of one post, newest first.
 pub const BY_POST: Index =
     Index { name: "by_post", equals: &["post", "role"], order: "position", direction: Direction::Descending };
-/// Likes of one user that notify or do not notify somebody, newest first.
+/// Likes of one user, either those that notify the author of the post or the others, newest first.
 pub const BY_USER: Index = Index {
     name: "by_user",
     equals: &["user", "tells", "role"],

@@ -277,11 +277,11 @@ async fn at_the_connection_limit_new_connections_wait_and_idle_ones_are_closed()
 
 #[tokio::test]
 async fn shutdown_answers_requests_in_progress_and_closes_idle_connections() {
-    let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (has_begun, may_go_on) = (Arc::clone(&begun), Arc::clone(&go_on));
+    let (started, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (has_started, is_released) = (Arc::clone(&started), Arc::clone(&release));
     let slow = get(async move || {
-        has_begun.notify_one();
-        may_go_on.notified().await;
+        has_started.notify_one();
+        is_released.notified().await;
         "late"
     });
     let server = TestServer::start(routes().route("/slow", slow), LIMITS, TIMEOUTS, None).await;
@@ -289,12 +289,12 @@ async fn shutdown_answers_requests_in_progress_and_closes_idle_connections() {
     idle.write_all(GET_FINE).await.unwrap();
     answer(&mut idle).await;
     busy.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    begun.notified().await;
+    started.notified().await;
     let tasks = server.tasks.clone();
     let (stopped, ()) = tokio::join!(tasks.stop(), async {
         assert_eq!(rest(&mut idle).await, "");
         assert!(TcpStream::connect(server.address).await.is_err(), "a new connection is taken");
-        go_on.notify_one();
+        release.notify_one();
         assert!(rest(&mut busy).await.ends_with("late"));
     });
     assert!(stopped);
