@@ -191,7 +191,7 @@ impl Server {
     }
 
     async fn publish(&self, number: usize, author: &Login, post: &world::Post) -> Result<String> {
-        let picture = self.landscape(OF_POSTS, number)?;
+        let picture = self.landscape(OF_POSTS, number).await?;
         let published = self
             .send(Method::POST, "/v1/posts", &format!("post {number}"), |request| {
                 let form = form(&picture, post.alt)?.text("caption", post.caption);
@@ -203,8 +203,10 @@ impl Server {
     }
 
     /// The image with this number, of posts or stories depending on the rotation of the seed.
-    fn landscape(&self, rotation: u32, number: usize) -> Result<Vec<u8>> {
-        pictures::landscape(&mut StdRng::seed_from_u64(self.seed.rotate_left(rotation) ^ number as u64))
+    async fn landscape(&self, rotation: u32, number: usize) -> Result<Vec<u8>> {
+        let seed = self.seed.rotate_left(rotation) ^ number as u64;
+        // On the blocking pool, so that several cores draw.
+        tokio::task::spawn_blocking(move || pictures::landscape(&mut StdRng::seed_from_u64(seed))).await?
     }
 
     async fn perform(
@@ -239,7 +241,7 @@ impl Server {
                     .await?
             }
             Activity::Story { author, alt } => {
-                let picture = self.landscape(OF_STORIES, number)?;
+                let picture = self.landscape(OF_STORIES, number).await?;
                 let token = &people[author].token;
                 self.send(Method::POST, "/v1/stories", &key, |request| {
                     Ok(request.bearer_auth(token).multipart(form(&picture, alt)?))

@@ -30,15 +30,20 @@ pub(super) fn landscape(rng: &mut StdRng) -> Result<Vec<u8>> {
     let ridges: Vec<Ridge> = (0..rng.random_range(3..=6)).map(|_| Ridge::generate(rng)).collect();
     let layers = ridges.len() as f32;
     let aspect = width as f32 / height as f32;
+    // Computed once per column: it is the slowest part of a pixel.
+    let outlines: Vec<Vec<f32>> = (0..width)
+        .map(|x| ridges.iter().map(|ridge| ridge.height(x as f32 / width as f32)).collect())
+        .collect();
     let picture = RgbImage::from_fn(width, height, |x, y| {
+        let outline = &outlines[x as usize];
         let (x, y) = (x as f32 / width as f32, y as f32 / height as f32);
         let mut colour = mix(palette.sky, palette.haze, (y / horizon).min(1.0));
         let distance = (((x - sun.0) * aspect).powi(2) + (y - sun.1).powi(2)).sqrt();
         let glow = (1.0 - (distance - sun.2) / 0.35).clamp(0.0, 1.0).powi(2) * 0.5;
         colour = mix(colour, palette.sun, if distance < sun.2 { 1.0 } else { glow });
-        for (place, ridge) in ridges.iter().enumerate() {
+        for (place, height) in outline.iter().enumerate() {
             let near = (place as f32 + 1.0) / layers;
-            if y > horizon + (near - 0.5) * 0.5 * (1.0 - horizon) - ridge.height(x) * (0.4 + near) {
+            if y > horizon + (near - 0.5) * 0.5 * (1.0 - horizon) - height * (0.4 + near) {
                 colour = mix(palette.haze, palette.ground, near.powf(0.8));
             }
         }
