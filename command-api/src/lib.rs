@@ -8,6 +8,7 @@
 pub mod accounts;
 mod cpu;
 mod images;
+pub mod music;
 pub mod pipeline;
 mod secrets;
 pub mod social;
@@ -188,7 +189,10 @@ pub fn openapi() -> OpenApi {
 }
 
 fn documented() -> OpenApiRouter<Commands> {
-    OpenApiRouter::with_openapi(Document::openapi()).merge(accounts::routes()).merge(social::routes())
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(accounts::routes())
+        .merge(social::routes())
+        .merge(music::routes())
 }
 
 #[derive(utoipa::OpenApi)]

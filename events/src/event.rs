@@ -5,6 +5,11 @@ use thiserror::Error;
 
 use crate::accounts::{AccountEvent, EmailEvent, ProfileEvent, SessionEvent, UsernameEvent};
 use crate::mails::{MailEvent, MailboxEvent};
+use crate::music::{
+    AlbumEvent, AlbumLikeEvent, ArtistEvent, ArtistFollowEvent, ArtistLinkEvent, BookmarkEvent,
+    ChartDayEvent, ListenEvent, ListeningEvent, PlaylistEvent, PlaylistSnapshotEvent, QueueEvent,
+    RatingEvent, SongEvent, SongLikeEvent,
+};
 use crate::personal::Sealable;
 use crate::social::{
     CollectionEvent, CommentEvent, FollowEvent, LikeEvent, ModerationEvent, NotificationsEvent, PostEvent,
@@ -135,6 +140,27 @@ domain_enum! {
 }
 
 domain_enum! {
+    /// The music catalogue, playlists and listening.
+    MusicEvent in Music {
+        Artist(ArtistEvent),
+        ArtistLink(ArtistLinkEvent),
+        Album(AlbumEvent),
+        Song(SongEvent),
+        SongLike(SongLikeEvent),
+        AlbumLike(AlbumLikeEvent),
+        ArtistFollow(ArtistFollowEvent),
+        Rating(RatingEvent),
+        Bookmark(BookmarkEvent),
+        Playlist(PlaylistEvent),
+        PlaylistSnapshot(PlaylistSnapshotEvent),
+        Listen(ListenEvent),
+        Listening(ListeningEvent),
+        ChartDay(ChartDayEvent),
+        Queue(QueueEvent),
+    }
+}
+
+domain_enum! {
     /// Outgoing mail and the addresses it goes to.
     MailsEvent in Mail {
         Mail(MailEvent),
@@ -209,6 +235,7 @@ macro_rules! event {
 event! {
     Accounts(AccountsEvent),
     Social(SocialEvent),
+    Music(MusicEvent),
     Mail(MailsEvent),
 }
 

@@ -25,6 +25,7 @@ mod vault;
 
 mod accounts;
 mod mails;
+mod music;
 mod social;
 
 #[cfg(feature = "nats")]
@@ -34,7 +35,7 @@ mod sqlite;
 pub use self::sqlite::{Contents, LogFiles, SqliteLog, SqliteVault};
 pub use accounts::*;
 pub use envelope::{EVENT_SOURCE, Envelope, Message, Stored};
-pub use event::{AccountsEvent, Event, MailsEvent, SocialEvent, UnknownEvent};
+pub use event::{AccountsEvent, Event, MailsEvent, MusicEvent, SocialEvent, UnknownEvent};
 pub use ids::*;
 #[cfg(feature = "nats")]
 pub use jetstream::{JetStreamLog, JetStreamSettings, JetStreamVault};
@@ -43,10 +44,11 @@ pub use log::{
     AppendError, Batch, EventLog, Filter, Follow, Freshness, LogError, Progress, Unreadable, Urgency,
 };
 pub use mails::*;
+pub use music::*;
 pub use open::{OpenError, Opened, log_files, open, open_sealed};
 pub use personal::{Ciphertext, Personal};
 pub use progress::ProgressTracker;
 pub use sealed_log::{Draft, Recorded, SealedLog};
 pub use social::*;
-pub use subject::{Content, Kind, ParseSubjectError, Subject};
+pub use subject::{Content, Kind, ParseSubjectError, RatedItem, Subject};
 pub use vault::{KeyName, KeyState, KeyVault, VaultError};

@@ -183,6 +183,174 @@ pub fn samples() -> Vec<Event> {
             .into(),
         ContentRestored { content: Content::Story { author: ann, story }, author: ann }.into(),
     ]
+    .into_iter()
+    .chain(catalogue())
+    .chain(playlists())
+    .chain(listening())
+    .collect()
+}
+
+const ARTIST: ArtistId = ArtistId::new(Uuid::from_u128(0xa7));
+const ALBUM: AlbumId = AlbumId::new(Uuid::from_u128(0xa1));
+const SONG: SongId = SongId::new(Uuid::from_u128(0x50));
+const PICTURE: Image = Image { media: MediaId::new(Uuid::from_u128(0x1a)), width: 1000, height: 1000 };
+
+fn catalogue() -> Vec<Event> {
+    let (artist, album, song, ann) = (ARTIST, ALBUM, SONG, user(0xa));
+    let artist_details = ArtistDetails {
+        name: "The Lakes".into(),
+        sort_name: Some("Lakes, The".into()),
+        musicbrainz: Some(id(0x3b1)),
+    };
+    let credits = vec![
+        ArtistCredit { artist, role: CreditRole::Main },
+        ArtistCredit { artist: ArtistId::new(id(0xa8)), role: CreditRole::Featured },
+    ];
+    let album_details = AlbumDetails {
+        title: "Dawn".into(),
+        artists: credits.clone(),
+        display_artist: "The Lakes feat. Hills".into(),
+        kind: AlbumKind::Album,
+        year: Some(1999),
+        version: Some("Deluxe Edition".into()),
+        disc_titles: vec!["Studio".into(), "Live".into()],
+        musicbrainz: Some(id(0x3b2)),
+    };
+    let song_details = SongDetails {
+        title: "First Light".into(),
+        artists: credits,
+        display_artist: "The Lakes feat. Hills".into(),
+        album: Some(album),
+        disc: Some(1),
+        track: Some(2),
+        genres: vec!["ambient".into(), "R&B/Soul".into()],
+        year: Some(1999),
+        explicit: false,
+        lyrics: Some("Light on the lake".into()),
+        musicbrainz: Some(id(0x3b3)),
+        visibility: SongVisibility::Unlisted,
+    };
+    let file = AudioFile {
+        media: MediaId::new(id(0x1b)),
+        hash: AudioHash::new([0xab; 32]),
+        format: AudioFormat::Flac,
+        duration: 215_480,
+        bit_rate: 912_345,
+        sample_rate: 44_100,
+        channels: 2,
+        size: 24_573_312,
+        replay_gain: Some(ReplayGain {
+            track_gain: Some(-6.54),
+            track_peak: Some(0.988),
+            album_gain: Some(-7.1),
+            album_peak: Some(1.0),
+        }),
+    };
+    let measured = AudioAnalysis::Measured { loudness: -11.4, peak: -0.3, waveform: vec![0, 128, 255] };
+    vec![
+        ArtistAdded { artist, details: artist_details.clone() }.into(),
+        ArtistEdited { artist, details: ArtistDetails { sort_name: None, ..artist_details } }.into(),
+        ArtistImageChanged { artist, image: Some(PICTURE) }.into(),
+        ArtistMerged { artist, into: ArtistId::new(id(0xa8)) }.into(),
+        ArtistLinked { artist, user: ann }.into(),
+        ArtistUnlinked { artist, user: ann }.into(),
+        AlbumAdded { album, details: album_details.clone(), cover: Some(PICTURE) }.into(),
+        AlbumEdited { album, details: AlbumDetails { kind: AlbumKind::Compilation, ..album_details } }.into(),
+        AlbumCoverChanged { album, cover: Some(PICTURE) }.into(),
+        AlbumRemoved { album }.into(),
+        AlbumRestored { album }.into(),
+        SongPublished { song, publisher: ann, details: song_details.clone(), file, cover: Some(PICTURE) }
+            .into(),
+        SongEdited { song, details: SongDetails { visibility: SongVisibility::Public, ..song_details } }
+            .into(),
+        SongRemoved { song }.into(),
+        SongRestored { song }.into(),
+        SongAnalysed { song, analysis: measured }.into(),
+    ]
+}
+
+fn playlists() -> Vec<Event> {
+    let (ann, bob, song) = (user(0xa), user(0xb), SONG);
+    let playlist = PlaylistId::new(id(0x91));
+    let [first, second] = [0xe1, 0xe2].map(|entry| EntryId::new(id(entry)));
+    let between = Neighbours { after: Some(first), before: Some(second) };
+    let details = |name: &str| {
+        Personal::Open(PlaylistDetails { name: name.into(), description: "For long drives".into() })
+    };
+    vec![
+        PlaylistCreated { playlist, owner: ann, public: true, details: details("Road") }.into(),
+        PlaylistDetailsChanged { playlist, owner: ann, details: details("Roads") }.into(),
+        PlaylistVisibilityChanged { playlist, public: false }.into(),
+        PlaylistCoverChanged { playlist, cover: Some(PICTURE) }.into(),
+        CollaboratorAdded { playlist, user: bob }.into(),
+        CollaboratorRemoved { playlist, user: bob }.into(),
+        EntriesAdded { playlist, songs: vec![song, song], between }.into(),
+        EntriesMoved { playlist, entries: vec![first], between: Neighbours::default() }.into(),
+        EntriesRemoved { playlist, entries: vec![first] }.into(),
+        EntriesReplaced { playlist, entries: vec![ReplacedEntry::Kept(first), ReplacedEntry::New(song)] }
+            .into(),
+        PlaylistRestored { playlist, version: Position(7), entries: vec![first, second] }.into(),
+        PlaylistDeleted { playlist, owner: ann }.into(),
+        PlaylistSnapshot {
+            playlist,
+            position: Position(9),
+            version: Position(7),
+            owner: ann,
+            public: true,
+            collaborators: vec![bob],
+            entries: vec![SnapshotEntry { entry: first, song }],
+        }
+        .into(),
+    ]
+}
+
+fn listening() -> Vec<Event> {
+    let (user, song, artist, album) = (user(0xb), SONG, ARTIST, ALBUM);
+    let time = DateTime::UNIX_EPOCH + TimeDelta::milliseconds(1_770_076_800_000);
+    let day = Day::of(time);
+    let play = PlayId::new(id(0x91a));
+    let other = SongId::new(id(0x51));
+    vec![
+        SongLiked { song, user }.into(),
+        SongUnliked { song, user }.into(),
+        AlbumLiked { album, user }.into(),
+        AlbumUnliked { album, user }.into(),
+        ArtistFollowed { artist, user }.into(),
+        ArtistUnfollowed { artist, user }.into(),
+        Rated { item: RatedItem::Song { song }, user, stars: 4 }.into(),
+        RatingCleared { item: RatedItem::Album { album }, user }.into(),
+        BookmarkSet { user, song, place: 61_000, comment: Personal::Open("The solo".into()) }.into(),
+        BookmarkDeleted { user, song }.into(),
+        SongPlayed {
+            user,
+            day,
+            play,
+            played: Personal::Open(Played { song, started: 1_770_076_800_000, listened: 180_000 }),
+        }
+        .into(),
+        PlayDeleted { user, day, play }.into(),
+        PrivateSessionStarted { user, until: time }.into(),
+        PrivateSessionEnded { user }.into(),
+        PlaysDeleted { user, from: DateTime::UNIX_EPOCH, until: time }.into(),
+        ChartDayClosed {
+            day,
+            part: 0,
+            parts: 1,
+            songs: vec![SongCount { song, plays: 7, listeners: 5 }],
+            pairs: vec![PairCount { first: song, second: other, listeners: 3 }],
+        }
+        .into(),
+        QueueSaved {
+            user,
+            queue: Personal::Open(PlayQueue {
+                songs: vec![song, other],
+                current: Some(1),
+                place: 12_000,
+                device: "Phone".into(),
+            }),
+        }
+        .into(),
+    ]
 }
 
 /// The samples with personal data, with a marker in all personal texts.

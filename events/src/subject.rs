@@ -4,7 +4,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{ClaimHash, CommentId, EventId, MailTemplate, PostId, SessionId, StoryId, UserId};
+use crate::{
+    AlbumId, ArtistId, ClaimHash, CommentId, Day, EventId, MailTemplate, PlaylistId, PostId, SessionId,
+    SongId, StoryId, UserId,
+};
 
 /// What an event is about, and the unit of consistency: appends to one subject are serialised, different subjects are
 /// independent. The text form is a NATS subject: tokens separated by dots, without personal data.
@@ -44,6 +47,66 @@ pub enum Subject {
     Mailbox(ClaimHash),
     /// `moderation.<content>`, such as `moderation.post.<post>`: whether a moderator has removed it
     Moderation(Content),
+    /// `artist.<artist>`
+    Artist(ArtistId),
+    /// `artistlink.<artist>.<user>`: whether an account manages an artist
+    ArtistLink(ArtistId, UserId),
+    /// `album.<album>`
+    Album(AlbumId),
+    /// `song.<song>`
+    Song(SongId),
+    /// `songlike.<song>.<user>`
+    SongLike(SongId, UserId),
+    /// `albumlike.<album>.<user>`
+    AlbumLike(AlbumId, UserId),
+    /// `artistfollow.<artist>.<user>`
+    ArtistFollow(ArtistId, UserId),
+    /// `rating.<item>.<user>`, such as `rating.song.<song>.<user>`
+    Rating(RatedItem, UserId),
+    /// `bookmark.<user>.<song>`
+    Bookmark(UserId, SongId),
+    /// `playlist.<playlist>`
+    Playlist(PlaylistId),
+    /// `playlistsnapshot.<playlist>`
+    PlaylistSnapshot(PlaylistId),
+    /// `listen.<user>.<day>`: the plays of one day
+    Listen(UserId, Day),
+    /// `listening.<user>`: private sessions and deletions of plays
+    Listening(UserId),
+    /// `chartday.<day>.<part>`: the plays of a day as counts
+    ChartDay(Day, u32),
+    /// `queue.<user>`
+    Queue(UserId),
+}
+
+/// What users rate. The text form is the kind and the id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum RatedItem {
+    Song { song: SongId },
+    Album { album: AlbumId },
+    Artist { artist: ArtistId },
+}
+
+impl fmt::Display for RatedItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Song { song } => write!(f, "song.{song}"),
+            Self::Album { album } => write!(f, "album.{album}"),
+            Self::Artist { artist } => write!(f, "artist.{artist}"),
+        }
+    }
+}
+
+impl RatedItem {
+    fn parse<'a>(tokens: &mut impl Iterator<Item = &'a str>) -> Option<Self> {
+        match tokens.next()? {
+            "song" => token(tokens).map(|song| Self::Song { song }),
+            "album" => token(tokens).map(|album| Self::Album { album }),
+            "artist" => token(tokens).map(|artist| Self::Artist { artist }),
+            _ => None,
+        }
+    }
 }
 
 /// Content that users publish and moderators can remove. The text form is the kind and the ids of its subject.
@@ -86,7 +149,22 @@ impl Content {
             | Subject::Collection(_)
             | Subject::Mail(..)
             | Subject::Mailbox(_)
-            | Subject::Moderation(_) => None,
+            | Subject::Moderation(_)
+            | Subject::Artist(_)
+            | Subject::ArtistLink(..)
+            | Subject::Album(_)
+            | Subject::Song(_)
+            | Subject::SongLike(..)
+            | Subject::AlbumLike(..)
+            | Subject::ArtistFollow(..)
+            | Subject::Rating(..)
+            | Subject::Bookmark(..)
+            | Subject::Playlist(_)
+            | Subject::PlaylistSnapshot(_)
+            | Subject::Listen(..)
+            | Subject::Listening(_)
+            | Subject::ChartDay(..)
+            | Subject::Queue(_) => None,
         }
     }
 }
@@ -156,6 +234,21 @@ kinds! {
     Mail = "mail",
     Mailbox = "mailbox",
     Moderation = "moderation",
+    Artist = "artist",
+    ArtistLink = "artistlink",
+    Album = "album",
+    Song = "song",
+    SongLike = "songlike",
+    AlbumLike = "albumlike",
+    ArtistFollow = "artistfollow",
+    Rating = "rating",
+    Bookmark = "bookmark",
+    Playlist = "playlist",
+    PlaylistSnapshot = "playlistsnapshot",
+    Listen = "listen",
+    Listening = "listening",
+    ChartDay = "chartday",
+    Queue = "queue",
 }
 
 impl fmt::Display for Kind {
@@ -179,14 +272,29 @@ impl Kind {
             | Self::Notifications
             | Self::Save
             | Self::Mail
-            | Self::Mailbox => true,
+            | Self::Mailbox
+            | Self::ArtistLink
+            | Self::SongLike
+            | Self::AlbumLike
+            | Self::ArtistFollow
+            | Self::Rating
+            | Self::Bookmark
+            | Self::PlaylistSnapshot
+            | Self::ChartDay
+            | Self::Queue => true,
             // The last event is the state too, but commands about likes and comments cache these subjects.
             Self::Account
             | Self::Profile
             | Self::Post
             | Self::Story
             | Self::Collection
-            | Self::Moderation => false,
+            | Self::Moderation
+            | Self::Artist
+            | Self::Album
+            | Self::Song
+            | Self::Playlist
+            | Self::Listen
+            | Self::Listening => false,
         }
     }
 }
@@ -198,7 +306,9 @@ impl fmt::Display for Subject {
             Self::Account(user)
             | Self::Profile(user)
             | Self::Notifications(user)
-            | Self::Collection(user) => write!(f, "{kind}.{user}"),
+            | Self::Collection(user)
+            | Self::Listening(user)
+            | Self::Queue(user) => write!(f, "{kind}.{user}"),
             Self::Username(hash) | Self::Email(hash) | Self::Mailbox(hash) => write!(f, "{kind}.{hash}"),
             Self::Session(user, session) => write!(f, "{kind}.{user}.{session}"),
             Self::Post(post) => write!(f, "{kind}.{post}"),
@@ -210,6 +320,19 @@ impl fmt::Display for Subject {
             Self::Save(user, post) => write!(f, "{kind}.{user}.{post}"),
             Self::Mail(event, template) => write!(f, "{kind}.{event}.{template}"),
             Self::Moderation(content) => write!(f, "{kind}.{}", content.subject()),
+            Self::Artist(artist) => write!(f, "{kind}.{artist}"),
+            Self::ArtistLink(artist, user) | Self::ArtistFollow(artist, user) => {
+                write!(f, "{kind}.{artist}.{user}")
+            }
+            Self::Album(album) => write!(f, "{kind}.{album}"),
+            Self::AlbumLike(album, user) => write!(f, "{kind}.{album}.{user}"),
+            Self::Song(song) => write!(f, "{kind}.{song}"),
+            Self::SongLike(song, user) => write!(f, "{kind}.{song}.{user}"),
+            Self::Rating(item, user) => write!(f, "{kind}.{item}.{user}"),
+            Self::Bookmark(user, song) => write!(f, "{kind}.{user}.{song}"),
+            Self::Playlist(playlist) | Self::PlaylistSnapshot(playlist) => write!(f, "{kind}.{playlist}"),
+            Self::Listen(user, day) => write!(f, "{kind}.{user}.{day}"),
+            Self::ChartDay(day, part) => write!(f, "{kind}.{day}.{part}"),
         }
     }
 }
@@ -247,11 +370,40 @@ impl FromStr for Subject {
             Kind::Mail => two(&mut tokens).map(|(event, template)| Self::Mail(event, template)),
             Kind::Mailbox => token(&mut tokens).map(Self::Mailbox),
             Kind::Moderation => None,
+            Kind::Artist => token(&mut tokens).map(Self::Artist),
+            Kind::ArtistLink => two(&mut tokens).map(|(artist, user)| Self::ArtistLink(artist, user)),
+            Kind::Album => token(&mut tokens).map(Self::Album),
+            Kind::Song => token(&mut tokens).map(Self::Song),
+            Kind::SongLike => two(&mut tokens).map(|(song, user)| Self::SongLike(song, user)),
+            Kind::AlbumLike => two(&mut tokens).map(|(album, user)| Self::AlbumLike(album, user)),
+            Kind::ArtistFollow => two(&mut tokens).map(|(artist, user)| Self::ArtistFollow(artist, user)),
+            Kind::Rating => {
+                RatedItem::parse(&mut tokens).and_then(|item| Some(Self::Rating(item, token(&mut tokens)?)))
+            }
+            Kind::Bookmark => two(&mut tokens).map(|(user, song)| Self::Bookmark(user, song)),
+            Kind::Playlist => token(&mut tokens).map(Self::Playlist),
+            Kind::PlaylistSnapshot => token(&mut tokens).map(Self::PlaylistSnapshot),
+            Kind::Listen => two(&mut tokens).map(|(user, day)| Self::Listen(user, day)),
+            Kind::Listening => token(&mut tokens).map(Self::Listening),
+            Kind::ChartDay => two(&mut tokens).map(|(day, Part(part))| Self::ChartDay(day, part)),
+            Kind::Queue => token(&mut tokens).map(Self::Queue),
         };
         match (subject, tokens.next()) {
             (Some(subject), None) => Ok(subject),
             _ => Err(unknown()),
         }
+    }
+}
+
+/// A number with one spelling: no sign, no leading zeros.
+struct Part(u32);
+
+impl FromStr for Part {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number: u32 = text.parse()?;
+        if number.to_string() == text { Ok(Self(number)) } else { "".parse().map(Self) }
     }
 }
 
@@ -274,6 +426,7 @@ mod tests {
         let id = Uuid::from_u128;
         let (user, other) = (UserId::new(id(1)), UserId::new(id(2)));
         let post = PostId::new(id(3));
+        let (artist, album, song) = (ArtistId::new(id(11)), AlbumId::new(id(12)), SongId::new(id(13)));
         let subjects = [
             Subject::Account(user),
             Subject::Username(ClaimHash::new([7; 16])),
@@ -292,13 +445,33 @@ mod tests {
             Subject::Mail(EventId::new(id(6)), MailTemplate::Welcome),
             Subject::Mailbox(ClaimHash::new([9; 16])),
             Subject::Moderation(Content::Post { post }),
+            Subject::Artist(artist),
+            Subject::ArtistLink(artist, user),
+            Subject::Album(album),
+            Subject::Song(song),
+            Subject::SongLike(song, user),
+            Subject::AlbumLike(album, user),
+            Subject::ArtistFollow(artist, user),
+            Subject::Rating(RatedItem::Song { song }, user),
+            Subject::Bookmark(user, song),
+            Subject::Playlist(PlaylistId::new(id(14))),
+            Subject::PlaylistSnapshot(PlaylistId::new(id(14))),
+            Subject::Listen(user, "2026-02-03".parse().unwrap()),
+            Subject::Listening(user),
+            Subject::ChartDay("2026-02-03".parse().unwrap(), 12),
+            Subject::Queue(user),
         ];
         assert_eq!(subjects.map(|s| s.kind()).as_slice(), Kind::ALL);
         let contents = [
             Content::Comment { post, comment: CommentId::new(id(5)) },
             Content::Story { author: user, story: StoryId::new(id(10)) },
         ];
-        for subject in subjects.into_iter().chain(contents.map(Subject::Moderation)) {
+        let rated = [RatedItem::Album { album }, RatedItem::Artist { artist }];
+        let others = contents
+            .map(Subject::Moderation)
+            .into_iter()
+            .chain(rated.map(|item| Subject::Rating(item, user)));
+        for subject in subjects.into_iter().chain(others) {
             assert_eq!(subject.to_string().parse(), Ok(subject));
         }
     }
@@ -319,6 +492,12 @@ mod tests {
             &format!("moderation.account.{post}"),
             &format!("moderation.post.{post}.{post}"),
             &format!("moderation.moderation.post.{post}"),
+            &format!("rating.{post}.{post}"),
+            &format!("rating.post.{post}.{post}"),
+            &format!("listen.{post}.2026-2-3"),
+            "chartday.2026-02-03",
+            "chartday.2026-02-03.01",
+            "chartday.2026-02-03.+1",
         ] {
             assert!(text.parse::<Subject>().is_err(), "{text}");
         }

@@ -10,6 +10,7 @@ pub mod accounts;
 mod engine;
 pub mod mail;
 mod mails;
+pub mod music;
 pub mod reactions;
 pub mod social;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use mails::Mails;
 pub fn projections(feeds: &FeedSettings) -> Vec<Arc<dyn Projection>> {
     let mut all = accounts::projections();
     all.extend(social::projections(feeds));
+    all.extend(music::projections());
     all.push(Arc::new(Mails));
     all
 }

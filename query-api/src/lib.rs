@@ -4,6 +4,7 @@
 
 pub mod accounts;
 mod mails;
+pub mod music;
 pub mod reading;
 pub mod social;
 
@@ -141,6 +142,7 @@ fn documented() -> OpenApiRouter<Queries> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(accounts::routes())
         .merge(social::routes())
+        .merge(music::routes())
         .merge(mails::routes())
 }
 

@@ -216,6 +216,7 @@ impl World {
             | Event::Social(
                 SocialEvent::Notifications(_) | SocialEvent::Collection(_) | SocialEvent::Moderation(_),
             )
+            | Event::Music(_)
             | Event::Mail(MailsEvent::Mail(_) | MailsEvent::Mailbox(_)) => {}
         }
     }

@@ -14,6 +14,7 @@ mod writes;
 pub mod accounts;
 pub mod mails;
 pub mod markers;
+pub mod music;
 pub mod social;
 
 #[cfg(feature = "mongodb")]
@@ -34,7 +35,7 @@ pub use store::{Commit, CommitError, Parked, Plan, StoreError, ViewSize, ViewSto
 pub use writes::{Copy, DeleteEach, FanOut, KeyPart, Patch, PatchEach, Write, Writes};
 
 static ALL: LazyLock<Vec<&'static View>> =
-    LazyLock::new(|| [accounts::VIEWS, social::VIEWS, &[&mails::VIEW]].concat());
+    LazyLock::new(|| [accounts::VIEWS, social::VIEWS, music::VIEWS, &[&mails::VIEW]].concat());
 
 /// All views.
 pub fn all() -> &'static [&'static View] {

@@ -105,6 +105,7 @@ impl Fold for Claim {
                 AccountsEvent::Account(_) | AccountsEvent::Session(_) | AccountsEvent::Profile(_),
             )
             | Event::Social(_)
+            | Event::Music(_)
             | Event::Mail(_) => {}
         }
     }

@@ -106,6 +106,7 @@ impl Fold for Profile {
                 | AccountsEvent::Session(_),
             )
             | Event::Social(_)
+            | Event::Music(_)
             | Event::Mail(_) => {}
         }
     }

@@ -118,6 +118,7 @@ impl Commands {
                 | SocialEvent::Collection(_)
                 | SocialEvent::Moderation(_),
             )
+            | Event::Music(_)
             | Event::Mail(MailsEvent::Mail(_) | MailsEvent::Mailbox(_)) => {}
         }
     }

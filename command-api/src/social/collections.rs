@@ -94,6 +94,7 @@ impl Fold for Collections {
                 | SocialEvent::Moderation(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => {}
         }
     }

@@ -113,6 +113,7 @@ impl Fold for Comments {
                 | SocialEvent::Collection(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => {}
         }
     }

@@ -83,6 +83,7 @@ impl Fold for Follow {
                 | SocialEvent::Moderation(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => {}
         }
     }

@@ -99,6 +99,7 @@ impl Fold for Moderated {
                 | SocialEvent::Collection(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => {}
         }
     }

@@ -70,6 +70,7 @@ impl Fold for Save {
                 | SocialEvent::Notifications(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => {}
         }
     }

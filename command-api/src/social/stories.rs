@@ -147,6 +147,7 @@ impl Fold for Viewing {
                 | SocialEvent::Collection(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => {}
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 use uuid::Uuid;
@@ -121,6 +121,138 @@ ids! {
     MediaId,
     /// A request with a mailed link: verification, password reset, change of address.
     MailedRequestId,
+    /// An artist of the music catalogue, not an account.
+    ArtistId,
+    AlbumId,
+    SongId,
+    PlaylistId,
+    /// An entry of a playlist: the same song can be in a playlist twice.
+    EntryId,
+    /// One time that a user listened to a song.
+    PlayId,
+}
+
+impl EntryId {
+    /// The id of the entry that an event adds at this place of its list: distinct for each event and place.
+    pub const fn of_event(event: EventId, place: u16) -> Self {
+        Self(Uuid::from_u128(event.0.as_u128() ^ place as u128))
+    }
+}
+
+/// SHA-256 of the audio data of a file, without its tags.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AudioHash([u8; 32]);
+
+impl AudioHash {
+    pub const fn new(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
+
+    pub const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for AudioHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for AudioHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AudioHash({self})")
+    }
+}
+
+/// The text is not a hash in Chorus's format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a hash is 64 lower-case hexadecimal digits")]
+pub struct ParseHashError;
+
+impl FromStr for AudioHash {
+    type Err = ParseHashError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let half = |range: std::ops::Range<usize>| {
+            text.get(range).and_then(|half| parse_id(half).ok()).ok_or(ParseHashError)
+        };
+        let (first, second) = (half(0..32)?, half(32..text.len())?);
+        let mut hash = [0; 32];
+        hash[..16].copy_from_slice(first.as_bytes());
+        hash[16..].copy_from_slice(second.as_bytes());
+        Ok(Self(hash))
+    }
+}
+
+impl Serialize for AudioHash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for AudioHash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A day in UTC. The text form is `YYYY-MM-DD`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(NaiveDate);
+
+impl Day {
+    pub const fn new(date: NaiveDate) -> Self {
+        Self(date)
+    }
+
+    /// The day of a moment.
+    pub fn of(time: DateTime<Utc>) -> Self {
+        Self(time.date_naive())
+    }
+
+    pub const fn date(self) -> NaiveDate {
+        self.0
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.format("%Y-%m-%d").fmt(f)
+    }
+}
+
+impl fmt::Debug for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Day({self})")
+    }
+}
+
+/// The text is not a day in Chorus's format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a day is YYYY-MM-DD")]
+pub struct ParseDayError;
+
+impl FromStr for Day {
+    type Err = ParseDayError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // Only one spelling: days are parts of subjects and keys.
+        let day = Self(NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| ParseDayError)?);
+        if day.to_string() == text && text.len() == 10 { Ok(day) } else { Err(ParseDayError) }
+    }
+}
+
+impl Serialize for Day {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Day {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 /// A new time-ordered id (UUIDv7) at `now`: ids of similar times are close in every index.
@@ -196,6 +328,29 @@ mod tests {
         ] {
             assert_eq!(other.parse::<PostId>(), Err(ParseIdError), "{other}");
         }
+    }
+
+    #[test]
+    fn day_and_hash_have_one_spelling() {
+        let day: Day = "2026-02-03".parse().unwrap();
+        assert_eq!(day.to_string(), "2026-02-03");
+        for other in ["2026-2-3", "2026-02-30", "+2026-02-03", "12026-02-03", "", "2026-02-03T00:00"] {
+            assert_eq!(other.parse::<Day>(), Err(ParseDayError), "{other}");
+        }
+        let hash = AudioHash::new([0xab; 32]);
+        assert_eq!(hash.to_string().parse(), Ok(hash));
+        for other in [&"ab".repeat(31), &"AB".repeat(32), "", &"é".repeat(32)] {
+            assert_eq!(other.parse::<AudioHash>(), Err(ParseHashError), "{other}");
+        }
+    }
+
+    #[test]
+    fn entries_of_events_differ() {
+        let [first, second] = [0x1_0000, 0x2_0000].map(|id| EventId::new(Uuid::from_u128(id)));
+        let entries = [(first, 0), (first, 1), (second, 0), (second, 1)];
+        let ids: std::collections::BTreeSet<EntryId> =
+            entries.into_iter().map(|(event, place)| EntryId::of_event(event, place)).collect();
+        assert_eq!(ids.len(), entries.len());
     }
 
     #[test]

@@ -42,6 +42,7 @@ impl Projection for Profiles {
                 | AccountsEvent::Email(_)
                 | AccountsEvent::Session(_),
             )
+            | Event::Music(_)
             | Event::Mail(_) => None,
         };
         post.map(|post| (&VIEW, uncounted(&post.to_string()))).into_iter().collect()
@@ -65,6 +66,7 @@ impl Projection for Profiles {
                 AccountsEvent::Username(_) | AccountsEvent::Email(_) | AccountsEvent::Session(_),
             )
             | Event::Social(_)
+            | Event::Music(_)
             | Event::Mail(_) => {}
         }
         Ok(())

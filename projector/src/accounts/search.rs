@@ -45,6 +45,7 @@ impl Projection for Search {
                 | AccountsEvent::Session(_),
             )
             | Event::Social(_)
+            | Event::Music(_)
             | Event::Mail(_) => Vec::new(),
         }
     }
@@ -65,6 +66,7 @@ impl Projection for Search {
                 | AccountsEvent::Session(_),
             )
             | Event::Social(_)
+            | Event::Music(_)
             | Event::Mail(_) => {}
         }
         Ok(())

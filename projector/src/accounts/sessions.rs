@@ -67,6 +67,7 @@ impl Projection for Sessions {
                 AccountsEvent::Username(_) | AccountsEvent::Email(_) | AccountsEvent::Profile(_),
             )
             | Event::Social(_)
+            | Event::Music(_)
             | Event::Mail(_) => {}
         }
         Ok(())

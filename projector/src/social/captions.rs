@@ -53,6 +53,7 @@ impl Projection for Captions {
                 | SocialEvent::Moderation(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => {}
         }
         Ok(())

@@ -62,6 +62,7 @@ impl Projection for Collections {
                 | SocialEvent::Moderation(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => {}
         }
         Ok(())

@@ -62,6 +62,7 @@ impl Projection for Comments {
                 | SocialEvent::Collection(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => Vec::new(),
         }
     }
@@ -100,6 +101,7 @@ impl Projection for Comments {
                 | SocialEvent::Collection(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => Ok(()),
         }
     }

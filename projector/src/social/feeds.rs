@@ -83,6 +83,7 @@ impl Projection for Feeds {
                 | SocialEvent::Moderation(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => return Vec::new(),
         };
         vec![(&AUTHORS, author.to_string())]
@@ -122,6 +123,7 @@ impl Projection for Feeds {
                 | SocialEvent::Moderation(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => {}
         }
         Ok(())

@@ -47,6 +47,7 @@ impl Projection for Follows {
                 | SocialEvent::Moderation(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => Vec::new(),
         }
     }
@@ -67,6 +68,7 @@ impl Projection for Follows {
                 | SocialEvent::Moderation(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => Ok(()),
         }
     }

@@ -71,6 +71,7 @@ impl Projection for Notifications {
                 | SocialEvent::Collection(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => Vec::new(),
         }
     }
@@ -127,6 +128,7 @@ impl Projection for Notifications {
                 | SocialEvent::Collection(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => {}
         }
         Ok(())

@@ -68,6 +68,7 @@ impl Projection for Pictures {
                 | SocialEvent::Collection(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => {}
         }
         Ok(())

@@ -57,6 +57,7 @@ impl Projection for Posts {
                 | SocialEvent::Moderation(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => Vec::new(),
         }
     }
@@ -90,6 +91,7 @@ impl Projection for Posts {
                 | SocialEvent::Collection(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => {}
         }
         Ok(())

@@ -80,6 +80,7 @@ impl Projection for Saves {
                 | SocialEvent::Notifications(_),
             )
             | Event::Accounts(_)
+            | Event::Music(_)
             | Event::Mail(_) => {}
         }
         Ok(())

@@ -74,6 +74,7 @@ pub(super) fn mails_for_event(recorded: &Recorded) -> Vec<MailRequest> {
         Event::Accounts(
             AccountsEvent::Session(SessionEvent::SessionSeen(_) | SessionEvent::SessionEnded(_)) | _,
         )
+        | Event::Music(_)
         | Event::Mail(MailsEvent::Mail(_) | MailsEvent::Mailbox(_))
         | Event::Social(_) => return Vec::new(),
     };

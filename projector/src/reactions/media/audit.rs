@@ -105,7 +105,22 @@ fn variants(subject: Subject) -> &'static [ImageVariant] {
         | Kind::Collection
         | Kind::Mail
         | Kind::Mailbox
-        | Kind::Moderation => &[],
+        | Kind::Moderation
+        | Kind::Artist
+        | Kind::ArtistLink
+        | Kind::Album
+        | Kind::Song
+        | Kind::SongLike
+        | Kind::AlbumLike
+        | Kind::ArtistFollow
+        | Kind::Rating
+        | Kind::Bookmark
+        | Kind::Playlist
+        | Kind::PlaylistSnapshot
+        | Kind::Listen
+        | Kind::Listening
+        | Kind::ChartDay
+        | Kind::Queue => &[],
     }
 }
 

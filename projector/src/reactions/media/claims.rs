@@ -106,6 +106,7 @@ impl Claims {
                 | SocialEvent::Collection(_)
                 | SocialEvent::Moderation(_),
             )
+            | Event::Music(_)
             | Event::Mail(MailsEvent::Mail(_) | MailsEvent::Mailbox(_)) => Vec::new(),
         }
     }
@@ -231,6 +232,7 @@ pub(super) async fn released_by(
             | AccountsEvent::Email(_)
             | AccountsEvent::Session(_),
         )
+        | Event::Music(_)
         | Event::Mail(MailsEvent::Mail(_) | MailsEvent::Mailbox(_)) => return Ok(Vec::new()),
     };
     let mut claims = Claims::default();

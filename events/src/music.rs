@@ -1,0 +1,19 @@
+//! Events of music: the catalogue, playlists, listening.
+
+mod albums;
+mod artists;
+mod charts;
+mod library;
+mod listening;
+mod playlists;
+mod queue;
+mod songs;
+
+pub use albums::*;
+pub use artists::*;
+pub use charts::*;
+pub use library::*;
+pub use listening::*;
+pub use playlists::*;
+pub use queue::*;
+pub use songs::*;
