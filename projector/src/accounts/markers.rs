@@ -36,6 +36,17 @@ fn read((view, key): &(&'static View, String), writes: &Writes) -> Result<Option
     Ok(writes.get_in::<MarkerDocument>(view, key)?.map(|document| document.marker))
 }
 
+/// Whether the account is erased.
+pub(crate) fn is_erased(view: &'static View, user: UserId, writes: &Writes) -> Result<bool, StoreError> {
+    Ok(account(view, user, writes)? == Some(Marker::Erased))
+}
+
+/// Marks only erasures, for projections that show the content of hidden accounts unchanged.
+pub(crate) fn mark_erased(view: &'static View, user: UserId, writes: &mut Writes) {
+    let (view, key) = account_key(view, user);
+    put(view, key, Marker::Erased, writes);
+}
+
 /// Updates the marker of an account after an event. Returns the change of visibility, if any.
 pub(crate) fn mark_account(
     view: &'static View,

@@ -3,8 +3,9 @@
 use events::{AccountEvent, AccountsEvent, Client, Event, Kind, Recorded, SessionEvent, UserId};
 use serde_json::json;
 use views::accounts::sessions::{BY_USER, Session, VIEW};
-use views::{Copy, FanOut, KeyPart, Patch, StoreError, Writes};
+use views::{Copy, FanOut, KeyPart, Patch, StoreError, View, Writes};
 
+use crate::accounts::markers;
 use crate::engine::projection::{position, time};
 use crate::{OnFailure, Projection};
 
@@ -25,11 +26,23 @@ impl Projection for Sessions {
         OnFailure::Stop
     }
 
+    fn reads(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+        let Event::Accounts(AccountsEvent::Session(SessionEvent::SessionStarted(event))) = &recorded.event
+        else {
+            return Vec::new();
+        };
+        vec![markers::account_key(&VIEW, event.user)]
+    }
+
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
             Event::Accounts(AccountsEvent::Session(SessionEvent::SessionStarted(event))) => {
                 // Sessions of erased users are not shown.
                 let Some(Client { device, address }) = event.client.open() else { return Ok(()) };
+                // The event may follow a concurrent erasure.
+                if markers::is_erased(&VIEW, event.user, writes)? {
+                    return Ok(());
+                }
                 writes.put(&Session {
                     session: event.session.to_string(),
                     user: event.user.to_string(),
@@ -54,6 +67,7 @@ impl Projection for Sessions {
                 for ended in [false, true] {
                     writes.delete_where::<Session>(&BY_USER, vec![json!(event.user), json!(ended)]);
                 }
+                markers::mark_erased(&VIEW, event.user, writes);
             }
             Event::Accounts(AccountsEvent::Account(event)) => {
                 if let Some(kept) = event.ends_sessions_but() {
@@ -184,6 +198,13 @@ mod tests {
         let history =
             [started(ANN, 1), started(ANN, 2), started(BOB, 3), ended(ANN, 1), Erased { user: ANN }.into()];
         let built = built(&Sessions, history).await;
-        assert_eq!(built.store.sizes().await.unwrap()["sessions"].documents, 1);
+        assert_eq!(built.count(&VIEW).await, 1);
+    }
+
+    /// Commands read the account without a lock.
+    #[tokio::test]
+    async fn session_concurrent_with_the_erasure_of_its_user_is_ignored() {
+        let built = built(&Sessions, [Erased { user: ANN }.into(), started(ANN, 1)]).await;
+        assert_eq!(built.count(&VIEW).await, 0);
     }
 }

@@ -3,8 +3,9 @@
 use events::{AccountEvent, AccountsEvent, Event, Kind, PostEvent, PostId, Recorded, SocialEvent, UserId};
 use serde_json::json;
 use views::social::captions::{BY_AUTHOR, BY_POST, Caption, VIEW};
-use views::{StoreError, Writes};
+use views::{StoreError, View, Writes};
 
+use crate::accounts::markers;
 use crate::engine::projection::{position, time};
 use crate::{OnFailure, Projection};
 
@@ -24,22 +25,35 @@ impl Projection for Captions {
         OnFailure::Park
     }
 
+    fn reads(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+        match &recorded.event {
+            Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
+                vec![markers::account_key(&VIEW, event.author)]
+            }
+            Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(event))) => {
+                vec![markers::account_key(&VIEW, event.author)]
+            }
+            Event::Social(_) | Event::Accounts(_) | Event::Music(_) | Event::Mail(_) => Vec::new(),
+        }
+    }
+
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
             Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
                 // Texts of erased authors are not shown.
                 let Some(text) = event.text.open() else { return Ok(()) };
-                writes.put(&written(recorded, event.post, event.author, text.caption.clone()))?;
+                write(recorded, event.post, event.author, text.caption.clone(), writes)?;
             }
             Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(event))) => {
                 let Some(caption) = event.caption.open() else { return Ok(()) };
-                writes.put(&written(recorded, event.post, event.author, Some(caption.clone())))?;
+                write(recorded, event.post, event.author, Some(caption.clone()), writes)?;
             }
             Event::Social(SocialEvent::Post(PostEvent::PostDeleted(event))) => {
                 writes.delete_where::<Caption>(&BY_POST, vec![json!(event.post)]);
             }
             Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) => {
                 writes.delete_where::<Caption>(&BY_AUTHOR, vec![json!(event.user)]);
+                markers::mark_erased(&VIEW, event.user, writes);
             }
             Event::Social(
                 SocialEvent::Comment(_)
@@ -60,14 +74,24 @@ impl Projection for Captions {
     }
 }
 
-fn written(recorded: &Recorded, post: PostId, author: UserId, caption: Option<String>) -> Caption {
-    Caption {
+/// Ignores a caption that is appended after the erasure of its author.
+fn write(
+    recorded: &Recorded,
+    post: PostId,
+    author: UserId,
+    caption: Option<String>,
+    writes: &mut Writes,
+) -> Result<(), StoreError> {
+    if markers::is_erased(&VIEW, author, writes)? {
+        return Ok(());
+    }
+    writes.put(&Caption {
         post: post.to_string(),
         author: author.to_string(),
         caption,
         written: time(recorded),
         position: position(recorded),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -119,5 +143,12 @@ mod tests {
         let built = built(&Captions, history).await;
         assert_eq!(captions(&built, POST).await, []);
         assert_eq!(captions(&built, OTHER).await, [Some("x".into())]);
+    }
+
+    /// Commands read the author's account without a lock.
+    #[tokio::test]
+    async fn caption_concurrent_with_the_erasure_of_its_author_is_ignored() {
+        let history = [Erased { user: ANN }.into(), published(POST, ANN, Some("Dawn")), edited("Dusk")];
+        assert_eq!(built(&Captions, history).await.count(&VIEW).await, 0);
     }
 }

@@ -3,8 +3,9 @@
 use events::{AccountEvent, AccountsEvent, CollectionEvent, Event, Kind, Recorded, SocialEvent};
 use serde_json::json;
 use views::social::collections::{Collection, OF_USER, VIEW};
-use views::{Patch, StoreError, Writes};
+use views::{Patch, StoreError, View, Writes};
 
+use crate::accounts::markers;
 use crate::engine::projection::{position, time};
 use crate::{OnFailure, Projection};
 
@@ -24,11 +25,22 @@ impl Projection for Collections {
         OnFailure::Park
     }
 
+    fn reads(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+        let Event::Social(SocialEvent::Collection(CollectionEvent::CollectionCreated(event))) =
+            &recorded.event
+        else {
+            return Vec::new();
+        };
+        vec![markers::account_key(&VIEW, event.user)]
+    }
+
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
             Event::Social(SocialEvent::Collection(CollectionEvent::CollectionCreated(event))) => {
-                // Texts of erased users are not shown.
-                if let Some(name) = event.name.open() {
+                // Texts of erased users are not shown. The event may follow a concurrent erasure.
+                if let Some(name) = event.name.open()
+                    && !markers::is_erased(&VIEW, event.user, writes)?
+                {
                     writes.put(&Collection {
                         collection: event.collection.to_string(),
                         user: event.user.to_string(),
@@ -49,6 +61,7 @@ impl Projection for Collections {
             }
             Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) => {
                 writes.delete_where::<Collection>(&OF_USER, vec![json!(event.user)]);
+                markers::mark_erased(&VIEW, event.user, writes);
             }
             Event::Social(
                 SocialEvent::Post(_)
@@ -106,5 +119,14 @@ mod tests {
         assert_eq!(names(&built(&Collections, history.clone()).await, ANN).await, ["Water"]);
         history.push(Erased { user: ANN }.into());
         assert_eq!(names(&built(&Collections, history).await, ANN).await, [""; 0]);
+    }
+
+    /// Commands read the owner's account without a lock.
+    #[tokio::test]
+    async fn collection_concurrent_with_the_erasure_of_its_owner_is_ignored() {
+        let renamed =
+            CollectionRenamed { user: ANN, collection: LAKES, name: Personal::Open("Water".into()) };
+        let history = [Erased { user: ANN }.into(), created(ANN, LAKES, "Lakes"), renamed.into()];
+        assert_eq!(built(&Collections, history).await.count(&VIEW).await, 0);
     }
 }

@@ -6,8 +6,9 @@ use events::{
 };
 use serde_json::json;
 use views::social::stories::{BY_AUTHOR, Story, VIEW};
-use views::{Patch, StoreError, Writes};
+use views::{Patch, StoreError, View, Writes};
 
+use crate::accounts::markers;
 use crate::engine::projection::{position, time};
 use crate::{OnFailure, Projection};
 
@@ -27,6 +28,13 @@ impl Projection for Stories {
         OnFailure::Park
     }
 
+    fn reads(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+        let Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(event))) = &recorded.event else {
+            return Vec::new();
+        };
+        vec![markers::account_key(&VIEW, event.author)]
+    }
+
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
         match &recorded.event {
             Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(event))) => {
@@ -40,6 +48,7 @@ impl Projection for Stories {
             }
             Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) => {
                 writes.delete_where::<Story>(&BY_AUTHOR, vec![json!(event.user)]);
+                markers::mark_erased(&VIEW, event.user, writes);
             }
             Event::Social(SocialEvent::Moderation(event)) => {
                 if let Content::Story { story, .. } = event.content() {
@@ -68,6 +77,9 @@ impl Projection for Stories {
 fn publish(event: &StoryPublished, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
     // Stories of erased authors are not shown.
     let Some(StoryText { alt, placeholder }) = event.text.open().cloned() else { return Ok(()) };
+    if markers::is_erased(&VIEW, event.author, writes)? {
+        return Ok(());
+    }
     writes.put(&Story {
         story: event.story.to_string(),
         author: event.author.to_string(),
@@ -135,5 +147,12 @@ mod tests {
         assert_eq!(of(&built(&Stories, [erased.into()]).await).await, None);
         let erased_later = [story_published(STORY), Erased { user: ANN }.into()];
         assert_eq!(of(&built(&Stories, erased_later).await).await, None);
+    }
+
+    /// Commands read the author's account without a lock.
+    #[tokio::test]
+    async fn story_concurrent_with_the_erasure_of_its_author_is_ignored() {
+        let history = [Erased { user: ANN }.into(), story_published(STORY)];
+        assert_eq!(built(&Stories, history).await.count(&VIEW).await, 0);
     }
 }

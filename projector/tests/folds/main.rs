@@ -109,7 +109,7 @@ fn erasures(history: &[Recorded]) -> BTreeMap<UserId, u64> {
     erased.collect()
 }
 
-/// The history as read by a process that knows each erasure from some position on, at the latest from its own.
+/// The history as read by a process that cannot decrypt the data of each erased user from some position on.
 fn read_from(history: &[Recorded], known_from: &BTreeMap<UserId, u64>) -> Vec<Recorded> {
     let mut history = history.to_vec();
     for recorded in &mut history {
@@ -166,13 +166,14 @@ impl Stores {
         let erasures = erasures(&history);
         let mut rng = StdRng::seed_from_u64(seed);
         let mut knowing = StdRng::seed_from_u64(!seed);
-        let first = history[0].position.0;
-        // Each projection reads at its own pace, so another one may have read the erasure long before.
+        let (first, last) = (history[0].position.0, self.position);
+        // Each projection reads at its own pace, so another one may have read the erasure long before. A process that
+        // restarts behind an erasure learns of it only when the key is destroyed.
         let live = |_: &dyn Projection| {
             let mut known = erasures.clone();
             for at in known.values_mut() {
                 if knowing.random() {
-                    *at = knowing.random_range(first..=*at);
+                    *at = knowing.random_range(first..=last);
                 }
             }
             read_from(&history, &known)
