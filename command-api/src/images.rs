@@ -435,7 +435,7 @@ mod tests {
     }
 
     /// A JPEG whose pixels are all different, so that most of the file is its scans.
-    fn noisy_jpeg(progressive: bool) -> Vec<u8> {
+    fn noisy_jpeg(progressive: bool, restart_interval: u16) -> Vec<u8> {
         let (mut jpeg, mut state) = (Vec::new(), 1_u32);
         let pixels: Vec<u8> = (0..64 * 48 * 3)
             .map(|_| {
@@ -445,6 +445,7 @@ mod tests {
             .collect();
         let mut encoder = jpeg_encoder::Encoder::new(&mut jpeg, 90);
         encoder.set_progressive(progressive);
+        encoder.set_restart_interval(restart_interval);
         encoder.encode(&pixels, 64, 48, jpeg_encoder::ColorType::Rgb).unwrap();
         jpeg
     }
@@ -452,13 +453,29 @@ mod tests {
     #[test]
     fn jpeg_that_ends_early_is_refused() {
         for progressive in [false, true] {
-            let whole = noisy_jpeg(progressive);
+            let whole = noisy_jpeg(progressive, 0);
             assert!(process(&whole, ImageVariant::OF_POST).is_ok());
             for part in 1..20 {
                 let refused = process(&whole[..whole.len() * part / 20], ImageVariant::OF_POST);
                 assert!(
                     matches!(refused, Err(ImageRejected::NoImage(_))),
                     "{part}/20 {progressive}: {refused:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn jpeg_whose_last_scan_ends_early_is_refused_in_spite_of_its_end_marker() {
+        for (progressive, restart_interval) in [(false, 0), (false, 5), (true, 0)] {
+            let whole = noisy_jpeg(progressive, restart_interval);
+            assert!(process(&whole, ImageVariant::OF_POST).is_ok());
+            for part in 1..20 {
+                let cut = [&whole[..whole.len() * part / 20], &[0xff, 0xd9]].concat();
+                let refused = process(&cut, ImageVariant::OF_POST);
+                assert!(
+                    matches!(refused, Err(ImageRejected::NoImage(_))),
+                    "{part}/20 {progressive} {restart_interval}: {refused:?}"
                 );
             }
         }
@@ -557,8 +574,12 @@ mod tests {
     fn small_files() -> Vec<Vec<u8>> {
         let formats = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Gif, ImageFormat::WebP];
         let plain = formats.map(|format| encoded(&two_colours(24, 16), format));
-        let more =
-            [with_exif(&two_colours(24, 16), 6), noisy_jpeg(true), noisy_jpeg(false), THREE_SCANS.to_vec()];
+        let more = [
+            with_exif(&two_colours(24, 16), 6),
+            noisy_jpeg(true, 0),
+            noisy_jpeg(false, 0),
+            THREE_SCANS.to_vec(),
+        ];
         plain.into_iter().chain(more).collect()
     }
 

@@ -1,6 +1,6 @@
 //! From a file to pixels, no larger than needed, in colours that JPEG supports.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 
 use image::codecs::gif::GifDecoder;
 use image::codecs::webp::WebPDecoder;
@@ -78,7 +78,7 @@ fn jpeg_memory(header: &Header, frame: &JpegFrame, eighths: u16) -> u64 {
 }
 
 fn jpeg(original: &[u8], frame: &JpegFrame, eighths: u16) -> Result<Pixels, ImageRejected> {
-    let mut decoder = jpeg_decoder::Decoder::new(original);
+    let mut decoder = jpeg_decoder::Decoder::new(PaddedScans::new(original));
     decoder.read_info().map_err(ImageRejected::no_image)?;
     let whole = decoder.info().ok_or_else(|| ImageRejected::no_image("no frame"))?;
     if let Some(transform) = colours(frame) {
@@ -98,6 +98,76 @@ fn jpeg(original: &[u8], frame: &JpegFrame, eighths: u16) -> Result<Pixels, Imag
         PixelFormat::L16 => return Err(ImageRejected::no_image("samples of 16 bits")),
     };
     Pixels::new(info.width.into(), info.height.into(), channels, data)
+}
+
+/// One bits, as bytes of a scan. No Huffman code consists of one bits only (ITU-T T.81, C.2). They are as many as the
+/// decoder reads ahead, which is more than one code with its value.
+const ONE_BITS: [u8; 16] = *b"\xff\0\xff\0\xff\0\xff\0\xff\0\xff\0\xff\0\xff\0";
+
+/// A JPEG with one bits behind the data of each scan. Where the data ends early, the decoder would read zeros up to the
+/// end of the scan, which are a grey area; it refuses the one bits, and skips them behind complete data.
+struct PaddedScans<'a> {
+    current: &'a [u8],
+    parts: std::vec::IntoIter<&'a [u8]>,
+}
+
+impl<'a> PaddedScans<'a> {
+    fn new(file: &'a [u8]) -> Self {
+        let mut parts = Vec::new();
+        let (mut start, mut place, mut in_scan) = (0, 2, false);
+        while let Some(at) = next_segment(file, place) {
+            if in_scan {
+                parts.extend([&file[start..at], &ONE_BITS]);
+                start = at;
+            }
+            let (marker, behind) = (file[at + 1], file.get(at + 2..at + 4));
+            let Some(&[high, low]) = behind.filter(|_| marker != END_OF_IMAGE) else { break };
+            place = at + 2 + usize::from(u16::from_be_bytes([high, low]));
+            in_scan = marker == START_OF_SCAN;
+        }
+        parts.push(&file[start..]);
+        Self { current: &[], parts: parts.into_iter() }
+    }
+}
+
+const START_OF_SCAN: u8 = 0xda;
+const END_OF_IMAGE: u8 = 0xd9;
+
+/// The next marker that begins a segment or ends the image, at `from` or behind it.
+fn next_segment(file: &[u8], from: usize) -> Option<usize> {
+    let mut place = from;
+    loop {
+        place += file.get(place..)?.iter().position(|&byte| byte == 0xff)?;
+        match file.get(place + 1)? {
+            // A fill byte; the next one may belong to a marker.
+            0xff => place += 1,
+            // A byte of a scan, or a marker without a segment.
+            0x00 | 0x01 | 0xd0..=0xd8 => place += 2,
+            _ => return Some(place),
+        }
+    }
+}
+
+impl Read for PaddedScans<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.current.is_empty() {
+            let Some(next) = self.parts.next() else { return Ok(0) };
+            self.current = next;
+        }
+        self.current.read(buffer)
+    }
+
+    /// The decoder reads byte by byte.
+    fn read_exact(&mut self, mut buffer: &mut [u8]) -> std::io::Result<()> {
+        while buffer.len() > self.current.len() {
+            let read = self.read(buffer)?;
+            if read == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            buffer = &mut buffer[read..];
+        }
+        self.current.read_exact(buffer)
+    }
 }
 
 /// How libjpeg interprets the components, where the decoder would interpret them differently.
