@@ -116,10 +116,6 @@ fn name_problems(method: Method, item_is_named: bool, operation: &mut Operation)
         if applies {
             let mut response = problem.clone();
             description.clone_into(&mut response.description);
-            if status == 416 {
-                // Its answer is the size of the file, in a header.
-                response.content.clear();
-            }
             responses.insert(status.to_string(), RefOr::T(response));
         }
     }

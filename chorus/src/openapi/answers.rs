@@ -144,6 +144,11 @@ fn problem(status: &str) -> Value {
         )]),
         413 => body_too_large(),
         415 => Problem::new(status, "not-json", "The body must be JSON"),
+        416 => Problem::new(
+            status,
+            "range-not-satisfiable",
+            "The range begins behind the end of the file, which has 71220 bytes",
+        ),
         422 => Problem::invalid(vec![field("text", FieldCode::Empty, "must not be empty")]),
         429 => {
             Problem::too_many("Too many attempts: try again in 60 seconds", std::time::Duration::from_mins(1))

@@ -84,6 +84,16 @@ fn missing() -> Problem {
     Problem::not_found("There is no such picture")
 }
 
+/// 416 with the size of the file (RFC 9110, section 15.5.17).
+fn beyond_end(size: u64) -> Problem {
+    let detail = format!("The range begins behind the end of the file, which has {size} bytes");
+    let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range-not-satisfiable", detail);
+    match HeaderValue::try_from(format!("bytes */{size}")) {
+        Ok(whole) => Problem { headers: Box::new([(header::CONTENT_RANGE, whole)]), ..problem },
+        Err(error) => Problem::internal(error),
+    }
+}
+
 /// The picture, a range of it, its headers, or a link to it, only while it is in the store. Otherwise revalidation
 /// would keep a deleted picture alive in caches.
 async fn serve(
@@ -110,10 +120,7 @@ async fn serve(
     }
     let part = requested_part(headers, &tag);
     let MediaObject { size, range, body } = match media.get(key, part).await {
-        Err(MediaError::BeyondEnd(size)) => {
-            let whole = [(header::CONTENT_RANGE, format!("bytes */{size}"))];
-            return Ok((StatusCode::RANGE_NOT_SATISFIABLE, whole).into_response());
-        }
+        Err(MediaError::BeyondEnd(size)) => return Err(beyond_end(size)),
         found => found.map_err(media_problem)?.ok_or_else(missing)?,
     };
     let length = range.end() - range.start() + 1;
