@@ -1,16 +1,25 @@
-use events::LinkPurpose;
+use events::{
+    AccountEvent, AccountsEvent, Draft, Event, EventId, LinkPurpose, PasswordChangeReason, PasswordChanged,
+    Personal, Position, SealedLog, Subject, UserId, time_ordered_id,
+};
 use serde_json::json;
+use service::clock::{Clock, SystemClock};
 use tests::chorus::Chorus;
 use tests::client::{Api, PASSWORD, User, fresh};
+use uuid::Uuid;
 
 crate::journeys! {
     weak_password_is_refused_with_a_reason,
     password_change_ends_all_other_sessions,
     password_reset_link_works_once,
     password_reset_request_does_not_reveal_accounts,
+    weak_hash_is_replaced_at_log_in_and_ends_no_session,
 }
 
 const NEW: &str = "staple correct horse";
+/// A hash of [`NEW`] with less memory and fewer passes than new hashes.
+const WEAK_HASH_OF_NEW: &str =
+    "$argon2id$v=19$m=64,t=1,p=1$c2FsdCBvZiBhIHRlc3Q$/Vacx7US7Z2rrvE4OMXawyqH96+9g5Eo2RsXYiaAG9U";
 
 async fn weak_password_is_refused_with_a_reason(chorus: &Chorus) {
     let api = chorus.api();
@@ -104,4 +113,53 @@ async fn password_reset_request_does_not_reveal_accounts(chorus: &Chorus) {
     };
     let known = ask(&format!("{}@example.org", ann.username)).await;
     assert_eq!(ask(&format!("{}@example.org", fresh("nobody"))).await, known);
+}
+
+async fn password_changes(log: &SealedLog, user: UserId) -> Vec<PasswordChanged> {
+    let events = log.read(Subject::Account(user), Position::START).await.unwrap();
+    let changes = events.into_iter().filter_map(|recorded| match recorded.event {
+        Event::Accounts(AccountsEvent::Account(AccountEvent::PasswordChanged(event))) => Some(event),
+        _ => None,
+    });
+    changes.collect()
+}
+
+async fn weak_hash_is_replaced_at_log_in_and_ends_no_session(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let (log, user) = (chorus.log().await.unwrap(), ann.id.parse().unwrap());
+    let time = SystemClock.now();
+    let weak = PasswordChanged {
+        user,
+        password_hash: Personal::Open(WEAK_HASH_OF_NEW.to_owned()),
+        reason: PasswordChangeReason::Rehashed,
+        kept: None,
+    };
+    let draft = Draft {
+        id: EventId::new(time_ordered_id(time)),
+        time,
+        actor: Some(user),
+        correlation: Uuid::from_u128(rand::random()),
+        causation: None,
+        traceparent: None,
+        event: weak.into(),
+    };
+    let last = log.read(Subject::Account(user), Position::START).await.unwrap().pop().unwrap();
+    log.append(draft, last.position).await.unwrap();
+
+    let mut sessions = vec![api.log_in(&ann, NEW).await, ann];
+    let changes = password_changes(&log, user).await;
+    let [_, rehashed] = changes.as_slice() else { panic!("{changes:?}") };
+    assert_eq!(rehashed.reason, PasswordChangeReason::Rehashed);
+    let hash = rehashed.password_hash.open().unwrap();
+    assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+    // The new hash is of the same password and is kept.
+    sessions.push(api.log_in(&sessions[0], NEW).await);
+    assert_eq!(password_changes(&log, user).await.len(), 2);
+    chorus.settle().await.unwrap();
+    for session in &sessions {
+        api.get_as(session, "/v1/me").await.expect(200);
+        api.patch_as(session, "/v1/me/profile", &json!({ "bio": "x" })).await.expect(200);
+    }
+    api.try_log_in(&sessions[0], PASSWORD).await.problem(401, "wrong-login");
 }
