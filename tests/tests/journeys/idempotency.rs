@@ -10,6 +10,7 @@ crate::journeys! {
     concurrent_comments_with_one_key_are_stored_once,
     replayed_toggle_does_not_toggle_back,
     key_is_scoped_to_one_request_of_one_user,
+    replay_after_a_suspension_is_refused,
 }
 
 async fn publish(api: &Api, user: &User, key: &str, caption: &str) -> Answer {
@@ -171,4 +172,35 @@ async fn key_is_scoped_to_one_request_of_one_user(chorus: &Chorus) {
         let answer = send(&api, &ann, Method::PUT, &format!("{path}/like"), bad, None).await;
         assert_eq!(answer.problem(400, "malformed"), ["idempotency-key"]);
     }
+}
+
+async fn replay_after_a_suspension_is_refused(chorus: &Chorus) {
+    let api = chorus.api();
+    let (ann, moderator) = (api.sign_up("ann").await, api.sign_up("moderator").await);
+    chorus.run_cli(&["grant", &moderator.username, "moderator"]).unwrap();
+    api.wait_until_logged_out(&moderator).await;
+    let moderator = api.log_in(&moderator, PASSWORD).await;
+
+    let key = fresh("key");
+    let log_in = async || {
+        let body = json!({ "login": ann.username, "password": PASSWORD });
+        api.send(api.request(Method::POST, "/v1/sessions").header("Idempotency-Key", &key).json(&body)).await
+    };
+    let post = publish(&api, &ann, "k", "Dawn").await.expect(201).id();
+    let path = format!("/v1/posts/{post}");
+    let edit = async || send(&api, &ann, Method::PATCH, &path, "e", Some(json!({ "caption": "Dusk" }))).await;
+    edit().await.expect(200);
+    log_in().await.expect(201);
+
+    let suspension = format!("/v1/users/{}/suspension", ann.id);
+    api.put_json_as(&moderator, &suspension, &json!({ "reason": "spam" })).await.expect(200);
+    api.wait_until_logged_out(&ann).await;
+    publish(&api, &ann, "k", "Dawn").await.problem(401, "session-ended");
+    edit().await.problem(401, "session-ended");
+    log_in().await.problem(403, "forbidden");
+
+    // A reinstatement does not restore the sessions of earlier log-ins.
+    api.delete_as(&moderator, &suspension).await.expect(200);
+    publish(&api, &ann, "k", "Dawn").await.problem(401, "session-ended");
+    log_in().await.problem(401, "session-ended");
 }
