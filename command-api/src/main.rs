@@ -8,8 +8,8 @@ use clap::Parser;
 use command_api::{Commands, Secrets};
 use events::ProgressTracker;
 use service::config::{
-    AccountSettings, HttpSettings, LimitSettings, LogSettings, MediaSettings, PlaceSettings, Problems,
-    SigningSettings, TelemetrySettings, from_arguments, without_password,
+    AccountSettings, HttpSettings, LimitSettings, LogSettings, LostEventsSettings, MediaSettings,
+    PlaceSettings, Problems, SigningSettings, TelemetrySettings, from_arguments, without_password,
 };
 use service::retry::retry_until_available;
 use service::shutdown::Tasks;
@@ -47,6 +47,8 @@ struct Settings {
     query_url: Option<String>,
     #[command(flatten)]
     telemetry: TelemetrySettings,
+    #[command(flatten)]
+    lost_events: LostEventsSettings,
 }
 
 #[tokio::main]
@@ -75,6 +77,12 @@ async fn main() -> Result<()> {
     let log = retry_until_available("the event log", open_log, events::OpenError::is_outage)
         .await
         .context("opening the event log")?;
+    if !settings.lost_events.accept_lost_events {
+        let compare = || log.compare_with_vault();
+        retry_until_available("the event log and the key vault", compare, events::VaultMismatch::is_outage)
+            .await
+            .context("comparing the event log with the key vault")?;
+    }
     let media =
         media::open(&media_url).await.map_err(anyhow::Error::msg).context("opening the media store")?;
     let (tracker, update_tracker) = ProgressTracker::follow(&**log.raw());

@@ -9,8 +9,9 @@ use command_api::Secrets;
 use compat_api::{Apps, Parts};
 use events::ProgressTracker;
 use service::config::{
-    AccountSettings, HttpSettings, LimitSettings, LogSettings, MediaSettings, PlaceSettings, Problems,
-    SigningSettings, TelemetrySettings, ViewSettings, from_arguments, without_password,
+    AccountSettings, HttpSettings, LimitSettings, LogSettings, LostEventsSettings, MediaSettings,
+    PlaceSettings, Problems, SigningSettings, TelemetrySettings, ViewSettings, from_arguments,
+    without_password,
 };
 use service::retry::retry_until_available;
 use service::shutdown::Tasks;
@@ -45,6 +46,8 @@ struct Settings {
     signing: SigningSettings,
     #[command(flatten)]
     telemetry: TelemetrySettings,
+    #[command(flatten)]
+    lost_events: LostEventsSettings,
 }
 
 #[tokio::main]
@@ -72,6 +75,12 @@ async fn main() -> Result<()> {
     let log = retry_until_available("the event log", open_log, events::OpenError::is_outage)
         .await
         .context("opening the event log")?;
+    if !settings.lost_events.accept_lost_events {
+        let compare = || log.compare_with_vault();
+        retry_until_available("the event log and the key vault", compare, events::VaultMismatch::is_outage)
+            .await
+            .context("comparing the event log with the key vault")?;
+    }
     let open_views = || views::open(&views_url);
     let store = retry_until_available("the view store", open_views, views::OpenError::is_outage)
         .await

@@ -11,6 +11,7 @@ mod fixtures;
 mod keyring;
 mod log;
 mod log_health;
+mod lost_events;
 mod open;
 #[cfg(test)]
 mod outside_input;
@@ -43,6 +44,7 @@ pub use keyring::{KeyRing, LinkPurpose, MailedToken, MasterKeys, MasterKeysError
 pub use log::{
     AppendError, Batch, EventLog, Filter, Follow, Freshness, LogError, Progress, Unreadable, Urgency,
 };
+pub use lost_events::VaultMismatch;
 pub use mails::*;
 pub use music::*;
 pub use open::{OpenError, Opened, log_files, open, open_sealed};

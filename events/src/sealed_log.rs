@@ -91,7 +91,7 @@ impl SealedLog {
 
     /// The number of users who were ever given a key. Each has at least one event, unless the process crashed in
     /// between.
-    pub async fn people(&self) -> Result<u64, LogError> {
+    pub(crate) async fn people(&self) -> Result<u64, LogError> {
         self.keys.people().await.map_err(|error| match error {
             VaultError::Unavailable(cause) => LogError::unavailable(cause),
             VaultError::Corrupt(cause) => LogError::corrupt(None, cause),

@@ -18,10 +18,15 @@ use tests::chorus::{Chorus, Service, binary};
 use tests::client::User;
 use tests::folder::Folder;
 use tests::routes;
+use tests::servers::NatsServer;
 use uuid::Uuid;
 
 fn chorus(data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(binary("chorus").unwrap());
+    run("chorus", data, arguments, environment)
+}
+
+fn run(program: &str, data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(binary(program).unwrap());
     // Without the developer's settings.
     command.env_clear().current_dir(data.parent().unwrap()).env("CHORUS_DATA", data).args(arguments);
     command.envs(environment.iter().copied()).output().unwrap()
@@ -282,6 +287,25 @@ async fn server_refuses_a_log_with_lost_events() {
     fails(&serve(&[]), &[problem, "--accept-lost-events"]);
     remove(&data, "keys.db");
     fails(&serve(&[]), &["the log is empty, but the media store holds files", "--accept-lost-events"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn command_api_refuses_a_log_with_lost_events() {
+    let (nats, folder) = (NatsServer::start().await.unwrap(), Folder::new().unwrap());
+    let (data, url) = (folder.path().join("data"), nats.url("chorus"));
+    std::fs::create_dir(&data).unwrap();
+    let master = MasterKeys::generate();
+    std::fs::write(data.join("master.key"), &*master).unwrap();
+    let log = open_sealed(&url, None, &MasterKeys::parse(&master).unwrap()).await.unwrap();
+    let (post, author) = (PostId::new(Uuid::from_u128(1)), UserId::new(Uuid::from_u128(2)));
+    append(&log, CaptionEdited { post, author, caption: Personal::Open("Dawn".into()) }).await;
+    log.close().await.unwrap();
+    let jetstream = async_nats::jetstream::new(nats.client().await.unwrap());
+    jetstream.delete_stream("chorus").await.unwrap();
+
+    let environment = [("CHORUS_LOG", url.as_str()), ("CHORUS_LISTEN", "127.0.0.1:0")];
+    let problem = "the log holds 0 events, but the key vault holds the keys of 1 users";
+    fails(&run("command-api", &data, &[], &environment), &[problem, "--accept-lost-events"]);
 }
 
 const PEOPLE: u128 = 120;

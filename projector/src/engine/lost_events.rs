@@ -1,19 +1,12 @@
 //! Detects a log that has lost events, and refuses to start on it. Views, keys and media are evidence of the missing
 //! events.
 
-use std::time::Duration;
-
-use backon::{ConstantBuilder, Retryable};
-use events::{LogError, SealedLog};
+use events::{LogError, Position, SealedLog, VaultMismatch};
 use futures::TryStreamExt;
 use media::MediaStore;
 use service::telemetry::with_causes;
 use thiserror::Error;
 use views::{StoreError, ViewStore};
-
-/// Retries of the comparison with the vault before the log counts as truncated.
-const COMPARISONS: ConstantBuilder =
-    ConstantBuilder::new().with_delay(Duration::from_millis(500)).with_max_times(4);
 
 /// Why a process refuses to start on a log.
 #[derive(Debug, Error)]
@@ -25,12 +18,8 @@ pub enum LostEvents {
          current log"
     )]
     Views { head: u64, of: String, checkpoint: u64 },
-    #[error(
-        "the log holds {head} events, but the key vault holds the keys of {people} users, each of whom has at least one \
-         event: the log has lost events. Find the right log, or restore a backup. If the events are lost for good, \
-         start once with --accept-lost-events"
-    )]
-    Keys { head: u64, people: u64 },
+    #[error(transparent)]
+    Vault(#[from] VaultMismatch),
     #[error(
         "the log is empty, but the media store holds files (such as {example}): the log has lost its events. Find the \
          right log, or restore a backup. If the events are lost for good, start once with --accept-lost-events"
@@ -45,7 +34,12 @@ pub enum LostEvents {
 impl LostEvents {
     /// True if another attempt may succeed.
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Log(LogError::Unavailable(_)) | Self::Store(StoreError::Unavailable(_)))
+        match self {
+            Self::Vault(mismatch) => mismatch.is_outage(),
+            Self::Log(error) => matches!(error, LogError::Unavailable(_)),
+            Self::Store(error) => matches!(error, StoreError::Unavailable(_)),
+            Self::Views { .. } | Self::Media { .. } => false,
+        }
     }
 }
 
@@ -70,8 +64,7 @@ pub async fn refuse_lost_events(
     if accepted {
         return Ok(());
     }
-    let head = compare_with_vault(log).await?;
-    if head > 0 {
+    if log.compare_with_vault().await? > Position::START {
         return Ok(());
     }
     match media.list().try_next().await {
@@ -86,15 +79,4 @@ pub async fn refuse_lost_events(
             Ok(())
         }
     }
-}
-
-/// The position of the last event.
-async fn compare_with_vault(log: &SealedLog) -> Result<u64, LostEvents> {
-    let compare = async || {
-        let people = log.people().await?;
-        let head = log.raw().head().await?.0;
-        if people <= head { Ok(head) } else { Err(LostEvents::Keys { head, people }) }
-    };
-    // The first event of a new key may not be appended yet.
-    compare.retry(COMPARISONS).when(|error| matches!(error, LostEvents::Keys { .. })).await
 }
