@@ -132,7 +132,7 @@ impl Worker {
     }
 
     fn stands_by(&self) -> bool {
-        matches!(self.state(), ProjectionState::StandingBy(_))
+        matches!(self.state(), ProjectionState::Standby(_))
     }
 
     async fn likes(&self) -> u64 {

@@ -254,7 +254,7 @@ async fn tls_certificate_is_reloaded_on_sighup() {
     std::fs::write(&key, "no key").unwrap();
     chorus.signal(Service::Chorus, "HUP").unwrap();
     found(LIMIT, "the failed reload is reported", async || {
-        chorus.printed(Service::Chorus).contains("the old one stays in use").then_some(())
+        chorus.printed(Service::Chorus).contains("the previous one is kept").then_some(())
     })
     .await;
     Api::of(chorus.url().to_owned(), Some(&certificate)).get("/v1/posts").await.expect(200);

@@ -52,8 +52,8 @@ impl Tasks {
         if panicked.is_empty() {
             return Ok(());
         }
-        let told: Vec<String> = panicked.iter().map(|(name, error)| format!("{name}: {error}")).collect();
-        Err(told.join("; "))
+        let texts: Vec<String> = panicked.iter().map(|(name, error)| format!("{name}: {error}")).collect();
+        Err(texts.join("; "))
     }
 
     /// Cancelled when the process shuts down.

@@ -320,8 +320,8 @@ mod tests {
         ] {
             let (status, _, problem) = ask("GET", uri, "", "").await;
             assert_eq!(status, StatusCode::BAD_REQUEST, "{uri}: {problem}");
-            let told = problem["errors"][0].to_string();
-            assert!(told.contains(field), "{uri}: {problem}");
+            let error = problem["errors"][0].to_string();
+            assert!(error.contains(field), "{uri}: {problem}");
         }
         assert_eq!(ask("GET", "/window", "", "").await.0, StatusCode::OK);
         assert_eq!(ask("GET", "/number/7", "", "").await.0, StatusCode::OK);

@@ -542,8 +542,9 @@ mod tests {
         for (path, stored) in [("/cookie", Some("no-store")), ("/fine", None)] {
             let request = Request::get(path).header(header::HOST, "a").body(Body::empty()).unwrap();
             let answer = app.clone().oneshot(request).await.unwrap();
-            let told = answer.headers().get(header::CACHE_CONTROL).map(|value| value.to_str().unwrap());
-            assert_eq!(told, stored, "{path}");
+            let cache_control =
+                answer.headers().get(header::CACHE_CONTROL).map(|value| value.to_str().unwrap());
+            assert_eq!(cache_control, stored, "{path}");
         }
     }
 
@@ -648,12 +649,12 @@ mod tests {
 
     #[tokio::test]
     async fn hsts_is_sent_only_with_tls() {
-        for (url, told) in [("https://a.example", true), ("http://a.example", false)] {
+        for (url, is_sent) in [("https://a.example", true), ("http://a.example", false)] {
             let settings = HttpSettings { public_url: Some(url.to_owned()), ..HttpSettings::default() };
             let request = Request::get("/missing").header(header::HOST, "a").body(Body::empty()).unwrap();
             let answer = finish(routes(), &settings, None).oneshot(request).await.unwrap();
             let header = answer.headers().get(header::STRICT_TRANSPORT_SECURITY);
-            assert_eq!(header.is_some_and(|v| v == "max-age=15552000; includeSubDomains"), told, "{url}");
+            assert_eq!(header.is_some_and(|v| v == "max-age=15552000; includeSubDomains"), is_sent, "{url}");
             assert!(answer.headers().get("ratelimit").is_none(), "there is no limit");
         }
     }
@@ -669,9 +670,9 @@ mod tests {
             assert_eq!(answer.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], ORIGIN, "{uri}");
             assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/json; charset=utf-8", "{uri}");
             let (parts, body) = answer.into_parts();
-            let told: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
-            assert!(told["message"].as_str().is_some_and(|message| !message.is_empty()), "{told}");
-            (parts.status.as_u16(), told["status"].as_str().unwrap().to_owned(), parts.headers)
+            let body: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
+            assert!(body["message"].as_str().is_some_and(|message| !message.is_empty()), "{body}");
+            (parts.status.as_u16(), body["status"].as_str().unwrap().to_owned(), parts.headers)
         };
         let never = || Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
         let routes = || {
@@ -701,8 +702,8 @@ mod tests {
             (&slow_body, "POST", "/instamern/read", Body::from(vec![0; BODY_LIMIT + 1]), 413, "fail"),
             (&slow_body, "POST", "/instamern/read", never(), 408, "fail"),
         ] {
-            let (answered, told, headers) = ask(app, method, uri, body).await;
-            assert_eq!((answered, told.as_str()), (status, kind), "{method} {uri}");
+            let (answered, named, headers) = ask(app, method, uri, body).await;
+            assert_eq!((answered, named.as_str()), (status, kind), "{method} {uri}");
             assert_eq!(headers.contains_key(header::RETRY_AFTER), status == 503, "{uri}");
         }
         let clock = FakeRelativeClock::default();
@@ -714,8 +715,8 @@ mod tests {
             (&clock).into(),
         );
         assert_eq!(ask(&app, "GET", "/instamern/nothing", Body::empty()).await.0, 404);
-        let (status, told, headers) = ask(&app, "GET", "/instamern/nothing", Body::empty()).await;
-        assert_eq!((status, told.as_str()), (429, "fail"));
+        let (status, named, headers) = ask(&app, "GET", "/instamern/nothing", Body::empty()).await;
+        assert_eq!((status, named.as_str()), (429, "fail"));
         assert_eq!(headers[header::RETRY_AFTER], "60");
     }
 

@@ -409,7 +409,7 @@ mod tests {
     fn headers_contain_remaining_quota_and_reset_time() {
         let clock = FakeRelativeClock::default();
         let limit = AddressLimit::new(60, (&clock).into()).unwrap();
-        let told = |address: ClientAddress| {
+        let take = |address: ClientAddress| {
             let (budget, refusal) = limit.take(address);
             let mut headers = HeaderMap::new();
             limit.write_headers(budget, &mut headers);
@@ -417,15 +417,15 @@ mod tests {
             (headers[RATE_LIMIT].to_str().unwrap().to_owned(), refusal.is_some())
         };
         let one = address("1.1.1.1");
-        assert_eq!(told(one), ("\"address\";r=59;t=1".to_owned(), false));
+        assert_eq!(take(one), ("\"address\";r=59;t=1".to_owned(), false));
         for _ in 1..59 {
-            told(one);
+            take(one);
         }
-        assert_eq!(told(one), ("\"address\";r=0;t=60".to_owned(), false));
-        assert_eq!(told(one), ("\"address\";r=0;t=1".to_owned(), true));
-        assert_eq!(told(address("2.2.2.2")), ("\"address\";r=59;t=1".to_owned(), false));
+        assert_eq!(take(one), ("\"address\";r=0;t=60".to_owned(), false));
+        assert_eq!(take(one), ("\"address\";r=0;t=1".to_owned(), true));
+        assert_eq!(take(address("2.2.2.2")), ("\"address\";r=59;t=1".to_owned(), false));
         clock.advance(Duration::from_secs(1));
-        assert_eq!(told(one), ("\"address\";r=0;t=60".to_owned(), false));
+        assert_eq!(take(one), ("\"address\";r=0;t=60".to_owned(), false));
     }
 
     #[test]

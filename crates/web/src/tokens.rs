@@ -334,8 +334,8 @@ mod tests {
         ) {
             let good = SigningKeys::generate();
             let before = if is_after_a_good_one { good.reveal() } else { "" };
-            let told = SigningKeys::parse(&Secret::new([before, &block].concat()));
-            prop_assert!(told.is_err());
+            let parsed = SigningKeys::parse(&Secret::new([before, &block].concat()));
+            prop_assert!(parsed.is_err());
             prop_assert_eq!(SigningKeys::parse(&Secret::new(text.as_str())).unwrap_err(), KeyFileError::Empty);
         }
     }

@@ -133,10 +133,10 @@ impl Runner {
             };
             match end {
                 End::Fenced => {
-                    tracing::info!(projection = name, "another worker builds this view: standing by");
+                    tracing::info!(projection = name, "another worker builds this view: on standby");
                     // The view contains everything up to the other worker's checkpoint.
                     let seen = |checkpoint| {
-                        self.statuses.set(name, ProjectionState::StandingBy(checkpoint));
+                        self.statuses.set(name, ProjectionState::Standby(checkpoint));
                         self.publish(checkpoint, Urgency::Soon);
                     };
                     self.checkpoint().stand_by(seen).await;

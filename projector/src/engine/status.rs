@@ -15,7 +15,7 @@ pub enum ProjectionState {
     /// It is running; the view contains all events up to this position.
     Following(u64),
     /// Another process builds this view and has reached this position. This process takes over when that one stops.
-    StandingBy(u64),
+    Standby(u64),
     /// It met an unrecoverable error, given here.
     Stopped(String),
 }
@@ -37,7 +37,7 @@ struct Status {
 
 impl Status {
     fn set(&mut self, state: ProjectionState) {
-        if let ProjectionState::Following(position) | ProjectionState::StandingBy(position) = &state
+        if let ProjectionState::Following(position) | ProjectionState::Standby(position) = &state
             && *position != self.position
         {
             self.position = *position;
@@ -63,9 +63,7 @@ impl Status {
                 let seconds = self.unmoved(now).as_secs();
                 Some(format!("{name} has stood at {position} for {seconds} s, {behind} behind the log's end"))
             }
-            ProjectionState::Starting | ProjectionState::Following(_) | ProjectionState::StandingBy(_) => {
-                None
-            }
+            ProjectionState::Starting | ProjectionState::Following(_) | ProjectionState::Standby(_) => None,
         }
     }
 
@@ -73,7 +71,7 @@ impl Status {
         let state = match self.state {
             ProjectionState::Starting => "starting",
             ProjectionState::Following(_) => "following",
-            ProjectionState::StandingBy(_) => "standing by",
+            ProjectionState::Standby(_) => "standby",
             ProjectionState::Stopped(_) => "stopped",
         };
         let (position, behind, unmoved) = (self.position, self.behind(), self.unmoved(now).as_secs());
@@ -182,7 +180,7 @@ mod tests {
     fn standby_process_is_ready_when_the_builder_stalls() {
         let (builder, other, start) = (Statuses::default(), Statuses::default(), Instant::now());
         builder.set("posts", ProjectionState::Starting);
-        other.set("posts", ProjectionState::StandingBy(0));
+        other.set("posts", ProjectionState::Standby(0));
         for statuses in [&builder, &other] {
             statuses.set_head(1, start);
         }

@@ -1,5 +1,5 @@
 //! Runs reactions with idempotent effects: at-least-once, with a periodic checkpoint. After a crash, the events since
-//! the last checkpoint are processed again. One worker is active; the others stand by.
+//! the last checkpoint are processed again. One worker is active; the others are on standby.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,8 +77,8 @@ impl<R: IdempotentReaction> Follower<R> {
             };
             match end {
                 End::Fenced => {
-                    tracing::info!(reaction = name, "another worker runs this reaction: standing by");
-                    let seen = |checkpoint| self.statuses.set(name, ProjectionState::StandingBy(checkpoint));
+                    tracing::info!(reaction = name, "another worker runs this reaction: on standby");
+                    let seen = |checkpoint| self.statuses.set(name, ProjectionState::Standby(checkpoint));
                     self.checkpoint().stand_by(seen).await;
                 }
                 End::Closed => return,

@@ -127,8 +127,8 @@ impl Mails {
             };
             match followed.await {
                 End::Fenced => {
-                    tracing::info!("another worker sends mails: standing by");
-                    let seen = |checkpoint| self.statuses.set(NAME, ProjectionState::StandingBy(checkpoint));
+                    tracing::info!("another worker sends mails: on standby");
+                    let seen = |checkpoint| self.statuses.set(NAME, ProjectionState::Standby(checkpoint));
                     if stopping.run_until_cancelled(self.checkpoint().stand_by(seen)).await.is_none() {
                         return;
                     }

@@ -175,9 +175,9 @@ mod tests {
     fn production_rejects_plain_http() {
         let production = |settings| problems(Environment::Production, &settings);
         assert!(production(http("https://a.example", &["https://b.example"])).is_empty());
-        let told = production(http("http://a.example", &["https://b.example", "http://c.example"]));
-        assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[0].contains("CHORUS_PUBLIC_URL") && told[1].contains("http://c.example"), "{told:?}");
+        let found = production(http("http://a.example", &["https://b.example", "http://c.example"]));
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].contains("CHORUS_PUBLIC_URL") && found[1].contains("http://c.example"), "{found:?}");
         assert_eq!(production(HttpSettings::default()).len(), 1);
         assert!(problems(Environment::Development, &HttpSettings::default()).is_empty());
     }
@@ -194,8 +194,8 @@ mod tests {
             tls(None, Some("missing.key")),
             tls(Some("missing.pem"), Some("missing.key")),
         ] {
-            let told = problems(Environment::Development, &settings);
-            assert_eq!(told.len(), 1, "{told:?}");
+            let found = problems(Environment::Development, &settings);
+            assert_eq!(found.len(), 1, "{found:?}");
         }
     }
 

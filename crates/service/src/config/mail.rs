@@ -121,12 +121,12 @@ mod tests {
             assert!(problems(env, Some("ses://eu-west-1"), None, None).contains("CHORUS_MAIL_FROM"));
         }
         for (env, refused) in [(development, false), (production, true)] {
-            let told =
+            let found =
                 problems(env, Some("ses://eu-west-1"), Some("a@b.example"), Some("http://app.example"));
-            assert_eq!(told.contains("CHORUS_APP_URL"), refused, "{told}");
+            assert_eq!(found.contains("CHORUS_APP_URL"), refused, "{found}");
         }
-        let told = problems(production, None, None, Some("app.example"));
-        assert!(told.contains("CHORUS_MAIL:") && told.contains("CHORUS_APP_URL: `app.example`"), "{told}");
+        let found = problems(production, None, None, Some("app.example"));
+        assert!(found.contains("CHORUS_MAIL:") && found.contains("CHORUS_APP_URL: `app.example`"), "{found}");
     }
 
     #[test]
@@ -140,8 +140,8 @@ mod tests {
             ("smtp://mail.example:25?ca_file=/ca.pem&tls=none", true),
         ] {
             assert_eq!(problems(Environment::Development, Some(mail), from, None), "");
-            let told = problems(Environment::Production, Some(mail), from, None);
-            assert_eq!(told.contains("tls=none"), refused, "{mail}: {told}");
+            let found = problems(Environment::Production, Some(mail), from, None);
+            assert_eq!(found.contains("tls=none"), refused, "{mail}: {found}");
         }
     }
 }

@@ -57,7 +57,7 @@ impl SecretFile<'_> {
                 return Err("production needs this file; only development creates it".to_owned());
             }
         };
-        let told = |problem: std::io::Error| format!("{}: {problem}", path.display());
+        let with_path = |problem: std::io::Error| format!("{}: {problem}", path.display());
         let read = || std::fs::read_to_string(&path).map(Secret);
         let secret = match read() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.named.is_none() => {
@@ -71,9 +71,9 @@ impl SecretFile<'_> {
             }
             outcome => outcome,
         };
-        let secret = secret.map_err(told)?;
+        let secret = secret.map_err(with_path)?;
         if self.named.is_none() {
-            make_private(&path).map_err(told)?;
+            make_private(&path).map_err(with_path)?;
         }
         if secret.reveal().trim().is_empty() {
             return Err(format!("{}: the file is empty", path.display()));
@@ -190,11 +190,11 @@ mod tests {
         let bad = folder.path().join("bad.key");
         std::fs::write(&bad, "bad").unwrap();
         assert_eq!(get(Some(&bad), &place(folder.path(), Environment::Development), &mut problems), None);
-        let told = problems.none_or().unwrap_err().to_string();
-        assert_eq!(told.lines().count(), 4, "{told}");
+        let text = problems.none_or().unwrap_err().to_string();
+        assert_eq!(text.lines().count(), 4, "{text}");
         assert!(
-            told.contains("production") && told.contains("missing.key") && told.contains("it is bad"),
-            "{told}"
+            text.contains("production") && text.contains("missing.key") && text.contains("it is bad"),
+            "{text}"
         );
     }
 

@@ -75,14 +75,14 @@ pub(super) fn failure(status: StatusCode, message: &str) -> Response {
 #[derive(Debug)]
 pub enum Refusal {
     /// With the app's own text.
-    Said(StatusCode, Cow<'static, str>),
+    Message(StatusCode, Cow<'static, str>),
     /// A common problem; its text is converted to the app's format on its way out.
     Problem(Problem),
 }
 
 impl Refusal {
     pub fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self::Said(status, message.into())
+        Self::Message(status, message.into())
     }
 
     /// 403, which the apps interpret as a missing or invalid field.
@@ -124,7 +124,7 @@ impl From<Problem> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         match self {
-            Self::Said(status, message) => {
+            Self::Message(status, message) => {
                 tracing::debug!(%status, %message, "request refused");
                 failure(status, &message)
             }

@@ -115,7 +115,7 @@ mod tests {
             headers.insert(header::COOKIE, HeaderValue::try_from(format!("jsonwebtoken={good}")).unwrap());
             match Caller::of(&INSTAMERN, &authenticator, &headers).await {
                 Ok(caller) => caller.token,
-                Err(Refusal::Said(status, message)) => format!("{} {message}", status.as_u16()),
+                Err(Refusal::Message(status, message)) => format!("{} {message}", status.as_u16()),
                 Err(Refusal::Problem(problem)) => panic!("{problem}"),
             }
         };

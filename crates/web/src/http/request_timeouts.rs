@@ -64,7 +64,7 @@ pub(super) async fn handle(request: Request, next: Next, timeouts: RequestTimeou
     let safe = request.method().is_safe();
     if request.body().is_end_stream() {
         let answer = timeout(timeouts.handler, next.run(request)).await;
-        return answer.unwrap_or_else(|_elapsed| took_too_long(safe));
+        return answer.unwrap_or_else(|_elapsed| timed_out(safe));
     }
     let (parts, body) = request.into_parts();
     let shared = SharedBody::new(body, timeouts);
@@ -75,7 +75,7 @@ pub(super) async fn handle(request: Request, next: Next, timeouts: RequestTimeou
             Ok(answer) => break answer,
             // The handler has got more of the body meanwhile, or waits for it: then the limits of the body apply.
             Err(_elapsed) if rest.handler_since() + timeouts.handler > Instant::now() => {}
-            Err(_elapsed) => break took_too_long(safe),
+            Err(_elapsed) => break timed_out(safe),
         }
     };
     match rest.progress() {
@@ -108,7 +108,7 @@ async fn discard(mut rest: SharedBody, limit: usize) {
     let _ = timeout(DISCARD_TIME, read).await;
 }
 
-fn took_too_long(safe: bool) -> Response {
+fn timed_out(safe: bool) -> Response {
     let cause = "time limit of the request";
     let problem = if safe {
         Problem::overloaded("The request took too long: try again a little later", cause)

@@ -76,7 +76,7 @@ impl Tls {
                 true
             }
             Err(problem) => {
-                tracing::error!(problem, "the new certificate cannot be used: the old one stays in use");
+                tracing::error!(problem, "the new certificate is invalid: the previous one is kept");
                 false
             }
         }

@@ -370,7 +370,7 @@ async fn a_reloaded_certificate_is_for_new_connections_only() {
         assert!(answer(stream).await.ends_with("fine"));
     }
 
-    // An incomplete change, a key of another certificate, no key, an empty file: the last valid pair stays in use.
+    // An incomplete change, a key of another certificate, no key, an empty file: the last valid pair is still used.
     certify(folder.path());
     let key = folder.path().join("key.pem");
     for bad in [first.pem(), "no key".to_owned(), rcgen::KeyPair::generate().unwrap().serialize_pem()] {
