@@ -80,6 +80,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         reserved_usernames: ReservedUsernames::with([]),
         limits: Limits::none(),
         public_url: String::new(),
+        uploads: None,
         tasks: Tasks::default(),
     })?;
     let name = role.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Entry point of the `chorus` binary.
 
 use std::io::Write;
+use std::process::ExitCode;
 
 use chorus::{backup, demo, grant, media, openapi, serve};
 use clap::{Parser, Subcommand};
@@ -37,9 +38,12 @@ enum Command {
     Openapi,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
+    if let Some(code) = audio::run_child() {
+        return Ok(code);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    match from_arguments::<Arguments>().command {
+    let done = match from_arguments::<Arguments>().command {
         Command::Serve(settings) => runtime.block_on(serve::run(*settings)),
         Command::Grant(settings) => runtime.block_on(grant::run(*settings)),
         Command::Backup(settings) => runtime.block_on(backup::run(*settings)),
@@ -47,5 +51,6 @@ fn main() -> anyhow::Result<()> {
         Command::Media(command) => runtime.block_on(media::run(command)),
         Command::Demo(settings) => runtime.block_on(demo::run(settings)),
         Command::Openapi => Ok(std::io::stdout().write_all(openapi::text()?.as_bytes())?),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

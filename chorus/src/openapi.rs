@@ -16,7 +16,7 @@ const TOKEN: &str = "token";
 const COOKIE: &str = "cookie";
 
 /// Descriptions of the tags, in the order of the documentation page.
-const TAGS: [(&str, &str); 16] = [
+const TAGS: [(&str, &str); 20] = [
     ("accounts", "Sign-up, username, email address, password and deactivation of an account"),
     ("sessions", "Log-in, log-out, the list of sessions, and the public keys of their tokens"),
     ("profiles", "Names, bio and photo of a user"),
@@ -28,7 +28,11 @@ const TAGS: [(&str, &str); 16] = [
     ("stories", "Pictures that are visible for 24 hours, and their viewers"),
     ("saves", "Saved posts, and collections of them; visible to their owner only"),
     ("notifications", "Activity on the user's posts and comments, and new followers"),
-    ("search", "Search for users by name, and suggestions of users to follow"),
+    ("search", "Search for users, songs, artists and albums by name, and suggestions of users to follow"),
+    ("artists", "Artists of the music catalogue, with their albums and songs"),
+    ("albums", "Albums of the music catalogue, with their songs"),
+    ("songs", "Songs of the music catalogue, and their genres"),
+    ("uploads", "Uploads of audio files in parts, which can be resumed"),
     ("media", "Image files, in several sizes"),
     ("roles", "Roles and suspensions of users; for moderators and admins"),
     ("moderation", "Removal and restoration of content; for moderators and admins"),

@@ -15,8 +15,8 @@ use projector::reactions::{self, erasures, mailboxes, mails, purges, stories};
 use projector::{LostEvents, Projector, refuse_lost_events};
 use service::config::{
     AccountSettings, FeedSettings, HttpSettings, LimitSettings, LogSettings, LostEventsSettings,
-    MailSettings, MediaSettings, PlaceSettings, Problems, SigningSettings, TelemetrySettings, ViewSettings,
-    without_password,
+    MailSettings, MediaSettings, PlaceSettings, Problems, SigningSettings, TelemetrySettings, UploadSettings,
+    ViewSettings, without_password,
 };
 use service::exclusive::ExclusiveUse;
 use service::retry::retry_until_available;
@@ -40,6 +40,8 @@ pub struct Settings {
     pub feeds: FeedSettings,
     #[command(flatten)]
     pub media: MediaSettings,
+    #[command(flatten)]
+    pub uploads: UploadSettings,
     #[command(flatten)]
     pub mail: MailSettings,
     #[command(flatten)]
@@ -185,6 +187,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         http_settings: &settings.http,
         limit_settings: &settings.limits,
         signing_settings: &settings.signing,
+        uploads: Some((settings.uploads.folder(&settings.place), settings.uploads.storage_quota)),
         tasks: &tasks,
     })
     .await?;

@@ -14,6 +14,7 @@ mod secrets;
 pub mod social;
 
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::FromRef;
@@ -67,6 +68,8 @@ pub struct Inner {
     limits: Limits,
     /// The beginning of media URLs.
     public_url: String,
+    /// None in processes that serve no uploads.
+    uploads: Option<music::spool::Spool>,
     tasks: Tasks,
 }
 
@@ -98,13 +101,15 @@ pub struct Parts {
     pub limits: Limits,
     /// The beginning of media URLs.
     pub public_url: String,
+    /// The folder for uploads and the storage quota in bytes, if this process serves uploads.
+    pub uploads: Option<(PathBuf, u64)>,
     /// For work that continues after its request was answered.
     pub tasks: Tasks,
 }
 
 impl Commands {
     /// # Errors
-    /// If the system provides no random numbers.
+    /// If the system provides no random numbers, or the folder for uploads cannot be created.
     pub fn new(parts: Parts) -> std::io::Result<Self> {
         let Parts {
             log,
@@ -117,8 +122,10 @@ impl Commands {
             reserved_usernames,
             limits,
             public_url,
+            uploads,
             tasks,
         } = parts;
+        let uploads = uploads.map(|(folder, quota)| music::spool::Spool::open(folder, quota)).transpose()?;
         let cpu = CpuPermits::default();
         let (last_seen_sender, last_seen_receiver) = LastSeenSender::channel();
         let authenticator = Authenticator::new(web::sessions::Parts {
@@ -144,6 +151,7 @@ impl Commands {
             reserved_usernames,
             limits,
             public_url,
+            uploads,
             tasks,
         })))
     }

@@ -1,6 +1,7 @@
 //! The write side as a separate process.
 
 use std::io::Write;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -9,7 +10,8 @@ use command_api::{Commands, Secrets};
 use events::ProgressTracker;
 use service::config::{
     AccountSettings, HttpSettings, LimitSettings, LogSettings, LostEventsSettings, MediaSettings,
-    PlaceSettings, Problems, SigningSettings, TelemetrySettings, from_arguments, without_password,
+    PlaceSettings, Problems, SigningSettings, TelemetrySettings, UploadSettings, from_arguments,
+    without_password,
 };
 use service::retry::retry_until_available;
 use service::shutdown::Tasks;
@@ -35,6 +37,8 @@ struct Settings {
     #[command(flatten)]
     media: MediaSettings,
     #[command(flatten)]
+    uploads: UploadSettings,
+    #[command(flatten)]
     http: HttpSettings,
     #[command(flatten)]
     limits: LimitSettings,
@@ -51,8 +55,15 @@ struct Settings {
     lost_events: LostEventsSettings,
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
+    if let Some(code) = audio::run_child() {
+        return Ok(code);
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve() -> Result<()> {
     let settings: Settings = from_arguments();
     let tasks = Tasks::default();
     let metrics = telemetry::start(&settings.telemetry, &tasks).map_err(anyhow::Error::from_boxed)?;
@@ -101,6 +112,7 @@ async fn main() -> Result<()> {
         reserved_usernames,
         limits: Limits::new(&settings.limits, MonotonicClock::default()),
         public_url: settings.http.public_url(),
+        uploads: Some((settings.uploads.folder(&settings.place), settings.uploads.storage_quota)),
         tasks: tasks.clone(),
     })?;
     commands.follow_log(&tasks).await.context("following the event log")?;

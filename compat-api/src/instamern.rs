@@ -21,15 +21,12 @@ use command_api::pipeline::execute::Outcome;
 use command_api::pipeline::receipt::Prefer;
 use command_api::social::posts::IMAGE_LIMIT;
 use http::StatusCode;
-use serde::Serialize;
-use web::compat::{Refusal, Success, time};
+use web::compat::time;
 
-use crate::Apps;
+use crate::{Answer, Apps};
 
 /// Maximum size in bytes of a form without its picture.
 const FORM_MARGIN: usize = 64 * 1024;
-
-type Answer = Result<Response, Refusal>;
 
 pub(crate) fn routes() -> Router<Apps> {
     let uploads = Router::new()
@@ -69,16 +66,6 @@ pub(crate) fn routes() -> Router<Apps> {
 }
 
 impl Apps {
-    /// Answers once the views include the outcomes.
-    async fn answer<T: Serialize>(
-        &self,
-        status: StatusCode,
-        outcomes: &[Outcome],
-        body: Success<T>,
-    ) -> Response {
-        self.commands.settle(Prefer::TO_WAIT, outcomes).await.answer(status, axum::Json(body))
-    }
-
     async fn answer_nothing(&self, outcomes: &[Outcome]) -> Response {
         self.commands.settle(Prefer::TO_WAIT, outcomes).await.answer(StatusCode::NO_CONTENT, ())
     }

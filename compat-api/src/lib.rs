@@ -2,17 +2,24 @@
 //! and queries as `/v1`. Nothing is decided here.
 
 mod instamern;
+mod rules;
+mod session;
+mod spotifymern;
 mod start;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
+use axum::response::Response;
 use command_api::Commands;
 use query_api::Queries;
+use web::compat::Refusal;
 use web::sessions::Authenticator;
 
 pub use start::Parts;
+
+type Answer = Result<Response, Refusal>;
 
 /// Both sides, as the routes of the apps use them.
 #[derive(Debug, Clone)]
@@ -35,5 +42,6 @@ impl FromRef<Apps> for Arc<Authenticator> {
 
 /// The routes of all apps.
 pub fn routes(apps: Apps) -> Router {
-    command_api::report_partial_failures(instamern::routes().with_state(apps))
+    let routes = instamern::routes().merge(spotifymern::routes());
+    command_api::report_partial_failures(routes.with_state(apps))
 }

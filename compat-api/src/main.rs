@@ -99,6 +99,7 @@ async fn main() -> Result<()> {
         http_settings: &settings.http,
         limit_settings: &settings.limits,
         signing_settings: &settings.signing,
+        uploads: None,
         tasks: &tasks,
     })
     .await?;

@@ -1,5 +1,6 @@
 //! Both sides in one process, on the same log, views and media.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -30,6 +31,8 @@ pub struct Parts<'a> {
     pub http_settings: &'a HttpSettings,
     pub limit_settings: &'a LimitSettings,
     pub signing_settings: &'a SigningSettings,
+    /// The folder for uploads and the storage quota, if this process serves uploads.
+    pub uploads: Option<(PathBuf, u64)>,
     pub tasks: &'a Tasks,
 }
 
@@ -55,6 +58,7 @@ impl Apps {
             reserved_usernames,
             limits: Limits::new(parts.limit_settings, MonotonicClock::default()),
             public_url: http.public_url(),
+            uploads: parts.uploads,
             tasks: tasks.clone(),
         })?;
         let queries = Queries::new(query_api::Parts {

@@ -3,6 +3,7 @@
 mod albums;
 mod artists;
 mod charts;
+mod identity;
 mod library;
 mod listening;
 mod playlists;
@@ -12,6 +13,7 @@ mod songs;
 pub use albums::*;
 pub use artists::*;
 pub use charts::*;
+pub use identity::*;
 pub use library::*;
 pub use listening::*;
 pub use playlists::*;

@@ -289,7 +289,12 @@ fn playlists() -> Vec<Event> {
         EntriesRemoved { playlist, entries: vec![first] }.into(),
         EntriesReplaced { playlist, entries: vec![ReplacedEntry::Kept(first), ReplacedEntry::New(song)] }
             .into(),
-        PlaylistRestored { playlist, version: Position(7), entries: vec![first, second] }.into(),
+        PlaylistRestored {
+            playlist,
+            version: Position(7),
+            entries: [first, second].map(|entry| SnapshotEntry { entry, song }).into(),
+        }
+        .into(),
         PlaylistDeleted { playlist, owner: ann }.into(),
         PlaylistSnapshot {
             playlist,
@@ -297,6 +302,8 @@ fn playlists() -> Vec<Event> {
             version: Position(7),
             owner: ann,
             public: true,
+            details: details("Roads"),
+            cover: Some(PICTURE),
             collaborators: vec![bob],
             entries: vec![SnapshotEntry { entry: first, song }],
         }

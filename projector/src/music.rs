@@ -1,9 +1,36 @@
 //! Projections of music.
 
+mod albums;
+mod artists;
+mod search;
+mod songs;
+
 use std::sync::Arc;
+
+use events::{ArtistCredit, Image};
+use views::music::songs::{Credit, Picture};
+
+pub use albums::Albums;
+pub use artists::Artists;
+pub use search::MusicSearch;
+pub use songs::Songs;
 
 use crate::Projection;
 
 pub(crate) fn projections() -> Vec<Arc<dyn Projection>> {
-    Vec::new()
+    vec![Arc::new(Albums), Arc::new(Artists), Arc::new(MusicSearch), Arc::new(Songs)]
+}
+
+/// The artists of a song or an album, as documents store them.
+fn credits(artists: &[ArtistCredit]) -> Vec<Credit> {
+    let credit = |credit: &ArtistCredit| Credit {
+        artist: credit.artist.to_string(),
+        role: credit.role.as_str().to_owned(),
+    };
+    artists.iter().map(credit).collect()
+}
+
+/// A picture as documents store it.
+fn picture(image: Image) -> Picture {
+    Picture { media: image.media.to_string(), width: image.width, height: image.height }
 }

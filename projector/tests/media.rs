@@ -362,6 +362,10 @@ impl MediaStore for Stubborn {
         self.store.put(key, content).await
     }
 
+    async fn put_file(&self, key: &MediaKey, file: &std::path::Path) -> Result<(), MediaError> {
+        self.store.put_file(key, file).await
+    }
+
     async fn get(&self, key: &MediaKey, part: Option<Part>) -> Result<Option<MediaObject>, MediaError> {
         self.store.get(key, part).await
     }

@@ -2,7 +2,9 @@
 
 pub mod answer;
 pub(crate) mod documentation;
+pub(crate) mod files;
 pub(crate) mod links;
 pub(crate) mod paging;
+pub(crate) mod random;
 pub(crate) mod tail;
 pub(crate) mod welcome;

@@ -14,7 +14,7 @@ use events::{
 use media::MediaStore;
 use views::ViewStore;
 
-use crate::client::{Api, User, client};
+use crate::client::{Api, PASSWORD, User, client};
 use crate::folder::Folder;
 use crate::inbox::{ReceivedMail, outbox, taken_by_ses};
 use crate::servers::{CaddyServer, MongoServer, MotoServer, NatsServer, SENDER, ServerProcess, free_port};
@@ -257,6 +257,15 @@ impl Chorus {
         let (printed, errors) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
         ensure!(output.status.success(), "{printed}{errors}");
         Ok(printed)
+    }
+
+    /// A new user who may publish songs.
+    pub async fn artist(&self, name: &str) -> User {
+        let api = self.api();
+        let user = api.sign_up(name).await;
+        self.run_cli(&["grant", &user.username, "artist"]).expect("the role artist");
+        // The grant has ended the session.
+        api.log_in(&user, PASSWORD).await
     }
 
     /// The token of the last link for a purpose that was mailed to a user.

@@ -217,6 +217,28 @@ impl Api {
         self.send(self.request(Method::POST, "/v1/posts").bearer_auth(&user.token).multipart(form)).await
     }
 
+    /// Uploads audio in one part and has it checked; returns the id of the upload.
+    pub async fn upload_audio(&self, user: &User, audio: &[u8]) -> String {
+        let upload =
+            self.post_as(user, "/v1/uploads", &json!({ "size": audio.len() })).await.expect(201).id();
+        let path = format!("/v1/uploads/{upload}");
+        let part = self.request(Method::PATCH, &path).bearer_auth(&user.token).header("upload-offset", "0");
+        let part = part.header("content-type", "application/octet-stream").body(audio.to_vec());
+        self.send(part).await.expect(200);
+        let checksum = json!({ "sha256": sha256(audio) });
+        self.post_as(user, &format!("{path}/finish"), &checksum).await.expect(200);
+        upload
+    }
+
+    /// Publishes a song of 31 seconds by an artist of the user's name.
+    pub async fn publish_song(&self, artist: &User, title: &str) -> String {
+        let upload = self.upload_audio(artist, &wav(title, 31)).await;
+        let song = json!({
+            "upload": upload, "title": title, "artists": [{ "name": artist.username }], "genres": ["Sea shanty"],
+        });
+        self.post_as(artist, "/v1/songs", &song).await.expect(201).id()
+    }
+
     pub async fn publish_story(&self, user: &User) -> String {
         let image = Part::bytes(png(40, 30)).file_name("a.png");
         self.publish_story_form(user, Form::new().part("image", image)).await.expect(201).id()
@@ -269,4 +291,35 @@ pub fn png(width: u32, height: u32) -> Vec<u8> {
     let picture = RgbImage::from_pixel(width, height, Rgb([40, 120, 200]));
     picture.write_to(&mut bytes, ImageFormat::Png).expect("a picture");
     bytes.into_inner()
+}
+
+/// A mono WAV file with noise that depends on the seed.
+pub fn wav(seed: &str, seconds: u32) -> Vec<u8> {
+    const RATE: u32 = 8000;
+    let length = RATE * seconds;
+    let mut file = Vec::new();
+    file.extend_from_slice(b"RIFF");
+    file.extend_from_slice(&(36 + length).to_le_bytes());
+    file.extend_from_slice(b"WAVEfmt ");
+    file.extend_from_slice(&16_u32.to_le_bytes());
+    // PCM, one channel.
+    file.extend_from_slice(&[1, 0, 1, 0]);
+    file.extend_from_slice(&RATE.to_le_bytes());
+    file.extend_from_slice(&RATE.to_le_bytes());
+    // One byte per sample.
+    file.extend_from_slice(&[1, 0, 8, 0]);
+    file.extend_from_slice(b"data");
+    file.extend_from_slice(&length.to_le_bytes());
+    let mut state = seed.bytes().fold(1_u32, |state, byte| state.wrapping_mul(31).wrapping_add(byte.into()));
+    file.extend((0..length).map(|_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    }));
+    file
+}
+
+/// SHA-256 as hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    events::AudioHash::new(Sha256::digest(bytes).into()).to_string()
 }

@@ -33,12 +33,16 @@ fn crates_depend_only_on_allowed_crates() {
         ("resources", vec!["media"]),
         ("web", vec!["ids", "service"]),
         ("events", vec!["ids", "sqlite"]),
+        ("audio", vec!["events"]),
         ("views", vec!["sqlite"]),
-        ("command-api", with(&["events"])),
+        ("command-api", with(&["audio", "events"])),
         ("projector", with(&["events", "views"])),
         ("query-api", with(&["events", "views"])),
         ("compat-api", with(&["command-api", "events", "query-api", "views"])),
-        ("chorus", with(&["command-api", "compat-api", "events", "projector", "query-api", "views"])),
+        (
+            "chorus",
+            with(&["audio", "command-api", "compat-api", "events", "projector", "query-api", "views"]),
+        ),
         (
             "bench",
             with(&["chorus", "command-api", "events", "projector", "query-api", "sqlite", "tests", "views"]),
@@ -58,6 +62,7 @@ fn crates_depend_only_on_allowed_crates() {
 fn crates_list_no_forbidden_engine_or_transport() {
     let api = &["async-nats", "aws-sdk-sesv2", "aws-sdk-sqs", "lettre", "mongodb", "rusqlite"][..];
     let forbidden: &[(&str, &[&str])] = &[
+        ("audio", &["axum", "http", "async-nats", "mongodb", "rusqlite", "reqwest"]),
         ("ids", &["axum", "http", "async-nats", "mongodb", "rusqlite", "tokio"]),
         ("sqlite", &["axum", "async-nats", "mongodb", "reqwest"]),
         ("events", &["axum", "http", "mongodb", "reqwest", "tower"]),

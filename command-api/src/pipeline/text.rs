@@ -6,7 +6,7 @@ use web::problem::{FieldCode, FieldProblem, Problem, Refused};
 
 /// Lengths are in Unicode scalar values, which are close to the characters that people count.
 pub(crate) const USERNAME: std::ops::RangeInclusive<usize> = 3..=30;
-pub(crate) const NAME_LIMIT: usize = 50;
+pub const NAME_LIMIT: usize = 50;
 pub const BIO_LIMIT: usize = 500;
 pub(crate) const CAPTION_LIMIT: usize = 2200;
 pub(crate) const ALT_LIMIT: usize = 500;

@@ -17,9 +17,11 @@ use web::limits::Attempt;
 use web::problem::{FieldProblem, Problem};
 use web::sessions::Session;
 
-use super::signed_in::{UserSession, new_user};
+use super::signed_in::new_user;
 use super::{Answer, rules};
 use crate::Apps;
+use crate::rules::Messages;
+use crate::session::UserSession;
 
 const TAKEN: (StatusCode, StatusCode, &str) =
     (StatusCode::CONFLICT, StatusCode::CONFLICT, "This user already exists.");
@@ -45,7 +47,7 @@ pub(super) fn wrong_password<E: Into<Problem>>(text: &'static str) -> impl FnOnc
 }
 
 fn sign_up_command(fields: &Fields) -> Result<SignUp, Refusal> {
-    let mut messages = rules::Messages::default();
+    let mut messages = Messages::default();
     let command = SignUp {
         firstname: messages.take(rules::firstname(fields)),
         lastname: messages.take(rules::lastname(fields)),

@@ -15,9 +15,9 @@ use web::http::ClientAddress;
 use web::limits::Attempt;
 
 use super::accounts::{current_password, wrong_password};
-use super::signed_in::UserSession;
 use super::{Answer, rules};
 use crate::Apps;
+use crate::session::UserSession;
 
 const CHANGED: &str = "Your password has been updated successfully.";
 

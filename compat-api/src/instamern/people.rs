@@ -17,6 +17,7 @@ use super::caller::ActiveCaller;
 use super::posts::{Upload, not_stored};
 use super::{Answer, rules};
 use crate::Apps;
+use crate::rules::Messages;
 
 /// Fields that this route refuses: they have their own routes, or none.
 const REFUSED_FIELDS: [&str; 5] = ["email", "password", "passwordConfirm", "photo", "active"];
@@ -30,7 +31,7 @@ pub(super) async fn update(
     if REFUSED_FIELDS.iter().any(|field| fields.says(field)) {
         return Err(Refusal::forbidden("You cannot update these fields."));
     }
-    let mut messages = rules::Messages::default();
+    let mut messages = Messages::default();
     let mut sent = |field, rule: fn(&Fields) -> Result<String, String>| {
         fields.has(field).then(|| messages.take(rule(&fields)))
     };

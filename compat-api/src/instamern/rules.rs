@@ -3,44 +3,18 @@
 
 use std::ops::RangeInclusive;
 
+use command_api::pipeline::text;
 use web::compat::{Fields, Refusal};
 
-use command_api::accounts::passwords::prepare;
-use command_api::pipeline::text;
+use crate::rules::{self, Checked, Messages, given};
+
+pub(super) use crate::rules::{confirmation, email};
 
 /// Lengths in characters.
 const NAME: RangeInclusive<usize> = 2..=16;
 const USERNAME: RangeInclusive<usize> = 3..=12;
 const PASSWORD: RangeInclusive<usize> = 8..=24;
 const CAPTION_LIMIT: usize = 256;
-
-type Checked = Result<String, String>;
-
-/// Collects the messages about invalid fields of a request, in order.
-#[derive(Debug, Default)]
-pub(super) struct Messages(Vec<String>);
-
-impl Messages {
-    /// The value, or an empty one if it is invalid: then [`finish`](Self::finish) fails.
-    pub(super) fn take(&mut self, checked: Checked) -> String {
-        checked.unwrap_or_else(|message| {
-            self.0.push(message);
-            String::new()
-        })
-    }
-
-    pub(super) fn finish(self) -> Result<(), Refusal> {
-        if self.0.is_empty() { Ok(()) } else { Err(Refusal::forbidden(self.0.join(" "))) }
-    }
-}
-
-/// The text of a field; empty if it was not sent.
-fn given(fields: &Fields, field: &str, label: &str) -> Checked {
-    match fields.text(field) {
-        None if fields.says(field) => Err(format!("{label} must be a text.")),
-        text => Ok(text.unwrap_or_default()),
-    }
-}
 
 /// A text of one line within these lengths.
 fn required(fields: &Fields, field: &str, label: &str, lengths: &RangeInclusive<usize>) -> Checked {
@@ -72,38 +46,9 @@ pub(super) fn bio(fields: &Fields) -> Checked {
     text::free(&text, text::BIO_LIMIT).map_err(|problem| format!("Bio {problem}."))
 }
 
-pub(super) fn email(fields: &Fields) -> Checked {
-    let text = given(fields, "email", "Email address")?;
-    if text.trim().is_empty() {
-        return Err("Email address is required.".to_owned());
-    }
-    text::email(&text).map_err(|_| "Invalid email address.".to_owned())
-}
-
 /// Spaces count and are kept.
 pub(super) fn password(fields: &Fields) -> Checked {
-    let text = prepare(&given(fields, "password", "Password")?);
-    let (shortest, longest) = (PASSWORD.start(), PASSWORD.end());
-    match text.chars().count() {
-        0 => Err("Password is required.".to_owned()),
-        length if length < *shortest => {
-            Err(format!("Password cannot be shorter than {shortest} characters."))
-        }
-        length if length > *longest => Err(format!("Password cannot be longer than {longest} characters.")),
-        _ => Ok(text),
-    }
-}
-
-/// The repeated password.
-pub(super) fn confirmation(fields: &Fields) -> Checked {
-    match fields.filled("passwordConfirm") {
-        None if fields.says("passwordConfirm") => Err("Password doesn't match.".to_owned()),
-        None => Err("Please confirm your password.".to_owned()),
-        Some(again) if fields.text("password").is_some_and(|text| prepare(&text) == prepare(&again)) => {
-            Ok(again)
-        }
-        Some(_) => Err("Password doesn't match.".to_owned()),
-    }
+    rules::password(fields, &PASSWORD, "shorter")
 }
 
 /// A new password and its repetition.

@@ -3,27 +3,17 @@
 use command_api::accounts::sign_up::SignUp;
 use command_api::pipeline::errors::log_problem;
 use command_api::pipeline::execute::Outcome;
-use command_api::pipeline::receipt::Prefer;
 use events::{ProfileDetails, UserId};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode};
 use media::ImageVariant;
 use query_api::reading::answer::Conditions;
 use serde_json::{Value, json};
-use web::compat::{Refusal, Success, cookie, forget_cookie};
+use web::compat::{Refusal, Success};
 use web::http::PENDING;
 use web::problem::Problem;
 
-use super::Answer;
-use crate::Apps;
-
-/// A new or existing session of a user.
-pub(super) struct UserSession {
-    pub(super) user: UserId,
-    pub(super) token: String,
-    pub(super) expires: chrono::DateTime<chrono::Utc>,
-    /// Whether an earlier cookie must be deleted first.
-    pub(super) renewed: bool,
-}
+use crate::session::UserSession;
+use crate::{Answer, Apps};
 
 impl Apps {
     /// Answers with the session, its cookie and the user.
@@ -48,25 +38,6 @@ impl Apps {
         if pending {
             answer.headers_mut().insert(PENDING, HeaderValue::from_static("true"));
         }
-        Ok(answer)
-    }
-
-    pub(super) async fn answer_with_session(
-        &self,
-        status: StatusCode,
-        session: &UserSession,
-        outcomes: &[Outcome],
-        body: Success<()>,
-        user: Value,
-    ) -> Answer {
-        let body = body.token(session.token.clone()).with(json!({ "user": user }));
-        let settled = self.commands.settle(Prefer::TO_WAIT, outcomes).await;
-        let mut answer = settled.answer(status, axum::Json(body));
-        let headers = answer.headers_mut();
-        if session.renewed {
-            headers.append(header::SET_COOKIE, forget_cookie());
-        }
-        headers.append(header::SET_COOKIE, cookie(&session.token, session.expires)?);
         Ok(answer)
     }
 

@@ -6,13 +6,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
+use tempfile::NamedTempFile;
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::sync::mpsc;
 use tokio_util::io::ReaderStream;
 
-use crate::{Listed, Listing, MediaError, MediaKey, MediaObject, MediaStore, Part};
+use crate::{BUFFER, Listed, Listing, MediaError, MediaKey, MediaObject, MediaStore, Part};
 
+/// Names of incomplete files begin with this.
+const PART_PREFIX: &str = ".part-";
 /// Number of names read ahead for a list.
 const READ_AHEAD: usize = 1000;
 
@@ -45,6 +48,12 @@ impl MediaStore for FileMedia {
         stored.map_err(MediaError::unavailable)?.map_err(MediaError::unavailable)
     }
 
+    async fn put_file(&self, key: &MediaKey, file: &Path) -> Result<(), MediaError> {
+        let (path, file) = (self.path(key), file.to_owned());
+        let stored = tokio::task::spawn_blocking(move || store_file(&path, &file)).await;
+        stored.map_err(MediaError::unavailable)?.map_err(MediaError::unavailable)
+    }
+
     async fn get(&self, key: &MediaKey, part: Option<Part>) -> Result<Option<MediaObject>, MediaError> {
         let mut file = match File::open(self.path(key)).await {
             // Also if part of the key is the name of a file.
@@ -60,7 +69,9 @@ impl MediaStore for FileMedia {
         let size = info.len();
         let range = part.unwrap_or(Part::From(0, None)).within(size).ok_or(MediaError::BeyondEnd(size))?;
         file.seek(SeekFrom::Start(*range.start())).await.map_err(MediaError::unavailable)?;
-        let body = ReaderStream::new(file.take(range.end() - range.start() + 1)).boxed();
+        let length = range.end() - range.start() + 1;
+        file.set_max_buf_size(BUFFER);
+        let body = ReaderStream::with_capacity(file.take(length), capacity(length)).boxed();
         Ok(Some(MediaObject { size, range, body }))
     }
 
@@ -147,9 +158,28 @@ fn store(path: &Path, content: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
-    let mut aside = tempfile::Builder::new().prefix(".part-").tempfile_in(folder)?;
+    let mut aside = tempfile::Builder::new().prefix(PART_PREFIX).tempfile_in(folder)?;
     aside.write_all(content)?;
+    complete(aside, path, folder)
+}
+
+/// Like [`store`], from a file. `std::io::copy` shares the blocks where the file system can (`copy_file_range`), so that the
+/// copy takes no space; unlike a hard link it has a time and permissions of its own.
+fn store_file(path: &Path, file: &Path) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut aside = tempfile::Builder::new().prefix(PART_PREFIX).tempfile_in(folder)?;
+    std::io::copy(&mut std::fs::File::open(file)?, aside.as_file_mut())?;
+    complete(aside, path, folder)
+}
+
+fn complete(aside: NamedTempFile, path: &Path, folder: &Path) -> std::io::Result<()> {
     aside.as_file().sync_all()?;
     aside.persist(path).map_err(|error| error.error)?;
     std::fs::File::open(folder)?.sync_all()
+}
+
+/// A buffer for this many bytes; small files and ranges need no large one.
+fn capacity(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(BUFFER).clamp(1, BUFFER)
 }

@@ -43,6 +43,10 @@ impl ImageVariant {
     /// A profile picture.
     pub const PHOTO: Self =
         Self { file_name: "photo.png", width: 320, height: 320, fit: Fit::Cover, format: PictureFormat::Png };
+    /// A cover, cropped to a square.
+    pub const SQUARE: Self = Self::jpeg("square.jpg", 1000, 1000, Fit::Cover);
+    /// A cover in a list.
+    pub const SMALL_SQUARE: Self = Self::jpeg("small-square.jpg", 300, 300, Fit::Cover);
 
     /// The variants of a post's picture. The size in its event is that of the first one.
     pub const OF_POST: &[Self] = &[Self::LARGE, Self::FEED, Self::COVER, Self::THUMB];
@@ -52,6 +56,9 @@ impl ImageVariant {
     pub const OF_FRAMED_STORY: &[Self] = &[Self::FRAMED_STORY, Self::THUMB];
     /// The variants of a profile picture.
     pub const OF_PHOTO: &[Self] = &[Self::PHOTO];
+
+    /// The variants of the cover of an album, a song or a playlist, and of the picture of an artist.
+    pub const OF_COVER: &[Self] = &[Self::SQUARE, Self::SMALL_SQUARE];
 
     const fn jpeg(file_name: &'static str, width: u32, height: u32, fit: Fit) -> Self {
         Self { file_name, width, height, fit, format: PictureFormat::Jpeg }

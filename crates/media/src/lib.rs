@@ -29,6 +29,9 @@ pub use s3::{S3Media, S3Settings};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MediaKey(String);
 
+/// Bytes that are read from a file or the network and handed on at once: with smaller pieces the calls cost more than the
+/// copying.
+const BUFFER: usize = 128 * 1024;
 /// `Cache-Control` of all files. The content of a key never changes, but it may be withdrawn: caches revalidate after
 /// five minutes, and get 304 while it is still visible.
 pub const CACHE_CONTROL: &str = "public, max-age=300";
@@ -59,7 +62,10 @@ impl MediaKey {
             Some("gif") => "image/gif",
             Some("mp3") => "audio/mpeg",
             Some("m4a" | "mp4") => "audio/mp4",
-            Some("ogg") => "audio/ogg",
+            Some("aac") => "audio/aac",
+            Some("flac") => "audio/flac",
+            Some("ogg" | "oga" | "opus") => "audio/ogg",
+            Some("wav") => "audio/wav",
             _ => "application/octet-stream",
         }
     }
@@ -136,6 +142,10 @@ pub type Listing = BoxStream<'static, Result<Listed, MediaError>>;
 pub trait MediaStore: fmt::Debug + Send + Sync + 'static {
     /// Stores the whole file before it returns. An existing key is overwritten.
     async fn put(&self, key: &MediaKey, content: Bytes) -> Result<(), MediaError>;
+
+    /// Stores a file of this machine, of any size, with flat memory. The file stays where it is, and may share its blocks with
+    /// the stored one: it must not be written to afterwards. An existing key is overwritten.
+    async fn put_file(&self, key: &MediaKey, file: &Path) -> Result<(), MediaError>;
 
     /// The file or a range of it; `None` if the key does not exist.
     async fn get(&self, key: &MediaKey, part: Option<Part>) -> Result<Option<MediaObject>, MediaError>;

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -6,18 +6,22 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::primitives::{ByteStream, Length};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use chrono::DateTime;
 use futures::{StreamExt, TryStreamExt};
 use tokio_util::io::ReaderStream;
 
-use crate::{Listed, Listing, MediaError, MediaKey, MediaObject, MediaStore, Part};
+use crate::{BUFFER, Listed, Listing, MediaError, MediaKey, MediaObject, MediaStore, Part};
 use service::aws;
 use service::telemetry::with_causes;
 
 /// Maximum number of attempts per request.
 const ATTEMPTS: u32 = 2;
+/// Files up to this size are stored in one request; larger ones in parts of it, each streamed from the disk. S3 requires at
+/// least 5 MiB a part and at most 10,000 parts.
+const PART_SIZE: u64 = 16 * 1024 * 1024;
 
 /// The S3 bucket and how to reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +132,22 @@ impl MediaStore for S3Media {
             .map_err(MediaError::unavailable)
     }
 
+    async fn put_file(&self, key: &MediaKey, file: &Path) -> Result<(), MediaError> {
+        let size = tokio::fs::metadata(file).await.map_err(MediaError::unavailable)?.len();
+        if size > PART_SIZE {
+            return self.put_parts(key, file, size).await;
+        }
+        let request = self.client.put_object().bucket(&self.bucket).key(self.name(key));
+        request
+            .content_type(key.content_type())
+            .cache_control(super::CACHE_CONTROL)
+            .body(file_part(file, 0, size).await?)
+            .send()
+            .await
+            .map(drop)
+            .map_err(MediaError::unavailable)
+    }
+
     async fn get(&self, key: &MediaKey, part: Option<Part>) -> Result<Option<MediaObject>, MediaError> {
         let range = part.map(|part| match part {
             Part::From(from, Some(to)) => format!("bytes={from}-{to}"),
@@ -152,7 +172,7 @@ impl MediaStore for S3Media {
             Some((from.parse().ok()?..=to.parse().ok()?, size.parse().ok()?))
         });
         let (range, size) = range.unwrap_or((0..=length.saturating_sub(1), length));
-        let body = ReaderStream::new(found.body.into_async_read()).boxed();
+        let body = ReaderStream::with_capacity(found.body.into_async_read(), BUFFER).boxed();
         Ok(Some(MediaObject { size, range, body }))
     }
 
@@ -220,6 +240,45 @@ impl S3Media {
         }
     }
 
+    /// Stores a file in parts. The object appears when all are complete; after an error the parts are discarded.
+    async fn put_parts(&self, key: &MediaKey, file: &Path, size: u64) -> Result<(), MediaError> {
+        let name = self.name(key);
+        let request = self.client.create_multipart_upload().bucket(&self.bucket).key(&name);
+        let request = request.content_type(key.content_type()).cache_control(super::CACHE_CONTROL);
+        let begun = request.send().await.map_err(MediaError::unavailable)?;
+        let upload = begun.upload_id().ok_or_else(|| MediaError::unavailable("an upload without an id"))?;
+        let stored = self.send_parts(&name, upload, file, size).await;
+        if stored.is_err() {
+            let abort =
+                self.client.abort_multipart_upload().bucket(&self.bucket).key(&name).upload_id(upload);
+            if let Err(error) = abort.send().await {
+                tracing::warn!(error = with_causes(&error), "the parts of a failed upload to S3 remain");
+            }
+        }
+        stored
+    }
+
+    async fn send_parts(&self, name: &str, upload: &str, file: &Path, size: u64) -> Result<(), MediaError> {
+        let mut parts = Vec::new();
+        let mut offset = 0;
+        for number in 1.. {
+            if offset >= size {
+                break;
+            }
+            let length = PART_SIZE.min(size - offset);
+            let request = self.client.upload_part().bucket(&self.bucket).key(name).upload_id(upload);
+            let body = file_part(file, offset, length).await?;
+            let sent =
+                request.part_number(number).body(body).send().await.map_err(MediaError::unavailable)?;
+            parts.push(CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag).build());
+            offset += length;
+        }
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let request =
+            self.client.complete_multipart_upload().bucket(&self.bucket).key(name).upload_id(upload);
+        request.multipart_upload(parts).send().await.map(drop).map_err(MediaError::unavailable)
+    }
+
     /// All objects with this name prefix, by full name.
     fn named(&self, prefix: String) -> Listing {
         let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(&prefix);
@@ -245,6 +304,11 @@ impl S3Media {
             .try_flatten()
             .boxed()
     }
+}
+
+async fn file_part(file: &Path, offset: u64, length: u64) -> Result<ByteStream, MediaError> {
+    let body = ByteStream::read_from().path(file).offset(offset).length(Length::Exact(length));
+    body.buffer_size(BUFFER).build().await.map_err(MediaError::unavailable)
 }
 
 fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Option<&str> {

@@ -27,14 +27,21 @@ pub struct Image {
     sources: Vec<ImageSource>,
 }
 
-/// The whole picture in one size.
-#[derive(Debug, Serialize, ToSchema)]
+/// A picture in one size.
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ImageSource {
     url: String,
     /// Width in pixels.
     width: u32,
     /// Height in pixels.
     height: u32,
+}
+
+impl ImageSource {
+    /// `size` is width and height.
+    pub(crate) const fn new(url: String, size: (u32, u32)) -> Self {
+        Self { url, width: size.0, height: size.1 }
+    }
 }
 
 impl Image {

@@ -2,12 +2,17 @@
 //! as the query that reads it.
 
 mod images;
+mod music;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use images::{Image, ImageSource, StoryImage};
+pub use music::{
+    Album, AlbumKind, AlbumReference, Artist, AudioFormat, Cover, Credit, CreditRole, Genre, ReplayGain,
+    Song, SongVisibility, stream_url,
+};
 
 /// A user, as embedded in other resources.
 #[derive(Debug, Clone, Serialize, ToSchema)]

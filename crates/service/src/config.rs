@@ -201,6 +201,28 @@ impl MediaSettings {
     }
 }
 
+/// Where uploads in parts wait until they are complete, and how much an account may store.
+#[derive(Debug, Clone, Args)]
+pub struct UploadSettings {
+    /// Folder for uploads in parts until they are published; one process has it for itself
+    /// [default: <data>/uploads]
+    #[arg(long, env = "CHORUS_UPLOADS", value_name = "FOLDER")]
+    pub uploads: Option<PathBuf>,
+
+    /// Bytes of songs that one account may store
+    #[arg(long, env = "CHORUS_STORAGE_QUOTA", value_name = "BYTES", default_value_t = STORAGE_QUOTA)]
+    pub storage_quota: u64,
+}
+
+/// 10 GB: some thousand songs.
+const STORAGE_QUOTA: u64 = 10_000_000_000;
+
+impl UploadSettings {
+    pub fn folder(&self, place: &PlaceSettings) -> PathBuf {
+        self.uploads.clone().unwrap_or_else(|| place.data.join("uploads"))
+    }
+}
+
 /// The `SameSite` attribute: whether browsers send the cookie with requests of other sites' pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SameSite {

@@ -32,6 +32,8 @@ pub struct App {
     /// Below these, unauthenticated requests get 401 before 404.
     guarded: &'static [&'static str],
     pub not_logged_in: &'static str,
+    /// For a token whose session or user no longer exists.
+    session_ended: &'static str,
     bad_token: &'static str,
     expired_token: &'static str,
 }
@@ -71,12 +73,34 @@ pub static INSTAMERN: App = App {
     ],
     guarded: &["/users", "/posts", "/stories"],
     not_logged_in: "You're not logged in. Please login.",
+    session_ended: "You're not logged in. Please login.",
     bad_token: "Authorization failed. Please login.",
     expired_token: "Authentication has expired. Please login again.",
 };
 
+pub static SPOTIFYMERN: App = App {
+    prefix: "/spotifymern",
+    paths: &[
+        "/users/signup",
+        "/users/login",
+        "/users/authorization/current-user",
+        "/musics",
+        "/musics/all",
+        "/musics/recommended",
+        "/musics/categories",
+        "/musics/id/{id}",
+        "/musics/category/{*category}",
+        "/musics/search/{*text}",
+    ],
+    guarded: &["/users"],
+    not_logged_in: "You're not logged in. Please login.",
+    session_ended: "You're not logged in. Please log in.",
+    bad_token: "Authentication failed. Please log in.",
+    expired_token: "Authorization expired. Please log in again.",
+};
+
 /// All served apps.
-static APPS: [&App; 1] = [&INSTAMERN];
+static APPS: [&App; 2] = [&INSTAMERN, &SPOTIFYMERN];
 
 impl App {
     /// The app of a path, in any letter case.
@@ -127,6 +151,7 @@ pub(crate) struct Origins {
     /// For everything but the apps' routes.
     allowed: Vec<String>,
     instamern: Option<String>,
+    spotifymern: Option<String>,
     /// The origin of pages of Chorus itself.
     own: Option<String>,
     /// Refused origins that are in the log lines already.
@@ -138,16 +163,17 @@ impl Origins {
         Self {
             allowed: settings.allowed_origins().map(str::to_owned).collect(),
             instamern: origin(&settings.apps.instamern_url),
+            spotifymern: origin(&settings.apps.spotifymern_url),
             own: origin(&settings.public_url()),
             logged: Arc::default(),
         }
     }
 
     pub(crate) fn allow(&self, origin: &HeaderValue, request: &request::Parts) -> bool {
+        let is = |allowed: &Option<String>| allowed.as_ref().is_some_and(|allowed| *allowed == *origin);
         let (is_allowed, setting) = match App::of(request.uri.path()) {
-            Some(_) => {
-                (self.instamern.as_ref().is_some_and(|allowed| *allowed == *origin), "CHORUS_INSTAMERN_URL")
-            }
+            Some(app) if *app == SPOTIFYMERN => (is(&self.spotifymern), "CHORUS_SPOTIFYMERN_URL"),
+            Some(_) => (is(&self.instamern), "CHORUS_INSTAMERN_URL"),
             None => (self.allowed.iter().any(|allowed| *allowed == *origin), "CHORUS_ALLOWED_ORIGINS"),
         };
         if !is_allowed && self.own.as_ref().is_none_or(|own| *own != *origin) {
@@ -191,6 +217,7 @@ mod tests {
             ("/instamern", true),
             ("/InstaMERN/posts", true),
             ("/instamern/", true),
+            ("/SpotifyMERN/musics", true),
             ("/instamerns", false),
             ("/v1/instamern", false),
             ("/", false),

@@ -28,6 +28,21 @@ pub enum AlbumKind {
     Other,
 }
 
+impl AlbumKind {
+    /// As in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Album => "album",
+            Self::Single => "single",
+            Self::Ep => "ep",
+            Self::Compilation => "compilation",
+            Self::Live => "live",
+            Self::Soundtrack => "soundtrack",
+            Self::Other => "other",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlbumDetails {
     pub title: String,
@@ -43,7 +58,7 @@ pub struct AlbumDetails {
     /// Title of each disc, in order; empty if they have none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disc_titles: Vec<String>,
-    /// The MusicBrainz id of the release.
+    /// The `MusicBrainz` id of the release.
     pub musicbrainz: Option<Uuid>,
 }
 

@@ -28,7 +28,7 @@ pub struct ArtistDetails {
     pub name: String,
     /// The name to sort by, such as "Beatles, The"; none if it is the name.
     pub sort_name: Option<String>,
-    /// The MusicBrainz id of the artist.
+    /// The `MusicBrainz` id of the artist.
     pub musicbrainz: Option<Uuid>,
 }
 

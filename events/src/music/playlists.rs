@@ -77,12 +77,12 @@ pub struct CollaboratorRemoved {
     pub user: UserId,
 }
 
-/// The neighbours of a block of entries when the change was decided.
+/// The neighbours of a block of entries when the change was decided: entries of the list that are not removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Neighbours {
-    /// The entry before the block; none at the start of the list. It may be removed.
+    /// The entry before the block; none at the start of the list.
     pub after: Option<EntryId>,
-    /// The entry behind the block; none at the end of the list. It may be removed.
+    /// The entry behind the block; none at the end of the list.
     pub before: Option<EntryId>,
 }
 
@@ -129,7 +129,7 @@ pub enum ReplacedEntry {
 pub struct PlaylistRestored {
     pub playlist: PlaylistId,
     pub version: Position,
-    pub entries: Vec<EntryId>,
+    pub entries: Vec<SnapshotEntry>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -147,10 +147,13 @@ pub struct PlaylistSnapshot {
     pub version: Position,
     pub owner: UserId,
     pub public: bool,
+    pub details: Personal<PlaylistDetails>,
+    pub cover: Option<Image>,
     pub collaborators: Vec<UserId>,
     pub entries: Vec<SnapshotEntry>,
 }
 
+/// An entry that is not removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotEntry {
     pub entry: EntryId,
@@ -204,9 +207,10 @@ impl PlaylistSnapshotEvent {
         }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the same signature for all kinds")]
     pub(crate) fn personal(&mut self) -> Option<(UserId, &mut dyn Sealable)> {
         match self {
-            Self::PlaylistSnapshot(_) => None,
+            Self::PlaylistSnapshot(event) => Some((event.owner, &mut event.details)),
         }
     }
 }

@@ -35,6 +35,7 @@ impl QueueEvent {
         }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the same signature for all kinds")]
     pub(crate) fn personal(&mut self) -> Option<(UserId, &mut dyn Sealable)> {
         match self {
             Self::QueueSaved(event) => Some((event.user, &mut event.queue)),

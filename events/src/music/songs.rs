@@ -30,6 +30,22 @@ pub enum CreditRole {
     Remixer,
 }
 
+impl CreditRole {
+    /// As in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Featured => "featured",
+            Self::Composer => "composer",
+            Self::Lyricist => "lyricist",
+            Self::Conductor => "conductor",
+            Self::Performer => "performer",
+            Self::Producer => "producer",
+            Self::Remixer => "remixer",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArtistCredit {
     pub artist: ArtistId,
@@ -48,6 +64,17 @@ pub enum SongVisibility {
     Private,
 }
 
+impl SongVisibility {
+    /// As in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Unlisted => "unlisted",
+            Self::Private => "private",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SongDetails {
     pub title: String,
@@ -63,7 +90,7 @@ pub struct SongDetails {
     pub year: Option<i32>,
     pub explicit: bool,
     pub lyrics: Option<String>,
-    /// The MusicBrainz id of the recording.
+    /// The `MusicBrainz` id of the recording.
     pub musicbrainz: Option<Uuid>,
     pub visibility: SongVisibility,
 }
@@ -84,6 +111,21 @@ pub enum AudioFormat {
     Wav,
 }
 
+impl AudioFormat {
+    /// As in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mp3 => "mp3",
+            Self::M4a => "m4a",
+            Self::Aac => "aac",
+            Self::Flac => "flac",
+            Self::Vorbis => "vorbis",
+            Self::Opus => "opus",
+            Self::Wav => "wav",
+        }
+    }
+}
+
 /// A stored audio file.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct AudioFile {
@@ -102,6 +144,28 @@ pub struct AudioFile {
     pub size: u64,
     /// From the tags of the file.
     pub replay_gain: Option<ReplayGain>,
+}
+
+impl AudioFormat {
+    /// The extension of files.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Mp3 => "mp3",
+            Self::M4a => "m4a",
+            Self::Aac => "aac",
+            Self::Flac => "flac",
+            Self::Vorbis => "ogg",
+            Self::Opus => "opus",
+            Self::Wav => "wav",
+        }
+    }
+}
+
+impl AudioFile {
+    /// The key of the file in the media store.
+    pub fn key(&self) -> String {
+        format!("songs/{}/audio.{}", self.media, self.format.extension())
+    }
 }
 
 /// Gains in decibels to a reference of -18 LUFS; peaks as a fraction of full scale.

@@ -64,6 +64,7 @@ async fn nothing_stays_readable(store: &dyn ViewStore) {
         "captions",
         "collections",
         "comments",
+        "music_search",
         "notifications",
         "posts",
         "profiles",

@@ -50,9 +50,25 @@ struct Story {
     over: bool,
 }
 
+struct List {
+    id: PlaylistId,
+    owner: UserId,
+    public: bool,
+    deleted: bool,
+    collaborators: BTreeSet<UserId>,
+    entries: Vec<SnapshotEntry>,
+    /// The entries of earlier versions.
+    past: Vec<(Position, Vec<SnapshotEntry>)>,
+}
+
 pub(crate) struct Histories {
     rng: StdRng,
     position: u64,
+    /// The position of the next event.
+    next: u64,
+    lists: Vec<List>,
+    /// Catalogue subjects that have an event.
+    catalogue: BTreeSet<Subject>,
     users: Vec<UserId>,
     accounts: BTreeMap<UserId, Account>,
     posts: Vec<Post>,
@@ -76,6 +92,9 @@ impl Histories {
             users,
             rng,
             position: after,
+            next: after,
+            lists: Vec::new(),
+            catalogue: BTreeSet::new(),
             posts: Vec::new(),
             said: Vec::new(),
             likes: BTreeSet::new(),
@@ -91,6 +110,7 @@ impl Histories {
     pub(crate) fn history(mut self, length: usize) -> Vec<Recorded> {
         let mut events: Vec<Event> = self.users.iter().map(|&user| signed_up(user)).collect();
         while events.len() < length {
+            self.next = self.position + events.len() as u64 + 1;
             events.extend(self.event());
         }
         events.into_iter().map(|event| self.recorded(event)).collect()
@@ -99,7 +119,7 @@ impl Histories {
     fn recorded(&mut self, event: Event) -> Recorded {
         self.position += 1;
         let envelope = Envelope {
-            id: EventId::new(Uuid::from_u128(u128::from(self.position))),
+            id: event_id(self.position),
             event_type: event.wire_name().into(),
             source: "test".into(),
             time: DateTime::UNIX_EPOCH + TimeDelta::seconds(i64::try_from(self.position).unwrap()),
@@ -145,7 +165,7 @@ impl Histories {
     }
 
     fn event(&mut self) -> Option<Event> {
-        match self.rng.random_range(0..100) {
+        match self.rng.random_range(0..150) {
             0..14 => self.account(),
             14..17 => Some(self.about_account()),
             17..22 => Some(self.profile()),
@@ -162,7 +182,9 @@ impl Histories {
             92..95 => Some(self.collect()),
             95..98 => Some(self.session()),
             98 => Some(NotificationsRead { user: self.actor(), up_to: Position(self.position) }.into()),
-            _ => Some(self.mail()),
+            99 => Some(self.mail()),
+            100..125 => self.playlist(),
+            _ => Some(self.catalogue()),
         }
     }
 
@@ -412,6 +434,188 @@ impl Histories {
         SessionStarted { user, session, expires, client: Personal::Open(client) }.into()
     }
 
+    /// Few subjects, so that their events meet. Songs may name artists and albums that do not exist.
+    fn catalogue(&mut self) -> Event {
+        let publisher = self.any();
+        let rng = &mut self.rng;
+        let artist = ArtistId::new(Uuid::from_u128(rng.random_range(1..5)));
+        let album = AlbumId::new(Uuid::from_u128(rng.random_range(1..4)));
+        let song = SongId::new(Uuid::from_u128(rng.random_range(1..7)));
+        let credits = vec![
+            ArtistCredit { artist, role: CreditRole::Main },
+            ArtistCredit { artist: ArtistId::new(Uuid::from_u128(9)), role: CreditRole::Featured },
+        ];
+        match rng.random_range(0..3) {
+            0 => {
+                let details = ArtistDetails {
+                    name: format!("The Lakes {}", rng.random_range(0..3)),
+                    sort_name: rng.random_bool(0.5).then(|| "Lakes".to_owned()),
+                    musicbrainz: None,
+                };
+                if self.catalogue.insert(Subject::Artist(artist)) {
+                    return ArtistAdded { artist, details }.into();
+                }
+                match rng.random_range(0..4) {
+                    0 => ArtistMerged { artist, into: ArtistId::new(Uuid::from_u128(1)) }.into(),
+                    1 => ArtistImageChanged { artist, image: None }.into(),
+                    _ => ArtistEdited { artist, details }.into(),
+                }
+            }
+            1 => {
+                let details = AlbumDetails {
+                    title: format!("Dawn {}", rng.random_range(0..3)),
+                    artists: credits,
+                    display_artist: "The Lakes".into(),
+                    kind: AlbumKind::Album,
+                    year: Some(1999),
+                    version: None,
+                    disc_titles: Vec::new(),
+                    musicbrainz: None,
+                };
+                if self.catalogue.insert(Subject::Album(album)) {
+                    return AlbumAdded { album, details, cover: None }.into();
+                }
+                match rng.random_range(0..4) {
+                    0 => AlbumRemoved { album }.into(),
+                    1 => AlbumRestored { album }.into(),
+                    2 => AlbumCoverChanged { album, cover: None }.into(),
+                    _ => AlbumEdited { album, details }.into(),
+                }
+            }
+            _ => {
+                let visibility = [SongVisibility::Public, SongVisibility::Unlisted, SongVisibility::Private];
+                let genres = ["folk", "Folk", "jazz"];
+                let details = SongDetails {
+                    title: format!("First Light {}", rng.random_range(0..3)),
+                    artists: credits,
+                    display_artist: "The Lakes feat. Hills".into(),
+                    album: rng.random_bool(0.7).then_some(album),
+                    disc: None,
+                    track: Some(rng.random_range(1..9)),
+                    genres: vec![genres[rng.random_range(0..3)].to_owned()],
+                    year: None,
+                    explicit: false,
+                    lyrics: None,
+                    musicbrainz: None,
+                    visibility: visibility[rng.random_range(0..3)],
+                };
+                if self.catalogue.insert(Subject::Song(song)) {
+                    let file = AudioFile {
+                        media: MediaId::new(song.uuid()),
+                        hash: AudioHash::new([7; 32]),
+                        format: AudioFormat::Wav,
+                        duration: 31_000,
+                        bit_rate: 64_000,
+                        sample_rate: 8000,
+                        channels: 1,
+                        size: 248_044,
+                        replay_gain: None,
+                    };
+                    return SongPublished { song, publisher, details, file, cover: None }.into();
+                }
+                match rng.random_range(0..5) {
+                    0 => SongRemoved { song }.into(),
+                    1 => SongRestored { song }.into(),
+                    2 => SongAnalysed { song, analysis: AudioAnalysis::Unsupported }.into(),
+                    _ => SongEdited { song, details }.into(),
+                }
+            }
+        }
+    }
+
+    fn playlist(&mut self) -> Option<Event> {
+        if self.lists.is_empty() || self.rng.random_ratio(1, 10) {
+            return Some(self.create_playlist());
+        }
+        let user = self.any();
+        let Self { lists, rng, next, .. } = self;
+        let place = rng.random_range(0..lists.len());
+        let list = Some(&mut lists[place]).filter(|list| !list.deleted)?;
+        let (playlist, owner, id) = (list.id, list.owner, event_id(*next));
+        let before = list.entries.clone();
+        let at = rng.random_range(0..=before.len());
+        let song = |rng: &mut StdRng| SongId::new(Uuid::from_u128(rng.random_range(1..5)));
+        let event: Event = match rng.random_range(0..15) {
+            0 => PlaylistDetailsChanged { playlist, owner, details: playlist_details(owner) }.into(),
+            1 => {
+                list.public = !list.public;
+                PlaylistVisibilityChanged { playlist, public: list.public }.into()
+            }
+            2 if list.collaborators.remove(&user) => CollaboratorRemoved { playlist, user }.into(),
+            2 => {
+                list.collaborators.insert(user);
+                CollaboratorAdded { playlist, user }.into()
+            }
+            3..8 => {
+                let songs: Vec<SongId> = (0..rng.random_range(1..4)).map(|_| song(rng)).collect();
+                let new = songs.iter().zip(0..);
+                let new = new.map(|(song, n)| SnapshotEntry { entry: EntryId::of_event(id, n), song: *song });
+                list.entries.splice(at..at, new);
+                EntriesAdded { playlist, songs, between: around(&before, at) }.into()
+            }
+            8..10 => {
+                let moved = *before.choose(rng)?;
+                list.entries.retain(|entry| *entry != moved);
+                let at = at.min(list.entries.len());
+                let between = around(&list.entries, at);
+                list.entries.insert(at, moved);
+                EntriesMoved { playlist, entries: vec![moved.entry], between }.into()
+            }
+            10 => {
+                let removed = *before.choose(rng)?;
+                list.entries.retain(|entry| *entry != removed);
+                EntriesRemoved { playlist, entries: vec![removed.entry] }.into()
+            }
+            11 => {
+                let new = song(rng);
+                list.entries.truncate(at);
+                let kept = list.entries.iter().map(|entry| ReplacedEntry::Kept(entry.entry));
+                let entries = [ReplacedEntry::New(new)].into_iter().chain(kept).collect();
+                list.entries.insert(0, SnapshotEntry { entry: EntryId::of_event(id, 0), song: new });
+                EntriesReplaced { playlist, entries }.into()
+            }
+            12 => {
+                let (version, entries) = list.past.choose(rng)?.clone();
+                list.entries.clone_from(&entries);
+                PlaylistRestored { playlist, version, entries }.into()
+            }
+            13 => PlaylistSnapshot {
+                playlist,
+                position: Position(*next - 1),
+                version: Position(*next - 1),
+                owner,
+                public: list.public,
+                details: playlist_details(owner),
+                cover: None,
+                collaborators: list.collaborators.iter().copied().collect(),
+                entries: before.clone(),
+            }
+            .into(),
+            _ => {
+                list.deleted = true;
+                PlaylistDeleted { playlist, owner }.into()
+            }
+        };
+        if list.entries != before {
+            list.past.push((Position(*next), list.entries.clone()));
+        }
+        Some(event)
+    }
+
+    fn create_playlist(&mut self) -> Event {
+        let (id, owner, public) = (PlaylistId::new(self.id()), self.actor(), self.rng.random());
+        self.lists.push(List {
+            id,
+            owner,
+            public,
+            deleted: false,
+            collaborators: BTreeSet::new(),
+            entries: Vec::new(),
+            past: Vec::new(),
+        });
+        PlaylistCreated { playlist: id, owner, public, details: playlist_details(owner) }.into()
+    }
+
     fn mail(&mut self) -> Event {
         let (event, user) = (EventId::new(Uuid::from_u128(self.rng.random_range(0..3))), self.any());
         let template = MailTemplate::Welcome;
@@ -421,6 +625,21 @@ impl Histories {
             _ => MailSent { event, template, user, message_id: "m".into() }.into(),
         }
     }
+}
+
+/// Entry ids differ from it in the last digits.
+fn event_id(position: u64) -> EventId {
+    EventId::new(Uuid::from_u128(u128::from(position) << 32))
+}
+
+/// The entries around a place.
+fn around(entries: &[SnapshotEntry], at: usize) -> Neighbours {
+    let entry = |place: Option<usize>| place.and_then(|place| entries.get(place)).map(|entry| entry.entry);
+    Neighbours { after: entry(at.checked_sub(1)), before: entry(Some(at)) }
+}
+
+fn playlist_details(owner: UserId) -> Personal<PlaylistDetails> {
+    Personal::Open(PlaylistDetails { name: text(owner), description: text(owner) })
 }
 
 /// The prefix of all texts of a user; short enough for a username.

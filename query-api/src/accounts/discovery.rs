@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use axum::extract::State;
 use axum::response::Response;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
 use rand::seq::SliceRandom;
 use resources::Person;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use views::accounts::profiles::{self, Profile};
 use views::accounts::search::{Term, VIEW, random_keys_from};
 use views::social::follows::{self, Follow};
-use views::{Query, StoreError, ViewStore, ViewStoreExt};
+use views::{StoreError, ViewStore, ViewStoreExt};
 use web::extract::Query as QueryString;
 use web::problem::{Problem, Problems};
 use web::sessions::Session;
@@ -22,6 +22,7 @@ use web::sessions::Session;
 use crate::accounts::profiles::ListedPerson;
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::limit_within;
+use crate::reading::random::draw;
 use crate::social::follows::Side;
 use crate::{Queries, store_problem};
 
@@ -34,8 +35,6 @@ const FRIENDS: usize = 64;
 const NAMED_BY_EACH: usize = 64;
 /// How many of these are looked up at once to check visibility.
 const RANKED_AT_ONCE: usize = 100;
-/// Number of adjacent random keys, of which one is chosen.
-const NEIGHBOURS: usize = 16;
 /// Concurrent reads per answer.
 const IN_FLIGHT: usize = 8;
 
@@ -176,39 +175,18 @@ async fn list_people_you_may_know(
     answer(&conditions, caught_up, &MayKnow { items })
 }
 
-/// Random ids of distinct active users; fewer only if there are fewer. Each id is chosen from its own range of random keys,
-/// so choices are independent, and is one of many adjacent keys, so uneven gaps between keys matter little.
+/// Random ids of distinct active users; fewer only if there are fewer.
 async fn random_ids(
     store: &dyn ViewStore,
     count: usize,
-    mut random: impl FnMut() -> u64,
+    random: impl FnMut() -> u64,
 ) -> Result<BTreeSet<String>, StoreError> {
-    let page = async |query: Query| {
-        let page = store.page_of::<Term>(query).await?;
-        Ok::<Vec<String>, StoreError>(page.documents.into_iter().map(|term| term.user).collect())
+    let page = |place: u64, limit: usize| {
+        let terms = store.page_of::<Term>(random_keys_from(place, limit));
+        let users = terms.map_ok(|page| page.documents.into_iter().map(|term| term.user).collect());
+        users.boxed()
     };
-    let around = NEIGHBOURS.max(count);
-    let places: Vec<u64> = (0..count).map(|_| random()).collect();
-    let pages = stream::iter(places).map(|place| page(random_keys_from(place, around)));
-    let mut pages = pages.buffered(IN_FLIGHT);
-    let mut first: Option<Vec<String>> = None;
-    let mut ids = BTreeSet::new();
-    while let Some(mut found) = pages.try_next().await? {
-        if found.len() < around {
-            // Wrap around to the first key.
-            if first.is_none() {
-                first = Some(page(random_keys_from(0, around)).await?);
-            }
-            found.extend(first.iter().flatten().cloned());
-        }
-        let mut neighbours: Vec<String> =
-            found.into_iter().filter(|id| !ids.contains(id)).take(NEIGHBOURS).collect();
-        if !neighbours.is_empty() {
-            let nth = random() % (neighbours.len() as u64);
-            ids.insert(neighbours.swap_remove(usize::try_from(nth).unwrap_or(0)));
-        }
-    }
-    Ok(ids)
+    draw(count, random, page).await
 }
 
 #[cfg(test)]

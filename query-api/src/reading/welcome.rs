@@ -1,5 +1,4 @@
-//! `GET /`: describes the server, with links to the documentation, as JSON or as a page. And a short welcome at the
-//! root of apps without routes.
+//! `GET /`: describes the server, with links to the documentation, as JSON or as a page.
 
 use axum::Router;
 use axum::extract::State;
@@ -17,11 +16,7 @@ const PAGE_POLICY: &str =
 pub(crate) fn routes() -> Router<Queries> {
     let root =
         async |State(queries): State<Queries>, headers: HeaderMap| welcome(&queries.public_url, &headers);
-    let spotifymern = || get(async || "Welcome to SpotifyMERN, served by Chorus.");
-    Router::new()
-        .route("/", get(root))
-        .route("/spotifymern", spotifymern())
-        .route("/spotifymern/", spotifymern())
+    Router::new().route("/", get(root))
 }
 
 fn welcome(public_url: &str, headers: &HeaderMap) -> Response {

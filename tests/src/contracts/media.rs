@@ -14,6 +14,7 @@ macro_rules! media_promises {
     ($test:ident) => {
         $test! {
             stored_object_is_read_back_whole,
+            file_is_stored_whole_and_stays_where_it_is,
             second_put_replaces_and_delete_removes_the_object,
             range_read_returns_the_requested_part,
             list_returns_every_object_once_with_its_time,
@@ -51,6 +52,26 @@ pub async fn stored_object_is_read_back_whole(store: &dyn MediaStore) {
     }
     assert!(store.get(&key("none.jpg"), None).await.unwrap().is_none());
     store.check().await.unwrap();
+}
+
+pub async fn file_is_stored_whole_and_stays_where_it_is(store: &dyn MediaStore) {
+    let folder = tempfile::tempdir().unwrap();
+    // One request, and several parts with a rest.
+    for length in [1, 1000, 40_000_001] {
+        let (key, content, file) = (key("a.flac"), content(length), folder.path().join("a"));
+        std::fs::write(&file, &content).unwrap();
+        store.put_file(&key, &file).await.unwrap();
+        assert_eq!(std::fs::read(&file).unwrap().len(), length, "the file stays");
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(store.size(&key).await.unwrap(), Some(length as u64));
+        assert!(bytes(store.get(&key, None).await.unwrap().unwrap()).await == content, "{length} bytes");
+        std::fs::write(&file, b"new").unwrap();
+        store.put_file(&key, &file).await.unwrap();
+        assert_eq!(bytes(store.get(&key, None).await.unwrap().unwrap()).await, &b"new"[..]);
+        store.delete(&key).await.unwrap();
+    }
+    let missing = folder.path().join("missing");
+    assert!(matches!(store.put_file(&key("b.flac"), &missing).await, Err(MediaError::Unavailable(_))));
 }
 
 pub async fn second_put_replaces_and_delete_removes_the_object(store: &dyn MediaStore) {

@@ -27,6 +27,7 @@ mod likes;
 mod mails;
 mod media;
 mod moderation;
+mod music;
 mod notifications;
 mod operation;
 mod ownership;
@@ -37,6 +38,7 @@ mod roles;
 mod saves;
 mod search;
 mod sessions;
+mod spotifymern;
 mod stories;
 mod tokens;
 

@@ -7,6 +7,14 @@ use crate::{Direction, Document, Index, Layout, View};
 pub const VIEW: View =
     View { name: "songs", indexes: &[&NEWEST, &OF_ALBUM, &OF_PUBLISHER, &RANDOM], layout: Layout::Clustered };
 
+/// `visibility` of songs that only their publisher sees.
+pub const PRIVATE: &str = "private";
+
+/// The key of the marker of a removed album; see [`crate::markers`].
+pub fn album_key(album: &str) -> String {
+    format!("album.{album}")
+}
+
 /// Listed songs, newest first.
 pub const NEWEST: Index =
     Index { name: "newest", equals: &["listed"], order: "position", direction: Direction::Descending };
@@ -24,6 +32,7 @@ pub const OF_PUBLISHER: Index = Index {
 pub const RANDOM: Index =
     Index { name: "random", equals: &["listed"], order: "random_key", direction: Direction::Ascending };
 
+#[expect(clippy::struct_excessive_bools, reason = "independent facts that indexes and pages need")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Song {
     pub song: String,
@@ -51,7 +60,9 @@ pub struct Song {
     pub analysis: Option<Analysis>,
     /// Removed until it is restored.
     pub removed: bool,
-    /// True if it is public and not removed: lists and searches show it.
+    /// Hidden until its album is restored.
+    pub album_removed: bool,
+    /// True if it is public and neither it nor its album is removed: lists and searches show it.
     pub listed: bool,
     /// The last digits of the id.
     pub random_key: String,
@@ -96,6 +107,18 @@ pub struct AudioFile {
     pub album_peak: Option<f32>,
 }
 
+impl AudioFile {
+    /// The key of the file in the media store; none if its format is unknown.
+    pub fn key(&self) -> Option<String> {
+        let extension = match self.format.as_str() {
+            "vorbis" => "ogg",
+            known @ ("mp3" | "m4a" | "aac" | "flac" | "opus" | "wav") => known,
+            _ => return None,
+        };
+        Some(format!("songs/{}/audio.{extension}", self.media))
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Analysis {
     /// LUFS; none if the format cannot be decoded.
@@ -104,6 +127,14 @@ pub struct Analysis {
     pub peak: Option<f32>,
     /// Peaks of equal parts, 0 to 255.
     pub waveform: Vec<u8>,
+}
+
+impl Song {
+    /// Whether a user sees the song: private songs are visible to their publisher only.
+    pub fn is_visible_to(&self, viewer: Option<&str>) -> bool {
+        let is_present = !self.removed && !self.album_removed;
+        is_present && (self.visibility != PRIVATE || viewer == Some(self.publisher.as_str()))
+    }
 }
 
 impl Document for Song {

@@ -80,10 +80,11 @@ pub async fn audit(
 
 /// All referenced files.
 fn expected(claims: &Claims) -> impl Iterator<Item = (MediaKey, Subject)> {
-    claims.pictures().flat_map(|(picture, subject)| {
+    let pictures = claims.pictures().flat_map(|(picture, subject)| {
         let keys = variants(subject).iter().filter_map(move |variant| variant.key(&picture.to_string()));
         keys.map(move |key| (key, subject))
-    })
+    });
+    pictures.chain(claims.audio().filter_map(|(key, song)| Some((MediaKey::parse(key)?, song))))
 }
 
 /// The image variants of a subject's pictures.
@@ -143,7 +144,8 @@ async fn still_missing(
     let head = log.head().await?;
     let claims = of_log(log, head, Tracked::These(pictures), &|_| ()).await?.ok_or(MediaFailed::Closed)?;
     let held: HashMap<MediaId, Subject> = claims.pictures().collect();
-    missing.retain(|one| picture_of(one.key.as_str()).is_some_and(|picture| held.contains_key(&picture)));
+    // Audio is never released.
+    missing.retain(|one| picture_of(one.key.as_str()).is_none_or(|picture| held.contains_key(&picture)));
     missing.sort();
     Ok(missing)
 }

@@ -6,14 +6,15 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use events::{
     AccountEvent, AccountsEvent, Event, EventLog, Filter, Kind, LogError, MailsEvent, MediaId,
-    ModerationEvent, Position, PostEvent, ProfileEvent, REMOVAL_REVERSIBLE, Recorded, SocialEvent,
-    StoryEvent, Subject, UserId,
+    ModerationEvent, MusicEvent, Position, PostEvent, ProfileEvent, REMOVAL_REVERSIBLE, Recorded,
+    SocialEvent, SongEvent, StoryEvent, Subject, UserId,
 };
 
 use super::collection::SAFE_AGE;
 
 /// The kinds of events that claim or release pictures.
-pub(super) const KINDS: &[Kind] = &[Kind::Account, Kind::Profile, Kind::Post, Kind::Story, Kind::Moderation];
+pub(super) const KINDS: &[Kind] =
+    &[Kind::Account, Kind::Profile, Kind::Post, Kind::Story, Kind::Moderation, Kind::Song];
 /// Maximum number of events per batch.
 const BATCH: usize = 1000;
 
@@ -25,6 +26,9 @@ pub(super) struct Claims {
     erased: HashSet<UserId>,
     /// Subjects removed by moderators, with the time of the removal.
     removed: HashMap<Subject, DateTime<Utc>>,
+    /// The audio files of songs by key: the same file may belong to several songs. They outlive the publishing account, and
+    /// removed songs keep them.
+    audio: HashMap<String, Subject>,
     tracked: Tracked,
 }
 
@@ -90,6 +94,12 @@ impl Claims {
                 story @ (StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_)),
             )) => self.release(story.subject()),
             Event::Accounts(AccountsEvent::Account(AccountEvent::Erased(event))) => self.erase(event.user),
+            Event::Music(MusicEvent::Song(song @ SongEvent::SongPublished(event))) => {
+                if matches!(self.tracked, Tracked::Everything) {
+                    self.audio.insert(event.file.key(), song.subject());
+                }
+                Vec::new()
+            }
             Event::Accounts(
                 AccountsEvent::Account(_)
                 | AccountsEvent::Username(_)
@@ -154,6 +164,11 @@ impl Claims {
         let over: Vec<Subject> =
             self.removed.iter().filter(|(_, at)| now - **at >= kept).map(|(subject, _)| *subject).collect();
         over.into_iter().flat_map(|subject| self.release(subject)).collect()
+    }
+
+    /// The keys of all audio files, each with a song that it belongs to.
+    pub(super) fn audio(&self) -> impl Iterator<Item = (&str, Subject)> {
+        self.audio.iter().map(|(key, song)| (key.as_str(), *song))
     }
 
     /// All claimed pictures with their subjects.

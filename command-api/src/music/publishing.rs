@@ -1,0 +1,738 @@
+//! Songs that artists publish from finished uploads. Artists and albums are found by their names, or added.
+
+use audio::{Probed, Tags};
+use axum::extract::State;
+use axum::response::Response;
+use events::{
+    AccountsEvent, AlbumAdded, AlbumDetails, AlbumEvent, AlbumId, AlbumKind, ArtistAdded, ArtistCredit,
+    ArtistDetails, ArtistEvent, ArtistId, ArtistLinkEvent, ArtistLinked, AudioFile, CreditRole, Event,
+    MusicEvent, Recorded, Role, SongDetails, SongEvent, SongId, SongPublished, SongVisibility, Subject,
+    UploadId, UserId, album_id, artist_id, audio_media_id, song_id,
+};
+use media::MediaKey;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+use web::extract::Json;
+use web::problem::{FieldCode, FieldProblem, Problem, Problems};
+use web::sessions::Session;
+
+use crate::Commands;
+use crate::accounts::account::{Account, AccountStatus};
+use crate::music::spool::UploadRejected;
+use crate::pipeline::context::Context;
+use crate::pipeline::errors::CommandError;
+use crate::pipeline::execute::{Fold, Outcome};
+use crate::pipeline::receipt::{CommandHeaders, Prefer, Receipt};
+use crate::pipeline::text::{self, Fields};
+
+/// Longest title or name, in characters.
+const NAME_LIMIT: usize = 300;
+const LYRICS_LIMIT: usize = 20_000;
+/// Artists of one song or album, and genres of one song.
+const VALUES_LIMIT: usize = 20;
+const NUMBER_LIMIT: u32 = 9999;
+/// An artist that is merged into another, that is merged into another, ...: more steps than anybody merges.
+const MERGE_STEPS: usize = 8;
+
+// ---------------------------------------------------------------- decisions
+
+#[derive(Debug)]
+pub enum PublishSongRejected {
+    NotAllowed,
+    /// The account does not manage the first artist of the song.
+    OtherArtist,
+    /// The publisher has removed this song.
+    Removed,
+    /// Another account has the same audio, and not everybody may know.
+    OfAnother,
+    Upload(Box<Problem>),
+}
+
+impl From<PublishSongRejected> for Problem {
+    fn from(rejected: PublishSongRejected) -> Self {
+        match rejected {
+            PublishSongRejected::NotAllowed => Self::forbidden("Only artists and admins publish songs"),
+            PublishSongRejected::OtherArtist => Self::forbidden(
+                "Your account does not manage this artist: an admin can link it to your account",
+            ),
+            PublishSongRejected::Removed => {
+                Self::conflict("song-removed", "You have removed this song: restore it instead")
+            }
+            PublishSongRejected::OfAnother => {
+                Self::internal("a song under an id of one account is another's")
+            }
+            PublishSongRejected::Upload(problem) => *problem,
+        }
+    }
+}
+
+impl From<UploadRejected> for CommandError<PublishSongRejected> {
+    fn from(rejected: UploadRejected) -> Self {
+        Self::Rejected(PublishSongRejected::Upload(Box::new(rejected.into())))
+    }
+}
+
+/// The song under an id, and the account that publishes.
+#[derive(Debug, Default)]
+struct Publication {
+    account: Account,
+    song: Option<KnownSong>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct KnownSong {
+    publisher: UserId,
+    visibility: SongVisibility,
+    removed: bool,
+}
+
+impl Fold for Publication {
+    fn apply(&mut self, recorded: &Recorded) {
+        match &recorded.event {
+            Event::Accounts(AccountsEvent::Account(_)) => self.account.apply(recorded),
+            Event::Music(MusicEvent::Song(event)) => match event {
+                SongEvent::SongPublished(event) => {
+                    let (publisher, visibility) = (event.publisher, event.details.visibility);
+                    self.song = Some(KnownSong { publisher, visibility, removed: false });
+                }
+                SongEvent::SongEdited(event) => {
+                    if let Some(song) = &mut self.song {
+                        song.visibility = event.details.visibility;
+                    }
+                }
+                SongEvent::SongRemoved(_) => {
+                    if let Some(song) = &mut self.song {
+                        song.removed = true;
+                    }
+                }
+                SongEvent::SongRestored(_) => {
+                    if let Some(song) = &mut self.song {
+                        song.removed = false;
+                    }
+                }
+                SongEvent::SongAnalysed(_) => {}
+            },
+            Event::Accounts(_) | Event::Social(_) | Event::Music(_) | Event::Mail(_) => {}
+        }
+    }
+}
+
+/// The same audio in the same album is one song, except that nobody learns of a song that another account does not show to
+/// everybody.
+fn publish(state: &Publication, event: &SongPublished) -> Result<Option<Event>, PublishSongRejected> {
+    may_publish(&state.account)?;
+    match state.song {
+        None => Ok(Some(event.clone().into())),
+        Some(song) if song.publisher == event.publisher => {
+            if song.removed {
+                Err(PublishSongRejected::Removed)
+            } else {
+                Ok(None)
+            }
+        }
+        Some(KnownSong { visibility: SongVisibility::Public, removed: false, .. }) => Ok(None),
+        Some(_) => Err(PublishSongRejected::OfAnother),
+    }
+}
+
+fn may_publish(account: &Account) -> Result<(), PublishSongRejected> {
+    let is_allowed = account.status == AccountStatus::Active
+        && (account.roles.contains(&Role::Artist) || account.roles.contains(&Role::Admin));
+    if is_allowed { Ok(()) } else { Err(PublishSongRejected::NotAllowed) }
+}
+
+/// Whether an artist exists, and which artist took it over.
+#[derive(Debug, Default)]
+struct KnownArtist {
+    exists: bool,
+    into: Option<ArtistId>,
+}
+
+impl Fold for KnownArtist {
+    fn apply(&mut self, recorded: &Recorded) {
+        let Event::Music(MusicEvent::Artist(event)) = &recorded.event else { return };
+        self.exists = true;
+        if let ArtistEvent::ArtistMerged(event) = event {
+            self.into = Some(event.into);
+        }
+    }
+}
+
+fn add_artist(state: &KnownArtist, event: &ArtistAdded) -> Option<Event> {
+    (!state.exists).then(|| event.clone().into())
+}
+
+fn named_artist(name: &str) -> ArtistDetails {
+    ArtistDetails { name: name.to_owned(), sort_name: None, musicbrainz: None }
+}
+
+/// An artist found by name.
+struct FoundArtist {
+    id: ArtistId,
+    exists: bool,
+}
+
+/// Whether an account manages an artist.
+#[derive(Debug, Default)]
+struct Managed {
+    linked: bool,
+}
+
+impl Fold for Managed {
+    fn apply(&mut self, recorded: &Recorded) {
+        let Event::Music(MusicEvent::ArtistLink(event)) = &recorded.event else { return };
+        self.linked = matches!(event, ArtistLinkEvent::ArtistLinked(_));
+    }
+}
+
+#[derive(Debug, Default)]
+struct KnownAlbum {
+    exists: bool,
+}
+
+impl Fold for KnownAlbum {
+    fn apply(&mut self, recorded: &Recorded) {
+        if let Event::Music(MusicEvent::Album(AlbumEvent::AlbumAdded(_))) = &recorded.event {
+            self.exists = true;
+        }
+    }
+}
+
+fn add_album(state: &KnownAlbum, event: &AlbumAdded) -> Option<Event> {
+    (!state.exists).then(|| event.clone().into())
+}
+
+// ----------------------------------------------------------------- commands
+
+/// The details of a song with its artists and album by name.
+#[derive(Debug, Clone, PartialEq)]
+struct Named {
+    title: String,
+    artists: Vec<String>,
+    display_artist: String,
+    album: Option<NamedAlbum>,
+    track: Option<u32>,
+    disc: Option<u32>,
+    year: Option<i32>,
+    genres: Vec<String>,
+    explicit: bool,
+    lyrics: Option<String>,
+    musicbrainz: Option<Uuid>,
+    visibility: SongVisibility,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct NamedAlbum {
+    title: String,
+    artists: Vec<String>,
+    compilation: bool,
+    year: Option<i32>,
+    musicbrainz: Option<Uuid>,
+}
+
+impl Named {
+    /// The fields of the request; what it leaves out comes from the tags.
+    fn new(song: NewSong, tags: Tags) -> Result<Self, Problem> {
+        let mut fields = Fields::default();
+        let mut line = |field: &str, text: &str| fields.take(field, text::required_line(text, NAME_LIMIT));
+        let title = song.title.or(tags.title).map(|title| line("title", &title)).unwrap_or_default();
+        let given =
+            song.artists.map(|artists| artists.into_iter().map(|artist| artist.name).collect::<Vec<_>>());
+        let display_artist = tags.display_artist.filter(|_| given.is_none());
+        let artists: Vec<String> = given
+            .unwrap_or(tags.artists)
+            .iter()
+            .enumerate()
+            .map(|(n, name)| line(&format!("artists[{n}].name"), name))
+            .collect();
+        let album = match song.album {
+            Some(album) => {
+                let own = album.artists.into_iter().flatten().enumerate();
+                let own =
+                    own.map(|(n, artist)| line(&format!("album.artists[{n}].name"), &artist.name)).collect();
+                let title = line("album.title", &album.title);
+                Some(NamedAlbum {
+                    title,
+                    artists: own,
+                    compilation: false,
+                    year: album.year,
+                    musicbrainz: None,
+                })
+            }
+            None => tags.album.map(|title| NamedAlbum {
+                title: line("album.title", &title),
+                artists: tags.album_artists,
+                compilation: tags.compilation,
+                year: tags.year,
+                musicbrainz: tags.musicbrainz_album,
+            }),
+        };
+        let genres: Vec<String> =
+            song.genres.unwrap_or(tags.genres).iter().map(|genre| line("genres", genre)).collect();
+        let lyrics = song.lyrics.or(tags.lyrics);
+        let lyrics = lyrics.map(|lyrics| fields.take("lyrics", text::required(&lyrics, LYRICS_LIMIT)));
+        fields.finish()?;
+        let required = |field: &str| {
+            FieldProblem::new(field, FieldCode::Required, "is required: the file's tags have none")
+        };
+        let counts = [artists.len(), genres.len(), album.as_ref().map_or(0, |album| album.artists.len())];
+        if title.is_empty() {
+            return Err(Problem::invalid(vec![required("title")]));
+        }
+        if artists.is_empty() {
+            return Err(Problem::invalid(vec![required("artists")]));
+        }
+        if counts.into_iter().any(|count| count > VALUES_LIMIT) {
+            let message = format!("a song has at most {VALUES_LIMIT} artists, album artists and genres each");
+            return Err(Problem::invalid(vec![FieldProblem::new("artists", FieldCode::TooMany, message)]));
+        }
+        for (field, number) in [("track", song.track), ("disc", song.disc)] {
+            if number.is_some_and(|number| !(1..=NUMBER_LIMIT).contains(&number)) {
+                let message = format!("must be 1 to {NUMBER_LIMIT}");
+                return Err(Problem::invalid(vec![FieldProblem::new(field, FieldCode::OutOfRange, message)]));
+            }
+        }
+        Ok(Self {
+            display_artist: display_artist.unwrap_or_else(|| artists.join(", ")),
+            title,
+            artists,
+            album,
+            track: song.track.or(tags.track),
+            disc: song.disc.or(tags.disc),
+            year: song.year.or(tags.year),
+            genres,
+            explicit: song.explicit.unwrap_or(tags.explicit),
+            lyrics,
+            musicbrainz: tags.musicbrainz_recording,
+            visibility: song.visibility.into(),
+        })
+    }
+}
+
+impl Commands {
+    /// Publishes a finished upload. Its bytes are stored before the event, so that a song that is visible can be played.
+    async fn publish_song(
+        &self,
+        context: &Context,
+        publisher: UserId,
+        song: NewSong,
+    ) -> Result<(SongId, Outcome), CommandError<PublishSongRejected>> {
+        let of_request =
+            |problem: Problem| CommandError::Rejected(PublishSongRejected::Upload(Box::new(problem)));
+        let account = self.account(publisher).await?;
+        may_publish(&account).map_err(CommandError::Rejected)?;
+        let spool = self.spool().map_err(of_request)?;
+        let upload = song.upload;
+        let (probed, path, _working) = spool.finished(upload, publisher).await?;
+        let Probed { hash, format, duration, bit_rate, sample_rate, channels, tags, .. } = probed;
+        let replay_gain = tags.replay_gain;
+        let named = Named::new(song, tags).map_err(of_request)?;
+        if !account.roles.contains(&Role::Admin)
+            && let Some(name) = named.artists.first()
+        {
+            self.may_publish_for(context, publisher, name).await?;
+        }
+        let media = audio_media_id(&hash);
+        let mut file = AudioFile {
+            media,
+            hash,
+            format,
+            duration,
+            bit_rate,
+            sample_rate,
+            channels,
+            size: 0,
+            replay_gain,
+        };
+        file.size = self.store_audio(&file.key(), &path).await?;
+        let details = self.find_or_add(context, named).await?;
+        let (album, cover) = (details.album, None);
+        let mut event = SongPublished { song: song_id(&hash, album), publisher, details, file, cover };
+        let published = match self.append_song(context, &event).await {
+            Err(CommandError::Rejected(PublishSongRejected::OfAnother)) => {
+                event.song = own_song_id(event.song, publisher);
+                self.append_song(context, &event).await
+            }
+            published => published,
+        };
+        let outcome = published?;
+        spool.published(upload, publisher, outcome.changed && !outcome.replayed).await?;
+        Ok((event.song, outcome))
+    }
+
+    /// Checks that the account manages the artist of this name. It becomes the manager of a new artist: it is linked before
+    /// the artist is added, so that a crash between the two leaves no artist without a manager.
+    async fn may_publish_for(
+        &self,
+        context: &Context,
+        publisher: UserId,
+        name: &str,
+    ) -> Result<(), CommandError<PublishSongRejected>> {
+        let artist = self.known_artist(name).await?;
+        let link = Subject::ArtistLink(artist.id, publisher);
+        let decide = |state: &Managed| match (state.linked, artist.exists) {
+            (true, _) => Ok(None),
+            (false, false) => Ok(Some(ArtistLinked { artist: artist.id, user: publisher }.into())),
+            (false, true) => Err(PublishSongRejected::OtherArtist),
+        };
+        self.execute(&context.clone().without_idempotency_key(), link, &[], decide).await?;
+        Ok(())
+    }
+
+    /// The artist of this name, or the one that it was merged into.
+    async fn known_artist(&self, name: &str) -> Result<FoundArtist, CommandError<PublishSongRejected>> {
+        let mut id = artist_id(&named_artist(name));
+        let mut state: KnownArtist = self.read_cached_state(Subject::Artist(id)).await?;
+        for _ in 0..MERGE_STEPS {
+            let Some(into) = state.into else { break };
+            id = into;
+            state = self.read_cached_state(Subject::Artist(id)).await?;
+        }
+        Ok(FoundArtist { id, exists: state.exists })
+    }
+
+    async fn append_song(
+        &self,
+        context: &Context,
+        event: &SongPublished,
+    ) -> Result<Outcome, CommandError<PublishSongRejected>> {
+        let decide = |state: &Publication| publish(state, event);
+        self.execute(context, Subject::Song(event.song), &[Subject::Account(event.publisher)], decide).await
+    }
+
+    /// Stores the file unless the same audio is there; returns the size of what is stored.
+    async fn store_audio(
+        &self,
+        key: &str,
+        path: &std::path::Path,
+    ) -> Result<u64, CommandError<PublishSongRejected>> {
+        let key = MediaKey::parse(key).ok_or_else(|| CommandError::defect("a key of audio is invalid"))?;
+        if let Some(size) = self.media.size(&key).await? {
+            return Ok(size);
+        }
+        self.media.put_file(&key, path).await?;
+        self.media.size(&key).await?.ok_or_else(|| CommandError::defect("a stored file is missing"))
+    }
+
+    async fn find_or_add(
+        &self,
+        context: &Context,
+        named: Named,
+    ) -> Result<SongDetails, CommandError<PublishSongRejected>> {
+        let artists = self.credits(context, &named.artists, &named.display_artist).await?;
+        let album = match &named.album {
+            Some(album) => Some(self.album(context, album, &named, &artists).await?),
+            None => None,
+        };
+        Ok(SongDetails {
+            title: named.title,
+            artists,
+            display_artist: named.display_artist,
+            album,
+            disc: named.disc,
+            track: named.track,
+            genres: named.genres,
+            year: named.year,
+            explicit: named.explicit,
+            lyrics: named.lyrics,
+            musicbrainz: named.musicbrainz,
+            visibility: named.visibility,
+        })
+    }
+
+    /// The artists of these names. All are main artists, unless the display text says that the others are guests.
+    async fn credits(
+        &self,
+        context: &Context,
+        names: &[String],
+        display: &str,
+    ) -> Result<Vec<ArtistCredit>, CommandError<PublishSongRejected>> {
+        let display = display.to_lowercase();
+        let has_guests = [" feat. ", " ft. "].iter().any(|mark| display.contains(mark));
+        let mut credits: Vec<ArtistCredit> = Vec::new();
+        for (n, name) in names.iter().enumerate() {
+            let artist = self.artist(context, name).await?;
+            let role = if n > 0 && has_guests { CreditRole::Featured } else { CreditRole::Main };
+            if credits.iter().all(|credit| credit.artist != artist) {
+                credits.push(ArtistCredit { artist, role });
+            }
+        }
+        Ok(credits)
+    }
+
+    async fn artist(
+        &self,
+        context: &Context,
+        name: &str,
+    ) -> Result<ArtistId, CommandError<PublishSongRejected>> {
+        let details = named_artist(name);
+        let artist = artist_id(&details);
+        let event = ArtistAdded { artist, details };
+        let decide = |state: &KnownArtist| Ok::<_, PublishSongRejected>(add_artist(state, &event));
+        // Also for a request that is repeated: the artist is what it is, whoever added it.
+        let context = context.clone().without_idempotency_key();
+        self.execute(&context, Subject::Artist(artist), &[], decide).await?;
+        Ok(self.known_artist(name).await?.id)
+    }
+
+    async fn album(
+        &self,
+        context: &Context,
+        album: &NamedAlbum,
+        song: &Named,
+        song_artists: &[ArtistCredit],
+    ) -> Result<AlbumId, CommandError<PublishSongRejected>> {
+        let various = [VARIOUS_ARTISTS.to_owned()];
+        let names = match &album.artists[..] {
+            [] if album.compilation => &various[..],
+            names => names,
+        };
+        let (artists, display_artist) = if names.is_empty() {
+            let main = song_artists.iter().filter(|credit| credit.role == CreditRole::Main);
+            let display = song.artists.iter().take(main.clone().count()).cloned().collect::<Vec<_>>();
+            (main.copied().collect(), display.join(", "))
+        } else {
+            let display = names.join(", ");
+            (self.credits(context, names, &display).await?, display)
+        };
+        let details = AlbumDetails {
+            title: album.title.clone(),
+            artists,
+            display_artist,
+            kind: if album.compilation { AlbumKind::Compilation } else { AlbumKind::Album },
+            year: album.year,
+            version: None,
+            disc_titles: Vec::new(),
+            musicbrainz: album.musicbrainz,
+        };
+        let event = AlbumAdded { album: album_id(&details), details, cover: None };
+        let decide = |state: &KnownAlbum| Ok::<_, PublishSongRejected>(add_album(state, &event));
+        let context = context.clone().without_idempotency_key();
+        self.execute(&context, Subject::Album(event.album), &[], decide).await?;
+        Ok(event.album)
+    }
+}
+
+/// The artist of samplers without album artists.
+const VARIOUS_ARTISTS: &str = "Various Artists";
+
+/// The id of a song whose audio another account has without showing it to everybody.
+fn own_song_id(song: SongId, publisher: UserId) -> SongId {
+    let mut bytes = *song.uuid().as_bytes();
+    bytes.iter_mut().zip(publisher.uuid().as_bytes()).for_each(|(byte, own)| *byte ^= own);
+    SongId::new(Uuid::new_v8(bytes))
+}
+
+// ------------------------------------------------------------------- routes
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    OpenApiRouter::new().routes(routes!(create_song))
+}
+
+/// A song to publish from a finished upload. Details that are left out come from the tags of the file.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewSong {
+    /// Id of the finished upload.
+    #[schema(value_type = String, pattern = "^[0-9a-f]{32}$")]
+    upload: UploadId,
+    #[schema(min_length = 1, max_length = 300)]
+    title: Option<String>,
+    #[schema(max_items = 20)]
+    artists: Option<Vec<NewArtist>>,
+    album: Option<NewAlbum>,
+    #[schema(minimum = 1, maximum = 9999)]
+    track: Option<u32>,
+    #[schema(minimum = 1, maximum = 9999)]
+    disc: Option<u32>,
+    year: Option<i32>,
+    #[schema(max_items = 20)]
+    genres: Option<Vec<String>>,
+    explicit: Option<bool>,
+    #[schema(max_length = 20000)]
+    lyrics: Option<String>,
+    #[serde(default)]
+    visibility: Visibility,
+}
+
+/// An artist by name: the one of the catalogue, or a new one.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewArtist {
+    #[schema(min_length = 1, max_length = 300)]
+    name: String,
+}
+
+/// An album by title and artists: the one of the catalogue, or a new one.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewAlbum {
+    #[schema(min_length = 1, max_length = 300)]
+    title: String,
+    /// The main artists of the song if left out.
+    #[schema(max_items = 20)]
+    artists: Option<Vec<NewArtist>>,
+    /// Year of the original release.
+    year: Option<i32>,
+}
+
+/// Who can see and play a song.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Visibility {
+    /// Everybody.
+    #[default]
+    Public,
+    /// Everybody who knows its id; no list or search shows it.
+    Unlisted,
+    /// Only its publisher.
+    Private,
+}
+
+impl From<Visibility> for SongVisibility {
+    fn from(visibility: Visibility) -> Self {
+        match visibility {
+            Visibility::Public => Self::Public,
+            Visibility::Unlisted => Self::Unlisted,
+            Visibility::Private => Self::Private,
+        }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct CreatedSong {
+    #[serde(flatten)]
+    receipt: Receipt,
+    /// Id of the song. `changed` is false if the catalogue had it already: the same audio in the same album is one song.
+    id: String,
+}
+
+/// Publish a song
+///
+/// From a finished upload; for artists and admins. Artists and albums are found by their names, or added.
+#[utoipa::path(
+    post, path = "/v1/songs", tag = "songs", request_body = NewSong, security(("token" = [])),
+    params(CommandHeaders),
+    responses((status = 201, body = CreatedSong), (status = 202, body = CreatedSong), Problems)
+)]
+async fn create_song(
+    State(commands): State<Commands>,
+    session: Session,
+    context: Context,
+    prefer: Prefer,
+    Json(song): Json<NewSong>,
+) -> Result<Response, Problem> {
+    let payload = format!("{song:?}");
+    let context = context.with_actor(session.user).with_payload([payload.as_bytes()]);
+    let (id, outcome) = commands.publish_song(&context, session.user, song).await?;
+    let location = format!("/v1/songs/{id}");
+    let body = |receipt| CreatedSong { receipt, id: id.to_string() };
+    Ok(commands.created(prefer, outcome, &location, body).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{AudioFormat, AudioHash};
+
+    use super::*;
+
+    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+    const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
+
+    fn event() -> SongPublished {
+        let hash = AudioHash::new([7; 32]);
+        SongPublished {
+            song: song_id(&hash, None),
+            publisher: ANN,
+            details: SongDetails {
+                title: "Dawn".into(),
+                artists: Vec::new(),
+                display_artist: "Ann".into(),
+                album: None,
+                disc: None,
+                track: None,
+                genres: Vec::new(),
+                year: None,
+                explicit: false,
+                lyrics: None,
+                musicbrainz: None,
+                visibility: SongVisibility::Public,
+            },
+            file: AudioFile {
+                media: audio_media_id(&hash),
+                hash,
+                format: AudioFormat::Wav,
+                duration: 31_000,
+                bit_rate: 64_000,
+                sample_rate: 8000,
+                channels: 1,
+                size: 248_044,
+                replay_gain: None,
+            },
+            cover: None,
+        }
+    }
+
+    fn state(roles: &[Role], song: Option<KnownSong>) -> Publication {
+        let roles = roles.iter().copied().collect();
+        Publication { account: Account { status: AccountStatus::Active, roles, ..Account::default() }, song }
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "as the state has it")]
+    fn known(publisher: UserId, visibility: SongVisibility, removed: bool) -> Option<KnownSong> {
+        Some(KnownSong { publisher, visibility, removed })
+    }
+
+    #[test]
+    fn only_artists_and_admins_publish() {
+        for role in [Role::Artist, Role::Admin] {
+            assert_eq!(publish(&state(&[role], None), &event()).unwrap(), Some(event().into()));
+        }
+        for roles in [&[][..], &[Role::Moderator]] {
+            let rejected = publish(&state(roles, None), &event());
+            assert!(matches!(rejected, Err(PublishSongRejected::NotAllowed)), "{rejected:?}");
+        }
+    }
+
+    #[test]
+    fn same_audio_is_one_song_unless_that_would_disclose_another_account() {
+        let publish = |song| publish(&state(&[Role::Artist], song), &event());
+        assert_eq!(publish(known(ANN, SongVisibility::Private, false)).unwrap(), None);
+        assert_eq!(publish(known(BOB, SongVisibility::Public, false)).unwrap(), None);
+        assert!(matches!(
+            publish(known(ANN, SongVisibility::Public, true)),
+            Err(PublishSongRejected::Removed)
+        ));
+        for (visibility, removed) in [
+            (SongVisibility::Private, false),
+            (SongVisibility::Unlisted, false),
+            (SongVisibility::Public, true),
+        ] {
+            let rejected = publish(known(BOB, visibility, removed));
+            assert!(matches!(rejected, Err(PublishSongRejected::OfAnother)), "{rejected:?}");
+        }
+        assert_ne!(own_song_id(event().song, ANN), own_song_id(event().song, BOB));
+    }
+
+    #[test]
+    fn details_come_from_the_request_and_else_from_the_tags() {
+        let tags = Tags {
+            title: Some("Tagged".into()),
+            artists: vec!["Ann".into(), "Bob".into()],
+            display_artist: Some("Ann feat. Bob".into()),
+            ..Tags::default()
+        };
+        let new = |json: serde_json::Value| serde_json::from_value::<NewSong>(json).unwrap();
+        let upload = "00000000000000000000000000000001";
+        let named = Named::new(new(serde_json::json!({ "upload": upload })), tags.clone()).unwrap();
+        assert_eq!((named.title.as_str(), named.display_artist.as_str()), ("Tagged", "Ann feat. Bob"));
+        let given = serde_json::json!({ "upload": upload, "title": "Own", "artists": [{ "name": "Cy" }] });
+        let named = Named::new(new(given), tags).unwrap();
+        assert_eq!((named.title.as_str(), named.display_artist.as_str()), ("Own", "Cy"));
+        let problem = Named::new(new(serde_json::json!({ "upload": upload })), Tags::default()).unwrap_err();
+        assert_eq!(problem.fields[0].field, "title");
+    }
+}

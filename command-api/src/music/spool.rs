@@ -1,0 +1,512 @@
+//! The folder of uploads in progress. An upload is a file with its bytes, whose length is the offset, and a file with its
+//! state, so that it goes on after a restart. `stored.<user>` counts the bytes that an account has published from here.
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use audio::{ProbeError, Probed, Prober, Refusal};
+use axum::body::Body;
+use chrono::{DateTime, TimeDelta, Utc};
+use events::{UploadId, UserId};
+use futures::StreamExt;
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde::{Deserialize, Serialize};
+use service::telemetry::with_causes;
+use sha2::{Digest, Sha256};
+use tokio::fs::{self, OpenOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::timeout;
+use web::problem::{FieldCode, FieldProblem, Problem};
+
+/// Largest upload in bytes: a long symphony without loss.
+pub(crate) const UPLOAD_LIMIT: u64 = 500 * 1024 * 1024;
+/// Uploads of an account that are in progress.
+const OPEN_LIMIT: usize = 20;
+/// An upload without new bytes ends after this time.
+const LIFETIME: TimeDelta = TimeDelta::days(1);
+/// How long `finish` waits for the check of a file, which goes on afterwards: less than the time limit of a request.
+const CHECK_WAIT: Duration = Duration::from_secs(20);
+const READ_BUFFER: usize = 128 * 1024;
+pub(crate) const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
+
+/// Why an upload is refused.
+#[derive(Debug)]
+pub(crate) enum UploadRejected {
+    NotFound,
+    /// The client's offset is not the present one.
+    WrongOffset(u64),
+    /// Another request appends to it, or it is being checked.
+    Busy,
+    /// More bytes than announced.
+    TooLarge,
+    Incomplete(u64),
+    WrongChecksum,
+    Refused(Refusal),
+    Quota(u64),
+    TooMany,
+    /// It was not finished before it was published.
+    NotFinished,
+    /// It is finished, and takes no more bytes.
+    Finished,
+    Failed(std::io::Error),
+}
+
+impl From<std::io::Error> for UploadRejected {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<UploadRejected> for Problem {
+    fn from(rejected: UploadRejected) -> Self {
+        let at = |offset: u64, problem: Self| Self {
+            headers: Box::new([(OFFSET, HeaderValue::from(offset))]),
+            ..problem
+        };
+        match rejected {
+            UploadRejected::NotFound => Self::not_found("There is no such upload; uploads end after a day"),
+            UploadRejected::WrongOffset(offset) => {
+                let detail = format!("The upload has {offset} bytes: continue there");
+                at(offset, Self::conflict("wrong-offset", detail))
+            }
+            UploadRejected::Busy => Self::conflict("upload-busy", "Another request works on this upload"),
+            UploadRejected::TooLarge => {
+                web::extract::too_large("body", "The upload is larger than announced")
+            }
+            UploadRejected::Incomplete(offset) => at(
+                offset,
+                Self::conflict("upload-incomplete", format!("The upload has only {offset} bytes so far")),
+            ),
+            UploadRejected::WrongChecksum => Self::invalid(vec![FieldProblem::new(
+                "sha256",
+                FieldCode::Incorrect,
+                "is not the checksum of what arrived: start a new upload",
+            )]),
+            UploadRejected::Refused(refusal) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "audio-refused", refusal.to_string())
+            }
+            UploadRejected::Quota(quota) => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "quota-exceeded",
+                format!("The account may store {quota} bytes, and this would be more"),
+            ),
+            UploadRejected::TooMany => Self::conflict(
+                "too-many-uploads",
+                format!(
+                    "An account has at most {OPEN_LIMIT} uploads in progress: publish or delete one first"
+                ),
+            ),
+            UploadRejected::NotFinished => Self::conflict("upload-not-finished", "Finish the upload first"),
+            UploadRejected::Finished => Self::conflict("upload-finished", "The upload is finished"),
+            UploadRejected::Failed(error)
+                if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                let detail = "The server has no space left for uploads: try again later";
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", detail).because(error)
+            }
+            UploadRejected::Failed(error) => Self::unavailable("The folder for uploads", error),
+        }
+    }
+}
+
+/// An upload, as in its state file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Upload {
+    pub(crate) id: UploadId,
+    pub(crate) user: UserId,
+    pub(crate) size: u64,
+    /// Lower-case hexadecimal digits.
+    pub(crate) sha256: Option<String>,
+    pub(crate) expires_at: DateTime<Utc>,
+    pub(crate) checked: Option<Checked>,
+    /// Its bytes were moved to the media store.
+    pub(crate) published: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Checked {
+    Accepted(Box<Probed>),
+    WrongChecksum,
+    Refused(Refusal),
+}
+
+#[derive(Debug)]
+pub(crate) struct Spool(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    folder: PathBuf,
+    quota: u64,
+    prober: Prober,
+    /// Uploads that a request works on.
+    locks: Mutex<HashMap<UploadId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Held while an upload is created or counted as stored, so that two of an account cannot both take the last bytes.
+    accounts: tokio::sync::Mutex<()>,
+}
+
+impl Spool {
+    pub(crate) fn open(folder: PathBuf, quota: u64) -> std::io::Result<Self> {
+        std::fs::create_dir_all(&folder)?;
+        let (prober, locks) = (Prober::default(), Mutex::default());
+        Ok(Self(Arc::new(Inner { folder, quota, prober, locks, accounts: tokio::sync::Mutex::default() })))
+    }
+
+    /// Creates an upload, or finds the one that an earlier copy of the request created. Abandoned ones are deleted first.
+    pub(crate) async fn create(
+        &self,
+        id: UploadId,
+        user: UserId,
+        size: u64,
+        sha256: Option<String>,
+        now: DateTime<Utc>,
+    ) -> Result<Upload, UploadRejected> {
+        let inner = &self.0;
+        let _counting = inner.accounts.lock().await;
+        if let Some(existing) = inner.read(id).await? {
+            return if existing.user == user { Ok(existing) } else { Err(UploadRejected::NotFound) };
+        }
+        let open = inner.collect(now).await?;
+        let own: Vec<&Upload> =
+            open.iter().filter(|upload| upload.user == user && !upload.published).collect();
+        if own.len() >= OPEN_LIMIT {
+            return Err(UploadRejected::TooMany);
+        }
+        let used = inner.stored(user).await? + own.iter().map(|upload| upload.size).sum::<u64>();
+        if used.saturating_add(size) > inner.quota {
+            return Err(UploadRejected::Quota(inner.quota));
+        }
+        let expires_at = now + LIFETIME;
+        let upload = Upload { id, user, size, sha256, expires_at, checked: None, published: false };
+        fs::write(inner.data(id), b"").await?;
+        inner.write(&upload).await?;
+        Ok(upload)
+    }
+
+    /// The upload of this user, and its offset.
+    pub(crate) async fn find(&self, id: UploadId, user: UserId) -> Result<(Upload, u64), UploadRejected> {
+        let upload =
+            self.0.read(id).await?.filter(|upload| upload.user == user).ok_or(UploadRejected::NotFound)?;
+        let offset = if upload.published { upload.size } else { self.0.offset(id).await? };
+        Ok((upload, offset))
+    }
+
+    /// Appends a body at its offset. What arrives before a body breaks off stays.
+    pub(crate) async fn append(
+        &self,
+        id: UploadId,
+        user: UserId,
+        offset: u64,
+        body: Body,
+        now: DateTime<Utc>,
+    ) -> Result<u64, UploadRejected> {
+        let _writing = self.0.lock(id).try_lock_owned().map_err(|_| UploadRejected::Busy)?;
+        let (mut upload, mut present) = self.find(id, user).await?;
+        if upload.checked.is_some() {
+            return Err(UploadRejected::Finished);
+        }
+        if offset != present {
+            return Err(UploadRejected::WrongOffset(present));
+        }
+        let mut file = OpenOptions::new().append(true).open(self.0.data(id)).await?;
+        let mut body = body.into_data_stream();
+        let mut outcome = Ok(());
+        while let Some(chunk) = body.next().await {
+            // The client or the network gave up; the client asks for the offset and continues.
+            let Ok(chunk) = chunk else { break };
+            if present + chunk.len() as u64 > upload.size {
+                outcome = Err(UploadRejected::TooLarge);
+                break;
+            }
+            if let Err(error) = file.write_all(&chunk).await {
+                outcome = Err(error.into());
+                break;
+            }
+            present += chunk.len() as u64;
+        }
+        file.flush().await?;
+        file.sync_data().await?;
+        outcome?;
+        upload.expires_at = now + LIFETIME;
+        self.0.write(&upload).await?;
+        self.0.offset(id).await.map_err(Into::into)
+    }
+
+    /// Checks a complete upload, once. A check that takes long goes on after this returns [`UploadRejected::Busy`].
+    pub(crate) async fn finish(
+        &self,
+        id: UploadId,
+        user: UserId,
+        sha256: String,
+    ) -> Result<Probed, UploadRejected> {
+        let (upload, offset) = self.find(id, user).await?;
+        if offset < upload.size {
+            return Err(UploadRejected::Incomplete(offset));
+        }
+        let guard =
+            timeout(CHECK_WAIT, self.0.lock(id).lock_owned()).await.map_err(|_| UploadRejected::Busy)?;
+        // An earlier request may have checked it meanwhile.
+        let (upload, _) = self.find(id, user).await?;
+        let checked = match upload.checked.clone() {
+            Some(checked) => checked,
+            None => {
+                let inner = Arc::clone(&self.0);
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "its outcome is awaited here; a check that a shutdown interrupts is repeated by the client"
+                )]
+                let check = tokio::spawn(async move { inner.check(upload, sha256, guard).await });
+                match timeout(CHECK_WAIT, check).await {
+                    Ok(done) => done.map_err(std::io::Error::other)??,
+                    Err(_elapsed) => return Err(UploadRejected::Busy),
+                }
+            }
+        };
+        accepted(checked)
+    }
+
+    /// A finished upload and the path of its bytes, which no other request touches while the guard is held.
+    pub(crate) async fn finished(
+        &self,
+        id: UploadId,
+        user: UserId,
+    ) -> Result<(Probed, PathBuf, OwnedMutexGuard<()>), UploadRejected> {
+        let guard =
+            timeout(CHECK_WAIT, self.0.lock(id).lock_owned()).await.map_err(|_| UploadRejected::Busy)?;
+        let (upload, _) = self.find(id, user).await?;
+        let probed = accepted(upload.checked.ok_or(UploadRejected::NotFinished)?)?;
+        Ok((probed, self.0.data(id), guard))
+    }
+
+    /// Deletes the bytes of a published upload and counts them as stored. The state stays until it expires, for requests that
+    /// are repeated.
+    pub(crate) async fn published(
+        &self,
+        id: UploadId,
+        user: UserId,
+        is_new: bool,
+    ) -> Result<(), UploadRejected> {
+        let (upload, _) = self.find(id, user).await?;
+        if upload.published {
+            return Ok(());
+        }
+        let _counting = self.0.accounts.lock().await;
+        if is_new {
+            let stored = self.0.stored(user).await? + upload.size;
+            fs::write(self.0.ledger(user), stored.to_string()).await?;
+        }
+        self.0.write(&Upload { published: true, ..upload }).await?;
+        remove(&self.0.data(id)).await?;
+        Ok(())
+    }
+
+    /// Deletes an upload. Deleting a missing one is not an error.
+    pub(crate) async fn delete(&self, id: UploadId, user: UserId) -> Result<(), UploadRejected> {
+        let _writing = self.0.lock(id).try_lock_owned().map_err(|_| UploadRejected::Busy)?;
+        match self.find(id, user).await {
+            Ok(_) => self.0.remove(id).await.map_err(Into::into),
+            Err(UploadRejected::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn accepted(checked: Checked) -> Result<Probed, UploadRejected> {
+    match checked {
+        Checked::Accepted(probed) => Ok(*probed),
+        Checked::WrongChecksum => Err(UploadRejected::WrongChecksum),
+        Checked::Refused(refusal) => Err(UploadRejected::Refused(refusal)),
+    }
+}
+
+impl Inner {
+    fn data(&self, id: UploadId) -> PathBuf {
+        self.folder.join(id.to_string())
+    }
+
+    fn state(&self, id: UploadId) -> PathBuf {
+        self.folder.join(format!("{id}.json"))
+    }
+
+    fn ledger(&self, user: UserId) -> PathBuf {
+        self.folder.join(format!("stored.{user}"))
+    }
+
+    fn lock(&self, id: UploadId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        // Locks that nobody holds any more.
+        locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(locks.entry(id).or_default())
+    }
+
+    async fn read(&self, id: UploadId) -> std::io::Result<Option<Upload>> {
+        match fs::read(self.state(id)).await {
+            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(Into::into),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces the state file as a whole.
+    async fn write(&self, upload: &Upload) -> std::io::Result<()> {
+        let (path, aside) = (self.state(upload.id), self.folder.join(format!("{}.part", upload.id)));
+        let mut file = fs::File::create(&aside).await?;
+        file.write_all(&serde_json::to_vec(upload)?).await?;
+        file.sync_all().await?;
+        fs::rename(aside, path).await
+    }
+
+    async fn offset(&self, id: UploadId) -> std::io::Result<u64> {
+        Ok(fs::metadata(self.data(id)).await?.len())
+    }
+
+    async fn stored(&self, user: UserId) -> std::io::Result<u64> {
+        match fs::read_to_string(self.ledger(user)).await {
+            Ok(text) => {
+                text.trim().parse().map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn check(
+        &self,
+        upload: Upload,
+        sha256: String,
+        _guard: OwnedMutexGuard<()>,
+    ) -> Result<Checked, UploadRejected> {
+        let data = self.data(upload.id);
+        let actual = checksum(&data).await?;
+        let is_right =
+            actual == sha256 && upload.sha256.as_ref().is_none_or(|announced| *announced == actual);
+        let checked = if is_right {
+            match self.prober.probe(&data).await {
+                Ok(probed) => Checked::Accepted(Box::new(probed)),
+                Err(ProbeError::Refused(refusal)) => Checked::Refused(refusal),
+                Err(ProbeError::Failed(error)) => return Err(error.into()),
+            }
+        } else {
+            Checked::WrongChecksum
+        };
+        self.write(&Upload { checked: Some(checked.clone()), ..upload }).await?;
+        Ok(checked)
+    }
+
+    /// Deletes expired uploads; returns the others.
+    async fn collect(&self, now: DateTime<Utc>) -> std::io::Result<Vec<Upload>> {
+        let mut open = Vec::new();
+        let mut entries = fs::read_dir(&self.folder).await?;
+        while let Some(entry) = entries.next_entry().await? {
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|name| name.strip_suffix(".json")?.parse::<UploadId>().ok());
+            let Some(id) = id else { continue };
+            match self.read(id).await {
+                Ok(Some(upload)) if upload.expires_at > now => open.push(upload),
+                Ok(Some(_)) => {
+                    if let Ok(_unused) = self.lock(id).try_lock_owned() {
+                        self.remove(id).await?;
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(%id, error = with_causes(&error), "the state of an upload is unreadable");
+                }
+            }
+        }
+        Ok(open)
+    }
+
+    async fn remove(&self, id: UploadId) -> std::io::Result<()> {
+        remove(&self.data(id)).await?;
+        remove(&self.state(id)).await
+    }
+}
+
+async fn remove(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path).await {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn checksum(path: &Path) -> std::io::Result<String> {
+    let mut file = fs::File::open(path).await?;
+    file.set_max_buf_size(READ_BUFFER);
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; READ_BUFFER]);
+    loop {
+        let length = file.read(&mut buffer).await?;
+        if length == 0 {
+            return Ok(events::AudioHash::new(hash.finalize().into()).to_string());
+        }
+        hash.update(&buffer[..length]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
+    const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
+    const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
+    fn id(n: u128) -> UploadId {
+        UploadId::new(Uuid::from_u128(n))
+    }
+
+    async fn append(spool: &Spool, offset: u64, bytes: &'static [u8]) -> Result<u64, UploadRejected> {
+        spool.append(id(1), ANN, offset, Body::from(Bytes::from_static(bytes)), NOW).await
+    }
+
+    #[tokio::test]
+    async fn upload_goes_on_at_its_offset_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path().into(), 100).unwrap();
+        spool.create(id(1), ANN, 5, None, NOW).await.unwrap();
+        assert_eq!(append(&spool, 0, b"abc").await.unwrap(), 3);
+        let spool = Spool::open(folder.path().into(), 100).unwrap();
+        assert_eq!(spool.find(id(1), ANN).await.unwrap().1, 3);
+        assert!(matches!(append(&spool, 0, b"abc").await, Err(UploadRejected::WrongOffset(3))));
+        assert!(matches!(append(&spool, 3, b"def").await, Err(UploadRejected::TooLarge)));
+        assert!(matches!(spool.finish(id(1), ANN, String::new()).await, Err(UploadRejected::Incomplete(3))));
+        assert_eq!(append(&spool, 3, b"de").await.unwrap(), 5);
+        assert!(matches!(spool.finish(id(1), ANN, "0".into()).await, Err(UploadRejected::WrongChecksum)));
+        assert!(matches!(append(&spool, 5, b"").await, Err(UploadRejected::Finished)));
+        assert!(matches!(spool.find(id(1), BOB).await, Err(UploadRejected::NotFound)));
+    }
+
+    #[tokio::test]
+    async fn one_of_two_writers_wins() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path().into(), 100).unwrap();
+        spool.create(id(1), ANN, 5, None, NOW).await.unwrap();
+        let writing = spool.0.lock(id(1)).lock_owned().await;
+        assert!(matches!(append(&spool, 0, b"abc").await, Err(UploadRejected::Busy)));
+        drop(writing);
+        assert_eq!(append(&spool, 0, b"abc").await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn quota_counts_open_and_published_uploads_and_abandoned_ones_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path().into(), 100).unwrap();
+        spool.create(id(1), ANN, 60, None, NOW).await.unwrap();
+        assert!(matches!(spool.create(id(2), ANN, 50, None, NOW).await, Err(UploadRejected::Quota(100))));
+        spool.create(id(3), BOB, 50, None, NOW).await.unwrap();
+        spool.published(id(1), ANN, true).await.unwrap();
+        assert!(matches!(spool.create(id(2), ANN, 50, None, NOW).await, Err(UploadRejected::Quota(100))));
+        spool.create(id(2), ANN, 40, None, NOW).await.unwrap();
+        let later = NOW + LIFETIME;
+        spool.create(id(4), ANN, 40, None, later).await.unwrap();
+        assert!(matches!(spool.find(id(2), ANN).await, Err(UploadRejected::NotFound)), "abandoned");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "an upload, its state, the ledger");
+    }
+}

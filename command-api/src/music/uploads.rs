@@ -1,0 +1,253 @@
+//! Uploads in parts: created, appended to at an offset, checked, then published as a song. They are not in the log.
+
+use audio::Probed;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use events::UploadId;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::extract::{Json, Path};
+use web::problem::{FieldCode, Problem, Problems};
+use web::sessions::Session;
+
+use crate::Commands;
+use crate::music::spool::{OFFSET, Spool, UPLOAD_LIMIT, Upload};
+use crate::pipeline::context::Context;
+use crate::pipeline::receipt::CommandHeaders;
+
+/// Hexadecimal digits of a checksum.
+const CHECKSUM_DIGITS: usize = 64;
+
+pub(crate) fn routes() -> OpenApiRouter<Commands> {
+    OpenApiRouter::new()
+        .routes(routes!(create_upload))
+        .routes(routes!(get_upload, append_to_upload, delete_upload))
+        .routes(routes!(finish_upload))
+}
+
+impl Commands {
+    pub(crate) fn spool(&self) -> Result<&Spool, Problem> {
+        self.uploads
+            .as_ref()
+            .ok_or_else(|| Problem::unavailable("The upload service", "no folder for uploads"))
+    }
+}
+
+/// A file to upload.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewUpload {
+    /// Bytes of the whole file.
+    #[schema(minimum = 1, maximum = 524_288_000)]
+    size: u64,
+    /// SHA-256 of the whole file, if it is known already.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    sha256: Option<String>,
+}
+
+/// An upload in progress.
+#[derive(Debug, Serialize, ToSchema)]
+struct UploadState {
+    id: String,
+    /// Bytes that have arrived: the next part begins there.
+    offset: u64,
+    /// Bytes of the whole file.
+    size: u64,
+    /// The upload is deleted then, unless more bytes arrive.
+    expires_at: DateTime<Utc>,
+}
+
+impl UploadState {
+    fn of(upload: &Upload, offset: u64) -> Self {
+        Self { id: upload.id.to_string(), offset, size: upload.size, expires_at: upload.expires_at }
+    }
+}
+
+/// The checksum of the whole file.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Checksum {
+    /// SHA-256, in lower-case hexadecimal digits.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    sha256: String,
+}
+
+/// What was found in an uploaded file: the defaults of a song that is published from it.
+#[derive(Debug, Serialize, ToSchema)]
+struct CheckedUpload {
+    id: String,
+    #[schema(example = "flac")]
+    format: &'static str,
+    /// Milliseconds.
+    duration_ms: u64,
+    /// Bits per second, on average.
+    bit_rate: u32,
+    /// Hertz.
+    sample_rate: u32,
+    channels: u8,
+    /// False if the format cannot be decoded here: then only its container was checked.
+    decoded: bool,
+    title: Option<String>,
+    artists: Vec<String>,
+    album: Option<String>,
+    track: Option<u32>,
+    disc: Option<u32>,
+    year: Option<i32>,
+    genres: Vec<String>,
+}
+
+impl CheckedUpload {
+    fn of(id: UploadId, probed: Probed) -> Self {
+        let Probed { format, duration, bit_rate, sample_rate, channels, decoded, tags, .. } = probed;
+        Self {
+            id: id.to_string(),
+            format: format.extension(),
+            duration_ms: duration,
+            bit_rate,
+            sample_rate,
+            channels,
+            decoded,
+            title: tags.title,
+            artists: tags.artists,
+            album: tags.album,
+            track: tags.track,
+            disc: tags.disc,
+            year: tags.year,
+            genres: tags.genres,
+        }
+    }
+}
+
+fn check_digits(sha256: &str) -> Result<(), Problem> {
+    let is_good =
+        sha256.len() == CHECKSUM_DIGITS && sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let message = "must be 64 lower-case hexadecimal digits";
+    if is_good { Ok(()) } else { Err(Problem::malformed("sha256", FieldCode::InvalidFormat, message)) }
+}
+
+fn with_offset(status: StatusCode, offset: u64, body: impl IntoResponse) -> Response {
+    let mut response = (status, body).into_response();
+    response.headers_mut().insert(OFFSET, offset.into());
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Begin an upload
+///
+/// For audio files of up to 500 MB. Send the file in parts of any size, then finish the upload and publish it as a song. An
+/// upload without new bytes is deleted after a day.
+#[utoipa::path(
+    post, path = "/v1/uploads", tag = "uploads", request_body = NewUpload, security(("token" = [])),
+    params(CommandHeaders), responses((status = 201, body = UploadState), Problems)
+)]
+async fn create_upload(
+    State(commands): State<Commands>,
+    session: Session,
+    context: Context,
+    Json(new): Json<NewUpload>,
+) -> Result<Response, Problem> {
+    if !(1..=UPLOAD_LIMIT).contains(&new.size) {
+        let message = format!("must be 1 to {UPLOAD_LIMIT} bytes");
+        return Err(Problem::malformed("size", FieldCode::OutOfRange, message));
+    }
+    new.sha256.as_deref().map_or(Ok(()), check_digits)?;
+    let context = context.with_actor(session.user);
+    let id = UploadId::new(context.new_id(commands.log.keys(), "upload"));
+    let spool = commands.spool()?;
+    let upload = spool.create(id, session.user, new.size, new.sha256, context.now).await?;
+    let (_, offset) = spool.find(id, session.user).await?;
+    let mut response = with_offset(StatusCode::CREATED, offset, axum::Json(UploadState::of(&upload, offset)));
+    if let Ok(location) = HeaderValue::try_from(format!("/v1/uploads/{id}")) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// Get the offset of an upload
+///
+/// Also in the header `Upload-Offset`, for HEAD. Continue there after a broken connection.
+#[utoipa::path(
+    get, path = "/v1/uploads/{upload}", tag = "uploads", security(("token" = [])),
+    params(("upload" = String, Path, pattern = "^[0-9a-f]{32}$")),
+    responses((status = 200, body = UploadState), Problems)
+)]
+async fn get_upload(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(upload): Path<UploadId>,
+) -> Result<Response, Problem> {
+    let (upload, offset) = commands.spool()?.find(upload, session.user).await?;
+    Ok(with_offset(StatusCode::OK, offset, axum::Json(UploadState::of(&upload, offset))))
+}
+
+/// Append to an upload
+///
+/// The body is the next part of the file. Answers 409 with the present offset in `Upload-Offset` if the part does not begin
+/// there. Of two requests at the same time one is refused. What arrives before a connection breaks is kept.
+#[utoipa::path(
+    patch, path = "/v1/uploads/{upload}", tag = "uploads", security(("token" = [])),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    params(
+        ("upload" = String, Path, pattern = "^[0-9a-f]{32}$"),
+        ("Upload-Offset" = u64, Header, description = "Where the part begins in the file."),
+    ),
+    responses((status = 200, body = UploadState), Problems)
+)]
+async fn append_to_upload(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(id): Path<UploadId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let offset = headers.get(OFFSET).and_then(|value| value.to_str().ok()?.parse().ok());
+    let message = "must be the number of bytes before this part";
+    let offset =
+        offset.ok_or_else(|| Problem::malformed("Upload-Offset", FieldCode::InvalidFormat, message))?;
+    let spool = commands.spool()?;
+    let offset = spool.append(id, session.user, offset, body, commands.clock.now()).await?;
+    let (upload, _) = spool.find(id, session.user).await?;
+    Ok(with_offset(StatusCode::OK, offset, axum::Json(UploadState::of(&upload, offset))))
+}
+
+/// Finish an upload
+///
+/// Compares the checksum, and reads the file: its format, tags and length, and whether it can be decoded. A check that takes
+/// long is answered with 409 `upload-busy`: repeat the request to get its outcome.
+#[utoipa::path(
+    post, path = "/v1/uploads/{upload}/finish", tag = "uploads", request_body = Checksum, security(("token" = [])),
+    params(("upload" = String, Path, pattern = "^[0-9a-f]{32}$")),
+    responses((status = 200, body = CheckedUpload), Problems)
+)]
+async fn finish_upload(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(id): Path<UploadId>,
+    Json(Checksum { sha256 }): Json<Checksum>,
+) -> Result<Response, Problem> {
+    check_digits(&sha256)?;
+    let probed = commands.spool()?.finish(id, session.user, sha256).await?;
+    Ok(axum::Json(CheckedUpload::of(id, probed)).into_response())
+}
+
+/// Delete an upload
+///
+/// Has no effect on a song that was published from it.
+#[utoipa::path(
+    delete, path = "/v1/uploads/{upload}", tag = "uploads", security(("token" = [])),
+    params(("upload" = String, Path, pattern = "^[0-9a-f]{32}$")),
+    responses((status = 204), Problems)
+)]
+async fn delete_upload(
+    State(commands): State<Commands>,
+    session: Session,
+    Path(id): Path<UploadId>,
+) -> Result<StatusCode, Problem> {
+    commands.spool()?.delete(id, session.user).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

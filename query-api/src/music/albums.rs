@@ -1,0 +1,131 @@
+//! Albums of the catalogue, with their songs.
+
+use axum::extract::State;
+use axum::response::Response;
+use chrono::DateTime;
+use events::AlbumId;
+use resources::{Album as AlbumPage, Song as SongPage};
+use serde_json::json;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use views::music::albums::{Album, NEWEST, VIEW};
+use views::music::artists;
+use views::music::songs::{self, OF_ALBUM, Song};
+use views::{Query, ViewStoreExt};
+use web::extract::Path;
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
+
+use super::artists::show_credits;
+use super::word;
+use crate::reading::answer::{Conditions, QueryHeaders, answer};
+use crate::reading::paging::{PageOf, PageParams, Paging};
+use crate::{Queries, store_problem};
+
+const VIEWS: [&str; 2] = [VIEW.name, artists::VIEW.name];
+
+pub(crate) fn routes() -> OpenApiRouter<Queries> {
+    OpenApiRouter::new()
+        .routes(routes!(list_albums))
+        .routes(routes!(get_album))
+        .routes(routes!(list_album_songs))
+}
+
+fn no_album() -> Problem {
+    Problem::not_found("There is no such album")
+}
+
+impl Queries {
+    /// Albums by id, in this order; none for those that do not exist or are removed.
+    pub async fn albums(&self, ids: &[String]) -> Result<Vec<Option<AlbumPage>>, Problem> {
+        let found = self.store.get_all::<Album>(ids).await.map_err(store_problem)?;
+        self.show_albums(found.into_iter().map(|album| album.filter(|album| album.listed)).collect()).await
+    }
+
+    async fn show_albums(&self, albums: Vec<Option<Album>>) -> Result<Vec<Option<AlbumPage>>, Problem> {
+        let credits = albums.iter().flatten().flat_map(|album| &album.artists);
+        let artists = self.credited_artists(credits.map(|credit| &credit.artist)).await?;
+        let show = |album: Album| -> Result<AlbumPage, Problem> {
+            Ok(AlbumPage {
+                artists: show_credits(&album.artists, &artists)?,
+                kind: word(&album.kind)?,
+                cover: album.cover.map(|cover| self.cover(&cover)),
+                id: album.album,
+                title: album.title,
+                display_artist: album.display_artist,
+                year: album.year,
+                version: album.version,
+                disc_titles: album.disc_titles,
+                musicbrainz: album.musicbrainz,
+                added_at: DateTime::from_timestamp_millis(album.added).unwrap_or_default(),
+            })
+        };
+        albums.into_iter().map(|album| album.map(show).transpose()).collect()
+    }
+}
+
+/// List albums, newest first
+///
+/// In the order in which they were added.
+#[utoipa::path(
+    get, path = "/v1/albums", tag = "albums", security((), ("token" = [])), params(PageParams, QueryHeaders),
+    responses((status = 200, body = PageOf<AlbumPage>), (status = 304), Problems)
+)]
+async fn list_albums(
+    State(queries): State<Queries>,
+    _: Option<Session>,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    let query = Query::new(&VIEW, &NEWEST, vec![json!(true)], paging.limit).after(paging.after(&NEWEST)?);
+    let page = queries.store.page_of::<Album>(query).await.map_err(store_problem)?;
+    let items = queries.show_albums(page.documents.into_iter().map(Some).collect()).await?;
+    let items = items.into_iter().flatten().collect();
+    answer(&conditions, caught_up, &paging.page::<AlbumPage>(items, page.next.as_ref(), &NEWEST))
+}
+
+/// Get an album
+#[utoipa::path(
+    get, path = "/v1/albums/{album}", tag = "albums", security((), ("token" = [])),
+    params(("album" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),
+    responses((status = 200, body = AlbumPage), (status = 304), Problems)
+)]
+async fn get_album(
+    State(queries): State<Queries>,
+    _: Option<Session>,
+    Path(album): Path<AlbumId>,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    let found = queries.albums(&[album.to_string()]).await?.pop().flatten();
+    answer(&conditions, caught_up, &found.ok_or_else(no_album)?)
+}
+
+/// List an album's songs
+///
+/// By disc and track. Only public songs are listed.
+#[utoipa::path(
+    get, path = "/v1/albums/{album}/songs", tag = "albums", security((), ("token" = [])),
+    params(("album" = String, Path, pattern = "^[0-9a-f]{32}$"), PageParams, QueryHeaders),
+    responses((status = 200, body = PageOf<SongPage>), (status = 304), Problems)
+)]
+async fn list_album_songs(
+    State(queries): State<Queries>,
+    viewer: Option<Session>,
+    Path(album): Path<AlbumId>,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let views = [VIEW.name, artists::VIEW.name, songs::VIEW.name];
+    let caught_up = queries.catch_up(&conditions, &views).await;
+    let found: Option<Album> = queries.store.get(&album.to_string()).await.map_err(store_problem)?;
+    found.filter(|album| album.listed).ok_or_else(no_album)?;
+    let query = Query::new(&songs::VIEW, &OF_ALBUM, vec![json!(album), json!(true)], paging.limit);
+    let page = queries.store.page_of::<Song>(query.after(paging.after(&OF_ALBUM)?)).await;
+    let page = page.map_err(store_problem)?;
+    let viewer = viewer.map(|session| session.user);
+    let items = queries.show_songs(page.documents.into_iter().map(Some).collect(), viewer).await?;
+    let items = items.into_iter().flatten().collect();
+    answer(&conditions, caught_up, &paging.page::<SongPage>(items, page.next.as_ref(), &OF_ALBUM))
+}

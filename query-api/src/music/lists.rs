@@ -1,0 +1,51 @@
+//! Lists of song ids for the apps that existed before Chorus.
+
+use futures::{FutureExt, TryFutureExt};
+use serde_json::json;
+use views::music::genres::{self, Genre, LARGEST, key_of};
+use views::music::song_genres::{self, OF_GENRE, SongGenre};
+use views::music::songs::{self, NEWEST, RANDOM, Song};
+use views::{Cursor, Query, ViewStoreExt};
+use web::problem::Problem;
+
+use crate::reading::random::draw;
+use crate::{Queries, store_problem};
+
+/// Hexadecimal digits of a random key.
+const RANDOM_KEY_DIGITS: usize = 15;
+
+impl Queries {
+    /// Distinct random listed songs; fewer only if there are fewer.
+    pub async fn random_songs(&self, count: usize) -> Result<Vec<String>, Problem> {
+        let page = |place: u64, limit: usize| {
+            // Places are evenly spread over the keys.
+            let after = Cursor::from(format!("{:0RANDOM_KEY_DIGITS$x}", place >> 4));
+            let query = Query::new(&songs::VIEW, &RANDOM, vec![json!(true)], limit).after(Some(after));
+            let found = self.store.page_of::<Song>(query);
+            found.map_ok(|page| page.documents.into_iter().map(|song| song.song).collect()).boxed()
+        };
+        let ids = draw(count, rand::random, page).await.map_err(store_problem)?;
+        Ok(ids.into_iter().collect())
+    }
+
+    /// The newest listed songs.
+    pub async fn newest_songs(&self, limit: usize) -> Result<Vec<String>, Problem> {
+        let query = Query::new(&songs::VIEW, &NEWEST, vec![json!(true)], limit);
+        self.store.keys(&query).await.map_err(store_problem)
+    }
+
+    /// The names of genres with listed songs, those with the most songs first.
+    pub async fn genre_names(&self, limit: usize) -> Result<Vec<String>, Problem> {
+        let query = Query::new(&genres::VIEW, &LARGEST, Vec::new(), limit).above(0);
+        let found = self.store.page_of::<Genre>(query).await.map_err(store_problem)?;
+        Ok(found.documents.into_iter().map(|genre| genre.name).collect())
+    }
+
+    /// The newest listed songs of a genre, in any spelling of its name.
+    pub async fn songs_of_genre(&self, genre: &str, limit: usize) -> Result<Vec<String>, Problem> {
+        let equals = vec![json!(key_of(genre)), json!(true)];
+        let query = Query::new(&song_genres::VIEW, &OF_GENRE, equals, limit);
+        let found = self.store.page_of::<SongGenre>(query).await.map_err(store_problem)?;
+        Ok(found.documents.into_iter().map(|entry| entry.song).collect())
+    }
+}

@@ -1,0 +1,364 @@
+//! Searching songs, artists, albums and public playlists by names and words, and songs by any part of a name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::extract::State;
+use axum::response::Response;
+use futures::future::try_join_all;
+use resources::{Album as AlbumPage, Artist as ArtistPage, Song as SongPage};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use views::accounts::search::fold;
+use views::music::albums::{self, Album};
+use views::music::artists::{self, Artist};
+use views::music::search::{ItemKind, List, Term, VIEW, search_words};
+use views::music::song_artists::{self, SongArtist};
+use views::music::songs::{self, Song};
+use views::{Document, PageOf, Query, StoreError, ViewStore, ViewStoreExt};
+use web::extract::Query as QueryString;
+use web::problem::{FieldCode, Problem, Problems};
+use web::sessions::Session;
+
+use crate::reading::answer::{Conditions, QueryHeaders, answer};
+use crate::reading::paging::limit_within;
+use crate::{Queries, store_problem};
+
+/// Default and maximum number of items of each kind in an answer.
+const DEFAULT_LIMIT: usize = 20;
+const LIMIT: usize = 50;
+/// Maximum length of a query in characters.
+const LENGTH_LIMIT: usize = 100;
+
+/// Maximum number of items examined for the whole name and for each word.
+const CANDIDATES: usize = 300;
+/// Albums per word whose songs are examined, and songs of each.
+const ALBUMS: usize = 20;
+const SONGS_OF_ALBUM: usize = 50;
+/// Artists per part whose songs are examined, and songs of each.
+const SINGERS: usize = 20;
+const SONGS_OF_SINGER: usize = 50;
+/// Maximum number of words of a query.
+const WORDS: usize = 8;
+
+/// The rank of a match, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Closeness {
+    Name,
+    BeginningOfName,
+    WholeWordsOfName,
+    WholeWords,
+    BeginningsOfWords,
+}
+
+/// The folded query.
+#[derive(Debug)]
+struct Searched {
+    whole: String,
+    words: Vec<String>,
+}
+
+impl Searched {
+    fn of(text: &str) -> Self {
+        let whole = fold(text.trim());
+        // Sorted by length: long words match few items.
+        let mut words: Vec<String> = whole.split_whitespace().flat_map(words_of_part).collect();
+        words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+        words.dedup();
+        words.truncate(WORDS);
+        Self { whole, words }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
+    /// None if not all words are found in the name or in the other texts.
+    fn closeness<'a>(&self, name: &str, others: impl IntoIterator<Item = &'a str>) -> Option<Closeness> {
+        let folded = fold(name);
+        if folded == self.whole {
+            return Some(Closeness::Name);
+        }
+        if folded.starts_with(&self.whole) {
+            return Some(Closeness::BeginningOfName);
+        }
+        let of_name = search_words(name);
+        let all: Vec<String> =
+            of_name.iter().cloned().chain(others.into_iter().flat_map(search_words)).collect();
+        let each = |words: &[String], fits: fn(&str, &str) -> bool| {
+            self.words.iter().all(|word| words.iter().any(|their| fits(their, word)))
+        };
+        if each(&of_name, |their, word| their == word) {
+            return Some(Closeness::WholeWordsOfName);
+        }
+        if each(&all, |their, word| their == word) {
+            return Some(Closeness::WholeWords);
+        }
+        each(&all, |their, word| their.starts_with(word)).then_some(Closeness::BeginningsOfWords)
+    }
+}
+
+/// The words to look up for a part of a query between blanks: a part with punctuation stands in the index as a whole too.
+fn words_of_part(part: &str) -> Vec<String> {
+    let mut words = search_words(part);
+    if words.first().is_some_and(|first| first == part) {
+        words.truncate(1);
+    } else if words.len() > 1 {
+        // The last character alone only begins a term; the pairs cover it.
+        words.pop();
+    }
+    words
+}
+
+async fn terms(store: &dyn ViewStore, query: Query) -> Result<PageOf<Term>, StoreError> {
+    store.page_of(query).await
+}
+
+/// The ids of candidates, exact names included. Exact as long as one of the words has fewer matches than the limit.
+async fn candidates(
+    store: &dyn ViewStore,
+    searched: &Searched,
+    kind: ItemKind,
+) -> Result<BTreeSet<String>, StoreError> {
+    let names = terms(store, List::Names.query(kind, &searched.whole, CANDIDATES));
+    let words = searched.words.iter().map(|word| matches_of_word(store, kind, word));
+    let (names, words) = futures::try_join!(names, try_join_all(words))?;
+    let mut ids: BTreeSet<String> = names.documents.into_iter().map(|term| term.item).collect();
+    // Matches contain all words, so the complete matches of the rarest word are sufficient.
+    let rarest = words.iter().filter(|found| found.complete).min_by_key(|found| found.items.len());
+    match rarest {
+        Some(rarest) => ids.extend(rarest.items.iter().cloned()),
+        None => ids.extend(words.into_iter().flat_map(|found| found.items)),
+    }
+    Ok(ids)
+}
+
+struct Matches {
+    items: BTreeSet<String>,
+    complete: bool,
+}
+
+/// The items with a word. A song has the words of its album too.
+async fn matches_of_word(store: &dyn ViewStore, kind: ItemKind, word: &str) -> Result<Matches, StoreError> {
+    let own = terms(store, List::Words.query(kind, word, CANDIDATES));
+    if kind != ItemKind::Song {
+        let found = own.await?;
+        let complete = found.next.is_none();
+        return Ok(Matches { items: found.documents.into_iter().map(|term| term.item).collect(), complete });
+    }
+    let albums = terms(store, List::Words.query(ItemKind::Album, word, ALBUMS));
+    let (own, albums) = futures::try_join!(own, albums)?;
+    let mut complete = own.next.is_none() && albums.next.is_none();
+    let mut items: BTreeSet<String> = own.documents.into_iter().map(|term| term.item).collect();
+    let of_albums = albums.documents.iter().map(|term| {
+        let equals = vec![term.item.as_str().into(), true.into()];
+        store.page_of::<Song>(Query::new(&songs::VIEW, &songs::OF_ALBUM, equals, SONGS_OF_ALBUM))
+    });
+    for page in try_join_all(of_albums).await? {
+        complete &= page.next.is_none();
+        items.extend(page.documents.into_iter().map(|song| song.song));
+    }
+    Ok(Matches { items, complete })
+}
+
+/// Ranks items and returns the ids of the best.
+fn best<T: Document>(
+    found: impl IntoIterator<Item = T>,
+    limit: usize,
+    rank: impl Fn(&T) -> Option<(Closeness, String)>,
+) -> Vec<String> {
+    let mut ranked: Vec<(Closeness, String, String)> = found
+        .into_iter()
+        .filter_map(|item| rank(&item).map(|(closeness, name)| (closeness, name, item.key())))
+        .collect();
+    // Among equal matches the shortest name is the closest.
+    ranked
+        .sort_by(|a, b| (a.0, a.1.chars().count(), &a.1, &a.2).cmp(&(b.0, b.1.chars().count(), &b.1, &b.2)));
+    ranked.into_iter().take(limit).map(|(.., id)| id).collect()
+}
+
+/// The ids of the songs that match best.
+async fn songs_by_words(
+    store: &dyn ViewStore,
+    searched: &Searched,
+    limit: usize,
+) -> Result<Vec<String>, StoreError> {
+    let ids: Vec<String> = candidates(store, searched, ItemKind::Song).await?.into_iter().collect();
+    let found: Vec<Song> = store.get_all::<Song>(&ids).await?.into_iter().flatten().collect();
+    let albums: BTreeSet<String> = found.iter().filter_map(|song| song.album.clone()).collect();
+    let albums: Vec<String> = albums.into_iter().collect();
+    let titles = store.get_all::<Album>(&albums).await?;
+    let titles: BTreeMap<String, String> =
+        titles.into_iter().flatten().map(|album| (album.album, album.title)).collect();
+    Ok(best(found.into_iter().filter(|song| song.listed), limit, |song| {
+        let album = song.album.as_ref().and_then(|album| titles.get(album));
+        let others = [Some(&song.display_artist), album].into_iter().flatten().map(String::as_str);
+        Some((searched.closeness(&song.title, others)?, fold(&song.title)))
+    }))
+}
+
+/// The ids of the artists that match best.
+async fn artists_by_words(
+    store: &dyn ViewStore,
+    searched: &Searched,
+    limit: usize,
+) -> Result<Vec<String>, StoreError> {
+    let ids: Vec<String> = candidates(store, searched, ItemKind::Artist).await?.into_iter().collect();
+    let found = store.get_all::<Artist>(&ids).await?.into_iter().flatten();
+    Ok(best(found.filter(|artist| artist.listed), limit, |artist| {
+        let closeness = searched.closeness(&artist.name, artist.sort_name.as_deref())?;
+        Some((closeness, fold(&artist.name)))
+    }))
+}
+
+/// The ids of the albums that match best.
+async fn albums_by_words(
+    store: &dyn ViewStore,
+    searched: &Searched,
+    limit: usize,
+) -> Result<Vec<String>, StoreError> {
+    let ids: Vec<String> = candidates(store, searched, ItemKind::Album).await?.into_iter().collect();
+    let found = store.get_all::<Album>(&ids).await?.into_iter().flatten();
+    Ok(best(found.filter(|album| album.listed), limit, |album| {
+        let others = [Some(album.display_artist.as_str()), album.version.as_deref()];
+        Some((searched.closeness(&album.title, others.into_iter().flatten())?, fold(&album.title)))
+    }))
+}
+
+/// The ids of listed songs with a text as a part of their title or of the name of an artist, in any letter case.
+async fn songs_by_part(store: &dyn ViewStore, part: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+    let folded = fold(part);
+    if folded.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (titles, artists) = futures::try_join!(
+        terms(store, List::Endings.query(ItemKind::Song, &folded, limit)),
+        terms(store, List::Endings.query(ItemKind::Artist, &folded, SINGERS)),
+    )?;
+    let mut seen = BTreeSet::new();
+    let mut ids: Vec<String> =
+        titles.documents.into_iter().map(|term| term.item).filter(|id| seen.insert(id.clone())).collect();
+    for artist in artists.documents {
+        if ids.len() >= limit {
+            break;
+        }
+        let equals = vec![artist.item.as_str().into(), true.into()];
+        let query = Query::new(&song_artists::VIEW, &song_artists::OF_ARTIST, equals, SONGS_OF_SINGER);
+        let found = store.page_of::<SongArtist>(query).await?.documents;
+        ids.extend(found.into_iter().map(|credit| credit.song).filter(|id| seen.insert(id.clone())));
+    }
+    ids.truncate(limit);
+    Ok(ids)
+}
+
+pub(crate) fn routes() -> OpenApiRouter<Queries> {
+    OpenApiRouter::new().routes(routes!(search))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct SearchParams {
+    /// Beginnings of words of a name, in any order and letter case, with or without accents. For songs, words of the artist
+    /// and of the album count too.
+    #[param(min_length = 1, max_length = 100, example = "royksopp ep")]
+    q: String,
+    /// Maximum number of items of each kind.
+    #[param(value_type = usize, required = false, minimum = 1, maximum = 50, default = 20)]
+    limit: Option<usize>,
+}
+
+/// The items found, best match of each kind first.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MusicSearchResults)]
+struct Found {
+    songs: Vec<SongPage>,
+    artists: Vec<ArtistPage>,
+    albums: Vec<AlbumPage>,
+}
+
+impl Queries {
+    /// The ids of listed songs with a text as a part of their title or of the name of an artist, in any letter case.
+    pub async fn songs_by_part(&self, part: &str, limit: usize) -> Result<Vec<String>, Problem> {
+        songs_by_part(&*self.store, part, limit).await.map_err(store_problem)
+    }
+
+    async fn search_music(
+        &self,
+        searched: &Searched,
+        limit: usize,
+        viewer: Option<Session>,
+    ) -> Result<Found, Problem> {
+        let store = &*self.store;
+        let (songs, artists, albums) = futures::try_join!(
+            songs_by_words(store, searched, limit),
+            artists_by_words(store, searched, limit),
+            albums_by_words(store, searched, limit),
+        )
+        .map_err(store_problem)?;
+        let (songs, artists, albums) = futures::try_join!(
+            self.songs(&songs, viewer.map(|session| session.user)),
+            async { self.store.get_all::<Artist>(&artists).await.map_err(store_problem) },
+            self.albums(&albums),
+        )?;
+        Ok(Found {
+            songs: songs.into_iter().flatten().collect(),
+            artists: artists.into_iter().flatten().map(|artist| self.show_artist(artist)).collect(),
+            albums: albums.into_iter().flatten().collect(),
+        })
+    }
+}
+
+/// Search songs, artists and albums
+///
+/// The exact name comes first, then names that begin with the text, then matches of whole words, then matches of beginnings of
+/// words. Only listed songs and albums are found.
+#[utoipa::path(
+    get, path = "/v1/search", tag = "search", security((), ("token" = [])), params(SearchParams, QueryHeaders),
+    responses((status = 200, body = Found), (status = 304), Problems)
+)]
+async fn search(
+    State(queries): State<Queries>,
+    viewer: Option<Session>,
+    QueryString(SearchParams { q, limit }): QueryString<SearchParams>,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let limit = limit_within(limit, DEFAULT_LIMIT, LIMIT)?;
+    if q.trim().is_empty() || q.chars().count() > LENGTH_LIMIT {
+        let code = if q.trim().is_empty() { FieldCode::Empty } else { FieldCode::TooLong };
+        return Err(Problem::malformed("q", code, format!("must have 1 to {LENGTH_LIMIT} characters")));
+    }
+    let views = [VIEW.name, songs::VIEW.name, artists::VIEW.name, albums::VIEW.name];
+    let caught_up = queries.catch_up(&conditions, &views).await;
+    let searched = Searched::of(&q);
+    // A lone accent folds to an empty text.
+    let found = match searched.is_empty() {
+        true => Found { songs: Vec::new(), artists: Vec::new(), albums: Vec::new() },
+        false => queries.search_music(&searched, limit, viewer).await?,
+    };
+    answer(&conditions, caught_up, &found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exact_name_ranks_before_its_beginning_and_words_of_other_texts() {
+        let closeness = |searched: &str, name: &str, others: &[&str]| {
+            Searched::of(searched).closeness(name, others.iter().copied())
+        };
+        assert_eq!(closeness("mo", "MØ", &[]), Some(Closeness::Name));
+        assert_eq!(closeness("mo", "Moby", &[]), Some(Closeness::BeginningOfName));
+        assert_eq!(closeness("royksopp epple", "Eple", &["Röyksopp"]), None);
+        assert_eq!(closeness("royksopp eple", "Eple", &["Röyksopp"]), Some(Closeness::WholeWords));
+        assert_eq!(closeness("roy ep", "Eple", &["Röyksopp"]), Some(Closeness::BeginningsOfWords));
+        assert_eq!(closeness("together come", "Come Together", &[]), Some(Closeness::WholeWordsOfName));
+        assert_eq!(closeness("ac/dc", "Live", &["AC/DC"]), Some(Closeness::WholeWords));
+        assert_eq!(closeness("dc", "Live", &["AC/DC"]), Some(Closeness::WholeWords));
+        assert_eq!(closeness("京事", "東京事変", &[]), Some(Closeness::WholeWordsOfName));
+        assert_eq!(closeness("京事変", "東京事変 Live", &[]), Some(Closeness::WholeWordsOfName));
+        assert_eq!(closeness("変", "東京事変", &[]), Some(Closeness::WholeWordsOfName));
+    }
+}

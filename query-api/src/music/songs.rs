@@ -1,0 +1,171 @@
+//! Songs of the catalogue, with their artists and albums.
+
+use std::collections::HashMap;
+
+use axum::extract::State;
+use axum::response::Response;
+use chrono::DateTime;
+use events::{SongId, UserId};
+use resources::{AlbumReference, ReplayGain, Song as SongPage, stream_url};
+use serde_json::json;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use views::music::albums::{self, Album};
+use views::music::artists::{self, Artist};
+use views::music::songs::{AudioFile, NEWEST, Song, VIEW};
+use views::{Query, ViewStoreExt};
+use web::extract::Path;
+use web::problem::{Problem, Problems};
+use web::sessions::Session;
+
+use super::artists::show_credits;
+use super::word;
+use crate::reading::answer::{Conditions, QueryHeaders, answer};
+use crate::reading::paging::{PageOf, PageParams, Paging};
+use crate::{Queries, store_problem};
+
+/// The views that a page of songs reads.
+pub(crate) const VIEWS: [&str; 3] = [VIEW.name, albums::VIEW.name, artists::VIEW.name];
+
+pub(crate) fn routes() -> OpenApiRouter<Queries> {
+    OpenApiRouter::new().routes(routes!(list_songs)).routes(routes!(get_song))
+}
+
+impl Queries {
+    /// Songs by id, in this order; none for those that do not exist or that the viewer may not see.
+    pub async fn songs(
+        &self,
+        ids: &[String],
+        viewer: Option<UserId>,
+    ) -> Result<Vec<Option<SongPage>>, Problem> {
+        let found = self.store.get_all::<Song>(ids).await.map_err(store_problem)?;
+        self.show_songs(found, viewer).await
+    }
+
+    /// The visible ones of these songs, in order, as shown.
+    pub(crate) async fn show_songs(
+        &self,
+        songs: Vec<Option<Song>>,
+        viewer: Option<UserId>,
+    ) -> Result<Vec<Option<SongPage>>, Problem> {
+        let viewer = viewer.map(|viewer| viewer.to_string());
+        let visible: Vec<Option<Song>> =
+            songs.into_iter().map(|song| song.filter(|song| song.is_visible_to(viewer.as_deref()))).collect();
+        let mut albums: Vec<String> =
+            visible.iter().flatten().filter_map(|song| song.album.clone()).collect();
+        albums.sort_unstable();
+        albums.dedup();
+        let credits = visible.iter().flatten().flat_map(|song| &song.artists);
+        let (albums, artists) = futures::try_join!(
+            async { self.store.get_all::<Album>(&albums).await.map_err(store_problem) },
+            self.credited_artists(credits.map(|credit| &credit.artist))
+        )?;
+        let albums: HashMap<String, Album> =
+            albums.into_iter().flatten().map(|album| (album.album.clone(), album)).collect();
+        let show = |song: Song| {
+            let album = song.album.as_ref().and_then(|album| albums.get(album));
+            self.show_song(song.clone(), album, &artists)
+        };
+        visible.into_iter().map(|song| song.map(show).transpose()).collect()
+    }
+
+    fn show_song(
+        &self,
+        song: Song,
+        album: Option<&Album>,
+        artists: &HashMap<String, Artist>,
+    ) -> Result<SongPage, Problem> {
+        let AudioFile {
+            media: _,
+            format,
+            duration,
+            bit_rate,
+            sample_rate,
+            channels,
+            size,
+            track_gain,
+            track_peak,
+            album_gain,
+            album_peak,
+        } = song.file;
+        let has_gain = [track_gain, track_peak, album_gain, album_peak].iter().any(Option::is_some);
+        let replay_gain = has_gain.then_some(ReplayGain { track_gain, track_peak, album_gain, album_peak });
+        let (loudness, peak, waveform) = match song.analysis {
+            Some(analysis) => {
+                let waveform = Some(analysis.waveform).filter(|_| analysis.loudness.is_some());
+                (analysis.loudness, analysis.peak, waveform)
+            }
+            None => (None, None, None),
+        };
+        let cover = song.cover.as_ref().or_else(|| album.and_then(|album| album.cover.as_ref()));
+        let reference =
+            |album: &Album| AlbumReference { id: album.album.clone(), title: album.title.clone() };
+        Ok(SongPage {
+            artists: show_credits(&song.artists, artists)?,
+            album: album.map(reference),
+            cover: cover.map(|cover| self.cover(cover)),
+            format: word(&format)?,
+            visibility: word(&song.visibility)?,
+            stream_url: stream_url(&self.public_url, &song.song),
+            id: song.song,
+            title: song.title,
+            display_artist: song.display_artist,
+            disc: song.disc,
+            track: song.track,
+            genres: song.genres,
+            year: song.year,
+            explicit: song.explicit,
+            duration_ms: duration,
+            bit_rate,
+            sample_rate,
+            channels,
+            size,
+            loudness,
+            peak,
+            waveform,
+            replay_gain,
+            musicbrainz: song.musicbrainz,
+            published_at: DateTime::from_timestamp_millis(song.published).unwrap_or_default(),
+        })
+    }
+}
+
+/// List songs, newest first
+#[utoipa::path(
+    get, path = "/v1/songs", tag = "songs", security((), ("token" = [])), params(PageParams, QueryHeaders),
+    responses((status = 200, body = PageOf<SongPage>), (status = 304), Problems)
+)]
+async fn list_songs(
+    State(queries): State<Queries>,
+    viewer: Option<Session>,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    let query = Query::new(&VIEW, &NEWEST, vec![json!(true)], paging.limit).after(paging.after(&NEWEST)?);
+    let page = queries.store.page_of::<Song>(query).await.map_err(store_problem)?;
+    let viewer = viewer.map(|session| session.user);
+    let items = queries.show_songs(page.documents.into_iter().map(Some).collect(), viewer).await?;
+    let items = items.into_iter().flatten().collect();
+    answer(&conditions, caught_up, &paging.page::<SongPage>(items, page.next.as_ref(), &NEWEST))
+}
+
+/// Get a song
+///
+/// Private songs are found by their publisher only.
+#[utoipa::path(
+    get, path = "/v1/songs/{song}", tag = "songs", security((), ("token" = [])),
+    params(("song" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),
+    responses((status = 200, body = SongPage), (status = 304), Problems)
+)]
+async fn get_song(
+    State(queries): State<Queries>,
+    viewer: Option<Session>,
+    Path(song): Path<SongId>,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    let found = queries.songs(&[song.to_string()], viewer.map(|session| session.user)).await?;
+    let found = found.into_iter().flatten().next();
+    answer(&conditions, caught_up, &found.ok_or_else(|| Problem::not_found("There is no such song"))?)
+}

@@ -1,0 +1,224 @@
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::chorus::Chorus;
+use tests::client::{Answer, Api, User, fresh, sha256, wav};
+
+crate::journeys! {
+    song_is_uploaded_in_parts_published_listed_and_searched,
+    upload_refuses_wrong_offsets_checksums_and_files,
+    only_artists_publish_and_only_for_artists_that_they_manage,
+    song_is_streamed_whole_and_in_ranges,
+    private_song_is_played_by_its_publisher_only,
+    removed_song_is_not_found_until_it_is_restored,
+}
+
+async fn append(api: &Api, user: &User, upload: &str, offset: usize, part: &[u8]) -> Answer {
+    let request = api.request(Method::PATCH, &format!("/v1/uploads/{upload}")).bearer_auth(&user.token);
+    let request = request.header("upload-offset", offset.to_string());
+    api.send(request.header("content-type", "application/octet-stream").body(part.to_vec())).await
+}
+
+async fn create(api: &Api, user: &User, size: usize) -> String {
+    api.post_as(user, "/v1/uploads", &json!({ "size": size })).await.expect(201).id()
+}
+
+async fn finish(api: &Api, user: &User, upload: &str, sha256: &str) -> Answer {
+    api.post_as(user, &format!("/v1/uploads/{upload}/finish"), &json!({ "sha256": sha256 })).await
+}
+
+fn ids(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect()
+}
+
+async fn song_is_uploaded_in_parts_published_listed_and_searched(chorus: &Chorus) {
+    let api = chorus.api();
+    let artist = chorus.artist("singer").await;
+    let (title, audio) = (fresh("Röyksopp"), wav(&fresh("parts"), 31));
+    let upload = create(&api, &artist, audio.len()).await;
+    let half = audio.len() / 2;
+    append(&api, &artist, &upload, 0, &audio[..half]).await.expect(200);
+    let state = api.get_as(&artist, &format!("/v1/uploads/{upload}")).await.expect(200).json();
+    assert_eq!(state["offset"], half);
+    append(&api, &artist, &upload, half, &audio[half..]).await.expect(200);
+    let checked = finish(&api, &artist, &upload, &sha256(&audio)).await.expect(200).json();
+    assert_eq!((&checked["format"], &checked["duration_ms"]), (&json!("wav"), &json!(31_000)), "{checked}");
+
+    let song = json!({
+        "upload": upload, "title": title, "artists": [{ "name": artist.username }],
+        "album": { "title": format!("{title} album") }, "track": 1, "genres": ["Downtempo"],
+    });
+    let published = api.post_as(&artist, "/v1/songs", &song).await.expect(201);
+    let id = published.id();
+    assert_eq!(published.json()["pending"], false);
+    // The same file again is the same song.
+    let again = api.upload_audio(&artist, &audio).await;
+    let repeated =
+        json!({ "upload": again, "title": title, "artists": song["artists"], "album": song["album"] });
+    let repeated = api.post_as(&artist, "/v1/songs", &repeated).await.expect(201).json();
+    assert_eq!((&repeated["id"], &repeated["changed"]), (&json!(id), &json!(false)));
+
+    let shown = api.get(&format!("/v1/songs/{id}")).await.expect(200).json();
+    assert_eq!(
+        (&shown["title"], &shown["track"], &shown["genres"]),
+        (&json!(title), &json!(1), &json!(["Downtempo"]))
+    );
+    let (singer, album) =
+        (shown["artists"][0]["id"].as_str().unwrap(), shown["album"]["id"].as_str().unwrap());
+    for list in [
+        "/v1/songs?limit=100".to_owned(),
+        format!("/v1/artists/{singer}/songs"),
+        format!("/v1/albums/{album}/songs"),
+        "/v1/genres/downtempo/songs?limit=100".to_owned(),
+    ] {
+        let page = api.get(&list).await.expect(200).json();
+        assert!(ids(&page["items"]).contains(&id.as_str()), "{list}: {page}");
+    }
+    assert!(
+        ids(&api.get(&format!("/v1/artists/{singer}/albums")).await.expect(200).json()["items"])
+            .contains(&album)
+    );
+    let genres = api.get("/v1/genres?limit=100").await.expect(200).json();
+    assert!(genres["items"].as_array().unwrap().iter().any(|genre| genre["name"] == "Downtempo"), "{genres}");
+
+    let plain = title.replace('ö', "o");
+    let search = async |text: &str| {
+        let request = api.request(Method::GET, "/v1/search").query(&[("q", text)]);
+        api.send(request).await.expect(200).json()
+    };
+    for text in
+        [plain.clone(), format!("{plain} {}", artist.username), format!("{} album", plain.to_uppercase())]
+    {
+        let found = search(&text).await;
+        assert_eq!(ids(&found["songs"]), [id.as_str()], "{text}: {found}");
+    }
+    assert_eq!(ids(&search(&artist.username).await["artists"]), [singer]);
+    assert_eq!(ids(&search(&format!("{plain} album")).await["albums"]), [album]);
+}
+
+async fn upload_refuses_wrong_offsets_checksums_and_files(chorus: &Chorus) {
+    let api = chorus.api();
+    let artist = chorus.artist("singer").await;
+    let audio = wav(&fresh("refused"), 31);
+    let upload = create(&api, &artist, audio.len()).await;
+    append(&api, &artist, &upload, 0, &audio[..1000]).await.expect(200);
+    for offset in [0, 999, 1001] {
+        let refused = append(&api, &artist, &upload, offset, b"x").await;
+        refused.problem(409, "wrong-offset");
+        assert_eq!(refused.header("upload-offset"), Some("1000"));
+    }
+    finish(&api, &artist, &upload, &sha256(&audio)).await.problem(409, "upload-incomplete");
+    append(&api, &artist, &upload, 1000, &[&audio[1000..], b"too much"].concat())
+        .await
+        .problem(413, "too-large");
+    let other = api.sign_up("bob").await;
+    api.get_as(&other, &format!("/v1/uploads/{upload}")).await.problem(404, "not-found");
+
+    let upload = create(&api, &artist, audio.len()).await;
+    append(&api, &artist, &upload, 0, &audio).await.expect(200);
+    assert_eq!(finish(&api, &artist, &upload, &"0".repeat(64)).await.problem(422, "invalid"), ["sha256"]);
+
+    for bad in [&b"not audio at all, only text"[..], &audio[..audio.len() / 2]] {
+        let upload = create(&api, &artist, bad.len()).await;
+        append(&api, &artist, &upload, 0, bad).await.expect(200);
+        finish(&api, &artist, &upload, &sha256(bad)).await.problem(422, "audio-refused");
+        let song = json!({ "upload": upload, "title": "x", "artists": [{ "name": artist.username }] });
+        assert!(api.post_as(&artist, "/v1/songs", &song).await.status.is_client_error());
+    }
+    assert!(
+        api.post_as(&artist, "/v1/uploads", &json!({ "size": 524_288_001 })).await.status.is_client_error()
+    );
+}
+
+async fn only_artists_publish_and_only_for_artists_that_they_manage(chorus: &Chorus) {
+    let api = chorus.api();
+    let (artist, other) = (chorus.artist("singer").await, chorus.artist("rival").await);
+    api.publish_song(&artist, &fresh("Own")).await;
+    let upload = api.upload_audio(&other, &wav(&fresh("rival"), 31)).await;
+    let song = json!({ "upload": upload, "title": "Taken", "artists": [{ "name": artist.username.to_uppercase() }] });
+    api.post_as(&other, "/v1/songs", &song).await.problem(403, "forbidden");
+    let listener = api.sign_up("listener").await;
+    let song = json!({ "upload": upload, "title": "Taken", "artists": [{ "name": "x" }] });
+    assert!(api.post_as(&listener, "/v1/songs", &song).await.status.is_client_error());
+}
+
+async fn song_is_streamed_whole_and_in_ranges(chorus: &Chorus) {
+    let api = chorus.api();
+    let artist = chorus.artist("singer").await;
+    let title = fresh("Ranges");
+    let (song, audio) = (api.publish_song(&artist, &title).await, wav(&title, 31));
+    let path = format!("/v1/songs/{song}/stream");
+    let size = audio.len();
+    let whole = api.get(&path).await.expect(200);
+    assert_eq!(whole.body, audio);
+    assert_eq!(whole.header("content-type"), Some("audio/wav"));
+    assert_eq!(whole.header("accept-ranges"), Some("bytes"));
+    assert_eq!(whole.header("cross-origin-resource-policy"), Some("cross-origin"));
+    assert_eq!(whole.header("content-encoding"), None);
+    let (tag, modified) = (whole.header("etag").unwrap(), whole.header("last-modified").unwrap());
+    assert!(!tag.starts_with("W/"), "{tag}");
+    let ask = async |method: Method, headers: &[(&str, &str)]| {
+        let request =
+            headers.iter().fold(api.request(method, &path), |r, (name, value)| r.header(*name, *value));
+        api.send(request).await
+    };
+    for (range, from, to) in [
+        ("bytes=0-1", 0, 1),
+        ("bytes=1000-", 1000, size - 1),
+        ("bytes=-10", size - 10, size - 1),
+        ("bytes=5-99999999", 5, size - 1),
+    ] {
+        let part = ask(Method::GET, &[("range", range)]).await.expect(206);
+        assert_eq!(part.body, audio[from..=to], "{range}");
+        assert_eq!(part.header("content-range").unwrap(), format!("bytes {from}-{to}/{size}"));
+    }
+    for headers in [
+        &[("range", "bytes=0-1,5-6")][..],
+        &[("range", "bytes=9-1")],
+        &[("range", "bytes=0-1"), ("if-range", "\"another\"")],
+        &[("range", "bytes=0-1"), ("if-range", "Thu, 01 Jan 1970 00:00:00 GMT")],
+    ] {
+        assert_eq!(ask(Method::GET, headers).await.expect(200).body.len(), size, "{headers:?}");
+    }
+    for version in [tag, modified] {
+        ask(Method::GET, &[("range", "bytes=0-1"), ("if-range", version)]).await.expect(206);
+    }
+    let beyond = ask(Method::GET, &[("range", &format!("bytes={size}-"))]).await.expect(416);
+    assert_eq!(beyond.header("content-range").unwrap(), format!("bytes */{size}"));
+    assert_eq!(ask(Method::GET, &[("if-none-match", tag)]).await.expect(304).body.len(), 0);
+    let head = ask(Method::HEAD, &[]).await.expect(200);
+    assert_eq!(head.header("content-length").unwrap(), size.to_string());
+}
+
+async fn private_song_is_played_by_its_publisher_only(chorus: &Chorus) {
+    let api = chorus.api();
+    let (artist, other) = (chorus.artist("singer").await, api.sign_up("bob").await);
+    let title = fresh("Secret");
+    let upload = api.upload_audio(&artist, &wav(&title, 31)).await;
+    let song = json!({
+        "upload": upload, "title": title, "artists": [{ "name": artist.username }], "visibility": "private",
+    });
+    let song = api.post_as(&artist, "/v1/songs", &song).await.expect(201).id();
+    for path in [format!("/v1/songs/{song}"), format!("/v1/songs/{song}/stream")] {
+        api.get(&path).await.problem(404, "not-found");
+        api.get_as(&other, &path).await.problem(404, "not-found");
+        api.get_as(&artist, &path).await.expect(200);
+    }
+    let found =
+        api.send(api.request(Method::GET, "/v1/search").query(&[("q", &title)])).await.expect(200).json();
+    assert_eq!(found["songs"], json!([]));
+}
+
+async fn removed_song_is_not_found_until_it_is_restored(chorus: &Chorus) {
+    let api = chorus.api();
+    let (artist, other) = (chorus.artist("singer").await, chorus.artist("rival").await);
+    let song = api.publish_song(&artist, &fresh("Gone")).await;
+    let path = format!("/v1/songs/{song}");
+    api.delete_as(&other, &path).await.problem(403, "forbidden");
+    api.delete_as(&artist, &path).await.expect(200);
+    for path in [path.clone(), format!("{path}/stream")] {
+        api.get_as(&artist, &path).await.problem(404, "not-found");
+    }
+    api.post_as(&artist, &format!("{path}/restore"), &json!({})).await.expect(200);
+    api.get(&path).await.expect(200);
+    api.get(&format!("{path}/stream")).await.expect(200);
+}
