@@ -399,8 +399,19 @@ impl Chorus {
 /// The number of projections. Each builds the view of its name; `posts` builds likes as well, and `feeds` builds four
 /// views of other names.
 fn projections() -> usize {
+    use views::music::{album_artists, genres, song_artists, song_genres};
     use views::social::feeds::{AUTHORS, HOME, PUBLISHED, SOURCES};
-    let of_other_names = [&views::social::likes::VIEW, &AUTHORS, &HOME, &PUBLISHED, &SOURCES];
+    let of_other_names = [
+        &views::social::likes::VIEW,
+        &AUTHORS,
+        &HOME,
+        &PUBLISHED,
+        &SOURCES,
+        &album_artists::VIEW,
+        &genres::VIEW,
+        &song_artists::VIEW,
+        &song_genres::VIEW,
+    ];
     views::all().len() - of_other_names.len() + 1
 }
 
