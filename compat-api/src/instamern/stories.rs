@@ -13,10 +13,10 @@ use query_api::store_problem;
 use resources::Person;
 use serde::Serialize;
 use serde_json::json;
+use views::ViewStoreExt;
 use views::accounts::profiles;
 use views::social::follows;
 use views::social::stories::{Story, VIEW, newest};
-use views::{Query, ViewStoreExt};
 use web::compat::{Refusal, Success};
 use web::problem::Problem;
 

@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::accounts::profiles::{self, AccountStatus, Profile};
 use views::social::follows::{self, Follow};
-use views::social::stories::{BY_AUTHOR, NEWEST, Story, VIEW, newest};
+use views::social::stories::{BY_AUTHOR, Story, VIEW, newest};
 use views::social::story_authors::{self, StoryAuthor};
 use views::social::story_views::{self, BY_STORY, StoryView};
 use views::{Document, Query, ViewStoreExt};
