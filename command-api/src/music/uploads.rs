@@ -148,6 +148,7 @@ fn with_offset(status: StatusCode, offset: u64, body: impl IntoResponse) -> Resp
 async fn create_upload(
     State(commands): State<Commands>,
     session: Session,
+    _: Context,
     context: Context,
     Json(new): Json<NewUpload>,
 ) -> Result<Response, Problem> {
@@ -179,6 +180,7 @@ async fn create_upload(
 async fn get_upload(
     State(commands): State<Commands>,
     session: Session,
+    _: Context,
     Path(upload): Path<UploadId>,
 ) -> Result<Response, Problem> {
     let (upload, offset) = commands.spool()?.find(upload, session.user).await?;
@@ -201,6 +203,7 @@ async fn get_upload(
 async fn append_to_upload(
     State(commands): State<Commands>,
     session: Session,
+    _: Context,
     Path(id): Path<UploadId>,
     headers: HeaderMap,
     body: Body,
@@ -227,6 +230,7 @@ async fn append_to_upload(
 async fn finish_upload(
     State(commands): State<Commands>,
     session: Session,
+    _: Context,
     Path(id): Path<UploadId>,
     Json(Checksum { sha256 }): Json<Checksum>,
 ) -> Result<Response, Problem> {
@@ -246,6 +250,7 @@ async fn finish_upload(
 async fn delete_upload(
     State(commands): State<Commands>,
     session: Session,
+    _: Context,
     Path(id): Path<UploadId>,
 ) -> Result<StatusCode, Problem> {
     commands.spool()?.delete(id, session.user).await?;
