@@ -20,6 +20,8 @@ pub struct Route {
     pub access: Access,
     /// Names of its query parameters, and whether they are strings.
     pub query: BTreeMap<String, bool>,
+    /// Required headers, with a value.
+    pub headers: BTreeMap<String, String>,
     pub body: Option<Body>,
 }
 
@@ -77,6 +79,12 @@ fn route(document: &Value, path: &str, method: &str, operation: &Value) -> Optio
         let name = parameter["name"].as_str().expect("a name").to_owned();
         (name, parameter["schema"]["type"] == "string")
     });
+    let is_required = |parameter: &&Value| parameter["in"] == "header" && parameter["required"] == true;
+    let headers = parameters.iter().filter(is_required).map(|parameter| {
+        let name = parameter["name"].as_str().expect("a name").to_owned();
+        (name, example(&parameter["schema"]).to_string())
+    });
+    let headers = headers.collect();
     let content = operation["requestBody"]["content"].as_object().and_then(|content| content.iter().next());
     let body = content.map(|(kind, content)| {
         let schema = resolved(document, &content["schema"]);
@@ -86,7 +94,7 @@ fn route(document: &Value, path: &str, method: &str, operation: &Value) -> Optio
             _ => Body::Bytes,
         }
     });
-    Some(Route { method, path: path.to_owned(), access, query: query.collect(), body })
+    Some(Route { method, path: path.to_owned(), access, query: query.collect(), headers, body })
 }
 
 /// The schema with every reference replaced by the component.
@@ -128,7 +136,7 @@ impl Route {
 
     /// A valid request to this path.
     pub fn request_to(&self, api: &Api, path: &str) -> RequestBuilder {
-        let request = api.request(self.method.clone(), path);
+        let request = self.with_headers(api.request(self.method.clone(), path));
         let request = match &self.body {
             None => request,
             Some(Body::Json(schema)) => request.json(&example(schema)),
@@ -137,6 +145,11 @@ impl Route {
         };
         // `q` is required; optional parameters are left out.
         if self.query.contains_key("q") { request.query(&[("q", "ann")]) } else { request }
+    }
+
+    /// Adds the required headers.
+    pub fn with_headers(&self, request: RequestBuilder) -> RequestBuilder {
+        self.headers.iter().fold(request, |request, (name, value)| request.header(name, value))
     }
 
     /// A name for failure messages.

@@ -304,14 +304,11 @@ impl Spool {
         Ok(())
     }
 
-    /// Deletes an upload. Deleting a missing one is not an error.
+    /// Deletes an upload of this user.
     pub(crate) async fn delete(&self, id: UploadId, user: UserId) -> Result<(), UploadRejected> {
         let _writing = self.0.lock(id).try_lock_owned().map_err(|_| UploadRejected::Busy)?;
-        match self.find(id, user).await {
-            Ok(_) => self.0.remove(id).await.map_err(Into::into),
-            Err(UploadRejected::NotFound) => Ok(()),
-            Err(error) => Err(error),
-        }
+        self.find(id, user).await?;
+        self.0.remove(id).await.map_err(Into::into)
     }
 }
 

@@ -148,7 +148,6 @@ fn with_offset(status: StatusCode, offset: u64, body: impl IntoResponse) -> Resp
 async fn create_upload(
     State(commands): State<Commands>,
     session: Session,
-    _: Context,
     context: Context,
     Json(new): Json<NewUpload>,
 ) -> Result<Response, Problem> {
@@ -180,7 +179,6 @@ async fn create_upload(
 async fn get_upload(
     State(commands): State<Commands>,
     session: Session,
-    _: Context,
     Path(upload): Path<UploadId>,
 ) -> Result<Response, Problem> {
     let (upload, offset) = commands.spool()?.find(upload, session.user).await?;
@@ -203,7 +201,6 @@ async fn get_upload(
 async fn append_to_upload(
     State(commands): State<Commands>,
     session: Session,
-    _: Context,
     Path(id): Path<UploadId>,
     headers: HeaderMap,
     body: Body,
@@ -230,7 +227,6 @@ async fn append_to_upload(
 async fn finish_upload(
     State(commands): State<Commands>,
     session: Session,
-    _: Context,
     Path(id): Path<UploadId>,
     Json(Checksum { sha256 }): Json<Checksum>,
 ) -> Result<Response, Problem> {
@@ -250,7 +246,6 @@ async fn finish_upload(
 async fn delete_upload(
     State(commands): State<Commands>,
     session: Session,
-    _: Context,
     Path(id): Path<UploadId>,
 ) -> Result<StatusCode, Problem> {
     commands.spool()?.delete(id, session.user).await?;

@@ -46,7 +46,7 @@ async fn list_genres(
 
 /// List a genre's songs, newest first
 ///
-/// The genre is its percent-encoded name in any spelling. An unknown genre has no songs.
+/// The genre is its percent-encoded name in any spelling.
 #[utoipa::path(
     get, path = "/v1/genres/{genre}/songs", tag = "songs", security((), ("token" = [])),
     params(("genre" = String, Path, example = "Folk"), PageParams, QueryHeaders),
@@ -60,7 +60,11 @@ async fn list_genre_songs(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let equals = vec![json!(key_of(&genre)), json!(true)];
+    let genre = key_of(&genre);
+    if queries.store.get::<Genre>(&genre).await.map_err(store_problem)?.is_none() {
+        return Err(Problem::not_found("There is no such genre"));
+    }
+    let equals = vec![json!(genre), json!(true)];
     let query = Query::new(&song_genres::VIEW, &OF_GENRE, equals, paging.limit);
     let page = queries.store.page_of::<SongGenre>(query.after(paging.after(&OF_GENRE)?)).await;
     let page = page.map_err(store_problem)?;

@@ -327,8 +327,11 @@ async fn oversized_body_is_refused_on_every_route(chorus: &Chorus) {
     for route in routes::all(&api).await.iter().filter(|route| !matches!(route.body, Some(Body::Json(_)))) {
         let user = user_for(&api, route).await;
         let Some(user) = user else { continue };
-        let request = api.request(route.method.clone(), &route.path_with(&[])).bearer_auth(&user.token);
+        let upload = api.post_as(&user, "/v1/uploads", &json!({ "size": 1 })).await.expect(201).id();
+        let path = route.path_with(&[("upload", &upload)]);
+        let request = api.request(route.method.clone(), &path).bearer_auth(&user.token);
         if let Some(Body::Bytes) = route.body {
+            let request = route.with_headers(request);
             let request = request.header("content-type", "image/png").body(vec![0; 21 << 20]);
             api.send(request).await.problem(413, "too-large");
         } else if route.body.is_none() && route.method != Method::GET {

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 use tests::chorus::Chorus;
-use tests::client::{Api, User};
+use tests::client::{Api, User, wav};
 use tests::routes::{self, Access};
 
 crate::journeys! {
@@ -29,9 +29,13 @@ async fn resources_of(api: &Api, ann: &User) -> Vec<(&'static str, String)> {
         .unwrap()
         .to_owned();
     let story = api.publish_story(ann).await;
+    let song = api.publish_song(ann, "Dawn").await;
+    let upload = api.upload_audio(ann, &wav("Dusk", 31)).await;
     vec![
         ("post", post),
         ("story", story),
+        ("song", song),
+        ("upload", upload),
         ("comment", comment),
         ("collection", collection),
         ("session", session),
@@ -49,7 +53,7 @@ async fn resources_of(api: &Api, ann: &User) -> Vec<(&'static str, String)> {
 /// and comments, are the visitor's own resources.
 async fn other_users_resources_cannot_be_changed_or_deleted(chorus: &Chorus) {
     let api = chorus.api();
-    let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
+    let (ann, bob) = (chorus.artist("ann").await, api.sign_up("bob").await);
     let there = resources_of(&api, &ann).await;
     let values: Vec<(&str, &str)> = there.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let (post, me) = (&there[0].1, api.get_as(&ann, "/v1/me").await.expect(200).json());
