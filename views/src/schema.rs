@@ -18,7 +18,7 @@ pub enum Layout {
 }
 
 /// A secondary index: fields that must be equal, then an order field. The key breaks ties. Documents without an equal
-/// field, or with null in it, are not found.
+/// field, or with null in it, are not found; nor are documents without the order field if there are no equal fields.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Index {
     /// Unique in its view.

@@ -13,10 +13,10 @@ use query_api::store_problem;
 use resources::Person;
 use serde::Serialize;
 use serde_json::json;
-use views::ViewStoreExt;
 use views::accounts::profiles;
 use views::social::follows;
-use views::social::stories::{Story, VIEW, newest};
+use views::social::stories::{NEWEST, Story, VIEW};
+use views::{Query, ViewStoreExt};
 use web::compat::{Refusal, Success};
 use web::problem::Problem;
 
@@ -71,7 +71,7 @@ impl Apps {
         let mut stories: Vec<Story> = Vec::new();
         let mut after = None;
         loop {
-            let query = newest(AT_ONCE).after(after);
+            let query = Query::new(&VIEW, &NEWEST, Vec::new(), AT_ONCE).after(after);
             let page = self.queries.store().page_of::<Story>(query).await.map_err(store_problem)?;
             stories.extend(page.documents);
             after = page.next;

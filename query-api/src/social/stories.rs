@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::accounts::profiles::{self, AccountStatus, Profile};
 use views::social::follows::{self, Follow};
-use views::social::stories::{BY_AUTHOR, Story, VIEW, newest};
+use views::social::stories::{BY_AUTHOR, NEWEST, Story, VIEW};
 use views::social::story_authors::{self, StoryAuthor};
 use views::social::story_views::{self, BY_STORY, StoryView};
 use views::{Document, Query, ViewStoreExt};
@@ -332,7 +332,7 @@ async fn list_newest_stories(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let query = newest(paging.limit);
+    let query = Query::new(&VIEW, &NEWEST, Vec::new(), paging.limit);
     answer(&conditions, caught_up, &queries.stories_page(query, &paging, viewer).await?)
 }
 

@@ -34,6 +34,7 @@ macro_rules! view_promises {
             patch_sets_and_increments_only_the_named_fields,
             delete_removes_only_the_named_documents,
             index_follows_a_field_that_appears_and_disappears,
+            document_without_the_order_field_is_found_by_no_index,
             pages_return_every_document_once_in_order,
             values_are_never_interpreted_as_operators,
             prefix_query_finds_matching_documents,
@@ -419,6 +420,29 @@ pub async fn index_follows_a_field_that_appears_and_disappears(store: &dyn ViewS
     assert_eq!(found().await, std::slice::from_ref(&with));
     commit(store, &projection, 4, |writes| writes.delete_where::<Book>(&BY_NOTE, vec![json!(note)])).await;
     assert_eq!((get(store, &with.title).await, get(store, &without.title).await), (None, Some(without)));
+}
+
+pub async fn document_without_the_order_field_is_found_by_no_index(store: &dyn ViewStore) {
+    let (projection, author, marker) = (fresh("p"), fresh("a"), fresh("marker"));
+    let real = Book { year: 1_000_000, ..book(&fresh("real"), &author, 1) };
+    commit(store, &projection, 1, |writes| {
+        writes.put(&real).unwrap();
+        writes.put_raw(
+            &BOOKS,
+            marker.clone(),
+            [("absence".to_owned(), json!("erased"))].into_iter().collect(),
+        );
+    })
+    .await;
+    assert!(store.get_many(&BOOKS, &[marker]).await.unwrap()[0].is_some());
+    for index in [&BY_YEAR, &BY_TITLE] {
+        let query = Query::new(&BOOKS, index, Vec::new(), 10);
+        let found = all_pages::<Book>(store, query.clone()).await;
+        assert!(found.contains(&real), "{}", index.name);
+        let counted = Query { limit: 10_000, ..query };
+        assert_eq!(store.count(&counted).await.unwrap(), found.len() as u64);
+        assert_eq!(store.keys(&counted).await.unwrap().len(), found.len());
+    }
 }
 
 pub async fn pages_return_every_document_once_in_order(store: &dyn ViewStore) {

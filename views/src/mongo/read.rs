@@ -204,6 +204,10 @@ fn find(query: &Query) -> Result<Find, StoreError> {
     let Query { index, equals, prefix, above, after, limit, .. } = query;
     let mut filter = equal(index.equals, equals)?;
     let mut range = Document::new();
+    if index.equals.is_empty() {
+        // With equal fields the index has only documents that have them.
+        range.insert("$ne", Bson::Null);
+    }
     if let Some(prefix) = prefix {
         let (from, to) = prefix_bounds(prefix);
         range.extend(doc! { "$gte": from, "$lt": to });

@@ -2,18 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Direction, Document, Index, Layout, Query, View};
+use crate::{Direction, Document, Index, Layout, View};
 
 pub const VIEW: View = View { name: "stories", indexes: &[&NEWEST, &BY_AUTHOR], layout: Layout::Clustered };
 
 /// All stories, newest first.
 pub const NEWEST: Index =
     Index { name: "newest", equals: &[], order: "position", direction: Direction::Descending };
-/// All stories, newest first, without the [markers](crate::markers) of erased authors, which have no position.
-pub fn newest(limit: usize) -> Query {
-    Query::new(&VIEW, &NEWEST, Vec::new(), limit).above(0)
-}
-
 /// Stories of one author, newest first.
 pub const BY_AUTHOR: Index =
     Index { name: "by_author", equals: &["author"], order: "position", direction: Direction::Descending };

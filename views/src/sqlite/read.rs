@@ -124,6 +124,10 @@ fn conditions(query: &Query) -> Conditions {
     let mut values: Vec<SqlValue> = equals.iter().map(SqlValue::from).collect();
     let mut sql =
         format!("FROM {} INDEXED BY {} WHERE {}", table(view), index_name(view, index), equal(index));
+    if index.equals.is_empty() {
+        // With equal fields the index has only documents that have them.
+        let _ = write!(sql, " AND {order} IS NOT NULL");
+    }
     let mut number = |value: SqlValue| {
         values.push(value);
         values.len()
