@@ -1,44 +1,39 @@
 //! Albums of the catalogue.
 
-#![allow(dead_code, reason = "the decisions that publish songs read these states")]
+use events::{AlbumAdded, AlbumEvent, Event, MusicEvent, Recorded, Subject};
 
-use chrono::{DateTime, Utc};
-use events::{AlbumDetails, AlbumEvent, Event, Image, MusicEvent, Recorded};
-use web::problem::Problem;
-
-use crate::pipeline::execute::Fold;
-
-pub(crate) fn no_album() -> Problem {
-    Problem::not_found("There is no such album")
-}
+use crate::Commands;
+use crate::pipeline::context::Context;
+use crate::pipeline::errors::CommandError;
+use crate::pipeline::execute::{Fold, Outcome};
 
 /// The state of an album that decisions need.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct AlbumState {
-    pub(crate) details: Option<AlbumDetails>,
-    pub(crate) cover: Option<Image>,
-    pub(crate) removed: Option<DateTime<Utc>>,
-}
-
-impl AlbumState {
-    /// The details of the album, unless it is removed.
-    pub(crate) fn visible(&self) -> Option<&AlbumDetails> {
-        self.details.as_ref().filter(|_| self.removed.is_none())
-    }
+    pub(crate) exists: bool,
 }
 
 impl Fold for AlbumState {
     fn apply(&mut self, recorded: &Recorded) {
-        let Event::Music(MusicEvent::Album(event)) = &recorded.event else { return };
-        match event {
-            AlbumEvent::AlbumAdded(event) => {
-                self.details = Some(event.details.clone());
-                self.cover = event.cover;
-            }
-            AlbumEvent::AlbumEdited(event) => self.details = Some(event.details.clone()),
-            AlbumEvent::AlbumCoverChanged(event) => self.cover = event.cover,
-            AlbumEvent::AlbumRemoved(_) => self.removed = Some(recorded.envelope.time),
-            AlbumEvent::AlbumRestored(_) => self.removed = None,
+        if let Event::Music(MusicEvent::Album(AlbumEvent::AlbumAdded(_))) = &recorded.event {
+            self.exists = true;
         }
+    }
+}
+
+fn add(state: AlbumState, event: &AlbumAdded) -> Option<Event> {
+    (!state.exists).then(|| event.clone().into())
+}
+
+impl Commands {
+    /// Adds an album unless it exists.
+    pub(crate) async fn add_album<R>(
+        &self,
+        context: &Context,
+        event: &AlbumAdded,
+    ) -> Result<Outcome, CommandError<R>> {
+        let decide = |state: &AlbumState| Ok(add(*state, event));
+        let context = context.clone().without_idempotency_key();
+        self.execute(&context, Subject::Album(event.album), &[], decide).await
     }
 }

@@ -4,10 +4,9 @@ use audio::{Probed, Tags};
 use axum::extract::State;
 use axum::response::Response;
 use events::{
-    AccountsEvent, AlbumAdded, AlbumDetails, AlbumEvent, AlbumId, AlbumKind, ArtistAdded, ArtistCredit,
-    ArtistDetails, ArtistEvent, ArtistId, ArtistLinkEvent, ArtistLinked, AudioFile, CreditRole, Event,
-    MusicEvent, Recorded, Role, SongDetails, SongEvent, SongId, SongPublished, SongVisibility, Subject,
-    UploadId, UserId, album_id, artist_id, audio_media_id, song_id,
+    AccountsEvent, AlbumAdded, AlbumDetails, AlbumId, AlbumKind, ArtistCredit, AudioFile, CreditRole, Event,
+    Recorded, Role, SongDetails, SongId, SongPublished, SongVisibility, Subject, UploadId, UserId, album_id,
+    audio_media_id, song_id,
 };
 use media::MediaKey;
 use serde::{Deserialize, Serialize};
@@ -21,6 +20,8 @@ use web::sessions::Session;
 
 use crate::Commands;
 use crate::accounts::account::{Account, AccountStatus};
+use crate::music::artists::ArtistRejected;
+use crate::music::songs::SongState;
 use crate::music::spool::UploadRejected;
 use crate::pipeline::context::Context;
 use crate::pipeline::errors::CommandError;
@@ -34,16 +35,14 @@ const LYRICS_LIMIT: usize = 20_000;
 /// Artists of one song or album, and genres of one song.
 const VALUES_LIMIT: usize = 20;
 const NUMBER_LIMIT: u32 = 9999;
-/// An artist that is merged into another, that is merged into another, ...: more steps than anybody merges.
-const MERGE_STEPS: usize = 8;
 
 // ---------------------------------------------------------------- decisions
 
 #[derive(Debug)]
 pub enum PublishSongRejected {
     NotAllowed,
-    /// The account does not manage the first artist of the song.
-    OtherArtist,
+    /// The first artist of the song.
+    Artist(ArtistRejected),
     /// The publisher has removed this song.
     Removed,
     /// Another account has the same audio, and not everybody may know.
@@ -55,9 +54,7 @@ impl From<PublishSongRejected> for Problem {
     fn from(rejected: PublishSongRejected) -> Self {
         match rejected {
             PublishSongRejected::NotAllowed => Self::forbidden("Only artists and admins publish songs"),
-            PublishSongRejected::OtherArtist => Self::forbidden(
-                "Your account does not manage this artist: an admin can link it to your account",
-            ),
+            PublishSongRejected::Artist(rejected) => rejected.into(),
             PublishSongRejected::Removed => {
                 Self::conflict("song-removed", "You have removed this song: restore it instead")
             }
@@ -79,43 +76,15 @@ impl From<UploadRejected> for CommandError<PublishSongRejected> {
 #[derive(Debug, Default)]
 struct Publication {
     account: Account,
-    song: Option<KnownSong>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct KnownSong {
-    publisher: UserId,
-    visibility: SongVisibility,
-    removed: bool,
+    song: SongState,
 }
 
 impl Fold for Publication {
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
             Event::Accounts(AccountsEvent::Account(_)) => self.account.apply(recorded),
-            Event::Music(MusicEvent::Song(event)) => match event {
-                SongEvent::SongPublished(event) => {
-                    let (publisher, visibility) = (event.publisher, event.details.visibility);
-                    self.song = Some(KnownSong { publisher, visibility, removed: false });
-                }
-                SongEvent::SongEdited(event) => {
-                    if let Some(song) = &mut self.song {
-                        song.visibility = event.details.visibility;
-                    }
-                }
-                SongEvent::SongRemoved(_) => {
-                    if let Some(song) = &mut self.song {
-                        song.removed = true;
-                    }
-                }
-                SongEvent::SongRestored(_) => {
-                    if let Some(song) = &mut self.song {
-                        song.removed = false;
-                    }
-                }
-                SongEvent::SongAnalysed(_) => {}
-            },
-            Event::Accounts(_) | Event::Social(_) | Event::Music(_) | Event::Mail(_) => {}
+            Event::Music(_) => self.song.apply(recorded),
+            Event::Accounts(_) | Event::Social(_) | Event::Mail(_) => {}
         }
     }
 }
@@ -124,85 +93,19 @@ impl Fold for Publication {
 /// everybody.
 fn publish(state: &Publication, event: &SongPublished) -> Result<Option<Event>, PublishSongRejected> {
     may_publish(&state.account)?;
-    match state.song {
-        None => Ok(Some(event.clone().into())),
-        Some(song) if song.publisher == event.publisher => {
-            if song.removed {
-                Err(PublishSongRejected::Removed)
-            } else {
-                Ok(None)
-            }
-        }
-        Some(KnownSong { visibility: SongVisibility::Public, removed: false, .. }) => Ok(None),
-        Some(_) => Err(PublishSongRejected::OfAnother),
+    let Some(song) = state.song.published() else { return Ok(Some(event.clone().into())) };
+    let removed = state.song.is_removed();
+    if song.publisher == event.publisher {
+        return if removed { Err(PublishSongRejected::Removed) } else { Ok(None) };
     }
+    let is_shown = song.details.visibility == SongVisibility::Public && !removed;
+    if is_shown { Ok(None) } else { Err(PublishSongRejected::OfAnother) }
 }
 
 fn may_publish(account: &Account) -> Result<(), PublishSongRejected> {
     let is_allowed = account.status == AccountStatus::Active
         && (account.roles.contains(&Role::Artist) || account.roles.contains(&Role::Admin));
     if is_allowed { Ok(()) } else { Err(PublishSongRejected::NotAllowed) }
-}
-
-/// Whether an artist exists, and which artist took it over.
-#[derive(Debug, Default)]
-struct KnownArtist {
-    exists: bool,
-    into: Option<ArtistId>,
-}
-
-impl Fold for KnownArtist {
-    fn apply(&mut self, recorded: &Recorded) {
-        let Event::Music(MusicEvent::Artist(event)) = &recorded.event else { return };
-        self.exists = true;
-        if let ArtistEvent::ArtistMerged(event) = event {
-            self.into = Some(event.into);
-        }
-    }
-}
-
-fn add_artist(state: &KnownArtist, event: &ArtistAdded) -> Option<Event> {
-    (!state.exists).then(|| event.clone().into())
-}
-
-fn named_artist(name: &str) -> ArtistDetails {
-    ArtistDetails { name: name.to_owned(), sort_name: None, musicbrainz: None }
-}
-
-/// An artist found by name.
-struct FoundArtist {
-    id: ArtistId,
-    exists: bool,
-}
-
-/// Whether an account manages an artist.
-#[derive(Debug, Default)]
-struct Managed {
-    linked: bool,
-}
-
-impl Fold for Managed {
-    fn apply(&mut self, recorded: &Recorded) {
-        let Event::Music(MusicEvent::ArtistLink(event)) = &recorded.event else { return };
-        self.linked = matches!(event, ArtistLinkEvent::ArtistLinked(_));
-    }
-}
-
-#[derive(Debug, Default)]
-struct KnownAlbum {
-    exists: bool,
-}
-
-impl Fold for KnownAlbum {
-    fn apply(&mut self, recorded: &Recorded) {
-        if let Event::Music(MusicEvent::Album(AlbumEvent::AlbumAdded(_))) = &recorded.event {
-            self.exists = true;
-        }
-    }
-}
-
-fn add_album(state: &KnownAlbum, event: &AlbumAdded) -> Option<Event> {
-    (!state.exists).then(|| event.clone().into())
 }
 
 // ----------------------------------------------------------------- commands
@@ -307,7 +210,7 @@ impl Named {
             explicit: song.explicit.unwrap_or(tags.explicit),
             lyrics,
             musicbrainz: tags.musicbrainz_recording,
-            visibility: song.visibility.into(),
+            visibility: visibility(song.visibility),
         })
     }
 }
@@ -333,7 +236,8 @@ impl Commands {
         if !account.roles.contains(&Role::Admin)
             && let Some(name) = named.artists.first()
         {
-            self.may_publish_for(context, publisher, name).await?;
+            let managed = self.manage_artist(context, publisher, name).await;
+            managed.map_err(|error| error.map_rejection(PublishSongRejected::Artist))?;
         }
         let media = audio_media_id(&hash);
         let mut file = AudioFile {
@@ -361,37 +265,6 @@ impl Commands {
         let outcome = published?;
         spool.published(upload, publisher, outcome.changed && !outcome.replayed).await?;
         Ok((event.song, outcome))
-    }
-
-    /// Checks that the account manages the artist of this name. It becomes the manager of a new artist: it is linked before
-    /// the artist is added, so that a crash between the two leaves no artist without a manager.
-    async fn may_publish_for(
-        &self,
-        context: &Context,
-        publisher: UserId,
-        name: &str,
-    ) -> Result<(), CommandError<PublishSongRejected>> {
-        let artist = self.known_artist(name).await?;
-        let link = Subject::ArtistLink(artist.id, publisher);
-        let decide = |state: &Managed| match (state.linked, artist.exists) {
-            (true, _) => Ok(None),
-            (false, false) => Ok(Some(ArtistLinked { artist: artist.id, user: publisher }.into())),
-            (false, true) => Err(PublishSongRejected::OtherArtist),
-        };
-        self.execute(&context.clone().without_idempotency_key(), link, &[], decide).await?;
-        Ok(())
-    }
-
-    /// The artist of this name, or the one that it was merged into.
-    async fn known_artist(&self, name: &str) -> Result<FoundArtist, CommandError<PublishSongRejected>> {
-        let mut id = artist_id(&named_artist(name));
-        let mut state: KnownArtist = self.read_cached_state(Subject::Artist(id)).await?;
-        for _ in 0..MERGE_STEPS {
-            let Some(into) = state.into else { break };
-            id = into;
-            state = self.read_cached_state(Subject::Artist(id)).await?;
-        }
-        Ok(FoundArtist { id, exists: state.exists })
     }
 
     async fn append_song(
@@ -454,28 +327,13 @@ impl Commands {
         let has_guests = [" feat. ", " ft. "].iter().any(|mark| display.contains(mark));
         let mut credits: Vec<ArtistCredit> = Vec::new();
         for (n, name) in names.iter().enumerate() {
-            let artist = self.artist(context, name).await?;
+            let artist = self.find_or_add_artist(context, name).await?;
             let role = if n > 0 && has_guests { CreditRole::Featured } else { CreditRole::Main };
             if credits.iter().all(|credit| credit.artist != artist) {
                 credits.push(ArtistCredit { artist, role });
             }
         }
         Ok(credits)
-    }
-
-    async fn artist(
-        &self,
-        context: &Context,
-        name: &str,
-    ) -> Result<ArtistId, CommandError<PublishSongRejected>> {
-        let details = named_artist(name);
-        let artist = artist_id(&details);
-        let event = ArtistAdded { artist, details };
-        let decide = |state: &KnownArtist| Ok::<_, PublishSongRejected>(add_artist(state, &event));
-        // Also for a request that is repeated: the artist is what it is, whoever added it.
-        let context = context.clone().without_idempotency_key();
-        self.execute(&context, Subject::Artist(artist), &[], decide).await?;
-        Ok(self.known_artist(name).await?.id)
     }
 
     async fn album(
@@ -509,9 +367,7 @@ impl Commands {
             musicbrainz: album.musicbrainz,
         };
         let event = AlbumAdded { album: album_id(&details), details, cover: None };
-        let decide = |state: &KnownAlbum| Ok::<_, PublishSongRejected>(add_album(state, &event));
-        let context = context.clone().without_idempotency_key();
-        self.execute(&context, Subject::Album(event.album), &[], decide).await?;
+        self.add_album::<PublishSongRejected>(context, &event).await?;
         Ok(event.album)
     }
 }
@@ -555,7 +411,7 @@ struct NewSong {
     #[schema(max_length = 20000)]
     lyrics: Option<String>,
     #[serde(default)]
-    visibility: Visibility,
+    visibility: resources::SongVisibility,
 }
 
 /// An artist by name: the one of the catalogue, or a new one.
@@ -579,26 +435,11 @@ struct NewAlbum {
     year: Option<i32>,
 }
 
-/// Who can see and play a song.
-#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum Visibility {
-    /// Everybody.
-    #[default]
-    Public,
-    /// Everybody who knows its id; no list or search shows it.
-    Unlisted,
-    /// Only its publisher.
-    Private,
-}
-
-impl From<Visibility> for SongVisibility {
-    fn from(visibility: Visibility) -> Self {
-        match visibility {
-            Visibility::Public => Self::Public,
-            Visibility::Unlisted => Self::Unlisted,
-            Visibility::Private => Self::Private,
-        }
+fn visibility(given: resources::SongVisibility) -> SongVisibility {
+    match given {
+        resources::SongVisibility::Public => SongVisibility::Public,
+        resources::SongVisibility::Unlisted => SongVisibility::Unlisted,
+        resources::SongVisibility::Private => SongVisibility::Private,
     }
 }
 
@@ -635,64 +476,42 @@ async fn create_song(
 
 #[cfg(test)]
 mod tests {
-    use events::{AudioFormat, AudioHash};
+    use chrono::DateTime;
+    use events::ArtistId;
 
     use super::*;
+    use crate::music::songs::Published;
+    use crate::music::songs::testing::details;
 
     const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
     const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
 
     fn event() -> SongPublished {
-        let hash = AudioHash::new([7; 32]);
-        SongPublished {
-            song: song_id(&hash, None),
-            publisher: ANN,
-            details: SongDetails {
-                title: "Dawn".into(),
-                artists: Vec::new(),
-                display_artist: "Ann".into(),
-                album: None,
-                disc: None,
-                track: None,
-                genres: Vec::new(),
-                year: None,
-                explicit: false,
-                lyrics: None,
-                musicbrainz: None,
-                visibility: SongVisibility::Public,
-            },
-            file: AudioFile {
-                media: audio_media_id(&hash),
-                hash,
-                format: AudioFormat::Wav,
-                duration: 31_000,
-                bit_rate: 64_000,
-                sample_rate: 8000,
-                channels: 1,
-                size: 248_044,
-                replay_gain: None,
-            },
-            cover: None,
-        }
+        let song = SongState::of(ANN, details(ArtistId::new(Uuid::from_u128(0xa1))));
+        let Published { publisher, details, file } = song.published().unwrap().clone();
+        SongPublished { song: song_id(&file.hash, None), publisher, details, file, cover: None }
     }
 
-    fn state(roles: &[Role], song: Option<KnownSong>) -> Publication {
+    fn state(roles: &[Role], song: SongState) -> Publication {
         let roles = roles.iter().copied().collect();
         Publication { account: Account { status: AccountStatus::Active, roles, ..Account::default() }, song }
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "as the state has it")]
-    fn known(publisher: UserId, visibility: SongVisibility, removed: bool) -> Option<KnownSong> {
-        Some(KnownSong { publisher, visibility, removed })
+    fn known(publisher: UserId, visibility: SongVisibility, removed: bool) -> SongState {
+        let song = SongState::of(publisher, SongDetails { visibility, ..event().details });
+        if removed { song.removed_at(DateTime::UNIX_EPOCH) } else { song }
     }
 
     #[test]
     fn only_artists_and_admins_publish() {
         for role in [Role::Artist, Role::Admin] {
-            assert_eq!(publish(&state(&[role], None), &event()).unwrap(), Some(event().into()));
+            assert_eq!(
+                publish(&state(&[role], SongState::default()), &event()).unwrap(),
+                Some(event().into())
+            );
         }
         for roles in [&[][..], &[Role::Moderator]] {
-            let rejected = publish(&state(roles, None), &event());
+            let rejected = publish(&state(roles, SongState::default()), &event());
             assert!(matches!(rejected, Err(PublishSongRejected::NotAllowed)), "{rejected:?}");
         }
     }

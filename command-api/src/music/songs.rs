@@ -69,6 +69,10 @@ impl SongState {
         self.published.as_ref()
     }
 
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removed.is_some()
+    }
+
     /// The song, if it and its album exist and the user may see it.
     pub(crate) fn visible_to(&self, user: UserId) -> Option<&Published> {
         let published = self.published.as_ref()?;

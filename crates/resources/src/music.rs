@@ -115,10 +115,11 @@ pub struct Album {
 }
 
 /// Who can see and play a song.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SongVisibility {
     /// Everybody.
+    #[default]
     Public,
     /// Everybody who knows its id; no list or search shows it.
     Unlisted,
