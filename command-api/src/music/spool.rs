@@ -164,11 +164,11 @@ impl Spool {
         size: u64,
         sha256: Option<String>,
         now: DateTime<Utc>,
-    ) -> Result<Upload, UploadRejected> {
+    ) -> Result<(Upload, u64), UploadRejected> {
         let inner = &self.0;
         let _counting = inner.accounts.lock().await;
-        if let Some(existing) = inner.read(id).await? {
-            return if existing.user == user { Ok(existing) } else { Err(UploadRejected::NotFound) };
+        if inner.read(id).await?.is_some() {
+            return self.find(id, user).await;
         }
         let open = inner.collect(now).await?;
         let own: Vec<&Upload> =
@@ -184,7 +184,7 @@ impl Spool {
         let upload = Upload { id, user, size, sha256, expires_at, checked: None, published: false };
         fs::write(inner.data(id), b"").await?;
         inner.write(&upload).await?;
-        Ok(upload)
+        Ok((upload, 0))
     }
 
     /// The upload of this user, and its offset.
@@ -203,7 +203,7 @@ impl Spool {
         offset: u64,
         body: Body,
         now: DateTime<Utc>,
-    ) -> Result<u64, UploadRejected> {
+    ) -> Result<(Upload, u64), UploadRejected> {
         let _writing = self.0.lock(id).try_lock_owned().map_err(|_| UploadRejected::Busy)?;
         let (mut upload, mut present) = self.find(id, user).await?;
         if upload.checked.is_some() {
@@ -233,7 +233,7 @@ impl Spool {
         outcome?;
         upload.expires_at = now + LIFETIME;
         self.0.write(&upload).await?;
-        self.0.offset(id).await.map_err(Into::into)
+        Ok((upload, present))
     }
 
     /// Checks a complete upload, once. A check that takes long goes on after this returns [`UploadRejected::Busy`].
@@ -460,7 +460,8 @@ mod tests {
     }
 
     async fn append(spool: &Spool, offset: u64, bytes: &'static [u8]) -> Result<u64, UploadRejected> {
-        spool.append(id(1), ANN, offset, Body::from(Bytes::from_static(bytes)), NOW).await
+        let appended = spool.append(id(1), ANN, offset, Body::from(Bytes::from_static(bytes)), NOW).await;
+        appended.map(|(_, offset)| offset)
     }
 
     #[tokio::test]

@@ -63,8 +63,12 @@ struct UploadState {
 }
 
 impl UploadState {
-    fn of(upload: &Upload, offset: u64) -> Self {
-        Self { id: upload.id.to_string(), offset, size: upload.size, expires_at: upload.expires_at }
+    fn answer(status: StatusCode, upload: &Upload, offset: u64) -> Response {
+        let body =
+            Self { id: upload.id.to_string(), offset, size: upload.size, expires_at: upload.expires_at };
+        let headers =
+            [(OFFSET, offset.into()), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+        (status, headers, axum::Json(body)).into_response()
     }
 }
 
@@ -130,14 +134,7 @@ fn check_digits(sha256: &str) -> Result<(), Problem> {
     if is_good { Ok(()) } else { Err(Problem::malformed("sha256", FieldCode::InvalidFormat, message)) }
 }
 
-fn with_offset(status: StatusCode, offset: u64, body: impl IntoResponse) -> Response {
-    let mut response = (status, body).into_response();
-    response.headers_mut().insert(OFFSET, offset.into());
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// Begin an upload
+/// Create an upload
 ///
 /// For audio files of up to 500 MB. Send the file in parts of any size, then finish the upload and publish it as a song. An
 /// upload without new bytes is deleted after a day.
@@ -159,9 +156,8 @@ async fn create_upload(
     let context = context.with_actor(session.user);
     let id = UploadId::new(context.new_id(commands.log.keys(), "upload"));
     let spool = commands.spool()?;
-    let upload = spool.create(id, session.user, new.size, new.sha256, context.now).await?;
-    let (_, offset) = spool.find(id, session.user).await?;
-    let mut response = with_offset(StatusCode::CREATED, offset, axum::Json(UploadState::of(&upload, offset)));
+    let (upload, offset) = spool.create(id, session.user, new.size, new.sha256, context.now).await?;
+    let mut response = UploadState::answer(StatusCode::CREATED, &upload, offset);
     if let Ok(location) = HeaderValue::try_from(format!("/v1/uploads/{id}")) {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -182,7 +178,7 @@ async fn get_upload(
     Path(upload): Path<UploadId>,
 ) -> Result<Response, Problem> {
     let (upload, offset) = commands.spool()?.find(upload, session.user).await?;
-    Ok(with_offset(StatusCode::OK, offset, axum::Json(UploadState::of(&upload, offset))))
+    Ok(UploadState::answer(StatusCode::OK, &upload, offset))
 }
 
 /// Append to an upload
@@ -209,10 +205,9 @@ async fn append_to_upload(
     let message = "must be the number of bytes before this part";
     let offset =
         offset.ok_or_else(|| Problem::malformed("Upload-Offset", FieldCode::InvalidFormat, message))?;
-    let spool = commands.spool()?;
-    let offset = spool.append(id, session.user, offset, body, commands.clock.now()).await?;
-    let (upload, _) = spool.find(id, session.user).await?;
-    Ok(with_offset(StatusCode::OK, offset, axum::Json(UploadState::of(&upload, offset))))
+    let now = commands.clock.now();
+    let (upload, offset) = commands.spool()?.append(id, session.user, offset, body, now).await?;
+    Ok(UploadState::answer(StatusCode::OK, &upload, offset))
 }
 
 /// Finish an upload
