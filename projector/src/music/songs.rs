@@ -135,7 +135,7 @@ fn create_genres(details: &SongDetails, writes: &mut Writes) -> Result<(), Store
 }
 
 fn published(event: &SongPublished, recorded: &Recorded, writes: &Writes) -> Result<Song, StoreError> {
-    let AudioFile { media, hash: _, format, duration, bit_rate, sample_rate, channels, size, replay_gain } =
+    let AudioFile { media: _, hash: _, format, duration, bit_rate, sample_rate, channels, size, replay_gain } =
         event.file;
     let ReplayGain { track_gain, track_peak, album_gain, album_peak } = replay_gain.unwrap_or_default();
     let id = event.song.to_string();
@@ -155,7 +155,7 @@ fn published(event: &SongPublished, recorded: &Recorded, writes: &Writes) -> Res
         visibility: String::new(),
         publisher: event.publisher.to_string(),
         file: stored::AudioFile {
-            media: media.to_string(),
+            key: event.file.key(),
             format: format.as_str().to_owned(),
             duration: i64::try_from(duration).unwrap_or(i64::MAX),
             bit_rate,

@@ -76,7 +76,7 @@ impl Queries {
         artists: &HashMap<String, Artist>,
     ) -> Result<SongPage, Problem> {
         let AudioFile {
-            media: _,
+            key: _,
             format,
             duration,
             bit_rate,

@@ -56,8 +56,8 @@ async fn stream_song(
     let found: Option<Song> = queries.store.get(&song.to_string()).await.map_err(store_problem)?;
     let song = found.filter(|song| song.is_visible_to(viewer.as_deref()));
     let song = song.ok_or_else(|| DELIVERY.missing())?;
-    let key = song.file.key().and_then(|key| MediaKey::parse(&key));
-    let key = key.ok_or_else(|| Problem::internal("a song has an unknown audio format"))?;
+    let key = MediaKey::parse(&song.file.key);
+    let key = key.ok_or_else(|| Problem::internal("the key of a song's file is invalid"))?;
     let cache_control = if song.visibility == "private" { PRIVATE_CACHE } else { CACHE_CONTROL };
     let modified = DateTime::from_timestamp_millis(song.published);
     let delivery = Delivery { cache_control, modified, ..DELIVERY };

@@ -88,7 +88,8 @@ pub struct Picture {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AudioFile {
-    pub media: String,
+    /// The key of the file in the media store.
+    pub key: String,
     /// As in the event: `mp3`, `flac`, ...
     pub format: String,
     /// Milliseconds.
@@ -105,18 +106,6 @@ pub struct AudioFile {
     pub track_peak: Option<f32>,
     pub album_gain: Option<f32>,
     pub album_peak: Option<f32>,
-}
-
-impl AudioFile {
-    /// The key of the file in the media store; none if its format is unknown.
-    pub fn key(&self) -> Option<String> {
-        let extension = match self.format.as_str() {
-            "vorbis" => "ogg",
-            known @ ("mp3" | "m4a" | "aac" | "flac" | "opus" | "wav") => known,
-            _ => return None,
-        };
-        Some(format!("songs/{}/audio.{extension}", self.media))
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
