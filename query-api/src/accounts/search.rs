@@ -180,7 +180,7 @@ impl Searched {
 }
 
 /// A query text within the limits.
-fn check(field: &str, text: &str) -> Result<(), Problem> {
+pub(crate) fn check(field: &str, text: &str) -> Result<(), Problem> {
     if text.trim().is_empty() || text.chars().count() > LENGTH_LIMIT {
         let code = if text.trim().is_empty() { FieldCode::Empty } else { FieldCode::TooLong };
         return Err(Problem::malformed(field, code, format!("must have 1 to {LENGTH_LIMIT} characters")));

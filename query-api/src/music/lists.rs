@@ -2,25 +2,22 @@
 
 use futures::{FutureExt, TryFutureExt};
 use serde_json::json;
+use views::accounts::search::random_place;
 use views::music::genres::{self, Genre, LARGEST, key_of};
 use views::music::song_genres::{self, OF_GENRE, SongGenre};
 use views::music::songs::{self, NEWEST, RANDOM, Song};
-use views::{Cursor, Query, ViewStoreExt};
+use views::{Query, ViewStoreExt};
 use web::problem::Problem;
 
 use crate::reading::random::draw;
 use crate::{Queries, store_problem};
 
-/// Hexadecimal digits of a random key.
-const RANDOM_KEY_DIGITS: usize = 15;
-
 impl Queries {
     /// Distinct random listed songs; fewer only if there are fewer.
     pub async fn random_songs(&self, count: usize) -> Result<Vec<String>, Problem> {
         let page = |place: u64, limit: usize| {
-            // Places are evenly spread over the keys.
-            let after = Cursor::from(format!("{:0RANDOM_KEY_DIGITS$x}", place >> 4));
-            let query = Query::new(&songs::VIEW, &RANDOM, vec![json!(true)], limit).after(Some(after));
+            let query = Query::new(&songs::VIEW, &RANDOM, vec![json!(true)], limit);
+            let query = query.after(Some(random_place(place)));
             let found = self.store.page_of::<Song>(query);
             found.map_ok(|page| page.documents.into_iter().map(|song| song.song).collect()).boxed()
         };

@@ -1,5 +1,6 @@
 //! Searching songs, artists, albums and public playlists by names and words, and songs by any part of a name.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::State;
@@ -16,11 +17,12 @@ use views::music::artists::{self, Artist};
 use views::music::search::{ItemKind, List, Term, VIEW, search_words};
 use views::music::song_artists::{self, SongArtist};
 use views::music::songs::{self, Song};
-use views::{Document, PageOf, Query, StoreError, ViewStore, ViewStoreExt};
+use views::{Document, Query, StoreError, ViewStore, ViewStoreExt};
 use web::extract::Query as QueryString;
-use web::problem::{FieldCode, Problem, Problems};
+use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
+use crate::accounts::search::check;
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::limit_within;
 use crate::{Queries, store_problem};
@@ -28,8 +30,6 @@ use crate::{Queries, store_problem};
 /// Default and maximum number of items of each kind in an answer.
 const DEFAULT_LIMIT: usize = 20;
 const LIMIT: usize = 50;
-/// Maximum length of a query in characters.
-const LENGTH_LIMIT: usize = 100;
 
 /// Maximum number of items examined for the whole name and for each word.
 const CANDIDATES: usize = 300;
@@ -62,10 +62,10 @@ struct Searched {
 impl Searched {
     fn of(text: &str) -> Self {
         let whole = fold(text.trim());
-        // Sorted by length: long words match few items.
-        let mut words: Vec<String> = whole.split_whitespace().flat_map(words_of_part).collect();
-        words.sort_by_key(|word| std::cmp::Reverse(word.len()));
-        words.dedup();
+        let words: BTreeSet<String> = whole.split_whitespace().flat_map(words_of_part).collect();
+        let mut words: Vec<String> = words.into_iter().collect();
+        // Long words match few items.
+        words.sort_by_key(|word| Reverse(word.len()));
         words.truncate(WORDS);
         Self { whole, words }
     }
@@ -111,17 +111,13 @@ fn words_of_part(part: &str) -> Vec<String> {
     words
 }
 
-async fn terms(store: &dyn ViewStore, query: Query) -> Result<PageOf<Term>, StoreError> {
-    store.page_of(query).await
-}
-
 /// The ids of candidates, exact names included. Exact as long as one of the words has fewer matches than the limit.
 async fn candidates(
     store: &dyn ViewStore,
     searched: &Searched,
     kind: ItemKind,
 ) -> Result<BTreeSet<String>, StoreError> {
-    let names = terms(store, List::Names.query(kind, &searched.whole, CANDIDATES));
+    let names = store.page_of::<Term>(List::Names.query(kind, &searched.whole, CANDIDATES));
     let words = searched.words.iter().map(|word| matches_of_word(store, kind, word));
     let (names, words) = futures::try_join!(names, try_join_all(words))?;
     let mut ids: BTreeSet<String> = names.documents.into_iter().map(|term| term.item).collect();
@@ -141,13 +137,13 @@ struct Matches {
 
 /// The items with a word. A song has the words of its album too.
 async fn matches_of_word(store: &dyn ViewStore, kind: ItemKind, word: &str) -> Result<Matches, StoreError> {
-    let own = terms(store, List::Words.query(kind, word, CANDIDATES));
+    let own = store.page_of::<Term>(List::Words.query(kind, word, CANDIDATES));
     if kind != ItemKind::Song {
         let found = own.await?;
         let complete = found.next.is_none();
         return Ok(Matches { items: found.documents.into_iter().map(|term| term.item).collect(), complete });
     }
-    let albums = terms(store, List::Words.query(ItemKind::Album, word, ALBUMS));
+    let albums = store.page_of::<Term>(List::Words.query(ItemKind::Album, word, ALBUMS));
     let (own, albums) = futures::try_join!(own, albums)?;
     let mut complete = own.next.is_none() && albums.next.is_none();
     let mut items: BTreeSet<String> = own.documents.into_iter().map(|term| term.item).collect();
@@ -233,8 +229,8 @@ async fn songs_by_part(store: &dyn ViewStore, part: &str, limit: usize) -> Resul
         return Ok(Vec::new());
     }
     let (titles, artists) = futures::try_join!(
-        terms(store, List::Endings.query(ItemKind::Song, &folded, limit)),
-        terms(store, List::Endings.query(ItemKind::Artist, &folded, SINGERS)),
+        store.page_of::<Term>(List::Endings.query(ItemKind::Song, &folded, limit)),
+        store.page_of::<Term>(List::Endings.query(ItemKind::Artist, &folded, SINGERS)),
     )?;
     let mut seen = BTreeSet::new();
     let mut ids: Vec<String> =
@@ -325,10 +321,7 @@ async fn search(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let limit = limit_within(limit, DEFAULT_LIMIT, LIMIT)?;
-    if q.trim().is_empty() || q.chars().count() > LENGTH_LIMIT {
-        let code = if q.trim().is_empty() { FieldCode::Empty } else { FieldCode::TooLong };
-        return Err(Problem::malformed("q", code, format!("must have 1 to {LENGTH_LIMIT} characters")));
-    }
+    check("q", &q)?;
     let views = [VIEW.name, songs::VIEW.name, artists::VIEW.name, albums::VIEW.name];
     let caught_up = queries.catch_up(&conditions, &views).await;
     let searched = Searched::of(&q);

@@ -114,9 +114,14 @@ pub fn random_key(user: &str) -> String {
     user.chars().skip(user.len().saturating_sub(RANDOM_KEY_DIGITS)).collect()
 }
 
-/// Random keys from a place on. Places are evenly spread.
-pub fn random_keys_from(place: u64, limit: usize) -> Query {
-    List::RandomKeys.query(limit).after(Some(Cursor::from(format!("{:0RANDOM_KEY_DIGITS$x}", place >> 4))))
+/// A place among random keys. Places of random numbers are evenly spread.
+pub fn random_place(number: u64) -> Cursor {
+    Cursor::from(format!("{:0RANDOM_KEY_DIGITS$x}", number >> 4))
+}
+
+/// Random keys from a place on.
+pub fn random_keys_from(number: u64, limit: usize) -> Query {
+    List::RandomKeys.query(limit).after(Some(random_place(number)))
 }
 
 /// The words of a text and its space-separated parts, in lower case and without accents. `Ann_Lee` is found by
