@@ -385,7 +385,9 @@ impl FromStr for Subject {
             Kind::PlaylistSnapshot => token(&mut tokens).map(Self::PlaylistSnapshot),
             Kind::Listen => two(&mut tokens).map(|(user, day)| Self::Listen(user, day)),
             Kind::Listening => token(&mut tokens).map(Self::Listening),
-            Kind::ChartDay => two(&mut tokens).map(|(day, Part(part))| Self::ChartDay(day, part)),
+            Kind::ChartDay => {
+                token(&mut tokens).and_then(|day| Some(Self::ChartDay(day, number(&mut tokens)?)))
+            }
             Kind::Queue => token(&mut tokens).map(Self::Queue),
         };
         match (subject, tokens.next()) {
@@ -395,16 +397,10 @@ impl FromStr for Subject {
     }
 }
 
-/// A number with one spelling: no sign, no leading zeros.
-struct Part(u32);
-
-impl FromStr for Part {
-    type Err = std::num::ParseIntError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let number: u32 = text.parse()?;
-        if number.to_string() == text { Ok(Self(number)) } else { "".parse().map(Self) }
-    }
+/// A number in its only spelling: no sign, no leading zeros.
+fn number<'a>(tokens: &mut impl Iterator<Item = &'a str>) -> Option<u32> {
+    let text = tokens.next()?;
+    text.parse().ok().filter(|number: &u32| number.to_string() == text)
 }
 
 fn token<'a, T: FromStr>(tokens: &mut impl Iterator<Item = &'a str>) -> Option<T> {

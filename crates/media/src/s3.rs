@@ -245,8 +245,8 @@ impl S3Media {
         let name = self.name(key);
         let request = self.client.create_multipart_upload().bucket(&self.bucket).key(&name);
         let request = request.content_type(key.content_type()).cache_control(super::CACHE_CONTROL);
-        let begun = request.send().await.map_err(MediaError::unavailable)?;
-        let upload = begun.upload_id().ok_or_else(|| MediaError::unavailable("an upload without an id"))?;
+        let created = request.send().await.map_err(MediaError::unavailable)?;
+        let upload = created.upload_id().ok_or_else(|| MediaError::unavailable("an upload without an id"))?;
         let stored = self.send_parts(&name, upload, file, size).await;
         if stored.is_err() {
             let abort =

@@ -33,7 +33,7 @@ pub struct SongPlayed {
     pub played: Personal<Played>,
 }
 
-/// What somebody listens to is personal.
+/// Listening history is personal data.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Played {
     pub song: SongId,

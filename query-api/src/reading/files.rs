@@ -48,6 +48,11 @@ impl Delivery {
     }
 }
 
+/// The content of a key never changes.
+fn entity_tag(key: &MediaKey) -> String {
+    format!("\"{key}\"")
+}
+
 /// The file, a range of it, its headers, or a link to it, only while it is in the store. Otherwise revalidation would keep a
 /// deleted file alive in caches.
 pub(crate) async fn serve(
@@ -59,7 +64,7 @@ pub(crate) async fn serve(
 ) -> Result<Response, Problem> {
     let missing = || delivery.missing();
     let described = |response| described(response, key, delivery);
-    let tag = format!("\"{key}\"");
+    let tag = entity_tag(key);
     let is_known = known_tags(headers).iter().any(|known| *known == tag || known == "*");
     let link = match delivery.by_link {
         true => media.link(key, LINK_VALID).await.map_err(media_problem)?,
@@ -104,7 +109,7 @@ fn described(mut response: Response, key: &MediaKey, delivery: Delivery) -> Resp
         HeaderName::from_static("cross-origin-resource-policy"),
         HeaderValue::from_static("cross-origin"),
     );
-    if let Ok(tag) = HeaderValue::try_from(format!("\"{key}\"")) {
+    if let Ok(tag) = HeaderValue::try_from(entity_tag(key)) {
         headers.insert(header::ETAG, tag);
     }
     if let Some(modified) = delivery.last_modified().and_then(|time| HeaderValue::try_from(time).ok()) {
