@@ -1,6 +1,7 @@
 //! Routes of apps that existed before Chorus: their paths, texts, statuses and rules for fields, over the same commands
 //! and queries as `/v1`. Nothing is decided here.
 
+mod accounts;
 mod instamern;
 mod rules;
 mod session;

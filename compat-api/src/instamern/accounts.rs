@@ -2,8 +2,6 @@
 
 use axum::extract::State;
 use command_api::accounts::account::AccountStatus;
-use command_api::accounts::claims::ClaimKind;
-use command_api::accounts::sessions::ClientNote;
 use command_api::accounts::sign_up::SignUp;
 use command_api::pipeline::context::Context;
 use command_api::pipeline::errors::log_problem;
@@ -14,29 +12,23 @@ use serde_json::Value;
 use web::compat::{Caller, Fields, Refusal, Success, forget_cookie};
 use web::http::ClientAddress;
 use web::limits::Attempt;
-use web::problem::{FieldProblem, Problem};
+use web::problem::Problem;
 use web::sessions::Session;
 
 use super::signed_in::new_user;
 use super::{Answer, rules};
 use crate::Apps;
+use crate::accounts::{LogInTexts, RequestClient, taken};
 use crate::rules::Messages;
 use crate::session::UserSession;
 
-const TAKEN: (StatusCode, StatusCode, &str) =
-    (StatusCode::CONFLICT, StatusCode::CONFLICT, "This user already exists.");
-
-/// The refusal of a username or an address that another account uses or that is reserved.
-pub(super) fn taken(error: impl Into<Problem>) -> Refusal {
-    let problem = error.into();
-    if problem.status == StatusCode::UNPROCESSABLE_ENTITY
-        && let Some(FieldProblem { field, message, .. }) = problem.fields.first()
-        && field == "username"
-    {
-        return Refusal::forbidden(format!("@username {message}."));
-    }
-    Refusal::rename(problem, &[TAKEN])
-}
+/// The app's name of the field.
+pub(super) const USERNAME: &str = "@username";
+const LOG_IN: LogInTexts = LogInTexts {
+    incomplete: "Please type your username and password.",
+    unknown_user: "User not found. You can signup with that user.",
+    wrong_password: "Password doesn't match.",
+};
 
 /// The refusal of a wrong current password, with this text.
 pub(super) fn wrong_password<E: Into<Problem>>(text: &'static str) -> impl FnOnce(E) -> Refusal {
@@ -69,16 +61,12 @@ pub(super) async fn sign_up(
     fields: Fields,
 ) -> Answer {
     let command = sign_up_command(&fields)?;
-    apps.commands.limits().check(Attempt::SignUp { from })?;
-    let context = context.without_idempotency_key();
     let shown = command.clone();
-    let (user, signed_up) = apps.commands.sign_up(&context, command).await.map_err(taken)?;
-    let note = ClientNote::of(&headers, from);
-    let (signed_in, started) = apps.commands.start_session(&context.with_actor(user), user, note).await?;
-    let session = UserSession { user, token: signed_in.token, expires: signed_in.expires, renewed: false };
+    let client = RequestClient { from, headers: &headers };
+    let (session, outcomes) = apps.sign_up(context, client, command, USERNAME).await?;
     let body = Success::saying("You've signed up successfully. Welcome to InstaMERN!");
-    let user = new_user(user, &shown);
-    apps.answer_with_session(StatusCode::CREATED, &session, &[signed_up, started], body, user).await
+    let user = new_user(session.user, &shown);
+    apps.answer_with_session(StatusCode::CREATED, &session, &outcomes, body, user).await
 }
 
 pub(super) async fn log_in(
@@ -88,23 +76,9 @@ pub(super) async fn log_in(
     headers: HeaderMap,
     fields: Fields,
 ) -> Answer {
-    let incomplete = || Refusal::forbidden("Please type your username and password.");
-    let (username, password) =
-        fields.filled("username").zip(fields.filled("password")).ok_or_else(incomplete)?;
-    let found = apps.commands.find(ClaimKind::Username, &username).await.map_err(log_problem)?;
-    apps.commands.limits().check(Attempt::LogIn { account: found.budget(), from })?;
-    let owner = apps.commands.owner(found).await.map_err(log_problem)?;
-    // Only in exactly this spelling.
-    let owner = owner.filter(|(_, account)| account.username() == username.trim());
-    let unknown = || Refusal::not_found("User not found. You can signup with that user.");
-    let (user, account) = owner.ok_or_else(unknown)?;
-    let message = format!("Welcome back {}!", account.username());
-    let note = ClientNote::of(&headers, from);
-    let wrong = (StatusCode::UNAUTHORIZED, StatusCode::UNAUTHORIZED, "Password doesn't match.");
-    let owner = Some((user, account));
-    let logged_in = apps.commands.log_in_as(&context.without_idempotency_key(), owner, password, note).await;
-    let (signed_in, outcomes) = logged_in.map_err(|error| Refusal::rename(error.into(), &[wrong]))?;
-    let session = UserSession { user, token: signed_in.token, expires: signed_in.expires, renewed: false };
+    let client = RequestClient { from, headers: &headers };
+    let (session, username, outcomes) = apps.log_in(context, client, &fields, LOG_IN).await?;
+    let message = format!("Welcome back {username}!");
     apps.answer_signed_in(session, &outcomes, Success::saying(message)).await
 }
 
@@ -139,7 +113,8 @@ pub(super) async fn change_email(
     apps.commands.limits().check(Attempt::Mail { mailboxes: &mailboxes, from: Some(from) })?;
     let session = Session { user: caller.user, session: caller.session, expires: caller.expires };
     let context = context.without_idempotency_key().with_actor(user);
-    let outcome = apps.commands.take_email(&context, session, email, App::Instamern).await.map_err(taken)?;
+    let outcome = apps.commands.take_email(&context, session, email, App::Instamern).await;
+    let outcome = outcome.map_err(taken(USERNAME))?;
     let session = UserSession { user, token: caller.token, expires: caller.expires, renewed: true };
     let body = Success::saying("Your email address has been changed successfully.");
     apps.answer_signed_in(session, &[outcome], body).await

@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 use web::compat::{Fields, PathText, Refusal, Success};
 use web::problem::Problem;
 
-use super::accounts::taken;
+use super::accounts::USERNAME;
 use super::caller::ActiveCaller;
 use super::posts::{Upload, not_stored};
 use super::{Answer, rules};
 use crate::Apps;
+use crate::accounts::taken;
 use crate::rules::Messages;
 
 /// Fields that this route refuses: they have their own routes, or none.
@@ -45,7 +46,7 @@ pub(super) async fn update(
     if let Some(username) = username
         && apps.commands.account(user).await.map_err(log_problem)?.username() != username
     {
-        outcomes.push(apps.commands.rename(&context, user, username).await.map_err(taken)?);
+        outcomes.push(apps.commands.rename(&context, user, username).await.map_err(taken(USERNAME))?);
     }
     let command = Edit { firstname, lastname, bio };
     outcomes.push(apps.commands.edit_profile(&context, user, &command).await?);

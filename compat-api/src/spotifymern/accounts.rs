@@ -3,22 +3,25 @@
 use std::ops::RangeInclusive;
 
 use axum::extract::State;
-use command_api::accounts::claims::ClaimKind;
-use command_api::accounts::sessions::ClientNote;
 use command_api::accounts::sign_up::SignUp;
 use command_api::pipeline::context::Context;
-use command_api::pipeline::errors::log_problem;
 use command_api::pipeline::text;
 use events::App;
 use http::{HeaderMap, StatusCode};
 use web::compat::{Fields, Refusal, Success};
 use web::http::ClientAddress;
-use web::limits::Attempt;
-use web::problem::Problem;
 
+use crate::accounts::{LogInTexts, RequestClient};
 use crate::rules::{self, Messages, given};
-use crate::session::UserSession;
 use crate::{Answer, Apps};
+
+/// The app's name of the field.
+const USERNAME: &str = "Username";
+const LOG_IN: LogInTexts = LogInTexts {
+    incomplete: "Please type your @username and password.",
+    unknown_user: "User not found. You can signup with that user.",
+    wrong_password: "Password doesn't  match.",
+};
 
 /// Length in characters.
 const PASSWORD: RangeInclusive<usize> = 8..=32;
@@ -56,18 +59,6 @@ fn sign_up_command(fields: &Fields) -> Result<SignUp, Refusal> {
     Ok(command)
 }
 
-/// The refusal of a username or an address that another account uses or that is reserved.
-fn taken(error: impl Into<Problem>) -> Refusal {
-    const TAKEN: (StatusCode, StatusCode, &str) =
-        (StatusCode::CONFLICT, StatusCode::CONFLICT, "This user already exists.");
-    let problem = error.into();
-    let reserved = problem.fields.first().filter(|_| problem.status == StatusCode::UNPROCESSABLE_ENTITY);
-    match reserved.filter(|field| field.field == "username") {
-        Some(field) => Refusal::forbidden(format!("Username {}.", field.message)),
-        None => Refusal::rename(problem, &[TAKEN]),
-    }
-}
-
 pub(super) async fn sign_up(
     State(apps): State<Apps>,
     context: Context,
@@ -76,16 +67,12 @@ pub(super) async fn sign_up(
     fields: Fields,
 ) -> Answer {
     let command = sign_up_command(&fields)?;
-    apps.commands.limits().check(Attempt::SignUp { from })?;
-    let context = context.without_idempotency_key();
     let shown = command.clone();
-    let (user, signed_up) = apps.commands.sign_up(&context, command).await.map_err(taken)?;
-    let note = ClientNote::of(&headers, from);
-    let (signed_in, started) = apps.commands.start_session(&context.with_actor(user), user, note).await?;
-    let session = UserSession { user, token: signed_in.token, expires: signed_in.expires, renewed: false };
+    let client = RequestClient { from, headers: &headers };
+    let (session, outcomes) = apps.sign_up(context, client, command, USERNAME).await?;
     let body = Success::saying("You've signed up successfully.");
-    let user = super::users::new_user(user, &shown);
-    apps.answer_with_session(StatusCode::CREATED, &session, &[signed_up, started], body, user).await
+    let user = super::users::new_user(session.user, &shown);
+    apps.answer_with_session(StatusCode::CREATED, &session, &outcomes, body, user).await
 }
 
 pub(super) async fn log_in(
@@ -95,23 +82,9 @@ pub(super) async fn log_in(
     headers: HeaderMap,
     fields: Fields,
 ) -> Answer {
-    let incomplete = || Refusal::forbidden("Please type your @username and password.");
-    let (username, password) =
-        fields.filled("username").zip(fields.filled("password")).ok_or_else(incomplete)?;
-    let found = apps.commands.find(ClaimKind::Username, &username).await.map_err(log_problem)?;
-    apps.commands.limits().check(Attempt::LogIn { account: found.budget(), from })?;
-    let owner = apps.commands.owner(found).await.map_err(log_problem)?;
-    // Only in exactly this spelling.
-    let owner = owner.filter(|(_, account)| account.username() == username.trim());
-    let unknown = || Refusal::not_found("User not found. You can signup with that user.");
-    let (user, account) = owner.ok_or_else(unknown)?;
-    let message = format!("Wellcome back {}!", account.username());
-    let note = ClientNote::of(&headers, from);
-    let wrong = (StatusCode::UNAUTHORIZED, StatusCode::UNAUTHORIZED, "Password doesn't  match.");
-    let owner = Some((user, account));
-    let logged_in = apps.commands.log_in_as(&context.without_idempotency_key(), owner, password, note).await;
-    let (signed_in, outcomes) = logged_in.map_err(|error| Refusal::rename(error.into(), &[wrong]))?;
-    let session = UserSession { user, token: signed_in.token, expires: signed_in.expires, renewed: false };
-    let user = apps.spotifymern_user(user).await?;
+    let client = RequestClient { from, headers: &headers };
+    let (session, username, outcomes) = apps.log_in(context, client, &fields, LOG_IN).await?;
+    let message = format!("Wellcome back {username}!");
+    let user = apps.spotifymern_user(session.user).await?;
     apps.answer_with_session(StatusCode::OK, &session, &outcomes, Success::saying(message), user).await
 }
