@@ -34,9 +34,9 @@ cargo_deny = target/tools/cargo-deny-$(cargo_deny_version)/bin/cargo-deny
 deny: $(cargo_deny)
 	$(cargo_deny) --log-level error check $(or $(ARGS),bans licenses sources)
 
-# Built once (two minutes on two cores), for building quickly rather than for running fast: it runs for a second.
+# Built once, for building quickly rather than for running fast: it runs for seconds.
 $(cargo_deny):
-	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	CARGO_PROFILE_RELEASE_DEBUG=0 cargo install --quiet cargo-deny --locked --version $(cargo_deny_version) \
 		--root target/tools/cargo-deny-$(cargo_deny_version) --target-dir target/tools/build
 	rm -rf target/tools/build
@@ -49,7 +49,7 @@ unused: $(cargo_machete)
 	$(cargo_machete) $(shell git ls-files '*Cargo.toml' | xargs -n 1 dirname | grep -v '^[.]$$')
 
 $(cargo_machete):
-	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	CARGO_PROFILE_RELEASE_DEBUG=0 cargo install --quiet cargo-machete --locked --version $(cargo_machete_version) \
 		--root target/tools/cargo-machete-$(cargo_machete_version) --target-dir target/tools/build
 	rm -rf target/tools/build

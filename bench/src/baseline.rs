@@ -4,6 +4,7 @@
 mod distributed;
 mod log_ins;
 mod photos;
+mod songs;
 mod standalone;
 
 use std::net::SocketAddr;
@@ -27,6 +28,8 @@ pub(crate) use distributed::Distributed;
 pub(crate) use log_ins::{hashed, verify};
 use photos::Photos;
 pub(crate) use photos::{Comment, Entry, Follow, Like, Merged, SeedData, entries};
+pub(crate) use songs::Song;
+use songs::Songs;
 pub(crate) use standalone::Standalone;
 
 /// Maximum number of writes per view transaction, as in the projector.
@@ -58,6 +61,8 @@ pub(crate) struct Post {
     pub(crate) published: i64,
     pub(crate) position: i64,
     pub(crate) likes: i64,
+    /// Counted in another view by Chorus.
+    #[serde(default)]
     pub(crate) comments: i64,
 }
 
@@ -159,7 +164,7 @@ pub(crate) trait Baseline: Send + Sync + 'static {
 
 pub(crate) async fn serve(settings: Settings) -> Result<()> {
     let Settings { listen, folder, nats, mongo } = settings;
-    let baseline: Arc<dyn Photos> = match (folder, nats.zip(mongo)) {
+    let baseline: Arc<dyn Songs> = match (folder, nats.zip(mongo)) {
         (Some(folder), _) => Arc::new(Standalone::open(&folder)?),
         (None, Some((nats, mongo))) => Arc::new(Distributed::open(&nats, &mongo).await?),
         (None, None) => anyhow::bail!("--folder, or --nats and --mongo"),
@@ -172,7 +177,8 @@ pub(crate) async fn serve(settings: Settings) -> Result<()> {
         .route("/posts/{post}/by/{user}", get(one))
         .with_state(Arc::clone(&baseline) as Arc<dyn Baseline>)
         .merge(log_ins::router(Arc::clone(&baseline) as Arc<dyn Baseline>)?)
-        .merge(photos::router(baseline));
+        .merge(photos::router(Arc::clone(&baseline) as Arc<dyn Photos>))
+        .merge(songs::router(baseline));
     axum::serve(TcpListener::bind(listen).await?, router).await?;
     Ok(())
 }

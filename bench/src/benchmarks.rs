@@ -4,7 +4,9 @@ mod accounts;
 mod catch_up;
 mod freshness;
 mod http_load;
+mod music;
 mod photos;
+mod rebuild;
 mod scaling;
 mod uploads;
 
@@ -12,7 +14,9 @@ pub(crate) use accounts::{accounts, tokens};
 pub(crate) use catch_up::catch_up;
 pub(crate) use freshness::freshness;
 pub(crate) use http_load::http_load;
+pub(crate) use music::music;
 pub(crate) use photos::photos;
+pub(crate) use rebuild::rebuild;
 pub(crate) use scaling::scaling;
 pub(crate) use uploads::uploads;
 

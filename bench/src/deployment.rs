@@ -126,4 +126,12 @@ impl Deployment {
             Some(baseline) => baseline.seed(seed_data).await,
         }
     }
+
+    /// Seeds the songs of the baseline server.
+    pub(crate) async fn seed_songs(&self, songs: &[baseline::Song]) -> Result<()> {
+        match self.baseline_distributed().await? {
+            None => baseline::Standalone::seed_songs(self.chorus.folder(), songs),
+            Some(baseline) => baseline.seed_songs(songs).await,
+        }
+    }
 }

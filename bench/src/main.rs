@@ -28,7 +28,7 @@ struct Arguments {
     engines: Vec<Engine>,
 
     /// Benchmarks to run
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Http, Part::Accounts, Part::Photos, Part::Uploads, Part::CatchUp, Part::Scaling])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Http, Part::Accounts, Part::Photos, Part::Music, Part::Uploads, Part::CatchUp, Part::Rebuild, Part::Scaling])]
     parts: Vec<Part>,
 
     /// Of the comparisons under load, run only those with this text in their name
@@ -51,6 +51,10 @@ struct Arguments {
     #[arg(long, default_value_t = 200_000)]
     events: usize,
 
+    /// Events of the rebuild
+    #[arg(long, default_value_t = 1_000_000)]
+    rebuild_events: usize,
+
     /// Lengths of the log at which to measure scaling
     #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000, 1_000_000])]
     sizes: Vec<usize>,
@@ -71,53 +75,70 @@ enum Part {
     Accounts,
     /// Requests of the photo app, on a dataset in which a few users are followed by half of all
     Photos,
+    /// Songs: search, the routes of the music app, streaming beside nginx, uploads, playlists and imports
+    Music,
     /// Publishing images, compared with sharp if Node finds it (`NODE_PATH`)
     Uploads,
     /// Building views from a long log
     CatchUp,
+    /// Rebuilding all views, and comparing them with the log
+    Rebuild,
     /// Changes while the log grows
     Scaling,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let Arguments { command, engines, parts, only, seconds, people, posts, events, sizes } =
-        Arguments::parse();
-    if let Some(Command::Baseline(settings)) = command {
+    let mut arguments = Arguments::parse();
+    if let Some(Command::Baseline(settings)) = arguments.command.take() {
         return baseline::serve(settings).await;
     }
-    let mut findings = Findings { only, ..Findings::default() };
+    let mut findings = Findings { only: arguments.only.take(), ..Findings::default() };
+    // What was measured before a failure is shown, too.
+    let done = run(arguments, &mut findings).await;
+    #[expect(clippy::print_stdout, reason = "the output of the program")]
+    {
+        println!("{}\n{}", table::ratios(&findings.ratios), table::figures(&findings.figures));
+    }
+    done
+}
+
+async fn run(arguments: Arguments, findings: &mut Findings) -> Result<()> {
+    let Arguments { engines, parts, seconds, people, posts, events, rebuild_events, sizes, .. } = arguments;
     if parts.contains(&Part::Accounts) {
-        benchmarks::tokens(&mut findings).await?;
+        benchmarks::tokens(findings).await?;
     }
     for engine in engines {
         if parts.contains(&Part::Http) {
             let deployment = Deployment::start(engine).await?;
-            benchmarks::freshness(&deployment, &mut findings).await?;
-            benchmarks::http_load(&deployment, Duration::from_secs(seconds), &mut findings).await?;
+            benchmarks::freshness(&deployment, findings).await?;
+            benchmarks::http_load(&deployment, Duration::from_secs(seconds), findings).await?;
         }
         if parts.contains(&Part::Accounts) {
             let deployment = Deployment::start(engine).await?;
-            benchmarks::accounts(&deployment, Duration::from_secs(seconds), &mut findings).await?;
+            benchmarks::accounts(&deployment, Duration::from_secs(seconds), findings).await?;
         }
         if parts.contains(&Part::Photos) {
             let deployment = Deployment::start(engine).await?;
             let size = (people, posts);
-            benchmarks::photos(&deployment, size, Duration::from_secs(seconds), &mut findings).await?;
+            benchmarks::photos(&deployment, size, Duration::from_secs(seconds), findings).await?;
+        }
+        if parts.contains(&Part::Music) {
+            let mut deployment = Deployment::start(engine).await?;
+            benchmarks::music(&mut deployment, Duration::from_secs(seconds), findings).await?;
         }
         if parts.contains(&Part::Uploads) {
-            benchmarks::uploads(&engine.start().await?, engine, &mut findings).await?;
+            benchmarks::uploads(&engine.start().await?, engine, findings).await?;
         }
         if parts.contains(&Part::CatchUp) {
-            benchmarks::catch_up(engine, events, &mut findings).await?;
+            benchmarks::catch_up(engine, events, findings).await?;
+        }
+        if parts.contains(&Part::Rebuild) {
+            benchmarks::rebuild(engine, rebuild_events, findings).await?;
         }
         if parts.contains(&Part::Scaling) {
-            benchmarks::scaling(engine, &sizes, &mut findings).await?;
+            benchmarks::scaling(engine, &sizes, findings).await?;
         }
-    }
-    #[expect(clippy::print_stdout, reason = "the output of the program")]
-    {
-        println!("{}\n{}", table::ratios(&findings.ratios), table::figures(&findings.figures));
     }
     Ok(())
 }

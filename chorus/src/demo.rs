@@ -1,7 +1,9 @@
-//! Fills a running server through its API with a small realistic dataset: people, images, posts, likes, comments, follows and
-//! stories. The same seed creates the same dataset, and running it again changes nothing.
+//! Fills a running server through its API with a small realistic dataset: people, images, posts, likes, comments, follows,
+//! stories, songs and playlists. The same seed creates the same dataset, and running it again on the same day changes nothing.
 
 mod pictures;
+mod playlists;
+mod songs;
 mod world;
 
 use std::io::Write;
@@ -9,20 +11,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use chrono::NaiveTime;
 use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
+use playlists::PLAYLISTS;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
+use service::clock;
+use service::config::{LogSettings, MediaSettings, PlaceSettings};
+use songs::{Operator, SONGS};
 use world::{Activity, World};
 
 /// Concurrent requests.
 const AT_ONCE: usize = 8;
 /// Timeout of a request, and maximum number of attempts if the server asks to retry later.
-const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+const REQUEST_LIMIT: Duration = Duration::from_mins(2);
 const ATTEMPTS: usize = 20;
 
 /// Rotations of the seed for images of posts and of stories, so that all images differ.
@@ -56,6 +63,14 @@ pub struct Settings {
     /// Seed of the dataset
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+
+    // Those of the server, if it runs here: publishing songs needs a role, which an operator grants.
+    #[command(flatten)]
+    pub place: PlaceSettings,
+    #[command(flatten)]
+    pub log: LogSettings,
+    #[command(flatten)]
+    pub media: MediaSettings,
 }
 
 /// # Errors
@@ -71,7 +86,11 @@ pub async fn run(settings: Settings) -> Result<()> {
     server.check_reachable().await?;
     let world = World::generate(settings.seed, settings.people.into(), settings.posts as usize);
 
-    let total = world.people.len() + world.posts.len() + world.activities.len();
+    let operator = Operator { place: settings.place, log: settings.log, media: settings.media };
+    let operator = operator.commands().await?;
+
+    let of_songs = SONGS.len() + world.listeners.len() + PLAYLISTS.len();
+    let total = world.people.len() + world.posts.len() + world.activities.len() + of_songs;
     let bar = ProgressBar::new(total as u64).with_style(ProgressStyle::with_template(
         "{msg:12} {bar:40} {pos}/{len}  {elapsed} elapsed, {eta} left",
     )?);
@@ -88,11 +107,29 @@ pub async fn run(settings: Settings) -> Result<()> {
         server.perform(number, activity, &people, &posts).await
     })
     .await?;
+    bar.set_message("songs");
+    let songs = match &operator {
+        Some(operator) => server.publish_songs(operator, &bar).await?,
+        None => None,
+    };
+    if let Some(songs) = &songs {
+        let midnight = clock::system().now().date_naive().and_time(NaiveTime::MIN).and_utc();
+        each(&world.listeners, &bar, async |number, listener| {
+            server.listen(listener, &people[number], songs, midnight).await
+        })
+        .await?;
+        server.fill_playlists(&people, songs, &bar).await?;
+    }
     bar.finish_and_clear();
 
+    let songs = match songs {
+        Some(songs) => format!("{} songs with {} playlists", songs.len(), PLAYLISTS.len()),
+        None => "no songs (to publish them, run this with the settings of the server)".to_owned(),
+    };
     writeln!(
         std::io::stdout(),
-        "{} people, {} posts and {} likes, comments, follows and stories are at {}\nLog in as {} with the password {}",
+        "{} people, {} posts, {} likes, comments, follows and stories, and {songs} are at {}\nLog in as {} with the password \
+         {}",
         people.len(),
         posts.len(),
         world.activities.len(),
@@ -130,6 +167,14 @@ struct Login {
     token: String,
 }
 
+impl Login {
+    fn of(signed_in: &Value) -> Result<Self> {
+        let text =
+            |field: &str| signed_in[field].as_str().map(str::to_owned).context("an answer without a token");
+        Ok(Self { id: text("user")?, token: text("token")? })
+    }
+}
+
 #[derive(Debug)]
 struct Server {
     url: String,
@@ -149,7 +194,8 @@ impl Server {
         Ok(())
     }
 
-    async fn sign_up(&self, number: usize, person: &world::Person) -> Result<Login> {
+    /// Signs a person up, or finds that an earlier run has done it.
+    async fn create_account(&self, key: &str, person: &world::Person) -> Result<Option<Login>> {
         let body = json!({
             "username": person.username,
             "email": format!("{}@example.org", person.username),
@@ -157,22 +203,26 @@ impl Server {
             "firstname": person.firstname,
             "lastname": person.lastname,
         });
-        let signed_up = self
-            .send(Method::POST, "/v1/accounts", &format!("sign-up {number}"), |request| {
-                Ok(request.json(&body))
-            })
-            .await?;
-        let signed_in = if signed_up.status() == StatusCode::CONFLICT {
-            let body = json!({ "login": person.username, "password": self.password });
-            self.send(Method::POST, "/v1/sessions", "", |request| Ok(request.json(&body))).await?
-        } else {
-            signed_up
-        };
-        let signed_in = accepted(signed_in, "signing up").await?;
-        let text =
-            |field: &str| signed_in[field].as_str().map(str::to_owned).context("an answer without a token");
-        let login = Login { id: text("user")?, token: text("token")? };
+        let signed_up =
+            self.send(Method::POST, "/v1/accounts", key, |request| Ok(request.json(&body))).await?;
+        if signed_up.status() == StatusCode::CONFLICT {
+            return Ok(None);
+        }
+        Login::of(&accepted(signed_up, "signing up").await?).map(Some)
+    }
 
+    async fn log_in(&self, person: &world::Person, key: &str) -> Result<Login> {
+        let body = json!({ "login": person.username, "password": self.password });
+        let logged_in =
+            self.send(Method::POST, "/v1/sessions", key, |request| Ok(request.json(&body))).await?;
+        Login::of(&accepted(logged_in, "logging in").await?)
+    }
+
+    async fn sign_up(&self, number: usize, person: &world::Person) -> Result<Login> {
+        let login = match self.create_account(&format!("sign-up {number}"), person).await? {
+            Some(login) => login,
+            None => self.log_in(person, "").await?,
+        };
         let profile = json!({ "bio": person.bio });
         let edited = self
             .send(Method::PATCH, "/v1/me/profile", "", |request| {

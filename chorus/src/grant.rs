@@ -1,20 +1,14 @@
 //! `chorus grant`: the operator grants and revokes roles, such as the role of the first admin.
 
 use std::io::Write;
-use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use command_api::{Commands, ReservedUsernames};
-use events::{MasterKeys, ProgressTracker, Role};
-use service::clock;
-use service::config::SameSite;
-use service::config::{LogSettings, MediaSettings, PlaceSettings, Problems, Secret};
-use service::shutdown::Tasks;
-use web::limits::Limits;
+use events::Role;
+use service::config::{LogSettings, MediaSettings, PlaceSettings};
 use web::problem::Problem;
-use web::session_cookies::SessionCookies;
-use web::tokens::SigningKeys;
+
+use crate::commands;
 
 /// Takes the same settings as the server whose log it writes to, which may be running.
 #[derive(Debug, Args)]
@@ -52,37 +46,7 @@ enum RoleName {
 /// If no user has that name, or the log cannot be written to.
 pub async fn run(settings: Settings) -> Result<()> {
     let Settings { login, role, revoke, place, log, media } = settings;
-    let mut problems = Problems::default();
-    let make = || Secret::new(MasterKeys::generate().as_str());
-    let parse = |text: &Secret| MasterKeys::parse(text.reveal());
-    place.prepare().with_context(|| format!("creating the folder {}", place.data.display()))?;
-    let master = log.master_keys().read(&place, make, parse, &mut problems);
-    problems.none_or()?;
-    let master = master.context("the master key is missing")?;
-    let credentials = log.place.nats_credentials_file.clone();
-    let log = events::open_sealed(&log.place.url(&place), credentials, &master)
-        .await
-        .context("opening the event log")?;
-    let media = media::open(&media.url(&place))
-        .await
-        .map_err(anyhow::Error::msg)
-        .context("opening the media store")?;
-    let (tracker, _) = ProgressTracker::follow(&**log.raw());
-    let commands = Commands::new(command_api::Parts {
-        log,
-        tracker,
-        media,
-        // Unused: this process serves no log-ins.
-        signing: Arc::new(SigningKeys::parse(&SigningKeys::generate())?),
-        clock: clock::system(),
-        session_length: chrono::TimeDelta::zero(),
-        session_cookies: Arc::new(SessionCookies::new([], SameSite::Lax)),
-        reserved_usernames: ReservedUsernames::with([]),
-        limits: Limits::none(),
-        public_url: String::new(),
-        uploads: None,
-        tasks: Tasks::default(),
-    })?;
+    let commands = commands::open(&place, &log, &media).await?;
     let name = role.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
     let role = match role {
         RoleName::Artist => Role::Artist,

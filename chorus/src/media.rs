@@ -20,7 +20,7 @@ pub enum Command {
     /// Changes nothing; the server may be running. Ends with exit code 1 and a list if files are missing or unreferenced. The
     /// server deletes unreferenced files that are older than a day by itself.
     Audit(AuditSettings),
-    /// Delete unreferenced images that are older than a day, up to a limit
+    /// Delete unreferenced pictures and audio files that are older than a day, up to a limit
     ///
     /// The server does so by itself, unless they are more than a small share of the store: find the cause first. The server
     /// may be running.
@@ -31,7 +31,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct CleanSettings {
     /// Delete nothing if there are more
-    #[arg(long, value_name = "PICTURES")]
+    #[arg(long, value_name = "FILES")]
     limit: usize,
 
     #[command(flatten)]
@@ -73,24 +73,30 @@ async fn open(
 ) -> Result<(Arc<dyn EventLog>, Arc<dyn MediaStore>)> {
     let credentials = log.nats_credentials_file.clone();
     let events::Opened { log, .. } =
-        events::open(&log.url(place), credentials).await.context("opening the event log")?;
-    let media = media::open(&media.url(place))
-        .await
-        .map_err(anyhow::Error::msg)
-        .context("opening the media store")?;
-    Ok((log, media))
+        events::open_read_only(&log.url(place), credentials).await.context("opening the event log")?;
+    Ok((log, open_existing(&media.url(place)).await?))
+}
+
+/// Opens a media store that is there.
+pub(crate) async fn open_existing(url: &str) -> Result<Arc<dyn MediaStore>> {
+    let opened = media::open_existing(url).await.map_err(anyhow::Error::msg);
+    opened.context("opening the media store: are CHORUS_DATA and CHORUS_MEDIA set as for the server?")
 }
 
 async fn clean(settings: CleanSettings) -> Result<()> {
     let CleanSettings { limit, place, log, media } = settings;
     let (log, media) = open(&place, &log, &media).await?;
     let Collected { checked, deleted } =
-        collect(&*log, &*media, SystemClock.now(), Limit::Pictures(limit)).await?;
+        collect(&*log, &*media, SystemClock.now(), Limit::Files(limit)).await?;
     let mut out = std::io::stdout().lock();
-    for picture in &deleted {
-        writeln!(out, "deleted  {picture}")?;
+    for file in &deleted {
+        writeln!(out, "deleted  {file}")?;
     }
-    writeln!(out, "deleted {} of {checked} pictures: no event refers to them", deleted.len())?;
+    writeln!(
+        out,
+        "deleted {} of {checked} pictures and audio files: no event refers to them",
+        deleted.len()
+    )?;
     Ok(())
 }
 

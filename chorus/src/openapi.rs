@@ -16,7 +16,7 @@ const TOKEN: &str = "token";
 const COOKIE: &str = "cookie";
 
 /// Descriptions of the tags, in the order of the documentation page.
-const TAGS: [(&str, &str); 20] = [
+const TAGS: [(&str, &str); 24] = [
     ("accounts", "Sign-up, username, email address, password and deactivation of an account"),
     ("sessions", "Log-in, log-out, the list of sessions, and the public keys of their tokens"),
     ("profiles", "Names, bio and photo of a user"),
@@ -27,12 +27,19 @@ const TAGS: [(&str, &str); 20] = [
     ("feeds", "The home feed: posts of the caller and of followed users"),
     ("stories", "Pictures that are visible for 24 hours, and their viewers"),
     ("saves", "Saved posts, and collections of them; visible to their owner only"),
+    ("playlists", "Lists of songs, edited by several users, with their history"),
     ("notifications", "Activity on the user's posts and comments, and new followers"),
-    ("search", "Search for users, songs, artists and albums by name, and suggestions of users to follow"),
+    (
+        "search",
+        "Search for users, songs, artists, albums and playlists by name, and suggestions of users to follow",
+    ),
     ("artists", "Artists of the music catalogue, with their albums and songs"),
     ("albums", "Albums of the music catalogue, with their songs"),
     ("songs", "Songs of the music catalogue, and their genres"),
     ("uploads", "Uploads of audio files in parts, which can be resumed"),
+    ("library", "Liked songs and albums, followed artists, ratings, bookmarks and the play queue"),
+    ("listening", "Plays of songs, and what the caller played most; visible to the caller only"),
+    ("charts", "The most played songs of days and weeks, and recommendations"),
     ("media", "Image files, in several sizes"),
     ("roles", "Roles and suspensions of users; for moderators and admins"),
     ("moderation", "Removal and restoration of content; for moderators and admins"),

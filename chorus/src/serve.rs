@@ -8,24 +8,25 @@ use anyhow::{Context, Result};
 use clap::Args;
 use command_api::Secrets;
 use compat_api::{Apps, Parts};
-use events::{MasterKeys, ProgressTracker, SealedLog};
-use media::MediaStore;
+use events::{ProgressTracker, SealedLog};
 use projector::mail::{MailTransport, OpenedMail};
-use projector::reactions::{self, erasures, mailboxes, mails, purges, stories};
-use projector::{LostEvents, Projector, refuse_lost_events};
+use projector::reactions::{self, analyses, charts, erasures, mailboxes, mails, purges, stories};
+use projector::{BuildSettings, Feeder, StoreSettings};
 use service::config::{
     AccountSettings, FeedSettings, HttpSettings, LimitSettings, LogSettings, LostEventsSettings,
     MailSettings, MediaSettings, PlaceSettings, Problems, SigningSettings, TelemetrySettings, UploadSettings,
     ViewSettings, without_password,
 };
 use service::exclusive::ExclusiveUse;
-use service::retry::retry_until_available;
 use service::shutdown::Tasks;
 use service::{clock, telemetry};
 use tokio::net::TcpListener;
 use views::ViewStore;
 use web::health::{self, check, detailed_check};
 use web::http;
+
+/// Memory of SQLite, in bytes, for the page caches of the log and of all generations of views together.
+const SQLITE_MEMORY: u64 = 512 << 20;
 
 /// Each setting is a flag or an environment variable.
 #[derive(Debug, Clone, Args)]
@@ -70,31 +71,14 @@ impl Settings {
         secrets.zip(transport).context("a setting is missing")
     }
 
-    /// Opens log, views and media, and refuses a log that has lost events.
-    async fn open(
-        &self,
-        master: &MasterKeys,
-    ) -> Result<(SealedLog, Arc<dyn ViewStore>, Arc<dyn MediaStore>)> {
-        let (log_url, views_url) = (self.log.place.url(&self.place), self.views.url(&self.place));
-        let credentials = &self.log.place.nats_credentials_file;
-        let open_log = || events::open_sealed(&log_url, credentials.clone(), master);
-        let log = retry_until_available("the event log", open_log, events::OpenError::is_outage)
-            .await
-            .context("opening the event log")?;
-        let open_views = || views::open(&views_url);
-        let store = retry_until_available("the view store", open_views, views::OpenError::is_outage)
-            .await
-            .context("opening the view store")?;
-        let media = media::open(&self.media.url(&self.place))
-            .await
-            .map_err(anyhow::Error::msg)
-            .context("opening the media store")?;
-        let accepted = self.lost_events.accept_lost_events;
-        let compare = || refuse_lost_events(&log, &*store, &*media, accepted);
-        retry_until_available("the event log and the view store", compare, LostEvents::is_outage)
-            .await
-            .context("comparing the event log with the views and media")?;
-        Ok((log, store, media))
+    const fn stores(&self) -> StoreSettings<'_> {
+        StoreSettings {
+            place: &self.place,
+            log: &self.log,
+            views: &self.views,
+            media: &self.media,
+            lost_events: &self.lost_events,
+        }
     }
 
     /// Locks the files of log and views: a second server would work on the same views without being notified of progress.
@@ -155,16 +139,20 @@ pub async fn run(settings: Settings) -> Result<()> {
     let _locked = settings.lock()?;
     let address = settings.http.listen;
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
-    let (log, store, media) = settings.open(&master).await?;
+    views::limit_sqlite_memory(SQLITE_MEMORY).context("limiting the memory of SQLite")?;
+    let (log, views, media) = settings.stores().open(&master).await?;
+    let store: Arc<dyn ViewStore> = Arc::new(views.clone());
     let mail = transport.open().await.context("opening the mail transport")?;
 
     let (tracker, update_tracker) = ProgressTracker::follow(&**log.raw());
     tasks.spawn_until_stopping("progress tracker", update_tracker);
-    let projector = Projector { log: log.clone(), store: Arc::clone(&store) };
-    let statuses = projector::run(&projector, projector::projections(&settings.feeds), &tasks);
+    let feeder = Feeder { log: log.clone(), views, build: BuildSettings::for_missing(&settings.place.data) };
+    let statuses = projector::feed(&feeder, projector::projections(&settings.feeds), &tasks);
     let mailing = settings.send_mails(mail, &log, &store, &tracker, &tasks);
     let parts = stories::Parts { log: log.clone(), store: Arc::clone(&store), clock: clock::system() };
     let ending_stories = stories::run(parts, &tasks);
+    let parts = charts::Parts { log: log.clone(), store: Arc::clone(&store), clock: clock::system() };
+    let closing_charts = charts::run(parts, &tasks);
     let erasing = erasures::run(&log, Arc::clone(&store), &tasks);
     let projections = projector::projections(&settings.feeds);
     let purging = purges::run(&log, Arc::clone(&store), tracker.clone(), &projections, &tasks);
@@ -174,6 +162,17 @@ pub async fn run(settings: Settings) -> Result<()> {
             store: Arc::clone(&store),
             media: Arc::clone(&media),
             clock: clock::system(),
+        },
+        &tasks,
+    );
+    let analysing = analyses::run(
+        analyses::Parts {
+            log: log.clone(),
+            store: Arc::clone(&store),
+            media: Arc::clone(&media),
+            clock: clock::system(),
+            folder: settings.place.data.clone(),
+            analyser: audio::Analyser::default(),
         },
         &tasks,
     );
@@ -201,9 +200,11 @@ pub async fn run(settings: Settings) -> Result<()> {
         ("projections", detailed_check(move || std::future::ready((statuses.ready(), statuses.details())))),
         ("mails", detailed_check(move || std::future::ready(mailing.report()))),
         ("stories", check(move || std::future::ready(ending_stories.ready()))),
+        ("charts", check(move || std::future::ready(closing_charts.ready()))),
         ("tasks", check(move || std::future::ready(watched.ready()))),
         ("erasures", check(move || std::future::ready(erasing.ready()))),
         ("purges", check(move || std::future::ready(purging.ready()))),
+        ("analyses", check(move || std::future::ready(analysing.ready()))),
         ("media clean-up", check(move || std::future::ready(cleaning.ready()))),
     ];
     let authenticator = Arc::clone(commands.authenticator());

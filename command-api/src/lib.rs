@@ -16,6 +16,7 @@ pub mod social;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::FromRef;
 use axum::middleware::from_fn;
@@ -43,6 +44,7 @@ pub use crate::secrets::Secrets;
 use crate::accounts::passwords::Passwords;
 use crate::accounts::sessions::LogSessions;
 use crate::cpu::CpuPermits;
+use crate::pipeline::snapshots::SnapshotCache;
 use crate::pipeline::subject_cache::SubjectCache;
 
 /// Executes commands. Cheap to clone.
@@ -53,10 +55,14 @@ pub struct Commands(Arc<Inner>);
 pub struct Inner {
     log: SealedLog,
     tracker: ProgressTracker,
+    view_wait: Duration,
     subject_cache: SubjectCache,
+    snapshot_cache: SnapshotCache,
     media: Arc<dyn MediaStore>,
     passwords: Passwords,
     images: images::ImageProcessor,
+    /// Reads covers in the tags of audio files.
+    covers: audio::Covers,
     signing: Arc<SigningKeys>,
     authenticator: Arc<Authenticator>,
     last_seen_sender: LastSeenSender,
@@ -92,6 +98,8 @@ impl FromRef<Commands> for Arc<Authenticator> {
 pub struct Parts {
     pub log: SealedLog,
     pub tracker: ProgressTracker,
+    /// How long an answer waits for the views.
+    pub view_wait: Duration,
     pub media: Arc<dyn MediaStore>,
     pub signing: Arc<SigningKeys>,
     pub clock: Arc<dyn Clock>,
@@ -114,6 +122,7 @@ impl Commands {
         let Parts {
             log,
             tracker,
+            view_wait,
             media,
             signing,
             clock,
@@ -138,10 +147,13 @@ impl Commands {
         Ok(Self(Arc::new(Inner {
             log,
             tracker,
+            view_wait,
             subject_cache: SubjectCache::default(),
+            snapshot_cache: SnapshotCache::default(),
             media,
             passwords: Passwords::new(cpu.clone())?,
             images: images::ImageProcessor::new(cpu),
+            covers: audio::Covers::default(),
             signing,
             authenticator: Arc::new(authenticator),
             last_seen_sender,

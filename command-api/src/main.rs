@@ -101,6 +101,7 @@ async fn serve() -> Result<()> {
     let commands = Commands::new(command_api::Parts {
         log,
         tracker,
+        view_wait: settings.http.view_wait(),
         media,
         signing: Arc::new(signing),
         clock: clock::system(),

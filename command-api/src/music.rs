@@ -2,9 +2,18 @@
 
 pub(crate) mod albums;
 pub(crate) mod artists;
+mod audio_files;
+mod covers;
+pub(crate) mod editing;
+pub mod importing;
+mod library;
+pub mod listening;
+pub mod playlists;
 mod publishing;
+mod queue;
 pub(crate) mod songs;
 pub(crate) mod spool;
+mod stream;
 mod uploads;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -12,5 +21,16 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::Commands;
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
-    OpenApiRouter::new().merge(uploads::routes()).merge(publishing::routes()).merge(songs::routes())
+    OpenApiRouter::new()
+        .merge(artists::routes())
+        .merge(albums::routes())
+        .merge(songs::routes())
+        .merge(covers::routes())
+        .merge(uploads::routes())
+        .merge(publishing::routes())
+        .merge(stream::routes())
+        .merge(library::routes())
+        .merge(queue::routes())
+        .merge(listening::routes())
+        .merge(playlists::routes())
 }

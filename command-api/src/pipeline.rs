@@ -5,6 +5,7 @@ pub mod errors;
 pub mod execute;
 pub(crate) mod partial_failure;
 pub mod receipt;
+pub(crate) mod snapshots;
 pub(crate) mod subject_cache;
 pub(crate) mod tail;
 pub mod text;

@@ -50,6 +50,7 @@ impl Apps {
         let commands = Commands::new(command_api::Parts {
             log,
             tracker: tracker.clone(),
+            view_wait: http.view_wait(),
             media: Arc::clone(&media),
             signing: Arc::new(signing),
             clock: clock::system(),
@@ -65,6 +66,7 @@ impl Apps {
             log: raw_log,
             store,
             tracker,
+            view_wait: http.view_wait(),
             media,
             keys: Arc::new(keys),
             clock: clock::system(),

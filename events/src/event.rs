@@ -6,10 +6,11 @@ use thiserror::Error;
 use crate::accounts::{AccountEvent, EmailEvent, ProfileEvent, SessionEvent, UsernameEvent};
 use crate::mails::{MailEvent, MailboxEvent};
 use crate::music::{
-    AlbumEvent, AlbumLikeEvent, ArtistEvent, ArtistFollowEvent, ArtistLinkEvent, BookmarkEvent,
+    AlbumEvent, AlbumLikeEvent, ArtistEvent, ArtistFollowEvent, ArtistLinkEvent, AudioEvent, BookmarkEvent,
     ChartDayEvent, ListenEvent, ListeningEvent, PlaylistEvent, PlaylistSnapshotEvent, QueueEvent,
     RatingEvent, SongEvent, SongLikeEvent,
 };
+use crate::operations::OperationEvent;
 use crate::personal::Sealable;
 use crate::social::{
     CollectionEvent, CommentEvent, FollowEvent, LikeEvent, ModerationEvent, NotificationsEvent, PostEvent,
@@ -146,6 +147,7 @@ domain_enum! {
         ArtistLink(ArtistLinkEvent),
         Album(AlbumEvent),
         Song(SongEvent),
+        Audio(AudioEvent),
         SongLike(SongLikeEvent),
         AlbumLike(AlbumLikeEvent),
         ArtistFollow(ArtistFollowEvent),
@@ -165,6 +167,13 @@ domain_enum! {
     MailsEvent in Mail {
         Mail(MailEvent),
         Mailbox(MailboxEvent),
+    }
+}
+
+domain_enum! {
+    /// What operators do to the deployment.
+    OperationsEvent in Operations {
+        Operation(OperationEvent),
     }
 }
 
@@ -237,12 +246,20 @@ event! {
     Social(SocialEvent),
     Music(MusicEvent),
     Mail(MailsEvent),
+    Operations(OperationsEvent),
 }
 
 /// An event with an unknown name: written by a newer version of the program.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{0}` is not an event that this version of the program knows: a newer one wrote it")]
 pub struct UnknownEvent(pub(crate) String);
+
+impl UnknownEvent {
+    /// Whether a wire name is unknown.
+    pub fn is(wire_name: &str) -> bool {
+        matches!(Event::decode(wire_name, b"{}"), Err(DecodeError::Unknown(_)))
+    }
+}
 
 #[derive(Debug, Error)]
 pub(crate) enum DecodeError {

@@ -5,15 +5,16 @@ mod follow;
 mod log;
 mod message;
 mod progress;
+mod raw;
 mod vault;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::jetstream::Context;
 use async_nats::jetstream::context::UpdateStreamError;
 use async_nats::jetstream::stream::{Compression, Config};
+use async_nats::jetstream::{Context, ContextBuilder};
 use async_nats::{Client, ConnectOptions, Event};
 use tokio::sync::watch;
 
@@ -60,14 +61,18 @@ struct Connection {
 impl Connection {
     async fn open(settings: &JetStreamSettings) -> Result<Self, LogError> {
         let (state, connected) = watch::channel(None);
-        let made = AtomicU64::new(0);
+        let (made, attempted) = (AtomicU64::new(0), AtomicBool::new(false));
         let mut options = ConnectOptions::new()
             .name("chorus")
             .request_timeout(Some(REQUEST_TIMEOUT))
             .ping_interval(PING_INTERVAL)
             .connection_timeout(REQUEST_TIMEOUT)
             .max_reconnects(None)
-            .reconnect_delay_callback(|attempts| {
+            .reconnect_delay_callback(move |attempts| {
+                // The client also asks before its first attempt.
+                if !attempted.swap(true, Ordering::Relaxed) {
+                    return Duration::ZERO;
+                }
                 let doubled = RECONNECT_PAUSE.0.saturating_mul(1 << attempts.min(10));
                 doubled.min(RECONNECT_PAUSE.1)
             })
@@ -102,6 +107,10 @@ impl Connection {
         let client = options.connect(settings.servers.as_slice()).await.map_err(LogError::unavailable)?;
         require_version(&client.server_info().version)?;
         Ok(Self { client, connected })
+    }
+
+    fn jetstream(&self) -> Context {
+        ContextBuilder::new().timeout(REQUEST_TIMEOUT).ack_timeout(REQUEST_TIMEOUT).build(self.client.clone())
     }
 
     /// Returns when a new connection replaces the current one.

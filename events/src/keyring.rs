@@ -14,8 +14,10 @@ use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::personal::DataKey;
-use crate::{ClaimHash, KeyName, KeyState, KeyVault, UserId, VaultError};
+use crate::personal::{CannotOpen, DataKey, Sealable};
+use crate::{
+    ClaimHash, KeyName, KeyState, KeyVault, OperationId, OperatorNote, Personal, UserId, VaultError,
+};
 
 /// Maximum number of cached keys: 64 bytes each, a few MiB in total.
 const CACHED_KEYS: usize = 100_000;
@@ -180,15 +182,31 @@ impl KeyRing {
         let names = secret(&*vault, &master, names).await?;
         let ids = secret(&*vault, &master, ids).await?;
         let links = secret(&*vault, &master, links).await?;
-        Ok(Self {
-            vault,
-            master,
-            people: Cache::new(CACHED_KEYS),
-            erased: RwLock::default(),
-            names,
-            ids,
-            links,
-        })
+        Ok(Self::with(vault, master, [names, ids, links]))
+    }
+
+    /// Like [`open`](Self::open), but creates nothing.
+    ///
+    /// # Errors
+    /// [`VaultError::Corrupt`] also if a secret does not exist: no server has used this vault.
+    pub async fn open_existing(vault: Arc<dyn KeyVault>, master: MasterKeys) -> Result<Self, VaultError> {
+        let states = vault.get(&SECRETS.map(KeyName::Secret)).await?;
+        let mut secrets = Vec::with_capacity(SECRETS.len());
+        for (purpose, state) in SECRETS.into_iter().zip(states) {
+            let name = KeyName::Secret(purpose);
+            let KeyState::Present(wrapped) = state else {
+                return Err(corrupt(format!(
+                    "the secret `{purpose}` is not in this key vault: no server has used it yet"
+                )));
+            };
+            secrets.push(master.unwrap(name, &wrapped)?);
+        }
+        let secrets = secrets.try_into().map_err(|_| corrupt("the key vault answered incompletely"))?;
+        Ok(Self::with(vault, master, secrets))
+    }
+
+    fn with(vault: Arc<dyn KeyVault>, master: MasterKeys, [names, ids, links]: [DataKey; 3]) -> Self {
+        Self { vault, master, people: Cache::new(CACHED_KEYS), erased: RwLock::default(), names, ids, links }
     }
 
     /// The number of users who were ever given a key, including erased ones.
@@ -220,6 +238,23 @@ impl KeyRing {
     pub fn is_mailed_token(&self, token: &MailedToken, purpose: LinkPurpose, request: Uuid) -> bool {
         let right = self.mailed_token(purpose, token.user, request);
         right.tag.iter().zip(token.tag).fold(0, |differ, (right, given)| differ | (right ^ given)) == 0
+    }
+
+    /// Seals an operator's note, bound to its operation.
+    pub(crate) fn seal_note(
+        &self,
+        operation: OperationId,
+        note: &OperatorNote,
+    ) -> Result<Personal<OperatorNote>, CannotOpen> {
+        let mut sealed = Personal::Open(note.clone());
+        sealed.seal(&self.note_key(), note_bound_to(operation).as_bytes())?;
+        Ok(sealed)
+    }
+
+    /// The key of operators' notes: derived from a secret of the deployment, so that the vault needs no new entry,
+    /// which older programs would count as a user's key.
+    pub(crate) fn note_key(&self) -> DataKey {
+        DataKey::from_array(full_mac(&self.ids, &[b"operator notes"]))
     }
 
     /// The keys to unseal these users' data, in order; `None` if the key is destroyed or the user is known to be
@@ -277,6 +312,17 @@ impl KeyRing {
         Ok(())
     }
 
+    /// Those of these people whose key can still be read.
+    ///
+    /// # Errors
+    /// If the vault cannot be read.
+    pub async fn undestroyed(&self, people: &[UserId]) -> Result<Vec<UserId>, VaultError> {
+        let names: Vec<KeyName> = people.iter().map(|&person| KeyName::Person(person)).collect();
+        let states = self.vault.get(&names).await?;
+        let found = people.iter().zip(states).filter(|(_, state)| matches!(state, KeyState::Present(_)));
+        Ok(found.map(|(person, _)| *person).collect())
+    }
+
     /// Stops unsealing and sealing data of this user in this process, even if the vault still has the key. Must be
     /// called for every `Erased` event that the process reads.
     pub fn forget(&self, person: UserId) {
@@ -302,8 +348,18 @@ pub fn fold_name(name: &str) -> String {
     name.trim().nfkc().flat_map(char::to_lowercase).nfkc().collect()
 }
 
+/// An operator's note does not open in another operation.
+pub(crate) fn note_bound_to(operation: OperationId) -> String {
+    format!("operation {operation}")
+}
+
 /// HMAC-SHA-256 over a list of parts, truncated to 128 bits.
 fn mac(key: &DataKey, parts: &[&[u8]]) -> [u8; 16] {
+    let tag = full_mac(key, parts);
+    std::array::from_fn(|i| tag[i])
+}
+
+fn full_mac(key: &DataKey, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     // HMAC pads a short key to one block with zeros (RFC 2104).
     let mut block = Zeroizing::new([0; 64]);
     block[..32].copy_from_slice(key.as_bytes());
@@ -313,8 +369,7 @@ fn mac(key: &DataKey, parts: &[&[u8]]) -> [u8; 16] {
         mac.update(&(part.len() as u64).to_be_bytes());
         mac.update(part);
     }
-    let tag = mac.finalize().into_bytes();
-    std::array::from_fn(|i| tag[i])
+    Zeroizing::new(mac.finalize().into_bytes().into())
 }
 
 async fn secret(

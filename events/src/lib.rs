@@ -17,6 +17,8 @@ mod open;
 mod outside_input;
 mod personal;
 mod progress;
+mod raw;
+mod reveal;
 pub mod samples;
 mod sealed_log;
 mod subject;
@@ -27,6 +29,7 @@ mod vault;
 mod accounts;
 mod mails;
 mod music;
+mod operations;
 mod social;
 
 #[cfg(feature = "nats")]
@@ -36,7 +39,7 @@ mod sqlite;
 pub use self::sqlite::{Contents, LogFiles, SqliteLog, SqliteVault};
 pub use accounts::*;
 pub use envelope::{EVENT_SOURCE, Envelope, Message, Stored};
-pub use event::{AccountsEvent, Event, MailsEvent, MusicEvent, SocialEvent, UnknownEvent};
+pub use event::{AccountsEvent, Event, MailsEvent, MusicEvent, OperationsEvent, SocialEvent, UnknownEvent};
 pub use ids::*;
 #[cfg(feature = "nats")]
 pub use jetstream::{JetStreamLog, JetStreamSettings, JetStreamVault};
@@ -47,9 +50,12 @@ pub use log::{
 pub use lost_events::VaultMismatch;
 pub use mails::*;
 pub use music::*;
-pub use open::{OpenError, Opened, log_files, open, open_sealed};
+pub use open::{OpenError, Opened, log_files, open, open_read_only, open_sealed};
+pub use operations::*;
 pub use personal::{Ciphertext, Personal};
 pub use progress::ProgressTracker;
+pub use raw::{Attributes, RAW_LIMIT, RawEvent, RawFollow};
+pub use reveal::{ERASED_MARK, HIDDEN_MARK, SEALED_MARK, masked};
 pub use sealed_log::{Draft, Recorded, SealedLog};
 pub use social::*;
 pub use subject::{Content, Kind, ParseSubjectError, RatedItem, Subject};

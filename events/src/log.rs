@@ -6,7 +6,7 @@ use thiserror::Error;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::event::DecodeError;
-use crate::{Event, Kind, Message, Position, Stored, Subject};
+use crate::{Event, Kind, Message, Position, RawEvent, RawFollow, Stored, Subject};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -128,13 +128,20 @@ pub struct Unreadable {
     pub position: Position,
     /// The stored type; empty if there is none.
     pub event_type: String,
+    /// As it is stored.
+    pub subject: String,
     /// Always [`LogError::Corrupt`].
     pub error: LogError,
 }
 
 impl Unreadable {
     /// An unknown type is assumed to be a newer version's, whose envelope format may differ.
-    pub(crate) fn new(position: Position, event_type: Option<&str>, error: LogError) -> Self {
+    pub(crate) fn new(
+        position: Position,
+        event_type: Option<&str>,
+        subject: String,
+        error: LogError,
+    ) -> Self {
         let event_type = event_type.unwrap_or_default().to_owned();
         let error = match Event::decode(&event_type, b"{}") {
             Err(unknown @ DecodeError::Unknown(_)) if !event_type.is_empty() => {
@@ -142,7 +149,7 @@ impl Unreadable {
             }
             _ => error,
         };
-        Self { position, event_type, error }
+        Self { position, event_type, subject, error }
     }
 }
 
@@ -211,7 +218,8 @@ pub enum Urgency {
 }
 
 /// The event log, the single source of truth. Adapters: `sqlite` for one machine, `jetstream` otherwise. Both pass
-/// the contract in `tests/src/contracts/log.rs`, which specifies this trait completely.
+/// the contract in `tests/src/contracts/log.rs`, which specifies this trait completely. Each can also be opened to be
+/// read only: then nothing is created, and appends fail.
 #[async_trait]
 pub trait EventLog: fmt::Debug + Send + Sync + 'static {
     /// Appends an event if the last event of its subject is at `expected` ([`Position::START`]: if there is none).
@@ -234,6 +242,17 @@ pub trait EventLog: fmt::Debug + Send + Sync + 'static {
 
     /// The position of the last event; [`Position::START`] if the log is empty.
     async fn head(&self) -> Result<Position, LogError>;
+
+    /// For operators: the events after a position as they are stored, at most `limit` and at most
+    /// [`RAW_LIMIT`](crate::RAW_LIMIT), in order and without gaps; of all kinds and types, also unreadable ones. Fewer
+    /// mean that the end is reached.
+    async fn raw(&self, after: Position, limit: usize) -> Result<Vec<RawEvent>, LogError>;
+
+    /// Like [`raw`](Self::raw), the events of one subject, whose kind may be unknown.
+    async fn raw_of(&self, subject: &str, after: Position, limit: usize) -> Result<Vec<RawEvent>, LogError>;
+
+    /// Like [`raw`](Self::raw), then new events within 50 ms of their append.
+    fn raw_follow(&self, after: Position) -> RawFollow;
 
     /// Whether the engine could store an event now, as far as known without an append: detects a full disk.
     async fn check_writable(&self) -> Result<(), LogError>;

@@ -2,6 +2,7 @@
 
 mod albums;
 mod artists;
+mod audio_files;
 mod charts;
 mod identity;
 mod library;
@@ -12,6 +13,7 @@ mod songs;
 
 pub use albums::*;
 pub use artists::*;
+pub use audio_files::*;
 pub use charts::*;
 pub use identity::*;
 pub use library::*;

@@ -55,6 +55,30 @@ pub async fn open(setting: &str, nats_credentials: Option<PathBuf>) -> Result<Op
     }
 }
 
+/// Like [`open`], for programs that change nothing: no file, stream or bucket is created or reconfigured, and every
+/// append and every change of a key fails.
+///
+/// # Errors
+/// Also if the log does not exist.
+pub async fn open_read_only(setting: &str, nats_credentials: Option<PathBuf>) -> Result<Opened, OpenError> {
+    match Place::parse(setting, nats_credentials).map_err(OpenError::Setting)? {
+        Place::Sqlite(file) => {
+            let files = LogFiles::of_log(file);
+            let log = Arc::new(SqliteLog::open_read_only(&files.log)?);
+            Ok(Opened { log, vault: Arc::new(SqliteVault::open_read_only(&files.keys)?) })
+        }
+        #[cfg(feature = "nats")]
+        Place::JetStream(settings) => {
+            // Together: operators wait for both connections.
+            let (log, vault) = futures::join!(
+                JetStreamLog::open_read_only(&settings),
+                JetStreamVault::open_read_only(&settings)
+            );
+            Ok(Opened { log: Arc::new(log?), vault: Arc::new(vault?) })
+        }
+    }
+}
+
 /// The files of a `CHORUS_LOG` setting; none if it names a server.
 ///
 /// # Errors

@@ -28,6 +28,12 @@ pub enum Personal<T> {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ciphertext(Vec<u8>);
 
+impl Ciphertext {
+    pub(crate) const fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
 impl<T> Personal<T> {
     /// The value, unless it is sealed or erased.
     pub fn open(&self) -> Option<&T> {
@@ -88,6 +94,12 @@ impl<'de, T> Deserialize<'de> for Personal<T> {
     }
 }
 
+/// The bytes of a value in its sealed form, if it is one.
+pub(crate) fn sealed_bytes(value: &serde_json::Value) -> Option<Vec<u8>> {
+    let fields = value.as_object().filter(|fields| fields.len() == 1)?;
+    STANDARD_NO_PAD.decode(fields.get("sealed")?.as_str()?).ok()
+}
+
 /// The user's key does not open the sealed bytes, or their content is invalid.
 #[derive(Debug, Error)]
 #[error("personal data cannot be opened: {0}")]
@@ -104,6 +116,10 @@ impl DataKey {
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(|bytes| Self(Zeroizing::new(bytes)))
+    }
+
+    pub(crate) const fn from_array(bytes: Zeroizing<[u8; 32]>) -> Self {
+        Self(bytes)
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {

@@ -187,6 +187,7 @@ pub fn samples() -> Vec<Event> {
     .chain(catalogue())
     .chain(playlists())
     .chain(listening())
+    .chain(operations())
     .collect()
 }
 
@@ -263,9 +264,12 @@ fn catalogue() -> Vec<Event> {
             .into(),
         SongEdited { song, details: SongDetails { visibility: SongVisibility::Public, ..song_details } }
             .into(),
+        SongCoverChanged { song, cover: Some(PICTURE) }.into(),
         SongRemoved { song }.into(),
         SongRestored { song }.into(),
         SongAnalysed { song, analysis: measured }.into(),
+        AudioClaimed { audio: file.media, song }.into(),
+        AudioReleased { audio: file.media }.into(),
     ]
 }
 
@@ -358,6 +362,60 @@ fn listening() -> Vec<Event> {
         }
         .into(),
     ]
+}
+
+fn operations() -> Vec<Event> {
+    let operation = OperationId::new(id(0x09));
+    vec![
+        ContentRevealed {
+            operation,
+            scope: RevealedScope::Event { position: Position(7) },
+            note: sealed_note(),
+        }
+        .into(),
+        RebuildStarted { operation, family: "posts".into(), version: 2, generation: 3, note: sealed_note() }
+            .into(),
+        GenerationSwitched {
+            operation,
+            family: "posts".into(),
+            version: 2,
+            from: Some(1),
+            to: 3,
+            position: Position(7),
+            note: sealed_note(),
+        }
+        .into(),
+        GenerationRolledBack {
+            operation,
+            family: "posts".into(),
+            version: 2,
+            from: 3,
+            to: 1,
+            position: Position(7),
+            note: sealed_note(),
+        }
+        .into(),
+        GenerationDropped {
+            operation,
+            family: "posts".into(),
+            version: 2,
+            generation: 3,
+            note: sealed_note(),
+        }
+        .into(),
+        ParkedEventDiscarded {
+            operation,
+            family: "posts".into(),
+            position: Position(7),
+            note: sealed_note(),
+        }
+        .into(),
+    ]
+}
+
+/// Sealed already, since no person's key seals it.
+fn sealed_note() -> Personal<OperatorNote> {
+    Personal::Sealed(Ciphertext::from_bytes(vec![7; 40]))
 }
 
 /// The samples with personal data, with a marker in all personal texts.

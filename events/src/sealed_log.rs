@@ -11,7 +11,7 @@ use crate::log_health::{AppendOutcomes, with_causes};
 use crate::personal::{CannotOpen, DataKey};
 use crate::{
     AccountEvent, AccountsEvent, AppendError, EVENT_SOURCE, Envelope, Event, EventId, EventLog, Freshness,
-    KeyRing, LogError, Message, Position, Stored, Subject, UserId, VaultError,
+    KeyRing, LogError, Message, Position, Stored, Subject, UserId, VaultError, time_ordered_id,
 };
 
 /// An event to append.
@@ -26,6 +26,42 @@ pub struct Draft {
     /// Derived from the correlation if there is none.
     pub traceparent: Option<String>,
     pub event: Event,
+}
+
+impl Draft {
+    /// An event that no request and no other event caused.
+    pub fn without_cause(now: DateTime<Utc>, event: impl Into<Event>) -> Self {
+        Self {
+            id: EventId::new(time_ordered_id(now)),
+            time: now,
+            actor: None,
+            correlation: time_ordered_id(now),
+            causation: None,
+            traceparent: None,
+            event: event.into(),
+        }
+    }
+
+    /// The message to append, of an event without personal data or with sealed data.
+    ///
+    /// # Errors
+    /// [`LogError::Corrupt`] if personal data is open.
+    pub fn message(self) -> Result<Message, LogError> {
+        let Self { id, time, actor, correlation, causation, traceparent, event } = self;
+        let body = event.encode().map_err(|e| LogError::corrupt(None, e))?;
+        let envelope = Envelope {
+            id,
+            event_type: event.wire_name().into(),
+            source: EVENT_SOURCE.into(),
+            time: time.trunc_subsecs(6),
+            subject: event.subject(),
+            actor,
+            correlation,
+            causation,
+            traceparent: Some(traceparent.unwrap_or_else(|| traceparent_of(correlation))),
+        };
+        Ok(Message { envelope, body })
+    }
 }
 
 /// A W3C trace context for requests without one: the correlation is the trace id, so that all events of a request
@@ -76,6 +112,15 @@ pub struct SealedLog {
     appends: Arc<AppendOutcomes>,
 }
 
+fn measure(outcome: &Result<Position, AppendError>, began: Instant) {
+    let outcome = match outcome {
+        Ok(_) => "appended",
+        Err(AppendError::Conflict) => "conflict",
+        Err(AppendError::OutcomeUnknown(_) | AppendError::Log(_)) => "failed",
+    };
+    metrics::histogram!("chorus_log_append_seconds", "outcome" => outcome).record(began.elapsed());
+}
+
 impl SealedLog {
     pub fn new(log: Arc<dyn EventLog>, keys: Arc<KeyRing>) -> Self {
         Self { log, keys, appends: Arc::default() }
@@ -113,7 +158,12 @@ impl SealedLog {
     /// [`LogError::Corrupt`] if the event's user is erased: no event about them can be written.
     pub async fn append(&self, draft: Draft, expected: Position) -> Result<Position, AppendError> {
         let outcome = match self.seal(draft).await {
-            Ok(message) => self.log.append(&message, expected).await,
+            Ok(message) => {
+                let began = Instant::now();
+                let outcome = self.log.append(&message, expected).await;
+                measure(&outcome, began);
+                outcome
+            }
             Err(error) => Err(error.into()),
         };
         self.appends.record(&outcome, Instant::now());
@@ -133,10 +183,9 @@ impl SealedLog {
         (reached.and_then(|()| self.appends.ready(Instant::now())), details)
     }
 
-    async fn seal(&self, draft: Draft) -> Result<Message, LogError> {
-        let Draft { id, time, actor, correlation, causation, traceparent, mut event } = draft;
-        let (event_type, subject) = (event.wire_name(), event.subject());
-        if let Some((person, personal)) = event.personal() {
+    async fn seal(&self, mut draft: Draft) -> Result<Message, LogError> {
+        let (id, event_type) = (draft.id, draft.event.wire_name());
+        if let Some((person, personal)) = draft.event.personal() {
             let key = self.keys.sealing(person).await?.ok_or_else(|| {
                 LogError::corrupt(
                     None,
@@ -145,19 +194,7 @@ impl SealedLog {
             })?;
             personal.seal(&key, bound_to(id).as_bytes())?;
         }
-        let body = event.encode().map_err(|e| LogError::corrupt(None, e))?;
-        let envelope = Envelope {
-            id,
-            event_type: event_type.into(),
-            source: EVENT_SOURCE.into(),
-            time: time.trunc_subsecs(6),
-            subject,
-            actor,
-            correlation,
-            causation,
-            traceparent: Some(traceparent.unwrap_or_else(|| traceparent_of(correlation))),
-        };
-        Ok(Message { envelope, body })
+        draft.message()
     }
 
     /// See [`EventLog::last`].
@@ -239,7 +276,7 @@ impl SealedLog {
 }
 
 /// Sealed data is bound to its event: it does not open in another one.
-fn bound_to(event: EventId) -> String {
+pub(crate) fn bound_to(event: EventId) -> String {
     format!("event {event}")
 }
 

@@ -2,6 +2,7 @@
 
 mod files;
 mod log;
+mod raw;
 mod vault;
 
 pub use files::{Contents, LogFiles};

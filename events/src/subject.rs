@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    AlbumId, ArtistId, ClaimHash, CommentId, Day, EventId, MailTemplate, PlaylistId, PostId, SessionId,
-    SongId, StoryId, UserId,
+    AlbumId, ArtistId, ClaimHash, CommentId, Day, EventId, MailTemplate, MediaId, OperationId, PlaylistId,
+    PostId, SessionId, SongId, StoryId, UserId,
 };
 
 /// What an event is about, and the unit of consistency: appends to one subject are serialised, different subjects are
@@ -55,6 +55,8 @@ pub enum Subject {
     Album(AlbumId),
     /// `song.<song>`
     Song(SongId),
+    /// `audio.<file>`: the claims of a stored audio file
+    Audio(MediaId),
     /// `songlike.<song>.<user>`
     SongLike(SongId, UserId),
     /// `albumlike.<album>.<user>`
@@ -77,6 +79,8 @@ pub enum Subject {
     ChartDay(Day, u32),
     /// `queue.<user>`
     Queue(UserId),
+    /// `operation.<operation>`: one act of an operator
+    Operation(OperationId),
 }
 
 /// What users rate. The text form is the kind and the id.
@@ -154,6 +158,7 @@ impl Content {
             | Subject::ArtistLink(..)
             | Subject::Album(_)
             | Subject::Song(_)
+            | Subject::Audio(_)
             | Subject::SongLike(..)
             | Subject::AlbumLike(..)
             | Subject::ArtistFollow(..)
@@ -164,7 +169,8 @@ impl Content {
             | Subject::Listen(..)
             | Subject::Listening(_)
             | Subject::ChartDay(..)
-            | Subject::Queue(_) => None,
+            | Subject::Queue(_)
+            | Subject::Operation(_) => None,
         }
     }
 }
@@ -187,7 +193,7 @@ macro_rules! kinds {
             }
 
             /// The kind of a subject or wire name, from its first token.
-            pub(crate) fn of(dotted: &str) -> Option<Self> {
+            pub fn of(dotted: &str) -> Option<Self> {
                 match dotted.split_once('.')?.0 {
                     $($text => Some(Self::$variant),)+
                     _ => None,
@@ -238,6 +244,7 @@ kinds! {
     ArtistLink = "artistlink",
     Album = "album",
     Song = "song",
+    Audio = "audio",
     SongLike = "songlike",
     AlbumLike = "albumlike",
     ArtistFollow = "artistfollow",
@@ -249,6 +256,7 @@ kinds! {
     Listening = "listening",
     ChartDay = "chartday",
     Queue = "queue",
+    Operation = "operation",
 }
 
 impl fmt::Display for Kind {
@@ -274,6 +282,7 @@ impl Kind {
             | Self::Mail
             | Self::Mailbox
             | Self::ArtistLink
+            | Self::Audio
             | Self::SongLike
             | Self::AlbumLike
             | Self::ArtistFollow
@@ -281,7 +290,8 @@ impl Kind {
             | Self::Bookmark
             | Self::PlaylistSnapshot
             | Self::ChartDay
-            | Self::Queue => true,
+            | Self::Queue
+            | Self::Operation => true,
             // The last event is the state too, but commands about likes and comments cache these subjects.
             Self::Account
             | Self::Profile
@@ -327,12 +337,14 @@ impl fmt::Display for Subject {
             Self::Album(album) => write!(f, "{kind}.{album}"),
             Self::AlbumLike(album, user) => write!(f, "{kind}.{album}.{user}"),
             Self::Song(song) => write!(f, "{kind}.{song}"),
+            Self::Audio(audio) => write!(f, "{kind}.{audio}"),
             Self::SongLike(song, user) => write!(f, "{kind}.{song}.{user}"),
             Self::Rating(item, user) => write!(f, "{kind}.{item}.{user}"),
             Self::Bookmark(user, song) => write!(f, "{kind}.{user}.{song}"),
             Self::Playlist(playlist) | Self::PlaylistSnapshot(playlist) => write!(f, "{kind}.{playlist}"),
             Self::Listen(user, day) => write!(f, "{kind}.{user}.{day}"),
             Self::ChartDay(day, part) => write!(f, "{kind}.{day}.{part}"),
+            Self::Operation(operation) => write!(f, "{kind}.{operation}"),
         }
     }
 }
@@ -374,6 +386,7 @@ impl FromStr for Subject {
             Kind::ArtistLink => two(&mut tokens).map(|(artist, user)| Self::ArtistLink(artist, user)),
             Kind::Album => token(&mut tokens).map(Self::Album),
             Kind::Song => token(&mut tokens).map(Self::Song),
+            Kind::Audio => token(&mut tokens).map(Self::Audio),
             Kind::SongLike => two(&mut tokens).map(|(song, user)| Self::SongLike(song, user)),
             Kind::AlbumLike => two(&mut tokens).map(|(album, user)| Self::AlbumLike(album, user)),
             Kind::ArtistFollow => two(&mut tokens).map(|(artist, user)| Self::ArtistFollow(artist, user)),
@@ -389,6 +402,7 @@ impl FromStr for Subject {
                 token(&mut tokens).and_then(|day| Some(Self::ChartDay(day, number(&mut tokens)?)))
             }
             Kind::Queue => token(&mut tokens).map(Self::Queue),
+            Kind::Operation => token(&mut tokens).map(Self::Operation),
         };
         match (subject, tokens.next()) {
             (Some(subject), None) => Ok(subject),
@@ -445,6 +459,7 @@ mod tests {
             Subject::ArtistLink(artist, user),
             Subject::Album(album),
             Subject::Song(song),
+            Subject::Audio(MediaId::new(id(16))),
             Subject::SongLike(song, user),
             Subject::AlbumLike(album, user),
             Subject::ArtistFollow(artist, user),
@@ -456,6 +471,7 @@ mod tests {
             Subject::Listening(user),
             Subject::ChartDay("2026-02-03".parse().unwrap(), 12),
             Subject::Queue(user),
+            Subject::Operation(OperationId::new(id(15))),
         ];
         assert_eq!(subjects.map(|s| s.kind()).as_slice(), Kind::ALL);
         let contents = [

@@ -20,10 +20,15 @@ use std::sync::Arc;
 
 use service::config::FeedSettings;
 
+pub use engine::builder::{BuildError, BuildSettings, Built, build, claim, drop_generation};
+pub use engine::fold;
+pub use engine::generations::{Feeder, feed};
 pub use engine::lost_events::{LostEvents, refuse_lost_events};
+pub use engine::parking::{Incoming, PARKED_LIMIT, Parking, TooManyParked};
 pub use engine::projection::{OnFailure, Projection, Search, batch_length, preload};
 pub use engine::runner::{COMMIT_WEIGHT, Projector, run};
 pub use engine::status::{ProjectionState, Statuses};
+pub use engine::stores::StoreSettings;
 pub use mails::Mails;
 
 /// All projections; together they build all views.
@@ -40,6 +45,17 @@ mod tests {
     use std::collections::BTreeSet;
 
     use service::config::FeedSettings;
+
+    #[test]
+    fn every_projection_has_a_family_with_its_views() {
+        let projections = super::projections(&FeedSettings::default());
+        for projection in &projections {
+            let family = views::families().iter().find(|family| family.name == projection.name()).unwrap();
+            let of_family: BTreeSet<&str> = family.views.iter().map(|view| view.name).collect();
+            assert_eq!(projection.views().into_iter().collect::<BTreeSet<_>>(), of_family, "{}", family.name);
+        }
+        assert_eq!(views::families().len(), projections.len());
+    }
 
     #[test]
     fn every_view_has_exactly_one_projection() {

@@ -2,6 +2,10 @@
 
 mod albums;
 mod artists;
+mod charts;
+mod library;
+mod listening;
+mod playlists;
 mod search;
 mod songs;
 
@@ -12,13 +16,27 @@ use views::music::songs::{Credit, Picture};
 
 pub use albums::Albums;
 pub use artists::Artists;
+pub use charts::{Charts, SongNeighbours};
+pub use library::Library;
+pub use listening::Listening;
+pub use playlists::Playlists;
 pub use search::MusicSearch;
 pub use songs::Songs;
 
 use crate::Projection;
 
 pub(crate) fn projections() -> Vec<Arc<dyn Projection>> {
-    vec![Arc::new(Albums), Arc::new(Artists), Arc::new(MusicSearch), Arc::new(Songs)]
+    vec![
+        Arc::new(Albums),
+        Arc::new(Artists),
+        Arc::new(Charts),
+        Arc::new(Library),
+        Arc::new(Listening),
+        Arc::new(MusicSearch),
+        Arc::new(Playlists),
+        Arc::new(SongNeighbours),
+        Arc::new(Songs),
+    ]
 }
 
 /// The artists of a song or an album, as documents store them.

@@ -7,7 +7,7 @@ mod feeds;
 mod follows;
 mod likes;
 mod notifications;
-mod pictures;
+pub(crate) mod pictures;
 mod posts;
 mod saves;
 mod stories;

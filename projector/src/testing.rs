@@ -10,7 +10,7 @@ use events::{
 use uuid::Uuid;
 use views::{Commit, SqliteViews, View, ViewStore, Writes};
 
-use crate::{Projection, batch_length, preload};
+use crate::{COMMIT_WEIGHT, Projection, batch_length, preload};
 
 pub(crate) const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
 pub(crate) const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
@@ -90,14 +90,19 @@ async fn take_in(store: &dyn ViewStore, projection: &dyn Projection, history: &[
     let mut checkpoint = 0;
     while !left.is_empty() {
         let length = batch_length(projection, left.iter().take(batch).map(Some));
-        let (events, rest) = left.split_at(length);
+        let events = &left[..length];
         let mut writes = preload(projection, store, events.iter()).await.unwrap();
+        let mut taken = 0;
         for recorded in events {
+            if writes.weight() >= COMMIT_WEIGHT {
+                break;
+            }
             projection.project(recorded, &mut writes).unwrap();
+            taken += 1;
         }
-        let passed = checkpoint + events.len() as u64;
+        let passed = checkpoint + taken as u64;
         commit(store, projection.name(), writes, checkpoint, passed).await;
-        (checkpoint, left) = (passed, rest);
+        (checkpoint, left) = (passed, &left[taken..]);
     }
 }
 

@@ -12,9 +12,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{
-    Content, ContentRemoved, ContentRestored, Draft, Erased, Event, EventId, Freshness, Image, MasterKeys,
-    MediaId, Personal, PhotoChanged, PhotoRemoved, PostDeleted, PostId, PostPublished, PostText, SealedLog,
-    StoryDeleted, StoryExpired, StoryId, StoryPublished, StoryText, UserId, open_sealed,
+    AlbumAdded, AlbumCoverChanged, AlbumDetails, AlbumId, AlbumKind, AlbumRemoved, ArtistId,
+    ArtistImageChanged, AudioClaimed, AudioFile, AudioFormat, AudioHash, Content, ContentRemoved,
+    ContentRestored, Draft, Erased, Event, EventId, Freshness, Image, MasterKeys, MediaId, Personal,
+    PhotoChanged, PhotoRemoved, Position, PostDeleted, PostId, PostPublished, PostText, SealedLog,
+    SongCoverChanged, SongDetails, SongId, SongPublished, SongRemoved, SongRestored, SongVisibility,
+    StoryDeleted, StoryExpired, StoryId, StoryPublished, StoryText, Subject, UserId, audio_media_id,
+    open_sealed,
 };
 use futures::TryStreamExt;
 use projector::reactions::media::{self, Collected, Limit, MediaFailed, SAFE_AGE, audit, collect};
@@ -95,12 +99,16 @@ impl World {
     }
 
     async fn append(&self, event: impl Into<Event>) -> u64 {
+        self.append_at(event, now()).await
+    }
+
+    async fn append_at(&self, event: impl Into<Event>, time: DateTime<Utc>) -> u64 {
         let event = event.into();
         let subject = event.subject();
         let last = self.log.last(&[subject], Freshness::Latest).await.unwrap().pop().flatten();
         let draft = Draft {
             id: EventId::new(any_id()),
-            time: now(),
+            time,
             actor: None,
             correlation: any_id(),
             causation: None,
@@ -279,7 +287,7 @@ async fn collection_above_the_limit_deletes_nothing() {
     }
     let later = now() + SAFE_AGE + TimeDelta::minutes(1);
     let collect = async |limit| collect(&**world.log.raw(), &*world.media, later, limit).await;
-    for limit in [Limit::Share, Limit::Pictures(20)] {
+    for limit in [Limit::Share, Limit::Files(20)] {
         let refused = collect(limit).await.unwrap_err();
         assert!(
             matches!(refused, MediaFailed::TooMany { unclaimed: 21, stored: 23, allowed: 20 }),
@@ -288,7 +296,7 @@ async fn collection_above_the_limit_deletes_nothing() {
         assert!(refused.to_string().contains("chorus media clean --limit 21"), "{refused}");
     }
     assert_eq!(world.stored().await.len(), 23);
-    let Collected { checked, deleted } = collect(Limit::Pictures(21)).await.unwrap();
+    let Collected { checked, deleted } = collect(Limit::Files(21)).await.unwrap();
     assert_eq!((checked, deleted.len()), (23, 21));
     assert_eq!(world.stored().await, media_of(&claimed));
 }
@@ -318,6 +326,134 @@ async fn files_of_a_removed_post_are_kept_while_it_is_restorable() {
     assert_eq!(world.stored().await, media_of(&kept));
     assert!(audit(log, media, (over, TimeDelta::zero()), &|_, _| ()).await.unwrap().is_clean());
     worker.stop().await;
+}
+
+/// A song with its stored audio, by Ann.
+fn song(song: SongId, cover: Option<Image>) -> SongPublished {
+    let hash = AudioHash::new([7; 32]);
+    let details = SongDetails {
+        title: "Dawn".into(),
+        artists: Vec::new(),
+        display_artist: "Ann".into(),
+        album: None,
+        disc: None,
+        track: None,
+        genres: Vec::new(),
+        year: None,
+        explicit: false,
+        lyrics: None,
+        musicbrainz: None,
+        visibility: SongVisibility::Public,
+    };
+    let file = AudioFile {
+        media: audio_media_id(&hash),
+        hash,
+        format: AudioFormat::Wav,
+        duration: 31_000,
+        bit_rate: 64_000,
+        sample_rate: 8000,
+        channels: 1,
+        size: 1,
+        replay_gain: None,
+    };
+    SongPublished { song, publisher: ANN, details, file, cover }
+}
+
+#[tokio::test]
+async fn claimed_covers_are_kept_and_the_others_are_deleted() {
+    let world = World::new().await;
+    let worker = world.worker("views.db").await;
+    let cover = async || world.upload(ImageVariant::OF_COVER).await;
+    let (artist, album) = (ArtistId::new(any_id()), AlbumId::new(any_id()));
+    let (kept, removed) = (SongId::new(any_id()), SongId::new(any_id()));
+    let [first, portrait, of_album, own, restorable] =
+        [cover().await, cover().await, cover().await, cover().await, cover().await];
+    world.append(ArtistImageChanged { artist, image: Some(first) }).await;
+    world.append(ArtistImageChanged { artist, image: Some(portrait) }).await;
+    let details = AlbumDetails {
+        title: "Still Water".into(),
+        artists: Vec::new(),
+        display_artist: "Ann".into(),
+        kind: AlbumKind::Album,
+        year: None,
+        version: None,
+        disc_titles: Vec::new(),
+        musicbrainz: None,
+    };
+    world.append(AlbumAdded { album, details, cover: Some(cover().await) }).await;
+    world.append(AlbumCoverChanged { album, cover: Some(of_album) }).await;
+    world.append(AlbumRemoved { album }).await;
+    world.append(song(kept, Some(cover().await))).await;
+    world.append(SongCoverChanged { song: kept, cover: None }).await;
+    world.append(SongCoverChanged { song: kept, cover: Some(own) }).await;
+    world.append(song(removed, Some(restorable))).await;
+    world.append(SongRemoved { song: removed }).await;
+    let audio = song(kept, None).file;
+    world.media.put(&MediaKey::parse(&audio.key()).unwrap(), Bytes::from_static(b"x")).await.unwrap();
+    // Covers of the catalogue outlive the account that published them.
+    let last = world.append(Erased { user: ANN }).await;
+    worker.passes(last).await;
+    let mut left = media_of(&[portrait, of_album, own, restorable]);
+    left.insert(audio.media);
+    assert_eq!(world.stored().await, left);
+    world.is_clean().await;
+
+    let unclaimed = cover().await;
+    let (log, media) = (&**world.log.raw(), &*world.media);
+    let later = now() + SAFE_AGE + TimeDelta::minutes(1);
+    let Collected { deleted, .. } = collect(log, media, later, Limit::Share).await.unwrap();
+    assert_eq!(deleted, [unclaimed.media]);
+    assert_eq!(world.stored().await, left);
+    let over = now() + TimeDelta::days(31) + TimeDelta::minutes(1);
+    assert!(audit(log, media, (over, TimeDelta::zero()), &|_, _| ()).await.unwrap().is_clean());
+    let Collected { deleted, .. } = collect(log, media, over, Limit::Share).await.unwrap();
+    assert_eq!(deleted, [restorable.media]);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn audio_is_deleted_when_no_song_can_have_it_any_more() {
+    let world = World::new().await;
+    let (one, two) = (SongId::new(any_id()), SongId::new(any_id()));
+    let file = song(one, None).file;
+    let put = async |media: MediaId| {
+        let key = MediaKey::parse(&AudioFile { media, ..file }.key()).unwrap();
+        world.media.put(&key, Bytes::from_static(b"x")).await.unwrap();
+    };
+    let (log, media) = (&**world.log.raw(), &*world.media);
+    let on = |days: i64| now() + TimeDelta::days(days) + TimeDelta::minutes(1);
+    let collect_on = async |days| collect(log, media, on(days), Limit::Share).await.unwrap().deleted;
+    put(file.media).await;
+    for song_id in [one, two] {
+        world.append(AudioClaimed { audio: file.media, song: song_id }).await;
+        world.append(song(song_id, None)).await;
+    }
+    world.append(SongRemoved { song: one }).await;
+    assert_eq!(collect_on(40).await, [], "the other song has it");
+    world.append(SongRemoved { song: two }).await;
+    assert_eq!(collect_on(30).await, [], "it can be restored");
+    world.append_at(SongRestored { song: two }, on(29)).await;
+    assert_eq!(collect_on(40).await, [], "it was restored");
+    world.append_at(SongRemoved { song: two }, on(29)).await;
+    // A third song is being published at this moment.
+    world.append_at(AudioClaimed { audio: file.media, song: SongId::new(any_id()) }, on(60)).await;
+    assert_eq!(collect_on(60).await, [], "it was claimed");
+    world.is_clean().await;
+    let audited = audit(log, media, (on(61), TimeDelta::zero()), &|_, _| ()).await.unwrap();
+    assert!(audited.is_clean(), "the next collection deletes it: {audited:?}");
+    assert_eq!(collect_on(61).await, [file.media]);
+    assert_eq!(world.stored().await, BTreeSet::new());
+    let events = log.read(Subject::Audio(file.media), Position::START).await.unwrap();
+    assert_eq!(events.last().unwrap().message.envelope.event_type, "audio.released.v1");
+
+    // A collection that ended before it deleted the file is continued. Orphans of publications that failed are deleted, too.
+    put(file.media).await;
+    let orphan = MediaId::new(any_id());
+    put(orphan).await;
+    let deleted: BTreeSet<MediaId> = collect_on(62).await.into_iter().collect();
+    assert_eq!(deleted, BTreeSet::from([file.media, orphan]));
+    let after = log.read(Subject::Audio(file.media), Position::START).await.unwrap();
+    assert_eq!(after.len(), events.len(), "it is released once");
 }
 
 #[tokio::test]

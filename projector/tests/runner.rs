@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests report errors by failing")]
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,12 +17,15 @@ use events::{
 };
 use projector::accounts::Sessions;
 use projector::social::Posts;
-use projector::{OnFailure, Projection, ProjectionState, Projector, Statuses, run};
+use projector::{OnFailure, PARKED_LIMIT, Projection, ProjectionState, Projector, Statuses, run};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::Value;
 use service::shutdown::Tasks;
 use tests::waiting::{self, found};
 use uuid::Uuid;
 use views::social::posts::Post;
-use views::{Parked, SqliteViews, StoreError, View, ViewStore, ViewStoreExt, Writes};
+use views::{Commit, Parked, SqliteViews, StoreError, View, ViewStore, ViewStoreExt, Writes};
 
 /// Timeout of waiting for a state.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -48,8 +52,16 @@ impl World {
 
     /// With its own store, like another process.
     async fn worker(&self, projection: impl Projection) -> Worker {
-        let store: Arc<dyn ViewStore> =
-            Arc::new(SqliteViews::open(&self.folder.path().join("views.db"), views::all()).await.unwrap());
+        self.worker_on("views", projection).await
+    }
+
+    async fn store(&self, name: &str) -> Arc<dyn ViewStore> {
+        let path = self.folder.path().join(format!("{name}.db"));
+        Arc::new(SqliteViews::open(&path, views::all()).await.unwrap())
+    }
+
+    async fn worker_on(&self, views: &str, projection: impl Projection) -> Worker {
+        let store = self.store(views).await;
         let (name, tasks) = (projection.name(), Tasks::default());
         let projector = Projector { log: self.log.clone(), store: store.clone() };
         let statuses = run(&projector, vec![Arc::new(projection)], &tasks);
@@ -74,8 +86,14 @@ impl World {
 
     /// Appends an event that this version of the program does not write.
     async fn append_raw(&self, event_type: &'static str, subject: Subject, body: &'static str) -> u64 {
+        let expected = self.last(subject).await;
         let message = Message { envelope: envelope(event_type, subject), body: body.into() };
-        self.log.raw().append(&message, Position::START).await.unwrap().0
+        self.log.raw().append(&message, expected).await.unwrap().0
+    }
+
+    async fn last(&self, subject: Subject) -> Position {
+        let last = self.log.raw().raw_of(&subject.to_string(), Position::START, 500).await.unwrap();
+        last.last().map_or(Position::START, |event| event.position)
     }
 }
 
@@ -131,6 +149,14 @@ impl Worker {
         }
     }
 
+    /// The message of the panic.
+    async fn has_panicked(&self) -> String {
+        match self.waits_for(|state| matches!(state, ProjectionState::Panicked(_))).await {
+            ProjectionState::Panicked(why) => why,
+            state => panic!("{state:?}"),
+        }
+    }
+
     fn stands_by(&self) -> bool {
         matches!(self.state(), ProjectionState::Standby(_))
     }
@@ -154,7 +180,7 @@ async fn unreadable_event_is_parked_with_its_error() {
     worker.has_passed(last).await;
     assert_eq!(worker.likes().await, 2);
     let parked = worker.parked().await;
-    let [Parked { position, event_type, error }] = parked.as_slice() else { panic!("{parked:?}") };
+    let [Parked { position, event_type, error, .. }] = parked.as_slice() else { panic!("{parked:?}") };
     assert_eq!((*position, event_type.as_str()), (broken, "like.liked.v1"));
     assert!(error.contains("expected an id"), "{error}");
     worker.statuses.ready().unwrap();
@@ -170,8 +196,118 @@ async fn event_with_an_unreadable_envelope_is_parked() {
     worker.has_passed(last).await;
     assert_eq!(worker.likes().await, 2);
     let parked = worker.parked().await;
-    let [Parked { position, event_type, .. }] = parked.as_slice() else { panic!("{parked:?}") };
+    let [Parked { position, event_type, subject, .. }] = parked.as_slice() else { panic!("{parked:?}") };
     assert_eq!((*position, event_type.as_str()), (before + 1, "like.liked.v1"));
+    assert_eq!(subject.as_deref(), Some(Subject::Like(POST, user(2)).to_string().as_str()));
+}
+
+/// Without the first event of a subject, the later ones would make documents that no decision ever led to.
+#[tokio::test]
+async fn later_events_of_a_parked_subject_are_parked_behind_it() {
+    let world = World::new().await;
+    let broken = world.append_raw("like.liked.v1", Subject::Like(POST, user(2)), "{}").await;
+    let worker = world.worker(Posts).await;
+    let other = world.like(3).await;
+    worker.has_passed(other).await;
+    let unliked = PostUnliked { post: POST, user: user(2), post_author: AUTHOR };
+    let unliked = world.append(unliked, broken).await;
+    worker.has_passed(unliked).await;
+    assert!(worker.tasks.stop().await);
+    // Another process knows from the store what is parked.
+    let again = world.worker(Posts).await;
+    let liked = PostLiked { post: POST, user: user(2), post_author: AUTHOR };
+    let liked = world.append(liked, unliked).await;
+    let last = world.like(4).await;
+    again.has_passed(last).await;
+    assert_eq!(again.likes().await, 2, "those of other subjects");
+    let parked = again.parked().await;
+    let found: Vec<(u64, &str)> =
+        parked.iter().map(|parked| (parked.position, parked.error.as_str())).collect();
+    let behind = format!("behind the event at {broken}");
+    assert_eq!(found[1..], [(unliked, behind.as_str()), (liked, behind.as_str())]);
+    assert_eq!(found[0].0, broken);
+    again.statuses.ready().unwrap();
+}
+
+#[tokio::test]
+async fn projection_with_too_many_parked_events_stops() {
+    let world = World::new().await;
+    let last = world.like(1).await;
+    let parked = |position| Parked {
+        position,
+        event_type: "like.liked.v1".into(),
+        subject: Some(format!("like.{position}")),
+        error: "broken".into(),
+    };
+    // More positions than the log has: only their number matters.
+    let parked: Vec<Parked> = (0..PARKED_LIMIT as u64).map(parked).collect();
+    let store = world.store("views").await;
+    let (projection, writes) = (Posts.name(), Arc::default());
+    store.commit(Commit { projection, writes, parked, expected: 0, checkpoint: last }).await.unwrap();
+    let worker = world.worker(Posts).await;
+    let passed = world.like(2).await;
+    worker.has_passed(passed).await;
+    let broken = world.append_raw("like.liked.v1", Subject::Like(POST, user(3)), "{}").await;
+    world.like(4).await;
+    let why = worker.has_stopped().await;
+    assert!(why.contains(&format!("at position {broken}: 10000 events are parked already")), "{why}");
+    assert_eq!(store.checkpoint(worker.name).await.unwrap(), passed);
+}
+
+/// The parked events are part of what a fold reproduces, in batches of any length.
+#[tokio::test]
+async fn same_events_are_parked_in_batches_of_any_length() {
+    /// Events about a few subjects, so that many are behind others.
+    const EVENTS: usize = 150;
+    const USERS: u128 = 12;
+    const DEFECT: UserId = user(USERS);
+    for seed in 0..3 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let world = World::new().await;
+        let defective = || Defective { at: Some(DEFECT), times: AtomicU32::new(0) };
+        let one_by_one = world.worker_on("one_by_one", defective()).await;
+        let by_seven = world.worker_on("by_seven", defective()).await;
+        let mut likes = BTreeSet::new();
+        for n in 1..=EVENTS {
+            let user = user(rng.random_range(1..=USERS));
+            let subject = Subject::Like(POST, user);
+            let expected = world.last(subject).await.0;
+            let position = match rng.random_range(0..40) {
+                0 => world.append_raw("like.liked.v1", subject, "{}").await,
+                1 => {
+                    world.spoil("like.unliked.v1", subject);
+                    world.last(subject).await.0
+                }
+                _ if likes.insert(user) => {
+                    world.append(PostLiked { post: POST, user, post_author: AUTHOR }, expected).await
+                }
+                _ => {
+                    likes.remove(&user);
+                    world.append(PostUnliked { post: POST, user, post_author: AUTHOR }, expected).await
+                }
+            };
+            one_by_one.has_passed(position).await;
+            if n % 7 == 0 || n == EVENTS {
+                by_seven.has_passed(position).await;
+            }
+        }
+        let last = world.log.raw().head().await.unwrap().0;
+        let together = world.worker_on("together", defective()).await;
+        together.has_passed(last).await;
+        let found = async |worker: &Worker| {
+            let mut found: Vec<String> = Vec::new();
+            for view in views::all().iter().filter(|view| Posts.views().contains(&view.name)) {
+                let documents = worker.store.scan(view, None, 1000).await.unwrap();
+                found.extend(documents.iter().map(|document| document.read::<Value>().unwrap().to_string()));
+            }
+            (worker.store.parked(worker.name, EVENTS).await.unwrap(), found)
+        };
+        let expected = found(&one_by_one).await;
+        let behind = expected.0.iter().filter(|parked| parked.error.starts_with("behind ")).count();
+        assert!(behind > 5 && expected.1.len() > 1, "seed {seed}: {expected:?}");
+        assert_eq!(found(&by_seven).await, expected, "seed {seed}");
+        assert_eq!(found(&together).await, expected, "seed {seed}");
+    }
 }
 
 #[tokio::test]
@@ -244,9 +380,9 @@ async fn panicked_projection_is_not_ready_and_restarts() {
     let world = World::new().await;
     let last = world.like(1).await;
     let worker = world.worker(Defective { at: None, times: AtomicU32::new(1) }).await;
-    let why = worker.has_stopped().await;
-    assert!(why.contains("it panicked") && why.contains("a defect outside of any event"), "{why}");
-    assert!(worker.statuses.ready().unwrap_err().contains("posts has stopped: it panicked"));
+    let why = worker.has_panicked().await;
+    assert!(why.contains("a defect outside of any event"), "{why}");
+    assert!(worker.statuses.ready().unwrap_err().contains("posts panicked and will restart: "));
     worker.has_passed(last).await;
     worker.statuses.ready().unwrap();
     assert_eq!(worker.likes().await, 1);

@@ -10,6 +10,7 @@ pub mod social;
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::FromRef;
@@ -19,7 +20,7 @@ use service::clock::Clock;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
-use views::{StoreError, ViewStore};
+use views::{NotServing, StoreError, ViewStore};
 use web::problem::Problem;
 use web::session_cookies::SessionCookies;
 use web::sessions::{Authenticator, KeySource, LastSeenSender};
@@ -39,6 +40,7 @@ pub struct Inner {
     log: Arc<dyn EventLog>,
     store: Arc<dyn ViewStore>,
     tracker: ProgressTracker,
+    view_wait: Duration,
     media: Arc<dyn MediaStore>,
     keys: Arc<dyn KeySource>,
     sessions: Arc<ViewSessions>,
@@ -70,6 +72,8 @@ pub struct Parts {
     pub log: Arc<dyn EventLog>,
     pub store: Arc<dyn ViewStore>,
     pub tracker: ProgressTracker,
+    /// How long an answer waits for the views.
+    pub view_wait: Duration,
     pub media: Arc<dyn MediaStore>,
     pub keys: Arc<dyn KeySource>,
     pub clock: Arc<dyn Clock>,
@@ -81,8 +85,18 @@ pub struct Parts {
 
 impl Queries {
     pub fn new(parts: Parts) -> Self {
-        let Parts { log, store, tracker, media, keys, clock, public_url, session_cookies, last_seen_sender } =
-            parts;
+        let Parts {
+            log,
+            store,
+            tracker,
+            view_wait,
+            media,
+            keys,
+            clock,
+            public_url,
+            session_cookies,
+            last_seen_sender,
+        } = parts;
         let sessions = Arc::new(ViewSessions::new(Arc::clone(&store)));
         let lookup: Arc<dyn web::sessions::SessionLookup> = Arc::<ViewSessions>::clone(&sessions);
         let authenticator = Authenticator::new(web::sessions::Parts {
@@ -98,6 +112,7 @@ impl Queries {
             log,
             store,
             tracker,
+            view_wait,
             media,
             keys,
             sessions,
@@ -156,6 +171,9 @@ struct Document;
 /// Maps store errors to problems.
 pub fn store_problem(error: StoreError) -> Problem {
     match error {
+        StoreError::Unavailable(cause) if cause.is::<NotServing>() => {
+            Problem::overloaded(format!("This cannot be read at the moment: {cause}"), cause)
+        }
         StoreError::Unavailable(_) => Problem::unavailable("The view store", error),
         StoreError::Corrupt(_) => Problem::internal(error),
     }

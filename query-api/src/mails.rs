@@ -63,9 +63,8 @@ async fn list_mails(
     if !account.is_some_and(|account| account.admin) {
         return Err(Problem::forbidden("Your roles do not allow this"));
     }
-    let mut query = Query::new(&VIEW, &BY_STATE, vec![json!(state)], paging.limit);
-    query.after = paging.after(&BY_STATE)?;
-    let found = queries.store.page_of::<mails::Mail>(query).await.map_err(store_problem)?;
+    let query = Query::new(&VIEW, &BY_STATE, vec![json!(state)], paging.limit);
+    let found = queries.page_of::<mails::Mail>(query, &paging).await?;
     let recipients: Vec<String> = found.documents.iter().map(|mail| mail.user.clone()).collect();
     let accounts = queries.store.get_all::<Account>(&recipients).await.map_err(store_problem)?;
     let items = found

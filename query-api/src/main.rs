@@ -76,6 +76,7 @@ async fn main() -> Result<()> {
     let store = retry_until_available("the view store", open_views, views::OpenError::is_outage)
         .await
         .context("opening the view store")?;
+    let store: Arc<dyn views::ViewStore> = Arc::new(store);
     let media =
         media::open(&media_url).await.map_err(anyhow::Error::msg).context("opening the media store")?;
     let (tracker, update_tracker) = ProgressTracker::follow(&*log);
@@ -87,6 +88,7 @@ async fn main() -> Result<()> {
         log,
         store,
         tracker,
+        view_wait: settings.http.view_wait(),
         media,
         keys,
         clock: clock::system(),

@@ -2,8 +2,12 @@
 
 mod albums;
 mod artists;
+mod charts;
 mod genres;
+mod library;
+mod listening;
 mod lists;
+pub mod playlists;
 mod search;
 mod songs;
 mod stream;
@@ -22,8 +26,12 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
         .merge(albums::routes())
         .merge(songs::routes())
         .merge(genres::routes())
+        .merge(charts::routes())
+        .merge(library::routes())
+        .merge(listening::routes())
         .merge(search::routes())
         .merge(stream::routes())
+        .merge(playlists::routes())
 }
 
 /// A word that a document stores, such as a role or a format.

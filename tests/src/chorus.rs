@@ -12,15 +12,15 @@ use events::{
     AccountEvent, AccountsEvent, Event, EventLog, LinkPurpose, MasterKeys, Position, SealedLog, Subject,
 };
 use media::MediaStore;
-use views::ViewStore;
+use views::{ViewStore, Views};
 
 use crate::client::{Api, PASSWORD, User, client};
 use crate::folder::Folder;
 use crate::inbox::{ReceivedMail, outbox, taken_by_ses};
 use crate::servers::{CaddyServer, MongoServer, MotoServer, NatsServer, SENDER, ServerProcess, free_port};
 
-/// Reactions that report their position: mails, story expiry, erasures, purges and media.
-const REACTIONS: usize = 5;
+/// Reactions that report their position: mails, story expiry, charts, erasures, purges, media and analyses of songs.
+const REACTIONS: usize = 7;
 /// How long no position may advance while some are behind.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
@@ -175,6 +175,8 @@ impl Chorus {
             ("CHORUS_LOGIN_RATE_LIMIT", "0"),
             // Low, so that journeys have authors on both sides of it.
             ("CHORUS_FAN_OUT_LIMIT", "3"),
+            // A busy machine may take longer than users would wait.
+            ("CHORUS_VIEW_WAIT", "10"),
         ] {
             if !environment.iter().any(|(set, _)| set == name) {
                 environment.push((name.to_owned(), value.to_owned()));
@@ -251,12 +253,19 @@ impl Chorus {
     /// # Errors
     /// The command's output if it fails.
     pub fn run_cli(&self, arguments: &[&str]) -> Result<String> {
-        let writer = self.services.get(&Service::Chorus).or(self.services.get(&Service::CommandApi));
-        let environment = writer.context("no service writes to the log")?.environment.clone();
-        let output = Command::new(binary("chorus")?).args(arguments).envs(environment).output()?;
+        let output = self.cli(arguments)?.output()?;
         let (printed, errors) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
         ensure!(output.status.success(), "{printed}{errors}");
         Ok(printed)
+    }
+
+    /// A subcommand of `chorus` with the settings of the process that writes to the log.
+    pub fn cli(&self, arguments: &[&str]) -> Result<Command> {
+        let writer = self.services.get(&Service::Chorus).or(self.services.get(&Service::CommandApi));
+        let environment = writer.context("no service writes to the log")?.environment.clone();
+        let mut command = Command::new(binary("chorus")?);
+        command.args(arguments).envs(environment);
+        Ok(command)
     }
 
     /// A new user who may publish songs.
@@ -335,9 +344,20 @@ impl Chorus {
         Ok(events::open(&self.log_url, None).await?.log)
     }
 
+    /// The generations of the views, opened beside the services as the operator's verbs do.
+    pub async fn generations(&self) -> Result<Views> {
+        Ok(views::open_generations(&self.views_url).await?)
+    }
+
+    /// The generation that serves a family, opened in addition to the services that use it.
+    pub async fn serving(&self, family: &str) -> Result<Arc<dyn ViewStore>> {
+        let views = views::open(&self.views_url).await?;
+        Ok(views.of_family(views.family(family)?).await?.1)
+    }
+
     /// The views, opened in addition to the services that use them.
     pub async fn views(&self) -> Result<Arc<dyn ViewStore>> {
-        Ok(views::open(&self.views_url).await?)
+        Ok(Arc::new(views::open(&self.views_url).await?))
     }
 
     /// The media store, opened in addition to the services that use it.
@@ -396,23 +416,35 @@ impl Chorus {
     }
 }
 
-/// The number of projections. Each builds the view of its name; `posts` builds likes as well, and `feeds` builds four
-/// views of other names.
+/// The number of projections. Each builds the view of its name; some build further views of other names.
 fn projections() -> usize {
-    use views::music::{album_artists, genres, song_artists, song_genres};
+    use views::music::playlists::{ENTRIES, HISTORY, MEMBERS};
+    use views::music::{
+        album_artists, bookmarks, charts, genres, library, listening, queue, ratings, song_artists,
+        song_genres,
+    };
     use views::social::feeds::{AUTHORS, HOME, PUBLISHED, SOURCES};
+    // Four views of feeds, and no view of that name.
+    let of_feeds = [&AUTHORS, &HOME, &PUBLISHED, &SOURCES];
     let of_other_names = [
         &views::social::likes::VIEW,
-        &AUTHORS,
-        &HOME,
-        &PUBLISHED,
-        &SOURCES,
         &album_artists::VIEW,
-        &genres::VIEW,
+        &ENTRIES,
+        &HISTORY,
+        &MEMBERS,
         &song_artists::VIEW,
         &song_genres::VIEW,
+        &genres::VIEW,
+        &library::MERGES,
+        &bookmarks::VIEW,
+        &ratings::VIEW,
+        &queue::VIEW,
+        &listening::SONGS,
+        &listening::TOTALS,
+        &listening::PRIVATE_SESSIONS,
+        &charts::LISTENERS,
     ];
-    views::all().len() - of_other_names.len() + 1
+    views::all().len() - of_other_names.len() - of_feeds.len() + 1
 }
 
 fn owned<'a>(settings: &'a [(&str, &str)]) -> impl Iterator<Item = (String, String)> + 'a {

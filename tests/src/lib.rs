@@ -13,6 +13,7 @@
 pub mod chorus;
 pub mod client;
 pub mod contracts;
+pub mod damage;
 pub mod fault_proxy;
 pub mod folder;
 pub mod inbox;
@@ -20,4 +21,5 @@ pub mod model;
 pub mod raw;
 pub mod routes;
 pub mod servers;
+pub mod verbs;
 pub mod waiting;

@@ -217,7 +217,8 @@ impl World {
                 SocialEvent::Notifications(_) | SocialEvent::Collection(_) | SocialEvent::Moderation(_),
             )
             | Event::Music(_)
-            | Event::Mail(MailsEvent::Mail(_) | MailsEvent::Mailbox(_)) => {}
+            | Event::Mail(MailsEvent::Mail(_) | MailsEvent::Mailbox(_))
+            | Event::Operations(_) => {}
         }
     }
 

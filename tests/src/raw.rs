@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::client::Answer;
 
-const ANSWER_LIMIT: Duration = Duration::from_secs(35);
+const ANSWER_LIMIT: Duration = Duration::from_mins(2);
 
 /// Sends a request line and headers unchanged to a port of this machine and reads the response to its end. The path is not
 /// escaped or normalised.

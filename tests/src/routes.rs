@@ -143,8 +143,10 @@ impl Route {
             Some(Body::Form(_)) => request.multipart(Api::post_form("Dawn")),
             Some(Body::Bytes) => request.header("content-type", "image/png").body(png(8, 8)),
         };
-        // `q` is required; optional parameters are left out.
-        if self.query.contains_key("q") { request.query(&[("q", "ann")]) } else { request }
+        // Required parameters; optional ones are left out.
+        let required = [("q", "ann"), ("day", "2026-02-03")];
+        let given = required.iter().filter(|(name, _)| self.query.contains_key(*name));
+        request.query(&given.collect::<Vec<_>>())
     }
 
     /// Adds the required headers.

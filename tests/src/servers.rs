@@ -43,6 +43,11 @@ pub fn typescript() -> Result<PathBuf> {
     Ok(folder().join("typescript"))
 }
 
+/// A program that plays or makes audio: `chromium-headless-shell`, `ffmpeg`, `ffprobe` or `mpv`.
+pub fn player(program: &str) -> Result<PathBuf> {
+    Ok(fetched("players", "players/complete")?.with_file_name("bin").join(program))
+}
+
 /// The folder with jq; none if jq is on the `PATH`.
 pub fn jq() -> Result<Option<PathBuf>> {
     let is_found = Command::new("jq").arg("--version").output().is_ok_and(|output| output.status.success());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// The polling interval.
 const POLL: Duration = Duration::from_millis(10);
 /// How long a recovery may take.
-const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
+const RECOVERY_LIMIT: Duration = Duration::from_mins(2);
 
 /// Polls until there is a result.
 ///
@@ -26,7 +26,7 @@ pub async fn found<T>(limit: Duration, what: &str, ask: impl AsyncFn() -> Option
 /// Polls until a condition holds.
 ///
 /// # Panics
-/// If it does not hold within a minute.
+/// If it does not hold within two minutes.
 pub async fn until(what: &str, ask: impl AsyncFn() -> bool) {
     found(RECOVERY_LIMIT, what, async || ask().await.then_some(())).await;
 }

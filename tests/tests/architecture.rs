@@ -36,7 +36,7 @@ fn crates_depend_only_on_allowed_crates() {
         ("audio", vec!["events"]),
         ("views", vec!["sqlite"]),
         ("command-api", with(&["audio", "events"])),
-        ("projector", with(&["events", "views"])),
+        ("projector", with(&["audio", "events", "views"])),
         ("query-api", with(&["events", "views"])),
         ("compat-api", with(&["command-api", "events", "query-api", "views"])),
         (

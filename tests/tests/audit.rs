@@ -22,6 +22,39 @@ async fn media_audit_reports_exactly_the_differences_distributed() {
     media_audit_reports_exactly_the_differences(&Chorus::distributed().await.unwrap()).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn media_audit_knows_covers_standalone() {
+    media_audit_knows_covers(&Chorus::standalone().await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn media_audit_knows_covers_distributed() {
+    media_audit_knows_covers(&Chorus::distributed().await.unwrap()).await;
+}
+
+/// One audio file; an artist's picture and a song's cover, each in two sizes, after one of each was replaced.
+async fn media_audit_knows_covers(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = chorus.artist("ann").await;
+    let song = api.publish_song(&ann, "Dawn").await;
+    let page = api.get(&format!("/v1/songs/{song}")).await.expect(200).json();
+    let artist = page["artists"][0]["id"].as_str().unwrap().to_owned();
+    for path in [format!("/v1/artists/{artist}/image"), format!("/v1/songs/{song}/cover")] {
+        for side in [30, 40] {
+            let request = api.request(Method::PUT, &path).bearer_auth(&ann.token);
+            api.send(request.body(png(side, side))).await.expect(200);
+        }
+    }
+    chorus.settle().await.unwrap();
+    let printed = chorus.run_cli(&AUDIT).unwrap();
+    assert!(printed.contains("2 pictures are referenced, 5 files are stored"), "{printed}");
+    assert!(printed.contains("nothing is missing, nothing is unreferenced"), "{printed}");
+    // A removed song keeps its files.
+    api.delete_as(&ann, &format!("/v1/songs/{song}")).await.expect(200);
+    let printed = chorus.run_cli(&AUDIT).unwrap();
+    assert!(printed.contains("2 pictures are referenced, 5 files are stored"), "{printed}");
+}
+
 async fn change_photo(api: &Api, user: &User, side: u32) {
     let request = api.request(Method::PUT, "/v1/me/photo").bearer_auth(&user.token);
     let request = request.header("content-type", "application/octet-stream").body(png(side, side));

@@ -70,6 +70,7 @@ async fn filled() -> (Chorus, User) {
     let collection = serde_json::json!({ "name": "Mornings" });
     let collection = api.post_as(&ann, "/v1/me/collections", &collection).await.expect(201).id();
     api.put_as(&ann, &format!("/v1/me/collections/{collection}/posts/{post}")).await;
+    api.post_as(&ann, "/v1/playlists", &serde_json::json!({ "name": "Road" })).await.expect(201);
     chorus.settle().await.unwrap();
     (chorus, ann)
 }
@@ -90,6 +91,7 @@ async fn every_read(chorus: &Chorus, ann: &User) -> BTreeMap<String, (u16, Strin
     let post = with_comments["id"].as_str().unwrap().to_owned();
     let comment = id_of(&items(&format!("/v1/posts/{post}/comments")).await);
     let collection = id_of(&items("/v1/me/collections").await);
+    let playlist = id_of(&items("/v1/me/playlists").await);
     let media = with_comments["images"][0]["feed"].as_str().unwrap();
     let media = media.split_once("/media/images/").unwrap().1;
     let (picture, file) = media.split_once('/').unwrap();
@@ -102,10 +104,14 @@ async fn every_read(chorus: &Chorus, ann: &User) -> BTreeMap<String, (u16, Strin
     let values = [
         ("user", &*ann.id),
         ("username", "bob.fixture"),
+        ("playlist", &playlist),
         ("post", &post),
         ("comment", &comment),
         ("collection", &collection),
         ("state", "sent"),
+        ("day", "2026-02-03"),
+        ("monday", "2026-02-02"),
+        ("year", "2026"),
         ("picture", picture),
         ("file", file),
     ];

@@ -155,6 +155,9 @@ async fn no_route_fails(api: &Api, ann: &User, expected: &Expected) {
         ("comment", comment),
         ("collection", collection),
         ("state", "sent"),
+        ("day", "2026-02-03"),
+        ("monday", "2026-02-02"),
+        ("year", "2026"),
         ("picture", picture),
         ("file", file),
     ];

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests say what went wrong by failing")]
 
+use std::collections::BTreeSet;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ fn printed(output: &Output) -> String {
 #[test]
 fn help_lists_every_command_and_setting() {
     let help = printed(&chorus(&["--help"], &[]));
-    for command in ["serve", "backup", "restore", "demo", "media", "openapi"] {
+    for command in ["serve", "import", "backup", "restore", "demo", "media", "openapi"] {
         assert!(help.contains(command), "{help}");
     }
     assert_eq!(printed(&chorus(&[], &[])), help, "without a subcommand it prints the help");
@@ -54,6 +55,7 @@ fn env_example_is_complete() {
     let mut known: Vec<String> = settings_of(&printed(&chorus(&["serve", "--help"], &[])));
     known.extend(settings_of(&printed(&chorus(&["demo", "--help"], &[]))));
     known.extend(settings_of(&printed(&chorus(&["media", "audit", "--help"], &[]))));
+    known.extend(settings_of(&printed(&chorus(&["verify", "--help"], &[]))));
     for service in ["command-api", "compat-api", "projector", "query-api"] {
         let help = Command::new(binary(service).unwrap()).arg("--help").output().unwrap();
         known.extend(settings_of(&printed(&help)));
@@ -208,13 +210,12 @@ async fn readiness_and_metrics_move_to_the_operations_address() {
 #[tokio::test(flavor = "multi_thread")]
 async fn demo_fills_a_running_server_and_is_idempotent() {
     let system = Chorus::standalone().await.unwrap();
-    let demo = || {
-        let output = chorus(&["demo", "--url", system.url(), "--people", "4", "--posts", "6"], &[]);
-        assert!(output.status.success(), "{}", printed(&output));
-        printed(&output)
-    };
+    let arguments = ["demo", "--url", system.url(), "--people", "4", "--posts", "6"];
+    // With the settings of the server.
+    let demo = || system.run_cli(&arguments).unwrap();
     let text = demo();
-    assert!(text.contains("4 people, 6 posts") && text.contains("Log in as"), "{text}");
+    assert!(text.contains("4 people, 6 posts") && text.contains("8 songs"), "{text}");
+    assert!(text.contains("Log in as"), "{text}");
     system.settle().await.unwrap();
     let api = system.api();
     let posts = api.all_pages("/v1/posts?limit=2").await;
@@ -224,11 +225,46 @@ async fn demo_fills_a_running_server_and_is_idempotent() {
     }
     let stories = api.get("/v1/stories/newest").await.expect(200).json();
     assert_eq!(stories["items"].as_array().unwrap().len(), 2, "{stories}");
+    let songs = api.all_pages("/v1/songs").await;
+    let albums: BTreeSet<&str> = songs.iter().map(|song| song["album"]["title"].as_str().unwrap()).collect();
+    assert_eq!(
+        (songs.len(), albums),
+        (8, BTreeSet::from(["Kitchen Radio", "Square Waltzes", "Tide Tables"]))
+    );
+    let likes: u64 = songs.iter().map(|song| song["likes"].as_u64().unwrap()).sum();
+    assert!((4..=12).contains(&likes), "{songs:?}");
+    for song in &songs {
+        // A play counts from here on.
+        assert!(song["duration_ms"].as_u64().unwrap() > 30_000, "{song}");
+        api.get(song["stream_url"].as_str().unwrap()).await.expect(200);
+    }
+    let playlists = async |name: &str| {
+        let search = api.request(Method::GET, "/v1/search").query(&[("q", name)]);
+        api.send(search).await.expect(200).json()["playlists"].clone()
+    };
+    for (name, entries, collaborators) in [("By the water", 4, 0), ("Kitchen", 4, 1)] {
+        let found = playlists(name).await;
+        assert_eq!((&found[0]["name"], &found[0]["entries"]), (&json!(name), &json!(entries)), "{found}");
+        let path = format!("/v1/playlists/{}", found[0]["id"].as_str().unwrap());
+        let playlist = api.get(&path).await.expect(200).json();
+        assert_eq!(playlist["collaborators"].as_array().unwrap().len(), collaborators, "{playlist}");
+        let shown = api.get(&format!("{path}/entries")).await.expect(200).json();
+        assert!(shown["items"].as_array().unwrap().iter().all(|entry| entry["song"].is_object()), "{shown}");
+    }
+    assert_eq!(playlists("Not finished").await, json!([]), "a private playlist");
     // The second run is idempotent.
     let before = system.raw_log().await.unwrap().head().await.unwrap();
     demo();
     let after = system.raw_log().await.unwrap().head().await.unwrap();
     assert_eq!(before, after);
+
+    // Without the settings of the server nobody can be made an artist.
+    let elsewhere = chorus(&arguments, &[]);
+    assert!(
+        elsewhere.status.success() && printed(&elsewhere).contains("no songs"),
+        "{}",
+        printed(&elsewhere)
+    );
 
     let nowhere = chorus(&["demo", "--url", "http://127.0.0.1:1"], &[]);
     assert!(!nowhere.status.success() && printed(&nowhere).contains("chorus serve"), "{}", printed(&nowhere));
@@ -275,8 +311,11 @@ async fn graceful_shutdown_finishes_open_requests() {
     let files = std::fs::read_dir(system.folder().join("data")).unwrap();
     let mut files: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     files.retain(|name| name.contains(".db") && !name.contains(".lock"));
-    files.sort();
-    assert_eq!(files, ["events.db", "keys.db", "views.db"]);
+    for whole in ["events.db", "keys.db", "views.db", "views.generations.db"] {
+        assert!(files.iter().any(|name| name == whole), "{whole}: {files:?}");
+    }
+    files.retain(|name| name.contains(".db-"));
+    assert_eq!(files, Vec::<String>::new());
     system.start_again(Service::Chorus).await.unwrap();
     system.settle().await.unwrap();
     let there = system.api().all_pages(&path).await.len();

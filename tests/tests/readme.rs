@@ -13,11 +13,12 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use tests::chorus::Chorus;
+use tests::chorus::{Chorus, binary};
 use tests::client::png;
 use tests::servers::jq;
 
 const README: &str = include_str!("../../README.md");
+const SONG: &[u8] = include_bytes!("../../chorus/src/demo/songs/low-water.mp3");
 /// The caption of the published post.
 const CAPTION: &str = "First light over the harbour";
 
@@ -32,13 +33,18 @@ fn commands_under(heading: &str) -> String {
 async fn first_session_runs_as_documented() {
     let (chorus, folder) = (Chorus::standalone().await.unwrap(), tempfile::tempdir().unwrap());
     std::fs::write(folder.path().join("photo.jpg"), png(400, 300)).unwrap();
+    std::fs::write(folder.path().join("song.mp3"), SONG).unwrap();
     let session = commands_under("A first session");
     assert!(session.starts_with("chorus=http://127.0.0.1:8080\n"), "{session}");
+    let song = commands_under("A first song");
+    assert!(song.contains("target/quick/chorus "), "{song}");
     let session = session.replace("http://127.0.0.1:8080", chorus.url());
+    let song = song.replace("target/quick/chorus", binary("chorus").unwrap().to_str().unwrap());
     let output = tokio::task::block_in_place(|| {
         Command::new("bash")
-            .args(["-euo", "pipefail", "-c", &session])
+            .args(["-euo", "pipefail", "-c", &format!("{session}{song}")])
             .current_dir(folder.path())
+            .env("CHORUS_DATA", chorus.folder().join("data"))
             .env("PATH", path_with_jq())
             .output()
             .unwrap()
@@ -46,7 +52,9 @@ async fn first_session_runs_as_documented() {
     let (printed, errors) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{printed}\n{errors}");
-    // The output is a sequence of JSON responses.
+    // The output is a sequence of JSON responses, apart from that of the grant.
+    let printed =
+        printed.replace("ann is artist now, from the next log-in on; their sessions have ended\n", "");
     let answers = serde_json::Deserializer::from_str(&printed).into_iter::<Value>();
     let answers: Vec<Value> =
         answers.map(|answer| answer.unwrap_or_else(|e| panic!("{e}:\n{printed}"))).collect();
@@ -64,6 +72,11 @@ async fn first_session_runs_as_documented() {
     assert_eq!(count(&|o| o["text"] == "So early!"), 2, "{printed}");
     let ann = answers.iter().find_map(|answer| answer["user"].as_str()).expect("a user id");
     assert_eq!(count(&|o| o["items"][0]["id"] == ann), 2, "{printed}");
+    // The song by itself and in the search, with an album from its tags.
+    let songs = count(&|o| o["title"] == "Harbour at Night" && o["album"]["title"] == "Tide Tables");
+    assert_eq!(songs, 2, "{printed}");
+    let streamed = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    assert!(streamed("whole.mp3") == SONG && streamed("part.mp3") == SONG[..65536]);
 }
 
 /// All objects in these documents, at any depth.

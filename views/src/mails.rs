@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "mails", indexes: &[&BY_STATE], layout: Layout::Clustered };
+pub const VIEW: View =
+    View { name: "mails", indexes: &[&BY_STATE], layout: Layout::Clustered, personal: &[] };
 
 /// Mails in one state, latest change first.
 pub const BY_STATE: Index =

@@ -3,6 +3,8 @@
 
 mod commit;
 mod errors;
+mod generations;
+mod load;
 mod prepare;
 mod read;
 mod statements;
@@ -18,6 +20,8 @@ use mongodb::{Client, Collection, Database};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use self::generations::MongoGenerations;
+pub use self::load::LoadProgress;
 use self::worker::Workers;
 use crate::store::ViewSize;
 use crate::{Commit, CommitError, Page, Parked, Plan, Query, StoreError, StoredDocument, View, ViewStore};
@@ -35,7 +39,7 @@ const DATABASE: &str = "chorus";
 /// Checkpoints: `{_id: <projection>, position, sessions}`, with the ids of the sessions whose transactions may hold
 /// its lock.
 const CHECKPOINTS: &str = "checkpoints";
-/// Parked events: `{_id: {projection, position}, event_type, error}`.
+/// Parked events: `{_id: {projection, position}, event_type, subject, error}`.
 const PARKED: &str = "parked";
 /// Applied migrations: `{_id: "views", steps}`.
 const SCHEMA: &str = "schema";
@@ -46,7 +50,10 @@ pub struct MongoViews {
     client: Client,
     database: Database,
     views: &'static [&'static View],
+    /// Ends the names of all collections of a generation; empty for the store itself.
+    suffix: String,
     workers: Workers,
+    read_only: bool,
 }
 
 impl MongoViews {
@@ -55,19 +62,54 @@ impl MongoViews {
     /// # Errors
     /// [`StoreError::Corrupt`] for an invalid setting, or a server without transactions.
     pub async fn open(setting: &str, views: &'static [&'static View]) -> Result<Self, StoreError> {
-        let options = options(setting).await?;
-        let name = options.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
-        let client = Client::with_options(options).map_err(StoreError::corrupt)?;
-        let database = client.database(&name);
-        let store = Self { client, database, views, workers: Workers::default() };
-        store.require_transactions().await?;
+        let store = Self::connect(setting, views).await?;
         store.drop_outdated().await?;
         store.prepare().await?;
         Ok(store)
     }
 
-    fn collection(&self, name: &str) -> Collection<RawDocumentBuf> {
-        self.database.collection(name)
+    /// For programs that change nothing: creates and drops nothing, and commits fail.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and if there are no views, or a program of another version wrote them.
+    pub async fn open_read_only(setting: &str, views: &'static [&'static View]) -> Result<Self, StoreError> {
+        Ok(Self { read_only: true, ..Self::open_existing(setting, views).await? })
+    }
+
+    /// Connects to existing views: creates and drops none of them.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and if there are no views, or a program of another version wrote them.
+    pub async fn open_existing(setting: &str, views: &'static [&'static View]) -> Result<Self, StoreError> {
+        let store = Self::connect(setting, views).await?;
+        store.require_current().await?;
+        Ok(store)
+    }
+
+    async fn connect(setting: &str, views: &'static [&'static View]) -> Result<Self, StoreError> {
+        let options = options(setting).await?;
+        let name = options.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
+        let client = Client::with_options(options).map_err(StoreError::corrupt)?;
+        let database = client.database(&name);
+        let suffix = String::new();
+        let store = Self { client, database, views, suffix, workers: Workers::default(), read_only: false };
+        store.require_transactions().await?;
+        Ok(store)
+    }
+
+    /// A generation in the same database.
+    fn generation(&self, views: &'static [&'static View], suffix: String) -> Self {
+        let (client, database) = (self.client.clone(), self.database.clone());
+        Self { client, database, views, suffix, workers: Workers::default(), read_only: self.read_only }
+    }
+
+    /// The name of a view's collection.
+    fn name(&self, collection: &str) -> String {
+        format!("{collection}{}", self.suffix)
+    }
+
+    fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {
+        self.database.collection(&self.name(name))
     }
 }
 
@@ -110,11 +152,18 @@ impl ViewStore for MongoViews {
         self.find_checkpoint(projection).await
     }
 
+    async fn schema_version(&self) -> Result<u64, StoreError> {
+        Ok(self.taken_steps().await?.unwrap_or(0) as u64)
+    }
+
     async fn checkpoints(&self) -> Result<BTreeMap<String, u64>, StoreError> {
         self.find_checkpoints().await
     }
 
     async fn commit(&self, commit: Commit<'_>) -> Result<(), CommitError> {
+        if self.read_only {
+            return Err(StoreError::unavailable("it was opened to be read only").into());
+        }
         self.commit_batch(commit).await
     }
 
@@ -125,7 +174,7 @@ impl ViewStore for MongoViews {
     async fn sizes(&self) -> Result<BTreeMap<String, ViewSize>, StoreError> {
         let mut sizes = BTreeMap::new();
         for view in self.views {
-            let response = self.database.run_command(doc! { "collStats": view.name }).await?;
+            let response = self.database.run_command(doc! { "collStats": self.name(view.name) }).await?;
             let number = |name| match response.get(name) {
                 Some(Bson::Int32(n)) => u64::try_from(*n).unwrap_or(0),
                 Some(Bson::Int64(n)) => u64::try_from(*n).unwrap_or(0),

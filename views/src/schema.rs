@@ -5,6 +5,8 @@ pub struct View {
     pub name: &'static str,
     pub indexes: &'static [&'static Index],
     pub layout: Layout,
+    /// The fields with personal data, which operators see masked; `images.alt` is the field `alt` of each image.
+    pub personal: &'static [&'static str],
 }
 
 /// The physical layout of documents, for engines with a choice: SQLite.

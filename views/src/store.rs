@@ -20,6 +20,14 @@ pub enum StoreError {
     Corrupt(#[source] Cause),
 }
 
+/// No generation of a family serves, the cause of [`StoreError::Unavailable`]: it is being built.
+#[derive(Debug, Error)]
+#[error("`{family}` cannot be read at the moment: {why}")]
+pub struct NotServing {
+    pub family: &'static str,
+    pub why: String,
+}
+
 impl StoreError {
     pub(crate) fn unavailable(cause: impl Into<Cause>) -> Self {
         Self::Unavailable(cause.into())
@@ -27,6 +35,11 @@ impl StoreError {
 
     pub(crate) fn corrupt(cause: impl Into<Cause>) -> Self {
         Self::Corrupt(cause.into())
+    }
+
+    /// Whether the same call may succeed later.
+    pub const fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
     }
 }
 
@@ -59,6 +72,8 @@ pub struct Commit<'a> {
 pub struct Parked {
     pub position: u64,
     pub event_type: String,
+    /// None if a reaction parked it, or a program that did not store subjects yet.
+    pub subject: Option<String>,
     pub error: String,
 }
 
@@ -73,7 +88,8 @@ pub struct Plan {
 }
 
 /// A small document store: the operations that both engines support well. Adapters: `sqlite` and `mongo`. Both pass
-/// the contract in `tests/src/contracts/views.rs`.
+/// the contract in `tests/src/contracts/views.rs`. Each can also be opened to be read only: then nothing is created or
+/// dropped, and commits fail.
 #[async_trait]
 pub trait ViewStore: std::fmt::Debug + Send + Sync + 'static {
     /// The documents with these keys, in the requested order. Sees all commits that ended before the call.
@@ -108,11 +124,19 @@ pub trait ViewStore: std::fmt::Debug + Send + Sync + 'static {
     /// The parked events of a projection, oldest first, at most `limit`.
     async fn parked(&self, projection: &str, limit: usize) -> Result<Vec<Parked>, StoreError>;
 
-    /// The size of each view: documents, and bytes on disk if the engine reports them.
+    /// The size of each view that exists: documents, and bytes on disk if the engine reports them.
     async fn sizes(&self) -> Result<BTreeMap<String, ViewSize>, StoreError>;
+
+    /// The version of the document formats: the number of changes of views that the store has applied.
+    async fn schema_version(&self) -> Result<u64, StoreError>;
 
     /// The checkpoints of all projections and reactions by name.
     async fn checkpoints(&self) -> Result<BTreeMap<String, u64>, StoreError>;
+
+    /// Whether views can be read at the moment.
+    async fn check(&self) -> Result<(), StoreError> {
+        self.schema_version().await.map(drop)
+    }
 
     /// Makes deleted and overwritten data unreadable in the engine's files, as far as the engine controls them:
     /// `docs/security.md` describes the rest.

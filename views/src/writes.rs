@@ -53,6 +53,27 @@ impl Write {
     }
 }
 
+impl Write {
+    /// The key of the one document that it writes, if it names one.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Put { key, .. } | Self::Patch { key, .. } | Self::Delete { key, .. } => Some(key),
+            Self::DeleteWhere { .. } | Self::DeleteEach(_) | Self::FanOut(_) | Self::PatchEach(_) => None,
+        }
+    }
+
+    /// The index through which it finds documents, if it does.
+    pub(crate) const fn index(&self) -> Option<(&'static View, &'static Index)> {
+        match self {
+            Self::Put { .. } | Self::Patch { .. } | Self::Delete { .. } => None,
+            Self::DeleteWhere { view, index, .. } => Some((view, index)),
+            Self::DeleteEach(DeleteEach { over, index, .. })
+            | Self::FanOut(FanOut { over, index, .. })
+            | Self::PatchEach(PatchEach { over, index, .. }) => Some((over, index)),
+        }
+    }
+}
+
 /// Changes of top-level fields.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Patch {
@@ -182,8 +203,8 @@ pub struct Copy {
 #[derive(Debug, Default)]
 pub struct Writes {
     list: Vec<Write>,
-    /// The index in `list` of the latest write to each document.
-    latest: HashMap<(&'static str, String), usize>,
+    /// The index in `list` of the latest write to each document, by view.
+    latest: HashMap<&'static str, HashMap<String, usize>>,
     /// Preloaded documents with the writes so far applied.
     preloaded: HashMap<(&'static str, String), Option<Map<String, Value>>>,
     /// Documents that a [`preload_found`](Self::preload_found) added, with their view's name.
@@ -270,7 +291,7 @@ impl Writes {
         let key = document.key();
         let fields = fields(document)?;
         // What has been written before in this batch may be there, or have been.
-        let is_new = !self.latest.contains_key(&(T::VIEW.name, key.clone()));
+        let is_new = self.latest(T::VIEW, &key).is_none();
         self.put_fields(T::VIEW, key, fields, is_new);
         Ok(())
     }
@@ -291,7 +312,7 @@ impl Writes {
         if let Some(Some(current)) = self.preloaded.get_mut(&(view.name, key.clone())) {
             patch.clone().apply(current);
         }
-        let latest = self.latest.get(&(view.name, key.clone())).map(|&place| &mut self.list[place]);
+        let latest = self.latest(view, &key).map(|place| &mut self.list[place]);
         match latest {
             Some(Write::Put { document, .. }) => patch.apply(document),
             Some(Write::Patch { patch: earlier, .. }) => earlier.merge(patch),
@@ -336,13 +357,46 @@ impl Writes {
         self.list
     }
 
+    /// Like [`into_list`](Self::into_list), with the writes by key in the order of views and keys: an engine that
+    /// stores documents by key then changes each page once. Writes without keys keep their place between the writes
+    /// to the views that they read or change.
+    pub fn into_sorted_list(self) -> Vec<Write> {
+        let mut sorted = Vec::with_capacity(self.list.len());
+        let mut waiting: BTreeMap<&'static str, Vec<Write>> = BTreeMap::new();
+        let flush = |mut writes: Vec<Write>, sorted: &mut Vec<Write>| {
+            writes.sort_by(|one, other| one.key().cmp(&other.key()));
+            sorted.append(&mut writes);
+        };
+        for write in self.list {
+            let (over, of) = write.views();
+            if write.key().is_some() {
+                waiting.entry(of.name).or_default().push(write);
+                continue;
+            }
+            for view in [over.name, of.name] {
+                flush(waiting.remove(view).unwrap_or_default(), &mut sorted);
+            }
+            sorted.push(write);
+        }
+        for writes in waiting.into_values() {
+            flush(writes, &mut sorted);
+        }
+        sorted
+    }
+
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
+    /// The place of the latest write to a document.
+    fn latest(&self, view: &View, key: &str) -> Option<usize> {
+        self.latest.get(view.name)?.get(key).copied()
+    }
+
     /// Replaces an earlier write to the same document, or appends the write.
     fn replace(&mut self, view: &'static View, key: String, write: Write) {
-        let place = *self.latest.entry((view.name, key)).or_insert(self.list.len());
+        let of_view = self.latest.entry(view.name).or_default();
+        let place = *of_view.entry(key).or_insert(self.list.len());
         match self.list.get_mut(place) {
             Some(earlier) => *earlier = write,
             None => self.list.push(write),
@@ -353,7 +407,9 @@ impl Writes {
     /// merged into earlier ones.
     fn barrier(&mut self, write: Write) {
         let (over, of) = write.views();
-        self.latest.retain(|(name, _), _| *name != over.name && *name != of.name);
+        for view in [over, of] {
+            self.latest.remove(view.name);
+        }
         self.list.push(write);
     }
 }
@@ -368,7 +424,11 @@ mod tests {
 
     const BY_COLOUR: Index =
         Index { name: "by_colour", equals: &["colour"], order: "n", direction: Direction::Ascending };
-    const THINGS: View = View { name: "things", indexes: &[&BY_COLOUR], layout: Layout::Clustered };
+    const THINGS: View =
+        View { name: "things", indexes: &[&BY_COLOUR], layout: Layout::Clustered, personal: &[] };
+
+    const OTHERS: View =
+        View { name: "others", indexes: &[&BY_COLOUR], layout: Layout::Clustered, personal: &[] };
 
     #[derive(Serialize, Deserialize)]
     struct Thing {
@@ -479,5 +539,23 @@ mod tests {
             writes.put(&thing("a", 2)).unwrap();
         });
         assert_eq!(list, [put("a", 1), sweep, put("a", 2)]);
+    }
+
+    #[test]
+    fn sorted_writes_by_key_stay_between_the_barriers_of_their_view() {
+        let sweep = Write::DeleteWhere { view: &THINGS, index: &BY_COLOUR, equals: vec![json!("red")] };
+        let other = Write::DeleteWhere { view: &OTHERS, index: &BY_COLOUR, equals: vec![json!("red")] };
+        let mut writes = Writes::default();
+        for name in ["c", "a"] {
+            writes.put(&thing(name, 1)).unwrap();
+        }
+        writes.barrier(other.clone());
+        writes.put(&thing("b", 1)).unwrap();
+        writes.delete_where::<Thing>(&BY_COLOUR, vec![json!("red")]);
+        for name in ["b", "a"] {
+            writes.put(&thing(name, 2)).unwrap();
+        }
+        let expected = [other, put("a", 1), put("b", 1), put("c", 1), sweep, put("a", 2), put("b", 2)];
+        assert_eq!(writes.into_sorted_list(), expected);
     }
 }

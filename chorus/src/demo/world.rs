@@ -6,6 +6,8 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
+use super::songs::SONGS;
+
 const FIRSTNAMES: &[&str] = &[
     "Ada", "Amir", "Ana", "Anouk", "Björn", "Chidi", "Clara", "Daan", "Elif", "Emeka", "Fatou", "Greta",
     "Hana", "Ines", "Ivan", "Jonas", "Kavya", "Kenji", "Lea", "Linh", "Luca", "Maya", "Mei", "Nadia", "Noah",
@@ -84,6 +86,20 @@ pub(super) struct Person {
     pub(super) bio: &'static str,
 }
 
+impl Person {
+    /// The account that publishes the songs, the same for every seed: an artist of the catalogue is managed by one.
+    pub(super) fn label() -> Self {
+        Self { username: "harbour.records".to_owned(), firstname: "Harbour", lastname: "Records", bio: "" }
+    }
+}
+
+/// What one person does with the songs, by their numbers.
+pub(super) struct Listener {
+    pub(super) liked: Vec<usize>,
+    /// In order; a song may be there twice.
+    pub(super) played: Vec<usize>,
+}
+
 pub(super) struct Post {
     pub(super) author: usize,
     pub(super) caption: &'static str,
@@ -103,13 +119,16 @@ pub(super) struct World {
     pub(super) people: Vec<Person>,
     pub(super) posts: Vec<Post>,
     pub(super) activities: Vec<Activity>,
+    /// One for each person.
+    pub(super) listeners: Vec<Listener>,
 }
 
 impl World {
     /// A few people are followed by nearly all others, most by a few. The posts of the first people have the most likes.
     pub(super) fn generate(seed: u64, people: usize, posts: usize) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut world = Self { people: Vec::new(), posts: Vec::new(), activities: Vec::new() };
+        let mut world =
+            Self { people: Vec::new(), posts: Vec::new(), activities: Vec::new(), listeners: Vec::new() };
         for number in 0..people {
             let (firstname, lastname) = (pick(FIRSTNAMES, &mut rng), pick(LASTNAMES, &mut rng));
             let plain = |name: &str| {
@@ -144,6 +163,11 @@ impl World {
         }
         for author in sample(people, people / 3 + 1, &mut rng) {
             world.activities.push(Activity::Story { author, alt: pick(ALTS, &mut rng) });
+        }
+        for _ in 0..people {
+            let liked = sample(SONGS.len(), rng.random_range(1..=3), &mut rng);
+            let played = (0..rng.random_range(2..=6)).map(|_| popular(SONGS.len(), &mut rng)).collect();
+            world.listeners.push(Listener { liked, played });
         }
         world
     }

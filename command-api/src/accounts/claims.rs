@@ -106,7 +106,8 @@ impl Fold for Claim {
             )
             | Event::Social(_)
             | Event::Music(_)
-            | Event::Mail(_) => {}
+            | Event::Mail(_)
+            | Event::Operations(_) => {}
         }
     }
 }

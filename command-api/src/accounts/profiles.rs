@@ -107,7 +107,8 @@ impl Fold for Profile {
             )
             | Event::Social(_)
             | Event::Music(_)
-            | Event::Mail(_) => {}
+            | Event::Mail(_)
+            | Event::Operations(_) => {}
         }
     }
 }

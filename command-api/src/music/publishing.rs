@@ -1,26 +1,33 @@
 //! Songs that artists publish from finished uploads. Artists and albums are found by their names, or added.
 
+use std::path::Path;
+
 use audio::{Probed, Tags};
 use axum::extract::State;
 use axum::response::Response;
 use events::{
-    AccountsEvent, AlbumAdded, AlbumDetails, AlbumId, AlbumKind, ArtistCredit, AudioFile, CreditRole, Event,
-    Recorded, Role, SongDetails, SongId, SongPublished, SongVisibility, Subject, UploadId, UserId, album_id,
-    audio_media_id, song_id,
+    AccountsEvent, AlbumAdded, AlbumDetails, AlbumId, AlbumKind, ArtistAdded, ArtistCredit, AudioFile,
+    CreditRole, Event, Image, LogError, Recorded, Role, SongDetails, SongId, SongPublished, SongVisibility,
+    Subject, UploadId, UserId, album_id, audio_media_id, song_id,
 };
-use media::MediaKey;
+use media::ImageVariant;
 use serde::{Deserialize, Serialize};
+use service::telemetry::with_causes;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 use web::extract::Json;
-use web::problem::{FieldCode, FieldProblem, Problem, Problems};
+use web::problem::{FieldCode, FieldProblem, Problem, Problems, Refused};
 use web::sessions::Session;
 
 use crate::Commands;
 use crate::accounts::account::{Account, AccountStatus};
+use crate::images::ImageRejected;
+use crate::music::albums::{AlbumRejected, WholeAlbum};
 use crate::music::artists::ArtistRejected;
+use crate::music::editing::{LYRICS_LIMIT, NAME_LIMIT, VALUES_LIMIT, main_artists, number};
+use crate::music::importing::Sampler;
 use crate::music::songs::SongState;
 use crate::music::spool::UploadRejected;
 use crate::pipeline::context::Context;
@@ -29,13 +36,6 @@ use crate::pipeline::execute::{Fold, Outcome};
 use crate::pipeline::receipt::{CommandHeaders, Prefer, Receipt};
 use crate::pipeline::text::{self, Fields};
 
-/// Longest title or name, in characters.
-const NAME_LIMIT: usize = 300;
-const LYRICS_LIMIT: usize = 20_000;
-/// Artists of one song or album, and genres of one song.
-const VALUES_LIMIT: usize = 20;
-const NUMBER_LIMIT: u32 = 9999;
-
 // ---------------------------------------------------------------- decisions
 
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub enum PublishSongRejected {
     NotAllowed,
     /// The first artist of the song.
     Artist(ArtistRejected),
+    /// The album that the song is to be on.
+    Album(AlbumRejected),
     /// The publisher has removed this song.
     Removed,
     /// Another account has the same audio, and not everybody may know.
@@ -55,6 +57,7 @@ impl From<PublishSongRejected> for Problem {
         match rejected {
             PublishSongRejected::NotAllowed => Self::forbidden("Only artists and admins publish songs"),
             PublishSongRejected::Artist(rejected) => rejected.into(),
+            PublishSongRejected::Album(rejected) => rejected.into(),
             PublishSongRejected::Removed => {
                 Self::conflict("song-removed", "You have removed this song: restore it instead")
             }
@@ -84,7 +87,7 @@ impl Fold for Publication {
         match &recorded.event {
             Event::Accounts(AccountsEvent::Account(_)) => self.account.apply(recorded),
             Event::Music(_) => self.song.apply(recorded),
-            Event::Accounts(_) | Event::Social(_) | Event::Mail(_) => {}
+            Event::Accounts(_) | Event::Social(_) | Event::Mail(_) | Event::Operations(_) => {}
         }
     }
 }
@@ -102,17 +105,22 @@ fn publish(state: &Publication, event: &SongPublished) -> Result<Option<Event>, 
     if is_shown { Ok(None) } else { Err(PublishSongRejected::OfAnother) }
 }
 
-fn may_publish(account: &Account) -> Result<(), PublishSongRejected> {
-    let is_allowed = account.status == AccountStatus::Active
-        && (account.roles.contains(&Role::Artist) || account.roles.contains(&Role::Admin));
-    if is_allowed { Ok(()) } else { Err(PublishSongRejected::NotAllowed) }
+/// Also checked before an upload begins.
+pub(crate) fn may_publish(account: &Account) -> Result<(), PublishSongRejected> {
+    if is_publisher(account) { Ok(()) } else { Err(PublishSongRejected::NotAllowed) }
+}
+
+/// Whether an account adds to the catalogue.
+pub(crate) fn is_publisher(account: &Account) -> bool {
+    account.status == AccountStatus::Active
+        && (account.roles.contains(&Role::Artist) || account.roles.contains(&Role::Admin))
 }
 
 // ----------------------------------------------------------------- commands
 
 /// The details of a song with its artists and album by name.
 #[derive(Debug, Clone, PartialEq)]
-struct Named {
+pub(super) struct Named {
     title: String,
     artists: Vec<String>,
     display_artist: String,
@@ -124,7 +132,7 @@ struct Named {
     explicit: bool,
     lyrics: Option<String>,
     musicbrainz: Option<Uuid>,
-    visibility: SongVisibility,
+    pub(super) visibility: SongVisibility,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -136,7 +144,43 @@ struct NamedAlbum {
     musicbrainz: Option<Uuid>,
 }
 
+/// Where a song belongs in the catalogue.
+#[derive(Debug)]
+pub(super) struct Placement {
+    pub(super) details: SongDetails,
+    /// Artists of the song and its album that the catalogue lacks.
+    new_artists: Vec<ArtistAdded>,
+    /// The album, as it is added if the catalogue lacks it.
+    album: Option<AlbumAdded>,
+}
+
 impl Named {
+    /// The details that the tags of a file name, which may be on an album of various artists.
+    pub(super) fn of_tags(
+        tags: Tags,
+        visibility: SongVisibility,
+        sampler: Option<Sampler>,
+    ) -> Result<Self, Problem> {
+        let nothing_given = NewSong {
+            upload: UploadId::new(Uuid::nil()),
+            title: None,
+            artists: None,
+            album: None,
+            track: None,
+            disc: None,
+            year: None,
+            genres: None,
+            explicit: None,
+            lyrics: None,
+            visibility: resources::SongVisibility::default(),
+        };
+        let mut named = Self { visibility, ..Self::new(nothing_given, tags)? };
+        if let (Some(Sampler { year }), Some(album)) = (sampler, &mut named.album) {
+            (album.compilation, album.year) = (true, year);
+        }
+        Ok(named)
+    }
+
     /// The fields of the request; what it leaves out comes from the tags.
     fn new(song: NewSong, tags: Tags) -> Result<Self, Problem> {
         let mut fields = Fields::default();
@@ -144,7 +188,8 @@ impl Named {
         let title = song.title.or(tags.title).map(|title| line("title", &title)).unwrap_or_default();
         let given =
             song.artists.map(|artists| artists.into_iter().map(|artist| artist.name).collect::<Vec<_>>());
-        let display_artist = tags.display_artist.filter(|_| given.is_none());
+        let of_tags = given.is_none();
+        let display_artist = tags.display_artist.filter(|_| of_tags);
         let artists: Vec<String> = given
             .unwrap_or(tags.artists)
             .iter()
@@ -167,8 +212,9 @@ impl Named {
             }
             None => tags.album.map(|title| NamedAlbum {
                 title: line("album.title", &title),
-                artists: tags.album_artists,
-                compilation: tags.compilation,
+                // Other artists than those of the tags are not on an album of theirs.
+                artists: if of_tags { tags.album_artists } else { Vec::new() },
+                compilation: of_tags && tags.compilation,
                 year: tags.year,
                 musicbrainz: tags.musicbrainz_album,
             }),
@@ -192,10 +238,9 @@ impl Named {
             let message = format!("a song has at most {VALUES_LIMIT} artists, album artists and genres each");
             return Err(Problem::invalid(vec![FieldProblem::new("artists", FieldCode::TooMany, message)]));
         }
-        for (field, number) in [("track", song.track), ("disc", song.disc)] {
-            if number.is_some_and(|number| !(1..=NUMBER_LIMIT).contains(&number)) {
-                let message = format!("must be 1 to {NUMBER_LIMIT}");
-                return Err(Problem::invalid(vec![FieldProblem::new(field, FieldCode::OutOfRange, message)]));
+        for (field, given) in [("track", song.track), ("disc", song.disc)] {
+            if let Some(Err(Refused { code, message })) = given.map(number) {
+                return Err(Problem::invalid(vec![FieldProblem::new(field, code, message)]));
             }
         }
         Ok(Self {
@@ -215,32 +260,93 @@ impl Named {
     }
 }
 
+fn of_problem(problem: Problem) -> PublishSongRejected {
+    PublishSongRejected::Upload(Box::new(problem))
+}
+
+fn of_request(problem: Problem) -> CommandError<PublishSongRejected> {
+    CommandError::Rejected(of_problem(problem))
+}
+
 impl Commands {
-    /// Publishes a finished upload. Its bytes are stored before the event, so that a song that is visible can be played.
+    /// Publishes a finished upload. Its bytes are stored before the event, so that a song that is visible can be played. The second
+    /// outcome is that of the cover, if the album gets one.
     async fn publish_song(
         &self,
         context: &Context,
         publisher: UserId,
         song: NewSong,
-    ) -> Result<(SongId, Outcome), CommandError<PublishSongRejected>> {
-        let of_request =
-            |problem: Problem| CommandError::Rejected(PublishSongRejected::Upload(Box::new(problem)));
+    ) -> Result<(SongId, Outcome, Option<Outcome>), CommandError<PublishSongRejected>> {
         let account = self.account(publisher).await?;
         may_publish(&account).map_err(CommandError::Rejected)?;
         let spool = self.spool().map_err(of_request)?;
         let upload = song.upload;
         let (probed, path, _working) = spool.finished(upload, publisher).await?;
-        let Probed { hash, format, duration, bit_rate, sample_rate, channels, tags, .. } = probed;
-        let replay_gain = tags.replay_gain;
-        let named = Named::new(song, tags).map_err(of_request)?;
+        let named = Named::new(song, probed.tags.clone()).map_err(of_request)?;
+        let placement = self.place_song(context, publisher, &account, named, None).await?;
+        let (song, outcome, cover) = self.publish_file(context, publisher, probed, placement, &path).await?;
+        spool.published(upload, publisher, outcome.changed.then_some(song)).await?;
+        Ok((song, outcome, cover))
+    }
+
+    /// Finds the place of a song by its names. Accounts other than admins publish for artists and on albums that they manage. They
+    /// become the managers of new artists. `present` is the album that a song is on.
+    pub(super) async fn place_song(
+        &self,
+        context: &Context,
+        publisher: UserId,
+        account: &Account,
+        named: Named,
+        present: Option<AlbumId>,
+    ) -> Result<Placement, CommandError<PublishSongRejected>> {
         if !account.roles.contains(&Role::Admin)
             && let Some(name) = named.artists.first()
         {
             let managed = self.manage_artist(context, publisher, name).await;
             managed.map_err(|error| error.map_rejection(PublishSongRejected::Artist))?;
         }
+        let placement = self.find_place(named).await?;
+        if let Some(album) = &placement.album
+            && present != Some(album.album)
+        {
+            self.check_album_of_song(publisher, album).await?;
+        }
+        Ok(placement)
+    }
+
+    /// The rule for songs that are put on an album, and for albums that are added. Read without a condition: an account that loses
+    /// its rights at the same moment had them when the request came.
+    async fn check_album_of_song(
+        &self,
+        publisher: UserId,
+        album: &AlbumAdded,
+    ) -> Result<(), CommandError<PublishSongRejected>> {
+        let (known, editor) = self.album_for(publisher, album.album).await?;
+        let checked = if known.state.removed {
+            Err(AlbumRejected::Removed)
+        } else if known.state.exists {
+            known.for_editor(&editor).map(drop)
+        } else {
+            let artists = &album.details.artists;
+            let editor = self.editor(publisher, main_artists(artists)).await?;
+            if editor.manages_main_of(artists) { Ok(()) } else { Err(AlbumRejected::NotManaged) }
+        };
+        checked.map_err(|rejected| CommandError::Rejected(PublishSongRejected::Album(rejected)))
+    }
+
+    /// Stores a file that was probed, and publishes it. The second outcome is that of the cover, if the album gets one.
+    pub(super) async fn publish_file(
+        &self,
+        context: &Context,
+        publisher: UserId,
+        probed: Probed,
+        placement: Placement,
+        path: &Path,
+    ) -> Result<(SongId, Outcome, Option<Outcome>), CommandError<PublishSongRejected>> {
+        let Probed { hash, format, duration, bit_rate, sample_rate, channels, tags, .. } = probed;
+        let replay_gain = tags.replay_gain;
         let media = audio_media_id(&hash);
-        let mut file = AudioFile {
+        let file = AudioFile {
             media,
             hash,
             format,
@@ -251,20 +357,84 @@ impl Commands {
             size: 0,
             replay_gain,
         };
-        file.size = self.store_audio(&file.key(), &path).await?;
-        let details = self.find_or_add(context, named).await?;
-        let (album, cover) = (details.album, None);
-        let mut event = SongPublished { song: song_id(&hash, album), publisher, details, file, cover };
+        let details = placement.details.clone();
+        let album = details.album;
+        let event = SongPublished { song: song_id(&hash, album), publisher, details, file, cover: None };
+        let mut event = self.with_stored_file(context, event, path).await?;
+        self.add_place(context, &placement).await?;
+        let place = self.cover_place(event.song, album).await?;
+        let cover = match place {
+            Some(_) => self.embedded_cover(context, publisher, path).await?,
+            None => None,
+        };
+        event.cover = cover.filter(|_| place == Some(Subject::Song(event.song)));
         let published = match self.append_song(context, &event).await {
             Err(CommandError::Rejected(PublishSongRejected::OfAnother)) => {
                 event.song = own_song_id(event.song, publisher);
+                event = self.with_stored_file(context, event, path).await?;
                 self.append_song(context, &event).await
             }
             published => published,
         };
         let outcome = published?;
-        spool.published(upload, publisher, outcome.changed && !outcome.replayed).await?;
-        Ok((event.song, outcome))
+        let cover = match (place, cover) {
+            (Some(Subject::Album(album)), Some(cover)) => {
+                Some(self.give_album_cover::<PublishSongRejected>(context, album, cover).await?)
+            }
+            _ => None,
+        };
+        Ok((event.song, outcome, cover))
+    }
+
+    /// The event with the file that is stored for it. If the song exists, nothing is published and no file is needed.
+    async fn with_stored_file(
+        &self,
+        context: &Context,
+        event: SongPublished,
+        path: &Path,
+    ) -> Result<SongPublished, CommandError<PublishSongRejected>> {
+        let known: SongState = self.read_state(Subject::Song(event.song)).await?;
+        if known.published().is_some() {
+            return Ok(event);
+        }
+        let file = self.store_audio(context, event.song, event.file, path).await?;
+        Ok(SongPublished { file, ..event })
+    }
+
+    /// What the cover of a file becomes the cover of: its album, or the song itself if it is on none. None if the album has a
+    /// cover, which its songs show, or if the song exists.
+    async fn cover_place(&self, song: SongId, album: Option<AlbumId>) -> Result<Option<Subject>, LogError> {
+        if let Some(album) = album {
+            let whole: WholeAlbum = self.read_state(Subject::Album(album)).await?;
+            return Ok(whole.cover.is_none().then_some(Subject::Album(album)));
+        }
+        let known: SongState = self.read_cached_state(Subject::Song(song)).await?;
+        Ok(known.published().is_none().then_some(Subject::Song(song)))
+    }
+
+    /// Stores the cover in a file's tags. A picture that is refused is no reason to refuse the song.
+    async fn embedded_cover(
+        &self,
+        context: &Context,
+        publisher: UserId,
+        path: &Path,
+    ) -> Result<Option<Image>, CommandError<PublishSongRejected>> {
+        // The bytes of an upload that was published before are deleted.
+        let is_there = tokio::fs::try_exists(path).await.map_err(UploadRejected::from)?;
+        let original = if is_there { self.covers.read(path).await } else { None };
+        let Some(original) = original else { return Ok(None) };
+        match self.store_picture(context, publisher, original.into(), ImageVariant::OF_COVER).await {
+            Ok(picture) => Ok(Some(picture.image)),
+            // The request can be repeated, and has its cover then.
+            Err(CommandError::Rejected(busy @ (ImageRejected::Busy | ImageRejected::TooManyUploads))) => {
+                Err(of_request(busy.into()))
+            }
+            Err(CommandError::Rejected(rejected)) => {
+                tracing::info!(error = with_causes(&rejected), "a song is published without its bad cover");
+                Ok(None)
+            }
+            Err(error) => Err(error.map_rejection(|rejected| of_problem(rejected.into()))),
+        }
     }
 
     async fn append_song(
@@ -276,35 +446,19 @@ impl Commands {
         self.execute(context, Subject::Song(event.song), &[Subject::Account(event.publisher)], decide).await
     }
 
-    /// Stores the file unless the same audio is there; returns the size of what is stored.
-    async fn store_audio(
-        &self,
-        key: &str,
-        path: &std::path::Path,
-    ) -> Result<u64, CommandError<PublishSongRejected>> {
-        let key = MediaKey::parse(key).ok_or_else(|| CommandError::defect("a key of audio is invalid"))?;
-        if let Some(size) = self.media.size(&key).await? {
-            return Ok(size);
-        }
-        self.media.put_file(&key, path).await?;
-        self.media.size(&key).await?.ok_or_else(|| CommandError::defect("a stored file is missing"))
-    }
-
-    async fn find_or_add(
-        &self,
-        context: &Context,
-        named: Named,
-    ) -> Result<SongDetails, CommandError<PublishSongRejected>> {
-        let artists = self.credits(context, &named.artists, &named.display_artist).await?;
+    /// Finds the place of a song by its names.
+    async fn find_place(&self, named: Named) -> Result<Placement, LogError> {
+        let mut new_artists = Vec::new();
+        let artists = self.credits(&named.artists, &named.display_artist, &mut new_artists).await?;
         let album = match &named.album {
-            Some(album) => Some(self.album(context, album, &named, &artists).await?),
+            Some(album) => Some(self.album(album, &named, &artists, &mut new_artists).await?),
             None => None,
         };
-        Ok(SongDetails {
+        let details = SongDetails {
             title: named.title,
             artists,
             display_artist: named.display_artist,
-            album,
+            album: album.as_ref().map(|album| album.album),
             disc: named.disc,
             track: named.track,
             genres: named.genres,
@@ -313,21 +467,38 @@ impl Commands {
             lyrics: named.lyrics,
             musicbrainz: named.musicbrainz,
             visibility: named.visibility,
-        })
+        };
+        Ok(Placement { details, new_artists, album })
+    }
+
+    /// Adds what the catalogue lacks.
+    pub(super) async fn add_place(
+        &self,
+        context: &Context,
+        placement: &Placement,
+    ) -> Result<(), CommandError<PublishSongRejected>> {
+        for artist in &placement.new_artists {
+            self.add_artist_of_song::<PublishSongRejected>(context, artist).await?;
+        }
+        if let Some(album) = &placement.album {
+            self.add_album::<PublishSongRejected>(context, album).await?;
+        }
+        Ok(())
     }
 
     /// The artists of these names. All are main artists, unless the display text says that the others are guests.
     async fn credits(
         &self,
-        context: &Context,
         names: &[String],
         display: &str,
-    ) -> Result<Vec<ArtistCredit>, CommandError<PublishSongRejected>> {
+        new: &mut Vec<ArtistAdded>,
+    ) -> Result<Vec<ArtistCredit>, LogError> {
         let display = display.to_lowercase();
         let has_guests = [" feat. ", " ft. "].iter().any(|mark| display.contains(mark));
         let mut credits: Vec<ArtistCredit> = Vec::new();
         for (n, name) in names.iter().enumerate() {
-            let artist = self.find_or_add_artist(context, name).await?;
+            let (artist, added) = self.artist_of_name(name).await?;
+            new.extend(added);
             let role = if n > 0 && has_guests { CreditRole::Featured } else { CreditRole::Main };
             if credits.iter().all(|credit| credit.artist != artist) {
                 credits.push(ArtistCredit { artist, role });
@@ -338,11 +509,11 @@ impl Commands {
 
     async fn album(
         &self,
-        context: &Context,
         album: &NamedAlbum,
         song: &Named,
         song_artists: &[ArtistCredit],
-    ) -> Result<AlbumId, CommandError<PublishSongRejected>> {
+        new: &mut Vec<ArtistAdded>,
+    ) -> Result<AlbumAdded, LogError> {
         let various = [VARIOUS_ARTISTS.to_owned()];
         let names = match &album.artists[..] {
             [] if album.compilation => &various[..],
@@ -354,7 +525,7 @@ impl Commands {
             (main.copied().collect(), display.join(", "))
         } else {
             let display = names.join(", ");
-            (self.credits(context, names, &display).await?, display)
+            (self.credits(names, &display, new).await?, display)
         };
         let details = AlbumDetails {
             title: album.title.clone(),
@@ -366,9 +537,7 @@ impl Commands {
             disc_titles: Vec::new(),
             musicbrainz: album.musicbrainz,
         };
-        let event = AlbumAdded { album: album_id(&details), details, cover: None };
-        self.add_album::<PublishSongRejected>(context, &event).await?;
-        Ok(event.album)
+        Ok(AlbumAdded { album: album_id(&details), details, cover: None })
     }
 }
 
@@ -397,6 +566,7 @@ struct NewSong {
     upload: UploadId,
     #[schema(min_length = 1, max_length = 300)]
     title: Option<String>,
+    /// If given, an album from the tags is by the main artists of the song.
     #[schema(max_items = 20)]
     artists: Option<Vec<NewArtist>>,
     album: Option<NewAlbum>,
@@ -435,7 +605,7 @@ struct NewAlbum {
     year: Option<i32>,
 }
 
-fn visibility(given: resources::SongVisibility) -> SongVisibility {
+pub(crate) const fn visibility(given: resources::SongVisibility) -> SongVisibility {
     match given {
         resources::SongVisibility::Public => SongVisibility::Public,
         resources::SongVisibility::Unlisted => SongVisibility::Unlisted,
@@ -453,7 +623,10 @@ struct CreatedSong {
 
 /// Publish a song
 ///
-/// From a finished upload; for artists and admins. Artists and albums are found by their names, or added.
+/// From a finished upload; for artists and admins. Artists and albums are found by their names, or added. Accounts other than
+/// admins must manage the first artist of the song, which they do if it is new, and a main artist of the album. The cover in the
+/// file's tags becomes that of the album, unless it has one, or that of a song without an album; a cover that cannot be read is
+/// left out.
 #[utoipa::path(
     post, path = "/v1/songs", tag = "songs", request_body = NewSong, security(("token" = [])),
     params(CommandHeaders),
@@ -468,7 +641,10 @@ async fn create_song(
 ) -> Result<Response, Problem> {
     let payload = format!("{song:?}");
     let context = context.with_actor(session.user).with_payload([payload.as_bytes()]);
-    let (id, outcome) = commands.publish_song(&context, session.user, song).await?;
+    let (id, outcome, cover) = commands.publish_song(&context, session.user, song).await?;
+    if let Some(cover) = cover {
+        commands.settle(prefer, &[cover]).await;
+    }
     let location = format!("/v1/songs/{id}");
     let body = |receipt| CreatedSong { receipt, id: id.to_string() };
     Ok(commands.created(prefer, outcome, &location, body).await)
@@ -542,15 +718,20 @@ mod tests {
             title: Some("Tagged".into()),
             artists: vec!["Ann".into(), "Bob".into()],
             display_artist: Some("Ann feat. Bob".into()),
+            album: Some("Hits".into()),
+            album_artists: vec!["Various".into()],
             ..Tags::default()
         };
+        let album_artists = |named: &Named| named.album.as_ref().unwrap().artists.clone();
         let new = |json: serde_json::Value| serde_json::from_value::<NewSong>(json).unwrap();
         let upload = "00000000000000000000000000000001";
         let named = Named::new(new(serde_json::json!({ "upload": upload })), tags.clone()).unwrap();
         assert_eq!((named.title.as_str(), named.display_artist.as_str()), ("Tagged", "Ann feat. Bob"));
+        assert_eq!(album_artists(&named), ["Various"]);
         let given = serde_json::json!({ "upload": upload, "title": "Own", "artists": [{ "name": "Cy" }] });
         let named = Named::new(new(given), tags).unwrap();
         assert_eq!((named.title.as_str(), named.display_artist.as_str()), ("Own", "Cy"));
+        assert_eq!(album_artists(&named), Vec::<String>::new());
         let problem = Named::new(new(serde_json::json!({ "upload": upload })), Tags::default()).unwrap_err();
         assert_eq!(problem.fields[0].field, "title");
     }

@@ -1,7 +1,8 @@
 //! The folder of uploads in progress. An upload is a file with its bytes, whose length is the offset, and a file with its
-//! state, so that it goes on after a restart. `stored.<user>` counts the bytes that an account has published from here.
+//! state, so that it goes on after a restart. `stored.<user>` counts the bytes of the songs that an account has published from
+//! here and not removed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,15 +11,16 @@ use std::time::Duration;
 use audio::{ProbeError, Probed, Prober, Refusal};
 use axum::body::Body;
 use chrono::{DateTime, TimeDelta, Utc};
-use events::{UploadId, UserId};
+use events::{SongId, UploadId, UserId};
 use futures::StreamExt;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
+use service::clock::Clock;
 use service::telemetry::with_causes;
 use sha2::{Digest, Sha256};
 use tokio::fs::{self, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{MutexGuard, OwnedMutexGuard};
 use tokio::time::timeout;
 use web::problem::{FieldCode, FieldProblem, Problem};
 
@@ -30,7 +32,11 @@ const OPEN_LIMIT: usize = 20;
 const LIFETIME: TimeDelta = TimeDelta::days(1);
 /// How long `finish` waits for the check of a file, which goes on afterwards: less than the time limit of a request.
 const CHECK_WAIT: Duration = Duration::from_secs(20);
+/// Between two searches for abandoned uploads.
+const COLLECTION: Duration = Duration::from_hours(1);
 const READ_BUFFER: usize = 128 * 1024;
+/// Ending of the names of files that are being written.
+const PART: &str = ".part";
 pub(crate) const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 
 /// Why an upload is refused.
@@ -135,8 +141,75 @@ pub(crate) enum Checked {
     Refused(Refusal),
 }
 
+/// The songs that an account has published from uploads, as in its ledger.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Ledger {
+    /// Bytes of songs that earlier versions have counted without their ids. They stay.
+    earlier: u64,
+    songs: BTreeMap<SongId, CountedSong>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct CountedSong {
+    bytes: u64,
+    removed: bool,
+}
+
+/// A ledger, or the only number of an earlier version.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum LedgerFile {
+    Earlier(u64),
+    Ledger(Ledger),
+}
+
+impl Ledger {
+    fn bytes(&self) -> u64 {
+        let stored = self.songs.values().filter(|song| !song.removed).map(|song| song.bytes);
+        self.earlier + stored.sum::<u64>()
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Spool(Arc<Inner>);
+
+/// No other request of this process counts songs or uploads meanwhile.
+pub(crate) struct Counting<'a> {
+    inner: &'a Inner,
+    _guard: MutexGuard<'a, ()>,
+}
+
+impl Counting<'_> {
+    /// # Errors
+    /// If a removed song does not fit into the quota any more. Songs that were not published from an upload are not counted.
+    pub(crate) async fn check_restored(
+        &self,
+        user: UserId,
+        song: SongId,
+        now: DateTime<Utc>,
+    ) -> Result<(), UploadRejected> {
+        let ledger = self.inner.ledger(user).await?;
+        match ledger.songs.get(&song) {
+            Some(CountedSong { bytes, removed: true }) => self.inner.check_quota(user, *bytes, now).await,
+            Some(CountedSong { removed: false, .. }) | None => Ok(()),
+        }
+    }
+
+    /// Counts a song that was published from an upload, or stops to do so.
+    pub(crate) async fn set_removed(
+        &self,
+        user: UserId,
+        song: SongId,
+        removed: bool,
+    ) -> Result<(), UploadRejected> {
+        let mut ledger = self.inner.ledger(user).await?;
+        if let Some(counted) = ledger.songs.get_mut(&song).filter(|counted| counted.removed != removed) {
+            counted.removed = removed;
+            self.inner.write_ledger(user, &ledger).await?;
+        }
+        Ok(())
+    }
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -145,7 +218,8 @@ struct Inner {
     prober: Prober,
     /// Uploads that a request works on.
     locks: Mutex<HashMap<UploadId, Arc<tokio::sync::Mutex<()>>>>,
-    /// Held while an upload is created or counted as stored, so that two of an account cannot both take the last bytes.
+    /// Held while an upload is created, or a song is counted or restored, so that two of an account cannot both take the last
+    /// bytes.
     accounts: tokio::sync::Mutex<()>,
 }
 
@@ -154,6 +228,17 @@ impl Spool {
         std::fs::create_dir_all(&folder)?;
         let (prober, locks) = (Prober::default(), Mutex::default());
         Ok(Self(Arc::new(Inner { folder, quota, prober, locks, accounts: tokio::sync::Mutex::default() })))
+    }
+
+    /// Deletes abandoned uploads, at once and then every hour.
+    pub(crate) async fn collect_regularly(&self, clock: &dyn Clock) {
+        let mut hours = tokio::time::interval(COLLECTION);
+        loop {
+            hours.tick().await;
+            if let Err(error) = self.0.collect(clock.now()).await {
+                tracing::error!(error = with_causes(&error), "abandoned uploads cannot be deleted");
+            }
+        }
     }
 
     /// Creates an upload, or finds the one that an earlier copy of the request created. Abandoned ones are deleted first.
@@ -170,16 +255,10 @@ impl Spool {
         if inner.read(id).await?.is_some() {
             return self.find(id, user).await;
         }
-        let open = inner.collect(now).await?;
-        let own: Vec<&Upload> =
-            open.iter().filter(|upload| upload.user == user && !upload.published).collect();
-        if own.len() >= OPEN_LIMIT {
+        if inner.open_uploads(user, now).await?.len() >= OPEN_LIMIT {
             return Err(UploadRejected::TooMany);
         }
-        let used = inner.stored(user).await? + own.iter().map(|upload| upload.size).sum::<u64>();
-        if used.saturating_add(size) > inner.quota {
-            return Err(UploadRejected::Quota(inner.quota));
-        }
+        inner.check_quota(user, size, now).await?;
         let expires_at = now + LIFETIME;
         let upload = Upload { id, user, size, sha256, expires_at, checked: None, published: false };
         fs::write(inner.data(id), b"").await?;
@@ -282,26 +361,31 @@ impl Spool {
         Ok((probed, self.0.data(id), guard))
     }
 
-    /// Deletes the bytes of a published upload and counts them as stored. The state stays until it expires, for requests that
-    /// are repeated.
+    /// Deletes the bytes of a published upload, and counts its song unless the catalogue had it already. The state stays until it
+    /// expires, for requests that are repeated.
     pub(crate) async fn published(
         &self,
         id: UploadId,
         user: UserId,
-        is_new: bool,
+        new: Option<SongId>,
     ) -> Result<(), UploadRejected> {
         let (upload, _) = self.find(id, user).await?;
         if upload.published {
             return Ok(());
         }
-        let _counting = self.0.accounts.lock().await;
-        if is_new {
-            let stored = self.0.stored(user).await? + upload.size;
-            fs::write(self.0.ledger(user), stored.to_string()).await?;
+        let _counting = self.counting().await;
+        if let Some(song) = new {
+            let mut ledger = self.0.ledger(user).await?;
+            ledger.songs.entry(song).or_insert(CountedSong { bytes: upload.size, removed: false });
+            self.0.write_ledger(user, &ledger).await?;
         }
         self.0.write(&Upload { published: true, ..upload }).await?;
         remove(&self.0.data(id)).await?;
         Ok(())
+    }
+
+    pub(crate) async fn counting(&self) -> Counting<'_> {
+        Counting { inner: &self.0, _guard: self.0.accounts.lock().await }
     }
 
     /// Deletes an upload of this user.
@@ -329,7 +413,7 @@ impl Inner {
         self.folder.join(format!("{id}.json"))
     }
 
-    fn ledger(&self, user: UserId) -> PathBuf {
+    fn ledger_path(&self, user: UserId) -> PathBuf {
         self.folder.join(format!("stored.{user}"))
     }
 
@@ -348,27 +432,52 @@ impl Inner {
         }
     }
 
-    /// Replaces the state file as a whole.
     async fn write(&self, upload: &Upload) -> std::io::Result<()> {
-        let (path, aside) = (self.state(upload.id), self.folder.join(format!("{}.part", upload.id)));
+        self.replace(&self.state(upload.id), &serde_json::to_vec(upload)?).await
+    }
+
+    /// Replaces a file as a whole: after a power cut it has its old content or the new one.
+    async fn replace(&self, path: &Path, content: &[u8]) -> std::io::Result<()> {
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(PART);
         let mut file = fs::File::create(&aside).await?;
-        file.write_all(&serde_json::to_vec(upload)?).await?;
+        file.write_all(content).await?;
         file.sync_all().await?;
-        fs::rename(aside, path).await
+        fs::rename(aside, path).await?;
+        fs::File::open(&self.folder).await?.sync_all().await
     }
 
     async fn offset(&self, id: UploadId) -> std::io::Result<u64> {
         Ok(fs::metadata(self.data(id)).await?.len())
     }
 
-    async fn stored(&self, user: UserId) -> std::io::Result<u64> {
-        match fs::read_to_string(self.ledger(user)).await {
-            Ok(text) => {
-                text.trim().parse().map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error))
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+    async fn ledger(&self, user: UserId) -> std::io::Result<Ledger> {
+        match fs::read(self.ledger_path(user)).await {
+            Ok(text) => Ok(match serde_json::from_slice(&text)? {
+                LedgerFile::Earlier(earlier) => Ledger { earlier, ..Ledger::default() },
+                LedgerFile::Ledger(ledger) => ledger,
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Ledger::default()),
             Err(error) => Err(error),
         }
+    }
+
+    async fn write_ledger(&self, user: UserId, ledger: &Ledger) -> std::io::Result<()> {
+        self.replace(&self.ledger_path(user), &serde_json::to_vec(ledger)?).await
+    }
+
+    /// The uploads of an account that are in progress. Abandoned ones are deleted first.
+    async fn open_uploads(&self, user: UserId, now: DateTime<Utc>) -> std::io::Result<Vec<Upload>> {
+        let mut open = self.collect(now).await?;
+        open.retain(|upload| upload.user == user && !upload.published);
+        Ok(open)
+    }
+
+    /// Refuses more bytes than the account may still store.
+    async fn check_quota(&self, user: UserId, more: u64, now: DateTime<Utc>) -> Result<(), UploadRejected> {
+        let open: u64 = self.open_uploads(user, now).await?.iter().map(|upload| upload.size).sum();
+        let used = self.ledger(user).await?.bytes() + open;
+        if used.saturating_add(more) > self.quota { Err(UploadRejected::Quota(self.quota)) } else { Ok(()) }
     }
 
     async fn check(
@@ -400,8 +509,11 @@ impl Inner {
         let mut entries = fs::read_dir(&self.folder).await?;
         while let Some(entry) = entries.next_entry().await? {
             let name = entry.file_name();
-            let id = name.to_str().and_then(|name| name.strip_suffix(".json")?.parse::<UploadId>().ok());
-            let Some(id) = id else { continue };
+            let Some(name) = name.to_str() else { continue };
+            let Some(id) = name.strip_suffix(".json").and_then(|id| id.parse::<UploadId>().ok()) else {
+                self.remove_remnant(&entry.path(), name, now).await?;
+                continue;
+            };
             match self.read(id).await {
                 Ok(Some(upload)) if upload.expires_at > now => open.push(upload),
                 Ok(Some(_)) => {
@@ -416,6 +528,23 @@ impl Inner {
             }
         }
         Ok(open)
+    }
+
+    /// Deletes what a crash has left: bytes of an upload without its state, and files that were being written.
+    async fn remove_remnant(&self, path: &Path, name: &str, now: DateTime<Utc>) -> std::io::Result<()> {
+        let has_no_state = match name.parse::<UploadId>() {
+            Ok(id) => !fs::try_exists(self.state(id)).await?,
+            Err(_) => name.ends_with(PART),
+        };
+        if !has_no_state {
+            return Ok(());
+        }
+        match fs::metadata(path).await.and_then(|info| info.modified()) {
+            Ok(modified) if DateTime::<Utc>::from(modified) + LIFETIME <= now => remove(path).await,
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn remove(&self, id: UploadId) -> std::io::Result<()> {
@@ -446,7 +575,10 @@ async fn checksum(path: &Path) -> std::io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use bytes::Bytes;
+    use service::clock::StoppedClock;
     use uuid::Uuid;
 
     use super::*;
@@ -454,6 +586,7 @@ mod tests {
     const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
     const BOB: UserId = UserId::new(Uuid::from_u128(0xb));
     const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
+    const SONG: SongId = SongId::new(Uuid::from_u128(0x50));
 
     fn id(n: u128) -> UploadId {
         UploadId::new(Uuid::from_u128(n))
@@ -499,12 +632,83 @@ mod tests {
         spool.create(id(1), ANN, 60, None, NOW).await.unwrap();
         assert!(matches!(spool.create(id(2), ANN, 50, None, NOW).await, Err(UploadRejected::Quota(100))));
         spool.create(id(3), BOB, 50, None, NOW).await.unwrap();
-        spool.published(id(1), ANN, true).await.unwrap();
+        spool.published(id(1), ANN, Some(SONG)).await.unwrap();
         assert!(matches!(spool.create(id(2), ANN, 50, None, NOW).await, Err(UploadRejected::Quota(100))));
         spool.create(id(2), ANN, 40, None, NOW).await.unwrap();
         let later = NOW + LIFETIME;
         spool.create(id(4), ANN, 40, None, later).await.unwrap();
         assert!(matches!(spool.find(id(2), ANN).await, Err(UploadRejected::NotFound)), "abandoned");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "an upload, its state, the ledger");
+    }
+
+    #[tokio::test]
+    async fn removed_song_gives_the_quota_back_and_a_restored_one_takes_it_again() {
+        let folder = tempfile::tempdir().unwrap();
+        // Counted by an earlier version.
+        std::fs::write(folder.path().join(format!("stored.{ANN}")), "30").unwrap();
+        let spool = Spool::open(folder.path().into(), 100).unwrap();
+        spool.create(id(1), ANN, 60, None, NOW).await.unwrap();
+        spool.published(id(1), ANN, Some(SONG)).await.unwrap();
+        let is_full = |created: Result<_, UploadRejected>| matches!(created, Err(UploadRejected::Quota(100)));
+        assert!(is_full(spool.create(id(2), ANN, 20, None, NOW).await));
+        for _ in 0..2 {
+            spool.counting().await.set_removed(ANN, SONG, true).await.unwrap();
+        }
+        spool.create(id(2), ANN, 20, None, NOW).await.unwrap();
+        let check = async || spool.counting().await.check_restored(ANN, SONG, NOW).await;
+        assert!(matches!(check().await, Err(UploadRejected::Quota(100))));
+        spool.delete(id(2), ANN).await.unwrap();
+        check().await.unwrap();
+        spool.counting().await.set_removed(ANN, SONG, false).await.unwrap();
+        assert!(is_full(spool.create(id(2), ANN, 20, None, NOW).await));
+        // A song that was imported is not counted.
+        let imported = SongId::new(Uuid::from_u128(0x51));
+        spool.counting().await.set_removed(ANN, imported, true).await.unwrap();
+        spool.counting().await.check_restored(ANN, imported, NOW).await.unwrap();
+        assert_eq!(spool.0.ledger(ANN).await.unwrap().bytes(), 90);
+    }
+
+    #[tokio::test]
+    async fn abandoned_uploads_and_remnants_of_a_crash_end_without_another_request() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path().into(), 100).unwrap();
+        let now = service::clock::SystemClock.now();
+        spool.create(id(1), ANN, 5, None, now).await.unwrap();
+        for remnant in [id(2).to_string(), format!("{}.json.part", id(3)), format!("stored.{ANN}.part")] {
+            std::fs::write(folder.path().join(remnant), "x").unwrap();
+        }
+        std::fs::write(folder.path().join(format!("stored.{ANN}")), "7").unwrap();
+        let files = || std::fs::read_dir(folder.path()).unwrap().count();
+        let collected_by = async |clock: StoppedClock, left: usize| {
+            let until = async {
+                while files() > left {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let collecting = pin!(spool.collect_regularly(&clock));
+            let until = pin!(until);
+            let found = timeout(Duration::from_secs(10), futures::future::select(collecting, until));
+            assert!(found.await.is_ok(), "{} files are left", files());
+        };
+        spool.0.collect(now).await.unwrap();
+        assert_eq!(files(), 6, "nothing is a day old");
+        collected_by(StoppedClock(now + LIFETIME + TimeDelta::minutes(1)), 1).await;
+        assert!(matches!(spool.find(id(1), ANN).await, Err(UploadRejected::NotFound)));
+        assert_eq!(spool.0.ledger(ANN).await.unwrap().bytes(), 7);
+    }
+
+    #[tokio::test]
+    async fn full_disk_refuses_a_part_and_keeps_the_upload() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path().into(), 100).unwrap();
+        spool.create(id(1), ANN, 5, None, NOW).await.unwrap();
+        let data = folder.path().join(id(1).to_string());
+        std::fs::remove_file(&data).unwrap();
+        std::os::unix::fs::symlink("/dev/full", &data).unwrap();
+        let problem = Problem::from(append(&spool, 0, b"abcde").await.unwrap_err());
+        assert_eq!((problem.status, problem.code), (StatusCode::INSUFFICIENT_STORAGE, "disk-full"));
+        std::fs::remove_file(&data).unwrap();
+        std::fs::write(&data, "").unwrap();
+        assert_eq!(append(&spool, 0, b"abcde").await.unwrap(), 5);
     }
 }

@@ -16,8 +16,10 @@ use web::problem::{FieldCode, Problem, Problems};
 use web::sessions::Session;
 
 use crate::Commands;
+use crate::music::publishing::may_publish;
 use crate::music::spool::{OFFSET, Spool, UPLOAD_LIMIT, Upload};
 use crate::pipeline::context::Context;
+use crate::pipeline::errors::log_problem;
 use crate::pipeline::receipt::CommandHeaders;
 
 /// Hexadecimal digits of a checksum.
@@ -136,7 +138,7 @@ fn check_digits(sha256: &str) -> Result<(), Problem> {
 
 /// Create an upload
 ///
-/// For audio files of up to 500 MB. Send the file in parts of any size, then finish the upload and publish it as a song. An
+/// For artists and admins, and audio files of up to 500 MB. Send the file in parts of any size, then finish the upload and publish it as a song. An
 /// upload without new bytes is deleted after a day.
 #[utoipa::path(
     post, path = "/v1/uploads", tag = "uploads", request_body = NewUpload, security(("token" = [])),
@@ -153,6 +155,7 @@ async fn create_upload(
         return Err(Problem::malformed("size", FieldCode::OutOfRange, message));
     }
     new.sha256.as_deref().map_or(Ok(()), check_digits)?;
+    may_publish(&commands.account(session.user).await.map_err(log_problem)?)?;
     let context = context.with_actor(session.user);
     let id = UploadId::new(context.new_id(commands.log.keys(), "upload"));
     let spool = commands.spool()?;

@@ -77,6 +77,12 @@ impl Context {
         Self { key: None, ..self }
     }
 
+    /// The context of an event without an effect that a client could see. If the rest of the request fails, nothing was done.
+    #[must_use]
+    pub(crate) fn for_preparation(&self) -> Self {
+        Self { key: None, first: FirstEvent::default(), ..self.clone() }
+    }
+
     /// Adds the payload, so that the key cannot be reused for another command.
     #[must_use]
     pub(crate) fn with_payload<'a>(mut self, payload: impl IntoIterator<Item = &'a [u8]>) -> Self {
@@ -89,6 +95,16 @@ impl Context {
             key.content = hash.finalize().into();
         }
         self
+    }
+
+    /// The context of another event of the same request on the same subject: under a key its id is another one.
+    #[must_use]
+    pub(crate) fn for_step(&self, step: &str) -> Self {
+        let mut context = self.clone();
+        if let Some(key) = &mut context.key {
+            key.route = format!("{} {step}", key.route);
+        }
+        context
     }
 
     /// True if a copy of the request must be recognised as a replay.
@@ -253,6 +269,17 @@ pub(crate) mod tests {
         by_user.set_first_event(second);
         assert_eq!((request.cause(), by_user.cause()), (Some(first), Some(first)));
         assert_eq!(context(None, "a").cause(), None);
+    }
+
+    #[tokio::test]
+    async fn steps_of_a_request_append_different_events() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = ring(&folder).await;
+        let subject = Subject::Post(PostId::new(Uuid::from_u128(9)));
+        let request = context(Some("k"), "a");
+        let second = request.for_step("second");
+        assert_ne!(request.event_id(&keys, subject), second.event_id(&keys, subject));
+        assert_eq!(second.event_id(&keys, subject), request.for_step("second").event_id(&keys, subject));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The only load → decide → append → retry in the code base.
 
+use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -9,6 +11,7 @@ use events::{AppendError, Draft, Event, Freshness, Kind, LogError, Position, Rec
 use crate::Commands;
 use crate::pipeline::context::{Context, Replay};
 use crate::pipeline::errors::CommandError;
+use crate::pipeline::snapshots::snapshots_of;
 use crate::pipeline::subject_cache::SubjectEvents;
 
 /// Retries of a command whose subject is being changed concurrently. Jitter adds up to as much again.
@@ -26,7 +29,20 @@ pub(crate) trait Fold: Default {
     fn further_subject(&self) -> Option<Subject> {
         None
     }
+
+    /// The state to cache, of subjects with a long history.
+    fn to_cache(&self) -> Option<Cached> {
+        None
+    }
+
+    /// The state that was cached, if it is one of this type.
+    fn from_cache(_: Cached) -> Option<Self> {
+        None
+    }
 }
+
+/// A folded state of any type.
+pub(crate) type Cached = Arc<dyn Any + Send + Sync>;
 
 /// The outcome of a command that succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +119,51 @@ impl Commands {
         let replayable = context.has_idempotency_key();
         let consistency = if replayable { ReadConsistency::Cached } else { ReadConsistency::AssumeNew };
         self.attempt(context, target, others, decide, consistency).await
+    }
+
+    /// Like [`execute`](Self::execute), for several decisions about one subject: it is read once, not before each append.
+    /// No decision may depend on the events of the others. Replays are not recognised: the state must tell what has been
+    /// done. Outcomes and rejections are in the order of the decisions.
+    pub(crate) async fn execute_series<S: Fold, R>(
+        &self,
+        context: &Context,
+        target: Subject,
+        others: &[Subject],
+        decisions: &[impl Fn(&S) -> Result<Option<Event>, R>],
+    ) -> Result<Vec<Result<Outcome, R>>, CommandError<R>> {
+        debug_assert!(!context.has_idempotency_key(), "the events of a series would have the same id");
+        let kind = target.kind();
+        let mut loaded = self.load::<S>(context, target, others, ReadConsistency::Fresh).await?;
+        let mut last = loaded.target.last();
+        let mut outcomes = Vec::with_capacity(decisions.len());
+        for decide in decisions {
+            let mut delays = CONTENTION.build();
+            let outcome = loop {
+                let event = match decide(&loaded.state) {
+                    Ok(Some(event)) => event,
+                    Ok(None) => break Ok(Outcome::new(last, kind, false, context.now)),
+                    Err(rejection) => break Err(rejection),
+                };
+                match self.append(context, target, event, last).await {
+                    Ok(position) => {
+                        last = position;
+                        break Ok(Outcome::new(position, kind, true, context.now));
+                    }
+                    Err(AppendError::Conflict) => {
+                        let Some(delay) = delays.next() else { return Err(CommandError::Contended) };
+                        tokio::time::sleep(delay).await;
+                        loaded = self.load::<S>(context, target, others, ReadConsistency::Fresh).await?;
+                        last = loaded.target.last();
+                    }
+                    Err(AppendError::OutcomeUnknown(cause)) => {
+                        return Err(CommandError::OutcomeUnknown(cause));
+                    }
+                    Err(AppendError::Log(error)) => return Err(error.into()),
+                }
+            };
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
     }
 
     async fn attempt<S: Fold, R>(
@@ -182,7 +243,7 @@ impl Commands {
         Ok(None)
     }
 
-    async fn append(
+    pub(crate) async fn append(
         &self,
         context: &Context,
         target: Subject,
@@ -200,7 +261,13 @@ impl Commands {
             traceparent: context.traceparent.clone(),
             event,
         };
-        let position = self.log.append(draft, expected).await?;
+        let kind = target.kind().as_str();
+        metrics::counter!("chorus_command_attempts_total", "kind" => kind).increment(1);
+        let appended = self.log.append(draft, expected).await;
+        if matches!(appended, Err(AppendError::Conflict)) {
+            metrics::counter!("chorus_command_conflicts_total", "kind" => kind).increment(1);
+        }
+        let position = appended?;
         context.set_first_event(id);
         self.subject_cache.changed(target, position);
         Ok(position)
@@ -220,8 +287,7 @@ impl Commands {
             // A replayed request must find its own event, which need not be the last.
             self.events_of(target, fresh, context.has_idempotency_key()).await?
         };
-        let mut state = S::default();
-        loaded.events.iter().for_each(|event| state.apply(event));
+        let mut state: S = self.snapshot_cache.fold(target, &loaded);
         for &other in others {
             may_be_stale |= self.apply(other, fresh, &mut state).await?;
         }
@@ -233,15 +299,22 @@ impl Commands {
 
     /// The state of a subject, read from the log.
     pub(crate) async fn read_state<S: Fold>(&self, subject: Subject) -> Result<S, LogError> {
-        let mut state = S::default();
-        self.apply(subject, true, &mut state).await?;
-        Ok(state)
+        let (loaded, _) = self.events_of(subject, true, false).await?;
+        Ok(self.snapshot_cache.fold(subject, &loaded))
     }
 
     /// The state of a subject from the cache, or from the log if the cache does not have it.
     pub(crate) async fn read_cached_state<S: Fold>(&self, subject: Subject) -> Result<S, LogError> {
-        let mut state = S::default();
-        self.apply(subject, false, &mut state).await?;
+        let (loaded, _) = self.events_of(subject, false, false).await?;
+        Ok(self.snapshot_cache.fold(subject, &loaded))
+    }
+
+    /// The state of a subject and its [`further_subject`](Fold::further_subject), read from the log.
+    pub(crate) async fn read_whole_state<S: Fold>(&self, subject: Subject) -> Result<S, LogError> {
+        let mut state = self.read_state::<S>(subject).await?;
+        if let Some(other) = state.further_subject() {
+            self.apply(other, true, &mut state).await?;
+        }
         Ok(state)
     }
 
@@ -260,6 +333,9 @@ impl Commands {
         fresh: bool,
         whole: bool,
     ) -> Result<(SubjectEvents, bool), LogError> {
+        if let Some(snapshots) = snapshots_of(subject) {
+            return Ok((self.events_since_snapshot(subject, snapshots).await?, false));
+        }
         if !fresh && let Some(cached) = self.subject_cache.get(subject) {
             return Ok((cached, true));
         }

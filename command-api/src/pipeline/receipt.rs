@@ -2,7 +2,6 @@
 //! prefers.
 
 use std::convert::Infallible;
-use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
@@ -17,8 +16,6 @@ use web::http::{PENDING, POSITION};
 use crate::Commands;
 use crate::pipeline::execute::Outcome;
 
-/// How long an answer waits for the views.
-const WAIT_LIMIT: Duration = Duration::from_secs(1);
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const RESPOND_ASYNC: &str = "respond-async";
@@ -106,7 +103,7 @@ impl Commands {
         } else {
             // At the same time, so that the limit is that of the whole answer.
             let waits = appended
-                .map(|outcome| self.tracker.wait_for_kind(outcome.kind, outcome.position, WAIT_LIMIT));
+                .map(|outcome| self.tracker.wait_for_kind(outcome.kind, outcome.position, self.view_wait));
             join_all(waits).await.into_iter().all(|reached| reached)
         };
         let position = outcomes.iter().map(|outcome| outcome.position).max().unwrap_or_default();
@@ -136,8 +133,7 @@ impl Commands {
         body: impl FnOnce(Receipt) -> T,
     ) -> Response {
         let settled = self.settle(prefer, &[outcome]).await;
-        let receipt =
-            Receipt { changed: outcome.changed, position: settled.position.0, pending: settled.pending };
+        let receipt = settled.receipt(outcome.changed);
         settled.answer(status, axum::Json(body(receipt)))
     }
 
@@ -158,6 +154,10 @@ impl Commands {
 }
 
 impl Settled {
+    pub(crate) fn receipt(&self, changed: bool) -> Receipt {
+        Receipt { changed, position: self.position.0, pending: self.pending }
+    }
+
     pub fn answer(self, status: StatusCode, body: impl IntoResponse) -> Response {
         let status = if self.respond_async { StatusCode::ACCEPTED } else { status };
         let mut response = (status, body).into_response();

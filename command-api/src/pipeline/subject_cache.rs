@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use events::{Kind, Position, Recorded, Subject};
 use quick_cache::sync::Cache;
 
+use crate::pipeline::snapshots::as_snapshot;
+
 /// Subjects in the cache. Each has a few events of a few hundred bytes.
 const CAPACITY: usize = 50_000;
 /// Change counters. Subjects with the same hash share one.
@@ -26,7 +28,9 @@ pub(crate) struct SubjectEvents {
 impl SubjectEvents {
     /// The position that an append to the subject must expect.
     pub(crate) fn last(&self) -> Position {
-        self.events.last().map_or(Position::START, |event| event.position)
+        // What a snapshot includes is all before it; its own position is in another subject.
+        let position = |event: &Recorded| as_snapshot(event).map_or(event.position, |it| it.position);
+        self.events.last().map_or(Position::START, position)
     }
 }
 

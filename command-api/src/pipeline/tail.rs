@@ -18,7 +18,7 @@ use crate::pipeline::subject_cache;
 const BATCH: usize = 500;
 
 impl Commands {
-    /// Follows the log from its end until the process shuts down.
+    /// Follows the log from its end until the process shuts down, and starts what else a serving process does regularly.
     ///
     /// # Errors
     /// If the log cannot be reached now.
@@ -32,6 +32,14 @@ impl Commands {
                 );
             }
         });
+        if self.uploads.is_some() {
+            let commands = self.clone();
+            tasks.spawn_until_stopping("abandoned uploads", async move {
+                if let Some(spool) = &commands.uploads {
+                    spool.collect_regularly(&*commands.clock).await;
+                }
+            });
+        }
         let used = self.last_seen_receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(used) = used {
             let commands = self.clone();
@@ -119,7 +127,8 @@ impl Commands {
                 | SocialEvent::Moderation(_),
             )
             | Event::Music(_)
-            | Event::Mail(MailsEvent::Mail(_) | MailsEvent::Mailbox(_)) => {}
+            | Event::Mail(MailsEvent::Mail(_) | MailsEvent::Mailbox(_))
+            | Event::Operations(_) => {}
         }
     }
 }

@@ -100,7 +100,8 @@ fn balanced(text: &str) -> String {
     let mut open: Vec<char> = Vec::new();
     for c in text.chars() {
         match c {
-            '\u{202a}' | '\u{202b}' => open.push(POP_EMBEDDING),
+            // Phones wrap a copied number in an override from left to right.
+            '\u{202a}' | '\u{202b}' | '\u{202d}' => open.push(POP_EMBEDDING),
             '\u{2066}'..='\u{2068}' => open.push(POP_ISOLATE),
             POP_EMBEDDING => match open.last() {
                 Some(&POP_EMBEDDING) => drop(open.pop()),
@@ -120,14 +121,15 @@ fn balanced(text: &str) -> String {
     kept
 }
 
-/// Control characters except line ends and tabs, marks that override the direction of text, and byte order marks. Joiners are
-/// allowed: scripts and emoji need them.
+/// Control characters except line ends and tabs, the mark that turns the following text around, and byte order marks. Joiners
+/// are allowed: scripts and emoji need them.
 fn is_refused(c: char) -> bool {
-    (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202d}' | '\u{202e}' | '\u{feff}')
+    (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202e}' | '\u{feff}')
 }
 
 /// Invisible characters: white space, default-ignorable code points (`Default_Ignorable_Code_Point` in
-/// <https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt>), and the empty Braille pattern.
+/// <https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt>), and those without a shape: the empty Braille
+/// pattern, anchors of annotations and the musical null notehead.
 fn is_blank(c: char) -> bool {
     c.is_whitespace()
         || matches!(c,
@@ -145,8 +147,9 @@ fn is_blank(c: char) -> bool {
             | '\u{fe00}'..='\u{fe0f}'
             | '\u{feff}'
             | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fff8}'
+            | '\u{fff0}'..='\u{fffb}'
             | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d159}'
             | '\u{1d173}'..='\u{1d17a}'
             | '\u{e0000}'..='\u{e0fff}')
 }
@@ -211,7 +214,7 @@ mod tests {
     #[test]
     fn visible_text_is_kept_and_control_characters_are_refused() {
         assert_eq!(free("  a\nb 👩‍👩‍👧 <b>&amp;</b> \u{5e9} ", 50), Ok("a\nb 👩‍👩‍👧 <b>&amp;</b> \u{5e9}".into()));
-        for bad in ["a\0b", "a\u{7}b", "\u{202e}abc", "\u{202d}abc", "a\u{feff}b", "\0", &"x".repeat(51)] {
+        for bad in ["a\0b", "a\u{7}b", "\u{202e}abc", "a\u{feff}b", "\0", &"x".repeat(51)] {
             assert!(free(bad, 50).is_err(), "{bad:?}");
         }
         for lines in ["a\nb", "a\rb", "a\u{2028}b"] {
@@ -226,6 +229,8 @@ mod tests {
             // A number as a phone pastes it.
             ("Call \u{2066}+49 30 1234\u{2069} now", "Call \u{2066}+49 30 1234\u{2069} now"),
             ("\u{202a}+49 30 1234\u{202c}", "\u{202a}+49 30 1234\u{202c}"),
+            ("\u{202d}+49 30 1234\u{202c}", "\u{202d}+49 30 1234\u{202c}"),
+            ("\u{202d}abc", "\u{202d}abc\u{202c}"),
             ("\u{2067}abc", "\u{2067}abc\u{2069}"),
             ("\u{2068}a\nb", "\u{2068}a\u{2069}\nb"),
             ("\u{2066}\u{202b}a\u{2069}b", "\u{2066}\u{202b}a\u{202c}\u{2069}b"),
@@ -256,6 +261,8 @@ mod tests {
             "\u{fe0f}\u{ad}",
             "\u{2066}\u{2069}",
             "\u{feff}",
+            "\u{1d159}",
+            "\u{fff9} \u{fffa}\u{fffb}",
         ] {
             assert_eq!(line(nothing, 50).as_deref(), Ok(""), "{nothing:?}");
             assert!(required(nothing, 50).is_err() && required_line(nothing, 50).is_err(), "{nothing:?}");

@@ -114,7 +114,8 @@ impl Fold for Comments {
             )
             | Event::Accounts(_)
             | Event::Music(_)
-            | Event::Mail(_) => {}
+            | Event::Mail(_)
+            | Event::Operations(_) => {}
         }
     }
 

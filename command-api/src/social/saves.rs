@@ -71,7 +71,8 @@ impl Fold for Save {
             )
             | Event::Accounts(_)
             | Event::Music(_)
-            | Event::Mail(_) => {}
+            | Event::Mail(_)
+            | Event::Operations(_) => {}
         }
     }
 

@@ -2,8 +2,11 @@
 //! bugs that panic, loop and allocate without bound, so that no server process runs them: [`Prober`] runs
 //! [`run_child`] in a process of its own, with limits of memory and time.
 
+mod analysis;
 mod child;
+mod cover;
 mod decode;
+mod flac;
 mod probe;
 mod prober;
 mod tags;
@@ -13,8 +16,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-pub use child::{COMMAND, run_child};
-pub use probe::probe;
+pub use analysis::{Analyser, WAVEFORM_LENGTH};
+pub use child::{COMMAND, Limits, run_child, run_child_with};
+pub use cover::Covers;
+pub use probe::{Failure, probe};
 pub use prober::{ProbeError, Prober};
 
 /// What is known about an audio file from its content.
@@ -35,6 +40,17 @@ pub struct Probed {
     /// False for Opus and HE-AAC, which cannot be decoded here: only the container was checked.
     pub decoded: bool,
     pub tags: Tags,
+}
+
+/// What was measured in an audio file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Integrated loudness in LUFS (EBU R128); -70 for silence.
+    pub loudness: f32,
+    /// True peak in decibels relative to full scale; -100 for silence.
+    pub peak: f32,
+    /// Highest samples of equal parts of the song, 0 to 255; [`WAVEFORM_LENGTH`] of them.
+    pub waveform: Vec<u8>,
 }
 
 /// The tags of a file. Texts have no control characters and are of limited length.
@@ -79,14 +95,4 @@ pub enum Refusal {
     TooMuchMemory,
     #[error("the program that checks files crashed on this one")]
     Crashed,
-}
-
-/// The answer of a child process, one line of JSON.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Answer {
-    Probed(Box<Probed>),
-    Refused(Refusal),
-    /// The file could not be read: not its own fault.
-    Failed(String),
 }

@@ -8,7 +8,9 @@ use events::AudioFormat;
 use lofty::config::{GlobalOptions, ParseOptions, ParsingMode, apply_global_options};
 use lofty::error::FileParseError;
 use lofty::file::{AudioFile, FileType, TaggedFile, TaggedFileExt};
+use lofty::picture::PictureType;
 use lofty::probe::Probe;
+use lofty::tag::Tag;
 
 use crate::decode::decode;
 use crate::{Probed, Refusal, tags};
@@ -34,24 +36,11 @@ pub enum Failure {
 /// If the file is refused or cannot be read.
 pub fn probe(path: &Path) -> Result<Probed, Failure> {
     let size = std::fs::metadata(path).map_err(Failure::Unreadable)?.len();
-    apply_global_options(GlobalOptions::new().allocation_limit(ITEM_LIMIT));
+    let kind = file_type(path)?;
+    let format = format_of(kind)?;
     let file = File::open(path).map_err(Failure::Unreadable)?;
-    let guessed = Probe::new(BufReader::new(file)).guess_file_type().map_err(unreadable)?;
-    let kind = guessed.file_type().ok_or(Refusal::UnknownFormat)?;
-    let format = match kind {
-        FileType::Mpeg => AudioFormat::Mp3,
-        FileType::Mp4 => AudioFormat::M4a,
-        FileType::Aac => AudioFormat::Aac,
-        FileType::Flac => AudioFormat::Flac,
-        FileType::Vorbis => AudioFormat::Vorbis,
-        FileType::Opus => AudioFormat::Opus,
-        FileType::Wav => AudioFormat::Wav,
-        _ => return Err(Refusal::UnknownFormat.into()),
-    };
-    let trust_length = !matches!(format, AudioFormat::Mp3 | AudioFormat::Aac);
-    let file = File::open(path).map_err(Failure::Unreadable)?;
-    let decoded = decode(file, format.extension(), trust_length)?;
-    let tagged = read_tags(path, kind)?;
+    let decoded = decode(file, format, |_| {})?;
+    let tagged = read_tags(path, kind, false)?;
     let properties = tagged.as_ref().map(AudioFile::properties);
     let stated = properties.and_then(|properties| u64::try_from(properties.duration().as_millis()).ok());
     // A length that was counted is better than one that a header names.
@@ -72,11 +61,43 @@ pub fn probe(path: &Path) -> Result<Probed, Failure> {
     })
 }
 
+/// The front cover in the tags of a file, or else any picture, as it is. Read in this process, like [`probe`].
+///
+/// # Errors
+/// If the file is refused or cannot be read.
+pub(crate) fn front_cover(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    let tagged = read_tags(path, file_type(path)?, true)?;
+    let pictures = || tagged.iter().flat_map(TaggedFileExt::tags).flat_map(Tag::pictures);
+    let front = pictures().find(|picture| picture.pic_type() == PictureType::CoverFront);
+    Ok(front.or_else(|| pictures().next()).map(|picture| picture.data().to_vec()))
+}
+
+/// The format of a type of file.
+pub(crate) fn format_of(kind: FileType) -> Result<AudioFormat, Refusal> {
+    match kind {
+        FileType::Mpeg => Ok(AudioFormat::Mp3),
+        FileType::Mp4 => Ok(AudioFormat::M4a),
+        FileType::Aac => Ok(AudioFormat::Aac),
+        FileType::Flac => Ok(AudioFormat::Flac),
+        FileType::Vorbis => Ok(AudioFormat::Vorbis),
+        FileType::Opus => Ok(AudioFormat::Opus),
+        FileType::Wav => Ok(AudioFormat::Wav),
+        _ => Err(Refusal::UnknownFormat),
+    }
+}
+
+pub(crate) fn file_type(path: &Path) -> Result<FileType, Failure> {
+    apply_global_options(GlobalOptions::new().allocation_limit(ITEM_LIMIT));
+    let file = File::open(path).map_err(Failure::Unreadable)?;
+    let guessed = Probe::new(BufReader::new(file)).guess_file_type().map_err(unreadable)?;
+    Ok(guessed.file_type().ok_or(Refusal::UnknownFormat)?)
+}
+
 /// The tags; none if they cannot be read: damaged tags are no reason to refuse audio.
-fn read_tags(path: &Path, kind: FileType) -> Result<Option<TaggedFile>, Failure> {
+fn read_tags(path: &Path, kind: FileType, covers: bool) -> Result<Option<TaggedFile>, Failure> {
     let mut file = BufReader::new(File::open(path).map_err(Failure::Unreadable)?);
     let mut options = ParseOptions::new();
-    options = options.parsing_mode(ParsingMode::Relaxed).max_junk_bytes(JUNK_LIMIT).read_cover_art(false);
+    options = options.parsing_mode(ParsingMode::Relaxed).max_junk_bytes(JUNK_LIMIT).read_cover_art(covers);
     for with_properties in [true, false] {
         let options = options.read_properties(with_properties);
         file.rewind().map_err(Failure::Unreadable)?;

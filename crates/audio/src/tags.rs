@@ -1,6 +1,7 @@
 //! Tags as other programs wrote them, made tidy.
 
 use events::ReplayGain;
+use lofty::id3::v1::GENRES;
 use lofty::tag::{ItemKey, Tag};
 use uuid::Uuid;
 
@@ -48,7 +49,7 @@ pub(crate) fn read(tags: &[Tag]) -> Tags {
         track: line(tags, ItemKey::TrackNumber).and_then(|text| ordinal(&text)),
         disc: line(tags, ItemKey::DiscNumber).and_then(|text| ordinal(&text)),
         year: years.into_iter().find_map(|key| line(tags, key).and_then(|text| year(&text))),
-        genres: lines(tags, ItemKey::Genre),
+        genres: genres(lines(tags, ItemKey::Genre)),
         compilation: flag(ItemKey::FlagCompilation),
         explicit: flag(ItemKey::ParentalAdvisory),
         lyrics: [ItemKey::UnsyncLyrics, ItemKey::Lyrics]
@@ -121,6 +122,32 @@ fn split(artists: Vec<String>) -> Vec<String> {
     names
 }
 
+/// Old tags name genres by the numbers of `ID3v1`: "(17)", "17", "(4)(33)" and "(4)Eurodisco", where the name is more exact.
+fn genres(values: Vec<String>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for value in values {
+        let mut rest = value.as_str();
+        let mut numbered = Vec::new();
+        while let Some((number, after)) = rest.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
+            let Some(name) = genre(number) else { break };
+            numbered.push(name);
+            rest = after.trim();
+        }
+        let named = genre(rest).unwrap_or(rest);
+        let found = if named.is_empty() { numbered } else { vec![named] };
+        for name in found {
+            if !names.iter().any(|known| known == name) && names.len() < VALUES_LIMIT {
+                names.push(name.to_owned());
+            }
+        }
+    }
+    names
+}
+
+fn genre(number: &str) -> Option<&'static str> {
+    GENRES.get(number.parse::<usize>().ok()?).copied()
+}
+
 /// "1", "1/12", "01", and "A1" of a record's side; none for 0.
 fn ordinal(text: &str) -> Option<u32> {
     let digits = text.trim_start_matches(|c: char| c.is_ascii_alphabetic());
@@ -174,6 +201,21 @@ mod tests {
             assert_eq!(year(text), found, "{text}");
         }
         assert_eq!((number("-6.50 dB"), number("nan")), (Some(-6.5), None));
+    }
+
+    #[test]
+    fn genres_of_old_tags_have_numbers() {
+        for (value, expected) in [
+            ("(17)", &["Rock"][..]),
+            ("17", &["Rock"]),
+            ("(4)(17)", &["Disco", "Rock"]),
+            ("(4)Eurodisco", &["Eurodisco"]),
+            ("(999)", &["(999)"]),
+            ("(live) Jazz", &["(live) Jazz"]),
+            ("R&B/Soul", &["R&B/Soul"]),
+        ] {
+            assert_eq!(genres(vec![value.into()]), expected, "{value}");
+        }
     }
 
     #[test]

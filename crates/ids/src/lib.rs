@@ -128,6 +128,8 @@ ids! {
     PlaylistId,
     /// An entry of a playlist: the same song can be in a playlist twice.
     EntryId,
+    /// An act of an operator.
+    OperationId,
     /// A file that is being uploaded in parts.
     UploadId,
     /// One time that a user listened to a song.

@@ -1,4 +1,5 @@
-use std::io::{ErrorKind, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use tempfile::NamedTempFile;
 use tokio::fs::{self, File};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio_util::io::ReaderStream;
 
@@ -55,23 +56,20 @@ impl MediaStore for FileMedia {
     }
 
     async fn get(&self, key: &MediaKey, part: Option<Part>) -> Result<Option<MediaObject>, MediaError> {
-        let mut file = match File::open(self.path(key)).await {
-            // Also if part of the key is the name of a file.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                return Ok(None);
-            }
-            opened => opened.map_err(MediaError::unavailable)?,
-        };
-        let info = file.metadata().await.map_err(MediaError::unavailable)?;
-        if !info.is_file() {
+        let path = self.path(key);
+        let opened = tokio::task::spawn_blocking(move || open_part(&path, part)).await;
+        let Some(Opened { size, range, start, rest }) = opened.map_err(MediaError::unavailable)?? else {
             return Ok(None);
-        }
-        let size = info.len();
-        let range = part.unwrap_or(Part::From(0, None)).within(size).ok_or(MediaError::BeyondEnd(size))?;
-        file.seek(SeekFrom::Start(*range.start())).await.map_err(MediaError::unavailable)?;
-        let length = range.end() - range.start() + 1;
-        file.set_max_buf_size(BUFFER);
-        let body = ReaderStream::with_capacity(file.take(length), capacity(length)).boxed();
+        };
+        let start = futures::stream::iter([Ok(start)]);
+        let body = match rest {
+            None => start.boxed(),
+            Some((file, length)) => {
+                let mut file = File::from_std(file);
+                file.set_max_buf_size(BUFFER);
+                start.chain(ReaderStream::with_capacity(file.take(length), BUFFER)).boxed()
+            }
+        };
         Ok(Some(MediaObject { size, range, body }))
     }
 
@@ -179,7 +177,35 @@ fn complete(aside: NamedTempFile, path: &Path, folder: &Path) -> std::io::Result
     std::fs::File::open(folder)?.sync_all()
 }
 
-/// A buffer for this many bytes; small files and ranges need no large one.
-fn capacity(length: u64) -> usize {
-    usize::try_from(length).unwrap_or(BUFFER).clamp(1, BUFFER)
+/// A part of a file: its first bytes, and the file at the rest of so many bytes.
+struct Opened {
+    size: u64,
+    range: RangeInclusive<u64>,
+    start: Bytes,
+    rest: Option<(std::fs::File, u64)>,
+}
+
+/// Opens a file and reads the start of a part of it, in one visit of a thread that may block. None if there is no such file.
+fn open_part(path: &Path, part: Option<Part>) -> Result<Option<Opened>, MediaError> {
+    let mut file = match std::fs::File::open(path) {
+        // Also if part of the key is the name of a file.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        opened => opened.map_err(MediaError::unavailable)?,
+    };
+    let info = file.metadata().map_err(MediaError::unavailable)?;
+    if !info.is_file() {
+        return Ok(None);
+    }
+    let size = info.len();
+    let range = part.unwrap_or(Part::From(0, None)).within(size).ok_or(MediaError::BeyondEnd(size))?;
+    let length = range.end() - range.start() + 1;
+    file.seek(SeekFrom::Start(*range.start())).map_err(MediaError::unavailable)?;
+    let first = length.min(BUFFER as u64);
+    let mut start = Vec::with_capacity(usize::try_from(first).unwrap_or(BUFFER));
+    (&file).take(first).read_to_end(&mut start).map_err(MediaError::unavailable)?;
+    let rest = length - first;
+    let rest = (rest > 0).then_some((file, rest));
+    Ok(Some(Opened { size, range, start: start.into(), rest }))
 }

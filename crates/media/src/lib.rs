@@ -170,6 +170,19 @@ pub trait MediaStore: fmt::Debug + Send + Sync + 'static {
     async fn check(&self) -> Result<(), MediaError>;
 }
 
+/// Opens the store of a `CHORUS_MEDIA` setting to look at it: creates no folder.
+///
+/// # Errors
+/// What is wrong with the setting, or that the folder is missing.
+pub async fn open_existing(setting: &str) -> Result<Arc<dyn MediaStore>, String> {
+    if let Some(folder) = setting.strip_prefix("file:")
+        && !Path::new(folder).is_dir()
+    {
+        return Err(format!("{folder}: there is no such folder"));
+    }
+    open(setting).await
+}
+
 /// Opens the store of a `CHORUS_MEDIA` setting, whose scheme selects the adapter.
 ///
 /// # Errors

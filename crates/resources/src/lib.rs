@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 
 pub use images::{Image, ImageSource, StoryImage};
 pub use music::{
-    Album, AlbumKind, AlbumReference, Artist, AudioFormat, Cover, Credit, CreditRole, Genre, ReplayGain,
-    Song, SongVisibility, stream_url,
+    Album, AlbumKind, AlbumReference, Artist, ArtistViewer, AudioFormat, Cover, Credit, CreditRole, Genre,
+    MusicViewer, ReplayGain, Song, SongVisibility, stream_url,
 };
 
 /// A user, as embedded in other resources.

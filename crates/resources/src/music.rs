@@ -73,6 +73,28 @@ pub struct Artist {
     pub musicbrainz: Option<String>,
     /// Null if the artist has no picture.
     pub image: Option<Cover>,
+    /// Number of followers, without deactivated and suspended users.
+    #[schema(example = 12)]
+    pub followers: i64,
+    /// The caller's relation to the artist; null without log-in.
+    pub viewer: Option<ArtistViewer>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct ArtistViewer {
+    pub followed: bool,
+    /// The caller's rating, 1 to 5; null if there is none.
+    #[schema(example = 4)]
+    pub stars: Option<u8>,
+}
+
+/// The caller's relation to a song or an album.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct MusicViewer {
+    pub liked: bool,
+    /// The caller's rating, 1 to 5; null if there is none.
+    #[schema(example = 4)]
+    pub stars: Option<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -111,6 +133,11 @@ pub struct Album {
     pub musicbrainz: Option<String>,
     /// Null if the album has no cover.
     pub cover: Option<Cover>,
+    /// Number of users who like the album, without deactivated and suspended users.
+    #[schema(example = 12)]
+    pub likes: i64,
+    /// The caller's relation to the album; null without log-in.
+    pub viewer: Option<MusicViewer>,
     pub added_at: DateTime<Utc>,
 }
 
@@ -199,13 +226,14 @@ pub struct Song {
     pub size: i64,
     /// The song's own cover, or that of its album; null if neither has one.
     pub cover: Option<Cover>,
-    /// Integrated loudness in LUFS (EBU R128); null until the song is analysed, and for formats that cannot be decoded.
+    /// Integrated loudness in LUFS (EBU R128), -70 for silence; null until the song is analysed, which takes some seconds after it
+    /// was published, and for formats that cannot be decoded here.
     #[schema(example = -14.5)]
     pub loudness: Option<f32>,
     /// True peak in decibels relative to full scale; null like `loudness`.
     #[schema(example = -1.0)]
     pub peak: Option<f32>,
-    /// Peaks of equal parts of the song, 0 to 255; null like `loudness`.
+    /// Highest samples of 200 equal parts of the song, 0 to 255; null like `loudness`.
     #[schema(example = json!([0, 96, 255]))]
     pub waveform: Option<Vec<u8>>,
     /// Null if the tags of the file have none.
@@ -214,6 +242,11 @@ pub struct Song {
     #[schema(example = "b10bbbfc-cf9e-42e0-be17-e2c3e1d2600d")]
     pub musicbrainz: Option<String>,
     pub visibility: SongVisibility,
+    /// Number of users who like the song, without deactivated and suspended users.
+    #[schema(example = 12)]
+    pub likes: i64,
+    /// The caller's relation to the song; null without log-in.
+    pub viewer: Option<MusicViewer>,
     pub published_at: DateTime<Utc>,
     /// URL of the audio.
     #[schema(example = "https://chorus.example/v1/songs/0199a7c61c9b7d0c9f6c4c1d2a9e5b30/stream")]

@@ -1,5 +1,6 @@
 //! Telemetry: log lines, spans and metrics.
 
+mod metric_list;
 mod outages;
 
 use std::io::IsTerminal;
@@ -12,6 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+pub use self::metric_list::{METRICS, Metric, MetricKind};
 use self::outages::Outages;
 use crate::config::{TelemetrySettings, TraceFormat};
 use crate::shutdown::Tasks;
@@ -21,6 +23,9 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// Buckets of all duration histograms, in seconds.
 const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Buckets of all histograms of numbers of events.
+const EVENTS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0];
 
 /// Renders the metrics.
 #[derive(Clone)]
@@ -61,7 +66,9 @@ pub fn start(
     tasks.spawn_until_stopping("outages in the log lines", outages.summarise_every_minute());
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_events".to_owned()), EVENTS)?
         .install_recorder()?;
+    metric_list::describe();
     let metrics = Metrics(handle);
     let upkeep = metrics.clone();
     tasks.spawn_until_stopping("metrics upkeep", async move {

@@ -3,17 +3,20 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::Semaphore;
 
 use crate::Error;
+use crate::read_only::ReadOnlyFile;
 use crate::writer::Writer;
 
 /// How long a statement waits for another process's lock on the file.
 pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// How often a checkpoint is tried while another one runs.
+const CHECKPOINT_POLL: Duration = Duration::from_millis(10);
 /// Page cache per connection, in KiB (SQLite takes a negative number as KiB).
 const CACHE_KIB: i64 = -8192;
 /// Page cache of the writer of a rebuildable file: each event changes pages all over the file.
@@ -22,7 +25,7 @@ const WIDE_CACHE_KIB: i64 = -65536;
 /// repeatedly are moved once.
 const CHECKPOINT_PAGES: i64 = 4000;
 /// Cached prepared statements per connection: more than any adapter has.
-const STATEMENTS_KEPT: usize = 256;
+pub(crate) const STATEMENTS_KEPT: usize = 256;
 /// Idle read connections; more are opened on demand and closed after use.
 const IDLE_READERS: usize = 32;
 
@@ -62,7 +65,15 @@ pub struct Database {
     scans: Semaphore,
     /// Held while the WAL is emptied: two concurrent attempts would block each other.
     emptying: tokio::sync::Mutex<()>,
-    writer: Writer,
+    access: Access,
+}
+
+#[derive(Debug)]
+enum Access {
+    ReadWrite(Writer),
+    ReadOnly(ReadOnlyFile),
+    /// One connection for everything; none once it is closed.
+    Private(Mutex<Option<Connection>>),
 }
 
 #[derive(Debug, Default)]
@@ -166,6 +177,31 @@ impl File {
         Ok(())
     }
 
+    /// For a file of this process alone, whose content a crash may lose.
+    fn connect_private(&self, cache_bytes: usize) -> Result<Connection, rusqlite::Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        // A failed transaction can still be rolled back.
+        connection.pragma_update(None, "journal_mode", "MEMORY")?;
+        connection.pragma_update(None, "synchronous", "OFF")?;
+        let cache_kib = i64::try_from(cache_bytes / 1024).unwrap_or(i64::MAX);
+        connection.pragma_update(None, "cache_size", -cache_kib.max(1))?;
+        // New indexes are sorted in files: they may be larger than memory.
+        connection.pragma_update(None, "temp_store", "FILE")?;
+        connection.pragma_update(None, "secure_delete", true)?;
+        Ok(connection)
+    }
+
+    /// Syncs the file, and the folder that names it.
+    fn sync(&self) -> std::io::Result<()> {
+        std::fs::File::open(&self.path)?.sync_all()?;
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    }
+
     /// The file itself. Closing it releases the locks of all connections.
     pub(crate) fn open(&self) -> std::io::Result<std::fs::File> {
         std::fs::File::open(&self.path)
@@ -188,6 +224,18 @@ impl File {
     }
 }
 
+/// Limits the memory of all connections of this process together: beyond it, a connection reuses pages of its own cache
+/// rather than take more.
+///
+/// # Errors
+/// If SQLite has no memory left.
+pub fn limit_memory(bytes: u64) -> Result<(), Error> {
+    let failed = |e| Error::from_sqlite(":memory:", e);
+    let connection = Connection::open_in_memory().map_err(failed)?;
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+    connection.pragma_update(None, "soft_heap_limit", bytes).map_err(failed)
+}
+
 impl Database {
     /// Opens or creates the file (its folder must exist) and applies missing migrations.
     ///
@@ -203,18 +251,103 @@ impl Database {
             widened.map_err(|e| Error::from_sqlite(&file.name(), e))?;
         }
         let writer = Writer::start(Arc::clone(&file), connection)?;
-        Ok(Self {
+        Ok(Self::with(file, Access::ReadWrite(writer)))
+    }
+
+    /// Opens an existing file to read it, beside a process that uses it or without one. Changes no byte and creates
+    /// no file, except the index of a WAL (`-shm`) that a crash has left behind. Writes return
+    /// [`Error::Unavailable`].
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the file does not exist; [`Error::Corrupt`] if it is not a database, or a program of
+    /// another version wrote it.
+    pub fn open_read_only(path: &Path, schema: Schema) -> Result<Self, Error> {
+        let file = Arc::new(File { path: path.to_owned(), durability: Durability::Full });
+        let reads = ReadOnlyFile::new(path)?;
+        let taken = reads.read(version)?;
+        refuse_newer(&file, taken, schema)?;
+        if taken < schema.steps.len() {
+            return Err(Error::corrupt(
+                &file.name(),
+                format!(
+                    "its schema is version {taken}, this program has version {}: an older program wrote it, or it is \
+                     another file; a server of this version brings it up to date when it starts",
+                    schema.steps.len()
+                ),
+            ));
+        }
+        Ok(Self::with(file, Access::ReadOnly(reads)))
+    }
+
+    /// Creates a file for this process alone, with one connection: reads and writes run one after the other on the
+    /// calling thread. There is no write-ahead log and no sync, so a crash loses the file, until
+    /// [`finish_private`](Self::finish_private) has made it an ordinary one.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the file exists.
+    pub fn create_private(path: &Path, schema: Schema, cache_bytes: usize) -> Result<Self, Error> {
+        let file = Arc::new(File { path: path.to_owned(), durability: Durability::Rebuildable });
+        match OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                return Err(Error::corrupt(&file.name(), "there is already a file of this name"));
+            }
+            Err(error) => return Err(Error::unavailable(&file.name(), error)),
+        }
+        let connection = file.connect_private(cache_bytes);
+        let mut connection = connection.map_err(|e| Error::from_sqlite(&file.name(), e))?;
+        migrate(&file, &mut connection, schema)?;
+        Ok(Self::with(file, Access::Private(Mutex::new(Some(connection)))))
+    }
+
+    /// Does the last work on a private file, closes it, and syncs it. Afterwards it is an ordinary file, and this
+    /// database is closed.
+    ///
+    /// # Errors
+    /// If the file is not private, or any of this fails: then the file is of no use.
+    pub async fn finish_private(
+        &self,
+        last: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    ) -> Result<(), Error> {
+        let Access::Private(connection) = &self.access else {
+            return Err(Error::corrupt(&self.file.name(), "it is not private"));
+        };
+        let connection = lock(connection).take().ok_or_else(|| self.closed())?;
+        self.file
+            .maintain(move || {
+                last(&connection)?;
+                connection.close().map_err(|(_, error)| error)
+            })
+            .await?;
+        let file = Arc::clone(&self.file);
+        let synced = tokio::task::spawn_blocking(move || file.sync()).await;
+        let unavailable =
+            |e: Box<dyn std::error::Error + Send + Sync>| Error::unavailable(&self.file.name(), e);
+        synced.map_err(|e| unavailable(e.into()))?.map_err(|e| unavailable(e.into()))
+    }
+
+    fn with(file: Arc<File>, access: Access) -> Self {
+        Self {
             file,
             readers: Mutex::default(),
             unused: Condvar::new(),
             scans: Semaphore::new(SCANS),
             emptying: tokio::sync::Mutex::default(),
-            writer,
-        })
+            access,
+        }
     }
 
     /// Reads on the calling thread: for lookups of a few microseconds, where switching threads would cost more.
     pub fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+        match &self.access {
+            Access::ReadOnly(file) => return file.read(read),
+            Access::Private(connection) => {
+                let connection = lock(connection);
+                let connection = connection.as_ref().ok_or_else(|| self.closed())?;
+                return read(connection).map_err(|e| self.error(e));
+            }
+            Access::ReadWrite(_) => {}
+        }
         let reader = self.reader()?;
         let connection = reader.connection.as_ref().ok_or_else(|| self.closed())?;
         read(connection).map_err(|e| self.error(e))
@@ -257,17 +390,55 @@ impl Database {
         &self,
         work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
-        self.writer.write(work).await
+        if let Access::Private(connection) = &self.access {
+            return self.write_alone(&mut lock(connection), work);
+        }
+        self.writer()?.write(work).await
+    }
+
+    fn write_alone<T>(
+        &self,
+        connection: &mut Option<Connection>,
+        work: impl Fn(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        let connection = connection.as_mut().ok_or_else(|| self.closed())?;
+        // Rolled back if it is dropped.
+        let transaction = connection.transaction().map_err(|e| self.error(e))?;
+        let value = work(&transaction).map_err(|e| self.error(e))?;
+        transaction.commit().map_err(|e| self.error(e))?;
+        Ok(value)
+    }
+
+    fn writer(&self) -> Result<&Writer, Error> {
+        match &self.access {
+            Access::ReadWrite(writer) => Ok(writer),
+            Access::Private(_) => {
+                Err(Error::unavailable(&self.file.name(), "it is private until it is finished"))
+            }
+            Access::ReadOnly(_) => {
+                Err(Error::unavailable(&self.file.name(), "it was opened to be read only"))
+            }
+        }
     }
 
     /// Checkpoints everything and truncates the WAL, so that it contains no overwritten data. Waits for readers that
     /// still need the WAL.
     pub async fn empty_wal(&self) -> Result<(), Error> {
+        self.writer()?;
         let _turn = self.emptying.lock().await;
         let file = Arc::clone(&self.file);
         let busy = self.file.maintain(move || {
             let connection = file.connect()?;
-            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
+            let since = Instant::now();
+            loop {
+                let is_busy: bool =
+                    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+                // SQLite waits for readers and the writer, but not for another checkpoint, such as that of the writer.
+                if !is_busy || since.elapsed() > LOCK_WAIT {
+                    return Ok(is_busy);
+                }
+                std::thread::sleep(CHECKPOINT_POLL);
+            }
         });
         match busy.await? {
             false => Ok(()),
@@ -280,6 +451,7 @@ impl Database {
     /// `limit` bytes are not rewritten, since writers wait meanwhile; only their WAL is truncated. Returns whether
     /// the file was rewritten.
     pub async fn purge(&self, limit: u64) -> Result<bool, Error> {
+        self.writer()?;
         let size =
             std::fs::metadata(&self.file.path).map_err(|e| Error::unavailable(&self.file.name(), e))?;
         let rewrite = size.len() <= limit;
@@ -303,7 +475,8 @@ impl Database {
     /// # Errors
     /// If the WAL could not be truncated because another process reads it; the database is closed anyway.
     pub async fn finish(&self) -> Result<(), Error> {
-        let emptied = if self.readers().closed { Ok(()) } else { self.empty_wal().await };
+        let is_done = self.readers().closed || self.writer().is_err();
+        let emptied = if is_done { Ok(()) } else { self.empty_wal().await };
         self.close();
         emptied
     }
@@ -321,6 +494,14 @@ impl Database {
     /// committed data: SQLite removes the WAL with the last connection. Later reads and writes return
     /// [`Error::Unavailable`]. Blocks; further calls have no effect.
     pub fn close(&self) {
+        let writer = match &self.access {
+            Access::ReadWrite(writer) => writer,
+            Access::ReadOnly(_) => return,
+            Access::Private(connection) => {
+                drop(lock(connection).take());
+                return;
+            }
+        };
         let mut readers = self.readers();
         readers.closed = true;
         readers.idle.clear();
@@ -330,7 +511,7 @@ impl Database {
             tracing::warn!(file = self.file.name(), in_use = readers.in_use, "closed during reads");
         }
         drop(readers);
-        self.writer.close();
+        writer.close();
     }
 }
 
@@ -340,26 +521,40 @@ impl Drop for Database {
     }
 }
 
+fn lock(connection: &Mutex<Option<Connection>>) -> MutexGuard<'_, Option<Connection>> {
+    // A panic drops, and so rolls back, the transaction.
+    connection.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn migrate(file: &File, connection: &mut Connection, schema: Schema) -> Result<(), Error> {
     let failed = |e| Error::from_sqlite(&file.name(), e);
     // Immediate, so that two starting processes apply the migrations one after the other.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let taken: usize =
-        transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
-    if taken > schema.steps.len() {
-        return Err(Error::corrupt(
-            &file.name(),
-            format!(
-                "its schema is version {taken}, this program knows versions up to {}: use a newer program",
-                schema.steps.len()
-            ),
-        ));
-    }
+    let taken = version(&transaction).map_err(failed)?;
+    refuse_newer(file, taken, schema)?;
     for step in &schema.steps[taken..] {
         transaction.execute_batch(step).map_err(failed)?;
     }
     transaction.pragma_update(None, "user_version", schema.steps.len()).map_err(failed)?;
     transaction.commit().map_err(failed)
+}
+
+/// The number of applied migrations.
+fn version(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn refuse_newer(file: &File, taken: usize, schema: Schema) -> Result<(), Error> {
+    if taken <= schema.steps.len() {
+        return Ok(());
+    }
+    Err(Error::corrupt(
+        &file.name(),
+        format!(
+            "its schema is version {taken}, this program knows versions up to {}: use a newer program",
+            schema.steps.len()
+        ),
+    ))
 }
 
 #[cfg(test)]
@@ -386,6 +581,27 @@ mod tests {
         assert_eq!(count(&database), 1);
         drop(database);
         assert_eq!(count(&numbers(&folder)), 1);
+    }
+
+    #[tokio::test]
+    async fn private_file_is_an_ordinary_one_once_it_is_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n.db");
+        let database = Database::create_private(&path, NUMBERS, 1 << 20).unwrap();
+        let again = Database::create_private(&path, NUMBERS, 1 << 20);
+        assert!(matches!(again, Err(Error::Corrupt { .. })), "{again:?}");
+        database.write(|c| c.execute("INSERT INTO numbers VALUES (1)", [])).await.unwrap();
+        let twice = "INSERT INTO numbers VALUES (2); INSERT INTO numbers VALUES (1)";
+        assert!(database.write(move |c| c.execute_batch(twice)).await.is_err());
+        assert_eq!(count(&database), 1, "the failed transaction was rolled back");
+        let last = |c: &Connection| c.execute_batch("INSERT INTO numbers VALUES (3)");
+        database.finish_private(last).await.unwrap();
+        let write = database.write(|c| c.execute("INSERT INTO numbers VALUES (4)", [])).await;
+        assert!(matches!(write, Err(Error::Unavailable { .. })), "{write:?}");
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        let modes = entries.map(|e| e.unwrap().metadata().unwrap().permissions().mode() & MODE_BITS);
+        assert_eq!(modes.collect::<Vec<_>>(), [OWNER_ONLY], "nothing is beside it");
+        assert_eq!(count(&numbers(&folder)), 2);
     }
 
     #[tokio::test]

@@ -5,9 +5,10 @@ mod checkpointer;
 mod copy;
 mod database;
 mod error;
+mod read_only;
 mod writer;
 
 pub use copy::{check_integrity, copy, open_existing};
-pub use database::{Database, Durability, Schema};
+pub use database::{Database, Durability, Schema, limit_memory};
 pub use error::Error;
 pub use rusqlite;

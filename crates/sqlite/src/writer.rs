@@ -158,8 +158,14 @@ fn write_groups(
 }
 
 fn answer(file: &File, works: impl IntoIterator<Item = Box<dyn Work>>, outcome: Result<Kept, Error>) {
-    if let Err(error) = &outcome {
-        tracing::error!(error = error as &dyn std::error::Error, "a group was not committed");
+    match &outcome {
+        Ok(_) => {}
+        Err(error @ Error::Unavailable { .. }) => tracing::error!(
+            outage = %error,
+            error = error as &dyn std::error::Error,
+            "a group was not committed"
+        ),
+        Err(error) => tracing::error!(error = error as &dyn std::error::Error, "a group was not committed"),
     }
     for work in works {
         work.answer(match &outcome {

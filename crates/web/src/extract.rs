@@ -93,7 +93,7 @@ fn expected(message: &str) -> (FieldCode, String) {
 }
 
 /// Text without a leading byte order mark, which some programs write (RFC 8259, section 8.1).
-pub(crate) fn without_bom(text: &[u8]) -> &[u8] {
+pub fn without_bom(text: &[u8]) -> &[u8] {
     text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
 }
 

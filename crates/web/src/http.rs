@@ -42,6 +42,8 @@ use service::shutdown::{Tasks, asked_to_end};
 
 /// Timeout of a handler, not counting the time that it waits for the client's body.
 const HANDLER_LIMIT: Duration = Duration::from_secs(30);
+/// The same for forms with files: their pictures wait for a processor, which all accounts share.
+const FORM_HANDLER_LIMIT: Duration = Duration::from_mins(5);
 /// Default maximum size of a body in bytes.
 pub const BODY_LIMIT: usize = 64 * 1024;
 /// Minimum size of a compressed body in bytes.

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::problem::Problem;
 use crate::session_cookies::{SessionCookies, session_cookie};
-use crate::tokens::{Claims, TokenError, VerifyingKeys, claimed_session};
+use crate::tokens::{Claims, LinkClaims, TokenError, VerifyingKeys, claimed_session};
 use service::clock::Clock;
 
 /// Maximum number of cached sessions, about 150 bytes each.
@@ -185,6 +185,18 @@ impl Authenticator {
         }
         self.known.insert(sid, Known::Good { token: hash, session, active });
         Ok(session)
+    }
+
+    /// Verifies a link to a song.
+    ///
+    /// # Errors
+    /// If it is altered or has expired.
+    pub async fn verify_link(&self, token: &str) -> Result<LinkClaims, TokenError> {
+        let (keys, now) = (&self.parts.keys, self.parts.clock.now());
+        match keys.keys().verify_link(token, now) {
+            Err(TokenError::UnknownKey) if keys.refresh().await => keys.keys().verify_link(token, now),
+            outcome => outcome,
+        }
     }
 
     fn send_last_seen(&self, token: [u8; 32], session: Session, active: ActiveSession, now: DateTime<Utc>) {

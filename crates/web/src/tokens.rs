@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use ids::{SessionId, UserId};
+use ids::{SessionId, SongId, UserId};
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -27,6 +28,16 @@ pub struct Claims {
     pub sub: UserId,
     pub sid: SessionId,
     pub iat: i64,
+    pub exp: i64,
+}
+
+/// The claims of a link to a song, for players that cannot send a token. Without `sid` it is no session, and without `song` a
+/// session's token is no link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkClaims {
+    /// Who may play the song.
+    pub sub: UserId,
+    pub song: SongId,
     pub exp: i64,
 }
 
@@ -94,10 +105,21 @@ impl SigningKeys {
         now: DateTime<Utc>,
         expires: DateTime<Utc>,
     ) -> Result<String, SignError> {
+        self.sign_claims(&Claims { sub: user, sid: session, iat: now.timestamp(), exp: expires.timestamp() })
+    }
+
+    /// Signs a link with which anybody plays a song as this user does.
+    ///
+    /// # Errors
+    /// Only if signing itself fails, which is a bug.
+    pub fn sign_link(&self, user: UserId, song: SongId, expires: DateTime<Utc>) -> Result<String, SignError> {
+        self.sign_claims(&LinkClaims { sub: user, song, exp: expires.timestamp() })
+    }
+
+    fn sign_claims(&self, claims: &impl Serialize) -> Result<String, SignError> {
         let (id, key) = &self.first;
         let header = Header { kid: Some(id.clone()), ..Header::new(Algorithm::EdDSA) };
-        let claims = Claims { sub: user, sid: session, iat: now.timestamp(), exp: expires.timestamp() };
-        Ok(jsonwebtoken::encode(&header, &claims, key)?)
+        Ok(jsonwebtoken::encode(&header, claims, key)?)
     }
 }
 
@@ -148,6 +170,17 @@ impl VerifyingKeys {
 
     /// Verifies the signature and the expiry at `now`. Only EdDSA is accepted, whatever the token says.
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, TokenError> {
+        let claims: Claims = self.verified(token)?;
+        if claims.exp <= now.timestamp() { Err(TokenError::Expired) } else { Ok(claims) }
+    }
+
+    /// As [`verify`](Self::verify), for a link.
+    pub fn verify_link(&self, token: &str, now: DateTime<Utc>) -> Result<LinkClaims, TokenError> {
+        let claims: LinkClaims = self.verified(token)?;
+        if claims.exp <= now.timestamp() { Err(TokenError::Expired) } else { Ok(claims) }
+    }
+
+    fn verified<T: DeserializeOwned + Clone>(&self, token: &str) -> Result<T, TokenError> {
         if token.len() > LENGTH_LIMIT {
             return Err(TokenError::Invalid);
         }
@@ -157,12 +190,11 @@ impl VerifyingKeys {
         }
         let key = header.kid.and_then(|id| self.keys.get(&id)).ok_or(TokenError::UnknownKey)?;
         let mut validation = Validation::new(Algorithm::EdDSA);
-        // The time comes from our clock, and is checked below.
+        // The time comes from our clock, and is checked by the callers.
         validation.validate_exp = false;
         validation.required_spec_claims.clear();
-        let claims =
-            jsonwebtoken::decode::<Claims>(token, key, &validation).map_err(|_| TokenError::Invalid)?.claims;
-        if claims.exp <= now.timestamp() { Err(TokenError::Expired) } else { Ok(claims) }
+        let decoded = jsonwebtoken::decode::<T>(token, key, &validation);
+        decoded.map(|decoded| decoded.claims).map_err(|_| TokenError::Invalid)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -216,6 +248,22 @@ mod tests {
         assert_eq!(claimed_session(&token), Some(SESSION));
         assert!(public.verify(&token, now() + TimeDelta::days(30) - TimeDelta::seconds(1)).is_ok());
         assert_eq!(public.verify(&token, now() + TimeDelta::days(30)), Err(TokenError::Expired));
+    }
+
+    #[test]
+    fn link_is_no_session_and_a_session_is_no_link() {
+        let song = SongId::new(Uuid::from_u128(0x50));
+        let (keys, end) = (keys(), now() + TimeDelta::hours(1));
+        let (link, public) = (keys.sign_link(USER, song, end).unwrap(), VerifyingKeys::of(keys.public()));
+        assert_eq!(
+            public.verify_link(&link, now()),
+            Ok(LinkClaims { sub: USER, song, exp: end.timestamp() })
+        );
+        assert_eq!(public.verify_link(&link, end), Err(TokenError::Expired));
+        assert_eq!(public.verify(&link, now()), Err(TokenError::Invalid));
+        assert_eq!(public.verify_link(&signed(&keys), now()), Err(TokenError::Invalid));
+        let other = VerifyingKeys::of(self::keys().public());
+        assert_eq!(other.verify_link(&link, now()), Err(TokenError::UnknownKey));
     }
 
     #[test]

@@ -13,10 +13,10 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Connection, message};
+use super::{Connection, message, raw};
 use crate::log::{Followed, Unreadable};
 use crate::tail_buffer::{self, TailBuffer};
-use crate::{Filter, LogError, Position, Stored};
+use crate::{Filter, LogError, Position, RawEvent, Stored};
 
 /// Messages requested in advance.
 const PULL_BATCH: usize = 1000;
@@ -60,6 +60,8 @@ pub(super) struct Source {
     pub(super) stream: Stream<()>,
     /// The wildcard subject that covers the stream.
     pub(super) everything: String,
+    /// The name of the stream.
+    pub(super) name: String,
 }
 
 impl Source {
@@ -138,6 +140,44 @@ impl Source {
         }
     }
 
+    /// Delivers all messages after a position as they are stored, and each reason why it must start again.
+    pub(super) async fn deliver_raw(
+        &self,
+        after: Position,
+        sender: &mpsc::Sender<Result<RawEvent, LogError>>,
+    ) {
+        let (mut reached, mut retry) = (after, Retry::default());
+        loop {
+            let before = reached;
+            let lost = tokio::select! {
+                () = self.connection.replaced() => Err("the connection was replaced".into()),
+                ended = self.try_deliver_raw(&mut reached, sender) => ended,
+            };
+            let Err(cause) = lost else { return };
+            if sender.send(Err(LogError::unavailable(cause.to_string()))).await.is_err() {
+                return;
+            }
+            retry.wait(cause, before, reached).await;
+        }
+    }
+
+    async fn try_deliver_raw(
+        &self,
+        reached: &mut Position,
+        sender: &mpsc::Sender<Result<RawEvent, LogError>>,
+    ) -> Result<Ended, Cause> {
+        let mut deliveries = self.deliveries(vec![self.everything.clone()], *reached).await?;
+        loop {
+            let (position, message) = deliveries.next_message().await?;
+            let headers = message.headers.unwrap_or_default();
+            let event = raw::raw(&self.name, position.0, &message.subject, &headers, message.payload);
+            if sender.send(Ok(event)).await.is_err() {
+                return Ok(Ended);
+            }
+            *reached = position;
+        }
+    }
+
     /// Creates a consumer of all messages on these subjects after a position.
     async fn deliveries(&self, subjects: Vec<String>, after: Position) -> Result<Deliveries, Cause> {
         let config = pull::Config {
@@ -194,6 +234,18 @@ struct Deliveries {
 impl Deliveries {
     /// The next event with its position. The inner error means an unreadable envelope. Cancel-safe.
     async fn next(&mut self) -> Result<(Position, Result<Stored, Unreadable>), Cause> {
+        let (position, message) = self.next_message().await?;
+        let headers = message.headers.unwrap_or_default();
+        let stored = message::stored(position.0, &headers, message.payload);
+        let unreadable = |error| {
+            let subject = raw::event_subject(&self.source.name, &message.subject).to_owned();
+            Unreadable::new(position, message::event_type(&headers), subject, error)
+        };
+        Ok((position, stored.map_err(unreadable)))
+    }
+
+    /// The next message with its position. Cancel-safe.
+    async fn next_message(&mut self) -> Result<(Position, async_nats::Message), Cause> {
         let message = loop {
             let check = async {
                 tokio::time::sleep(STALL_CHECK).await;
@@ -216,11 +268,7 @@ impl Deliveries {
         self.delivered = number;
         self.reached = Position(position);
         self.owed_since = None;
-        let headers = message.message.headers.unwrap_or_default();
-        let position = Position(position);
-        let stored = message::stored(position.0, &headers, message.message.payload);
-        let unreadable = |error| Unreadable::new(position, message::event_type(&headers), error);
-        Ok((position, stored.map_err(unreadable)))
+        Ok((Position(position), message.message))
     }
 }
 

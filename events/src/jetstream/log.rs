@@ -1,5 +1,5 @@
 use async_nats::header::HeaderMap;
-use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::context::{GetStreamError, GetStreamErrorKind, PublishError, PublishErrorKind};
 use async_nats::jetstream::stream::{
     Compression, Config, DirectGetErrorKind, DiscardPolicy, Info, LastRawMessageErrorKind,
     RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
@@ -8,16 +8,17 @@ use async_nats::jetstream::{self, Context, ErrorCode};
 use async_trait::async_trait;
 use futures::TryFutureExt;
 use futures::future::try_join_all;
+use std::fmt::Display;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
 
-use super::{Connection, JetStreamSettings, REPLICA_TIMEOUT, follow, message, progress};
+use super::{Connection, JetStreamSettings, REPLICA_TIMEOUT, follow, message, progress, raw};
 use crate::tail_buffer::TailBuffer;
 use crate::{
-    AppendError, EventId, EventLog, Filter, Follow, Freshness, LogError, Message, Position, Progress, Stored,
-    Subject, Urgency,
+    AppendError, EventId, EventLog, Filter, Follow, Freshness, LogError, Message, Position, Progress,
+    RawEvent, RawFollow, Stored, Subject, Urgency,
 };
 
 /// How often an append with an unknown outcome is repeated.
@@ -47,6 +48,7 @@ pub struct JetStreamLog {
     opened_at: Position,
     /// Set by the first follower.
     tail: OnceLock<Arc<TailBuffer>>,
+    read_only: bool,
 }
 
 impl JetStreamLog {
@@ -57,11 +59,34 @@ impl JetStreamLog {
     /// stream cannot serve as a log.
     pub async fn open(settings: &JetStreamSettings) -> Result<Self, LogError> {
         let connection = Connection::open(settings).await?;
-        let context = jetstream::ContextBuilder::new()
-            .timeout(super::REQUEST_TIMEOUT)
-            .ack_timeout(super::REQUEST_TIMEOUT)
-            .build(connection.client.clone());
+        let context = connection.jetstream();
         let replicas = prepare_stream(&context, settings).await?;
+        Self::of(connection, context, replicas, settings, false).await
+    }
+
+    /// For programs that change nothing: does not create or reconfigure the stream, and appends fail.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and if there is no such stream.
+    pub async fn open_read_only(settings: &JetStreamSettings) -> Result<Self, LogError> {
+        let connection = Connection::open(settings).await?;
+        let context = connection.jetstream();
+        let Info { config: found, .. } = context
+            .get_stream(&settings.name)
+            .map_err(|error| no_stream(&settings.name, error))
+            .and_then(|stream| async move { stream.get_info().await.map_err(LogError::unavailable) })
+            .await?;
+        require_log(&found, settings)?;
+        Self::of(connection, context, found.num_replicas, settings, true).await
+    }
+
+    async fn of(
+        connection: Connection,
+        context: Context,
+        replicas: usize,
+        settings: &JetStreamSettings,
+        read_only: bool,
+    ) -> Result<Self, LogError> {
         let stream = context.get_stream_no_info(&settings.name).await.map_err(LogError::unavailable)?;
         let (name, reports) = (settings.name.clone(), broadcast::channel(PROGRESS_BUFFER).0);
         progress::listen(&connection.client, &name, reports.downgrade()).await?;
@@ -77,6 +102,7 @@ impl JetStreamLog {
             reports,
             opened_at,
             tail: OnceLock::new(),
+            read_only,
         })
     }
 
@@ -85,6 +111,7 @@ impl JetStreamLog {
             connection: self.connection.clone(),
             stream: self.stream.clone(),
             everything: format!("{}.>", self.name),
+            name: self.name.clone(),
         }
     }
 
@@ -204,6 +231,9 @@ impl Link {
 #[async_trait]
 impl EventLog for JetStreamLog {
     async fn append(&self, message: &Message, expected: Position) -> Result<Position, AppendError> {
+        if self.read_only {
+            return Err(LogError::unavailable("it was opened to be read only").into());
+        }
         self.connection.ready().await?;
         let mut lost: Option<PublishError> = None;
         for _ in 0..APPEND_ATTEMPTS {
@@ -284,6 +314,23 @@ impl EventLog for JetStreamLog {
         Ok(Position(info.state.last_sequence))
     }
 
+    async fn raw(&self, after: Position, limit: usize) -> Result<Vec<RawEvent>, LogError> {
+        let head = self.head().await?;
+        raw::after(&self.stream, &self.name, after, head, limit).await
+    }
+
+    async fn raw_of(&self, subject: &str, after: Position, limit: usize) -> Result<Vec<RawEvent>, LogError> {
+        self.connection.ready().await?;
+        raw::of(&self.connection.client, &self.stream, &self.name, subject, after, limit).await
+    }
+
+    fn raw_follow(&self, after: Position) -> RawFollow {
+        let (sender, follow) = RawFollow::channel();
+        #[expect(clippy::disallowed_methods, reason = "it ends with its RawFollow")]
+        tokio::spawn(raw::follow(self.source(), after, sender));
+        follow
+    }
+
     /// The stream state adds nothing to [`head`](Self::head): a server with a full disk stops JetStream and answers
     /// neither; a stream that is only at its limit rejects appends.
     async fn check_writable(&self) -> Result<(), LogError> {
@@ -291,6 +338,9 @@ impl EventLog for JetStreamLog {
     }
 
     fn publish_progress(&self, progress: Progress, urgency: Urgency) {
+        if self.read_only {
+            return;
+        }
         // If the queue is full, a later notification supersedes this one.
         let _ = self.progress_publisher.try_send((progress, urgency));
     }
@@ -300,7 +350,7 @@ impl EventLog for JetStreamLog {
     }
 }
 
-fn stream_subject(name: &str, subject: Subject) -> String {
+pub(super) fn stream_subject(name: &str, subject: impl Display) -> String {
     format!("{name}.{subject}")
 }
 
@@ -346,6 +396,32 @@ async fn prepare_stream(context: &Context, settings: &JetStreamSettings) -> Resu
         .map_err(LogError::unavailable)
         .and_then(|stream| async move { stream.get_info().await.map_err(LogError::unavailable) })
         .await?;
+    require_log(&found, settings)?;
+    let mended = Config {
+        discard: wanted.discard,
+        deny_delete: true,
+        deny_purge: true,
+        allow_direct: true,
+        ..super::without_compression(&found)
+    };
+    let replicas = mended.num_replicas;
+    super::reconfigure(context, &found, mended).await.map_err(LogError::unavailable)?;
+    Ok(replicas)
+}
+
+fn no_stream(name: &str, error: GetStreamError) -> LogError {
+    match error.kind() {
+        GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+            LogError::corrupt(None, format!("there is no stream `{name}` on this server"))
+        }
+        _ => LogError::unavailable(error),
+    }
+}
+
+/// # Errors
+/// If the stream does not keep all events.
+fn require_log(found: &Config, settings: &JetStreamSettings) -> Result<(), LogError> {
+    let wanted = stream_config(settings);
     let forgets = found.retention != wanted.retention
         || !found.max_age.is_zero()
         || found.max_messages_per_subject > 0
@@ -359,14 +435,5 @@ async fn prepare_stream(context: &Context, settings: &JetStreamSettings) -> Resu
             ),
         ));
     }
-    let mended = Config {
-        discard: wanted.discard,
-        deny_delete: true,
-        deny_purge: true,
-        allow_direct: true,
-        ..super::without_compression(&found)
-    };
-    let replicas = mended.num_replicas;
-    super::reconfigure(context, &found, mended).await.map_err(LogError::unavailable)?;
-    Ok(replicas)
+    Ok(())
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat};
 use uuid::Uuid;
 
-use crate::{EVENT_SOURCE, Envelope, EventId, LogError, Message, Position, Stored};
+use crate::{Attributes, EVENT_SOURCE, Envelope, EventId, LogError, Message, Position, Stored};
 
 const ID: &str = "ce-id";
 const TYPE: &str = "ce-type";
@@ -74,21 +74,40 @@ pub(super) fn id(headers: &HeaderMap) -> Option<EventId> {
 }
 
 fn envelope(headers: &HeaderMap) -> Result<Envelope, String> {
-    let time = required(headers, TIME)?;
     let subject = required(headers, SUBJECT)?;
-    let source = required(headers, SOURCE)?;
+    let event_type = required(headers, TYPE)?.to_owned();
+    let Attributes { id, source, time, actor, correlation, causation, traceparent } = common(headers)?;
     Ok(Envelope {
+        id,
+        event_type: Cow::Owned(event_type),
+        source: if source == EVENT_SOURCE { Cow::Borrowed(EVENT_SOURCE) } else { Cow::Owned(source) },
+        time,
+        subject: subject.parse().map_err(|e| format!("{e}"))?,
+        actor,
+        correlation,
+        causation,
+        traceparent,
+    })
+}
+
+/// The attributes of a message that is stored under a subject of any kind, with any type.
+pub(super) fn attributes(headers: &HeaderMap, stored_under: &str) -> Result<Attributes, String> {
+    let subject = required(headers, SUBJECT)?;
+    if subject != stored_under {
+        return Err(format!("it is about `{subject}`, but is stored under another subject"));
+    }
+    required(headers, TYPE)?;
+    common(headers)
+}
+
+fn common(headers: &HeaderMap) -> Result<Attributes, String> {
+    let time = required(headers, TIME)?;
+    Ok(Attributes {
         id: EventId::new(uuid(required(headers, ID)?)?),
-        event_type: Cow::Owned(required(headers, TYPE)?.to_owned()),
-        source: if source == EVENT_SOURCE {
-            Cow::Borrowed(EVENT_SOURCE)
-        } else {
-            Cow::Owned(source.to_owned())
-        },
+        source: required(headers, SOURCE)?.to_owned(),
         time: DateTime::parse_from_rfc3339(time)
             .map_err(|e| format!("`{time}` is not a time: {e}"))?
             .to_utc(),
-        subject: subject.parse().map_err(|e| format!("{e}"))?,
         actor: optional(headers, ACTOR)
             .map(|text| text.parse().map_err(|e| format!("{ACTOR}: {e}")))
             .transpose()?,

@@ -1,6 +1,6 @@
 use async_nats::jetstream::kv::{Config, CreateErrorKind, Store};
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
-use async_nats::jetstream::{self, Context, stream::StorageType};
+use async_nats::jetstream::{Context, stream::StorageType};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::try_join_all;
@@ -14,20 +14,25 @@ use crate::{KeyName, KeyState, KeyVault, LogError, VaultError};
 pub struct JetStreamVault {
     connection: Connection,
     store: Store,
+    read_only: bool,
 }
 
 impl JetStreamVault {
     pub async fn open(settings: &JetStreamSettings) -> Result<Self, VaultError> {
-        let connection = Connection::open(settings).await.map_err(|error| match error {
-            LogError::Unavailable(cause) => VaultError::Unavailable(cause),
-            LogError::Corrupt { source, .. } => VaultError::Corrupt(source),
-        })?;
-        let context = jetstream::ContextBuilder::new()
-            .timeout(super::REQUEST_TIMEOUT)
-            .ack_timeout(super::REQUEST_TIMEOUT)
-            .build(connection.client.clone());
-        let store = bucket(&context, settings).await?;
-        Ok(Self { connection, store })
+        let connection = connect(settings).await?;
+        let store = bucket(&connection.jetstream(), settings).await?;
+        Ok(Self { connection, store, read_only: false })
+    }
+
+    /// For programs that change nothing: does not create or reconfigure the bucket, and every change fails.
+    pub async fn open_read_only(settings: &JetStreamSettings) -> Result<Self, VaultError> {
+        let connection = connect(settings).await?;
+        let store = connection.jetstream().get_key_value(bucket_name(settings)).await.map_err(unavailable)?;
+        Ok(Self { connection, store, read_only: true })
+    }
+
+    fn writable(&self) -> Result<(), VaultError> {
+        if self.read_only { Err(unavailable("it was opened to be read only")) } else { Ok(()) }
     }
 
     async fn ready(&self) -> Result<(), VaultError> {
@@ -62,6 +67,7 @@ impl KeyVault for JetStreamVault {
     }
 
     async fn create(&self, name: KeyName, wrapped: Vec<u8>) -> Result<KeyState, VaultError> {
+        self.writable()?;
         self.ready().await?;
         match self.store.create(name.to_string(), wrapped.clone().into()).await {
             Ok(_) => Ok(KeyState::Present(wrapped)),
@@ -71,6 +77,7 @@ impl KeyVault for JetStreamVault {
     }
 
     async fn destroy(&self, name: KeyName) -> Result<(), VaultError> {
+        self.writable()?;
         self.ready().await?;
         self.store.put(name.to_string(), Bytes::new()).await.map(|_| ()).map_err(unavailable)
     }
@@ -83,9 +90,20 @@ impl KeyVault for JetStreamVault {
     }
 }
 
+async fn connect(settings: &JetStreamSettings) -> Result<Connection, VaultError> {
+    Connection::open(settings).await.map_err(|error| match error {
+        LogError::Unavailable(cause) => VaultError::Unavailable(cause),
+        LogError::Corrupt { source, .. } => VaultError::Corrupt(source),
+    })
+}
+
+fn bucket_name(settings: &JetStreamSettings) -> String {
+    format!("{}-keys", settings.name)
+}
+
 async fn bucket(context: &Context, settings: &JetStreamSettings) -> Result<Store, VaultError> {
     let config = Config {
-        bucket: format!("{}-keys", settings.name),
+        bucket: bucket_name(settings),
         description: "The wrapped keys of Chorus".to_owned(),
         history: 1,
         storage: StorageType::File,

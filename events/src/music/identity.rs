@@ -50,6 +50,12 @@ pub fn audio_media_id(audio: &AudioHash) -> MediaId {
     MediaId::new(derived("audio", &[audio.bytes()]))
 }
 
+/// The id of the stored file of the same audio after this one was released. A released id is never used again, so that a file
+/// can be deleted at any later time.
+pub fn audio_media_id_after(released: MediaId) -> MediaId {
+    MediaId::new(derived("audio after", &[released.uuid().as_bytes()]))
+}
+
 /// The form of a text in which two spellings of the same name are equal. Accents distinguish names.
 fn folded(text: &str) -> String {
     let lower: String = text.nfkc().flat_map(char::to_lowercase).nfkc().map(plain_sign).collect();
@@ -111,16 +117,18 @@ mod tests {
             song_id(&hash, None).to_string(),
             song_id(&hash, Some(album)).to_string(),
             audio_media_id(&hash).to_string(),
+            audio_media_id_after(audio_media_id(&hash)).to_string(),
         ];
         assert_eq!(ids, FROZEN);
     }
 
-    const FROZEN: [&str; 5] = [
+    const FROZEN: [&str; 6] = [
         "3811b12cfa6087b5875af2f6626aca61",
         "642043c450a0852d8494811e7fcd9760",
         "c56389c1125882358d38924903ff5c94",
         "b720791999828989b135dbbb19cbdcc9",
         "9cd797ac5f8d8cac8d53bae34f259e11",
+        "b5649a93c8928ff2a4efd8af186a1115",
     ];
 
     #[test]

@@ -10,6 +10,7 @@ event_enum! {
     SongEvent {
         SongPublished = "song.published.v1",
         SongEdited = "song.edited.v1",
+        SongCoverChanged = "song.cover_changed.v1",
         SongRemoved = "song.removed.v1",
         SongRestored = "song.restored.v1",
         SongAnalysed = "song.analysed.v1",
@@ -194,6 +195,13 @@ pub struct SongEdited {
     pub details: SongDetails,
 }
 
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SongCoverChanged {
+    pub song: SongId,
+    /// None if the song's own cover is removed: then it has the album's.
+    pub cover: Option<Image>,
+}
+
 /// The song disappears from the catalogue; playlists keep a gap with its name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SongRemoved {
@@ -215,14 +223,14 @@ pub struct SongAnalysed {
 #[serde(rename_all = "snake_case")]
 pub enum AudioAnalysis {
     Measured {
-        /// Integrated loudness in LUFS (EBU R128).
+        /// Integrated loudness in LUFS (EBU R128); -70 for silence.
         loudness: f32,
-        /// True peak in decibels relative to full scale.
+        /// True peak in decibels relative to full scale; -100 for silence.
         peak: f32,
         /// Peaks of equal parts of the song, 0 to 255.
         waveform: Vec<u8>,
     },
-    /// The program cannot decode the format.
+    /// The program cannot decode the file.
     Unsupported,
 }
 
@@ -231,6 +239,7 @@ impl SongEvent {
         match self {
             Self::SongPublished(event) => event.song,
             Self::SongEdited(event) => event.song,
+            Self::SongCoverChanged(event) => event.song,
             Self::SongRemoved(event) => event.song,
             Self::SongRestored(event) => event.song,
             Self::SongAnalysed(event) => event.song,
@@ -245,6 +254,7 @@ impl SongEvent {
         match self {
             Self::SongPublished(_)
             | Self::SongEdited(_)
+            | Self::SongCoverChanged(_)
             | Self::SongRemoved(_)
             | Self::SongRestored(_)
             | Self::SongAnalysed(_) => None,

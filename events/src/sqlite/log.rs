@@ -14,11 +14,12 @@ use sqlite::{Database, Durability, Schema};
 use tokio::sync::{broadcast, mpsc, watch};
 use uuid::Uuid;
 
+use super::raw;
 use crate::log::{Followed, Unreadable};
 use crate::tail_buffer::{self, TailBuffer};
 use crate::{
     AppendError, Envelope, EventId, EventLog, Filter, Follow, Freshness, Kind, LogError, Message, Position,
-    Progress, Stored, Subject, Urgency, UserId,
+    Progress, RawEvent, RawFollow, Stored, Subject, Urgency, UserId,
 };
 
 /// Positions are SQLite row ids: rows are never deleted, so there are no gaps.
@@ -45,7 +46,7 @@ const SCHEMA: Schema = Schema {
     "],
 };
 
-const COLUMNS: &str =
+pub(super) const COLUMNS: &str =
     "position, subject, id, type, source, time, actor, correlation, causation, traceparent, body";
 
 /// Maximum number of events per read of a follower.
@@ -67,18 +68,29 @@ pub struct SqliteLog {
     database: Arc<Database>,
     tail: Arc<TailBuffer>,
     reports: broadcast::Sender<Progress>,
-    probe: Arc<DiskProbe>,
+    /// None if the log was opened to be read only.
+    probe: Option<Arc<DiskProbe>>,
 }
 
 impl SqliteLog {
     pub fn open(path: &Path) -> Result<Self, LogError> {
-        let database = Arc::new(Database::open(path, Durability::Full, SCHEMA)?);
+        let probe = DiskProbe { file: path.with_extension("probe"), last: Mutex::default() };
+        Self::of(Database::open(path, Durability::Full, SCHEMA)?, Some(probe))
+    }
+
+    /// For programs that change nothing: creates no file, and appends fail.
+    pub fn open_read_only(path: &Path) -> Result<Self, LogError> {
+        Self::of(Database::open_read_only(path, SCHEMA)?, None)
+    }
+
+    fn of(database: Database, probe: Option<DiskProbe>) -> Result<Self, LogError> {
+        let database = Arc::new(database);
         let head = database.read(head)?;
         Ok(Self {
             database,
             tail: Arc::new(TailBuffer::starting_at(head)),
             reports: broadcast::channel(PROGRESS_BUFFER).0,
-            probe: Arc::new(DiskProbe { file: path.with_extension("probe"), last: Mutex::default() }),
+            probe: probe.map(Arc::new),
         })
     }
 }
@@ -143,8 +155,25 @@ impl EventLog for SqliteLog {
         Ok(self.database.read(head)?)
     }
 
+    async fn raw(&self, after: Position, limit: usize) -> Result<Vec<RawEvent>, LogError> {
+        raw::after(&self.database, after, limit).await
+    }
+
+    async fn raw_of(&self, subject: &str, after: Position, limit: usize) -> Result<Vec<RawEvent>, LogError> {
+        raw::of(&self.database, subject, after, limit).await
+    }
+
+    fn raw_follow(&self, after: Position) -> RawFollow {
+        let (sender, follow) = RawFollow::channel();
+        #[expect(clippy::disallowed_methods, reason = "it ends with its RawFollow")]
+        tokio::spawn(raw::follow(Arc::clone(&self.database), after, sender));
+        follow
+    }
+
     async fn check_writable(&self) -> Result<(), LogError> {
-        let probe = Arc::clone(&self.probe);
+        let Some(probe) = self.probe.clone() else {
+            return Err(LogError::unavailable("it was opened to be read only"));
+        };
         let probed =
             tokio::task::spawn_blocking(move || probe.write()).await.map_err(LogError::unavailable)?;
         probed.map_err(LogError::unavailable)
@@ -378,9 +407,11 @@ fn read_chunk(
             events.push(match stored(row) {
                 Err(error) if is_unreadable(&error) => {
                     let event_type = row.get_ref(3)?.as_str().ok();
+                    let subject = row.get_ref(1)?.as_str().unwrap_or_default().to_owned();
                     Followed::Unreadable(Unreadable::new(
                         passed,
                         event_type,
+                        subject,
                         LogError::corrupt(passed, error),
                     ))
                 }

@@ -20,6 +20,11 @@ impl SqliteVault {
     pub fn open(path: &Path) -> Result<Self, VaultError> {
         Ok(Self { database: Database::open(path, Durability::Full, SCHEMA)? })
     }
+
+    /// For programs that change nothing: creates no file, and every change fails.
+    pub fn open_read_only(path: &Path) -> Result<Self, VaultError> {
+        Ok(Self { database: Database::open_read_only(path, SCHEMA)? })
+    }
 }
 
 #[async_trait]

@@ -43,7 +43,8 @@ impl Projection for Profiles {
                 | AccountsEvent::Session(_),
             )
             | Event::Music(_)
-            | Event::Mail(_) => None,
+            | Event::Mail(_)
+            | Event::Operations(_) => None,
         };
         post.map(|post| (&VIEW, uncounted(&post.to_string()))).into_iter().collect()
     }
@@ -67,7 +68,8 @@ impl Projection for Profiles {
             )
             | Event::Social(_)
             | Event::Music(_)
-            | Event::Mail(_) => {}
+            | Event::Mail(_)
+            | Event::Operations(_) => {}
         }
         Ok(())
     }

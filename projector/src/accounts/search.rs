@@ -46,7 +46,8 @@ impl Projection for Search {
             )
             | Event::Social(_)
             | Event::Music(_)
-            | Event::Mail(_) => Vec::new(),
+            | Event::Mail(_)
+            | Event::Operations(_) => Vec::new(),
         }
     }
 
@@ -67,7 +68,8 @@ impl Projection for Search {
             )
             | Event::Social(_)
             | Event::Music(_)
-            | Event::Mail(_) => {}
+            | Event::Mail(_)
+            | Event::Operations(_) => {}
         }
         Ok(())
     }

@@ -82,7 +82,8 @@ impl Projection for Sessions {
             )
             | Event::Social(_)
             | Event::Music(_)
-            | Event::Mail(_) => {}
+            | Event::Mail(_)
+            | Event::Operations(_) => {}
         }
         Ok(())
     }

@@ -10,6 +10,8 @@ use service::telemetry::with_causes;
 use tokio::time::Instant;
 use views::{Commit, CommitError, Parked, StoreError, ViewStore, Write};
 
+use super::parking::{PARKED_LIMIT, Parking, TooManyParked};
+
 /// How often a standby worker polls the active worker's checkpoint.
 const STAND_BY_POLL: Duration = Duration::from_secs(1);
 /// A standby worker takes over when the checkpoint has not moved for this long.
@@ -34,8 +36,15 @@ pub(crate) struct Checkpoint<'a> {
 impl Checkpoint<'_> {
     /// Reads the checkpoint. Retries during outages of the store.
     pub(crate) async fn read(&self) -> Result<u64, StoreError> {
-        let is_outage = |error: &StoreError| matches!(error, StoreError::Unavailable(_));
-        retry_until_available("the view store", || self.store.checkpoint(self.of), is_outage).await
+        retry_until_available("the view store", || self.store.checkpoint(self.of), StoreError::is_outage)
+            .await
+    }
+
+    /// The events that are parked. Read after the checkpoint: another worker that parks one later also moves the checkpoint,
+    /// which fences this one. Retries during outages of the store.
+    pub(crate) async fn parking(&self) -> Result<Result<Parking, TooManyParked>, StoreError> {
+        let read = || self.store.parked(self.of, PARKED_LIMIT + 1);
+        Ok(Parking::of(&retry_until_available("the view store", read, StoreError::is_outage).await?))
     }
 
     /// Commits the writes and moves the checkpoint in one transaction. Retries during outages of the store.
@@ -69,6 +78,16 @@ impl Checkpoint<'_> {
                     return Err(NotMoved::Corrupt(error));
                 }
             }
+        }
+    }
+
+    /// Moves the checkpoint and parks events; returns where it is then. If another worker has moved it, that worker also parks
+    /// the events.
+    pub(crate) async fn advance(&self, from: u64, to: u64, parked: &[Parked]) -> Result<u64, StoreError> {
+        match self.commit(&Arc::default(), parked, from, to).await {
+            Ok(()) => Ok(to),
+            Err(NotMoved::Fenced) => self.read().await,
+            Err(NotMoved::Corrupt(error)) => Err(error),
         }
     }
 

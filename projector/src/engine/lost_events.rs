@@ -37,7 +37,7 @@ impl LostEvents {
         match self {
             Self::Vault(mismatch) => mismatch.is_outage(),
             Self::Log(error) => matches!(error, LogError::Unavailable(_)),
-            Self::Store(error) => matches!(error, StoreError::Unavailable(_)),
+            Self::Store(error) => error.is_outage(),
             Self::Views { .. } | Self::Media { .. } => false,
         }
     }

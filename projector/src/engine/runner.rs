@@ -1,22 +1,26 @@
 //! Runs a projection: reads events in batches and commits their writes together with the checkpoint. Outages are
 //! retried. An event that cannot be projected is parked or stops the projection; it is never skipped silently.
 
-use std::any::Any;
 use std::convert::Infallible;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use events::{Filter, LogError, Position, Progress, Recorded, SealedLog, Stored, Urgency};
+use events::{EventLog, Filter, LogError, Position, Progress, Recorded, SealedLog, Stored, Urgency};
 use futures::FutureExt;
 use service::retry::retry_until_available;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
+use tokio::sync::watch;
 use tokio::time::Instant;
-use views::{Parked, StoreError, ViewStore, Writes};
+use views::{Parked, StoreError, ViewStore};
 
+use crate::engine::batch::{Event, Projected, Unreadable, panic_text, preload_planned, project};
 use crate::engine::checkpoint::{Checkpoint, NotMoved, Pause, backoff_delay};
-use crate::{OnFailure, Projection, ProjectionState, Statuses, batch_length, preload};
+use crate::engine::parking::{Parking, TooManyParked};
+use crate::engine::status::{Activity, watch_lag};
+use crate::{Projection, ProjectionState, Statuses, batch_length};
 
 /// Maximum number of events per commit.
 const BATCH: usize = 500;
@@ -34,8 +38,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Delay before a panicked projection restarts: from the first to the longest.
 const RESTART_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
-/// How often the head of the log is read to compute the lag of each view.
-const HEAD_INTERVAL: Duration = Duration::from_secs(2);
+/// How often the position of the leader is read while a runner waits for it.
+const LEADER_POLL: Duration = Duration::from_millis(3);
 
 /// The dependencies of projections.
 #[derive(Debug, Clone)]
@@ -44,32 +48,55 @@ pub struct Projector {
     pub store: Arc<dyn ViewStore>,
 }
 
-/// Starts projections, each in its own task, so that none waits for another.
+/// What the generation that a runner feeds is for.
+#[derive(Debug, Clone)]
+pub(crate) struct Role {
+    /// The name under which it is reported.
+    pub(crate) label: String,
+    /// Whether queries read it.
+    pub(crate) serves: bool,
+    /// Whether its progress is published: requests wait for it.
+    pub(crate) announces: bool,
+    /// The store of the generation that it must not pass.
+    pub(crate) leader: Option<Arc<dyn ViewStore>>,
+}
+
+impl Role {
+    /// Of a projection without generations, or with one alone.
+    pub(crate) fn serving(projection: &dyn Projection) -> Self {
+        Self { label: projection.name().to_owned(), serves: true, announces: true, leader: None }
+    }
+}
+
+/// Starts projections on one store, without generations, each in its own task, so that none waits for another.
 pub fn run(projector: &Projector, projections: Vec<Arc<dyn Projection>>, tasks: &Tasks) -> Statuses {
     let statuses = Statuses::default();
     for projection in projections {
         let name = projection.name();
-        statuses.set(name, ProjectionState::Starting);
-        let runner = Runner { projector: projector.clone(), projection, statuses: statuses.clone() };
-        tasks.spawn_until_stopping(name, async move { runner.run().await });
+        let role = watch::Sender::new(Role::serving(&*projection));
+        let runner = Runner::new(projector.clone(), projection, role.subscribe(), statuses.clone());
+        tasks.spawn_until_stopping(name, async move {
+            runner.run().await;
+            drop(role);
+        });
     }
-    let (log, watched) = (Arc::clone(projector.log.raw()), statuses.clone());
-    tasks.spawn_until_stopping("distance of the views", async move {
-        loop {
-            // During an outage of the log, the last known head stays valid.
-            if let Ok(head) = log.head().await {
-                watched.set_head(head.0, Instant::now());
-            }
-            tokio::time::sleep(HEAD_INTERVAL).await;
-        }
-    });
+    watch_lag_of(projector.log.raw(), &statuses, tasks);
     statuses
 }
 
-struct Runner {
+/// Keeps the lag of the views up to date.
+pub(crate) fn watch_lag_of(log: &Arc<dyn EventLog>, statuses: &Statuses, tasks: &Tasks) {
+    tasks.spawn_until_stopping("lag of the views", watch_lag(Arc::clone(log), statuses.clone()));
+}
+
+/// Feeds one generation of the views of a projection.
+pub(crate) struct Runner {
     projector: Projector,
     projection: Arc<dyn Projection>,
+    role: watch::Receiver<Role>,
     statuses: Statuses,
+    /// Number of parked events.
+    parked: AtomicUsize,
 }
 
 /// Why a run of `follow` ended.
@@ -90,38 +117,19 @@ struct Batch {
     passed: Position,
 }
 
-/// A decoded event, or one that could not be decoded.
-#[expect(clippy::large_enum_variant, reason = "nearly all events are of the large variant")]
-enum Event {
-    Read(Recorded),
-    Unreadable(Unreadable),
-}
-
-struct Unreadable {
-    position: Position,
-    event_type: String,
-    error: String,
-    /// Written by a newer version of the program: the projection stops, whatever its [`OnFailure`] says.
-    from_newer_version: bool,
-}
-
-impl Unreadable {
-    fn new(position: Position, event_type: String, error: &LogError) -> Self {
-        Self {
-            position,
-            event_type,
-            error: with_causes(error),
-            from_newer_version: error.is_from_newer_version(),
-        }
-    }
-
-    fn of_envelope(unreadable: events::Unreadable) -> Self {
-        Self::new(unreadable.position, unreadable.event_type, &unreadable.error)
-    }
-}
-
 impl Runner {
-    async fn run(self) {
+    pub(crate) fn new(
+        projector: Projector,
+        projection: Arc<dyn Projection>,
+        role: watch::Receiver<Role>,
+        statuses: Statuses,
+    ) -> Self {
+        let runner = Self { projector, projection, role, statuses, parked: AtomicUsize::new(0) };
+        runner.set_state(ProjectionState::Starting);
+        runner
+    }
+
+    pub(crate) async fn run(self) {
         let name = self.projection.name();
         let mut panics = 0;
         loop {
@@ -136,7 +144,7 @@ impl Runner {
                     tracing::info!(projection = name, "another worker builds this view: on standby");
                     // The view contains everything up to the other worker's checkpoint.
                     let seen = |checkpoint| {
-                        self.statuses.set(name, ProjectionState::Standby(checkpoint));
+                        self.set_state(ProjectionState::Standby(checkpoint));
                         self.publish(checkpoint, Urgency::Soon);
                     };
                     self.checkpoint().stand_by(seen).await;
@@ -148,7 +156,7 @@ impl Runner {
                         why,
                         "a projection has stopped; its view is no longer updated"
                     );
-                    self.stopped(why);
+                    self.stopped(ProjectionState::Stopped(why));
                     return;
                 }
                 End::Panicked(why) => {
@@ -158,7 +166,7 @@ impl Runner {
                     let pause = backoff_delay(RESTART_PAUSE, panics);
                     tracing::error!(projection = name, why, ?pause, "a projection panicked; restarting it");
                     metrics::counter!("chorus_projection_panics_total", "projection" => name).increment(1);
-                    self.stopped(format!("it panicked: {why}"));
+                    self.stopped(ProjectionState::Panicked(why));
                     panics += 1;
                     tokio::time::sleep(pause).await;
                 }
@@ -166,10 +174,29 @@ impl Runner {
         }
     }
 
-    fn stopped(&self, why: String) {
-        let name = self.projection.name();
-        metrics::gauge!("chorus_projection_stopped", "projection" => name).set(1.0);
-        self.statuses.set(name, ProjectionState::Stopped(why));
+    fn stopped(&self, state: ProjectionState) {
+        if self.role.borrow().serves {
+            metrics::gauge!("chorus_projection_stopped", "projection" => self.projection.name()).set(1.0);
+        }
+        self.set_state(state);
+    }
+
+    fn label(&self) -> String {
+        self.role.borrow().label.clone()
+    }
+
+    fn set_state(&self, state: ProjectionState) {
+        let role = self.role.borrow();
+        if role.serves {
+            self.statuses.set(&role.label, state);
+        } else {
+            self.statuses.set_beside(&role.label, state);
+        }
+    }
+
+    /// Names what the projection does until the guard is dropped: the reason if it stalls.
+    fn doing(&self, what: &'static str) -> Activity {
+        self.statuses.doing(&self.label(), what)
     }
 
     /// Publishes the progress periodically, also while the store is unavailable: trackers forget a projection that
@@ -177,7 +204,7 @@ impl Runner {
     async fn publish_periodically(&self) -> Infallible {
         loop {
             tokio::time::sleep(NEWS_INTERVAL).await;
-            if let Some(ProjectionState::Following(passed)) = self.statuses.state(self.projection.name()) {
+            if let Some(ProjectionState::Following(passed)) = self.statuses.state(&self.label()) {
                 self.publish(passed, Urgency::Soon);
             }
         }
@@ -186,11 +213,17 @@ impl Runner {
     /// Follows the log from the checkpoint until an [`End`]. Each commit takes all events that arrived during the
     /// previous one (group commit). A projection that is far behind reads the next batch while it commits.
     async fn follow(&self) -> End {
+        let starting = self.doing("reading its checkpoint and parked events from the view store");
         let mut checkpoint = match self.checkpoint().read().await {
             Ok(checkpoint) => checkpoint,
             Err(error) => return End::Stopped(with_causes(&error)),
         };
         let log = self.projector.log.raw();
+        let mut parking = match self.parking().await {
+            Ok(parking) => parking,
+            Err(error) => return End::Stopped(error),
+        };
+        drop(starting);
         let mut follow = log.follow(Filter::kinds(self.projection.kinds()), Position(checkpoint));
         let mut passed = checkpoint;
         let mut committed_at = Instant::now();
@@ -212,10 +245,15 @@ impl Runner {
                 Some(Err(end)) => return end,
                 None => Vec::new(),
             };
-            let is_due = passed > checkpoint && committed_at.elapsed() > CHECKPOINT_INTERVAL;
+            // The first move at once: views without a checkpoint count as lost when a process starts.
+            let is_first = checkpoint == 0;
+            let is_due = passed > checkpoint && (is_first || committed_at.elapsed() > CHECKPOINT_INTERVAL);
             if events.is_empty() && !is_due {
                 self.report(passed, Urgency::Soon);
                 continue;
+            }
+            if let Some(last) = events.last() {
+                self.wait_for_leader(last.position()).await;
             }
             let is_behind = events.len() >= BEHIND;
             let read_on = async {
@@ -224,7 +262,8 @@ impl Runner {
                 let there = is_behind.then(|| follow.next_batch(BATCH).now_or_never()).flatten()?;
                 Some(self.opened(there).await)
             };
-            let (committed, read) = tokio::join!(self.commit(events, checkpoint, passed), read_on);
+            let (committed, read) =
+                tokio::join!(self.commit(events, checkpoint, passed, &mut parking), read_on);
             if let Err(end) = committed {
                 return end;
             }
@@ -235,13 +274,32 @@ impl Runner {
         }
     }
 
+    /// Waits until the generation that this one must not pass has the event. Positions of other kinds do not matter: there
+    /// the two are equal.
+    async fn wait_for_leader(&self, position: Position) {
+        let mut role = self.role.clone();
+        loop {
+            let Some(leader) = role.borrow_and_update().leader.clone() else { return };
+            let _waiting = self.doing("waiting for the generation that serves, which it must not pass");
+            match leader.checkpoint(self.projection.name()).await {
+                Ok(at) if at >= position.0 => return,
+                // During an outage, or after the leader was dropped: the role changes then.
+                Ok(_) | Err(_) => {}
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LEADER_POLL) => {}
+                changed = role.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
     /// Decodes a batch and unseals its personal data.
     async fn opened(&self, read: Option<Result<events::Batch, LogError>>) -> Result<Batch, End> {
         match read {
             None => Err(End::Closed),
             Some(Err(error)) => Err(End::Stopped(with_causes(&error))),
             Some(Ok(events::Batch { events, unreadable, passed })) => {
-                let unreadable = unreadable.into_iter().map(Unreadable::of_envelope).collect();
+                let unreadable = unreadable.into_iter().map(Unreadable::from).collect();
                 Ok(Batch { events: self.open(events, unreadable).await, passed })
             }
         }
@@ -250,12 +308,19 @@ impl Runner {
     async fn open(&self, stored: Vec<Stored>, mut unreadable: Vec<Unreadable>) -> Vec<Event> {
         let mut recorded = Vec::with_capacity(stored.len());
         for one in stored {
-            let (position, event_type) = (one.position, one.message.envelope.event_type.clone());
+            let (position, envelope) = (one.position, &one.message.envelope);
+            let (event_type, subject) = (envelope.event_type.clone(), envelope.subject);
             match Recorded::sealed(one) {
                 Ok(one) => recorded.push(one),
-                Err(error) => unreadable.push(Unreadable::new(position, event_type.into_owned(), &error)),
+                Err(error) => unreadable.push(Unreadable::new(
+                    position,
+                    event_type.into_owned(),
+                    subject.to_string(),
+                    &error,
+                )),
             }
         }
+        let unsealing = self.doing("reading keys of personal data from the key vault");
         let mut pause = Pause::default();
         let failed = loop {
             match self.projector.log.unseal(&mut recorded).await {
@@ -263,20 +328,27 @@ impl Runner {
                 Err(error) => pause.wait_out(self.projection.name(), &error).await,
             }
         };
-        for (place, error) in failed.iter().rev() {
-            let Recorded { position, envelope, .. } = recorded.remove(*place);
-            unreadable.push(Unreadable::new(position, envelope.event_type.into_owned(), error));
-        }
-        let mut events: Vec<Event> = recorded.into_iter().map(Event::Read).collect();
-        if !unreadable.is_empty() {
-            events.extend(unreadable.into_iter().map(Event::Unreadable));
-            events.sort_by_key(Event::position);
-        }
-        events
+        drop(unsealing);
+        Event::in_order(recorded, failed, unreadable)
+    }
+
+    /// The parked events of the projection. Read after the checkpoint: another worker that parks one later also moves
+    /// the checkpoint, which fences this one.
+    async fn parking(&self) -> Result<Parking, String> {
+        let parking = self.checkpoint().parking().await.map_err(|error| with_causes(&error))?;
+        let parking = parking.map_err(|full| full.to_string())?;
+        self.parked.store(parking.len(), Ordering::Relaxed);
+        Ok(parking)
     }
 
     /// Commits a batch. If the store rejects the batch, commits its events one by one.
-    async fn commit(&self, events: Vec<Event>, expected: u64, checkpoint: u64) -> Result<(), End> {
+    async fn commit(
+        &self,
+        events: Vec<Event>,
+        expected: u64,
+        checkpoint: u64,
+        parking: &mut Parking,
+    ) -> Result<(), End> {
         let newest = events.iter().rev().find_map(|event| match event {
             Event::Read(recorded) => Some(recorded.envelope.time),
             Event::Unreadable(_) => None,
@@ -284,15 +356,15 @@ impl Runner {
         let mut expected = expected;
         let mut rest = events;
         loop {
-            match self.try_commit(&rest, expected, checkpoint).await {
+            match self.try_commit(&rest, expected, checkpoint, parking).await {
                 Ok(taken) if taken == rest.len() => break,
                 Ok(taken) => {
                     let last = rest.drain(..taken).next_back();
                     expected = last.map_or(expected, |event| event.position().0);
                 }
                 Err(Refused::Fenced) => return Err(End::Fenced),
-                Err(Refused::Event(_)) => {
-                    self.commit_one_by_one(rest, expected, checkpoint).await?;
+                Err(Refused::Event(_) | Refused::TooManyParked) => {
+                    self.commit_one_by_one(rest, expected, checkpoint, parking).await?;
                     break;
                 }
             }
@@ -311,6 +383,7 @@ impl Runner {
         events: Vec<Event>,
         mut expected: u64,
         checkpoint: u64,
+        parking: &mut Parking,
     ) -> Result<(), End> {
         let last = events.len().saturating_sub(1);
         for (place, event) in events.into_iter().enumerate() {
@@ -319,23 +392,22 @@ impl Runner {
             let mut attempt = 0;
             let mut event = event;
             loop {
-                match self.try_commit(std::slice::from_ref(&event), expected, checkpoint).await {
+                match self.try_commit(std::slice::from_ref(&event), expected, checkpoint, parking).await {
                     Ok(_) => break,
                     Err(Refused::Fenced) => return Err(End::Fenced),
+                    Err(Refused::TooManyParked) => {
+                        return Err(End::Stopped(format!("at position {position}: {TooManyParked}")));
+                    }
                     Err(Refused::Event(_)) if attempt + 1 < ATTEMPTS => attempt += 1,
                     Err(Refused::Event(error)) => {
-                        let (event_type, from_newer_version) = match &event {
-                            Event::Read(recorded) => (recorded.envelope.event_type.to_string(), false),
-                            Event::Unreadable(event) => (event.event_type.clone(), event.from_newer_version),
-                        };
-                        if from_newer_version || self.projection.on_failure() == OnFailure::Stop {
+                        if event.stops(&*self.projection) {
+                            let event_type = event.incoming().event_type;
                             return Err(End::Stopped(format!(
                                 "{event_type} at position {position}: {error}"
                             )));
                         }
                         // Retry with the event parked.
-                        event =
-                            Event::Unreadable(Unreadable { position, event_type, error, from_newer_version });
+                        event = event.refused(error);
                     }
                 }
             }
@@ -346,39 +418,24 @@ impl Runner {
 
     /// Commits events in one transaction and retries during outages. Commits only a prefix of them if they write too
     /// many documents or if a later event must start a new batch. Returns the number of committed events.
-    async fn try_commit(&self, events: &[Event], expected: u64, checkpoint: u64) -> Result<usize, Refused> {
+    async fn try_commit(
+        &self,
+        events: &[Event],
+        expected: u64,
+        checkpoint: u64,
+        parking: &mut Parking,
+    ) -> Result<usize, Refused> {
         let together = batch_length(&*self.projection, events.iter().map(Event::recorded));
         let (events, waiting) = events.split_at(together);
-        let mut writes = self.preload(events).await?;
-        let mut parked = Vec::new();
-        let mut taken = 0;
-        for event in events {
-            if writes.weight() >= COMMIT_WEIGHT {
-                break;
-            }
-            taken += 1;
-            match event {
-                Event::Read(recorded) => {
-                    // A panic discards the writes of this attempt, so nothing is half done.
-                    let project = AssertUnwindSafe(|| self.projection.project(recorded, &mut writes));
-                    catch_unwind(project)
-                        .map_err(|panic| Refused::Event(format!("it panicked: {}", panic_text(&*panic))))?
-                        .map_err(|error| Refused::Event(with_causes(&error)))?;
-                }
-                Event::Unreadable(Unreadable { position, event_type, error, from_newer_version }) => {
-                    if *from_newer_version || self.projection.on_failure() == OnFailure::Stop {
-                        return Err(Refused::Event(error.clone()));
-                    }
-                    tracing::error!(
-                        projection = self.projection.name(), %position, event_type, error, "event parked"
-                    );
-                    metrics::counter!("chorus_projection_parked_total", "projection" => self.projection.name())
-                        .increment(1);
-                    let (event_type, error) = (event_type.clone(), error.clone());
-                    parked.push(Parked { position: position.0, event_type, error });
-                }
-            }
-        }
+        let plan = parking.plan(events.iter().map(Event::incoming));
+        let reading = self.doing("reading documents from the view store");
+        let preload = || preload_planned(&*self.projection, &*self.projector.store, events, &plan);
+        let writes = retry_until_available("the view store", preload, StoreError::is_outage).await;
+        drop(reading);
+        let writes = writes.map_err(|error| Refused::Event(with_causes(&error)))?;
+        let projected = project(&*self.projection, events, plan, writes, COMMIT_WEIGHT);
+        let Projected { writes, parked, taken } = projected.map_err(Refused::Event)?;
+        parking.has_room_for(&parked).map_err(|TooManyParked| Refused::TooManyParked)?;
         let writes = Arc::new(writes.into_list());
         // If all events are committed, the checkpoint also covers later events of other kinds.
         let is_last = taken == events.len() && waiting.is_empty();
@@ -387,22 +444,40 @@ impl Runner {
         } else {
             events[..taken].last().map_or(expected, |last| last.position().0)
         };
-        match self.checkpoint().commit(&writes, &parked, expected, reached).await {
-            Ok(()) => Ok(taken),
+        let committing = self.doing("committing to the view store");
+        let began = Instant::now();
+        let committed = self.checkpoint().commit(&writes, &parked, expected, reached).await;
+        drop(committing);
+        match committed {
+            Ok(()) => {
+                self.measure(taken, began.elapsed());
+                self.record_parked(&parked, parking);
+                Ok(taken)
+            }
             Err(NotMoved::Fenced) => Err(Refused::Fenced),
             Err(NotMoved::Corrupt(error)) => Err(Refused::Event(with_causes(&error))),
         }
     }
 
-    /// Preloads the documents that the projection reads. Retries during outages of the store.
-    async fn preload(&self, events: &[Event]) -> Result<Writes, Refused> {
-        let attempt = || {
-            let read = events.iter().filter_map(Event::recorded);
-            preload(&*self.projection, &*self.projector.store, read)
-        };
-        let is_outage = |error: &StoreError| matches!(error, StoreError::Unavailable(_));
-        let writes = retry_until_available("the view store", attempt, is_outage).await;
-        writes.map_err(|error| Refused::Event(with_causes(&error)))
+    fn measure(&self, events: usize, took: Duration) {
+        let name = self.projection.name();
+        metrics::histogram!("chorus_projection_commit_seconds", "projection" => name).record(took);
+        #[expect(clippy::cast_precision_loss, reason = "a number for a chart")]
+        metrics::histogram!("chorus_projection_batch_events", "projection" => name).record(events as f64);
+    }
+
+    /// Takes note of events that were committed as parked.
+    fn record_parked(&self, parked: &[Parked], parking: &mut Parking) {
+        if parked.is_empty() {
+            return;
+        }
+        let name = self.projection.name();
+        for Parked { position, event_type, subject, error } in parked {
+            tracing::error!(projection = name, position, event_type, subject, error, "event parked");
+            metrics::counter!("chorus_projection_parked_total", "projection" => name).increment(1);
+        }
+        parking.add(parked);
+        self.parked.store(parking.len(), Ordering::Relaxed);
     }
 
     fn checkpoint(&self) -> Checkpoint<'_> {
@@ -410,15 +485,23 @@ impl Runner {
     }
 
     fn report(&self, passed: u64, urgency: Urgency) {
-        let projection = self.projection.name();
-        self.statuses.set(projection, ProjectionState::Following(passed));
-        #[expect(clippy::cast_precision_loss, reason = "a position for a chart")]
-        metrics::gauge!("chorus_projection_passed", "projection" => projection).set(passed as f64);
-        metrics::gauge!("chorus_projection_stopped", "projection" => projection).set(0.0);
+        self.set_state(ProjectionState::Following(passed));
+        if self.role.borrow().serves {
+            let projection = self.projection.name();
+            #[expect(clippy::cast_precision_loss, reason = "a position for a chart")]
+            metrics::gauge!("chorus_projection_passed", "projection" => projection).set(passed as f64);
+            metrics::gauge!("chorus_projection_stopped", "projection" => projection).set(0.0);
+            #[expect(clippy::cast_precision_loss, reason = "a number for a chart")]
+            let parked = self.parked.load(Ordering::Relaxed) as f64;
+            metrics::gauge!("chorus_projection_parked", "projection" => projection).set(parked);
+        }
         self.publish(passed, urgency);
     }
 
     fn publish(&self, passed: u64, urgency: Urgency) {
+        if !self.role.borrow().announces {
+            return;
+        }
         let projection = self.projection.name();
         let kinds = self.projection.kinds().to_vec();
         let progress = Progress { projection: projection.to_owned(), kinds, position: Position(passed) };
@@ -426,31 +509,10 @@ impl Runner {
     }
 }
 
-impl Event {
-    fn recorded(&self) -> Option<&Recorded> {
-        match self {
-            Self::Read(recorded) => Some(recorded),
-            Self::Unreadable(_) => None,
-        }
-    }
-
-    fn position(&self) -> Position {
-        match self {
-            Self::Read(recorded) => recorded.position,
-            Self::Unreadable(event) => event.position,
-        }
-    }
-}
-
-/// The message of a panic.
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
-}
-
 /// Why a commit was refused.
 enum Refused {
     Fenced,
     /// An event cannot be projected, with the error.
     Event(String),
+    TooManyParked,
 }

@@ -36,7 +36,11 @@ impl Projection for Albums {
     fn reads(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
         match &recorded.event {
             Event::Music(MusicEvent::Album(event)) => vec![(&VIEW, event.album().to_string())],
-            Event::Music(_) | Event::Accounts(_) | Event::Social(_) | Event::Mail(_) => Vec::new(),
+            Event::Music(_)
+            | Event::Accounts(_)
+            | Event::Social(_)
+            | Event::Mail(_)
+            | Event::Operations(_) => Vec::new(),
         }
     }
 
@@ -57,7 +61,11 @@ impl Projection for Albums {
                 AlbumEvent::AlbumRemoved(event) => list(event.album, false, writes),
                 AlbumEvent::AlbumRestored(event) => list(event.album, true, writes),
             },
-            Event::Music(_) | Event::Accounts(_) | Event::Social(_) | Event::Mail(_) => Ok(()),
+            Event::Music(_)
+            | Event::Accounts(_)
+            | Event::Social(_)
+            | Event::Mail(_)
+            | Event::Operations(_) => Ok(()),
         }
     }
 }

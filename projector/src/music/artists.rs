@@ -59,7 +59,11 @@ impl Projection for Artists {
                 }
                 ArtistEvent::ArtistMerged(event) => merge_into(event, writes)?,
             },
-            Event::Music(_) | Event::Accounts(_) | Event::Social(_) | Event::Mail(_) => {}
+            Event::Music(_)
+            | Event::Accounts(_)
+            | Event::Social(_)
+            | Event::Mail(_)
+            | Event::Operations(_) => {}
         }
         Ok(())
     }
@@ -68,7 +72,9 @@ impl Projection for Artists {
 fn merge(event: &Event) -> Option<&ArtistMerged> {
     match event {
         Event::Music(MusicEvent::Artist(ArtistEvent::ArtistMerged(event))) => Some(event),
-        Event::Music(_) | Event::Accounts(_) | Event::Social(_) | Event::Mail(_) => None,
+        Event::Music(_) | Event::Accounts(_) | Event::Social(_) | Event::Mail(_) | Event::Operations(_) => {
+            None
+        }
     }
 }
 

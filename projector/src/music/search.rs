@@ -37,7 +37,11 @@ impl Projection for MusicSearch {
             Event::Music(MusicEvent::Playlist(PlaylistEvent::PlaylistDetailsChanged(event))) => {
                 vec![markers::account_key(&VIEW, event.owner), (&VIEW, header_key(event.playlist))]
             }
-            Event::Music(_) | Event::Accounts(_) | Event::Social(_) | Event::Mail(_) => Vec::new(),
+            Event::Music(_)
+            | Event::Accounts(_)
+            | Event::Social(_)
+            | Event::Mail(_)
+            | Event::Operations(_) => Vec::new(),
         }
     }
 
@@ -57,6 +61,7 @@ impl Projection for MusicSearch {
             }
             Event::Music(
                 MusicEvent::ArtistLink(_)
+                | MusicEvent::Audio(_)
                 | MusicEvent::SongLike(_)
                 | MusicEvent::AlbumLike(_)
                 | MusicEvent::ArtistFollow(_)
@@ -70,7 +75,8 @@ impl Projection for MusicSearch {
             )
             | Event::Accounts(_)
             | Event::Social(_)
-            | Event::Mail(_) => Ok(()),
+            | Event::Mail(_)
+            | Event::Operations(_) => Ok(()),
         }
     }
 }
@@ -126,7 +132,7 @@ fn song(event: &SongEvent, writes: &mut Writes) -> Result<(), StoreError> {
         SongEvent::SongEdited(event) => song_terms(event.song, &event.details, writes)?,
         SongEvent::SongRemoved(event) => show(&event.song.to_string(), false, writes),
         SongEvent::SongRestored(event) => show(&event.song.to_string(), true, writes),
-        SongEvent::SongAnalysed(_) => {}
+        SongEvent::SongCoverChanged(_) | SongEvent::SongAnalysed(_) => {}
     }
     Ok(())
 }

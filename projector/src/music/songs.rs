@@ -52,10 +52,14 @@ impl Projection for Songs {
                     SongEvent::SongPublished(event) => reads_of(song, &event.details),
                     SongEvent::SongEdited(event) => reads_of(song, &event.details),
                     SongEvent::SongRemoved(_) | SongEvent::SongRestored(_) => vec![song],
-                    SongEvent::SongAnalysed(_) => Vec::new(),
+                    SongEvent::SongCoverChanged(_) | SongEvent::SongAnalysed(_) => Vec::new(),
                 }
             }
-            Event::Music(_) | Event::Accounts(_) | Event::Social(_) | Event::Mail(_) => Vec::new(),
+            Event::Music(_)
+            | Event::Accounts(_)
+            | Event::Social(_)
+            | Event::Mail(_)
+            | Event::Operations(_) => Vec::new(),
         }
     }
 
@@ -84,6 +88,11 @@ impl Projection for Songs {
                     let after = with_details(before.clone(), &event.details, writes)?;
                     replace(Some(&before), &after, writes)
                 }
+                SongEvent::SongCoverChanged(event) => {
+                    let patch = Patch::default().set("cover", json!(event.cover.map(picture)));
+                    writes.patch::<Song>(event.song.to_string(), patch);
+                    Ok(())
+                }
                 SongEvent::SongRemoved(event) => remove(event.song, true, writes),
                 SongEvent::SongRestored(event) => remove(event.song, false, writes),
                 SongEvent::SongAnalysed(event) => {
@@ -96,7 +105,11 @@ impl Projection for Songs {
                 Some((album, removed)) => remove_album(album, removed, writes),
                 None => Ok(()),
             },
-            Event::Music(_) | Event::Accounts(_) | Event::Social(_) | Event::Mail(_) => Ok(()),
+            Event::Music(_)
+            | Event::Accounts(_)
+            | Event::Social(_)
+            | Event::Mail(_)
+            | Event::Operations(_) => Ok(()),
         }
     }
 }
@@ -115,7 +128,9 @@ fn removal(event: &Event) -> Option<(AlbumId, bool)> {
             AlbumEvent::AlbumRestored(event) => Some((event.album, false)),
             AlbumEvent::AlbumAdded(_) | AlbumEvent::AlbumEdited(_) | AlbumEvent::AlbumCoverChanged(_) => None,
         },
-        Event::Music(_) | Event::Accounts(_) | Event::Social(_) | Event::Mail(_) => None,
+        Event::Music(_) | Event::Accounts(_) | Event::Social(_) | Event::Mail(_) | Event::Operations(_) => {
+            None
+        }
     }
 }
 

@@ -9,9 +9,9 @@ use events::{EventLog, Filter, Kind, LogError, Position, Recorded, Stored, Unrea
 use futures::StreamExt;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
-use tokio::time::MissedTickBehavior;
 use views::{Parked, ViewStore};
 
+use super::ticks;
 use crate::engine::checkpoint::{Checkpoint, NotMoved};
 use crate::{ProjectionState, Statuses};
 
@@ -98,8 +98,7 @@ impl<R: IdempotentReaction> Follower<R> {
     /// Follows the log from a checkpoint until an [`End`].
     async fn follow(&self, mut checkpoint: u64) -> End {
         let mut follow = self.log.follow(Filter::kinds(self.reaction.kinds()), Position(checkpoint));
-        let mut timer = tokio::time::interval(CHECKPOINT_INTERVAL);
-        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut timer = ticks(CHECKPOINT_INTERVAL);
         let mut passed = checkpoint;
         loop {
             self.report(passed);
@@ -139,7 +138,7 @@ impl<R: IdempotentReaction> Follower<R> {
         unreadable: Vec<Unreadable>,
     ) -> Result<Vec<Parked>, LogError> {
         let mut parked = Vec::new();
-        for Unreadable { position, event_type, error } in unreadable {
+        for Unreadable { position, event_type, error, .. } in unreadable {
             if error.is_from_newer_version() {
                 return Err(error);
             }
@@ -167,7 +166,7 @@ impl<R: IdempotentReaction> Follower<R> {
         let name = self.reaction.name();
         tracing::error!(reaction = name, %position, event_type, error, "an event is parked");
         metrics::counter!("chorus_reaction_parked_total", "reaction" => name).increment(1);
-        Parked { position: position.0, event_type, error }
+        Parked { position: position.0, event_type, subject: None, error }
     }
 
     fn report(&self, passed: u64) {

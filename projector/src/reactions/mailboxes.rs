@@ -95,6 +95,10 @@ pub(super) fn takes_no_mail(last: &Event) -> bool {
     match last {
         Event::Mail(MailsEvent::Mailbox(MailboxEvent::MailBounced(bounced))) => bounced.permanent,
         Event::Mail(MailsEvent::Mailbox(MailboxEvent::MailComplained(_))) => true,
-        Event::Mail(MailsEvent::Mail(_)) | Event::Accounts(_) | Event::Social(_) | Event::Music(_) => false,
+        Event::Mail(MailsEvent::Mail(_))
+        | Event::Accounts(_)
+        | Event::Social(_)
+        | Event::Music(_)
+        | Event::Operations(_) => false,
     }
 }

@@ -22,7 +22,6 @@ use service::clock::Clock;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 use tokio::sync::Semaphore;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use views::{Parked, ViewStore};
 
@@ -31,6 +30,7 @@ pub use templates::AppUrls;
 use self::circuit_breaker::CircuitBreaker;
 use self::ledger::Settled;
 use self::requests::{MailRequest, mails_for_event};
+use super::ticks;
 use crate::engine::checkpoint::{Checkpoint, NotMoved};
 use crate::mail::Mailer;
 use crate::{ProjectionState, Statuses};
@@ -153,8 +153,7 @@ impl Mails {
         let mut pending = Pending::new(checkpoint);
         let mut settling: FuturesUnordered<BoxFuture<'_, (MailRequest, Settled)>> = FuturesUnordered::new();
         let mut moving = pin!(Fuse::terminated());
-        let mut timer = tokio::time::interval(CHECKPOINT_INTERVAL);
-        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut timer = ticks(CHECKPOINT_INTERVAL);
         let mut checkpoint = checkpoint;
         let end = loop {
             self.report_progress(&pending);
@@ -225,7 +224,7 @@ impl Pending {
     /// For an event of a newer version of the program: skipping it would lose its mails.
     fn add_batch(&mut self, batch: events::Batch) -> Result<Vec<MailRequest>, LogError> {
         let mut all = Vec::new();
-        for events::Unreadable { position, event_type, error } in batch.unreadable {
+        for events::Unreadable { position, event_type, error, .. } in batch.unreadable {
             if error.is_from_newer_version() {
                 return Err(error);
             }
@@ -266,7 +265,7 @@ impl Pending {
     fn park(&mut self, position: Position, event_type: String, error: String) {
         tracing::error!(%position, event_type, error, "a mail is parked");
         metrics::counter!("chorus_reaction_parked_total", "reaction" => NAME).increment(1);
-        self.parked.push(Parked { position: position.0, event_type, error });
+        self.parked.push(Parked { position: position.0, event_type, subject: None, error });
     }
 
     /// The mails of all events up to this position are settled.

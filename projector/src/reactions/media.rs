@@ -1,6 +1,6 @@
 //! The reaction that deletes the files of deleted, replaced and expired pictures. It depends on the log only, never
 //! on a view, and deletions are idempotent: neither a crash, a second worker nor an empty view store deletes a
-//! claimed picture. Uploads that no event claims are collected separately.
+//! claimed picture. Uploads that no event claims, and the audio of removed songs, are collected separately.
 
 mod audit;
 mod claims;
@@ -20,10 +20,10 @@ use views::ViewStore;
 pub use audit::{Audit, Missing, audit};
 pub use collection::{Collected, Limit, SAFE_AGE, collect};
 
-use self::claims::KINDS;
 use super::idempotent::{self, IdempotentReaction};
 use crate::Statuses;
 use crate::engine::checkpoint::Pause;
+use crate::social::pictures::KINDS;
 
 /// The name of its checkpoint; no view has this name.
 pub const NAME: &str = "media-reaction";
@@ -50,7 +50,7 @@ pub enum MediaFailed {
     #[error("the process is shutting down")]
     Closed,
     #[error(
-        "of {stored} pictures in the media store no event claims {unclaimed}, and at most {allowed} are deleted at once: \
+        "of {stored} pictures and audio files in the media store no event claims {unclaimed}, and at most {allowed} are deleted at once: \
          does the log lack events, or does it belong to another media store? `chorus media audit` names them; if they \
          are really to go, delete them with `chorus media clean --limit {unclaimed}`"
     )]
@@ -103,7 +103,7 @@ impl Media {
         let mut pause = Pause::default();
         let mut attempts = 0;
         loop {
-            let Err(error) = delete_picture(&*self.media, picture).await else { return Ok(()) };
+            let Err(error) = Stored::Picture(picture).delete_from(&*self.media).await else { return Ok(()) };
             // Do not count attempts while the whole store is unreachable.
             if self.media.check().await.is_ok() {
                 attempts += 1;
@@ -116,20 +116,40 @@ impl Media {
     }
 }
 
-/// The folder of all files of a picture.
-fn folder(picture: MediaId) -> Option<MediaKey> {
-    MediaKey::parse(&format!("images/{picture}"))
+/// What a folder of the store holds: the variants of a picture, or the file of songs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Stored {
+    Picture(MediaId),
+    Audio(MediaId),
 }
 
-async fn delete_picture(media: &dyn MediaStore, picture: MediaId) -> Result<(), MediaError> {
-    match folder(picture) {
-        Some(folder) => media.delete_below(&folder).await,
-        None => Ok(()),
+impl Stored {
+    /// From the name of a file: `images/<picture>/<file>` or `songs/<audio>/<file>`.
+    fn of(name: &str) -> Option<Self> {
+        let (kind, path) = name.split_once('/')?;
+        let (id, file) = path.split_once('/')?;
+        let id = id.parse().ok().filter(|_| !file.is_empty() && !file.contains('/'))?;
+        match kind {
+            "images" => Some(Self::Picture(id)),
+            "songs" => Some(Self::Audio(id)),
+            _ => None,
+        }
     }
-}
 
-/// The picture of a file in the store, from its name: `images/<picture>/<file>`.
-fn picture_of(name: &str) -> Option<MediaId> {
-    let (picture, file) = name.strip_prefix("images/")?.split_once('/')?;
-    if file.is_empty() || file.contains('/') { None } else { picture.parse().ok() }
+    const fn id(self) -> MediaId {
+        match self {
+            Self::Picture(id) | Self::Audio(id) => id,
+        }
+    }
+
+    async fn delete_from(self, media: &dyn MediaStore) -> Result<(), MediaError> {
+        let folder = match self {
+            Self::Picture(picture) => format!("images/{picture}"),
+            Self::Audio(audio) => format!("songs/{audio}"),
+        };
+        match MediaKey::parse(&folder) {
+            Some(folder) => media.delete_below(&folder).await,
+            None => Ok(()),
+        }
+    }
 }

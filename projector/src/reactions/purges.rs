@@ -92,8 +92,8 @@ impl Purges {
             self.store.purge().await?;
             Ok(self.projections.iter().map(|name| checkpoints.get(*name).copied().unwrap_or(0)).min())
         };
-        let is_outage = |error: &StoreError| matches!(error, StoreError::Unavailable(_));
-        *covered = retry_until_available("the view store", purge, is_outage).await?.unwrap_or(position);
+        *covered =
+            retry_until_available("the view store", purge, StoreError::is_outage).await?.unwrap_or(position);
         Ok(())
     }
 }

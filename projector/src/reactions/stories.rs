@@ -9,20 +9,20 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use events::{
-    AppendError, Batch, Draft, Event, EventId, Filter, Kind, LogError, Position, Recorded, STORY_LIFETIME,
-    SealedLog, SocialEvent, StoryEvent, StoryExpired, StoryId, Subject, UserId, time_ordered_id,
+    Batch, Draft, Event, EventId, Filter, Kind, LogError, Position, Recorded, STORY_LIFETIME, SealedLog,
+    SocialEvent, StoryEvent, StoryExpired, StoryId, Subject, UserId, time_ordered_id,
 };
 use futures::future::{Fuse, FusedFuture};
 use futures::{FutureExt, StreamExt, stream};
 use service::clock::Clock;
-use service::retry::retry_until_available;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
-use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
-use views::{Parked, StoreError, ViewStore};
+use views::{Parked, ViewStore};
 
-use crate::engine::checkpoint::{Checkpoint, NotMoved, Pause};
+use super::ticks;
+use crate::engine::checkpoint::Checkpoint;
+use crate::engine::log::{append_at, head};
 use crate::{ProjectionState, Statuses};
 
 /// The name of its checkpoint; no view has this name.
@@ -80,7 +80,10 @@ impl Stories {
     async fn follow(&self) -> Result<(), String> {
         let mut checkpoint = self.checkpoint().read().await.map_err(|error| with_causes(&error))?;
         // Stories that already ended are not expired again: their ends up to this head are read first.
-        let mut waiting = Waiting::new(checkpoint, self.head().await?);
+        let mut waiting = Waiting::new(
+            checkpoint,
+            head(&**self.parts.log.raw()).await.map_err(|error| with_causes(&error))?,
+        );
         let mut follow = self.parts.log.raw().follow(Filter::kinds(KINDS), Position(checkpoint));
         let mut moving = pin!(Fuse::terminated());
         let (mut look, mut move_on) = (ticks(DUE_INTERVAL), ticks(CHECKPOINT_INTERVAL));
@@ -98,27 +101,11 @@ impl Stories {
                 _ = look.tick() => {}
                 _ = move_on.tick(), if waiting.is_beyond(checkpoint) && moving.is_terminated() => {
                     let (to, parked) = (waiting.ended_up_to(), std::mem::take(&mut waiting.parked));
-                    moving.set(self.move_checkpoint(checkpoint, to, parked).fuse());
+                    let at = self.checkpoint();
+                    moving.set(async move { at.advance(checkpoint, to, &parked).await }.fuse());
                 }
                 moved = &mut moving => checkpoint = moved.map_err(|error| with_causes(&error))?,
             }
-        }
-    }
-
-    async fn head(&self) -> Result<Position, String> {
-        let log = self.parts.log.raw();
-        let is_outage = |error: &LogError| matches!(error, LogError::Unavailable(_));
-        retry_until_available("the event log", || log.head(), is_outage)
-            .await
-            .map_err(|error| with_causes(&error))
-    }
-
-    /// Returns the new position of the checkpoint. If another worker has moved it, that worker also parks the events.
-    async fn move_checkpoint(&self, from: u64, to: u64, parked: Vec<Parked>) -> Result<u64, StoreError> {
-        match self.checkpoint().commit(&Arc::default(), &parked, from, to).await {
-            Ok(()) => Ok(to),
-            Err(NotMoved::Fenced) => self.checkpoint().read().await,
-            Err(NotMoved::Corrupt(error)) => Err(error),
         }
     }
 
@@ -138,7 +125,6 @@ impl Stories {
 
     /// Appends the expiry of a story unless it has already ended.
     async fn end(&self, story: &ActiveStory) -> Result<(), LogError> {
-        let mut pause = Pause::default();
         let now = self.parts.clock.now();
         let draft = Draft {
             id: EventId::new(time_ordered_id(now)),
@@ -149,20 +135,11 @@ impl Stories {
             traceparent: None,
             event: StoryExpired { author: story.author, story: story.story }.into(),
         };
-        loop {
-            match self.parts.log.append(draft.clone(), story.position).await {
-                Ok(_) => {
-                    metrics::counter!("chorus_stories_expired_total").increment(1);
-                    return Ok(());
-                }
-                // Only the end of a story can follow its first event.
-                Err(AppendError::Conflict) => return Ok(()),
-                Err(
-                    error @ (AppendError::Log(LogError::Unavailable(_)) | AppendError::OutcomeUnknown(_)),
-                ) => pause.wait_out(NAME, &error).await,
-                Err(AppendError::Log(error)) => return Err(error),
-            }
+        // Only the end of a story can follow its first event.
+        if append_at(&self.parts.log, NAME, &draft, story.position).await? {
+            metrics::counter!("chorus_stories_expired_total").increment(1);
         }
+        Ok(())
     }
 
     fn report(&self, waiting: &Waiting) {
@@ -174,12 +151,6 @@ impl Stories {
             metrics::gauge!("chorus_stories_waiting").set(waiting.by_position.len() as f64);
         }
     }
-}
-
-fn ticks(interval: Duration) -> tokio::time::Interval {
-    let mut ticks = tokio::time::interval(interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }
 
 /// A story that has not ended.
@@ -221,7 +192,7 @@ impl Waiting {
     /// # Errors
     /// For an event of a newer version of the program: skipping it could keep a story forever.
     fn add_batch(&mut self, batch: Batch) -> Result<(), LogError> {
-        for events::Unreadable { position, event_type, error } in batch.unreadable {
+        for events::Unreadable { position, event_type, error, .. } in batch.unreadable {
             if error.is_from_newer_version() {
                 return Err(error);
             }
@@ -271,7 +242,7 @@ impl Waiting {
     fn park(&mut self, position: Position, event_type: String, error: String) {
         tracing::error!(%position, event_type, error, "the expiry of a story is parked");
         metrics::counter!("chorus_reaction_parked_total", "reaction" => NAME).increment(1);
-        self.parked.push(Parked { position: position.0, event_type, error });
+        self.parked.push(Parked { position: position.0, event_type, subject: None, error });
     }
 
     fn has_room(&self) -> bool {

@@ -33,7 +33,11 @@ impl Projection for Captions {
             Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(event))) => {
                 vec![markers::account_key(&VIEW, event.author)]
             }
-            Event::Social(_) | Event::Accounts(_) | Event::Music(_) | Event::Mail(_) => Vec::new(),
+            Event::Social(_)
+            | Event::Accounts(_)
+            | Event::Music(_)
+            | Event::Mail(_)
+            | Event::Operations(_) => Vec::new(),
         }
     }
 
@@ -68,7 +72,8 @@ impl Projection for Captions {
             )
             | Event::Accounts(_)
             | Event::Music(_)
-            | Event::Mail(_) => {}
+            | Event::Mail(_)
+            | Event::Operations(_) => {}
         }
         Ok(())
     }

@@ -76,7 +76,8 @@ impl Projection for Collections {
             )
             | Event::Accounts(_)
             | Event::Music(_)
-            | Event::Mail(_) => {}
+            | Event::Mail(_)
+            | Event::Operations(_) => {}
         }
         Ok(())
     }

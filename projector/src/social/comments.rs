@@ -63,7 +63,8 @@ impl Projection for Comments {
             )
             | Event::Accounts(_)
             | Event::Music(_)
-            | Event::Mail(_) => Vec::new(),
+            | Event::Mail(_)
+            | Event::Operations(_) => Vec::new(),
         }
     }
 
@@ -102,7 +103,8 @@ impl Projection for Comments {
             )
             | Event::Accounts(_)
             | Event::Music(_)
-            | Event::Mail(_) => Ok(()),
+            | Event::Mail(_)
+            | Event::Operations(_) => Ok(()),
         }
     }
 }

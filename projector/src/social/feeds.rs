@@ -84,7 +84,8 @@ impl Projection for Feeds {
             )
             | Event::Accounts(_)
             | Event::Music(_)
-            | Event::Mail(_) => return Vec::new(),
+            | Event::Mail(_)
+            | Event::Operations(_) => return Vec::new(),
         };
         vec![(&AUTHORS, author.to_string())]
     }
@@ -124,7 +125,8 @@ impl Projection for Feeds {
             )
             | Event::Accounts(_)
             | Event::Music(_)
-            | Event::Mail(_) => {}
+            | Event::Mail(_)
+            | Event::Operations(_) => {}
         }
         Ok(())
     }

@@ -48,7 +48,8 @@ impl Projection for Follows {
             )
             | Event::Accounts(_)
             | Event::Music(_)
-            | Event::Mail(_) => Vec::new(),
+            | Event::Mail(_)
+            | Event::Operations(_) => Vec::new(),
         }
     }
 
@@ -69,7 +70,8 @@ impl Projection for Follows {
             )
             | Event::Accounts(_)
             | Event::Music(_)
-            | Event::Mail(_) => Ok(()),
+            | Event::Mail(_)
+            | Event::Operations(_) => Ok(()),
         }
     }
 }

@@ -72,7 +72,8 @@ impl Projection for Notifications {
             )
             | Event::Accounts(_)
             | Event::Music(_)
-            | Event::Mail(_) => Vec::new(),
+            | Event::Mail(_)
+            | Event::Operations(_) => Vec::new(),
         }
     }
 
@@ -129,7 +130,8 @@ impl Projection for Notifications {
             )
             | Event::Accounts(_)
             | Event::Music(_)
-            | Event::Mail(_) => {}
+            | Event::Mail(_)
+            | Event::Operations(_) => {}
         }
         Ok(())
     }

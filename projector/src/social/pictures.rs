@@ -1,8 +1,9 @@
-//! The owner of each picture that a post, a story or a profile shows.
+//! What shows each picture: a post, a story, a profile or a playlist with its owner, or an artist, an album or a song.
 
 use events::{
-    AccountEvent, AccountsEvent, Content, Event, Kind, MediaId, ModerationEvent, PostEvent, ProfileEvent,
-    Recorded, SocialEvent, StoryEvent, Subject, UserId,
+    AccountEvent, AccountsEvent, AlbumEvent, ArtistEvent, Content, Event, Image, Kind, MediaId,
+    ModerationEvent, MusicEvent, PlaylistEvent, PostEvent, ProfileEvent, Recorded, SocialEvent, SongEvent,
+    StoryEvent, Subject, UserId,
 };
 use serde_json::json;
 use views::social::pictures::{BY_OWNER, BY_SUBJECT, Picture, VIEW};
@@ -10,6 +11,19 @@ use views::{Patch, PatchEach, StoreError, Writes};
 
 use crate::engine::projection::position;
 use crate::{OnFailure, Projection};
+
+/// The kinds of events that claim or release pictures.
+pub(crate) const KINDS: &[Kind] = &[
+    Kind::Account,
+    Kind::Profile,
+    Kind::Post,
+    Kind::Story,
+    Kind::Moderation,
+    Kind::Artist,
+    Kind::Album,
+    Kind::Song,
+    Kind::Playlist,
+];
 
 #[derive(Debug, Clone, Copy)]
 pub struct Pictures;
@@ -20,7 +34,7 @@ impl Projection for Pictures {
     }
 
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::Account, Kind::Profile, Kind::Post, Kind::Story, Kind::Moderation]
+        KINDS
     }
 
     fn on_failure(&self) -> OnFailure {
@@ -32,19 +46,19 @@ impl Projection for Pictures {
         match &recorded.event {
             Event::Social(SocialEvent::Post(PostEvent::PostPublished(event))) => {
                 let pictures = event.images.iter().map(|image| image.media);
-                show(recorded, event.author, pictures, writes)?;
+                show(recorded, Some(event.author), pictures, writes)?;
             }
             Event::Social(SocialEvent::Post(PostEvent::PostDeleted(_))) => forget(subject, writes),
             Event::Social(SocialEvent::Post(PostEvent::CaptionEdited(_))) => {}
             Event::Social(SocialEvent::Story(StoryEvent::StoryPublished(event))) => {
-                show(recorded, event.author, [event.image.media], writes)?;
+                show(recorded, Some(event.author), [event.image.media], writes)?;
             }
             Event::Social(SocialEvent::Story(StoryEvent::StoryDeleted(_) | StoryEvent::StoryExpired(_))) => {
                 forget(subject, writes);
             }
             Event::Accounts(AccountsEvent::Profile(ProfileEvent::PhotoChanged(event))) => {
                 forget(subject, writes);
-                show(recorded, event.user, [event.photo.media], writes)?;
+                show(recorded, Some(event.user), [event.photo.media], writes)?;
             }
             Event::Accounts(AccountsEvent::Profile(ProfileEvent::PhotoRemoved(_))) => forget(subject, writes),
             Event::Accounts(AccountsEvent::Profile(
@@ -58,6 +72,29 @@ impl Projection for Pictures {
                 let removed = matches!(event, ModerationEvent::ContentRemoved(_));
                 set_removed(event.content(), removed, writes);
             }
+            // Readers check whether the artist, the album or the song is visible.
+            Event::Music(MusicEvent::Artist(ArtistEvent::ArtistImageChanged(event))) => {
+                replace(recorded, event.image, writes)?;
+            }
+            Event::Music(MusicEvent::Album(AlbumEvent::AlbumAdded(event))) => {
+                replace(recorded, event.cover, writes)?;
+            }
+            Event::Music(MusicEvent::Album(AlbumEvent::AlbumCoverChanged(event))) => {
+                replace(recorded, event.cover, writes)?;
+            }
+            Event::Music(MusicEvent::Song(SongEvent::SongPublished(event))) => {
+                replace(recorded, event.cover, writes)?;
+            }
+            Event::Music(MusicEvent::Song(SongEvent::SongCoverChanged(event))) => {
+                replace(recorded, event.cover, writes)?;
+            }
+            Event::Music(MusicEvent::Playlist(PlaylistEvent::PlaylistCoverChanged(event))) => {
+                forget(subject, writes);
+                // Nobody but the owner changes it.
+                let owner = recorded.envelope.actor;
+                show(recorded, owner, event.cover.map(|cover| cover.media), writes)?;
+            }
+            Event::Music(MusicEvent::Playlist(PlaylistEvent::PlaylistDeleted(_))) => forget(subject, writes),
             Event::Social(
                 SocialEvent::Comment(_)
                 | SocialEvent::Like(_)
@@ -69,15 +106,22 @@ impl Projection for Pictures {
             )
             | Event::Accounts(_)
             | Event::Music(_)
-            | Event::Mail(_) => {}
+            | Event::Mail(_)
+            | Event::Operations(_) => {}
         }
         Ok(())
     }
 }
 
+/// The cover of the catalogue's subject becomes this one.
+fn replace(recorded: &Recorded, cover: Option<Image>, writes: &mut Writes) -> Result<(), StoreError> {
+    forget(recorded.event.subject(), writes);
+    show(recorded, None, cover.map(|cover| cover.media), writes)
+}
+
 fn show(
     recorded: &Recorded,
-    owner: UserId,
+    owner: Option<UserId>,
     pictures: impl IntoIterator<Item = MediaId>,
     writes: &mut Writes,
 ) -> Result<(), StoreError> {
@@ -85,7 +129,7 @@ fn show(
     for picture in pictures {
         writes.insert(&Picture {
             picture: picture.to_string(),
-            owner: owner.to_string(),
+            owner: owner.map(|owner| owner.to_string()),
             subject: subject.to_string(),
             removed: false,
             position: position(recorded),
@@ -112,8 +156,8 @@ fn forget(subject: Subject, writes: &mut Writes) {
 #[cfg(test)]
 mod tests {
     use events::{
-        ContentRemoved, ContentRestored, Deactivated, Erased, Image, Personal, PhotoChanged, PhotoRemoved,
-        PostDeleted, PostPublished, PostText, StoryExpired,
+        ArtistId, ArtistImageChanged, ContentRemoved, ContentRestored, Deactivated, Erased, Image, Personal,
+        PhotoChanged, PhotoRemoved, PostDeleted, PostPublished, PostText, StoryExpired,
     };
     use uuid::Uuid;
     use views::ViewStoreExt;
@@ -135,7 +179,7 @@ mod tests {
 
     async fn owner(built: &Built, n: u128) -> Option<String> {
         let key = image(n).media.to_string();
-        built.store.get::<Picture>(&key).await.unwrap().map(|picture| picture.owner)
+        built.store.get::<Picture>(&key).await.unwrap().and_then(|picture| picture.owner)
     }
 
     async fn count(built: &Built) -> u64 {
@@ -174,6 +218,24 @@ mod tests {
         let restored = ContentRestored { content, author: ANN }.into();
         let view = built(&Pictures, history.into_iter().chain([restored])).await;
         assert!(!removed(&view, 1).await && !removed(&view, 2).await);
+    }
+
+    #[tokio::test]
+    async fn covers_have_no_owner_and_are_replaced() {
+        let artist = ArtistId::new(Uuid::from_u128(0xa7));
+        let set = |cover: Option<Image>| -> Event { ArtistImageChanged { artist, image: cover }.into() };
+        let subject = async |built: &Built, n: u128| {
+            let key = image(n).media.to_string();
+            let picture: Option<Picture> = built.store.get(&key).await.unwrap();
+            picture.map(|picture| (picture.owner, picture.subject))
+        };
+        let expected = Some((None, Subject::Artist(artist).to_string()));
+        let view = built(&Pictures, [set(Some(image(1))), Erased { user: ANN }.into()]).await;
+        assert_eq!(subject(&view, 1).await, expected);
+        let view = built(&Pictures, [set(Some(image(1))), set(Some(image(2)))]).await;
+        assert_eq!((subject(&view, 1).await, subject(&view, 2).await), (None, expected));
+        let view = built(&Pictures, [set(Some(image(1))), set(None)]).await;
+        assert_eq!(count(&view).await, 0);
     }
 
     #[tokio::test]

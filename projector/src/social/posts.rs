@@ -58,7 +58,8 @@ impl Projection for Posts {
             )
             | Event::Accounts(_)
             | Event::Music(_)
-            | Event::Mail(_) => Vec::new(),
+            | Event::Mail(_)
+            | Event::Operations(_) => Vec::new(),
         }
     }
 
@@ -92,7 +93,8 @@ impl Projection for Posts {
             )
             | Event::Accounts(_)
             | Event::Music(_)
-            | Event::Mail(_) => {}
+            | Event::Mail(_)
+            | Event::Operations(_) => {}
         }
         Ok(())
     }

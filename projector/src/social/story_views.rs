@@ -59,7 +59,8 @@ impl Projection for StoryViews {
             )
             | Event::Accounts(_)
             | Event::Music(_)
-            | Event::Mail(_) => {}
+            | Event::Mail(_)
+            | Event::Operations(_) => {}
         }
         Ok(())
     }

@@ -80,6 +80,10 @@ pub(crate) struct Histories {
     saves: BTreeMap<(UserId, PostId), Option<CollectionId>>,
     collections: Vec<(UserId, CollectionId)>,
     sessions: Vec<(UserId, SessionId)>,
+    library: BTreeSet<(RatedItem, UserId)>,
+    plays: Vec<(UserId, Day, PlayId)>,
+    /// The next day to close, and its next part.
+    open: (Day, u32),
 }
 
 impl Histories {
@@ -104,6 +108,9 @@ impl Histories {
             saves: BTreeMap::new(),
             collections: Vec::new(),
             sessions: Vec::new(),
+            library: BTreeSet::new(),
+            plays: Vec::new(),
+            open: (Day::of(DateTime::from_timestamp_secs(1_798_000_000).unwrap()), 0),
         }
     }
 
@@ -118,13 +125,20 @@ impl Histories {
 
     fn recorded(&mut self, event: Event) -> Recorded {
         self.position += 1;
+        // Only the owner changes the cover of a playlist.
+        let actor = match &event {
+            Event::Music(MusicEvent::Playlist(PlaylistEvent::PlaylistCoverChanged(event))) => {
+                self.lists.iter().find(|list| list.id == event.playlist).map(|list| list.owner)
+            }
+            _ => None,
+        };
         let envelope = Envelope {
             id: event_id(self.position),
             event_type: event.wire_name().into(),
             source: "test".into(),
             time: DateTime::UNIX_EPOCH + TimeDelta::seconds(i64::try_from(self.position).unwrap()),
             subject: event.subject(),
-            actor: None,
+            actor,
             correlation: Uuid::nil(),
             causation: None,
             traceparent: None,
@@ -165,7 +179,7 @@ impl Histories {
     }
 
     fn event(&mut self) -> Option<Event> {
-        match self.rng.random_range(0..150) {
+        match self.rng.random_range(0..180) {
             0..14 => self.account(),
             14..17 => Some(self.about_account()),
             17..22 => Some(self.profile()),
@@ -184,7 +198,10 @@ impl Histories {
             98 => Some(NotificationsRead { user: self.actor(), up_to: Position(self.position) }.into()),
             99 => Some(self.mail()),
             100..125 => self.playlist(),
-            _ => Some(self.catalogue()),
+            125..150 => Some(self.catalogue()),
+            150..162 => Some(self.library()),
+            162..178 => self.listen(),
+            _ => Some(self.close_day()),
         }
     }
 
@@ -434,13 +451,103 @@ impl Histories {
         SessionStarted { user, session, expires, client: Personal::Open(client) }.into()
     }
 
+    /// One of a few songs, so that users have some in common.
+    fn song(&mut self) -> SongId {
+        SongId::new(Uuid::from_u128(self.rng.random_range(1..6)))
+    }
+
+    fn library(&mut self) -> Event {
+        let (user, song) = (self.actor(), self.song());
+        let item = match self.rng.random_range(0..3) {
+            0 => RatedItem::Album { album: AlbumId::new(Uuid::from_u128(0xa1)) },
+            1 => RatedItem::Artist { artist: ArtistId::new(Uuid::from_u128(0xa7)) },
+            _ => RatedItem::Song { song },
+        };
+        match self.rng.random_range(0..10) {
+            0 => Rated { item, user, stars: self.rng.random_range(1..=5) }.into(),
+            1 => RatingCleared { item, user }.into(),
+            2 => BookmarkSet { user, song, place: self.rng.random_range(0..9), comment: secret(user) }.into(),
+            3 => BookmarkDeleted { user, song }.into(),
+            4 => {
+                let place = self.rng.random_range(0..9);
+                let queue = PlayQueue { songs: vec![song], current: None, place, device: text(user) };
+                QueueSaved { user, queue: Personal::Open(queue) }.into()
+            }
+            _ => {
+                let is_added = self.library.insert((item, user));
+                if !is_added {
+                    self.library.remove(&(item, user));
+                }
+                match (item, is_added) {
+                    (RatedItem::Song { song }, true) => SongLiked { song, user }.into(),
+                    (RatedItem::Song { song }, false) => SongUnliked { song, user }.into(),
+                    (RatedItem::Album { album }, true) => AlbumLiked { album, user }.into(),
+                    (RatedItem::Album { album }, false) => AlbumUnliked { album, user }.into(),
+                    (RatedItem::Artist { artist }, true) => ArtistFollowed { artist, user }.into(),
+                    (RatedItem::Artist { artist }, false) => ArtistUnfollowed { artist, user }.into(),
+                }
+            }
+        }
+    }
+
+    fn listen(&mut self) -> Option<Event> {
+        // Over two years.
+        let at = |hours: i64| DateTime::from_timestamp_secs(1_798_000_000).unwrap() + TimeDelta::hours(hours);
+        let user = self.actor();
+        Some(match self.rng.random_range(0..12) {
+            0 => PrivateSessionStarted { user, until: at(self.rng.random_range(0..9)) }.into(),
+            1 => PrivateSessionEnded { user }.into(),
+            2 if self.rng.random_bool(0.3) => {
+                PlaysDeleted { user, from: DateTime::UNIX_EPOCH, until: at(10_000) }.into()
+            }
+            2 => {
+                let from = self.rng.random_range(0..600);
+                PlaysDeleted { user, from: at(from), until: at(from + self.rng.random_range(1..200)) }.into()
+            }
+            3 | 4 => {
+                let &(user, day, play) = self.plays.choose(&mut self.rng)?;
+                PlayDeleted { user, day, play }.into()
+            }
+            _ => {
+                let (song, started, play) =
+                    (self.song(), at(self.rng.random_range(0..600)), PlayId::new(self.id()));
+                let day = Day::of(started);
+                let played = Played {
+                    song,
+                    started: started.timestamp_millis(),
+                    listened: self.rng.random_range(30_000..300_000),
+                };
+                self.plays.push((user, day, play));
+                SongPlayed { user, day, play, played: Personal::Open(played) }.into()
+            }
+        })
+    }
+
+    /// The next part of a day. Each day has two.
+    fn close_day(&mut self) -> Event {
+        let ((day, part), mut songs, mut pairs) = (self.open, Vec::new(), Vec::new());
+        self.open = if part == 0 { (day, 1) } else { (Day::new(day.date().succ_opt().unwrap()), 0) };
+        for n in 1..self.rng.random_range(2..6) {
+            let [first, second] = [n, n + 1].map(|n| SongId::new(Uuid::from_u128(n)));
+            let listeners = self.rng.random_range(1..9);
+            songs.push(SongCount { song: first, plays: listeners * 2, listeners });
+            pairs.push(PairCount { first, second, listeners });
+        }
+        ChartDayClosed { day, part, parts: 2, songs, pairs }.into()
+    }
+
     /// Few subjects, so that their events meet. Songs may name artists and albums that do not exist.
     fn catalogue(&mut self) -> Event {
         let publisher = self.any();
+        // A picture belongs to one upload.
+        let picture = Image { media: MediaId::new(self.id()), width: 1000, height: 1000 };
+        // No song is published twice, also not in a later history.
+        let songs = u128::from(self.position) << 8;
         let rng = &mut self.rng;
+        let picture = rng.random_bool(0.5).then_some(picture);
         let artist = ArtistId::new(Uuid::from_u128(rng.random_range(1..5)));
         let album = AlbumId::new(Uuid::from_u128(rng.random_range(1..4)));
-        let song = SongId::new(Uuid::from_u128(rng.random_range(1..7)));
+        let song = SongId::new(Uuid::from_u128(songs + rng.random_range(1..7)));
         let credits = vec![
             ArtistCredit { artist, role: CreditRole::Main },
             ArtistCredit { artist: ArtistId::new(Uuid::from_u128(9)), role: CreditRole::Featured },
@@ -457,7 +564,7 @@ impl Histories {
                 }
                 match rng.random_range(0..4) {
                     0 => ArtistMerged { artist, into: ArtistId::new(Uuid::from_u128(1)) }.into(),
-                    1 => ArtistImageChanged { artist, image: None }.into(),
+                    1 => ArtistImageChanged { artist, image: picture }.into(),
                     _ => ArtistEdited { artist, details }.into(),
                 }
             }
@@ -473,12 +580,12 @@ impl Histories {
                     musicbrainz: None,
                 };
                 if self.catalogue.insert(Subject::Album(album)) {
-                    return AlbumAdded { album, details, cover: None }.into();
+                    return AlbumAdded { album, details, cover: picture }.into();
                 }
                 match rng.random_range(0..4) {
                     0 => AlbumRemoved { album }.into(),
                     1 => AlbumRestored { album }.into(),
-                    2 => AlbumCoverChanged { album, cover: None }.into(),
+                    2 => AlbumCoverChanged { album, cover: picture }.into(),
                     _ => AlbumEdited { album, details }.into(),
                 }
             }
@@ -511,12 +618,13 @@ impl Histories {
                         size: 248_044,
                         replay_gain: None,
                     };
-                    return SongPublished { song, publisher, details, file, cover: None }.into();
+                    return SongPublished { song, publisher, details, file, cover: picture }.into();
                 }
-                match rng.random_range(0..5) {
+                match rng.random_range(0..6) {
                     0 => SongRemoved { song }.into(),
                     1 => SongRestored { song }.into(),
                     2 => SongAnalysed { song, analysis: AudioAnalysis::Unsupported }.into(),
+                    3 => SongCoverChanged { song, cover: picture }.into(),
                     _ => SongEdited { song, details }.into(),
                 }
             }
@@ -535,7 +643,7 @@ impl Histories {
         let before = list.entries.clone();
         let at = rng.random_range(0..=before.len());
         let song = |rng: &mut StdRng| SongId::new(Uuid::from_u128(rng.random_range(1..5)));
-        let event: Event = match rng.random_range(0..15) {
+        let event: Event = match rng.random_range(0..17) {
             0 => PlaylistDetailsChanged { playlist, owner, details: playlist_details(owner) }.into(),
             1 => {
                 list.public = !list.public;
@@ -591,6 +699,10 @@ impl Histories {
                 entries: before.clone(),
             }
             .into(),
+            14..16 => {
+                let image = Image { media: MediaId::new(Uuid::from_u128(rng.random())), width: 9, height: 9 };
+                PlaylistCoverChanged { playlist, cover: rng.random_bool(0.7).then_some(image) }.into()
+            }
             _ => {
                 list.deleted = true;
                 PlaylistDeleted { playlist, owner }.into()

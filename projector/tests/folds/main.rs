@@ -1,6 +1,6 @@
 //! Views are folds of the log. A view that was built live, in batches of any length, equals a rebuild from the same
-//! log, document by document, although the rebuild cannot read the texts of users erased later. Both engines hold the
-//! same documents.
+//! log, document by document, although the rebuild cannot read the texts of users erased later. The fast fold into a
+//! scratch file and the copy of it into MongoDB are the same again. Both engines hold the same documents.
 //!
 //! `FOLD_CASES` is the number of histories, for longer runs than in CI.
 
@@ -8,11 +8,13 @@
 
 mod erasure;
 mod histories;
+mod scratch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use events::{AccountEvent, AccountsEvent, Event, Recorded, UserId};
+use projector::fold::FoldOptions;
 use projector::social::Feeds;
 use projector::{COMMIT_WEIGHT, Projection, batch_length, preload};
 use rand::rngs::StdRng;
@@ -20,15 +22,18 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value};
 use service::config::FeedSettings;
 use tests::servers::MongoServer;
+use views::counts::COUNTS;
 use views::{Commit, MongoViews, SqliteViews, ViewStore};
 
 use self::histories::Histories;
+use self::scratch::Scratch;
 
 /// All documents by view and key.
 type Documents = BTreeMap<(&'static str, String), Value>;
 
-/// Number of events per history.
+/// Number of events per history; the last one is longer than the longest batches.
 const LENGTH: usize = 160;
+const LONG: usize = 700;
 /// Number of consecutive histories per set of stores.
 const TOGETHER: u64 = 10;
 /// Maximum batch length of the live view.
@@ -155,13 +160,14 @@ fn assert_same(one: &Documents, other: &Documents, what: &str) {
 struct Stores {
     live: Arc<dyn ViewStore>,
     rebuilt: Vec<(usize, Arc<dyn ViewStore>)>,
+    scratch: Option<Scratch>,
     position: u64,
 }
 
 impl Stores {
     /// Appends one history, builds it live and as rebuilds, and compares all stores. Returns the documents.
-    async fn compare(&mut self, seed: u64) -> Documents {
-        let history = Histories::new(seed, self.position).history(LENGTH);
+    async fn compare(&mut self, seed: u64, length: usize) -> Documents {
+        let history = Histories::new(seed, self.position).history(length);
         self.position = history.last().unwrap().position.0;
         let erasures = erasures(&history);
         let mut rng = StdRng::seed_from_u64(seed);
@@ -187,7 +193,16 @@ impl Stores {
             let what = format!("seed {seed}: live, and folded in batches of {batch}");
             assert_same(&expected, &documents(&**store).await, &what);
         }
+        if let Some(scratch) = &self.scratch {
+            scratch.append(&history, erasures.keys()).await;
+            for (batch, found) in scratch.fold().await {
+                assert_same(&expected, &found, &format!("seed {seed}: live, and the fast fold by {batch}"));
+            }
+        }
         assert_counts_equal_lists(&expected, seed);
+        for count in COUNTS {
+            assert_eq!(count.wrong(&*self.live, 5).await.unwrap(), [], "seed {seed}");
+        }
         for user in erasures.keys() {
             let written = histories::text(*user);
             let left = expected.iter().find(|(_, document)| document.to_string().contains(&written));
@@ -229,6 +244,19 @@ fn assert_counts_equal_lists(documents: &Documents, seed: u64) {
             assert_eq!(document["replies"], replies, "seed {seed}: replies to {key}");
         }
     }
+    for (key, tally) in of("library").filter(|(_, document)| document.get("tally_of").is_some()) {
+        let users = listed("library", "item", &tally["tally_of"], ("shown", true.into()), "user");
+        assert_eq!(tally["users"], users, "seed {seed}: users of {key}");
+    }
+    for (key, total) in of("play_totals").filter(|(_, total)| total["period"] == "all") {
+        let plays = of("plays").filter(|(_, play)| play["user"] == total["user"]).count();
+        assert_eq!(total["plays"], plays, "seed {seed}: plays of {key}");
+    }
+    for (key, count) in of("song_plays").filter(|(_, count)| count["period"] == "all") {
+        let same = |play: &Value| play["user"] == count["user"] && play["song"] == count["song"];
+        let plays = of("plays").filter(|(_, play)| same(play)).count();
+        assert_eq!(count["plays"], plays, "seed {seed}: plays of {key}");
+    }
     for (key, view) in of("story_views").filter(|(_, view)| view["active"] == true) {
         assert!(is_active(&view["viewer"]), "seed {seed}: {key}");
     }
@@ -255,9 +283,15 @@ async fn sqlite_views_are_folds_of_the_log() {
         for batch in [1, 7, 500, usize::MAX] {
             rebuilt.push((batch, on_sqlite(&folder, &format!("rebuilt{batch}")).await));
         }
-        let mut stores = Stores { live: on_sqlite(&folder, "live").await, rebuilt, position: 0 };
+        let scratch = Some(Scratch::new(&[1, 7, 500, usize::MAX]).await);
+        let mut stores = Stores { live: on_sqlite(&folder, "live").await, rebuilt, scratch, position: 0 };
+        let mut expected = Documents::new();
         for seed in first..cases(10).min(first + TOGETHER) {
-            stores.compare(seed).await;
+            expected = stores.compare(seed, if seed + 1 == cases(10) { LONG } else { LENGTH }).await;
+        }
+        let (_folder, finished) = stores.scratch.unwrap().finish().await;
+        for (batch, store) in finished {
+            assert_same(&expected, &documents(&store).await, &format!("the finished file, by {batch}"));
         }
     }
 }
@@ -274,10 +308,16 @@ async fn mongodb_views_are_folds_of_the_log_and_equal_sqlite_views() {
     for batch in [1, 7, usize::MAX] {
         rebuilt.push((batch, open(&format!("rebuilt{batch}")).await));
     }
-    let mut on_mongo = Stores { live: open("live").await, rebuilt, position: 0 };
-    let mut sqlite = Stores { live: on_sqlite(&folder, "live").await, rebuilt: Vec::new(), position: 0 };
+    let mut on_mongo = Stores { live: open("live").await, rebuilt, scratch: None, position: 0 };
+    let scratch = Some(Scratch::new(&[FoldOptions::default().batch]).await);
+    let live = on_sqlite(&folder, "live").await;
+    let mut sqlite = Stores { live, rebuilt: Vec::new(), scratch, position: 0 };
+    let mut expected = Documents::new();
     for seed in 1000..1000 + cases(2) {
-        let documents = on_mongo.compare(seed).await;
-        assert_same(&documents, &sqlite.compare(seed).await, &format!("seed {seed}: on both engines"));
+        expected = on_mongo.compare(seed, LENGTH).await;
+        assert_same(&expected, &sqlite.compare(seed, LENGTH).await, &format!("seed {seed}: on both engines"));
     }
+    let loaded = MongoViews::open(&server.url("loaded"), views::all()).await.unwrap();
+    sqlite.scratch.unwrap().load_into(&loaded).await;
+    assert_same(&expected, &documents(&loaded).await, "the copy of the fast fold");
 }

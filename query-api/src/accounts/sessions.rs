@@ -108,9 +108,8 @@ async fn list_sessions(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &[VIEW.name]).await;
-    let mut query = Query::new(&VIEW, &BY_USER, vec![json!(session.user), json!(false)], paging.limit);
-    query.after = paging.after(&BY_USER)?;
-    let found = queries.store.page_of::<Session>(query).await.map_err(store_problem)?;
+    let query = Query::new(&VIEW, &BY_USER, vec![json!(session.user), json!(false)], paging.limit);
+    let found = queries.page_of::<Session>(query, &paging).await?;
     let (now, current) = (queries.clock.now(), session.session.to_string());
     let active = found.documents.into_iter().filter(|found| time(found.expires) > now);
     let items = active

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use chrono::DateTime;
-use events::AlbumId;
+use events::{AlbumId, UserId};
 use resources::{Album as AlbumPage, Song as SongPage};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
@@ -17,12 +17,13 @@ use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
 use super::artists::show_credits;
+use super::library;
 use super::word;
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{PageOf, PageParams, Paging};
 use crate::{Queries, store_problem};
 
-const VIEWS: [&str; 2] = [VIEW.name, artists::VIEW.name];
+const VIEWS: [&str; 3] = [VIEW.name, artists::VIEW.name, library::VIEW.name];
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new()
@@ -37,15 +38,29 @@ fn no_album() -> Problem {
 
 impl Queries {
     /// Albums by id, in this order; none for those that do not exist or are removed.
-    pub async fn albums(&self, ids: &[String]) -> Result<Vec<Option<AlbumPage>>, Problem> {
+    pub async fn albums(
+        &self,
+        ids: &[String],
+        viewer: Option<UserId>,
+    ) -> Result<Vec<Option<AlbumPage>>, Problem> {
         let found = self.store.get_all::<Album>(ids).await.map_err(store_problem)?;
-        self.show_albums(found.into_iter().map(|album| album.filter(|album| album.listed)).collect()).await
+        let listed = found.into_iter().map(|album| album.filter(|album| album.listed));
+        self.show_albums(listed.collect(), viewer).await
     }
 
-    async fn show_albums(&self, albums: Vec<Option<Album>>) -> Result<Vec<Option<AlbumPage>>, Problem> {
+    async fn show_albums(
+        &self,
+        albums: Vec<Option<Album>>,
+        viewer: Option<UserId>,
+    ) -> Result<Vec<Option<AlbumPage>>, Problem> {
+        let ids: Vec<String> = albums.iter().flatten().map(|album| album.album.clone()).collect();
         let credits = albums.iter().flatten().flat_map(|album| &album.artists);
-        let artists = self.credited_artists(credits.map(|credit| &credit.artist)).await?;
+        let (artists, standings) = futures::try_join!(
+            self.credited_artists(credits.map(|credit| &credit.artist)),
+            self.standings(&ids, viewer)
+        )?;
         let show = |album: Album| -> Result<AlbumPage, Problem> {
+            let standing = standings.get(&album.album).copied().unwrap_or_default();
             Ok(AlbumPage {
                 artists: show_credits(&album.artists, &artists)?,
                 kind: word(&album.kind)?,
@@ -57,6 +72,8 @@ impl Queries {
                 version: album.version,
                 disc_titles: album.disc_titles,
                 musicbrainz: album.musicbrainz,
+                likes: standing.users,
+                viewer: standing.music_viewer(),
                 added_at: DateTime::from_timestamp_millis(album.added).unwrap_or_default(),
             })
         };
@@ -73,14 +90,15 @@ impl Queries {
 )]
 async fn list_albums(
     State(queries): State<Queries>,
-    _: Option<Session>,
+    viewer: Option<Session>,
     paging: Paging,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let query = Query::new(&VIEW, &NEWEST, vec![json!(true)], paging.limit).after(paging.after(&NEWEST)?);
-    let page = queries.store.page_of::<Album>(query).await.map_err(store_problem)?;
-    let items = queries.show_albums(page.documents.into_iter().map(Some).collect()).await?;
+    let query = Query::new(&VIEW, &NEWEST, vec![json!(true)], paging.limit);
+    let page = queries.page_of::<Album>(query, &paging).await?;
+    let viewer = viewer.map(|session| session.user);
+    let items = queries.show_albums(page.documents.into_iter().map(Some).collect(), viewer).await?;
     let items = items.into_iter().flatten().collect();
     answer(&conditions, caught_up, &paging.page::<AlbumPage>(items, page.next.as_ref(), &NEWEST))
 }
@@ -93,12 +111,13 @@ async fn list_albums(
 )]
 async fn get_album(
     State(queries): State<Queries>,
-    _: Option<Session>,
+    viewer: Option<Session>,
     Path(album): Path<AlbumId>,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let found = queries.albums(&[album.to_string()]).await?.pop().flatten();
+    let viewer = viewer.map(|session| session.user);
+    let found = queries.albums(&[album.to_string()], viewer).await?.pop().flatten();
     answer(&conditions, caught_up, &found.ok_or_else(no_album)?)
 }
 
@@ -117,13 +136,11 @@ async fn list_album_songs(
     paging: Paging,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
-    let views = [VIEW.name, artists::VIEW.name, songs::VIEW.name];
-    let caught_up = queries.catch_up(&conditions, &views).await;
+    let caught_up = queries.catch_up(&conditions, &super::songs::VIEWS).await;
     let found: Option<Album> = queries.store.get(&album.to_string()).await.map_err(store_problem)?;
     found.filter(|album| album.listed).ok_or_else(no_album)?;
     let query = Query::new(&songs::VIEW, &OF_ALBUM, vec![json!(album), json!(true)], paging.limit);
-    let page = queries.store.page_of::<Song>(query.after(paging.after(&OF_ALBUM)?)).await;
-    let page = page.map_err(store_problem)?;
+    let page = queries.page_of::<Song>(query, &paging).await?;
     let viewer = viewer.map(|session| session.user);
     let items = queries.show_songs(page.documents.into_iter().map(Some).collect(), viewer).await?;
     let items = items.into_iter().flatten().collect();

@@ -4,27 +4,29 @@ use std::collections::{BTreeMap, HashMap};
 
 use axum::extract::State;
 use axum::response::Response;
-use events::ArtistId;
+use events::{ArtistId, UserId};
 use resources::{Album as AlbumPage, Artist as ArtistPage, Cover, Credit, Song as SongPage};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::music::album_artists::{self, AlbumArtist};
+use views::music::albums;
 use views::music::artists::{Artist, BY_NAME, MERGED_INTO, VIEW};
 use views::music::song_artists::{self, SongArtist};
-use views::music::{albums, songs};
 use views::{Cursor, Document, Index, Query, ViewStoreExt};
 use web::extract::Path;
 use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
-use super::word;
+use super::{library, word};
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{PageOf, PageParams, Paging};
 use crate::{Queries, store_problem};
 
 /// Artists merged into one whose albums and songs its lists show; the list of each is one more read.
 const MERGED_LIMIT: usize = 50;
+
+const VIEWS: [&str; 2] = [VIEW.name, library::VIEW.name];
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new()
@@ -43,10 +45,22 @@ impl Queries {
         Cover::new(&self.public_url, &picture.media)
     }
 
-    pub(crate) fn show_artist(&self, artist: Artist) -> ArtistPage {
-        let Artist { artist: id, name, sort_name, musicbrainz, image, .. } = artist;
-        let image = image.map(|image| self.cover(&image));
-        ArtistPage { id, name, sort_name, musicbrainz, image }
+    /// Artists in this order, as shown.
+    pub(crate) async fn show_artists(
+        &self,
+        artists: Vec<Option<Artist>>,
+        viewer: Option<UserId>,
+    ) -> Result<Vec<Option<ArtistPage>>, Problem> {
+        let ids: Vec<String> = artists.iter().flatten().map(|artist| artist.artist.clone()).collect();
+        let standings = self.standings(&ids, viewer).await?;
+        let show = |artist: Artist| {
+            let Artist { artist: id, name, sort_name, musicbrainz, image, .. } = artist;
+            let standing = standings.get(&id).copied().unwrap_or_default();
+            let image = image.map(|image| self.cover(&image));
+            let (followers, viewer) = (standing.users, standing.artist_viewer());
+            ArtistPage { id, name, sort_name, musicbrainz, image, followers, viewer }
+        };
+        Ok(artists.into_iter().map(|artist| artist.map(show)).collect())
     }
 
     /// An artist, or the one that it was merged into.
@@ -141,15 +155,17 @@ pub(crate) fn show_credits(
 )]
 async fn list_artists(
     State(queries): State<Queries>,
-    _: Option<Session>,
+    viewer: Option<Session>,
     paging: Paging,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
-    let caught_up = queries.catch_up(&conditions, &[VIEW.name]).await;
-    let query = Query::new(&VIEW, &BY_NAME, vec![json!(true)], paging.limit).after(paging.after(&BY_NAME)?);
-    let page = queries.store.page_of::<Artist>(query).await.map_err(store_problem)?;
-    let items = page.documents.into_iter().map(|artist| queries.show_artist(artist)).collect();
-    answer(&conditions, caught_up, &paging.page(items, page.next.as_ref(), &BY_NAME))
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    let query = Query::new(&VIEW, &BY_NAME, vec![json!(true)], paging.limit);
+    let page = queries.page_of::<Artist>(query, &paging).await?;
+    let viewer = viewer.map(|session| session.user);
+    let items = queries.show_artists(page.documents.into_iter().map(Some).collect(), viewer).await?;
+    let items = items.into_iter().flatten().collect();
+    answer(&conditions, caught_up, &paging.page::<ArtistPage>(items, page.next.as_ref(), &BY_NAME))
 }
 
 /// Get an artist
@@ -162,13 +178,14 @@ async fn list_artists(
 )]
 async fn get_artist(
     State(queries): State<Queries>,
-    _: Option<Session>,
+    viewer: Option<Session>,
     Path(artist): Path<ArtistId>,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
-    let caught_up = queries.catch_up(&conditions, &[VIEW.name]).await;
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
     let artist = queries.artist(artist).await?;
-    answer(&conditions, caught_up, &queries.show_artist(artist))
+    let shown = queries.show_artists(vec![Some(artist)], viewer.map(|session| session.user)).await?;
+    answer(&conditions, caught_up, &shown.into_iter().flatten().next().ok_or_else(no_artist)?)
 }
 
 /// List an artist's albums, newest first
@@ -181,17 +198,19 @@ async fn get_artist(
 )]
 async fn list_artist_albums(
     State(queries): State<Queries>,
-    _: Option<Session>,
+    viewer: Option<Session>,
     Path(artist): Path<ArtistId>,
     paging: Paging,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
-    let caught_up = queries.catch_up(&conditions, &[VIEW.name, albums::VIEW.name]).await;
+    let views = [VIEW.name, albums::VIEW.name, library::VIEW.name];
+    let caught_up = queries.catch_up(&conditions, &views).await;
     let artists = queries.names_of(artist).await?;
     let index = &album_artists::OF_ARTIST;
     let place = |entry: &AlbumArtist| (entry.position, entry.album.clone());
     let (albums, next) = queries.newest_credits(&artists, index, &paging, place).await?;
-    let items = queries.albums(&albums).await?.into_iter().flatten().collect();
+    let viewer = viewer.map(|session| session.user);
+    let items = queries.albums(&albums, viewer).await?.into_iter().flatten().collect();
     answer(&conditions, caught_up, &paging.page::<AlbumPage>(items, next.as_ref(), index))
 }
 
@@ -210,8 +229,7 @@ async fn list_artist_songs(
     paging: Paging,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
-    let views = [VIEW.name, albums::VIEW.name, songs::VIEW.name];
-    let caught_up = queries.catch_up(&conditions, &views).await;
+    let caught_up = queries.catch_up(&conditions, &super::songs::VIEWS).await;
     let artists = queries.names_of(artist).await?;
     let index = &song_artists::OF_ARTIST;
     let place = |entry: &SongArtist| (entry.position, entry.song.clone());

@@ -37,8 +37,8 @@ async fn list_genres(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &[songs::VIEW.name]).await;
-    let query = Query::new(&VIEW, &LARGEST, vec![], paging.limit).above(0).after(paging.after(&LARGEST)?);
-    let page = queries.store.page_of::<Genre>(query).await.map_err(store_problem)?;
+    let query = Query::new(&VIEW, &LARGEST, vec![], paging.limit).above(0);
+    let page = queries.page_of::<Genre>(query, &paging).await?;
     let show = |Genre { name, songs, genre: _ }| GenrePage { name, songs };
     let items = page.documents.into_iter().map(show).collect();
     answer(&conditions, caught_up, &paging.page::<GenrePage>(items, page.next.as_ref(), &LARGEST))
@@ -66,8 +66,7 @@ async fn list_genre_songs(
     }
     let equals = vec![json!(genre), json!(true)];
     let query = Query::new(&song_genres::VIEW, &OF_GENRE, equals, paging.limit);
-    let page = queries.store.page_of::<SongGenre>(query.after(paging.after(&OF_GENRE)?)).await;
-    let page = page.map_err(store_problem)?;
+    let page = queries.page_of::<SongGenre>(query, &paging).await?;
     let found: Vec<String> = page.documents.into_iter().map(|entry| entry.song).collect();
     let viewer = viewer.map(|session| session.user);
     let items = queries.songs(&found, viewer).await?.into_iter().flatten().collect();

@@ -1,6 +1,7 @@
 //! Lists of song ids for the apps that existed before Chorus.
 
-use futures::{FutureExt, TryFutureExt};
+use events::UserId;
+use futures::FutureExt;
 use serde_json::json;
 use views::accounts::search::random_place;
 use views::music::genres::{self, Genre, LARGEST, key_of};
@@ -18,8 +19,7 @@ impl Queries {
         let page = |place: u64, limit: usize| {
             let query = Query::new(&songs::VIEW, &RANDOM, vec![json!(true)], limit);
             let query = query.after(Some(random_place(place)));
-            let found = self.store.page_of::<Song>(query);
-            found.map_ok(|page| page.documents.into_iter().map(|song| song.song).collect()).boxed()
+            async move { self.store.keys(&query).await }.boxed()
         };
         let ids = draw(count, rand::random, page).await.map_err(store_problem)?;
         Ok(ids.into_iter().collect())
@@ -29,6 +29,17 @@ impl Queries {
     pub async fn newest_songs(&self, limit: usize) -> Result<Vec<String>, Problem> {
         let query = Query::new(&songs::VIEW, &NEWEST, vec![json!(true)], limit);
         self.store.keys(&query).await.map_err(store_problem)
+    }
+
+    /// The newest liked songs of a user, the oldest like first. Songs that the user cannot see any more are left out.
+    pub async fn visible_liked_songs(&self, user: UserId, limit: usize) -> Result<Vec<String>, Problem> {
+        let liked = self.liked_songs(user, limit).await?;
+        let found = self.store.get_all::<Song>(&liked).await.map_err(store_problem)?;
+        let user = user.to_string();
+        let visible = found.into_iter().flatten().filter(|song| song.is_visible_to(Some(&user)));
+        let mut ids: Vec<String> = visible.map(|song| song.song).collect();
+        ids.reverse();
+        Ok(ids)
     }
 
     /// The names of genres with listed songs, those with the most songs first.

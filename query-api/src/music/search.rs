@@ -11,17 +11,21 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use views::accounts::profiles;
 use views::accounts::search::fold;
 use views::music::albums::{self, Album};
 use views::music::artists::{self, Artist};
-use views::music::search::{ItemKind, List, Term, VIEW, search_words};
+use views::music::library;
+use views::music::playlists::{self, Playlist};
+use views::music::search::{ItemKind, List, VIEW, parts_of_key, search_words};
 use views::music::song_artists::{self, SongArtist};
-use views::music::songs::{self, Song};
-use views::{Document, Query, StoreError, ViewStore, ViewStoreExt};
+use views::music::songs;
+use views::{Document, Query, StoreError, View, ViewStore, ViewStoreExt};
 use web::extract::Query as QueryString;
 use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
+use super::playlists::PlaylistSummary;
 use crate::accounts::search::check;
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::limit_within;
@@ -31,8 +35,10 @@ use crate::{Queries, store_problem};
 const DEFAULT_LIMIT: usize = 20;
 const LIMIT: usize = 50;
 
-/// Maximum number of items examined for the whole name and for each word.
+/// Names that are ranked. Items that are read and ranked, unless a word tells them exactly.
 const CANDIDATES: usize = 300;
+/// Items that are looked up in the index for each word.
+const ITEMS_OF_WORD: usize = 1000;
 /// Albums per word whose songs are examined, and songs of each.
 const ALBUMS: usize = 20;
 const SONGS_OF_ALBUM: usize = 50;
@@ -111,51 +117,89 @@ fn words_of_part(part: &str) -> Vec<String> {
     words
 }
 
-/// The ids of candidates, exact names included. Exact as long as one of the words has fewer matches than the limit.
+/// The items with a name that begins with the query, best first, or what else is to be read and ranked.
+enum Candidates {
+    Best(Vec<String>),
+    ToRank(Vec<String>),
+}
+
+/// Looks for items in the index only. Nothing ranks before names that begin with the query, so enough of them are the best.
+/// Otherwise all items that may have all words; exact as long as one of the words has fewer items than the limit.
 async fn candidates(
     store: &dyn ViewStore,
     searched: &Searched,
     kind: ItemKind,
-) -> Result<BTreeSet<String>, StoreError> {
-    let names = store.page_of::<Term>(List::Names.query(kind, &searched.whole, CANDIDATES));
-    let words = searched.words.iter().map(|word| matches_of_word(store, kind, word));
-    let (names, words) = futures::try_join!(names, try_join_all(words))?;
-    let mut ids: BTreeSet<String> = names.documents.into_iter().map(|term| term.item).collect();
-    // Matches contain all words, so the complete matches of the rarest word are sufficient.
-    let rarest = words.iter().filter(|found| found.complete).min_by_key(|found| found.items.len());
-    match rarest {
-        Some(rarest) => ids.extend(rarest.items.iter().cloned()),
-        None => ids.extend(words.into_iter().flat_map(|found| found.items)),
+    limit: usize,
+) -> Result<Candidates, StoreError> {
+    let names = store.keys(&List::Names.query(kind, &searched.whole, CANDIDATES)).await?;
+    let names: Vec<(&str, &str)> = names.iter().filter_map(|key| parts_of_key(key)).collect();
+    if names.len() >= limit {
+        let mut ranked: Vec<_> = names
+            .into_iter()
+            .map(|(item, name)| {
+                let is_whole = name == searched.whole;
+                let closeness = if is_whole { Closeness::Name } else { Closeness::BeginningOfName };
+                (closeness, name, item)
+            })
+            .collect();
+        ranked.sort_by_key(|&(closeness, name, item)| (closeness, name.chars().count(), name, item));
+        let best = ranked.into_iter().take(limit).map(|(.., item)| item.to_owned());
+        return Ok(Candidates::Best(best.collect()));
     }
-    Ok(ids)
+    let mut ids: BTreeSet<String> = names.into_iter().map(|(item, _)| item.to_owned()).collect();
+    let words = searched.words.iter().map(|word| items_of_word(store, kind, word));
+    let words = try_join_all(words).await?;
+    let with_all = |words: &[&ItemsOfWord]| {
+        let (first, rest) = words.split_first()?;
+        let has_all = |id: &&String| rest.iter().all(|word| word.items.contains(*id));
+        Some(first.items.iter().filter(has_all).cloned().collect::<BTreeSet<String>>())
+    };
+    let complete: Vec<&ItemsOfWord> = words.iter().filter(|found| found.complete).collect();
+    match with_all(&complete) {
+        Some(with_all) => ids.extend(with_all),
+        // There are more items with each of the words: those that are known to have all, then others, up to a limit.
+        None => {
+            ids.extend(with_all(&words.iter().collect::<Vec<_>>()).into_iter().flatten());
+            let mut others = words.iter().flat_map(|found| &found.items);
+            while ids.len() < CANDIDATES
+                && let Some(other) = others.next()
+            {
+                ids.insert(other.clone());
+            }
+        }
+    }
+    Ok(Candidates::ToRank(ids.into_iter().collect()))
 }
 
-struct Matches {
+struct ItemsOfWord {
     items: BTreeSet<String>,
     complete: bool,
 }
 
 /// The items with a word. A song has the words of its album too.
-async fn matches_of_word(store: &dyn ViewStore, kind: ItemKind, word: &str) -> Result<Matches, StoreError> {
-    let own = store.page_of::<Term>(List::Words.query(kind, word, CANDIDATES));
+async fn items_of_word(store: &dyn ViewStore, kind: ItemKind, word: &str) -> Result<ItemsOfWord, StoreError> {
+    let own = List::Words.query(kind, word, ITEMS_OF_WORD);
+    let items = |keys: &[String]| {
+        let items = keys.iter().filter_map(|key| parts_of_key(key)).map(|(item, _)| item.to_owned());
+        items.collect::<BTreeSet<String>>()
+    };
     if kind != ItemKind::Song {
-        let found = own.await?;
-        let complete = found.next.is_none();
-        return Ok(Matches { items: found.documents.into_iter().map(|term| term.item).collect(), complete });
+        let own = store.keys(&own).await?;
+        return Ok(ItemsOfWord { items: items(&own), complete: own.len() < ITEMS_OF_WORD });
     }
-    let albums = store.page_of::<Term>(List::Words.query(ItemKind::Album, word, ALBUMS));
-    let (own, albums) = futures::try_join!(own, albums)?;
-    let mut complete = own.next.is_none() && albums.next.is_none();
-    let mut items: BTreeSet<String> = own.documents.into_iter().map(|term| term.item).collect();
-    let of_albums = albums.documents.iter().map(|term| {
-        let equals = vec![term.item.as_str().into(), true.into()];
-        store.page_of::<Song>(Query::new(&songs::VIEW, &songs::OF_ALBUM, equals, SONGS_OF_ALBUM))
+    let albums = List::Words.query(ItemKind::Album, word, ALBUMS);
+    let (own, albums) = futures::try_join!(store.keys(&own), store.keys(&albums))?;
+    let mut complete = own.len() < ITEMS_OF_WORD && albums.len() < ALBUMS;
+    let mut found = items(&own);
+    let of_albums = albums.iter().filter_map(|key| parts_of_key(key)).map(|(album, _)| async move {
+        let equals = vec![album.into(), true.into()];
+        store.keys(&Query::new(&songs::VIEW, &songs::OF_ALBUM, equals, SONGS_OF_ALBUM)).await
     });
-    for page in try_join_all(of_albums).await? {
-        complete &= page.next.is_none();
-        items.extend(page.documents.into_iter().map(|song| song.song));
+    for songs in try_join_all(of_albums).await? {
+        complete &= songs.len() < SONGS_OF_ALBUM;
+        found.extend(songs);
     }
-    Ok(Matches { items, complete })
+    Ok(ItemsOfWord { items: found, complete })
 }
 
 /// Ranks items and returns the ids of the best.
@@ -174,14 +218,35 @@ fn best<T: Document>(
     ranked.into_iter().take(limit).map(|(.., id)| id).collect()
 }
 
+/// The part of a song that ranks it.
+#[derive(Debug, Serialize, Deserialize)]
+struct RankedSong {
+    song: String,
+    title: String,
+    display_artist: String,
+    album: Option<String>,
+    listed: bool,
+}
+
+impl Document for RankedSong {
+    const VIEW: &'static View = &songs::VIEW;
+
+    fn key(&self) -> String {
+        self.song.clone()
+    }
+}
+
 /// The ids of the songs that match best.
 async fn songs_by_words(
     store: &dyn ViewStore,
     searched: &Searched,
     limit: usize,
 ) -> Result<Vec<String>, StoreError> {
-    let ids: Vec<String> = candidates(store, searched, ItemKind::Song).await?.into_iter().collect();
-    let found: Vec<Song> = store.get_all::<Song>(&ids).await?.into_iter().flatten().collect();
+    let ids = match candidates(store, searched, ItemKind::Song, limit).await? {
+        Candidates::Best(best) => return Ok(best),
+        Candidates::ToRank(ids) => ids,
+    };
+    let found: Vec<RankedSong> = store.get_all::<RankedSong>(&ids).await?.into_iter().flatten().collect();
     let albums: BTreeSet<String> = found.iter().filter_map(|song| song.album.clone()).collect();
     let albums: Vec<String> = albums.into_iter().collect();
     let titles = store.get_all::<Album>(&albums).await?;
@@ -200,7 +265,10 @@ async fn artists_by_words(
     searched: &Searched,
     limit: usize,
 ) -> Result<Vec<String>, StoreError> {
-    let ids: Vec<String> = candidates(store, searched, ItemKind::Artist).await?.into_iter().collect();
+    let ids = match candidates(store, searched, ItemKind::Artist, limit).await? {
+        Candidates::Best(best) => return Ok(best),
+        Candidates::ToRank(ids) => ids,
+    };
     let found = store.get_all::<Artist>(&ids).await?.into_iter().flatten();
     Ok(best(found.filter(|artist| artist.listed), limit, |artist| {
         let closeness = searched.closeness(&artist.name, artist.sort_name.as_deref())?;
@@ -214,11 +282,30 @@ async fn albums_by_words(
     searched: &Searched,
     limit: usize,
 ) -> Result<Vec<String>, StoreError> {
-    let ids: Vec<String> = candidates(store, searched, ItemKind::Album).await?.into_iter().collect();
+    let ids = match candidates(store, searched, ItemKind::Album, limit).await? {
+        Candidates::Best(best) => return Ok(best),
+        Candidates::ToRank(ids) => ids,
+    };
     let found = store.get_all::<Album>(&ids).await?.into_iter().flatten();
     Ok(best(found.filter(|album| album.listed), limit, |album| {
         let others = [Some(album.display_artist.as_str()), album.version.as_deref()];
         Some((searched.closeness(&album.title, others.into_iter().flatten())?, fold(&album.title)))
+    }))
+}
+
+/// The ids of the public playlists that match best.
+async fn playlists_by_words(
+    store: &dyn ViewStore,
+    searched: &Searched,
+    limit: usize,
+) -> Result<Vec<String>, StoreError> {
+    let ids = match candidates(store, searched, ItemKind::Playlist, limit).await? {
+        Candidates::Best(best) => return Ok(best),
+        Candidates::ToRank(ids) => ids,
+    };
+    let found = store.get_all::<Playlist>(&ids).await?.into_iter().flatten();
+    Ok(best(found.filter(|playlist| playlist.listed), limit, |playlist| {
+        Some((searched.closeness(&playlist.name, None)?, fold(&playlist.name)))
     }))
 }
 
@@ -228,18 +315,18 @@ async fn songs_by_part(store: &dyn ViewStore, part: &str, limit: usize) -> Resul
     if folded.is_empty() {
         return Ok(Vec::new());
     }
-    let (titles, artists) = futures::try_join!(
-        store.page_of::<Term>(List::Endings.query(ItemKind::Song, &folded, limit)),
-        store.page_of::<Term>(List::Endings.query(ItemKind::Artist, &folded, SINGERS)),
-    )?;
+    let titles = List::Endings.query(ItemKind::Song, &folded, limit);
+    let artists = List::Endings.query(ItemKind::Artist, &folded, SINGERS);
+    let (titles, artists) = futures::try_join!(store.keys(&titles), store.keys(&artists))?;
+    let item_of = |key: &String| parts_of_key(key).map(|(item, _)| item.to_owned());
     let mut seen = BTreeSet::new();
     let mut ids: Vec<String> =
-        titles.documents.into_iter().map(|term| term.item).filter(|id| seen.insert(id.clone())).collect();
-    for artist in artists.documents {
+        titles.iter().filter_map(item_of).filter(|id| seen.insert(id.clone())).collect();
+    for artist in artists.iter().filter_map(item_of) {
         if ids.len() >= limit {
             break;
         }
-        let equals = vec![artist.item.as_str().into(), true.into()];
+        let equals = vec![artist.into(), true.into()];
         let query = Query::new(&song_artists::VIEW, &song_artists::OF_ARTIST, equals, SONGS_OF_SINGER);
         let found = store.page_of::<SongArtist>(query).await?.documents;
         ids.extend(found.into_iter().map(|credit| credit.song).filter(|id| seen.insert(id.clone())));
@@ -266,12 +353,13 @@ struct SearchParams {
 }
 
 /// The items found, best match of each kind first.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 #[schema(as = MusicSearchResults)]
 struct Found {
     songs: Vec<SongPage>,
     artists: Vec<ArtistPage>,
     albums: Vec<AlbumPage>,
+    playlists: Vec<PlaylistSummary>,
 }
 
 impl Queries {
@@ -286,30 +374,37 @@ impl Queries {
         limit: usize,
         viewer: Option<Session>,
     ) -> Result<Found, Problem> {
-        let store = &*self.store;
-        let (songs, artists, albums) = futures::try_join!(
+        let (store, viewer) = (&*self.store, viewer.map(|session| session.user));
+        let (songs, artists, albums, playlists) = futures::try_join!(
             songs_by_words(store, searched, limit),
             artists_by_words(store, searched, limit),
             albums_by_words(store, searched, limit),
+            playlists_by_words(store, searched, limit),
         )
         .map_err(store_problem)?;
-        let (songs, artists, albums) = futures::try_join!(
-            self.songs(&songs, viewer.map(|session| session.user)),
-            async { self.store.get_all::<Artist>(&artists).await.map_err(store_problem) },
-            self.albums(&albums),
+        let (songs, artists, albums, playlists) = futures::try_join!(
+            self.songs(&songs, viewer),
+            async {
+                let found = self.store.get_all::<Artist>(&artists).await.map_err(store_problem)?;
+                self.show_artists(found, viewer).await
+            },
+            self.albums(&albums, viewer),
+            async { self.store.get_all::<Playlist>(&playlists).await.map_err(store_problem) },
         )?;
+        let listed = playlists.into_iter().flatten().filter(|playlist| playlist.listed);
         Ok(Found {
             songs: songs.into_iter().flatten().collect(),
-            artists: artists.into_iter().flatten().map(|artist| self.show_artist(artist)).collect(),
+            artists: artists.into_iter().flatten().collect(),
             albums: albums.into_iter().flatten().collect(),
+            playlists: self.show_playlists(listed.collect()).await?,
         })
     }
 }
 
-/// Search songs, artists and albums
+/// Search songs, artists, albums and playlists
 ///
 /// The exact name comes first, then names that begin with the text, then matches of whole words, then matches of beginnings of
-/// words. Only listed songs and albums are found.
+/// words. Only listed songs and albums and public playlists are found.
 #[utoipa::path(
     get, path = "/v1/search", tag = "search", security((), ("token" = [])), params(SearchParams, QueryHeaders),
     responses((status = 200, body = Found), (status = 304), Problems)
@@ -322,12 +417,20 @@ async fn search(
 ) -> Result<Response, Problem> {
     let limit = limit_within(limit, DEFAULT_LIMIT, LIMIT)?;
     check("q", &q)?;
-    let views = [VIEW.name, songs::VIEW.name, artists::VIEW.name, albums::VIEW.name];
+    let views = [
+        VIEW.name,
+        songs::VIEW.name,
+        artists::VIEW.name,
+        albums::VIEW.name,
+        library::VIEW.name,
+        playlists::VIEW.name,
+        profiles::VIEW.name,
+    ];
     let caught_up = queries.catch_up(&conditions, &views).await;
     let searched = Searched::of(&q);
     // A lone accent folds to an empty text.
     let found = match searched.is_empty() {
-        true => Found { songs: Vec::new(), artists: Vec::new(), albums: Vec::new() },
+        true => Found::default(),
         false => queries.search_music(&searched, limit, viewer).await?,
     };
     answer(&conditions, caught_up, &found)

@@ -19,13 +19,14 @@ use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
 use super::artists::show_credits;
+use super::library::{self, Standing};
 use super::word;
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{PageOf, PageParams, Paging};
 use crate::{Queries, store_problem};
 
 /// The views that a page of songs reads.
-pub(crate) const VIEWS: [&str; 3] = [VIEW.name, albums::VIEW.name, artists::VIEW.name];
+pub(crate) const VIEWS: [&str; 4] = [VIEW.name, albums::VIEW.name, artists::VIEW.name, library::VIEW.name];
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(list_songs)).routes(routes!(get_song))
@@ -48,23 +49,26 @@ impl Queries {
         songs: Vec<Option<Song>>,
         viewer: Option<UserId>,
     ) -> Result<Vec<Option<SongPage>>, Problem> {
-        let viewer = viewer.map(|viewer| viewer.to_string());
+        let name = viewer.map(|viewer| viewer.to_string());
         let visible: Vec<Option<Song>> =
-            songs.into_iter().map(|song| song.filter(|song| song.is_visible_to(viewer.as_deref()))).collect();
+            songs.into_iter().map(|song| song.filter(|song| song.is_visible_to(name.as_deref()))).collect();
+        let ids: Vec<String> = visible.iter().flatten().map(|song| song.song.clone()).collect();
         let mut albums: Vec<String> =
             visible.iter().flatten().filter_map(|song| song.album.clone()).collect();
         albums.sort_unstable();
         albums.dedup();
         let credits = visible.iter().flatten().flat_map(|song| &song.artists);
-        let (albums, artists) = futures::try_join!(
+        let (albums, artists, standings) = futures::try_join!(
             async { self.store.get_all::<Album>(&albums).await.map_err(store_problem) },
-            self.credited_artists(credits.map(|credit| &credit.artist))
+            self.credited_artists(credits.map(|credit| &credit.artist)),
+            self.standings(&ids, viewer)
         )?;
         let albums: HashMap<String, Album> =
             albums.into_iter().flatten().map(|album| (album.album.clone(), album)).collect();
         let show = |song: Song| {
             let album = song.album.as_ref().and_then(|album| albums.get(album));
-            self.show_song(song.clone(), album, &artists)
+            let standing = standings.get(&song.song).copied().unwrap_or_default();
+            self.show_song(song.clone(), album, &artists, standing)
         };
         visible.into_iter().map(|song| song.map(show).transpose()).collect()
     }
@@ -74,6 +78,7 @@ impl Queries {
         song: Song,
         album: Option<&Album>,
         artists: &HashMap<String, Artist>,
+        standing: Standing,
     ) -> Result<SongPage, Problem> {
         let AudioFile {
             key: _,
@@ -125,6 +130,8 @@ impl Queries {
             waveform,
             replay_gain,
             musicbrainz: song.musicbrainz,
+            likes: standing.users,
+            viewer: standing.music_viewer(),
             published_at: DateTime::from_timestamp_millis(song.published).unwrap_or_default(),
         })
     }
@@ -142,8 +149,8 @@ async fn list_songs(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let query = Query::new(&VIEW, &NEWEST, vec![json!(true)], paging.limit).after(paging.after(&NEWEST)?);
-    let page = queries.store.page_of::<Song>(query).await.map_err(store_problem)?;
+    let query = Query::new(&VIEW, &NEWEST, vec![json!(true)], paging.limit);
+    let page = queries.page_of::<Song>(query, &paging).await?;
     let viewer = viewer.map(|session| session.user);
     let items = queries.show_songs(page.documents.into_iter().map(Some).collect(), viewer).await?;
     let items = items.into_iter().flatten().collect();

@@ -1,7 +1,6 @@
 //! The responses of queries: as fresh as the client requires, and 304 if nothing has changed.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
@@ -14,9 +13,6 @@ use web::http::{MIN_POSITION, PENDING};
 use web::problem::{FieldCode, Problem};
 
 use crate::Queries;
-
-/// How long a query waits for the views to reach the client's position.
-const WAIT_LIMIT: Duration = Duration::from_secs(1);
 
 /// The headers of all queries, for OpenAPI.
 #[derive(IntoParams)]
@@ -85,7 +81,7 @@ impl Queries {
     pub async fn catch_up(&self, conditions: &Conditions, views: &[&str]) -> CaughtUp {
         match conditions.min_position {
             None => CaughtUp(true),
-            Some(position) => CaughtUp(self.tracker.wait_for(views, position, WAIT_LIMIT).await),
+            Some(position) => CaughtUp(self.tracker.wait_for(views, position, self.view_wait).await),
         }
     }
 }
@@ -97,13 +93,23 @@ pub fn answer(
     body: &impl Serialize,
 ) -> Result<Response, Problem> {
     let body = serde_json::to_vec(body).map_err(Problem::internal)?;
+    answer_bytes(conditions, caught_up, "application/json", body)
+}
+
+/// As [`answer`], for a body of another type.
+pub(crate) fn answer_bytes(
+    conditions: &Conditions,
+    caught_up: CaughtUp,
+    media_type: &'static str,
+    body: Vec<u8>,
+) -> Result<Response, Problem> {
     let mut hasher = DefaultHasher::new();
     body.hash(&mut hasher);
     let tag = format!("\"{:016x}\"", hasher.finish());
     let mut response = if conditions.known.iter().any(|known| *known == tag || known == "*") {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+        ([(header::CONTENT_TYPE, media_type)], body).into_response()
     };
     let headers = response.headers_mut();
     headers.insert(header::ETAG, HeaderValue::try_from(format!("W/{tag}")).map_err(Problem::internal)?);

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::openapi::Ref;
 use utoipa::openapi::schema::{Array, ArrayBuilder};
 use utoipa::{IntoParams, ToSchema};
-use views::{BadCursor, Cursor, Index};
+use views::{BadCursor, Cursor, Document, Index, PageOf as Found, ViewStoreExt};
 use web::extract::Query;
 use web::problem::{FieldCode, Problem};
+
+use crate::{Queries, store_problem};
 
 /// Default and maximum number of items per page.
 const DEFAULT_LIMIT: usize = 20;
@@ -115,6 +117,18 @@ impl Paging {
             format!("{}?{query}", self.uri.path())
         });
         PageOf { items, next, next_cursor }
+    }
+}
+
+impl Queries {
+    /// The requested page of a query.
+    pub(crate) async fn page_of<T: Document>(
+        &self,
+        query: views::Query,
+        paging: &Paging,
+    ) -> Result<Found<T>, Problem> {
+        let after = paging.after(query.index)?;
+        self.store.page_of(query.after(after)).await.map_err(store_problem)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use events::{AccountsEvent, Batch, Event, Filter, Kind, LogError, Position, Recorded, SessionEvent};
+use service::retry::retry_until_available;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
 use views::StoreError;
@@ -19,9 +20,12 @@ impl Queries {
     /// Starts to follow the log, from the checkpoint of the session view until shutdown.
     ///
     /// # Errors
-    /// If the view store is unavailable.
+    /// If the view store holds invalid data.
     pub async fn follow_log(&self, tasks: &Tasks) -> Result<(), StoreError> {
-        let (queries, from) = (self.clone(), Position(self.store.checkpoint(VIEW.name).await?));
+        // A process that starts before the views are built waits for them.
+        let checkpoint = || self.store.checkpoint(VIEW.name);
+        let from = retry_until_available("the view of sessions", checkpoint, StoreError::is_outage).await?;
+        let (queries, from) = (self.clone(), Position(from));
         tasks.spawn_until_stopping("tail of the read side", async move {
             if let Err(error) = queries.listen(from).await {
                 tracing::error!(
@@ -38,7 +42,7 @@ impl Queries {
         let store = Arc::clone(&self.store);
         check(move || {
             let store = Arc::clone(&store);
-            async move { store.checkpoint(VIEW.name).await.map(drop).map_err(|error| with_causes(&error)) }
+            async move { store.check().await.map_err(|error| with_causes(&error)) }
         })
     }
 

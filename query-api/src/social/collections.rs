@@ -73,9 +73,8 @@ async fn list_collections(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let query =
-        Query::new(&VIEW, &OF_USER, vec![json!(session.user)], paging.limit).after(paging.after(&OF_USER)?);
-    let found = queries.store.page_of::<Collection>(query).await.map_err(store_problem)?;
+    let query = Query::new(&VIEW, &OF_USER, vec![json!(session.user)], paging.limit);
+    let found = queries.page_of::<Collection>(query, &paging).await?;
     let shown = found.documents.into_iter().map(|collection| queries.show_collection(collection));
     let items = futures::future::try_join_all(shown).await?;
     answer(&conditions, caught_up, &paging.page(items, found.next.as_ref(), &OF_USER))

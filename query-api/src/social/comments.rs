@@ -149,8 +149,7 @@ impl Queries {
 
     async fn comments_page(&self, query: Query, paging: &Paging) -> Result<PageOf<CommentPage>, Problem> {
         let index = query.index;
-        let query = query.after(paging.after(index)?);
-        let found = self.store.page_of::<Comment>(query).await.map_err(store_problem)?;
+        let found = self.page_of::<Comment>(query, paging).await?;
         let shown = self.show_comments(found.documents).await?;
         Ok(paging.page(shown, found.next.as_ref(), index))
     }

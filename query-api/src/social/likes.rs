@@ -101,8 +101,8 @@ async fn list_likes(
     let caught_up = queries.catch_up(&conditions, &views).await;
     queries.visible_post(post).await?;
     let equals = vec![json!(post), json!(Role::Activity)];
-    let query = Query::new(&VIEW, &BY_POST, equals, paging.limit).after(paging.after(&BY_POST)?);
-    let found = queries.store.page_of::<Like>(query).await.map_err(store_problem)?;
+    let query = Query::new(&VIEW, &BY_POST, equals, paging.limit);
+    let found = queries.page_of::<Like>(query, &paging).await?;
     let people = queries.people(found.documents.iter().map(|like| like.user.clone())).await?;
     let shown = found.documents.iter().filter_map(|like| people.get(&like.user).cloned()).collect();
     let shown = queries.with_relationships(shown, viewer).await?;

@@ -2,12 +2,16 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use events::Subject;
 use http::{HeaderMap, Method};
 use media::{CACHE_CONTROL, ImageVariant, MediaKey};
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::accounts::profiles::{AccountStatus, Profile};
+use views::music::albums::Album;
+use views::music::artists::Artist;
+use views::music::songs::Song;
 use views::social::pictures::Picture;
 use views::{StoreError, ViewStoreExt};
 use web::extract::Path;
@@ -28,13 +32,34 @@ impl Queries {
         variant.url(&self.public_url, picture)
     }
 
-    /// Whether a picture belongs to visible content. A picture that nothing shows has no owner.
+    /// Whether a picture belongs to visible content.
     async fn is_shown(&self, picture: &str) -> Result<bool, StoreError> {
-        let Some(Picture { owner, removed: false, .. }) = self.store.get(picture).await? else {
+        let Some(Picture { owner, subject, removed: false, .. }) = self.store.get(picture).await? else {
             return Ok(false);
         };
+        let Some(owner) = owner else { return self.is_in_catalogue(&subject).await };
         let owner: Option<Profile> = self.store.get(&owner).await?;
         Ok(owner.is_some_and(|owner| owner.status == AccountStatus::Active))
+    }
+
+    /// Whether an artist, an album or a song is visible, to its publisher at least: like pictures of private accounts, those of
+    /// private songs need no token, and their ids are secret.
+    async fn is_in_catalogue(&self, subject: &str) -> Result<bool, StoreError> {
+        match subject.parse() {
+            Ok(Subject::Artist(artist)) => {
+                let artist: Option<Artist> = self.store.get(&artist.to_string()).await?;
+                Ok(artist.is_some_and(|artist| artist.merged_into.is_none()))
+            }
+            Ok(Subject::Album(album)) => {
+                let album: Option<Album> = self.store.get(&album.to_string()).await?;
+                Ok(album.is_some_and(|album| album.listed))
+            }
+            Ok(Subject::Song(song)) => {
+                let song: Option<Song> = self.store.get(&song.to_string()).await?;
+                Ok(song.is_some_and(|song| song.is_visible_to(Some(&song.publisher))))
+            }
+            Ok(_) | Err(_) => Ok(false),
+        }
     }
 }
 
@@ -46,8 +71,8 @@ struct Place {
 
 /// Get a picture
 ///
-/// Needs no token. The content of a URL never changes. The picture is not found any more once its post or story is deleted or
-/// removed, or its owner is deactivated, suspended or erased.
+/// Needs no token. The content of a URL never changes. The picture is not found any more once its post, story or playlist is
+/// deleted or removed, its owner is deactivated, suspended or erased, or its album or song is removed.
 #[utoipa::path(
     get, path = "/media/images/{picture}/{file}", tag = "media",
     params(

@@ -264,8 +264,7 @@ impl Queries {
         viewer: Option<Session>,
     ) -> Result<PageOf<AuthoredStory>, Problem> {
         let index = query.index;
-        let query = query.after(paging.after(index)?);
-        let found = self.store.page_of::<Story>(query).await.map_err(store_problem)?;
+        let found = self.page_of::<Story>(query, paging).await?;
         let items = self.authored(found.documents, viewer).await?;
         Ok(paging.page(items, found.next.as_ref(), index))
     }
@@ -399,8 +398,8 @@ async fn list_story_viewers(
     }
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
     queries.story_of(user, story, Some(session)).await?;
-    let query = viewers_of(&story.to_string(), paging.limit).after(paging.after(&BY_STORY)?);
-    let found = queries.store.page_of::<StoryView>(query).await.map_err(store_problem)?;
+    let query = viewers_of(&story.to_string(), paging.limit);
+    let found = queries.page_of::<StoryView>(query, &paging).await?;
     let people = queries.people(found.documents.iter().map(|view| view.viewer.clone())).await?;
     let seen = |view: &StoryView| {
         let viewed_at = DateTime::from_timestamp_millis(view.viewed).unwrap_or_default();

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta};
 use events::{
     AppendError, EventId, EventLog, Filter, Follow, Freshness, Kind, Message, Position, PostId, Progress,
-    Stored, Subject, Urgency, UserId,
+    RAW_LIMIT, RawEvent, RawFollow, Stored, Subject, Urgency, UserId,
 };
 use futures::future::join_all;
 use futures::{StreamExt, stream};
@@ -55,6 +55,8 @@ macro_rules! log_promises {
             follower_advances_past_events_outside_its_filter,
             listener_receives_only_events_that_match_its_filter,
             progress_notifications_reach_every_subscriber,
+            raw_reads_return_every_event_in_pages,
+            raw_follower_receives_events_within_50_ms,
         }
     };
 }
@@ -545,4 +547,173 @@ pub async fn outage_is_reported_and_recovery_is_automatic(log: &dyn EventLog, re
     let appended =
         found(LIMIT, "the log is back", async || log.append(&message, Position::START).await.ok()).await;
     assert_eq!(log.read(subject, Position::START).await.unwrap(), [Stored { position: appended, message }]);
+}
+
+/// Every event is read as it is stored, in pages, by subject and by following.
+pub async fn raw_reads_return_every_event_in_pages(log: &dyn EventLog) {
+    let start = log.head().await.unwrap();
+    let subject = post();
+    let first = append(log, subject, Position::START).await;
+    let between = append(log, like(), Position::START).await;
+    let last = append(log, subject, first.position).await;
+    let expected = [first.clone(), between, last.clone()];
+
+    let stored = |events: Vec<RawEvent>| -> Vec<Stored> {
+        events.iter().map(|event| event.stored().expect("a readable event")).collect()
+    };
+    assert_eq!(stored(log.raw(start, 100).await.unwrap()), expected);
+    assert_eq!(stored(log.raw(start, 2).await.unwrap()), expected[..2]);
+    assert_eq!(stored(log.raw(Position(start.0 + 2), 2).await.unwrap()), expected[2..]);
+    assert_eq!(log.raw(last.position, 100).await.unwrap(), []);
+    assert_eq!(log.raw(Position(last.position.0 + 1000), 100).await.unwrap(), []);
+
+    let subject = subject.to_string();
+    assert_eq!(
+        stored(log.raw_of(&subject, Position::START, 100).await.unwrap()),
+        [first.clone(), last.clone()]
+    );
+    assert_eq!(stored(log.raw_of(&subject, Position::START, 1).await.unwrap()), std::slice::from_ref(&first));
+    assert_eq!(stored(log.raw_of(&subject, first.position, 100).await.unwrap()), std::slice::from_ref(&last));
+    for none in ["planet.1", "post", "", "post.*", ">", "post. ", "post.'"] {
+        assert_eq!(log.raw_of(none, Position::START, 100).await.unwrap(), [], "{none}");
+    }
+
+    let mut follow = log.raw_follow(start);
+    for expected in &expected {
+        assert_eq!(next_raw(&mut follow).await.stored().as_ref(), Ok(expected));
+    }
+    // One page is bounded, whatever the caller asks for.
+    many_events(log, RAW_LIMIT).await;
+    assert_eq!(log.raw(start, usize::MAX).await.unwrap().len(), RAW_LIMIT);
+}
+
+async fn next_raw(follow: &mut RawFollow) -> RawEvent {
+    timeout(LIMIT, follow.next()).await.expect("no event is delivered").unwrap().unwrap()
+}
+
+/// Operators see an event within 50 ms of its append. Half of the events, since the machine may be busy.
+pub async fn raw_follower_receives_events_within_50_ms(log: &dyn EventLog) {
+    const EVENTS: usize = 21;
+    let mut follow = log.raw_follow(log.head().await.unwrap());
+    let mut delays = Vec::new();
+    for _ in 0..EVENTS {
+        let appended = append(log, like(), Position::START).await;
+        let since = Instant::now();
+        assert_eq!(next_raw(&mut follow).await.position, appended.position);
+        delays.push(since.elapsed());
+    }
+    delays.sort();
+    assert!(delays[EVENTS / 2] < Duration::from_millis(50), "{delays:?}");
+}
+
+/// An event that Chorus did not write, or that a newer version wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// An unknown kind and type, with a complete envelope.
+    Unknown,
+    /// A known type with an unreadable envelope.
+    Unreadable,
+}
+
+impl Foreign {
+    pub const fn subject(self) -> &'static str {
+        match self {
+            Self::Unknown => "planet.7",
+            Self::Unreadable => "like.000000000000000000000000000000ab.000000000000000000000000000000cd",
+        }
+    }
+
+    pub const fn event_type(self) -> &'static str {
+        match self {
+            Self::Unknown => "planet.discovered.v1",
+            Self::Unreadable => "like.liked.v1",
+        }
+    }
+}
+
+/// `plant` appends foreign events with the body `{}`.
+pub async fn foreign_events_are_read_raw_with_their_position(
+    log: &dyn EventLog,
+    plant: impl AsyncFn(Foreign),
+) {
+    let start = log.head().await.unwrap();
+    append(log, like(), Position::START).await;
+    plant(Foreign::Unknown).await;
+    plant(Foreign::Unreadable).await;
+    append(log, like(), Position::START).await;
+
+    let mut follow = log.raw_follow(start);
+    let mut followed = Vec::new();
+    while followed.len() < 4 {
+        followed.push(next_raw(&mut follow).await);
+    }
+    let events = log.raw(start, 100).await.unwrap();
+    assert_eq!(events, followed);
+    assert_eq!(
+        events.iter().map(|event| event.position.0).collect::<Vec<_>>(),
+        (1..=4).map(|n| start.0 + n).collect::<Vec<_>>()
+    );
+    let [_, unknown, unreadable, _] = events.as_slice() else { panic!("{events:?}") };
+    for (event, foreign) in [(unknown, Foreign::Unknown), (unreadable, Foreign::Unreadable)] {
+        assert_eq!(
+            (event.subject.as_str(), event.event_type.as_str()),
+            (foreign.subject(), foreign.event_type())
+        );
+        assert_eq!(event.body, "{}");
+        assert!(event.stored().is_err() && event.problem().is_some(), "{event:?}");
+        assert_eq!(
+            log.raw_of(foreign.subject(), Position::START, 10).await.unwrap(),
+            std::slice::from_ref(event)
+        );
+    }
+    assert!(unknown.attributes.is_ok() && unknown.kind().is_none(), "{unknown:?}");
+    assert!(unknown.problem().unwrap().contains("a newer one wrote it"), "{unknown:?}");
+    assert!(unreadable.attributes.is_err(), "{unreadable:?}");
+}
+
+/// Appends a foreign event to a log on SQLite.
+pub fn plant_on_sqlite(file: &Path, foreign: Foreign) {
+    let id = match foreign {
+        Foreign::Unknown => "x'0123456789abcdef0123456789abcdef'",
+        Foreign::Unreadable => "x'00'",
+    };
+    let insert = format!(
+        "INSERT INTO events (subject, id, type, source, time, correlation, body) VALUES (?1, {id}, ?2, 'elsewhere', 0, {id}, '{{}}')"
+    );
+    let connection = sqlite::rusqlite::Connection::open(file).unwrap();
+    connection.execute(&insert, (foreign.subject(), foreign.event_type())).unwrap();
+}
+
+/// Appends a foreign event to a log on JetStream.
+pub async fn plant_on_jetstream(client: async_nats::Client, stream: &str, foreign: Foreign) {
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("ce-type", foreign.event_type());
+    if foreign == Foreign::Unknown {
+        let id = "01234567-89ab-cdef-0123-456789abcdef";
+        headers.insert("ce-id", id);
+        headers.insert("ce-source", "elsewhere");
+        headers.insert("ce-time", "2026-01-01T00:00:00Z");
+        headers.insert("ce-subject", foreign.subject());
+        headers.insert("chorus-correlation", id);
+    }
+    let subject = format!("{stream}.{}", foreign.subject());
+    let context = async_nats::jetstream::new(client);
+    context.publish_with_headers(subject, headers, "{}".into()).await.unwrap().await.unwrap();
+}
+
+/// The same log, opened to be read only.
+pub async fn read_only_log_sees_appends_and_refuses_its_own(log: &dyn EventLog, read_only: &dyn EventLog) {
+    let subject = post();
+    let mut follow = read_only.follow(Filter::everything(), log.head().await.unwrap());
+    let first = append(log, subject, Position::START).await;
+    let delivered = timeout(LIMIT, follow.next_batch(1)).await.expect("no event").unwrap().unwrap();
+    assert_eq!(delivered.events, std::slice::from_ref(&first));
+    assert_eq!(read_only.head().await.unwrap(), first.position);
+    assert_eq!(read_only.read(subject, Position::START).await.unwrap(), std::slice::from_ref(&first));
+    assert_eq!(read_only.last(&[subject], Freshness::Latest).await.unwrap(), [Some(first.clone())]);
+    let refused = read_only.append(&message(subject, "{}"), first.position).await;
+    assert!(matches!(refused, Err(AppendError::Log(_))), "{refused:?}");
+    assert_eq!(log.head().await.unwrap(), first.position);
+    read_only.close().await.unwrap();
+    append(log, subject, first.position).await;
 }

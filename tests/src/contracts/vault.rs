@@ -78,3 +78,18 @@ pub async fn count_includes_each_name_once_even_if_destroyed(vault: &dyn KeyVaul
     vault.destroy(destroyed).await.unwrap();
     assert_eq!(vault.count().await.unwrap(), before + 2);
 }
+
+/// The same vault, opened to be read only.
+pub async fn read_only_vault_reads_keys_and_refuses_changes(vault: &dyn KeyVault, read_only: &dyn KeyVault) {
+    let (ann, bob) = (person(), person());
+    let before = vault.count().await.unwrap();
+    vault.create(ann, vec![1, 2, 3]).await.unwrap();
+    assert_eq!(state(read_only, ann).await, KeyState::Present(vec![1, 2, 3]));
+    assert!(read_only.create(bob, vec![1]).await.is_err());
+    assert!(read_only.destroy(ann).await.is_err());
+    assert_eq!(
+        (state(vault, ann).await, state(vault, bob).await),
+        (KeyState::Present(vec![1, 2, 3]), KeyState::Absent)
+    );
+    assert_eq!(read_only.count().await.unwrap(), before + 1);
+}

@@ -58,6 +58,7 @@ const BOOKS: View = View {
     name: "books",
     indexes: &[&BY_AUTHOR, &BY_TITLE, &OF_AUTHOR_IN_PRINT, &BY_YEAR, &BY_NOTE],
     layout: Layout::Clustered,
+    personal: &[],
 };
 const BY_AUTHOR: Index =
     Index { name: "by_author", equals: &["author"], order: "year", direction: Direction::Descending };
@@ -74,7 +75,7 @@ const BY_YEAR: Index =
 /// Over an optional field.
 const BY_NOTE: Index =
     Index { name: "by_note", equals: &["note"], order: "year", direction: Direction::Ascending };
-const SHELVES: View = View { name: "shelves", indexes: &[&ON_SHELF], layout: Layout::Heap };
+const SHELVES: View = View { name: "shelves", indexes: &[&ON_SHELF], layout: Layout::Heap, personal: &[] };
 const ON_SHELF: Index =
     Index { name: "on_shelf", equals: &["reader"], order: "year", direction: Direction::Descending };
 
@@ -989,7 +990,8 @@ pub async fn views_with_an_outdated_schema_are_rebuilt(
     let store = open().await;
     commit(&*store, "notifications", 7, |writes| writes.put(&mark).unwrap()).await;
     commit(&*store, "captions", 9, |writes| writes.put(&written).unwrap()).await;
-    let parked = Parked { position: 5, event_type: "like.liked.v1".into(), error: "broken".into() };
+    let parked =
+        Parked { position: 5, event_type: "like.liked.v1".into(), subject: None, error: "broken".into() };
     let parking = Commit {
         projection: "posts",
         writes: Arc::default(),
@@ -1018,8 +1020,12 @@ pub async fn views_with_an_outdated_schema_are_rebuilt(
 
 pub async fn parked_events_are_stored_with_their_error(store: &dyn ViewStore) {
     let (projection, other) = (fresh("p"), fresh("p"));
-    let parked =
-        |position, error: &str| Parked { position, event_type: "book.lost.v1".into(), error: error.into() };
+    let parked = |position, error: &str| Parked {
+        position,
+        event_type: "book.lost.v1".into(),
+        subject: Some("book.7".into()),
+        error: error.into(),
+    };
     let park = async |projection: &str, expected, checkpoint, parked| {
         let commit = Commit { projection, writes: Arc::default(), parked, expected, checkpoint };
         store.commit(commit).await.unwrap();
@@ -1032,6 +1038,10 @@ pub async fn parked_events_are_stored_with_their_error(store: &dyn ViewStore) {
     park(&projection, 20, 21, vec![parked(3, "c")]).await;
     assert_eq!(store.parked(&projection, 1).await.unwrap(), [parked(3, "c")]);
     assert_eq!(store.parked(&fresh("p"), 10).await.unwrap(), []);
+    // Reactions park single events, whatever their subjects.
+    let without_subject = Parked { subject: None, ..parked(22, "d") };
+    park(&projection, 21, 22, vec![without_subject.clone()]).await;
+    assert_eq!(store.parked(&projection, 10).await.unwrap().last(), Some(&without_subject));
 }
 
 pub async fn scan_returns_every_document_once_in_key_order(store: &dyn ViewStore) {
@@ -1140,4 +1150,22 @@ pub async fn every_batch_is_committed_once_across_engine_kills(engine: &mut dyn 
     assert_eq!(counted, 1 + i64::try_from(BATCHES).unwrap());
     let put = all_pages::<Book>(&*store, of_author(&title, 50)).await.len();
     assert_eq!(put, 1 + usize::try_from(BATCHES).unwrap());
+}
+
+/// The same store, opened to be read only.
+pub async fn read_only_store_sees_commits_and_refuses_its_own(
+    store: &dyn ViewStore,
+    read_only: &dyn ViewStore,
+) {
+    commit_many(store, "p", 0, 3).await.unwrap();
+    assert_eq!(read_only.checkpoint("p").await.unwrap(), 1);
+    assert_eq!(read_only.checkpoints().await.unwrap(), store.checkpoints().await.unwrap());
+    assert_eq!(read_only.sizes().await.unwrap()["books"].documents, 3);
+    assert_eq!(read_only.schema_version().await.unwrap(), store.schema_version().await.unwrap());
+    let books = VIEWS.iter().find(|view| view.name == "books").unwrap();
+    assert_eq!(read_only.scan(books, None, 10).await.unwrap().len(), 3);
+    assert!(commit_many(read_only, "p", 1, 3).await.is_err());
+    assert_eq!(store.checkpoint("p").await.unwrap(), 1);
+    read_only.close().await.unwrap();
+    commit_many(store, "p", 1, 3).await.unwrap();
 }

@@ -39,6 +39,23 @@ impl MongoServer {
         self.0.command(command).await
     }
 
+    /// Runs a command on a database.
+    pub async fn command_on(&self, database: &str, command: Document) -> Result<Document> {
+        Ok(self.0.client().await?.database(database).run_command(command).await?)
+    }
+
+    /// The collections of a database with hashes of their content and their indexes.
+    pub async fn inventory(&self, database: &str) -> Result<Vec<String>> {
+        let hashes = self.command_on(database, doc! { "dbHash": 1 }).await?;
+        let mut found = Vec::new();
+        for (name, hash) in hashes.get_document("collections")? {
+            let indexes = self.command_on(database, doc! { "listIndexes": name }).await?;
+            found.push(format!("{name}: {hash}, {:?}", indexes.get_document("cursor")?.get("firstBatch")));
+        }
+        found.sort();
+        Ok(found)
+    }
+
     /// Enlarges the cache of the storage engine, for more data than a test has.
     pub async fn enlarge_cache(&self, gib: u32) -> Result<()> {
         let cache = format!("cache_size={gib}G");

@@ -1,7 +1,11 @@
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use async_nats::jetstream::consumer;
+use async_nats::jetstream::stream::Config;
+use futures::TryStreamExt;
 
 use super::fetched;
 use super::process::{ServerProcess, free_port};
@@ -68,6 +72,28 @@ impl NatsServer {
         async_nats::connect(format!("nats://127.0.0.1:{}", self.port))
             .await
             .context("connecting to nats-server")
+    }
+
+    /// The streams (buckets too) with their configurations and messages, and their durable consumers.
+    pub async fn inventory(&self) -> Result<Vec<String>> {
+        let context = async_nats::jetstream::new(self.client().await?);
+        let mut found = Vec::new();
+        let mut names: Vec<String> = context.stream_names().try_collect().await?;
+        names.sort();
+        for name in names {
+            let stream = context.get_stream(&name).await?;
+            let info = stream.get_info().await?;
+            // The order of metadata is random.
+            let config = Config { metadata: HashMap::new(), ..info.config };
+            found.push(format!("{name}: {} messages, {config:?}", info.state.messages));
+            // The others are in memory: a running program makes a new one whenever it has missed heartbeats.
+            let consumers: Vec<consumer::Info> = stream.consumers().try_collect().await?;
+            let mut durable: Vec<String> =
+                consumers.into_iter().filter_map(|consumer| consumer.config.durable_name).collect();
+            durable.sort();
+            found.extend(durable.into_iter().map(|consumer| format!("{name}: consumer {consumer}")));
+        }
+        Ok(found)
     }
 
     /// The output of the server so far.

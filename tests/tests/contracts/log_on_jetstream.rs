@@ -125,6 +125,57 @@ async fn jetstream_skips_an_event_with_an_unreadable_envelope() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn foreign_events_are_read_raw_on_jetstream() {
+    let engine = JetStream::start().await;
+    let client = engine.server.client().await.unwrap();
+    let plant = async |foreign| contract::plant_on_jetstream(client.clone(), "contract", foreign).await;
+    contract::foreign_events_are_read_raw_with_their_position(&*engine.log(), plant).await;
+}
+
+/// A position without an event, as after a loss, is shown.
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_event_is_read_raw_as_unreadable() {
+    let server = NatsServer::start().await.unwrap();
+    let context = async_nats::jetstream::new(server.client().await.unwrap());
+    let config = Config {
+        name: "lossy".into(),
+        subjects: vec!["lossy.>".into()],
+        storage: StorageType::File,
+        ..Config::default()
+    };
+    let stream = context.create_stream(config).await.unwrap();
+    // Opening the log to write would forbid the deletion.
+    for _ in 0..3 {
+        contract::plant_on_jetstream(server.client().await.unwrap(), "lossy", contract::Foreign::Unknown)
+            .await;
+    }
+    stream.delete_message(2).await.unwrap();
+    let log = JetStreamLog::open_read_only(&settings(server.port(), "lossy")).await.unwrap();
+    let events = log.raw(Position::START, 10).await.unwrap();
+    assert_eq!(events.iter().map(|event| event.position.0).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(events[1].problem().unwrap().contains("the log has lost it"), "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn read_only_log_and_vault_on_jetstream() {
+    let server = NatsServer::start().await.unwrap();
+    let settings = settings(server.port(), "contract");
+    assert!(JetStreamLog::open_read_only(&settings).await.is_err());
+    assert!(JetStreamVault::open_read_only(&settings).await.is_err());
+    assert_eq!(server.inventory().await.unwrap(), Vec::<String>::new(), "nothing was created");
+
+    let (log, writable) =
+        (JetStreamLog::open(&settings).await.unwrap(), JetStreamVault::open(&settings).await.unwrap());
+    let before = server.inventory().await.unwrap();
+    let read_only = JetStreamLog::open_read_only(&settings).await.unwrap();
+    let vault = JetStreamVault::open_read_only(&settings).await.unwrap();
+    assert_eq!(read_only.raw(Position::START, 10).await.unwrap(), []);
+    assert_eq!(server.inventory().await.unwrap(), before, "nothing was created or changed");
+    contract::read_only_log_sees_appends_and_refuses_its_own(&log, &read_only).await;
+    vault::read_only_vault_reads_keys_and_refuses_changes(&writable, &vault).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn jetstream_opens_a_log_of_an_older_version() {
     let server = NatsServer::start().await.unwrap();
     let client = server.client().await.unwrap();

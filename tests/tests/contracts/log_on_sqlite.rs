@@ -92,6 +92,31 @@ async fn sqlite_skips_an_event_with_an_unreadable_envelope() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn foreign_events_are_read_raw_on_sqlite() {
+    let engine = Sqlite::start();
+    let file = engine.folder.path().join("events.db");
+    let plant = async |foreign| contract::plant_on_sqlite(&file, foreign);
+    contract::foreign_events_are_read_raw_with_their_position(&*engine.log(), plant).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn read_only_log_and_vault_on_sqlite() {
+    let engine = Sqlite::start();
+    let (events, keys) = (engine.folder.path().join("events.db"), engine.folder.path().join("keys.db"));
+    let read_only = SqliteLog::open_read_only(&events).unwrap();
+    contract::read_only_log_sees_appends_and_refuses_its_own(&*engine.log(), &read_only).await;
+    assert!(read_only.check_writable().await.is_err());
+    let writable = SqliteVault::open(&keys).unwrap();
+    let read_only = SqliteVault::open_read_only(&keys).unwrap();
+    vault::read_only_vault_reads_keys_and_refuses_changes(&writable, &read_only).await;
+
+    let empty = tempfile::tempdir().unwrap();
+    assert!(SqliteLog::open_read_only(&empty.path().join("events.db")).is_err());
+    assert!(SqliteVault::open_read_only(&empty.path().join("keys.db")).is_err());
+    assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sqlite_opens_a_log_of_an_older_version() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.db");

@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use mongodb::bson::doc;
+use tests::contracts::generations::{self, Engine};
 use tests::contracts::views::{self as contract, VIEWS, ViewEngine};
 use tests::fault_proxy::FaultProxy;
 use tests::servers::{MongoReplicaSet, MongoServer, ServerProcess, fetched, free_port};
 use tests::waiting::until;
 use tokio::sync::OnceCell;
-use views::{CommitError, MongoViews, StoreError, ViewStore};
+use views::{CommitError, MongoGenerations, MongoViews, StoreError, ViewStore};
 
 struct Mongo {
     server: MongoServer,
@@ -76,12 +77,46 @@ macro_rules! views_on_mongo {
 }
 tests::view_promises!(views_on_mongo);
 
+macro_rules! generations_on_mongo {
+    ($($promise:ident,)+) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $promise() {
+            let base = Arc::new(MongoViews::open(&database().await, VIEWS).await.unwrap());
+            let generations = Arc::new(MongoGenerations::new(Arc::clone(&base)));
+            let folder = tempfile::tempdir().unwrap();
+            generations::$promise(&Engine { base, generations, folder }).await;
+        }
+    )+};
+}
+tests::generation_promises!(generations_on_mongo);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_workers_on_one_projection_are_fenced() {
     let database = database().await;
     let store = MongoViews::open(&database, VIEWS).await.unwrap();
     let twin = MongoViews::open(&database, VIEWS).await.unwrap();
     contract::concurrent_workers_on_one_projection_are_fenced(&store, &twin).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn read_only_view_store_on_mongo() {
+    let server = MongoServer::start().await.unwrap();
+    let url = server.url("contract");
+    assert!(MongoViews::open_read_only(&url, VIEWS).await.is_err());
+    assert_eq!(server.inventory("contract").await.unwrap(), Vec::<String>::new(), "nothing was created");
+    let store = MongoViews::open(&url, VIEWS).await.unwrap();
+    let before = server.inventory("contract").await.unwrap();
+    let read_only = MongoViews::open_read_only(&url, VIEWS).await.unwrap();
+    // A program with more views than the store.
+    let more = MongoViews::open_read_only(&url, views::all()).await.unwrap();
+    assert_eq!(more.sizes().await.unwrap()["posts"].documents, 0);
+    assert_eq!(server.inventory("contract").await.unwrap(), before, "nothing was created or changed");
+    contract::read_only_store_sees_commits_and_refuses_its_own(&store, &read_only).await;
+    // A newer program.
+    let steps = doc! { "q": { "_id": "views" }, "u": { "$set": { "steps": 99_i64 } } };
+    server.command_on("contract", doc! { "update": "schema", "updates": [steps] }).await.unwrap();
+    let refused = MongoViews::open_read_only(&url, VIEWS).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Corrupt(_)), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

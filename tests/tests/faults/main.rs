@@ -11,6 +11,7 @@ mod kills;
 mod nats_cluster;
 mod outages;
 mod stalls;
+mod uploads;
 
 /// The number of rounds: the default, or the value of an environment variable.
 #[expect(clippy::disallowed_methods, reason = "tests have no settings")]

@@ -7,6 +7,9 @@ use tests::fault_proxy::FaultProxy;
 use tests::model::{World, all_events};
 use tests::waiting::until;
 
+/// Commands are pending here, and need not wait for it.
+const SHORT_WAIT: (&str, &str) = ("CHORUS_VIEW_WAIT", "1");
+
 fn assert_unavailable(answer: &Answer) {
     answer.problem(503, "unavailable");
     assert!(answer.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
@@ -38,7 +41,7 @@ async fn scene(chorus: &Chorus) -> Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn log_outage_fails_commands_but_not_queries() {
-    let mut chorus = Chorus::distributed().await.unwrap();
+    let mut chorus = Chorus::distributed_with(&[SHORT_WAIT]).await.unwrap();
     let Scene { api, ann, post, page } = scene(&chorus).await;
     chorus.nats.as_mut().unwrap().kill().unwrap();
     for _ in 0..3 {
@@ -60,7 +63,7 @@ async fn log_outage_fails_commands_but_not_queries() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn view_store_outage_fails_queries_but_not_commands() {
-    let mut chorus = Chorus::distributed().await.unwrap();
+    let mut chorus = Chorus::distributed_with(&[SHORT_WAIT]).await.unwrap();
     let Scene { api, ann, post, page } = scene(&chorus).await;
     let bob = api.sign_up("bob").await;
     chorus.mongo.as_mut().unwrap().kill().unwrap();
@@ -84,7 +87,7 @@ async fn view_store_outage_fails_queries_but_not_commands() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn media_store_outage_fails_uploads_only() {
-    let mut chorus = Chorus::distributed().await.unwrap();
+    let mut chorus = Chorus::distributed_with(&[SHORT_WAIT]).await.unwrap();
     let Scene { api, ann, post, .. } = scene(&chorus).await;
     // The sign-up mail is sent, so that no other event follows.
     chorus.settle().await.unwrap();
@@ -111,7 +114,7 @@ async fn media_store_outage_fails_uploads_only() {
 /// The event is stored but not acknowledged: the response says so, and the same request again succeeds.
 #[tokio::test(flavor = "multi_thread")]
 async fn command_without_append_acknowledgement_has_an_unknown_outcome() {
-    let mut chorus = Chorus::distributed().await.unwrap();
+    let mut chorus = Chorus::distributed_with(&[SHORT_WAIT]).await.unwrap();
     let Scene { api, ann, post, page } = scene(&chorus).await;
     let proxy = FaultProxy::to(chorus.nats.as_ref().unwrap().port()).await.unwrap();
     let log = format!("nats://127.0.0.1:{}/chorus", proxy.port());
@@ -147,7 +150,7 @@ async fn command_without_append_acknowledgement_has_an_unknown_outcome() {
 /// A stopped projector delays views but corrupts nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn projector_outage_leaves_commands_pending_until_it_ends() {
-    let mut chorus = Chorus::distributed().await.unwrap();
+    let mut chorus = Chorus::distributed_with(&[SHORT_WAIT]).await.unwrap();
     let Scene { api, ann, post, .. } = scene(&chorus).await;
     chorus.kill(Service::Projector).unwrap();
     assert_eq!(api.like(&ann, &post).await.expect(200).json()["pending"], true);
@@ -167,7 +170,7 @@ async fn projector_outage_leaves_commands_pending_until_it_ends() {
 /// In a standalone deployment another process can lock the files.
 #[tokio::test(flavor = "multi_thread")]
 async fn locked_database_file_is_a_temporary_outage() {
-    let chorus = Chorus::standalone().await.unwrap();
+    let chorus = Chorus::standalone_with(&[SHORT_WAIT]).await.unwrap();
     let Scene { api, ann, post, page } = scene(&chorus).await;
     let hold = |file: &str| {
         let connection = Connection::open(chorus.folder().join("data").join(file)).unwrap();
@@ -194,7 +197,7 @@ async fn locked_database_file_is_a_temporary_outage() {
 /// Readiness while the log cannot be written, as on a full disk, and while a view stalls.
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_reports_failing_appends_and_stalled_projections() {
-    let chorus = Chorus::standalone().await.unwrap();
+    let chorus = Chorus::standalone_with(&[SHORT_WAIT]).await.unwrap();
     let Scene { api, ann, post, .. } = scene(&chorus).await;
     let hold = |file: &str| {
         let connection = Connection::open(chorus.folder().join("data").join(file)).unwrap();
@@ -218,8 +221,19 @@ async fn readiness_reports_failing_appends_and_stalled_projections() {
     assert_eq!(unlike["pending"], true);
     until("readiness reports a stalled view", async || api.get("/readyz").await.status == 503).await;
     let report = api.get("/readyz").await.json();
-    assert!(report["checks"]["projections"].as_str().unwrap().contains("posts has stood at "), "{report}");
+    assert!(report["checks"]["projections"].as_str().unwrap().contains("posts has stalled: "), "{report}");
     let posts = &report["details"]["projections"]["posts"];
+    assert_eq!(posts["state"], "stalled", "{report}");
+    assert!(
+        posts["reason"].as_str().unwrap().starts_with("it has been committing to the view store for "),
+        "{report}"
+    );
+    until("the metric says so too", async || {
+        let metrics = api.get("/metrics").await.text();
+        metrics.contains("chorus_projection_stalled{projection=\"posts\"} 1\n")
+    })
+    .await;
+    assert!(posts["lag_seconds"].as_u64().unwrap() >= 30, "{report}");
     assert!(
         posts["behind"].as_u64().unwrap() > 0 && posts["unmoved_seconds"].as_u64().unwrap() > 0,
         "{report}"
@@ -231,12 +245,15 @@ async fn readiness_reports_failing_appends_and_stalled_projections() {
     let printed = chorus.printed(Service::Chorus);
     let lines = printed.lines().filter(|line| line.contains("the view store is unavailable")).count();
     assert!((1..=3).contains(&lines), "{lines} lines for one outage:\n{printed}");
+    // The writers of both files repeat their attempts.
+    let lines = printed.lines().filter(|line| line.contains("a group was not committed")).count();
+    assert!((1..=6).contains(&lines), "{lines} lines for two outages:\n{printed}");
 }
 
 /// Erasure hides a user at once; the key is destroyed as soon as the vault is available.
 #[tokio::test(flavor = "multi_thread")]
 async fn erasure_completes_once_the_key_vault_is_available() {
-    let chorus = Chorus::standalone().await.unwrap();
+    let chorus = Chorus::standalone_with(&[SHORT_WAIT]).await.unwrap();
     let Scene { api, ann, page, .. } = scene(&chorus).await;
     let keys = chorus.folder().join("data/keys.db");
     let name = format!("person.{}", ann.id);
@@ -259,7 +276,7 @@ async fn erasure_completes_once_the_key_vault_is_available() {
 /// Services wait for their servers and are not ready until then.
 #[tokio::test(flavor = "multi_thread")]
 async fn services_wait_for_servers_that_start_later() {
-    let mut chorus = Chorus::distributed().await.unwrap();
+    let mut chorus = Chorus::distributed_with(&[SHORT_WAIT]).await.unwrap();
     let Scene { api, ann, post, .. } = scene(&chorus).await;
     for service in chorus.services() {
         chorus.stop(service).unwrap();

@@ -1,7 +1,11 @@
+use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
+use service::clock::{Clock, SystemClock};
+use service::config::Secret;
 use tests::chorus::Chorus;
 use tests::client::{Answer, Api, User, fresh, sha256, wav};
+use web::tokens::SigningKeys;
 
 crate::journeys! {
     song_is_uploaded_in_parts_published_listed_and_searched,
@@ -10,6 +14,9 @@ crate::journeys! {
     song_is_streamed_whole_and_in_ranges,
     private_song_is_played_by_its_publisher_only,
     removed_song_is_not_found_until_it_is_restored,
+    published_song_is_analysed_in_the_background,
+    stream_link_plays_one_song_until_it_is_removed,
+    expired_stream_link_is_gone,
 }
 
 async fn append(api: &Api, user: &User, upload: &str, offset: usize, part: &[u8]) -> Answer {
@@ -221,4 +228,71 @@ async fn removed_song_is_not_found_until_it_is_restored(chorus: &Chorus) {
     api.post_as(&artist, &format!("{path}/restore"), &json!({})).await.expect(200);
     api.get(&path).await.expect(200);
     api.get(&format!("{path}/stream")).await.expect(200);
+}
+
+async fn published_song_is_analysed_in_the_background(chorus: &Chorus) {
+    let api = chorus.api();
+    let artist = chorus.artist("singer").await;
+    let song = api.publish_song(&artist, &fresh("Measured")).await;
+    chorus.settle().await.unwrap();
+    let shown = api.get(&format!("/v1/songs/{song}")).await.expect(200).json();
+    // Noise at full scale.
+    let (loudness, peak) = (shown["loudness"].as_f64().unwrap(), shown["peak"].as_f64().unwrap());
+    assert!((-15.0..0.0).contains(&loudness) && (-1.0..6.0).contains(&peak), "{loudness} LUFS, {peak} dB");
+    let waveform = shown["waveform"].as_array().unwrap();
+    assert_eq!(waveform.len(), 200);
+    assert!(waveform.iter().all(|peak| peak.as_u64().unwrap() > 200), "{waveform:?}");
+}
+
+async fn stream_link_plays_one_song_until_it_is_removed(chorus: &Chorus) {
+    let api = chorus.api();
+    let (artist, other) = (chorus.artist("singer").await, api.sign_up("bob").await);
+    let title = fresh("Linked");
+    let audio = wav(&title, 31);
+    let upload = api.upload_audio(&artist, &audio).await;
+    let song = json!({
+        "upload": upload, "title": title, "artists": [{ "name": artist.username }], "visibility": "private",
+    });
+    let song = api.post_as(&artist, "/v1/songs", &song).await.expect(201).id();
+    let links = format!("/v1/songs/{song}/stream-links");
+    api.post(&links, &json!({})).await.problem(401, "unauthenticated");
+    api.post_as(&other, &links, &json!({})).await.problem(404, "not-found");
+    let created = api.post_as(&artist, &links, &json!({})).await.expect(201);
+    assert_eq!(created.header("cache-control"), Some("no-store"));
+    let link = created.json()["url"].as_str().unwrap().to_owned();
+    let played = api.get_with(&link, "range", "bytes=0-99").await.expect(206);
+    assert_eq!(played.body, audio[..100]);
+    // A link carries no session.
+    let (path, token) = link.split_once("?link=").unwrap();
+    api.send(api.request(Method::GET, "/v1/me").bearer_auth(token)).await.problem(401, "invalid-token");
+    api.get(&format!("{path}?link={}", artist.token)).await.problem(403, "link-invalid");
+    for altered in [&token[1..], &token[..token.len() - 2], "", "x"] {
+        api.get(&format!("{path}?link={altered}")).await.problem(403, "link-invalid");
+    }
+    let second = api.publish_song(&artist, &fresh("Not linked")).await;
+    let of_second = format!("/v1/songs/{second}/stream?link={token}");
+    api.get(&of_second).await.problem(403, "link-invalid");
+    api.delete_as(&artist, &format!("/v1/songs/{song}")).await.expect(200);
+    api.get(&link).await.problem(404, "not-found");
+    api.post_as(&artist, &links, &json!({})).await.problem(404, "not-found");
+}
+
+async fn expired_stream_link_is_gone(chorus: &Chorus) {
+    let api = chorus.api();
+    let artist = chorus.artist("singer").await;
+    let song = api.publish_song(&artist, &fresh("Late")).await;
+    // With the keys of the server, as it would have signed the link itself.
+    let keys = std::fs::read_to_string(chorus.folder().join("data/signing-keys.pem")).unwrap();
+    let keys = SigningKeys::parse(&Secret::new(keys)).unwrap();
+    let now = SystemClock.now();
+    for (ended, status) in [(TimeDelta::minutes(-5), 206), (TimeDelta::minutes(5), 410)] {
+        let link = keys.sign_link(artist.id.parse().unwrap(), song.parse().unwrap(), now - ended).unwrap();
+        let stream = format!("/v1/songs/{song}/stream?link={link}");
+        let played = api.get_with(&stream, "range", "bytes=0-99").await;
+        if status == 410 {
+            played.problem(410, "link-expired");
+        } else {
+            played.expect(status);
+        }
+    }
 }

@@ -31,11 +31,19 @@ async fn resources_of(api: &Api, ann: &User) -> Vec<(&'static str, String)> {
     let story = api.publish_story(ann).await;
     let song = api.publish_song(ann, "Dawn").await;
     let upload = api.upload_audio(ann, &wav("Dusk", 31)).await;
+    let artist = api.get(&format!("/v1/songs/{song}")).await.expect(200).json()["artists"][0]["id"].clone();
+    let artist = artist.as_str().unwrap().to_owned();
+    let album = json!({ "title": "Dawn", "artists": [{ "id": artist }] });
+    let album = api.post_as(ann, "/v1/albums", &album).await.expect(201).id();
+    let playlist = api.post_as(ann, "/v1/playlists", &json!({ "name": "Road" })).await.expect(201).id();
     vec![
+        ("artist", artist),
+        ("album", album),
         ("post", post),
         ("story", story),
         ("song", song),
         ("upload", upload),
+        ("playlist", playlist),
         ("comment", comment),
         ("collection", collection),
         ("session", session),
@@ -44,6 +52,8 @@ async fn resources_of(api: &Api, ann: &User) -> Vec<(&'static str, String)> {
         ("picture", picture),
         ("file", "feed.jpg".to_owned()),
         ("role", "artist".to_owned()),
+        // Plays are found among those of the caller only.
+        ("play", routes::NOTHING.to_owned()),
         // The token of a link that was never mailed.
         ("token", format!("{}{}", ann.id, "0".repeat(32))),
     ]
@@ -55,8 +65,9 @@ async fn other_users_resources_cannot_be_changed_or_deleted(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (chorus.artist("ann").await, api.sign_up("bob").await);
     let there = resources_of(&api, &ann).await;
+    let value = |of: &str| there.iter().find(|(name, _)| *name == of).map(|(_, value)| value).unwrap();
     let values: Vec<(&str, &str)> = there.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let (post, me) = (&there[0].1, api.get_as(&ann, "/v1/me").await.expect(200).json());
+    let (post, me) = (value("post"), api.get_as(&ann, "/v1/me").await.expect(200).json());
     let before = (api.post_page(post).await, me);
     let changing = [Method::PATCH, Method::PUT, Method::DELETE];
     let routes = routes::all(&api).await.into_iter();

@@ -187,6 +187,19 @@ async fn spotifymern_lists_searches_and_plays_songs(chorus: &Chorus) {
         ids.dedup();
         assert_eq!(ids.len(), musics.len(), "{path} lists a song twice");
     }
+    // The app has no route to like a song: its users like songs elsewhere.
+    let second = app.api.publish_song(&artist, &fresh("Harbour Lights")).await;
+    for liked in [&song, &second] {
+        app.api.put_as(&artist, &format!("/v1/songs/{liked}/like")).await.expect(200);
+    }
+    let current = async || {
+        let path = "/users/authorization/current-user";
+        let answer = app.send(Method::GET, path, Some(&artist.token), None).await.expect(200);
+        answer.json()["data"]["user"]["likedSongs"].clone()
+    };
+    assert_eq!(current().await, json!([song, second]));
+    app.api.delete_as(&artist, &format!("/v1/songs/{second}")).await.expect(200);
+    assert_eq!(current().await, json!([song]));
     let source = music["source"].as_str().unwrap();
     let path = &source[source.find("/v1/").unwrap()..];
     let played = app.api.send(app.api.request(Method::GET, path).header("range", "bytes=0-1")).await;

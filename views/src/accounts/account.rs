@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Document, Layout, View};
 
-pub const VIEW: View = View { name: "accounts", indexes: &[], layout: Layout::Clustered };
+pub const VIEW: View =
+    View { name: "accounts", indexes: &[], layout: Layout::Clustered, personal: &["email"] };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each flag has its own events")]

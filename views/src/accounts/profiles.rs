@@ -5,7 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::social::posts::Image;
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "profiles", indexes: &[&BY_USERNAME], layout: Layout::Clustered };
+pub const VIEW: View = View {
+    name: "profiles",
+    indexes: &[&BY_USERNAME],
+    layout: Layout::Clustered,
+    personal: &["username", "folded_username", "firstname", "lastname", "bio"],
+};
 
 /// By the folded username, which is unique among accounts.
 pub const BY_USERNAME: Index = Index {

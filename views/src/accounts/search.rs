@@ -6,7 +6,8 @@ use unicode_normalization::char::canonical_combining_class;
 
 use crate::{Cursor, Direction, Document, Index, Layout, Query, View};
 
-pub const VIEW: View = View { name: "search", indexes: &[&BY_TERM, &BY_SOURCE], layout: Layout::Clustered };
+pub const VIEW: View =
+    View { name: "search", indexes: &[&BY_TERM, &BY_SOURCE], layout: Layout::Clustered, personal: &["term"] };
 
 /// Terms of one list by prefix, of active or inactive users.
 pub const BY_TERM: Index =

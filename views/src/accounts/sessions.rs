@@ -4,7 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "sessions", indexes: &[&BY_USER, &BY_DEVICE], layout: Layout::Clustered };
+pub const VIEW: View = View {
+    name: "sessions",
+    indexes: &[&BY_USER, &BY_DEVICE],
+    layout: Layout::Clustered,
+    personal: &["device", "device_family", "address"],
+};
 
 /// Active or ended sessions of one user, newest first.
 pub const BY_USER: Index = Index {

@@ -108,7 +108,7 @@ impl MongoViews {
     ) -> Result<(), Attempt> {
         let Commit { projection, writes, parked, expected, checkpoint } = commit;
         let moved = self
-            .collection(CHECKPOINTS)
+            .collection::<RawDocumentBuf>(CHECKPOINTS)
             .update_one(
                 doc! { "_id": projection, "position": integer(*expected) },
                 // This session holds the lock of the checkpoint, so no other session has an open transaction on it.
@@ -156,7 +156,7 @@ impl MongoViews {
                 list.push(statement.clone());
             }
             let mut command = RawDocumentBuf::new();
-            command.append(name, collection);
+            command.append(name, self.name(collection));
             command.append(field, list);
             let response = self.database.run_raw_command(command).session(&mut *session).await?;
             if let Ok(errors) = response.get_array("writeErrors") {
@@ -193,7 +193,7 @@ impl MongoViews {
             let keys: Vec<&String> = documents.keys().collect();
             for keys in keys.chunks(STATEMENTS) {
                 let mut found = self
-                    .collection(collection)
+                    .collection::<RawDocumentBuf>(collection)
                     .find(doc! { "_id": { "$in": keys } })
                     .projection(doc! { "_id": 1 })
                     .session(&mut *session)
@@ -281,7 +281,7 @@ impl MongoViews {
     ) -> Result<Vec<RawDocumentBuf>, Attempt> {
         let FanOut { over, index, limit, .. } = fan_out;
         let mut found = self
-            .collection(over.name)
+            .collection::<RawDocumentBuf>(over.name)
             .find(filter)
             .sort(keys(index))
             .hint(Hint::Keys(keys(index)))
@@ -298,7 +298,7 @@ impl MongoViews {
     ) -> Result<(), Attempt> {
         let DeleteEach { over, index, equals, from, key } = delete_each;
         let mut found = self
-            .collection(over.name)
+            .collection::<RawDocumentBuf>(over.name)
             .find(equal(index.equals, equals)?)
             .hint(Hint::Keys(keys(index)))
             .session(&mut *session)
@@ -323,7 +323,7 @@ impl MongoViews {
         let PatchEach { over, index, equals, into, key, patch } = patch_each;
         let field = key.unwrap_or("_id");
         let mut found = self
-            .collection(over.name)
+            .collection::<RawDocumentBuf>(over.name)
             .find(equal(index.equals, equals)?)
             .projection(doc! { field: 1 })
             .hint(Hint::Keys(keys(index)))

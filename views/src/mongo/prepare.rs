@@ -1,14 +1,14 @@
 use futures::TryStreamExt;
 use mongodb::IndexModel;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Document, RawDocumentBuf, doc};
 use mongodb::options::IndexOptions;
 
 use super::{CHECKPOINTS, MongoViews, PARKED, SCHEMA};
 use crate::store::sort_fields;
 use crate::{Direction, Index, StoreError};
 
-/// The migrations: views whose document format changed. Each name is also the name of a projection, which is reset;
-/// the SQLite adapter has the same steps.
+/// The migrations: views whose document format changed. The projections of these names are reset; the SQLite adapter has the same
+/// steps.
 const RESHAPED: &[&[&str]] = &[
     // Likes are notifications themselves; the view of notifications no longer contains them.
     &["posts", "likes", "notifications"],
@@ -37,21 +37,18 @@ impl MongoViews {
     /// format.
     pub(super) async fn drop_outdated(&self) -> Result<(), StoreError> {
         let schema = self.database.collection::<Document>(SCHEMA);
-        let known = schema.find_one(doc! { "_id": "views" }).await?;
-        let taken = known.map_or(Ok(0), |known| known.get_i64("steps")).map_err(StoreError::corrupt)?;
-        let taken = usize::try_from(taken).map_err(StoreError::corrupt)?;
-        if taken > RESHAPED.len() {
-            return Err(StoreError::corrupt(format!(
-                "its schema is version {taken}, this program knows versions up to {}: use a newer program",
-                RESHAPED.len()
-            )));
-        }
+        let taken = self.taken_steps().await?.unwrap_or(0);
+        refuse_newer(taken)?;
         for &views in &RESHAPED[taken..] {
             for view in views {
-                self.collection(view).drop().await?;
+                self.collection::<RawDocumentBuf>(view).drop().await?;
             }
-            self.collection(CHECKPOINTS).delete_many(doc! { "_id": { "$in": views } }).await?;
-            self.collection(PARKED).delete_many(doc! { "_id.projection": { "$in": views } }).await?;
+            self.collection::<RawDocumentBuf>(CHECKPOINTS)
+                .delete_many(doc! { "_id": { "$in": views } })
+                .await?;
+            self.collection::<RawDocumentBuf>(PARKED)
+                .delete_many(doc! { "_id.projection": { "$in": views } })
+                .await?;
         }
         let steps = i64::try_from(RESHAPED.len()).map_err(StoreError::corrupt)?;
         let now = doc! { "_id": "views", "steps": steps };
@@ -59,20 +56,57 @@ impl MongoViews {
         Ok(())
     }
 
+    /// The number of applied migrations; none if there are no views.
+    pub(super) async fn taken_steps(&self) -> Result<Option<usize>, StoreError> {
+        let schema = self.database.collection::<Document>(SCHEMA);
+        let Some(known) = schema.find_one(doc! { "_id": "views" }).await? else { return Ok(None) };
+        let taken = known.get_i64("steps").map_err(StoreError::corrupt)?;
+        usize::try_from(taken).map(Some).map_err(StoreError::corrupt)
+    }
+
+    /// # Errors
+    /// If there are no views, or a program of another version wrote them.
+    pub(super) async fn require_current(&self) -> Result<(), StoreError> {
+        let Some(taken) = self.taken_steps().await? else {
+            return Err(StoreError::corrupt(format!(
+                "the database `{}` holds no views of Chorus",
+                self.database.name()
+            )));
+        };
+        refuse_newer(taken)?;
+        if taken < RESHAPED.len() {
+            return Err(StoreError::corrupt(format!(
+                "its schema is version {taken}, this program has version {}: an older program wrote it; a projector of \
+                 this version brings it up to date when it starts",
+                RESHAPED.len()
+            )));
+        }
+        Ok(())
+    }
+
     /// Collections and indexes cannot be created inside a transaction, so all are created in advance.
     pub(super) async fn prepare(&self) -> Result<(), StoreError> {
+        self.create_collections().await?;
+        self.create_indexes().await
+    }
+
+    pub(super) async fn create_collections(&self) -> Result<(), StoreError> {
         let there: Vec<String> = self.database.list_collection_names().await?;
         let wanted = self.views.iter().map(|view| view.name).chain([CHECKPOINTS, PARKED]);
-        for name in wanted.filter(|name| !there.iter().any(|found| found == name)) {
-            let made = self.database.create_collection(name).await;
+        for name in wanted.map(|name| self.name(name)).filter(|name| !there.contains(name)) {
+            let made = self.database.create_collection(&name).await;
             // Two processes may start concurrently; the second one finds the collection.
             let now: Vec<String> = self.database.list_collection_names().await?;
-            if !now.iter().any(|found| found == name) {
+            if !now.contains(&name) {
                 made?;
             }
         }
+        Ok(())
+    }
+
+    pub(super) async fn create_indexes(&self) -> Result<(), StoreError> {
         for view in self.views {
-            let collection = self.collection(view.name);
+            let collection = self.collection::<RawDocumentBuf>(view.name);
             let found: Vec<IndexModel> = collection.list_indexes().await?.try_collect().await?;
             for index in view.indexes {
                 let keys = keys(index);
@@ -82,12 +116,22 @@ impl MongoViews {
                 let mut options = IndexOptions::default();
                 options.name = Some(index.name.to_owned());
                 options.partial_filter_expression = all_there(index);
-                tracing::info!(view = view.name, index = index.name, "creating an index");
+                tracing::info!(view = self.name(view.name), index = index.name, "creating an index");
                 collection.create_index(IndexModel::builder().keys(keys).options(options).build()).await?;
             }
         }
         Ok(())
     }
+}
+
+fn refuse_newer(taken: usize) -> Result<(), StoreError> {
+    if taken <= RESHAPED.len() {
+        return Ok(());
+    }
+    Err(StoreError::corrupt(format!(
+        "its schema is version {taken}, this program knows versions up to {}: use a newer program",
+        RESHAPED.len()
+    )))
 }
 
 /// The condition that a document has all equal fields of an index: other documents need no index entry.

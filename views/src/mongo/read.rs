@@ -18,7 +18,7 @@ impl MongoViews {
         view: &View,
         keys: &[String],
     ) -> Result<Vec<Option<StoredDocument>>, StoreError> {
-        let collection = self.collection(view.name);
+        let collection = self.collection::<RawDocumentBuf>(view.name);
         if let [key] = keys {
             let found = collection.find_one(doc! { "_id": key }).max_time(READ_LIMIT).await?;
             return Ok(vec![found.map(stored).transpose()?]);
@@ -93,7 +93,7 @@ impl MongoViews {
         fields: Option<Document>,
     ) -> Result<Vec<RawDocumentBuf>, StoreError> {
         let found = self
-            .collection(view.name)
+            .collection::<RawDocumentBuf>(view.name)
             .find(filter)
             .sort(sort)
             .hint(Hint::Keys(hint))
@@ -109,7 +109,7 @@ impl MongoViews {
     pub(super) async fn count_found(&self, query: &Query) -> Result<u64, StoreError> {
         let Find { filter, hint, .. } = find(query)?;
         let counted = self
-            .collection(query.view.name)
+            .collection::<RawDocumentBuf>(query.view.name)
             .count_documents(filter)
             .hint(Hint::Keys(hint))
             .limit(u64::try_from(query.limit).unwrap_or(u64::MAX))
@@ -120,8 +120,7 @@ impl MongoViews {
 
     pub(super) async fn explain(&self, query: &Query) -> Result<Plan, StoreError> {
         let Find { filter, sort, hint, limit } = find(query)?;
-        let find =
-            doc! { "find": query.view.name, "filter": filter, "sort": sort, "hint": hint, "limit": limit };
+        let find = doc! { "find": self.name(query.view.name), "filter": filter, "sort": sort, "hint": hint, "limit": limit };
         let command = doc! { "explain": find, "verbosity": "executionStats" };
         let response = self.database.run_command(command).await?;
         let plan = response.get_document("queryPlanner").and_then(|p| p.get_document("winningPlan"));
@@ -145,14 +144,22 @@ impl MongoViews {
     }
 
     pub(super) async fn find_checkpoint(&self, projection: &str) -> Result<u64, StoreError> {
-        let found =
-            self.collection(CHECKPOINTS).find_one(doc! { "_id": projection }).max_time(READ_LIMIT).await?;
+        let found = self
+            .collection::<RawDocumentBuf>(CHECKPOINTS)
+            .find_one(doc! { "_id": projection })
+            .max_time(READ_LIMIT)
+            .await?;
         found.map_or(Ok(0), |found| integer(&found, "position"))
     }
 
     pub(super) async fn find_checkpoints(&self) -> Result<BTreeMap<String, u64>, StoreError> {
-        let found: Vec<RawDocumentBuf> =
-            self.collection(CHECKPOINTS).find(doc! {}).max_time(READ_LIMIT).await?.try_collect().await?;
+        let found: Vec<RawDocumentBuf> = self
+            .collection::<RawDocumentBuf>(CHECKPOINTS)
+            .find(doc! {})
+            .max_time(READ_LIMIT)
+            .await?
+            .try_collect()
+            .await?;
         let read = |document: &RawDocumentBuf| {
             let name = document.get_str("_id").map_err(StoreError::corrupt)?.to_owned();
             Ok((name, integer(document, "position")?))
@@ -165,7 +172,7 @@ impl MongoViews {
         projection: &str,
         limit: usize,
     ) -> Result<Vec<Parked>, StoreError> {
-        let collection = self.database.collection::<Document>(PARKED);
+        let collection = self.collection::<Document>(PARKED);
         let range = doc! { "_id": {
             "$gte": { "projection": projection, "position": 0_i64 },
             "$lte": { "projection": projection, "position": i64::MAX },
@@ -184,6 +191,8 @@ impl MongoViews {
                 let position = parked.get_document("_id").and_then(|id| id.get_i64("position"));
                 Ok(Parked {
                     position: position.map_err(StoreError::corrupt)?.unsigned_abs(),
+                    // Older programs did not store it.
+                    subject: parked.get_str("subject").ok().map(str::to_owned),
                     event_type: parked.get_str("event_type").map_err(StoreError::corrupt)?.to_owned(),
                     error: parked.get_str("error").map_err(StoreError::corrupt)?.to_owned(),
                 })

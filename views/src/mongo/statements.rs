@@ -156,13 +156,14 @@ pub(super) fn all_named(puts: &[Put<'_>]) -> bool {
 }
 
 fn set_aside(projection: &str, parked: &Parked) -> RawDocumentBuf {
-    let Parked { position, event_type, error } = parked;
+    let Parked { position, event_type, subject, error } = parked;
     let id = rawdoc! { "projection": projection, "position": integer(*position) };
-    rawdoc! {
-        "q": { "_id": id.clone() },
-        "u": { "_id": id, "event_type": event_type.as_str(), "error": error.as_str() },
-        "upsert": true,
+    let mut document =
+        rawdoc! { "_id": id.clone(), "event_type": event_type.as_str(), "error": error.as_str() };
+    if let Some(subject) = subject {
+        document.append(cstr!("subject"), subject.as_str());
     }
+    rawdoc! { "q": { "_id": id }, "u": document, "upsert": true }
 }
 
 pub(super) fn put(key: &str, document: &Map<String, Value>) -> Result<RawDocumentBuf, StoreError> {

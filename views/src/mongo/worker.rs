@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use mongodb::ClientSession;
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::options::WriteConcern;
 
 use super::errors::{is_duplicate, is_time_limit};
@@ -89,7 +89,7 @@ impl MongoViews {
             } };
             let all = doc! { "$concatArrays": [others, [{ "$literal": session.id() }]] };
             let claimed = self
-                .collection(CHECKPOINTS)
+                .collection::<RawDocumentBuf>(CHECKPOINTS)
                 .find_one_and_update(
                     doc! { "_id": commit.projection, "position": integer(commit.expected) },
                     vec![doc! { "$set": { "sessions": { "$slice": [all, -SESSIONS] } } }],
@@ -121,7 +121,7 @@ impl MongoViews {
         own: &ClientSession,
         seen: &mut Seen,
     ) -> Result<(), StoreError> {
-        let checkpoints = self.database.collection::<Document>(CHECKPOINTS);
+        let checkpoints = self.collection::<Document>(CHECKPOINTS);
         let checkpoint = checkpoints.find_one(doc! { "_id": projection }).await?;
         let named = checkpoint.as_ref().and_then(|checkpoint| checkpoint.get_array("sessions").ok());
         let own = own.id().get("id");
@@ -162,7 +162,7 @@ impl MongoViews {
     /// concurrently.
     async fn ensure_checkpoint(&self, projection: &str) -> Result<(), StoreError> {
         let made = self
-            .collection(CHECKPOINTS)
+            .collection::<RawDocumentBuf>(CHECKPOINTS)
             .update_one(doc! { "_id": projection }, doc! { "$setOnInsert": { "position": 0_i64 } })
             .upsert(true)
             .await;

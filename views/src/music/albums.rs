@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::music::songs::{Credit, Picture};
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "albums", indexes: &[&NEWEST, &BY_TITLE], layout: Layout::Clustered };
+pub const VIEW: View =
+    View { name: "albums", indexes: &[&NEWEST, &BY_TITLE], layout: Layout::Clustered, personal: &[] };
 
 /// Albums in the order of their publication here, newest first.
 pub const NEWEST: Index =

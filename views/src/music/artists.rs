@@ -6,7 +6,7 @@ use crate::music::songs::Picture;
 use crate::{Direction, Document, Index, Layout, View};
 
 pub const VIEW: View =
-    View { name: "artists", indexes: &[&BY_NAME, &MERGED_INTO], layout: Layout::Clustered };
+    View { name: "artists", indexes: &[&BY_NAME, &MERGED_INTO], layout: Layout::Clustered, personal: &[] };
 
 /// Artists by sort name; merged ones are not listed.
 pub const BY_NAME: Index =

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::accounts::search::fold;
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "genres", indexes: &[&LARGEST], layout: Layout::Clustered };
+pub const VIEW: View =
+    View { name: "genres", indexes: &[&LARGEST], layout: Layout::Clustered, personal: &[] };
 
 /// Genres with the most listed songs first.
 pub const LARGEST: Index =

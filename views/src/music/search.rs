@@ -5,8 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::accounts::search::{fold, folded_words};
 use crate::{Direction, Document, Index, Layout, Query, View};
 
-pub const VIEW: View =
-    View { name: "music_search", indexes: &[&BY_TERM, &OF_ITEM, &OF_OWNER], layout: Layout::Clustered };
+pub const VIEW: View = View {
+    name: "music_search",
+    indexes: &[&BY_TERM, &OF_ITEM, &OF_OWNER],
+    layout: Layout::Clustered,
+    personal: &["term"],
+};
 
 /// Terms of one list of one kind of item, by prefix.
 pub const BY_TERM: Index = Index {
@@ -96,6 +100,12 @@ impl Document for Term {
     fn key(&self) -> String {
         format!("{}.{}.{}", self.item, self.list.as_str(), self.term)
     }
+}
+
+/// The item and the term of a key.
+pub fn parts_of_key(key: &str) -> Option<(&str, &str)> {
+    let (item, rest) = key.split_once('.')?;
+    Some((item, rest.split_once('.')?.1))
 }
 
 /// All terms of an item with this name. `others` are found by their words only.

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "song_artists", indexes: &[&OF_ARTIST], layout: Layout::Clustered };
+pub const VIEW: View =
+    View { name: "song_artists", indexes: &[&OF_ARTIST], layout: Layout::Clustered, personal: &[] };
 
 /// Listed songs of an artist, newest first.
 pub const OF_ARTIST: Index = Index {

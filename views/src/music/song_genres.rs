@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "song_genres", indexes: &[&OF_GENRE], layout: Layout::Clustered };
+pub const VIEW: View =
+    View { name: "song_genres", indexes: &[&OF_GENRE], layout: Layout::Clustered, personal: &[] };
 
 /// Listed songs of a genre, newest first.
 pub const OF_GENRE: Index = Index {

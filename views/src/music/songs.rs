@@ -4,8 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View =
-    View { name: "songs", indexes: &[&NEWEST, &OF_ALBUM, &OF_PUBLISHER, &RANDOM], layout: Layout::Clustered };
+pub const VIEW: View = View {
+    name: "songs",
+    indexes: &[&NEWEST, &OF_ALBUM, &OF_PUBLISHER, &RANDOM],
+    layout: Layout::Clustered,
+    personal: &[],
+};
 
 /// `visibility` of songs that only their publisher sees.
 pub const PRIVATE: &str = "private";

@@ -4,7 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "captions", indexes: &[&BY_POST, &BY_AUTHOR], layout: Layout::Clustered };
+pub const VIEW: View = View {
+    name: "captions",
+    indexes: &[&BY_POST, &BY_AUTHOR],
+    layout: Layout::Clustered,
+    personal: &["caption"],
+};
 
 /// Captions of one post, newest first.
 pub const BY_POST: Index =

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "collections", indexes: &[&OF_USER], layout: Layout::Clustered };
+pub const VIEW: View =
+    View { name: "collections", indexes: &[&OF_USER], layout: Layout::Clustered, personal: &["name"] };
 
 /// Collections of one user, newest first.
 pub const OF_USER: Index =

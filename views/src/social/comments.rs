@@ -8,6 +8,7 @@ pub const VIEW: View = View {
     name: "comments",
     indexes: &[&BY_POST, &TOP_LEVEL, &BY_AUTHOR, &BY_PARENT],
     layout: Layout::Clustered,
+    personal: &["text"],
 };
 
 /// Shown or hidden comments under one post, oldest first.

@@ -9,14 +9,18 @@ use crate::{Direction, Document, Index, Layout, View};
 /// The projection that writes these views; also the name of its checkpoint.
 pub const PROJECTION: &str = "feeds";
 
-pub const HOME: View = View { name: "home", indexes: &[&BY_OWNER], layout: Layout::Heap };
+pub const HOME: View = View { name: "home", indexes: &[&BY_OWNER], layout: Layout::Heap, personal: &[] };
 
 /// The entries of one home, newest first.
 pub const BY_OWNER: Index =
     Index { name: "by_owner", equals: &["owner"], order: "position", direction: Direction::Descending };
 
-pub const SOURCES: View =
-    View { name: "home_sources", indexes: &[&BY_AUTHOR, &TO_MERGE], layout: Layout::Clustered };
+pub const SOURCES: View = View {
+    name: "home_sources",
+    indexes: &[&BY_AUTHOR, &TO_MERGE],
+    layout: Layout::Clustered,
+    personal: &[],
+};
 
 /// The homes that one author feeds.
 pub const BY_AUTHOR: Index =
@@ -25,13 +29,15 @@ pub const BY_AUTHOR: Index =
 pub const TO_MERGE: Index =
     Index { name: "to_merge", equals: &["owner"], order: "merged_below", direction: Direction::Descending };
 
-pub const PUBLISHED: View = View { name: "home_posts", indexes: &[&OF_AUTHOR], layout: Layout::Clustered };
+pub const PUBLISHED: View =
+    View { name: "home_posts", indexes: &[&OF_AUTHOR], layout: Layout::Clustered, personal: &[] };
 
 /// The posts of one author, newest first.
 pub const OF_AUTHOR: Index =
     Index { name: "of_author", equals: &["author"], order: "position", direction: Direction::Descending };
 
-pub const AUTHORS: View = View { name: "home_authors", indexes: &[], layout: Layout::Clustered };
+pub const AUTHORS: View =
+    View { name: "home_authors", indexes: &[], layout: Layout::Clustered, personal: &[] };
 
 /// A post in a user's home.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +76,7 @@ impl Source {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Author {
     pub author: String,
+    /// Follows less unfollows. A follower who was erased still counts, so fan-out may end early.
     pub followers: i64,
     /// Whether the author has too many followers for fan-out.
     pub wide: bool,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Direction, Document, Index, Layout, View};
 
 pub const VIEW: View =
-    View { name: "follows", indexes: &[&FOLLOWERS, &FOLLOWINGS], layout: Layout::Clustered };
+    View { name: "follows", indexes: &[&FOLLOWERS, &FOLLOWINGS], layout: Layout::Clustered, personal: &[] };
 
 /// Followers of one user, newest first: active or inactive ones, accepted or requested.
 pub const FOLLOWERS: Index = Index {

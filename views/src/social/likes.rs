@@ -6,8 +6,12 @@ use serde::{Deserialize, Serialize};
 use crate::social::notifications::Role;
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View =
-    View { name: "likes", indexes: &[&BY_POST, &BY_USER, &OF_OWNER], layout: Layout::Clustered };
+pub const VIEW: View = View {
+    name: "likes",
+    indexes: &[&BY_POST, &BY_USER, &OF_OWNER],
+    layout: Layout::Clustered,
+    personal: &[],
+};
 
 /// Likes of one post, newest first.
 pub const BY_POST: Index =

@@ -22,6 +22,7 @@ pub const VIEW: View = View {
     name: "notifications",
     indexes: &[&OF_OWNER, &OF_GROUP, &BY_ACTOR, &UNDER_POST, &UNDER_AUTHOR],
     layout: Layout::Heap,
+    personal: &["reason"],
 };
 
 /// Documents of one owner in one role, newest first.

@@ -1,13 +1,13 @@
-//! The owner of each picture. Pictures are served only while the owner's content is visible.
+//! What shows each picture. Pictures are served only while that is visible.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
 pub const VIEW: View =
-    View { name: "pictures", indexes: &[&BY_SUBJECT, &BY_OWNER], layout: Layout::Clustered };
+    View { name: "pictures", indexes: &[&BY_SUBJECT, &BY_OWNER], layout: Layout::Clustered, personal: &[] };
 
-/// Pictures of one post, story or profile.
+/// Pictures of one post, story, profile, artist, album or song.
 pub const BY_SUBJECT: Index =
     Index { name: "by_subject", equals: &["subject"], order: "position", direction: Direction::Ascending };
 /// Pictures of one user.
@@ -17,8 +17,9 @@ pub const BY_OWNER: Index =
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Picture {
     pub picture: String,
-    pub owner: String,
-    /// The subject that shows it: a post, story or profile.
+    /// None for pictures of the catalogue.
+    pub owner: Option<String>,
+    /// The subject that shows it: a post, story, profile, artist, album or song.
     pub subject: String,
     /// A moderator has removed the content.
     #[serde(default)]

@@ -6,8 +6,12 @@ use serde::{Deserialize, Serialize};
 use crate::social::notifications::Role;
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View =
-    View { name: "posts", indexes: &[&NEWEST, &BY_AUTHOR, &BY_NEWEST_LIKE], layout: Layout::Clustered };
+pub const VIEW: View = View {
+    name: "posts",
+    indexes: &[&NEWEST, &BY_AUTHOR, &BY_NEWEST_LIKE],
+    layout: Layout::Clustered,
+    personal: &["caption", "images.alt", "images.placeholder"],
+};
 
 /// All posts, newest first.
 pub const NEWEST: Index =

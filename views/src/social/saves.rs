@@ -8,6 +8,7 @@ pub const VIEW: View = View {
     name: "saves",
     indexes: &[&OF_USER, &IN_COLLECTION, &BY_AUTHOR, &OF_POST],
     layout: Layout::Clustered,
+    personal: &[],
 };
 
 /// Saves of one user, newest first.

@@ -4,7 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Document, Index, Layout, View};
 
-pub const VIEW: View = View { name: "stories", indexes: &[&NEWEST, &BY_AUTHOR], layout: Layout::Clustered };
+pub const VIEW: View = View {
+    name: "stories",
+    indexes: &[&NEWEST, &BY_AUTHOR],
+    layout: Layout::Clustered,
+    personal: &["alt", "placeholder"],
+};
 
 /// All stories, newest first.
 pub const NEWEST: Index =

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Document, Layout, View};
 
-pub const VIEW: View = View { name: "story_authors", indexes: &[], layout: Layout::Clustered };
+pub const VIEW: View = View { name: "story_authors", indexes: &[], layout: Layout::Clustered, personal: &[] };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoryAuthor {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Direction, Document, Index, Layout, View};
 
 pub const VIEW: View =
-    View { name: "story_views", indexes: &[&BY_STORY, &BY_VIEWER], layout: Layout::Clustered };
+    View { name: "story_views", indexes: &[&BY_STORY, &BY_VIEWER], layout: Layout::Clustered, personal: &[] };
 
 /// Active or inactive viewers of one story, latest first.
 pub const BY_STORY: Index = Index {

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use sqlite::rusqlite::{self, Connection, params_from_iter};
 
 use super::read::{self, SqlValue};
-use super::tables::{column, direction, index_name, indexed, table};
+use super::tables::{column, create_index, direction, index_name, indexed, table};
 use crate::{Commit, DeleteEach, FanOut, Index, KeyPart, Parked, Patch, PatchEach, View, Write};
 
 /// A [`Commit`] that owns its data.
@@ -16,12 +16,15 @@ pub(super) struct Batch {
     parked: Vec<Parked>,
     expected: u64,
     checkpoint: u64,
+    /// Whether an index is created before the first write that looks through it.
+    creates_indexes: bool,
 }
 
 impl Batch {
-    pub(super) fn of(commit: Commit<'_>) -> Self {
+    pub(super) fn of(commit: Commit<'_>, creates_indexes: bool) -> Self {
         let Commit { projection, writes, parked, expected, checkpoint } = commit;
-        Self { projection: projection.to_owned(), writes, parked, expected, checkpoint }
+        let projection = projection.to_owned();
+        Self { projection, writes, parked, expected, checkpoint, creates_indexes }
     }
 
     /// Returns the actual checkpoint if it differs from the expected one; then nothing was written.
@@ -39,10 +42,23 @@ impl Batch {
         for parked in &self.parked {
             connection
                 .prepare_cached(
-                    "INSERT INTO parked (projection, position, event_type, error) VALUES (?1, ?2, ?3, ?4)
-                     ON CONFLICT DO UPDATE SET error = excluded.error",
+                    "INSERT INTO parked (projection, position, event_type, subject, error)
+                     VALUES (?1, ?2, ?3, ?4, ?5)
+                     ON CONFLICT DO UPDATE SET subject = excluded.subject, error = excluded.error",
                 )?
-                .execute((&self.projection, parked.position, &parked.event_type, &parked.error))?;
+                .execute((
+                    &self.projection,
+                    parked.position,
+                    &parked.event_type,
+                    &parked.subject,
+                    &parked.error,
+                ))?;
+        }
+        if self.creates_indexes {
+            let used = self.writes.iter().filter_map(Write::index);
+            let used: BTreeMap<_, _> =
+                used.map(|(view, index)| ((view.name, index.name), (view, index))).collect();
+            used.into_values().try_for_each(|(view, index)| create_index(connection, view, index))?;
         }
         for write in self.writes.iter() {
             match write {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlite::rusqlite::types::{self, ToSqlOutput};
 use sqlite::rusqlite::{self, Connection, OptionalExtension, Row, ToSql, params_from_iter};
 
-use super::tables::{column, direction, index_name, table};
+use super::tables::{column, direction, has_parked_subjects, index_name, table};
 use crate::store::{ViewSize, prefix_bounds};
 use crate::{Direction, Index, Page, Parked, Plan, Query, StoredDocument, View};
 
@@ -183,14 +183,22 @@ pub(super) fn parked(
     projection: &str,
     limit: usize,
 ) -> rusqlite::Result<Vec<Parked>> {
+    let subject = if has_parked_subjects(connection)? { "subject" } else { "NULL" };
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     connection
-        .prepare_cached(
-            "SELECT position, event_type, error FROM parked WHERE projection = ?1 ORDER BY position LIMIT ?2",
-        )?
+        .prepare_cached(&format!(
+            "SELECT position, event_type, {subject}, error FROM parked WHERE projection = ?1
+             ORDER BY position LIMIT ?2"
+        ))?
         .query_map((projection, limit), |row| {
-            Ok(Parked { position: row.get(0)?, event_type: row.get(1)?, error: row.get(2)? })
+            let (position, event_type) = (row.get(0)?, row.get(1)?);
+            Ok(Parked { position, event_type, subject: row.get(2)?, error: row.get(3)? })
         })?
         .collect()
+}
+
+pub(super) fn schema_version(connection: &Connection) -> rusqlite::Result<u64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 pub(super) fn sizes(
@@ -199,13 +207,17 @@ pub(super) fn sizes(
 ) -> rusqlite::Result<BTreeMap<String, ViewSize>> {
     let mut sizes = BTreeMap::new();
     for view in views {
-        let documents =
-            connection.query_row(&format!("SELECT count(*) FROM {}", table(view)), [], |row| row.get(0))?;
         // The table and all its indexes.
         let names: Vec<String> = connection
             .prepare_cached("SELECT name FROM sqlite_schema WHERE tbl_name = ?1")?
             .query_map([table(view)], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
+        if names.is_empty() {
+            // The store of a program without this view.
+            continue;
+        }
+        let documents =
+            connection.query_row(&format!("SELECT count(*) FROM {}", table(view)), [], |row| row.get(0))?;
         let mut bytes = 0;
         for name in names {
             let of_one: u64 = connection

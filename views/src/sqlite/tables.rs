@@ -4,9 +4,9 @@ use sqlite::Schema;
 use sqlite::rusqlite::{self, Connection};
 
 use crate::store::sort_fields;
-use crate::{Direction, Index, Layout, View};
+use crate::{Direction, Family, Index, Layout, View};
 
-/// Checkpoints and parked events. Later steps drop views whose document format changed and reset their projections;
+/// Checkpoints and parked events. Later steps dropped views whose document format changed and reset their projections;
 /// the MongoDB adapter has the same steps.
 pub(super) const SCHEMA: Schema = Schema {
     steps: &[
@@ -16,6 +16,7 @@ pub(super) const SCHEMA: Schema = Schema {
             projection TEXT NOT NULL,
             position   INTEGER NOT NULL,
             event_type TEXT NOT NULL,
+            subject    TEXT, -- files of older programs get it by add_parked_subjects
             error      TEXT NOT NULL,
             PRIMARY KEY (projection, position)
         ) STRICT, WITHOUT ROWID;
@@ -51,7 +52,29 @@ pub(super) const SCHEMA: Schema = Schema {
     ],
 };
 
+/// Adds the column for the subjects of parked events to a file of an older program. No migration step: older programs,
+/// which a step would lock out, can go on with the column.
+pub(super) fn add_parked_subjects(connection: &Connection) -> rusqlite::Result<()> {
+    if !has_parked_subjects(connection)? {
+        connection.execute_batch("ALTER TABLE parked ADD COLUMN subject TEXT")?;
+    }
+    Ok(())
+}
+
+/// A file of an older program that is opened to be read only has no such column.
+pub(super) fn has_parked_subjects(connection: &Connection) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM pragma_table_info('parked') WHERE name = 'subject')")?
+        .query_row([], |row| row.get(0))
+}
+
 pub(super) fn create(connection: &Connection, view: &View) -> rusqlite::Result<()> {
+    create_table(connection, view)?;
+    view.indexes.iter().try_for_each(|index| create_index(connection, view, index))
+}
+
+/// The table without its indexes.
+pub(super) fn create_table(connection: &Connection, view: &View) -> rusqlite::Result<()> {
     let table = table(view);
     let fields = indexed(view).into_iter().map(|name| format!("{} ANY", column(name)));
     let columns: Vec<String> =
@@ -64,23 +87,32 @@ pub(super) fn create(connection: &Connection, view: &View) -> rusqlite::Result<(
         "CREATE TABLE IF NOT EXISTS {table} ({}) STRICT{layout}",
         columns.join(", ")
     ))?;
-    add_columns(connection, view)?;
-    for index in view.indexes {
-        let direction = direction(index);
-        let fields: Vec<String> = sort_fields(index)
-            .map(
-                |name| {
-                    if name == index.order { format!("{} {direction}", column(name)) } else { column(name) }
-                },
-            )
-            .collect();
-        connection.execute_batch(&format!(
-            "CREATE INDEX IF NOT EXISTS {} ON {table} ({}, key {direction}){}",
-            index_name(view, index),
-            fields.join(", "),
-            all_there(index)
-        ))?;
+    add_columns(connection, view)
+}
+
+/// Has no effect if it exists.
+pub(super) fn create_index(connection: &Connection, view: &View, index: &Index) -> rusqlite::Result<()> {
+    let direction = direction(index);
+    let fields: Vec<String> = sort_fields(index)
+        .map(|name| if name == index.order { format!("{} {direction}", column(name)) } else { column(name) })
+        .collect();
+    connection.execute_batch(&format!(
+        "CREATE INDEX IF NOT EXISTS {} ON {} ({}, key {direction}){}",
+        index_name(view, index),
+        table(view),
+        fields.join(", "),
+        all_there(index)
+    ))
+}
+
+/// Empties the tables of a family: new ones are quicker than deleting the documents of the old ones.
+pub(super) fn clear(connection: &Connection, family: &Family) -> rusqlite::Result<()> {
+    for view in family.views {
+        connection.execute_batch(&format!("DROP TABLE IF EXISTS {}", table(view)))?;
+        create(connection, view)?;
     }
+    connection.execute("DELETE FROM checkpoints WHERE projection = ?1", [family.name])?;
+    connection.execute("DELETE FROM parked WHERE projection = ?1", [family.name])?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use url::Url;
@@ -45,7 +46,17 @@ pub struct HttpSettings {
     /// Requests per minute and address (IPv6: per /64); 0: unlimited
     #[arg(long, env = "CHORUS_RATE_LIMIT", value_name = "NUMBER", default_value_t = 3000)]
     pub rate_limit: u32,
+
+    /// Seconds that an answer waits until the views include what was written: then it says that it is pending
+    #[arg(long, env = "CHORUS_VIEW_WAIT", value_name = "SECONDS", default_value_t = VIEW_WAIT,
+          value_parser = clap::value_parser!(u64).range(..=VIEW_WAIT_MAX))]
+    pub view_wait: u64,
 }
+
+/// Views are milliseconds behind the log, unless something is wrong.
+const VIEW_WAIT: u64 = 1;
+/// Less than the time limit of a request.
+const VIEW_WAIT_MAX: u64 = 20;
 
 /// Rate limits of unauthenticated attempts.
 #[derive(Debug, Clone, Copy, Args)]
@@ -56,6 +67,10 @@ pub struct LimitSettings {
 }
 
 impl HttpSettings {
+    pub fn view_wait(&self) -> Duration {
+        Duration::from_secs(self.view_wait)
+    }
+
     /// None if the variable is empty, as in compose files.
     pub fn allowed_origins(&self) -> impl Iterator<Item = &str> {
         self.allowed_origins.iter().map(String::as_str).filter(|origin| !origin.is_empty())
@@ -137,6 +152,7 @@ impl Default for HttpSettings {
             apps: AppSettings::default(),
             trusted_hops: 0,
             rate_limit: 0,
+            view_wait: VIEW_WAIT,
         }
     }
 }

@@ -49,6 +49,22 @@ impl SecretFile<'_> {
         outcome.map_err(|problem| problems.add(format!("{}: {problem}", self.variable))).ok()
     }
 
+    /// Reads a secret that exists, without creating it or changing its permissions: for programs that change nothing.
+    ///
+    /// # Errors
+    /// Also if it does not exist.
+    pub fn read_existing<T, E: fmt::Display>(
+        self,
+        place: &PlaceSettings,
+        parse: impl FnOnce(&Secret) -> Result<T, E>,
+    ) -> Result<T, String> {
+        let path = self.path(place);
+        let with_path =
+            |problem: &dyn fmt::Display| format!("{}: {}: {problem}", self.variable, path.display());
+        let secret = std::fs::read_to_string(&path).map(Secret).map_err(|error| with_path(&error))?;
+        parse(&secret).map_err(|problem| with_path(&problem))
+    }
+
     fn text(self, place: &PlaceSettings, make: impl FnOnce() -> Secret) -> Result<(PathBuf, Secret), String> {
         let path = match (self.named, place.env) {
             (Some(path), _) => path.to_owned(),

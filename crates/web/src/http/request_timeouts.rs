@@ -16,13 +16,13 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout, timeout_at};
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
-use super::HANDLER_LIMIT;
+use super::{FORM_HANDLER_LIMIT, HANDLER_LIMIT};
 use crate::problem::Problem;
 
 /// Longest pause within a body.
@@ -39,6 +39,8 @@ const DISCARD_TIME: Duration = Duration::from_secs(10);
 pub(super) struct RequestTimeouts {
     /// Time of the handler, not counting the time that it waits for the client.
     pub(super) handler: Duration,
+    /// The same for forms with files.
+    pub(super) form_handler: Duration,
     pub(super) body_pause: Duration,
     pub(super) body_grace: Duration,
     /// Bytes per second.
@@ -51,6 +53,7 @@ impl Default for RequestTimeouts {
     fn default() -> Self {
         Self {
             handler: HANDLER_LIMIT,
+            form_handler: FORM_HANDLER_LIMIT,
             body_pause: BODY_PAUSE,
             body_grace: BODY_GRACE,
             body_rate: BODY_RATE,
@@ -67,14 +70,15 @@ pub(super) async fn handle(request: Request, next: Next, timeouts: RequestTimeou
         return answer.unwrap_or_else(|_elapsed| timed_out(safe));
     }
     let (parts, body) = request.into_parts();
+    let limit = if has_files(&parts.headers) { timeouts.form_handler } else { timeouts.handler };
     let shared = SharedBody::new(body, timeouts);
     let rest = shared.clone();
     let mut handling = pin!(next.run(Request::from_parts(parts, Body::new(shared))));
     let answer = loop {
-        match timeout_at(rest.handler_since() + timeouts.handler, handling.as_mut()).await {
+        match timeout_at(rest.handler_since() + limit, handling.as_mut()).await {
             Ok(answer) => break answer,
             // The handler has got more of the body meanwhile, or waits for it: then the limits of the body apply.
-            Err(_elapsed) if rest.handler_since() + timeouts.handler > Instant::now() => {}
+            Err(_elapsed) if rest.handler_since() + limit > Instant::now() => {}
             Err(_elapsed) => break timed_out(safe),
         }
     };
@@ -85,6 +89,12 @@ pub(super) async fn handle(request: Request, next: Next, timeouts: RequestTimeou
         Progress::Finished => {}
     }
     answer
+}
+
+fn has_files(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let form = b"multipart/form-data";
+    content_type.get(..form.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(form))
 }
 
 /// Rejects a request without handling it.

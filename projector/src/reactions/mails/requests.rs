@@ -76,6 +76,7 @@ pub(super) fn mails_for_event(recorded: &Recorded) -> Vec<MailRequest> {
         )
         | Event::Music(_)
         | Event::Mail(MailsEvent::Mail(_) | MailsEvent::Mailbox(_))
+        | Event::Operations(_)
         | Event::Social(_) => return Vec::new(),
     };
     let request = |&template: &T| MailRequest {

@@ -1,7 +1,7 @@
 //! Compares the media store with the log: referenced files must exist, stored files must be referenced. It can run on
 //! a live system: differences are checked again before they are reported.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{EventLog, Kind, MediaId, Position, Subject};
@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use media::{ImageVariant, MediaError, MediaKey, MediaStore, Part};
 
 use super::claims::{Claims, Tracked, of_log};
-use super::{MediaFailed, picture_of};
+use super::{MediaFailed, Stored};
 
 /// The result of an audit.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -58,6 +58,7 @@ pub async fn audit(
     let mut claims = claims.ok_or(MediaFailed::Closed)?;
     // The next collection deletes these.
     let over = claims.release_removed(now);
+    let used: HashSet<MediaId> = claims.being_published(now).collect();
     let files = stored.len();
     let mut absent = Vec::new();
     for (key, referenced_by) in expected(&claims) {
@@ -65,14 +66,16 @@ pub async fn audit(
             absent.push(Missing { key, referenced_by });
         }
     }
-    stored.retain(|name, _| picture_of(name).is_none_or(|picture| !over.contains(&picture)));
+    stored.retain(|name, _| {
+        Stored::of(name).is_none_or(|file| !over.contains(&file.id()) && !used.contains(&file.id()))
+    });
     let (young, old): (Vec<_>, Vec<_>) =
         stored.into_iter().partition(|(_, modified)| now - *modified < grace);
     let old: Vec<String> = old.into_iter().map(|(name, _)| name).collect();
     Ok(Audit {
         pictures: claims.pictures().count(),
         files,
-        missing: still_missing(log, media, absent).await?,
+        missing: still_missing(log, media, absent, now).await?,
         unreferenced: still_unreferenced(media, old).await?,
         young: young.len(),
     })
@@ -84,7 +87,7 @@ fn expected(claims: &Claims) -> impl Iterator<Item = (MediaKey, Subject)> {
         let keys = variants(subject).iter().filter_map(move |variant| variant.key(&picture.to_string()));
         keys.map(move |key| (key, subject))
     });
-    pictures.chain(claims.audio().filter_map(|(key, song)| Some((MediaKey::parse(key)?, song))))
+    pictures.chain(claims.audio().into_iter().filter_map(|(key, song)| Some((MediaKey::parse(key)?, song))))
 }
 
 /// The image variants of a subject's pictures.
@@ -93,6 +96,7 @@ fn variants(subject: Subject) -> &'static [ImageVariant] {
         Kind::Post => ImageVariant::OF_POST,
         Kind::Profile => ImageVariant::OF_PHOTO,
         Kind::Story => ImageVariant::OF_STORY,
+        Kind::Artist | Kind::Album | Kind::Song | Kind::Playlist => ImageVariant::OF_COVER,
         Kind::Account
         | Kind::Username
         | Kind::Email
@@ -107,21 +111,19 @@ fn variants(subject: Subject) -> &'static [ImageVariant] {
         | Kind::Mail
         | Kind::Mailbox
         | Kind::Moderation
-        | Kind::Artist
         | Kind::ArtistLink
-        | Kind::Album
-        | Kind::Song
         | Kind::SongLike
         | Kind::AlbumLike
         | Kind::ArtistFollow
         | Kind::Rating
         | Kind::Bookmark
-        | Kind::Playlist
+        | Kind::Audio
         | Kind::PlaylistSnapshot
         | Kind::Listen
         | Kind::Listening
         | Kind::ChartDay
-        | Kind::Queue => &[],
+        | Kind::Queue
+        | Kind::Operation => &[],
     }
 }
 
@@ -130,6 +132,7 @@ async fn still_missing(
     log: &dyn EventLog,
     media: &dyn MediaStore,
     absent: Vec<Missing>,
+    now: DateTime<Utc>,
 ) -> Result<Vec<Missing>, MediaFailed> {
     let mut missing = Vec::new();
     for one in absent {
@@ -140,12 +143,14 @@ async fn still_missing(
     if missing.is_empty() {
         return Ok(missing);
     }
-    let pictures: HashSet<MediaId> = missing.iter().filter_map(|one| picture_of(one.key.as_str())).collect();
+    let id = |one: &Missing| Stored::of(one.key.as_str()).map(Stored::id);
+    let files: HashSet<MediaId> = missing.iter().filter_map(id).collect();
     let head = log.head().await?;
-    let claims = of_log(log, head, Tracked::These(pictures), &|_| ()).await?.ok_or(MediaFailed::Closed)?;
-    let held: HashMap<MediaId, Subject> = claims.pictures().collect();
-    // Audio is never released.
-    missing.retain(|one| picture_of(one.key.as_str()).is_none_or(|picture| held.contains_key(&picture)));
+    let mut claims = of_log(log, head, Tracked::These(files), &|_| ()).await?.ok_or(MediaFailed::Closed)?;
+    claims.release_removed(now);
+    let pictures = claims.pictures().map(|(picture, _)| picture);
+    let held: HashSet<MediaId> = pictures.chain(claims.audio_in_use(now)).collect();
+    missing.retain(|one| id(one).is_none_or(|file| held.contains(&file)));
     missing.sort();
     Ok(missing)
 }

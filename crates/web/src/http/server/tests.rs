@@ -38,6 +38,7 @@ const LIMITS: ConnectionLimits = ConnectionLimits {
 };
 const TIMEOUTS: RequestTimeouts = RequestTimeouts {
     handler: LONG,
+    form_handler: LONG,
     body_pause: LONG,
     body_grace: LONG,
     body_rate: 1000,
@@ -217,6 +218,24 @@ async fn a_handler_that_takes_too_long_after_its_body_is_answered_with_503() {
         let request = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
         stream.write_all(request.as_bytes()).await.unwrap();
         assert!(answer(&mut stream).await.starts_with("HTTP/1.1 503"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_handler_of_a_form_with_files_may_take_longer() {
+    let slow = post(async |_: Bytes| {
+        tokio::time::sleep(2 * SHORT).await;
+        "done"
+    });
+    let routes = Router::new().route("/slow", slow);
+    let server =
+        TestServer::start(routes, LIMITS, RequestTimeouts { handler: SHORT, ..TIMEOUTS }, None).await;
+    for (content_type, expected) in [("Multipart/form-data; boundary=b", "done"), ("text/plain", "503")] {
+        let mut stream = server.connect().await;
+        let head = format!("POST /slow HTTP/1.1\r\nHost: a\r\nContent-Type: {content_type}\r\n");
+        stream.write_all(format!("{head}Content-Length: 4\r\n\r\nbody").as_bytes()).await.unwrap();
+        let answer = answer(&mut stream).await;
+        assert!(answer.contains(expected), "{content_type}: {answer}");
     }
 }
 

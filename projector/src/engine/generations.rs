@@ -1,0 +1,398 @@
+//! Feeds all generations of all families, makes them serve, and drops them. Each change is recorded first
+//! ([`views::generations`]), so every process that feeds views does the same, and each step can be repeated.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use events::SealedLog;
+use service::shutdown::Tasks;
+use service::telemetry::with_causes;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use views::generations::{GenerationState, Generations};
+use views::{Family, StoreError, ViewStore, Views};
+
+use super::builder::{self, BuildSettings};
+use super::runner::{Role, Runner, watch_lag_of};
+use crate::{Projection, ProjectionState, Projector, Statuses};
+
+/// How often the records are read.
+const POLL: Duration = Duration::from_millis(250);
+/// For how long both generations are waited for after a switch: other processes learn of it within a second, and may read the
+/// one before until then.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often two positions are compared during a switch, and for how long at most.
+const SWITCH_POLL: Duration = Duration::from_millis(3);
+const SWITCH_LIMIT: Duration = Duration::from_secs(2);
+const SWITCH_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// A generation that has this many events to go is caught up before it is made to serve.
+const NEAR: u64 = 1000;
+/// Pause before families without a generation are built again after a failure.
+const BUILD_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// The dependencies of [`feed`].
+#[derive(Debug, Clone)]
+pub struct Feeder {
+    pub log: SealedLog,
+    pub views: Views,
+    /// For families of which this program finds no generation.
+    pub build: BuildSettings,
+}
+
+/// Feeds all generations of these projections, and builds those that are missing.
+pub fn feed(feeder: &Feeder, projections: Vec<Arc<dyn Projection>>, tasks: &Tasks) -> Statuses {
+    let statuses = Statuses::default();
+    for projection in &projections {
+        let family = match feeder.views.family(projection.name()) {
+            Ok(family) => family,
+            Err(error) => {
+                // A test compares families with projections.
+                tracing::error!(error = with_causes(&error), "a projection without a family is not run");
+                continue;
+            }
+        };
+        let keeper = Keeper {
+            feeder: feeder.clone(),
+            family,
+            projection: Arc::clone(projection),
+            statuses: statuses.clone(),
+            tasks: tasks.clone(),
+            fed: BTreeMap::new(),
+            served: None,
+        };
+        tasks.spawn_until_stopping(projection.name(), keeper.run());
+    }
+    let views = feeder.views.clone();
+    tasks.spawn_until_stopping("records of generations", async move {
+        loop {
+            tokio::time::sleep(POLL).await;
+            // During an outage of the store, the last known records stay valid.
+            if let Err(error) = views.refresh().await {
+                tracing::warn!(error = with_causes(&error), "the records of generations cannot be read");
+            }
+        }
+    });
+    let (builds, all) = (feeder.clone(), projections);
+    tasks.spawn_until_stopping("missing generations", async move { build_missing(&builds, &all).await });
+    watch_lag_of(feeder.log.raw(), &statuses, tasks);
+    statuses
+}
+
+/// Builds the families that have no generation, whenever there are any.
+async fn build_missing(feeder: &Feeder, projections: &[Arc<dyn Projection>]) {
+    let mut changes = feeder.views.changes();
+    loop {
+        let is_missing = |projection: &&Arc<dyn Projection>| {
+            let record =
+                feeder.views.family(projection.name()).ok().and_then(|family| feeder.views.record(family));
+            record.is_some_and(|record| record.serving.is_none() && record.fed().next().is_none())
+        };
+        let missing: Vec<Arc<dyn Projection>> = projections.iter().filter(is_missing).cloned().collect();
+        if missing.is_empty() {
+            if changes.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let names: Vec<&str> = missing.iter().map(|projection| projection.name()).collect();
+        tracing::info!(families = names.join(", "), "building views; until then their queries answer 503");
+        let build = async {
+            let claimed = builder::claim(&feeder.views, &missing).await?;
+            builder::build(&feeder.log, &feeder.views, &missing, &claimed, &feeder.build, &|_| {}).await
+        };
+        if let Err(error) = build.await {
+            tracing::error!(error = with_causes(&error), "views were not built; trying again");
+            tokio::time::sleep(BUILD_AGAIN_AFTER).await;
+        }
+    }
+}
+
+/// Keeps one family.
+struct Keeper {
+    feeder: Feeder,
+    family: &'static Family,
+    projection: Arc<dyn Projection>,
+    statuses: Statuses,
+    tasks: Tasks,
+    /// The generations that this process feeds, by number.
+    fed: BTreeMap<u64, Fed>,
+    /// What serves, and since when this process knows it.
+    served: Option<(u64, Instant)>,
+}
+
+/// A generation that this process feeds.
+struct Fed {
+    store: Arc<dyn ViewStore>,
+    role: watch::Sender<Role>,
+    stop: CancellationToken,
+    /// Closed when its runner has ended.
+    ended: oneshot::Receiver<()>,
+}
+
+impl Keeper {
+    async fn run(mut self) {
+        let mut changes = self.feeder.views.changes();
+        loop {
+            changes.borrow_and_update();
+            let next = match self.step().await {
+                Ok(next) => next,
+                Err(error) => {
+                    tracing::warn!(family = self.family.name, error = with_causes(&error), "trying again");
+                    POLL
+                }
+            };
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(next) => {}
+            }
+        }
+    }
+
+    /// Does what the record asks for. Returns after how long to look again if it does not change.
+    async fn step(&mut self) -> Result<Duration, StoreError> {
+        let Some(record) = self.feeder.views.record(self.family) else { return Ok(POLL) };
+        self.start_missing(&record).await?;
+        self.stop_unlisted(&record).await;
+        let in_grace = self.in_grace(&record);
+        self.assign_roles(&record, in_grace);
+        if let Some(number) = record.serving.is_none().then(|| record.fed().last()).flatten() {
+            return self.serve_first(number.number).await;
+        }
+        if let Some(wanted) = record.wanted {
+            return self.switch(&record, wanted).await;
+        }
+        self.drop_dropping(&record).await?;
+        Ok(if in_grace { GRACE } else { Duration::from_mins(1) })
+    }
+
+    async fn start_missing(&mut self, record: &Generations) -> Result<(), StoreError> {
+        for generation in record.fed() {
+            let number = generation.number;
+            if !self.fed.contains_key(&number) {
+                let store = self.feeder.views.open(self.family, number).await?;
+                let role = watch::Sender::new(self.role(record, number, false));
+                let projector = Projector { log: self.feeder.log.clone(), store: Arc::clone(&store) };
+                let runner = Runner::new(
+                    projector,
+                    Arc::clone(&self.projection),
+                    role.subscribe(),
+                    self.statuses.clone(),
+                );
+                let stop = CancellationToken::new();
+                let stopped = stop.clone();
+                let (running, ended) = oneshot::channel::<()>();
+                self.tasks.spawn_until_stopping(self.projection.name(), async move {
+                    stopped.run_until_cancelled(runner.run()).await;
+                    drop(running);
+                });
+                self.fed.insert(number, Fed { store, role, stop, ended });
+            }
+            if generation.state == GenerationState::Ready {
+                let adopt = |record: Option<&Generations>| {
+                    let mut record = record?.clone();
+                    let generation = record.get_mut(number)?;
+                    if generation.state != GenerationState::Ready {
+                        return None;
+                    }
+                    generation.state = GenerationState::Adopted;
+                    Some(record)
+                };
+                self.feeder.views.change(self.family, adopt).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn stop_unlisted(&mut self, record: &Generations) {
+        let listed: Vec<u64> = record.fed().map(|generation| generation.number).collect();
+        let gone: Vec<u64> = self.fed.keys().copied().filter(|number| !listed.contains(number)).collect();
+        for number in gone {
+            let Some(fed) = self.fed.remove(&number) else { continue };
+            fed.stop.cancel();
+            let label = fed.role.borrow().label.clone();
+            // It ends at its next await, after the commit in progress.
+            let _ = fed.ended.await;
+            self.statuses.remove(&label);
+        }
+    }
+
+    /// Whether other processes may still read the generation that served before.
+    fn in_grace(&mut self, record: &Generations) -> bool {
+        match (self.served, record.serving) {
+            (Some((served, since)), Some(serving)) if served == serving => {
+                record.previous.is_some() && since.elapsed() < GRACE
+            }
+            // At its start, a process does not know how long ago the switch was.
+            (_, Some(serving)) => {
+                self.served = Some((serving, Instant::now()));
+                record.previous.is_some()
+            }
+            (_, None) => false,
+        }
+    }
+
+    fn assign_roles(&self, record: &Generations, in_grace: bool) {
+        let mut names = Vec::new();
+        for (number, fed) in &self.fed {
+            let role = self.role(record, *number, in_grace);
+            let now = role.label.clone();
+            names.push((fed.role.send_replace(role).label, now));
+        }
+        self.statuses.rename(&names, self.projection.name());
+    }
+
+    fn role(&self, record: &Generations, number: u64, in_grace: bool) -> Role {
+        let serves = record.serving == Some(number);
+        let is_previous = record.previous == Some(number);
+        let of = |number: u64| self.fed.get(&number).map(|fed| Arc::clone(&fed.store));
+        let name = self.projection.name();
+        Role {
+            label: if serves { name.to_owned() } else { format!("{name} (generation {number})") },
+            serves,
+            // During the grace the lower of the two positions counts, which is that of the previous one.
+            announces: if in_grace { is_previous } else { serves },
+            leader: if serves {
+                record.wanted.filter(|wanted| record.gate && *wanted != number).and_then(of)
+            } else if is_previous && record.wanted != Some(number) {
+                record.serving.and_then(of)
+            } else {
+                None
+            },
+        }
+    }
+
+    /// The first generation of a family serves as soon as it is complete.
+    async fn serve_first(&self, number: u64) -> Result<Duration, StoreError> {
+        let head = match self.feeder.log.raw().head().await {
+            Ok(head) => head.0,
+            Err(error) => {
+                tracing::warn!(error = with_causes(&error), "the end of the log cannot be read");
+                return Ok(POLL);
+            }
+        };
+        if self.position(number).await? + NEAR < head {
+            return Ok(POLL);
+        }
+        let serve = |record: Option<&Generations>| {
+            let record = record?;
+            (record.serving.is_none() && record.get(number).is_some()).then(|| Generations {
+                serving: Some(number),
+                wanted: None,
+                gate: false,
+                ..record.clone()
+            })
+        };
+        if self.feeder.views.change(self.family, serve).await?.1 {
+            tracing::info!(
+                family = self.family.name,
+                generation = number,
+                "a view serves its first generation"
+            );
+        }
+        Ok(Duration::ZERO)
+    }
+
+    /// How far a generation is. Its checkpoint alone may be older: it moves rarely while only events of other kinds come.
+    async fn position(&self, number: u64) -> Result<u64, StoreError> {
+        let Some(fed) = self.fed.get(&number) else { return Ok(0) };
+        let checkpoint = fed.store.checkpoint(self.projection.name()).await?;
+        let label = fed.role.borrow().label.clone();
+        Ok(match self.statuses.state(&label) {
+            Some(ProjectionState::Following(passed) | ProjectionState::Standby(passed)) => {
+                checkpoint.max(passed)
+            }
+            _ => checkpoint,
+        })
+    }
+
+    /// Makes another generation serve. When it has nearly caught up, the serving one may not pass it any more (see
+    /// [`Role::leader`]); as soon as it has all that readers may have seen, one write makes it serve.
+    async fn switch(&self, record: &Generations, wanted: u64) -> Result<Duration, StoreError> {
+        let (Some(serving), true) = (record.serving, self.fed.contains_key(&wanted)) else { return Ok(POLL) };
+        if serving == wanted {
+            self.end_switch(wanted).await?;
+            return Ok(Duration::ZERO);
+        }
+        if !record.gate {
+            if self.position(wanted).await? + NEAR >= self.position(serving).await? {
+                self.set_gate(wanted, true).await?;
+                return Ok(Duration::ZERO);
+            }
+            return Ok(POLL);
+        }
+        // Until every process holds the serving generation back.
+        tokio::time::sleep(self.feeder.views.generation_store().settles_after()).await;
+        let began = Instant::now();
+        while began.elapsed() < SWITCH_LIMIT {
+            // In this order: the serving one cannot pass the wanted one after that.
+            let at = self.position(serving).await?;
+            if self.position(wanted).await? >= at {
+                self.end_switch(wanted).await?;
+                return Ok(Duration::ZERO);
+            }
+            tokio::time::sleep(SWITCH_POLL).await;
+        }
+        tracing::warn!(
+            family = self.family.name,
+            wanted,
+            serving,
+            "a switch waits: the generation falls behind"
+        );
+        self.set_gate(wanted, false).await?;
+        Ok(SWITCH_AGAIN_AFTER)
+    }
+
+    async fn set_gate(&self, wanted: u64, gate: bool) -> Result<(), StoreError> {
+        let set = |record: Option<&Generations>| {
+            let record = record?;
+            (record.wanted == Some(wanted) && record.gate != gate)
+                .then(|| Generations { gate, ..record.clone() })
+        };
+        self.feeder.views.change(self.family, set).await.map(drop)
+    }
+
+    async fn end_switch(&self, wanted: u64) -> Result<(), StoreError> {
+        let switch = |record: Option<&Generations>| {
+            let mut record = record?.clone();
+            if record.wanted != Some(wanted) || record.get(wanted).is_none() {
+                return None;
+            }
+            (record.wanted, record.gate) = (None, false);
+            if record.serving == Some(wanted) {
+                return Some(record);
+            }
+            // One is kept to switch back to.
+            let older = record.previous.filter(|older| *older != wanted);
+            if let Some(older) = older.and_then(|older| record.get_mut(older)) {
+                older.state = GenerationState::Dropping;
+            }
+            record.previous = record.serving;
+            record.serving = Some(wanted);
+            Some(record)
+        };
+        if self.feeder.views.change(self.family, switch).await?.1 {
+            tracing::info!(
+                family = self.family.name,
+                generation = wanted,
+                "another generation of a view serves"
+            );
+        }
+        Ok(())
+    }
+
+    async fn drop_dropping(&self, record: &Generations) -> Result<(), StoreError> {
+        for generation in &record.generations {
+            if generation.state != GenerationState::Dropping {
+                continue;
+            }
+            let (number, engine) = (generation.number, self.feeder.views.generation_store());
+            // Until no process reads or feeds it any more.
+            tokio::time::sleep(engine.settles_after()).await;
+            builder::drop_generation(&self.feeder.views, self.family, number).await?;
+            tracing::info!(family = self.family.name, generation = number, "dropped a generation");
+        }
+        Ok(())
+    }
+}

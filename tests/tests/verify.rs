@@ -1,0 +1,180 @@
+//! `chorus verify` and `chorus why` on both deployments: views that were damaged, and views that move on meanwhile.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use events::{Draft, Erased, Position, PostUnliked, Subject};
+use futures::TryStreamExt;
+use media::{Listed, MediaKey};
+use reqwest::Method;
+use serde_json::{Value, json};
+use service::clock::{Clock, SystemClock};
+use tests::chorus::{Chorus, Service};
+use tests::client::PASSWORD;
+use tests::damage::damage;
+use tests::verbs::{failure, run};
+use views::social::likes::VIEW as LIKES;
+use views::social::posts::{Post, VIEW as POSTS};
+use views::{Patch, Write, Writes};
+
+tests::on_both! {
+    damaged_documents_are_found_and_cannot_be_explained,
+    versions_of_a_family_are_compared,
+    views_that_move_on_equal_the_log,
+    wrong_counts_of_the_program_itself_are_found,
+}
+
+/// The lines of JSON of a verb that fails.
+fn lines_of_failure(chorus: &Chorus, arguments: &[&str]) -> Vec<Value> {
+    let printed = failure(chorus, arguments);
+    let lines: Vec<Value> = printed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert!(!lines.is_empty(), "{printed}");
+    lines
+}
+
+/// The serving generation stands in for that of an older program, which made another document.
+async fn versions_of_a_family_are_compared(chorus: Chorus) {
+    let api = chorus.api();
+    let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
+    let post = api.publish(&ann, "Dawn over the lake").await;
+    api.like(&bob, &post).await.expect(200);
+    chorus.settle().await.unwrap();
+    let output = failure(&chorus, &["shadow", "posts"]);
+    assert!(output.contains("no other version of posts serves; that of this program is 1"), "{output}");
+    let equal = run(&chorus, &["shadow", "posts", "--version", "1"]);
+    assert!(equal.contains("against generation 0 of version 1"), "{equal}");
+    assert!(equal.contains("both versions make the same documents"), "{equal}");
+
+    let mut other = Writes::default();
+    other.patch::<Post>(post.clone(), Patch::default().inc("likes", 5));
+    damage(&chorus, "posts", other.into_list()).await;
+    let printed = lines_of_failure(&chorus, &["shadow", "posts", "--version", "1", "--json"]);
+    let expected = json!([{ "view": "posts", "key": post, "kind": "different", "fields": ["likes"] }]);
+    assert_eq!(printed[0]["differences"], expected);
+}
+
+async fn damaged_documents_are_found_and_cannot_be_explained(chorus: Chorus) {
+    let api = chorus.api();
+    let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
+    let post = api.publish(&ann, "Dawn over the lake").await;
+    api.like(&bob, &post).await.expect(200);
+    chorus.settle().await.unwrap();
+    assert!(run(&chorus, &["verify"]).contains("all views equal the log"));
+
+    let mut wrong = Writes::default();
+    let patch = Patch::default().inc("likes", 5).set("caption", "Dusk over the lake");
+    wrong.patch::<Post>(post.clone(), patch);
+    let mut writes = wrong.into_list();
+    writes.push(Write::Delete { view: &LIKES, key: format!("{post}.{}", bob.id) });
+    let Value::Object(extra) = json!({ "post": "none", "likes": 0 }) else { unreachable!() };
+    writes.push(Write::Put { view: &POSTS, key: "none".to_owned(), document: extra, is_new: true });
+    damage(&chorus, "posts", writes).await;
+
+    let printed = lines_of_failure(&chorus, &["verify", "--json"]);
+    let wrong: Vec<&Value> = printed
+        .iter()
+        .filter(|line| line["differences"].as_array().is_some_and(|list| !list.is_empty()))
+        .collect();
+    let [posts] = wrong.as_slice() else { panic!("{printed:?}") };
+    assert_eq!(posts["family"], "posts");
+    let mut differences = posts["differences"].as_array().unwrap().clone();
+    differences.sort_by_key(|difference| difference["kind"].to_string());
+    let expected = [
+        json!({ "view": "posts", "key": post, "kind": "different", "fields": ["caption", "likes"] }),
+        json!({ "view": "posts", "key": "none", "kind": "extra", "fields": [] }),
+        json!({ "view": "likes", "key": format!("{post}.{}", bob.id), "kind": "missing", "fields": [] }),
+    ];
+    assert_eq!(differences, expected);
+
+    let why = run(&chorus, &["why", "posts", &post]);
+    assert!(why.contains("! NOT the stored document"), "{why}");
+    assert!(why.contains("events of the family were folded"), "{why}");
+    assert!(why.contains("~ likes 0 → 1") && !why.contains("Dusk"), "{why}");
+}
+
+/// A like that is taken back twice, which no command does: the projection counts it twice, live and in a fold.
+async fn wrong_counts_of_the_program_itself_are_found(chorus: Chorus) {
+    let api = chorus.api();
+    let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
+    let post = api.publish(&ann, "Dawn over the lake").await;
+    api.like(&bob, &post).await.expect(200);
+    api.delete_as(&bob, &format!("/v1/posts/{post}/like")).await.expect(200);
+    assert!(run(&chorus, &["verify", "posts"]).contains("all counts their lists"));
+
+    let log = chorus.log().await.unwrap();
+    let (post_id, user) = (post.parse().unwrap(), bob.id.parse().unwrap());
+    let subject = Subject::Like(post_id, user);
+    let last = log.read(subject, Position::START).await.unwrap().last().unwrap().position;
+    let again = PostUnliked { post: post_id, user, post_author: ann.id.parse().unwrap() };
+    log.append(Draft::without_cause(SystemClock.now(), again), last).await.unwrap();
+    chorus.settle().await.unwrap();
+    let printed = lines_of_failure(&chorus, &["verify", "posts", "--json"]);
+    assert_eq!(printed[0]["differences"], json!([]));
+    let wrong = json!([{ "view": "posts", "key": post, "field": "likes", "stored": -1, "counted": 0 }]);
+    assert_eq!(printed[0]["wrong_counts"], wrong);
+    let printed = failure(&chorus, &["verify", "posts"]);
+    assert!(printed.contains(&format!("! posts {post}: likes is -1, but the list has 0")), "{printed}");
+    assert!(
+        printed.contains("1 difference.") && printed.contains("This program counts wrongly"),
+        "{printed}"
+    );
+}
+
+/// The event of the erasure is there, but its key was not destroyed; and a picture is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_erased_users_and_missing_files_are_found() {
+    let mut chorus = Chorus::standalone().await.unwrap();
+    let api = chorus.api();
+    let (ann, bob, cem) = (api.sign_up("ann").await, api.sign_up("bob").await, api.sign_up("cem").await);
+    let post = api.publish(&cem, "Dawn over the lake").await;
+    let erase = api.request(Method::DELETE, "/instamern/users/delete").bearer_auth(&bob.token);
+    api.send(erase.json(&json!({ "currentPassword": PASSWORD }))).await.expect(204);
+    chorus.settle().await.unwrap();
+    assert!(run(&chorus, &["verify"]).contains("all views equal the log"));
+
+    chorus.stop(Service::Chorus).unwrap();
+    let log = chorus.log().await.unwrap();
+    let user = ann.id.parse().unwrap();
+    let last = log.read(Subject::Account(user), Position::START).await.unwrap().last().unwrap().position;
+    log.append(Draft::without_cause(SystemClock.now(), Erased { user }), last).await.unwrap();
+    log.close().await.unwrap();
+    let media = chorus.media().await.unwrap();
+    let mut files: Vec<Listed> = media.list().try_collect().await.unwrap();
+    let missing = files.pop().unwrap().name;
+    media.delete(&MediaKey::parse(&missing).unwrap()).await.unwrap();
+    let printed = failure(&chorus, &["verify"]);
+    let expected = format!("! user {} is erased, but their key is not destroyed", ann.id);
+    assert!(printed.contains(&expected), "{printed}");
+    assert!(!printed.contains(&bob.id), "{printed}");
+    assert!(printed.contains(&format!("! the file {missing} of post.{post} is missing")), "{printed}");
+    let printed = failure(&chorus, &["verify", "--without-media"]);
+    assert!(printed.contains(&expected) && !printed.contains("is missing"), "{printed}");
+}
+
+async fn views_that_move_on_equal_the_log(chorus: Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let post = api.publish(&ann, "first").await;
+    let done = AtomicBool::new(false);
+    let verify = async {
+        for _ in 0..3 {
+            let verify = chorus.cli(&["verify", "posts", "feeds", "notifications", "profiles"]).unwrap();
+            let output = tokio::process::Command::from(verify).output().await.unwrap();
+            let printed = String::from_utf8(output.stdout).unwrap();
+            assert!(output.status.success() && printed.contains("all views equal the log"), "{printed}");
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    let writes = async {
+        let mut likes = 0;
+        while !done.load(Ordering::Relaxed) {
+            let fan = api.sign_up(&format!("fan{likes}")).await;
+            api.like(&fan, &post).await.expect(200);
+            api.publish(&fan, "next").await;
+            likes += 1;
+        }
+        assert!(likes > 0);
+    };
+    tokio::join!(writes, verify);
+}
