@@ -1,7 +1,7 @@
 //! Searching songs, artists, albums and public playlists by names and words, and songs by any part of a name.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use axum::extract::State;
 use axum::response::Response;
@@ -149,30 +149,27 @@ async fn candidates(
     let mut ids: BTreeSet<String> = names.into_iter().map(|(item, _)| item.to_owned()).collect();
     let words = searched.words.iter().map(|word| items_of_word(store, kind, word));
     let words = try_join_all(words).await?;
-    let with_all = |words: &[&ItemsOfWord]| {
-        let (first, rest) = words.split_first()?;
-        let has_all = |id: &&String| rest.iter().all(|word| word.items.contains(*id));
-        Some(first.items.iter().filter(has_all).cloned().collect::<BTreeSet<String>>())
-    };
-    let complete: Vec<&ItemsOfWord> = words.iter().filter(|found| found.complete).collect();
-    match with_all(&complete) {
-        Some(with_all) => ids.extend(with_all),
-        // There are more items with each of the words: those that are known to have all, then others, up to a limit.
-        None => {
-            ids.extend(with_all(&words.iter().collect::<Vec<_>>()).into_iter().flatten());
-            let mut others = words.iter().flat_map(|found| &found.items);
-            while ids.len() < CANDIDATES
-                && let Some(other) = others.next()
-            {
-                ids.insert(other.clone());
-            }
-        }
+    if words.iter().any(|found| found.complete) {
+        ids.extend(in_all(words.iter().filter(|found| found.complete)));
+    } else {
+        // There are more items with each of the words: those that are known to have all, and some of each.
+        ids.extend(in_all(words.iter()));
+        let of_each = CANDIDATES / words.len().max(1);
+        ids.extend(words.iter().flat_map(|found| found.items.iter().take(of_each)).cloned());
     }
     Ok(Candidates::ToRank(ids.into_iter().collect()))
 }
 
+/// The items that all of these words have.
+fn in_all<'a>(mut words: impl Iterator<Item = &'a ItemsOfWord>) -> Vec<String> {
+    let Some(first) = words.next() else { return Vec::new() };
+    let others: Vec<HashSet<&String>> = words.map(|found| found.items.iter().collect()).collect();
+    first.items.iter().filter(|id| others.iter().all(|items| items.contains(id))).cloned().collect()
+}
+
 struct ItemsOfWord {
-    items: BTreeSet<String>,
+    /// In the order of the words that begin with the searched one, which is the first. May name one twice.
+    items: Vec<String>,
     complete: bool,
 }
 
@@ -181,7 +178,7 @@ async fn items_of_word(store: &dyn ViewStore, kind: ItemKind, word: &str) -> Res
     let own = List::Words.query(kind, word, ITEMS_OF_WORD);
     let items = |keys: &[String]| {
         let items = keys.iter().filter_map(|key| parts_of_key(key)).map(|(item, _)| item.to_owned());
-        items.collect::<BTreeSet<String>>()
+        items.collect::<Vec<String>>()
     };
     if kind != ItemKind::Song {
         let own = store.keys(&own).await?;
@@ -438,7 +435,52 @@ async fn search(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use views::music::search::{Term, terms};
+    use views::{Commit, SqliteViews, Writes};
+
     use super::*;
+
+    /// A store with songs of these titles, by singers of the same numbers.
+    async fn with_songs(folder: &tempfile::TempDir, titles: impl Iterator<Item = String>) -> SqliteViews {
+        let store = SqliteViews::open(&folder.path().join("views.db"), views::all()).await.unwrap();
+        let mut writes = Writes::default();
+        for (number, title) in titles.enumerate() {
+            let song = format!("{number:032x}");
+            let display_artist = format!("Singer {number}");
+            for (list, term) in terms(&title, &[&display_artist], false) {
+                let (item, kind, shown) = (song.clone(), ItemKind::Song, true);
+                writes.put(&Term { term, item, kind, list, shown, owner: None }).unwrap();
+            }
+            writes.put(&RankedSong { song, title, display_artist, album: None, listed: true }).unwrap();
+        }
+        let writes = Arc::new(writes.into_list());
+        let (projection, parked) = ("songs", Vec::new());
+        store.commit(Commit { projection, writes, parked, expected: 0, checkpoint: 1 }).await.unwrap();
+        store
+    }
+
+    #[tokio::test]
+    async fn words_of_more_songs_than_are_looked_up_are_found_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let titles = (0..2 * ITEMS_OF_WORD).map(|number| format!("Dawn 77{number}"));
+        let rest = (0..ITEMS_OF_WORD).map(|number| format!("Dusk {number}"));
+        let store = with_songs(&folder, titles.chain(rest).chain(["Singer".to_owned()])).await;
+        let found = async |text: &str, limit: usize| {
+            let found = songs_by_words(&store, &Searched::of(text), limit).await.unwrap();
+            found.into_iter().map(|id| usize::from_str_radix(&id, 16).unwrap()).collect::<Vec<_>>()
+        };
+        // Every song has the first word, and two thirds the second.
+        assert_eq!(found("singer 77", 20).await.len(), 20);
+        // By the beginning of their name, of the first names the shortest.
+        assert_eq!(found("dawn 77", 3).await, [0, 1, 10]);
+        // The name itself first, then others.
+        let by_name = found("singer", 20).await;
+        assert_eq!((by_name[0], by_name.len()), (3 * ITEMS_OF_WORD, 20));
+        // One of the words tells all songs.
+        assert_eq!(found("singer 771999", 5).await, [1999]);
+    }
 
     #[test]
     fn exact_name_ranks_before_its_beginning_and_words_of_other_texts() {
