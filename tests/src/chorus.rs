@@ -17,7 +17,9 @@ use views::{ViewStore, Views};
 use crate::client::{Api, PASSWORD, User, client};
 use crate::folder::Folder;
 use crate::inbox::{ReceivedMail, outbox, taken_by_ses};
-use crate::servers::{CaddyServer, MongoServer, MotoServer, NatsServer, SENDER, ServerProcess, free_port};
+use crate::servers::{
+    CaddyServer, MongoServer, MotoServer, NatsServer, SENDER, ServerProcess, fetch_distributed, free_port,
+};
 
 /// Reactions that report their position: mails, story expiry, charts, erasures, purges, media and analyses of songs.
 const REACTIONS: usize = 7;
@@ -114,6 +116,7 @@ impl Chorus {
     /// As [`distributed`](Self::distributed), with these settings for each service.
     pub async fn distributed_with(settings: &[(&str, &str)]) -> Result<Self> {
         let folder = Folder::new()?;
+        fetch_distributed().await?;
         let (nats, mongo, s3, ses) = tokio::try_join!(
             NatsServer::start(),
             MongoServer::start(),

@@ -57,6 +57,15 @@ pub fn jq() -> Result<Option<PathBuf>> {
     Ok(Some(fetched("jq", "jq/complete")?.with_file_name("bin")))
 }
 
+/// Fetches what a distributed deployment needs: servers that start side by side must not wait for the download of another.
+pub(crate) async fn fetch_distributed() -> Result<()> {
+    let fetched = tokio::task::spawn_blocking(|| {
+        let programs = [nats::program()?, mongod::program()?, moto::program()?, fetched("caddy", "caddy")?];
+        anyhow::Ok(programs.len())
+    });
+    fetched.await?.map(drop)
+}
+
 fn fetch(what: &str) -> Result<()> {
     let fetch = Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/fetch");
     let output = Command::new(fetch).arg(folder()).arg(what).output().context("tests/servers/fetch")?;

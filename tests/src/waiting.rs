@@ -41,8 +41,10 @@ where
 {
     let start = Instant::now();
     loop {
+        // The last question is asked after the limit: the thread may have been busy with something else since the one before.
+        let is_last = start.elapsed() > limit;
         let answer = ask().await?;
-        if answer.is_some() || start.elapsed() > limit {
+        if answer.is_some() || is_last {
             return Ok(answer);
         }
         tokio::time::sleep(POLL).await;

@@ -247,7 +247,7 @@ impl Member {
 }
 
 /// The program on the `PATH`, or else the fetched one.
-fn program() -> Result<PathBuf> {
+pub(super) fn program() -> Result<PathBuf> {
     let found = Command::new("mongod").arg("--version").output().is_ok_and(|output| output.status.success());
     if found { Ok("mongod".into()) } else { fetched("mongod", "mongod") }
 }

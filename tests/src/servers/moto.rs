@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
@@ -34,7 +34,7 @@ impl MotoServer {
     }
 
     fn spawn(folder: &Folder, port: u16) -> Result<ServerProcess> {
-        let program = fetched("moto", "moto/complete")?.with_file_name("bin").join("python");
+        let program = program()?;
         let script =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/moto_server.py").display().to_string();
         let arguments = [&script, "-H", "127.0.0.1", "-p", &port.to_string()].map(str::to_owned);
@@ -161,4 +161,9 @@ pub struct SentMail {
     pub destinations: Vec<String>,
     /// The message with its headers.
     pub raw_data: String,
+}
+
+/// The interpreter that has the fetched packages.
+pub(super) fn program() -> Result<PathBuf> {
+    Ok(fetched("moto", "moto/complete")?.with_file_name("bin").join("python"))
 }

@@ -131,7 +131,7 @@ impl NatsServer {
 }
 
 /// The program on the `PATH` if it is new enough, or else the fetched one.
-fn program() -> Result<PathBuf> {
+pub(super) fn program() -> Result<PathBuf> {
     let found = Command::new("nats-server").arg("--version").output();
     let new_enough = found.is_ok_and(|output| {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
