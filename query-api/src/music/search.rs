@@ -134,17 +134,12 @@ async fn candidates(
     let names = store.keys(&List::Names.query(kind, &searched.whole, CANDIDATES)).await?;
     let names: Vec<(&str, &str)> = names.iter().filter_map(|key| parts_of_key(key)).collect();
     if names.len() >= limit {
-        let mut ranked: Vec<_> = names
-            .into_iter()
-            .map(|(item, name)| {
-                let is_whole = name == searched.whole;
-                let closeness = if is_whole { Closeness::Name } else { Closeness::BeginningOfName };
-                (closeness, name, item)
-            })
-            .collect();
-        ranked.sort_by_key(|&(closeness, name, item)| (closeness, name.chars().count(), name, item));
-        let best = ranked.into_iter().take(limit).map(|(.., item)| item.to_owned());
-        return Ok(Candidates::Best(best.collect()));
+        let ranked = names.into_iter().map(|(item, name)| {
+            let is_whole = name == searched.whole;
+            let closeness = if is_whole { Closeness::Name } else { Closeness::BeginningOfName };
+            (closeness, name.to_owned(), item.to_owned())
+        });
+        return Ok(Candidates::Best(best(ranked, limit)));
     }
     let mut ids: BTreeSet<String> = names.into_iter().map(|(item, _)| item.to_owned()).collect();
     let words = searched.words.iter().map(|word| items_of_word(store, kind, word));
@@ -199,20 +194,30 @@ async fn items_of_word(store: &dyn ViewStore, kind: ItemKind, word: &str) -> Res
     Ok(ItemsOfWord { items: found, complete })
 }
 
-/// Ranks items and returns the ids of the best.
-fn best<T: Document>(
-    found: impl IntoIterator<Item = T>,
-    limit: usize,
-    rank: impl Fn(&T) -> Option<(Closeness, String)>,
-) -> Vec<String> {
-    let mut ranked: Vec<(Closeness, String, String)> = found
-        .into_iter()
-        .filter_map(|item| rank(&item).map(|(closeness, name)| (closeness, name, item.key())))
-        .collect();
+/// The ids of the items that rank first, each given with its folded name.
+fn best(ranked: impl IntoIterator<Item = (Closeness, String, String)>, limit: usize) -> Vec<String> {
+    let mut ranked: Vec<_> = ranked.into_iter().collect();
     // Among equal matches the shortest name is the closest.
     ranked
         .sort_by(|a, b| (a.0, a.1.chars().count(), &a.1, &a.2).cmp(&(b.0, b.1.chars().count(), &b.1, &b.2)));
     ranked.into_iter().take(limit).map(|(.., id)| id).collect()
+}
+
+/// The ids of the items of a kind that match best. `rank` returns how close an item is, and its folded name; none for one that is
+/// not listed or lacks a word.
+async fn by_words<T: Document>(
+    store: &dyn ViewStore,
+    searched: &Searched,
+    (kind, limit): (ItemKind, usize),
+    rank: impl Fn(&T) -> Option<(Closeness, String)>,
+) -> Result<Vec<String>, StoreError> {
+    let ids = match candidates(store, searched, kind, limit).await? {
+        Candidates::Best(best) => return Ok(best),
+        Candidates::ToRank(ids) => ids,
+    };
+    let found = store.get_all::<T>(&ids).await?.into_iter().flatten();
+    let ranked = found.filter_map(|item| rank(&item).map(|(closeness, name)| (closeness, name, item.key())));
+    Ok(best(ranked, limit))
 }
 
 /// The part of a song that ranks it.
@@ -249,11 +254,12 @@ async fn songs_by_words(
     let titles = store.get_all::<Album>(&albums).await?;
     let titles: BTreeMap<String, String> =
         titles.into_iter().flatten().map(|album| (album.album, album.title)).collect();
-    Ok(best(found.into_iter().filter(|song| song.listed), limit, |song| {
+    let rank = |song: RankedSong| {
         let album = song.album.as_ref().and_then(|album| titles.get(album));
         let others = [Some(&song.display_artist), album].into_iter().flatten().map(String::as_str);
-        Some((searched.closeness(&song.title, others)?, fold(&song.title)))
-    }))
+        Some((searched.closeness(&song.title, others)?, fold(&song.title), song.song))
+    };
+    Ok(best(found.into_iter().filter(|song| song.listed).filter_map(rank), limit))
 }
 
 /// The ids of the artists that match best.
@@ -262,15 +268,12 @@ async fn artists_by_words(
     searched: &Searched,
     limit: usize,
 ) -> Result<Vec<String>, StoreError> {
-    let ids = match candidates(store, searched, ItemKind::Artist, limit).await? {
-        Candidates::Best(best) => return Ok(best),
-        Candidates::ToRank(ids) => ids,
-    };
-    let found = store.get_all::<Artist>(&ids).await?.into_iter().flatten();
-    Ok(best(found.filter(|artist| artist.listed), limit, |artist| {
-        let closeness = searched.closeness(&artist.name, artist.sort_name.as_deref())?;
+    by_words(store, searched, (ItemKind::Artist, limit), |artist: &Artist| {
+        let others = artist.sort_name.as_deref();
+        let closeness = artist.listed.then(|| searched.closeness(&artist.name, others))??;
         Some((closeness, fold(&artist.name)))
-    }))
+    })
+    .await
 }
 
 /// The ids of the albums that match best.
@@ -279,15 +282,12 @@ async fn albums_by_words(
     searched: &Searched,
     limit: usize,
 ) -> Result<Vec<String>, StoreError> {
-    let ids = match candidates(store, searched, ItemKind::Album, limit).await? {
-        Candidates::Best(best) => return Ok(best),
-        Candidates::ToRank(ids) => ids,
-    };
-    let found = store.get_all::<Album>(&ids).await?.into_iter().flatten();
-    Ok(best(found.filter(|album| album.listed), limit, |album| {
-        let others = [Some(album.display_artist.as_str()), album.version.as_deref()];
-        Some((searched.closeness(&album.title, others.into_iter().flatten())?, fold(&album.title)))
-    }))
+    by_words(store, searched, (ItemKind::Album, limit), |album: &Album| {
+        let others = [Some(album.display_artist.as_str()), album.version.as_deref()].into_iter().flatten();
+        let closeness = album.listed.then(|| searched.closeness(&album.title, others))??;
+        Some((closeness, fold(&album.title)))
+    })
+    .await
 }
 
 /// The ids of the public playlists that match best.
@@ -296,14 +296,11 @@ async fn playlists_by_words(
     searched: &Searched,
     limit: usize,
 ) -> Result<Vec<String>, StoreError> {
-    let ids = match candidates(store, searched, ItemKind::Playlist, limit).await? {
-        Candidates::Best(best) => return Ok(best),
-        Candidates::ToRank(ids) => ids,
-    };
-    let found = store.get_all::<Playlist>(&ids).await?.into_iter().flatten();
-    Ok(best(found.filter(|playlist| playlist.listed), limit, |playlist| {
-        Some((searched.closeness(&playlist.name, None)?, fold(&playlist.name)))
-    }))
+    by_words(store, searched, (ItemKind::Playlist, limit), |playlist: &Playlist| {
+        let closeness = playlist.listed.then(|| searched.closeness(&playlist.name, None))??;
+        Some((closeness, fold(&playlist.name)))
+    })
+    .await
 }
 
 /// The ids of listed songs with a text as a part of their title or of the name of an artist, in any letter case.
