@@ -79,9 +79,8 @@ struct ByLength;
 
 impl Weighter<Subject, CachedSubject> for ByLength {
     fn weight(&self, _: &Subject, cached: &CachedSubject) -> u64 {
-        // The state is about as large as the snapshot.
-        let state = cached.events.events.first().map_or(0, weight);
-        (cached.events.events.iter().map(weight).sum::<usize>() + state) as u64 + 1
+        // The state lists no more than the events that make it, and there need not be a snapshot among them.
+        2 * cached.events.events.iter().map(weight).sum::<usize>() as u64 + 1
     }
 }
 
