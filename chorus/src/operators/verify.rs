@@ -172,9 +172,7 @@ pub async fn run(settings: Settings) -> Result<ExitCode> {
     fold_near(&log, &*store, &mut comparisons, &bar).await?;
     bar.finish_and_clear();
     for comparison in &mut comparisons {
-        comparison.find_suspects(&*store).await?;
-        comparison.compare_suspects(&log, &*store).await?;
-        comparison.compare_parked(&*store).await?;
+        comparison.compare(&log, &*store).await?;
         comparison.count().await?;
     }
     if let Some(media) = media {
@@ -222,9 +220,7 @@ pub async fn shadow(settings: ShadowSettings) -> Result<ExitCode> {
     fold_near(&log, &*live, &mut comparisons, &bar).await?;
     bar.finish_and_clear();
     for comparison in &mut comparisons {
-        comparison.find_suspects(&*live).await?;
-        comparison.compare_suspects(&log, &*live).await?;
-        comparison.compare_parked(&*live).await?;
+        comparison.compare(&log, &*live).await?;
     }
     let differs = comparisons.iter().any(|comparison| comparison.differences() > 0);
     unless_reader_left(if json {
@@ -341,6 +337,13 @@ impl Comparison {
             + self.wrong_counts.len()
             + self.parked_apart.len()
             + usize::from(self.stopped.is_some())
+    }
+
+    /// Compares documents and parked events.
+    async fn compare(&mut self, log: &SealedLog, live: &dyn ViewStore) -> Result<()> {
+        self.find_suspects(live).await?;
+        self.compare_suspects(log, live).await?;
+        self.compare_parked(live).await
     }
 
     /// Compares all documents while the view may move on.
