@@ -60,8 +60,10 @@ pub fn jq() -> Result<Option<PathBuf>> {
 /// Fetches what a distributed deployment needs: servers that start side by side must not wait for the download of another.
 pub(crate) async fn fetch_distributed() -> Result<()> {
     let fetched = tokio::task::spawn_blocking(|| {
-        let programs = [nats::program()?, mongod::program()?, moto::program()?, fetched("caddy", "caddy")?];
-        anyhow::Ok(programs.len())
+        nats::program()?;
+        mongod::program()?;
+        moto::program()?;
+        fetched("caddy", "caddy")
     });
     fetched.await?.map(drop)
 }

@@ -118,8 +118,8 @@ async fn interrupted_import_reports_what_it_did_and_goes_on() {
     let arguments = ["import", folder.path().to_str().unwrap(), "--as", &artist.username, "--json"];
     let import = chorus.cli(&arguments).unwrap().stdout(Stdio::piped()).spawn().unwrap();
     let record = chorus.folder().join("data/imported.jsonl");
-    let has_begun = async || std::fs::read_to_string(&record).is_ok_and(|lines| lines.lines().count() > 10);
-    waiting::until("the import has begun", has_begun).await;
+    let has_started = async || std::fs::read_to_string(&record).is_ok_and(|lines| lines.lines().count() > 10);
+    waiting::until("the import to start", has_started).await;
     Command::new("kill").args(["-INT", &import.id().to_string()]).status().unwrap();
     let output = import.wait_with_output().unwrap();
     assert!(!output.status.success());
