@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use events::UserId;
+use pictures::Refusal;
 use tokio::sync::oneshot;
 
 use super::ImageRejected;
@@ -113,7 +114,7 @@ impl Pool {
     /// Waits for the account's turn, and for a place and this much memory. A caller that is dropped gives up its turn.
     pub(super) async fn enter(&self, account: UserId, memory: u64) -> Result<Permit, ImageRejected> {
         if memory > self.0.limits.memory {
-            return Err(ImageRejected::TooMuchMemory);
+            return Err(Refusal::TooMuchMemory.into());
         }
         let (start, started) = oneshot::channel();
         let starting = {
@@ -126,7 +127,7 @@ impl Pool {
             self.next(&mut state)
         };
         begin(starting);
-        started.await.map_err(ImageRejected::failed)
+        Ok(started.await.map_err(Refusal::failed)?)
     }
 
     /// Grants the free places and memory, in turn. If the next picture does not fit yet, the others wait as well: otherwise
@@ -292,7 +293,10 @@ mod tests {
         let large = entered(&mut large).unwrap();
         assert!(entered(&mut next).is_some());
         drop(large);
-        assert!(matches!(pool.enter(ANN, 101).now_or_never(), Some(Err(ImageRejected::TooMuchMemory))));
+        assert!(matches!(
+            pool.enter(ANN, 101).now_or_never(),
+            Some(Err(ImageRejected::Refused(Refusal::TooMuchMemory)))
+        ));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use image::{DynamicImage, ExtendedColorType, Frame, ImageEncoder, ImageFormat, R
 use media::ImageVariant;
 use moxcms::ColorProfile;
 
-use super::{ProcessedImage, process};
+use crate::{ProcessedImage, process};
 
 /// Metadata that must not be in any stored file.
 const SECRET: &[u8] = b"48.8584N 2.2945E at home with Ann";

@@ -6,11 +6,11 @@ use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};
 use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
 
-use super::ImageRejected;
+use crate::Refusal;
 
 /// The channels of a pixel, eight bits each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Channels {
+pub(crate) enum Channels {
     Gray,
     Rgb,
     /// Ink: 0 is none.
@@ -18,7 +18,7 @@ pub(super) enum Channels {
 }
 
 impl Channels {
-    pub(super) const fn count(self) -> usize {
+    pub(crate) const fn count(self) -> usize {
         match self {
             Self::Gray => 1,
             Self::Rgb => 3,
@@ -37,9 +37,9 @@ impl Channels {
 
 /// A decoded picture.
 #[derive(Debug)]
-pub(super) struct Pixels {
-    pub(super) width: u32,
-    pub(super) height: u32,
+pub(crate) struct Pixels {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
     channels: Channels,
     data: Vec<u8>,
 }
@@ -47,20 +47,15 @@ pub(super) struct Pixels {
 impl Pixels {
     /// # Errors
     /// If the number of bytes does not match the size.
-    pub(super) fn new(
-        width: u32,
-        height: u32,
-        channels: Channels,
-        data: Vec<u8>,
-    ) -> Result<Self, ImageRejected> {
+    pub(crate) fn new(width: u32, height: u32, channels: Channels, data: Vec<u8>) -> Result<Self, Refusal> {
         match width as usize * height as usize * channels.count() == data.len() {
             true => Ok(Self { width, height, channels, data }),
-            false => Err(ImageRejected::no_image("another size than its header says")),
+            false => Err(Refusal::no_image("another size than its header says")),
         }
     }
 
     /// Resizes to exactly this size.
-    pub(super) fn resized(self, to: (u32, u32)) -> Result<Self, ImageRejected> {
+    pub(crate) fn resized(self, to: (u32, u32)) -> Result<Self, Refusal> {
         if (self.width, self.height) == to {
             return Ok(self);
         }
@@ -70,14 +65,14 @@ impl Pixels {
     }
 
     /// Turns the picture upright and converts it to sRGB.
-    pub(super) fn into_srgb(
+    pub(crate) fn into_srgb(
         self,
         orientation: Orientation,
         profile: Option<&[u8]>,
-    ) -> Result<RgbImage, ImageRejected> {
+    ) -> Result<RgbImage, Refusal> {
         let Self { width, height, channels, data } = self;
         let profile = profile.and_then(|profile| ColorProfile::new_from_slice(profile).ok());
-        let srgb = || ImageRejected::failed("pixels of another size");
+        let srgb = || Refusal::failed("pixels of another size");
         let data = match (channels, profile) {
             (Channels::Rgb, Some(profile)) => {
                 let conversion = Conversion::new(&profile, DataColorSpace::Rgb, Layout::Rgb);
@@ -166,16 +161,16 @@ impl Conversion {
 
 /// Which part of a picture is cropped when its aspect ratio changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(crate) enum Cut {
     Nothing,
     /// The parts beyond the new shape, equally on both sides.
     Sides,
 }
 
 /// A picture in sRGB at another size.
-pub(super) fn resize(picture: &RgbImage, to: (u32, u32), cut: Cut) -> Result<RgbImage, ImageRejected> {
+pub(crate) fn resize(picture: &RgbImage, to: (u32, u32), cut: Cut) -> Result<RgbImage, Refusal> {
     let data = resample(picture, picture.dimensions(), PixelType::U8x3, to, cut)?;
-    RgbImage::from_raw(to.0, to.1, data).ok_or_else(|| ImageRejected::failed("pixels of another size"))
+    RgbImage::from_raw(to.0, to.1, data).ok_or_else(|| Refusal::failed("pixels of another size"))
 }
 
 fn resample(
@@ -184,8 +179,8 @@ fn resample(
     kind: PixelType,
     to: (u32, u32),
     cut: Cut,
-) -> Result<Vec<u8>, ImageRejected> {
-    let source = ImageRef::new(from.0, from.1, data, kind).map_err(ImageRejected::failed)?;
+) -> Result<Vec<u8>, Refusal> {
+    let source = ImageRef::new(from.0, from.1, data, kind).map_err(Refusal::failed)?;
     let mut made = Image::new(to.0, to.1, kind);
     let lanczos = ResizeAlg::Convolution(FilterType::Lanczos3);
     let options = ResizeOptions::new().resize_alg(lanczos).use_alpha(false);
@@ -193,6 +188,6 @@ fn resample(
         Cut::Nothing => options,
         Cut::Sides => options.fit_into_destination(Some((0.5, 0.5))),
     };
-    Resizer::new().resize(&source, &mut made, &options).map_err(ImageRejected::failed)?;
+    Resizer::new().resize(&source, &mut made, &options).map_err(Refusal::failed)?;
     Ok(made.into_vec())
 }

@@ -8,7 +8,7 @@ const TAG: u64 = 0x0112;
 const XMP_SEARCHED: usize = 256 * 1024;
 
 /// The orientation in EXIF, or else in XMP. Unreadable metadata leaves the picture as it is.
-pub(super) fn orientation(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
+pub(crate) fn orientation(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
     let found = exif.and_then(of_exif).or_else(|| xmp.and_then(of_xmp));
     found.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms)
 }

@@ -5,9 +5,9 @@ use std::process::Command;
 
 use image::RgbImage;
 
-use super::header::{self, Format};
-use super::scale::{Cut, resize};
-use super::{ImageRejected, MEGAPIXELS, decode, memory_of};
+use crate::header::{self, Format};
+use crate::scale::{Cut, resize};
+use crate::{MEGAPIXELS, Refusal, decode, memory_of};
 
 /// Largest mean difference, of 255 steps.
 const MEAN_LIMIT: f64 = 2.0;
@@ -26,7 +26,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 ];
 
 fn list() -> (PathBuf, String) {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folder = workspace.join("target/servers");
     let fetched =
         Command::new(workspace.join("tests/servers/fetch")).arg(&folder).arg("pictures").output().unwrap();
@@ -36,7 +36,7 @@ fn list() -> (PathBuf, String) {
     (folder, list)
 }
 
-fn shown(file: &[u8], scale: f64) -> Result<RgbImage, ImageRejected> {
+fn shown(file: &[u8], scale: f64) -> Result<RgbImage, Refusal> {
     memory_of(file, &[])?;
     let header = header::read(file)?;
     let pixels = decode::decode(file, &header, scale)?;

@@ -7,8 +7,8 @@ use image::{ImageEncoder, Rgb, RgbImage};
 use media::{Fit, ImageVariant, PictureFormat, ratio, scaled};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
-use super::ImageRejected;
-use super::scale::{Cut, resize};
+use crate::Refusal;
+use crate::scale::{Cut, resize};
 
 /// JPEG quality: hardly distinguishable from the original, at a fraction of its size.
 const QUALITY: u8 = 85;
@@ -20,10 +20,10 @@ const PLACEHOLDER_WAVES: (u32, u32) = (4, 3);
 const FRAME: Rgb<u8> = Rgb([0; 3]);
 
 /// One encoded variant.
-pub(super) type File = (ImageVariant, Bytes);
+pub type File = (ImageVariant, Bytes);
 
 /// The scale, at most 1, at which a picture suffices for all variants.
-pub(super) fn scale(size: (u32, u32), variants: &[ImageVariant]) -> f64 {
+pub(crate) fn scale(size: (u32, u32), variants: &[ImageVariant]) -> f64 {
     let placeholder = ratio(size, (PLACEHOLDER_SIDE, PLACEHOLDER_SIDE)).0;
     let needed = variants.iter().map(|variant| {
         let (inside, across) = ratio(size, (variant.width, variant.height));
@@ -36,18 +36,18 @@ pub(super) fn scale(size: (u32, u32), variants: &[ImageVariant]) -> f64 {
 }
 
 /// All variants, encoded, with the size of the first.
-pub(super) struct Encoded {
-    pub(super) size: (u32, u32),
-    pub(super) placeholder: String,
-    pub(super) files: Vec<File>,
+pub(crate) struct Encoded {
+    pub(crate) size: (u32, u32),
+    pub(crate) placeholder: String,
+    pub(crate) files: Vec<File>,
 }
 
 /// The variants of a picture of `original` size. `base` is large enough for all of them.
-pub(super) fn encode(
+pub(crate) fn encode(
     base: RgbImage,
     original: (u32, u32),
     variants: &[ImageVariant],
-) -> Result<Encoded, ImageRejected> {
+) -> Result<Encoded, Refusal> {
     // Uncropped versions of the original.
     let mut whole = vec![Arc::new(base)];
     let mut made: Vec<(ImageVariant, Arc<RgbImage>)> = Vec::with_capacity(variants.len());
@@ -70,7 +70,7 @@ pub(super) fn encode(
     let contents: Vec<Bytes> = different
         .par_iter()
         .map(|(format, picture)| encoded(picture, *format))
-        .collect::<Result<_, ImageRejected>>()?;
+        .collect::<Result<_, Refusal>>()?;
     let content = |variant: ImageVariant, picture: &Arc<RgbImage>| {
         let same = |(format, other): &(PictureFormat, Arc<RgbImage>)| {
             *format == variant.format && Arc::ptr_eq(other, picture)
@@ -88,7 +88,7 @@ fn sized(
     whole: &[Arc<RgbImage>],
     original: (u32, u32),
     variant: ImageVariant,
-) -> Result<Arc<RgbImage>, ImageRejected> {
+) -> Result<Arc<RgbImage>, Refusal> {
     let frame = (variant.width, variant.height);
     let (inside, _) = ratio(original, frame);
     let (to, cut) = match variant.fit {
@@ -110,32 +110,32 @@ fn sized(
 }
 
 /// The `BlurHash` of the picture: a few waves of colour, shown until the picture is loaded.
-fn placeholder(picture: &RgbImage, original: (u32, u32)) -> Result<String, ImageRejected> {
+fn placeholder(picture: &RgbImage, original: (u32, u32)) -> Result<String, Refusal> {
     let (inside, _) = ratio(picture.dimensions(), (PLACEHOLDER_SIDE, PLACEHOLDER_SIDE));
     let to = scaled(picture.dimensions(), inside.min(1.0));
     let small = resize(picture, to, Cut::Nothing)?;
     let rgba: Vec<u8> = small.pixels().flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 255]).collect();
     let (longer, shorter) = PLACEHOLDER_WAVES;
     let (across, down) = if original.0 >= original.1 { (longer, shorter) } else { (shorter, longer) };
-    blurhash::encode(across, down, to.0, to.1, &rgba).map_err(ImageRejected::failed)
+    blurhash::encode(across, down, to.0, to.1, &rgba).map_err(Refusal::failed)
 }
 
-fn encoded(picture: &RgbImage, format: PictureFormat) -> Result<Bytes, ImageRejected> {
+fn encoded(picture: &RgbImage, format: PictureFormat) -> Result<Bytes, Refusal> {
     let mut content = Vec::new();
     let (width, height) = picture.dimensions();
     match format {
         PictureFormat::Jpeg => {
-            let side = |side: u32| u16::try_from(side).map_err(ImageRejected::failed);
+            let side = |side: u32| u16::try_from(side).map_err(Refusal::failed);
             let mut encoder = jpeg_encoder::Encoder::new(&mut content, QUALITY);
             encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_2_2);
             encoder
                 .encode(picture, side(width)?, side(height)?, jpeg_encoder::ColorType::Rgb)
-                .map_err(ImageRejected::failed)?;
+                .map_err(Refusal::failed)?;
         }
         PictureFormat::Png => {
             image::codecs::png::PngEncoder::new(&mut content)
                 .write_image(picture, width, height, image::ExtendedColorType::Rgb8)
-                .map_err(ImageRejected::failed)?;
+                .map_err(Refusal::failed)?;
         }
     }
     Ok(content.into())

@@ -7,12 +7,12 @@ use image::codecs::webp::WebPDecoder;
 use image::{ImageDecoder, Limits};
 use jpeg_decoder::{ColorTransform, PixelFormat};
 
-use super::ImageRejected;
-use super::header::{Format, Header, JpegFrame};
-use super::scale::{Channels, Pixels};
+use crate::Refusal;
+use crate::header::{Format, Header, JpegFrame};
+use crate::scale::{Channels, Pixels};
 
 /// Maximum memory in bytes of `decode`, including its result.
-pub(super) fn memory(header: &Header, scale: f64) -> u64 {
+pub(crate) fn memory(header: &Header, scale: f64) -> u64 {
     let pixels = u64::from(header.width) * u64::from(header.height);
     match &header.format {
         Format::Jpeg(frame) => jpeg_memory(header, frame, eighths(header, scale)),
@@ -29,19 +29,17 @@ pub(super) fn memory(header: &Header, scale: f64) -> u64 {
 }
 
 /// The pixels as they are stored, at `scale` of their size or larger.
-pub(super) fn decode(original: &[u8], header: &Header, scale: f64) -> Result<Pixels, ImageRejected> {
+pub(crate) fn decode(original: &[u8], header: &Header, scale: f64) -> Result<Pixels, Refusal> {
     match &header.format {
         Format::Jpeg(frame) => jpeg(original, frame, eighths(header, scale)),
         Format::Png { interlaced } => png(original, *interlaced),
-        Format::WebP { .. } => {
-            on_white(WebPDecoder::new(Cursor::new(original)).map_err(ImageRejected::no_image)?)
-        }
+        Format::WebP { .. } => on_white(WebPDecoder::new(Cursor::new(original)).map_err(Refusal::no_image)?),
         Format::Gif => {
-            let mut decoder = GifDecoder::new(Cursor::new(original)).map_err(ImageRejected::no_image)?;
+            let mut decoder = GifDecoder::new(Cursor::new(original)).map_err(Refusal::no_image)?;
             let mut limits = Limits::no_limits();
             // For the first frame, whose header may claim to be larger than the picture.
             limits.max_alloc = Some(4 * u64::from(header.width) * u64::from(header.height));
-            decoder.set_limits(limits).map_err(ImageRejected::no_image)?;
+            decoder.set_limits(limits).map_err(Refusal::no_image)?;
             on_white(decoder)
         }
     }
@@ -77,25 +75,25 @@ fn jpeg_memory(header: &Header, frame: &JpegFrame, eighths: u16) -> u64 {
     coefficients + planes + pixels * frame.components.len() as u64
 }
 
-fn jpeg(original: &[u8], frame: &JpegFrame, eighths: u16) -> Result<Pixels, ImageRejected> {
+fn jpeg(original: &[u8], frame: &JpegFrame, eighths: u16) -> Result<Pixels, Refusal> {
     let mut decoder = jpeg_decoder::Decoder::new(PaddedScans::new(original));
-    decoder.read_info().map_err(ImageRejected::no_image)?;
-    let whole = decoder.info().ok_or_else(|| ImageRejected::no_image("no frame"))?;
+    decoder.read_info().map_err(Refusal::no_image)?;
+    let whole = decoder.info().ok_or_else(|| Refusal::no_image("no frame"))?;
     if let Some(transform) = colours(frame) {
         decoder.set_color_transform(transform);
     }
     if eighths < 8 {
         let part =
             |side: u16| u16::try_from((u32::from(side) * u32::from(eighths)).div_ceil(8)).unwrap_or(side);
-        decoder.scale(part(whole.width), part(whole.height)).map_err(ImageRejected::no_image)?;
+        decoder.scale(part(whole.width), part(whole.height)).map_err(Refusal::no_image)?;
     }
-    let data = decoder.decode().map_err(ImageRejected::no_image)?;
-    let info = decoder.info().ok_or_else(|| ImageRejected::no_image("no frame"))?;
+    let data = decoder.decode().map_err(Refusal::no_image)?;
+    let info = decoder.info().ok_or_else(|| Refusal::no_image("no frame"))?;
     let channels = match info.pixel_format {
         PixelFormat::L8 => Channels::Gray,
         PixelFormat::RGB24 => Channels::Rgb,
         PixelFormat::CMYK32 => Channels::Cmyk,
-        PixelFormat::L16 => return Err(ImageRejected::no_image("samples of 16 bits")),
+        PixelFormat::L16 => return Err(Refusal::no_image("samples of 16 bits")),
     };
     Pixels::new(info.width.into(), info.height.into(), channels, data)
 }
@@ -186,13 +184,13 @@ fn colours(frame: &JpegFrame) -> Option<ColorTransform> {
 
 // ---------------------------------------------------------------------- PNG
 
-fn png(original: &[u8], interlaced: bool) -> Result<Pixels, ImageRejected> {
+fn png(original: &[u8], interlaced: bool) -> Result<Pixels, Refusal> {
     let mut decoder = png::Decoder::new(Cursor::new(original));
     // `header` reads these, with its own limits.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
-    let mut reader = decoder.read_info().map_err(ImageRejected::no_image)?;
+    let mut reader = decoder.read_info().map_err(Refusal::no_image)?;
     let (width, height) = reader.info().size();
     let samples = reader.output_color_type().0;
     let channels = if matches!(samples, png::ColorType::Grayscale | png::ColorType::GrayscaleAlpha) {
@@ -203,7 +201,7 @@ fn png(original: &[u8], interlaced: bool) -> Result<Pixels, ImageRejected> {
     let pixels = width as usize * height as usize;
     let data = if interlaced {
         let mut whole = vec![0; pixels * samples.samples()];
-        reader.next_frame(&mut whole).map_err(ImageRejected::no_image)?;
+        reader.next_frame(&mut whole).map_err(Refusal::no_image)?;
         opaque(&mut whole, samples);
         whole.truncate(pixels * channels.count());
         whole
@@ -211,7 +209,7 @@ fn png(original: &[u8], interlaced: bool) -> Result<Pixels, ImageRejected> {
         let mut whole = Vec::with_capacity(pixels * channels.count());
         let mut row = vec![0; width as usize * samples.samples()];
         for _ in 0..height {
-            reader.read_row(&mut row).map_err(ImageRejected::no_image)?;
+            reader.read_row(&mut row).map_err(Refusal::no_image)?;
             opaque(&mut row, samples);
             whole.extend_from_slice(&row[..width as usize * channels.count()]);
         }
@@ -243,11 +241,11 @@ fn laid_on_white<const N: usize>(pixels: &mut [u8]) {
 
 // --------------------------------------------------------------- WebP and GIF
 
-fn on_white(decoder: impl ImageDecoder) -> Result<Pixels, ImageRejected> {
+fn on_white(decoder: impl ImageDecoder) -> Result<Pixels, Refusal> {
     let ((width, height), alpha) = (decoder.dimensions(), decoder.color_type().has_alpha());
-    let size = usize::try_from(decoder.total_bytes()).map_err(ImageRejected::no_image)?;
+    let size = usize::try_from(decoder.total_bytes()).map_err(Refusal::no_image)?;
     let mut data = vec![0; size];
-    decoder.read_image(&mut data).map_err(ImageRejected::no_image)?;
+    decoder.read_image(&mut data).map_err(Refusal::no_image)?;
     if alpha {
         laid_on_white::<4>(&mut data);
         data.truncate(size / 4 * 3);

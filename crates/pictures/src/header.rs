@@ -9,11 +9,11 @@ use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{ImageDecoder, ImageFormat};
 
-use super::ImageRejected;
-use super::orientation::orientation;
+use crate::Refusal;
+use crate::orientation::orientation;
 
 /// Largest inflated colour profile in bytes. Usual ones have a few hundred bytes, those of printers one or two megabytes.
-pub(crate) const PROFILE_LIMIT: usize = 4 * 1024 * 1024;
+pub const PROFILE_LIMIT: usize = 4 * 1024 * 1024;
 
 /// Largest text in bytes that is read as EXIF: twice the hexadecimal size of a JPEG segment.
 const RAW_EXIF_LIMIT: usize = 256 * 1024;
@@ -23,17 +23,17 @@ type Part<'a> = Option<&'a [u8]>;
 
 /// The properties of a picture before it is decoded.
 #[derive(Debug)]
-pub(super) struct Header<'a> {
-    pub(super) width: u32,
-    pub(super) height: u32,
-    pub(super) orientation: Orientation,
-    pub(super) profile: Option<Cow<'a, [u8]>>,
-    pub(super) format: Format,
+pub(crate) struct Header<'a> {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) orientation: Orientation,
+    pub(crate) profile: Option<Cow<'a, [u8]>>,
+    pub(crate) format: Format,
 }
 
 impl Header<'_> {
     /// The size of the picture after it is turned upright.
-    pub(super) fn upright(&self) -> (u32, u32) {
+    pub(crate) fn upright(&self) -> (u32, u32) {
         match self.orientation {
             Orientation::Rotate90
             | Orientation::Rotate270
@@ -49,7 +49,7 @@ impl Header<'_> {
 
 /// The format, with the properties that determine the memory of its decoder.
 #[derive(Debug)]
-pub(super) enum Format {
+pub(crate) enum Format {
     Jpeg(JpegFrame),
     Png { interlaced: bool },
     WebP { animated: bool, alpha: bool },
@@ -58,42 +58,42 @@ pub(super) enum Format {
 
 /// A frame header (ITU-T T.81, B.2.2).
 #[derive(Debug, Default)]
-pub(super) struct JpegFrame {
-    pub(super) progressive: bool,
+pub(crate) struct JpegFrame {
+    pub(crate) progressive: bool,
     /// Id, horizontal and vertical sampling factor of each component.
-    pub(super) components: Vec<[u8; 3]>,
-    pub(super) jfif: bool,
+    pub(crate) components: Vec<[u8; 3]>,
+    pub(crate) jfif: bool,
     /// The colour transform in an Adobe segment.
-    pub(super) adobe: Option<u8>,
+    pub(crate) adobe: Option<u8>,
 }
 
 /// # Errors
 /// If the file has another format, its header cannot be read, or its profile is beyond the limit.
-pub(super) fn read(original: &[u8]) -> Result<Header<'_>, ImageRejected> {
-    let header = match image::guess_format(original).map_err(ImageRejected::no_image)? {
+pub(crate) fn read(original: &[u8]) -> Result<Header<'_>, Refusal> {
+    let header = match image::guess_format(original).map_err(Refusal::no_image)? {
         ImageFormat::Jpeg => jpeg(original),
         ImageFormat::Png => png(original),
         ImageFormat::WebP => webp(original),
         ImageFormat::Gif => gif(original),
-        other => Err(ImageRejected::no_image(format!("{other:?} is not supported"))),
+        other => Err(Refusal::no_image(format!("{other:?} is not supported"))),
     }?;
     if header.width == 0 || header.height == 0 {
-        return Err(ImageRejected::no_image("a side without pixels"));
+        return Err(Refusal::no_image("a side without pixels"));
     }
     if header.profile.as_ref().is_some_and(|profile| profile.len() > PROFILE_LIMIT) {
-        return Err(ImageRejected::ProfileTooLarge);
+        return Err(Refusal::ProfileTooLarge);
     }
     Ok(header)
 }
 
-fn end() -> ImageRejected {
-    ImageRejected::no_image("the file ends in its header")
+fn end() -> Refusal {
+    Refusal::no_image("the file ends in its header")
 }
 
 // --------------------------------------------------------------------- JPEG
 
 /// Walks through the segments up to the first scan.
-fn jpeg(file: &[u8]) -> Result<Header<'_>, ImageRejected> {
+fn jpeg(file: &[u8]) -> Result<Header<'_>, Refusal> {
     let mut frame: Option<(u32, u32)> = None;
     let mut format = JpegFrame::default();
     let (mut exif, mut xmp): (Part, Part) = (None, None);
@@ -112,7 +112,7 @@ fn jpeg(file: &[u8]) -> Result<Header<'_>, ImageRejected> {
         match marker {
             // No marker, or one without a segment.
             0x00 | 0x01 | 0xd0..=0xd8 => continue,
-            0xd9 => return Err(ImageRejected::no_image("no scan")),
+            0xd9 => return Err(Refusal::no_image("no scan")),
             _ => {}
         }
         let length = usize::from(short(file, place).ok_or_else(end)?);
@@ -132,13 +132,13 @@ fn jpeg(file: &[u8]) -> Result<Header<'_>, ImageRejected> {
                     .iter()
                     .any(|[_, across, down]| !(1..=4).contains(across) || !(1..=4).contains(down))
                 {
-                    return Err(ImageRejected::no_image("an invalid sampling factor"));
+                    return Err(Refusal::no_image("an invalid sampling factor"));
                 }
                 format.progressive = marker == 0xc2;
                 frame = Some((width.into(), height.into()));
             }
             0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
-                return Err(ImageRejected::no_image(format!("a frame of kind {marker:x}")));
+                return Err(Refusal::no_image(format!("a frame of kind {marker:x}")));
             }
             0xe0 if segment.starts_with(b"JFIF\0") => format.jfif = true,
             0xe1 if segment.starts_with(b"Exif\0") => {
@@ -151,7 +151,7 @@ fn jpeg(file: &[u8]) -> Result<Header<'_>, ImageRejected> {
             _ => {}
         }
     }
-    let (width, height) = frame.ok_or_else(|| ImageRejected::no_image("a scan before its frame"))?;
+    let (width, height) = frame.ok_or_else(|| Refusal::no_image("a scan before its frame"))?;
     Ok(Header {
         width,
         height,
@@ -179,7 +179,7 @@ fn short(bytes: &[u8], place: usize) -> Option<u16> {
 
 // ---------------------------------------------------------------------- PNG
 
-fn png(file: &[u8]) -> Result<Header<'_>, ImageRejected> {
+fn png(file: &[u8]) -> Result<Header<'_>, Refusal> {
     let (mut size, mut interlaced) = (None, false);
     let (mut exif, mut xmp): (Part, Part) = (None, None);
     let (mut raw, mut profile): (Option<Vec<u8>>, Option<Cow<[u8]>>) = (None, None);
@@ -230,14 +230,12 @@ fn raw_exif(compressed: bool, chunk: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The profile of an `iCCP` chunk: a name, a method, and the profile compressed with zlib.
-fn inflated_profile(chunk: &[u8]) -> Result<Option<Vec<u8>>, ImageRejected> {
+fn inflated_profile(chunk: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
     let name = chunk.iter().take(80).position(|byte| *byte == 0);
     let Some(compressed) = name.and_then(|name| chunk.get(name + 2..)) else { return Ok(None) };
     match fdeflate::decompress_to_vec_bounded(compressed, PROFILE_LIMIT) {
         Ok(profile) => Ok(Some(profile)),
-        Err(fdeflate::BoundedDecompressionError::OutputTooLarge { .. }) => {
-            Err(ImageRejected::ProfileTooLarge)
-        }
+        Err(fdeflate::BoundedDecompressionError::OutputTooLarge { .. }) => Err(Refusal::ProfileTooLarge),
         // Treated as no profile: many programs write broken ones.
         Err(fdeflate::BoundedDecompressionError::DecompressionError { .. }) => Ok(None),
     }
@@ -245,8 +243,8 @@ fn inflated_profile(chunk: &[u8]) -> Result<Option<Vec<u8>>, ImageRejected> {
 
 // --------------------------------------------------------------- WebP and GIF
 
-fn webp(file: &[u8]) -> Result<Header<'_>, ImageRejected> {
-    let decoder = WebPDecoder::new(Cursor::new(file)).map_err(ImageRejected::no_image)?;
+fn webp(file: &[u8]) -> Result<Header<'_>, Refusal> {
+    let decoder = WebPDecoder::new(Cursor::new(file)).map_err(Refusal::no_image)?;
     let (width, height) = decoder.dimensions();
     let format = Format::WebP { animated: decoder.has_animation(), alpha: decoder.color_type().has_alpha() };
     let (mut exif, mut xmp, mut profile): (Part, Part, Part) = (None, None, None);
@@ -272,9 +270,9 @@ fn webp(file: &[u8]) -> Result<Header<'_>, ImageRejected> {
     })
 }
 
-fn gif(file: &[u8]) -> Result<Header<'_>, ImageRejected> {
-    let mut decoder = GifDecoder::new(Cursor::new(file)).map_err(ImageRejected::no_image)?;
+fn gif(file: &[u8]) -> Result<Header<'_>, Refusal> {
+    let mut decoder = GifDecoder::new(Cursor::new(file)).map_err(Refusal::no_image)?;
     let (width, height) = decoder.dimensions();
-    let profile = decoder.icc_profile().map_err(ImageRejected::no_image)?.map(Cow::Owned);
+    let profile = decoder.icc_profile().map_err(Refusal::no_image)?.map(Cow::Owned);
     Ok(Header { width, height, orientation: Orientation::NoTransforms, profile, format: Format::Gif })
 }
