@@ -23,7 +23,7 @@ use service::config::Secret;
 use service::shutdown::Tasks;
 use tests::fault_proxy::FaultProxy;
 use tests::inbox::{ReceivedMail, outbox, taken_by_ses, taken_by_smtp};
-use tests::servers::{MotoServer, SENDER, SmtpEncryption, SmtpServer};
+use tests::servers::{MotoServer, SENDER, SmtpEncryption, SmtpServer, free_port};
 use tests::waiting::found;
 use uuid::Uuid;
 use views::{SqliteViews, ViewStore};
@@ -359,9 +359,11 @@ async fn only_a_new_device_causes_a_mail() {
 #[tokio::test]
 async fn outage_of_the_mail_service_delays_only_mail() {
     let world = World::new().await;
-    let mut moto = MotoServer::start().await.unwrap();
-    moto.kill().unwrap();
-    let worker = world.worker_by(&moto.mail_url()).await;
+    let moto = MotoServer::start().await.unwrap();
+    moto.verify_sender().await.unwrap();
+    // Nothing listens there yet.
+    let port = free_port().unwrap();
+    let worker = world.worker_by(&moto.mail_url_at(&format!("http://127.0.0.1:{port}"))).await;
     let first = world.sign_up(ANN, "ann@example.org").await;
     found(LIMIT, "it is tried", async || {
         let ledger = world.ledger(&first, MailTemplate::EmailVerification).await;
@@ -374,8 +376,7 @@ async fn outage_of_the_mail_service_delays_only_mail() {
     assert_eq!(world.given_up(&reset, MailTemplate::PasswordReset).await, MailGivenUpReason::TooLate);
     worker.status.ready().unwrap();
 
-    moto.start_again().await.unwrap();
-    moto.verify_sender().await.unwrap();
+    let _proxy = FaultProxy::at(port, moto.port()).await.unwrap();
     world.sent(&first, MailTemplate::EmailVerification).await;
     world.sent(&second, MailTemplate::EmailVerification).await;
     let mut to: Vec<_> =

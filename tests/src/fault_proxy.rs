@@ -60,7 +60,12 @@ pub struct FaultProxy {
 
 impl FaultProxy {
     pub async fn to(server_port: u16) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::at(0, server_port).await
+    }
+
+    /// Listens on this port, which must be free.
+    pub async fn at(port: u16, server_port: u16) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let port = listener.local_addr()?.port();
         let state = Arc::new(watch::channel(State::default()).0);
         spawn(accept(listener, server_port, state.subscribe()));
