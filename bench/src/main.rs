@@ -28,7 +28,7 @@ struct Arguments {
     engines: Vec<Engine>,
 
     /// Benchmarks to run
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Http, Part::Accounts, Part::Photos, Part::Music, Part::Uploads, Part::CatchUp, Part::Rebuild, Part::Scaling])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Http, Part::Accounts, Part::Photos, Part::Music, Part::Uploads, Part::CatchUp, Part::Rebuild, Part::Operators, Part::Scaling])]
     parts: Vec<Part>,
 
     /// Of the comparisons under load, run only those with this text in their name
@@ -51,7 +51,7 @@ struct Arguments {
     #[arg(long, default_value_t = 200_000)]
     events: usize,
 
-    /// Events of the rebuild
+    /// Events of the rebuild and of the log that operators look at
     #[arg(long, default_value_t = 1_000_000)]
     rebuild_events: usize,
 
@@ -83,6 +83,8 @@ enum Part {
     CatchUp,
     /// Rebuilding all views, and comparing them with the log
     Rebuild,
+    /// Verbs of operators in a long log, and requests while all views are rebuilt
+    Operators,
     /// Changes while the log grows
     Scaling,
 }
@@ -135,6 +137,9 @@ async fn run(arguments: Arguments, findings: &mut Findings) -> Result<()> {
         }
         if parts.contains(&Part::Rebuild) {
             benchmarks::rebuild(engine, rebuild_events, findings).await?;
+        }
+        if parts.contains(&Part::Operators) {
+            benchmarks::operators(engine, rebuild_events, findings).await?;
         }
         if parts.contains(&Part::Scaling) {
             benchmarks::scaling(engine, &sizes, findings).await?;
