@@ -74,26 +74,16 @@ impl MediaStore for FileMedia {
     }
 
     async fn size(&self, key: &MediaKey) -> Result<Option<u64>, MediaError> {
-        match fs::metadata(self.path(key)).await {
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-            found => Ok(Some(found.map_err(MediaError::unavailable)?)
-                .filter(std::fs::Metadata::is_file)
-                .map(|info| info.len())),
-        }
+        let found = if_there(fs::metadata(self.path(key)).await).map_err(MediaError::unavailable)?;
+        Ok(found.filter(std::fs::Metadata::is_file).map(|info| info.len()))
     }
 
     async fn delete(&self, key: &MediaKey) -> Result<(), MediaError> {
-        match fs::remove_file(self.path(key)).await {
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
-            outcome => outcome.map_err(MediaError::unavailable),
-        }
+        if_there(fs::remove_file(self.path(key)).await).map(|_| ()).map_err(MediaError::unavailable)
     }
 
     async fn delete_below(&self, folder: &MediaKey) -> Result<(), MediaError> {
-        match fs::remove_dir_all(self.path(folder)).await {
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
-            outcome => outcome.map_err(MediaError::unavailable),
-        }
+        if_there(fs::remove_dir_all(self.path(folder)).await).map(|_| ()).map_err(MediaError::unavailable)
     }
 
     fn list(&self) -> Listing {
@@ -143,10 +133,10 @@ fn list_into(
     Ok(())
 }
 
-/// None for a file that was deleted meanwhile.
+/// None if there is no such file or folder, also because part of its path is a file.
 pub(super) fn if_there<T>(found: std::io::Result<T>) -> std::io::Result<Option<T>> {
     match found {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         found => found.map(Some),
     }
 }
@@ -187,12 +177,8 @@ struct Opened {
 
 /// Opens a file and reads the start of a part of it, in one visit of a thread that may block. None if there is no such file.
 fn open_part(path: &Path, part: Option<Part>) -> Result<Option<Opened>, MediaError> {
-    let mut file = match std::fs::File::open(path) {
-        // Also if part of the key is the name of a file.
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        opened => opened.map_err(MediaError::unavailable)?,
+    let Some(mut file) = if_there(std::fs::File::open(path)).map_err(MediaError::unavailable)? else {
+        return Ok(None);
     };
     let info = file.metadata().map_err(MediaError::unavailable)?;
     if !info.is_file() {
