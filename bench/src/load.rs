@@ -98,16 +98,34 @@ pub(crate) async fn load<A>(
 where
     A: FnMut() -> Result<LoadRequest>,
 {
+    load_while(address, expected, Duration::ZERO, |elapsed| elapsed < time, sources).await
+}
+
+/// As [`load`], for as long as `goes_on` says, which is given the time so far. Each connection pauses after an answer.
+pub(crate) async fn load_while<A>(
+    address: SocketAddr,
+    expected: StatusCode,
+    pause: Duration,
+    goes_on: impl Fn(Duration) -> bool,
+    sources: Vec<A>,
+) -> Result<Measured>
+where
+    A: FnMut() -> Result<LoadRequest>,
+{
+    let goes_on = &goes_on;
     let connections = try_join_all(sources.iter().map(|_| Connection::open(address))).await?;
     let start = Instant::now();
     let workers = connections.into_iter().zip(sources).map(|(mut connection, mut next_request)| async move {
         let mut latencies = histogram()?;
-        while start.elapsed() < time {
+        while goes_on(start.elapsed()) {
             let load_request = next_request()?;
             let sent = Instant::now();
             let (status, body) = connection.send(load_request).await?;
             ensure!(status == expected, "{status}: {}", String::from_utf8_lossy(&body));
             latencies.record(micros(sent.elapsed()))?;
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
         }
         anyhow::Ok(latencies)
     });

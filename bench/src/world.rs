@@ -22,6 +22,8 @@ use crate::baseline;
 const IN_FLIGHT: usize = 128;
 /// A post is liked only if it is at least this many events old, since concurrent appends may overtake each other.
 const SETTLED: usize = 1000;
+/// Events of a history per person: each has some posts, followers and likes.
+const EVENTS_PER_PERSON: usize = 50;
 /// Posts and likes among 100 events of a history; the rest are follows.
 const POSTS_IN_100: u32 = 5;
 const LIKES_IN_100: u32 = 70;
@@ -144,6 +146,15 @@ impl World {
         let is_new = follower != followee && self.follows.insert((follower, followee));
         is_new.then(|| Followed { follower, followee }.into())
     }
+}
+
+/// Appends a history of this length, and the sign-ups and the first post that it needs.
+pub(crate) async fn append_history(log: &SealedLog, length: usize) -> Result<World> {
+    let mut world = World::new(3);
+    append(log, world.sign_up((length / EVENTS_PER_PERSON).max(10))).await?;
+    append(log, world.publish(1)).await?;
+    append(log, world.history(length)).await?;
+    Ok(world)
 }
 
 /// Appends events that are each the first of their subject, approximately in order.

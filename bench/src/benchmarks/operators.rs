@@ -7,21 +7,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use events::Position;
-use futures::future::try_join_all;
-use hdrhistogram::Histogram;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode};
 use rand::seq::IndexedRandom;
 use tests::chorus::Chorus;
-use tests::client::{Api, User};
 
+use super::http_load::authorized;
 use super::{Findings, progress};
 use crate::deployment::Engine;
-use crate::load::{Connection, LoadRequest, histogram, micros};
+use crate::load::{LoadRequest, Measured, load_while, micros};
 use crate::table::{self, Bound, Ratio, latency};
-use crate::world::{self, World};
+use crate::world;
 
-/// Events per person: each has some posts, followers and likes.
-const EVENTS_PER_PERSON: usize = 50;
 /// Runs of each verb.
 const RUNS: usize = 25;
 /// Events of the subject whose history is shown.
@@ -37,17 +33,15 @@ pub(crate) async fn operators(engine: Engine, length: usize, findings: &mut Find
     let (chorus, name) = (engine.start().await?, engine.name());
     progress(&format!("{name}: appending {length} events"));
     let log = chorus.log().await?;
-    let mut world = World::new(3);
-    world::append(&log, world.sign_up((length / EVENTS_PER_PERSON).max(10))).await?;
-    world::append(&log, world.publish(1)).await?;
-    world::append(&log, world.history(length)).await?;
+    let world = world::append_history(&log, length).await?;
     progress(&format!("{name}: waiting for the views"));
     chorus.settle().await?;
     let popular = world.posts.first().context("a post")?.0.to_string();
     let api = chorus.api();
     let user = api.sign_up("ann").await;
-    for n in 0..EVENTS_OF_SUBJECT {
-        toggle_like(&api, &user, &popular, n).await?;
+    for _ in 0..EVENTS_OF_SUBJECT / 2 {
+        api.like(&user, &popular).await.expect(200);
+        api.delete_as(&user, &format!("/v1/posts/{popular}/like")).await.expect(200);
     }
     let head = log.raw().head().await?;
     let last = log.raw().raw(Position(head.0 - 1), 1).await?.pop().context("the last event")?;
@@ -73,7 +67,14 @@ pub(crate) async fn operators(engine: Engine, length: usize, findings: &mut Find
 
     progress(&format!("{name}: requests without a rebuild"));
     let posts: Vec<String> = world.posts.iter().map(|(post, _)| post.to_string()).collect();
-    let load = Load { chorus: &chorus, engine, posts: &posts, user: &user };
+    let port = |service| chorus.port(service).context("no such service");
+    let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let load = Load {
+        reader: address(port(engine.reader())?),
+        writer: address(port(engine.writer())?),
+        posts: &posts,
+        headers: authorized(&user)?,
+    };
     let quiet = load.run_beside(tokio::time::sleep(QUIET)).await?.0;
     progress(&format!("{name}: requests while all views are rebuilt"));
     let mut rebuild = chorus.cli(&["rebuild", "--all"])?;
@@ -83,11 +84,12 @@ pub(crate) async fn operators(engine: Engine, length: usize, findings: &mut Find
     let rebuilt = rebuilt??;
     ensure!(rebuilt.status.success(), "{}", String::from_utf8_lossy(&rebuilt.stderr));
 
-    let of = |latencies: &Histogram<u64>| {
-        format!("p50 {}, p99 {}", latency(latencies, 0.5), latency(latencies, 0.99))
+    let of = |measured: &Measured| {
+        format!("p50 {}, p99 {}", latency(&measured.latencies, 0.5), latency(&measured.latencies, 0.99))
     };
+    let p99 = |measured: &Measured| measured.latencies.value_at_quantile(0.99);
     #[expect(clippy::cast_precision_loss, reason = "microseconds of requests")]
-    let value = busy.reads.value_at_quantile(0.99) as f64 / quiet.reads.value_at_quantile(0.99) as f64;
+    let value = p99(&busy.reads) as f64 / p99(&quiet.reads) as f64;
     findings.ratios.push(Ratio {
         what: format!("p99 of reads while all views over {length} events are rebuilt, against without"),
         engine: name,
@@ -97,29 +99,18 @@ pub(crate) async fn operators(engine: Engine, length: usize, findings: &mut Find
         bound: Bound::AtMost(2.0),
         goal: None,
     });
-    let commands = |what: &str, measured: &Latencies| {
-        let longest = table::micros(measured.commands.max());
-        (
-            format!("commands {what}: {}", measured.commands.len()),
-            name,
-            format!("{}, longest {longest}", of(&measured.commands)),
-        )
+    let commands = |what: &str, measured: &Measured| {
+        let longest = table::micros(measured.latencies.max());
+        let what = format!("commands {what}: {}", measured.latencies.len());
+        (what, name, format!("{}, longest {longest}", of(measured)))
     };
-    findings.figures.push(commands("without a rebuild", &quiet));
-    findings.figures.push(commands("while all views are rebuilt and switched", &busy));
+    findings.figures.push(commands("without a rebuild", &quiet.commands));
+    findings.figures.push(commands("while all views are rebuilt and switched", &busy.commands));
     findings.figures.push((
         format!("`chorus rebuild --all` beside this load, {length} events"),
         name,
         format!("{} s", taken.as_secs()),
     ));
-    Ok(())
-}
-
-async fn toggle_like(api: &Api, user: &User, post: &str, n: usize) -> Result<()> {
-    let method = if n.is_multiple_of(2) { Method::PUT } else { Method::DELETE };
-    let request = api.request(method, &format!("/v1/posts/{post}/like")).bearer_auth(&user.token);
-    let answer = api.send(request).await;
-    ensure!(answer.status == StatusCode::OK, "{}: {}", answer.status, answer.text());
     Ok(())
 }
 
@@ -144,89 +135,62 @@ fn run_repeatedly(chorus: &Chorus, arguments: impl Fn(usize) -> Vec<String>) -> 
     Ok(Taken { median: times[RUNS / 2], fastest: times[0] })
 }
 
-/// Latencies in microseconds.
-struct Latencies {
-    reads: Histogram<u64>,
-    commands: Histogram<u64>,
-}
-
 /// Readers of pages and posts, and writers of likes who wait until the views have them.
 struct Load<'a> {
-    chorus: &'a Chorus,
-    engine: Engine,
+    reader: SocketAddr,
+    writer: SocketAddr,
     posts: &'a [String],
-    user: &'a User,
+    headers: HeaderMap,
+}
+
+/// What readers and writers noticed.
+struct Noticed {
+    reads: Measured,
+    commands: Measured,
 }
 
 impl Load<'_> {
     /// Runs until the other future ends.
-    async fn run_beside<F: Future>(&self, other: F) -> Result<(Latencies, F::Output)> {
+    async fn run_beside<F: Future>(&self, other: F) -> Result<(Noticed, F::Output)> {
         let ended = Cell::new(false);
-        let port = |service| self.chorus.port(service).context("no such service");
-        let (reader, writer) = (port(self.engine.reader())?, port(self.engine.writer())?);
-        let readers = try_join_all((0..READERS).map(|_| self.client(reader, &ended, |n| self.read(n))));
-        let writers = try_join_all(
-            (0..WRITERS).map(|first| self.client(writer, &ended, move |n| self.command(first, n))),
-        );
+        let goes_on = |_| !ended.get();
+        let readers = (0..READERS).map(|_| self.reads()).collect();
+        let writers = (0..WRITERS).map(|writer| self.commands(writer)).collect();
         let other = async {
             let output = other.await;
             ended.set(true);
             anyhow::Ok(output)
         };
-        let (readers, writers, output) = futures::try_join!(readers, writers, other)?;
-        let sum = |all: Vec<Histogram<u64>>| -> Result<Histogram<u64>> {
-            let mut latencies = histogram()?;
-            for of_one in all {
-                latencies.add(of_one)?;
-            }
-            Ok(latencies)
-        };
-        Ok((Latencies { reads: sum(readers)?, commands: sum(writers)? }, output))
+        let (reads, commands, output) = futures::try_join!(
+            load_while(self.reader, StatusCode::OK, PAUSE, goes_on, readers),
+            load_while(self.writer, StatusCode::OK, PAUSE, goes_on, writers),
+            other
+        )?;
+        Ok((Noticed { reads, commands }, output))
     }
 
-    async fn client(
-        &self,
-        port: u16,
-        ended: &Cell<bool>,
-        request: impl Fn(usize) -> Result<LoadRequest>,
-    ) -> Result<Histogram<u64>> {
-        let mut connection = Connection::open(SocketAddr::from(([127, 0, 0, 1], port))).await?;
-        let mut latencies = histogram()?;
-        for n in 0.. {
-            if ended.get() {
-                break;
-            }
-            let request = request(n)?;
-            let sent = Instant::now();
-            let (status, body) = connection.send(request).await?;
-            latencies.record(micros(sent.elapsed()))?;
-            ensure!(status == StatusCode::OK, "{status}: {}", String::from_utf8_lossy(&body));
-            tokio::time::sleep(PAUSE).await;
+    /// Pages and single posts in turn.
+    fn reads(&self) -> impl FnMut() -> Result<LoadRequest> {
+        let mut pages = [true, false].into_iter().cycle();
+        move || {
+            let post = self.posts.choose(&mut rand::rng()).context("no posts")?;
+            let is_page = pages.next() == Some(true);
+            let path = if is_page { "/v1/posts?limit=20".to_owned() } else { format!("/v1/posts/{post}") };
+            Ok(self.request(Method::GET, path))
         }
-        Ok(latencies)
-    }
-
-    fn read(&self, n: usize) -> Result<LoadRequest> {
-        let post = self.posts.choose(&mut rand::rng()).context("no posts")?;
-        let path =
-            if n.is_multiple_of(2) { "/v1/posts?limit=20".to_owned() } else { format!("/v1/posts/{post}") };
-        self.request(Method::GET, path)
     }
 
     /// Each writer likes and unlikes posts of its own, one after the other.
-    fn command(&self, writer: usize, n: usize) -> Result<LoadRequest> {
-        let post = &self.posts[(n / 2 * WRITERS + writer) % self.posts.len()];
-        let method = if n.is_multiple_of(2) { Method::PUT } else { Method::DELETE };
-        self.request(method, format!("/v1/posts/{post}/like"))
+    fn commands(&self, writer: usize) -> impl FnMut() -> Result<LoadRequest> {
+        let posts = self.posts.iter().cycle().skip(writer).step_by(WRITERS);
+        let mut acts = posts.flat_map(|post| [(Method::PUT, post), (Method::DELETE, post)]);
+        move || {
+            let (method, post) = acts.next().context("no posts")?;
+            Ok(self.request(method, format!("/v1/posts/{post}/like")))
+        }
     }
 
-    fn request(&self, method: Method, path: String) -> Result<LoadRequest> {
-        let token = HeaderValue::try_from(format!("Bearer {}", self.user.token))?;
-        Ok(LoadRequest {
-            method,
-            path,
-            headers: HeaderMap::from_iter([(header::AUTHORIZATION, token)]),
-            body: Bytes::new(),
-        })
+    fn request(&self, method: Method, path: String) -> LoadRequest {
+        LoadRequest { method, path, headers: self.headers.clone(), body: Bytes::new() }
     }
 }
