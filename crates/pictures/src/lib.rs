@@ -16,6 +16,7 @@ use std::error::Error;
 use media::ImageVariant;
 use thiserror::Error;
 
+use header::Header;
 pub use header::PROFILE_LIMIT;
 use variants::Encoded;
 pub use variants::File;
@@ -69,6 +70,18 @@ pub struct ProcessedImage {
 
 /// Checks the header of a picture against the limits; returns the most memory in bytes that processing it needs.
 pub fn memory_of(original: &[u8], variants: &[ImageVariant]) -> Result<u64, Refusal> {
+    Ok(checked(original, variants)?.memory)
+}
+
+/// A header within the limits.
+struct Checked<'a> {
+    header: Header<'a>,
+    /// At which the picture suffices for its variants.
+    scale: f64,
+    memory: u64,
+}
+
+fn checked<'a>(original: &'a [u8], variants: &[ImageVariant]) -> Result<Checked<'a>, Refusal> {
     let header = header::read(original)?;
     let (width, height) = (header.width, header.height);
     if u64::from(width) * u64::from(height) > MEGAPIXELS * 1_000_000 {
@@ -86,15 +99,13 @@ pub fn memory_of(original: &[u8], variants: &[ImageVariant]) -> Result<u64, Refu
     if memory > MEMORY {
         return Err(Refusal::TooMuchMemory);
     }
-    Ok(memory)
+    Ok(Checked { header, scale, memory })
 }
 
 /// The variants, and the size of the first.
 pub fn process(original: &[u8], variants: &[ImageVariant]) -> Result<ProcessedImage, Refusal> {
-    memory_of(original, variants)?;
-    let header = header::read(original)?;
+    let Checked { header, scale, .. } = checked(original, variants)?;
     let upright = header.upright();
-    let scale = variants::scale(upright, variants);
     let pixels = decode::decode(original, &header, scale)?;
     let picture = pixels
         .resized(media::scaled((header.width, header.height), scale))?
@@ -416,8 +427,8 @@ mod tests {
         ) {
             prop_assert!(is_bounded(&bytes));
             // The beginning of a file of each format, then arbitrary bytes.
-            let begun = [&file[..file.len().min(24)], &bytes].concat();
-            prop_assert!(is_bounded(&begun));
+            let continued = [&file[..file.len().min(24)], &bytes].concat();
+            prop_assert!(is_bounded(&continued));
         }
 
         #[test]
