@@ -1,6 +1,6 @@
 //! The comparison of the views of one family with a fold of the log, while the views may move on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail, ensure};
 use events::{Position, SealedLog};
@@ -222,20 +222,17 @@ pub(super) async fn fold_near(
 ) -> Result<()> {
     for _ in 0..ROUNDS {
         let checkpoints = store.checkpoints().await?;
-        let mut targets: BTreeMap<u64, usize> = BTreeMap::new();
+        let checkpoint = |name: &str| checkpoints.get(name).copied().unwrap_or(0);
+        let mut targets = BTreeSet::new();
         let mut furthest = 0;
-        for comparison in comparisons.iter_mut().filter(|comparison| comparison.stopped.is_none()) {
-            let name = comparison.family.projection.name();
-            let live = checkpoints.get(name).copied().unwrap_or(0);
+        for comparison in comparisons.iter().filter(|comparison| comparison.stopped.is_none()) {
+            let live = checkpoint(comparison.name());
             furthest = furthest.max(live.saturating_sub(comparison.position));
-            *targets.entry(live).or_default() += 1;
+            targets.insert(live);
         }
         // The log is read once: those whose views are further ahead go on from where the others are.
-        for target in targets.into_keys() {
-            let checkpoint = |name: &str| checkpoints.get(name).copied().unwrap_or(0);
-            let ahead = comparisons
-                .iter_mut()
-                .filter(|comparison| checkpoint(comparison.family.projection.name()) >= target);
+        for target in targets {
+            let ahead = comparisons.iter_mut().filter(|comparison| checkpoint(comparison.name()) >= target);
             fold_to(log, ahead.collect(), target, bar).await?;
         }
         if furthest <= NEAR {
@@ -260,7 +257,7 @@ async fn fold_to(
             Err(FoldError::Stopped { projection, position, event_type, error }) => {
                 let stopped = comparisons
                     .iter_mut()
-                    .find(|comparison| comparison.family.projection.name() == projection)
+                    .find(|comparison| comparison.name() == projection)
                     .context("a projection that is not folded has stopped")?;
                 stopped.stopped = Some(format!("before the event at {position} (`{event_type}`): {error}"));
                 stopped.position = stopped.family.store.checkpoint(projection).await?;
