@@ -114,6 +114,7 @@ impl ImageProcessor {
     pub(crate) fn new(cpu: CpuPermits) -> Self {
         let pool = Pool::new(Limits {
             places: cpu.processors().saturating_sub(1).max(1),
+            // For several ordinary pictures, or one of the most costly.
             memory: MEMORY,
             buffered: BUFFERED,
             buffered_by_account: BUFFERED_BY_ACCOUNT,

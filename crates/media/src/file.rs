@@ -74,16 +74,16 @@ impl MediaStore for FileMedia {
     }
 
     async fn size(&self, key: &MediaKey) -> Result<Option<u64>, MediaError> {
-        let found = if_there(fs::metadata(self.path(key)).await).map_err(MediaError::unavailable)?;
+        let found = if_stored(fs::metadata(self.path(key)).await)?;
         Ok(found.filter(std::fs::Metadata::is_file).map(|info| info.len()))
     }
 
     async fn delete(&self, key: &MediaKey) -> Result<(), MediaError> {
-        if_there(fs::remove_file(self.path(key)).await).map(|_| ()).map_err(MediaError::unavailable)
+        if_stored(fs::remove_file(self.path(key)).await).map(drop)
     }
 
     async fn delete_below(&self, folder: &MediaKey) -> Result<(), MediaError> {
-        if_there(fs::remove_dir_all(self.path(folder)).await).map(|_| ()).map_err(MediaError::unavailable)
+        if_stored(fs::remove_dir_all(self.path(folder)).await).map(drop)
     }
 
     fn list(&self) -> Listing {
@@ -133,11 +133,19 @@ fn list_into(
     Ok(())
 }
 
-/// None if there is no such file or folder, also because part of its path is a file.
+/// None for a file that was deleted meanwhile.
 pub(super) fn if_there<T>(found: std::io::Result<T>) -> std::io::Result<Option<T>> {
     match found {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         found => found.map(Some),
+    }
+}
+
+/// None if nothing has this key, also because part of it is the name of a file.
+fn if_stored<T>(found: std::io::Result<T>) -> Result<Option<T>, MediaError> {
+    match found {
+        Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(None),
+        found => if_there(found).map_err(MediaError::unavailable),
     }
 }
 
@@ -177,9 +185,7 @@ struct Opened {
 
 /// Opens a file and reads the start of a part of it, in one visit of a thread that may block. None if there is no such file.
 fn open_part(path: &Path, part: Option<Part>) -> Result<Option<Opened>, MediaError> {
-    let Some(mut file) = if_there(std::fs::File::open(path)).map_err(MediaError::unavailable)? else {
-        return Ok(None);
-    };
+    let Some(mut file) = if_stored(std::fs::File::open(path))? else { return Ok(None) };
     let info = file.metadata().map_err(MediaError::unavailable)?;
     if !info.is_file() {
         return Ok(None);
