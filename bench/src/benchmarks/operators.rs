@@ -28,6 +28,8 @@ const WRITERS: usize = 2;
 const PAUSE: Duration = Duration::from_millis(10);
 /// Duration of the load without a rebuild.
 const QUIET: Duration = Duration::from_secs(30);
+/// Switches, there and back, of the views that the commands of the load wait for.
+const ROLLBACKS: usize = 10;
 
 pub(crate) async fn operators(engine: Engine, length: usize, findings: &mut Findings) -> Result<()> {
     let (chorus, name) = (engine.start().await?, engine.name());
@@ -83,6 +85,13 @@ pub(crate) async fn operators(engine: Engine, length: usize, findings: &mut Find
     let taken = started.elapsed();
     let rebuilt = rebuilt??;
     ensure!(rebuilt.status.success(), "{}", String::from_utf8_lossy(&rebuilt.stderr));
+    progress(&format!("{name}: requests while views are switched"));
+    let mut rollback = chorus.cli(&["rollback", "posts"])?;
+    let switches = move || (0..ROLLBACKS).map(|_| rollback.output()).collect::<std::io::Result<Vec<_>>>();
+    let (switched, rolled_back) = load.run_beside(tokio::task::spawn_blocking(switches)).await?;
+    for one in rolled_back?? {
+        ensure!(one.status.success(), "{}", String::from_utf8_lossy(&one.stderr));
+    }
 
     let of = |measured: &Measured| {
         format!("p50 {}, p99 {}", latency(&measured.latencies, 0.5), latency(&measured.latencies, 0.99))
@@ -106,6 +115,8 @@ pub(crate) async fn operators(engine: Engine, length: usize, findings: &mut Find
     };
     findings.figures.push(commands("without a rebuild", &quiet.commands));
     findings.figures.push(commands("while all views are rebuilt and switched", &busy.commands));
+    let switches = format!("during {ROLLBACKS} rollbacks of `posts`, there and back");
+    findings.figures.push(commands(&switches, &switched.commands));
     findings.figures.push((
         format!("`chorus rebuild --all` beside this load, {length} events"),
         name,

@@ -34,6 +34,10 @@ pub(super) fn landscape(rng: &mut StdRng) -> Result<Vec<u8>> {
     let outlines: Vec<Vec<f32>> = (0..width)
         .map(|x| ridges.iter().map(|ridge| ridge.height(x as f32 / width as f32)).collect())
         .collect();
+    let shades: Vec<(f32, Colour)> = (1..=ridges.len())
+        .map(|place| place as f32 / layers)
+        .map(|near| (near, mix(palette.haze, palette.ground, near.powf(0.8))))
+        .collect();
     let picture = RgbImage::from_fn(width, height, |x, y| {
         let outline = &outlines[x as usize];
         let (x, y) = (x as f32 / width as f32, y as f32 / height as f32);
@@ -41,10 +45,9 @@ pub(super) fn landscape(rng: &mut StdRng) -> Result<Vec<u8>> {
         let distance = (((x - sun.0) * aspect).powi(2) + (y - sun.1).powi(2)).sqrt();
         let glow = (1.0 - (distance - sun.2) / 0.35).clamp(0.0, 1.0).powi(2) * 0.5;
         colour = mix(colour, palette.sun, if distance < sun.2 { 1.0 } else { glow });
-        for (place, height) in outline.iter().enumerate() {
-            let near = (place as f32 + 1.0) / layers;
+        for (&(near, shade), height) in shades.iter().zip(outline) {
             if y > horizon + (near - 0.5) * 0.5 * (1.0 - horizon) - height * (0.4 + near) {
-                colour = mix(palette.haze, palette.ground, near.powf(0.8));
+                colour = shade;
             }
         }
         Rgb(colour.map(|part| (part * 255.0).clamp(0.0, 255.0) as u8))
