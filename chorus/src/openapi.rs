@@ -71,13 +71,14 @@ pub fn document() -> OpenApi {
 }
 
 /// Statuses of problems and their meanings.
-const PROBLEMS: [(u16, &str); 13] = [
+const PROBLEMS: [(u16, &str); 15] = [
     (400, "The request cannot be parsed, or a parameter is invalid"),
     (401, "The caller is not logged in, or the session has ended"),
     (403, "The caller is not allowed to do this"),
     (404, "The resource does not exist or is hidden"),
     (408, "The body came too slowly"),
     (409, "The request conflicts with the current state"),
+    (410, "The link has expired"),
     (413, "The body is too large"),
     (415, "The media type of the body is not supported"),
     (416, "The requested range is not in the file"),
@@ -85,13 +86,70 @@ const PROBLEMS: [(u16, &str); 13] = [
     (429, "Too many requests: wait for the time in `Retry-After`"),
     (500, "A defect in the server"),
     (503, "A service that Chorus needs is unavailable: wait for the time in `Retry-After`"),
+    (507, "There is no room: the account's storage quota or the disk is full"),
 ];
 
+/// Operations whose commands may be refused in the current state.
+const CONFLICTING: [&str; 46] = [
+    "add_entries",
+    "add_collaborator",
+    "append_to_upload",
+    "confirm_email",
+    "confirm_email_change",
+    "create_account",
+    "create_album",
+    "create_collection",
+    "create_comment",
+    "create_song",
+    "create_upload",
+    "delete_artist_image",
+    "delete_playlist",
+    "delete_playlist_cover",
+    "delete_upload",
+    "edit_album",
+    "edit_artist",
+    "edit_playlist",
+    "edit_song",
+    "finish_upload",
+    "follow_user",
+    "grant_role",
+    "import_playlist",
+    "merge_artists",
+    "move_entries",
+    "reinstate_user",
+    "remove_collaborator",
+    "remove_comment",
+    "remove_entries",
+    "remove_post",
+    "remove_story",
+    "replace_entries",
+    "request_email_change",
+    "restore_album",
+    "restore_comment",
+    "restore_playlist",
+    "restore_post",
+    "restore_song",
+    "restore_story",
+    "revoke_role",
+    "save_post",
+    "set_artist_image",
+    "set_playlist_cover",
+    "set_username",
+    "suspend_user",
+    "add_to_collection",
+];
+/// Operations that store audio.
+const STORING: [&str; 6] =
+    ["append_to_upload", "create_song", "create_upload", "edit_song", "finish_upload", "restore_song"];
+/// Operations that have no item in their path, but name one in their body.
+const NAMING: [&str; 1] = ["create_song"];
+
 /// Descriptions of successes for routes without their own.
-const SUCCESSES: [(&str, &str); 6] = [
+const SUCCESSES: [(&str, &str); 7] = [
     ("200", "Success"),
     ("201", "Created. The views include the result unless `pending` is true"),
     ("202", "Accepted. The views will include the result soon"),
+    ("204", "Done; the answer has no body"),
     ("206", "The requested range of the file"),
     ("304", "Unchanged since the answer with the `ETag` in `If-None-Match`"),
     ("307", "The file is at the URL in `Location`"),
@@ -115,13 +173,18 @@ fn name_problems(method: Method, item_is_named: bool, operation: &mut Operation)
     let Some(RefOr::T(problem)) = responses.remove("5XX") else { return };
     let reads = method == Method::Get;
     let may_log_in = operation.security.as_ref().is_some_and(|accepted| !accepted.is_empty());
+    let has_body = operation.request_body.is_some();
+    let is_one_of = |names: &[&str]| operation.operation_id.as_deref().is_some_and(|id| names.contains(&id));
     for (status, description) in PROBLEMS {
         let applies = match status {
             401 | 403 => may_log_in || !reads,
-            404 => item_is_named || !reads,
-            408 => operation.request_body.is_some(),
+            404 => item_is_named || is_one_of(&NAMING),
+            408 | 413 | 415 => has_body,
+            409 => is_one_of(&CONFLICTING),
+            410 => is_one_of(&["stream_song"]),
             416 => has_parts,
-            409 | 413 | 415 | 422 => !reads,
+            422 => !reads,
+            507 => is_one_of(&STORING),
             _ => true,
         };
         if applies {

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -21,6 +21,30 @@ use crate::{Queries, store_problem};
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new().routes(routes!(list_mails))
+}
+
+/// A delivery state.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum MailState {
+    /// Being sent. If this state lasts, the mail may have been sent.
+    Reserved,
+    Sent,
+    /// Waiting for a retry.
+    Failed,
+    /// No further attempts.
+    GivenUp,
+}
+
+impl From<MailState> for mails::State {
+    fn from(state: MailState) -> Self {
+        match state {
+            MailState::Reserved => Self::Reserved,
+            MailState::Sent => Self::Sent,
+            MailState::Failed => Self::Failed,
+            MailState::GivenUp => Self::GivenUp,
+        }
+    }
 }
 
 /// The delivery state of a mail.
@@ -44,7 +68,7 @@ struct Mail {
 #[utoipa::path(
     get, path = "/v1/mails/{state}", tag = "mails", security(("token" = [])),
     params(
-        ("state" = String, Path, pattern = "^(reserved|sent|failed|given_up)$"),
+        ("state" = inline(MailState), Path),
         PageParams,
         QueryHeaders
     ),
@@ -53,7 +77,7 @@ struct Mail {
 async fn list_mails(
     State(queries): State<Queries>,
     session: Session,
-    Path(state): Path<mails::State>,
+    Path(state): Path<MailState>,
     paging: Paging,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
@@ -63,7 +87,7 @@ async fn list_mails(
     if !account.is_some_and(|account| account.admin) {
         return Err(Problem::forbidden("Your roles do not allow this"));
     }
-    let query = Query::new(&VIEW, &BY_STATE, vec![json!(state)], paging.limit);
+    let query = Query::new(&VIEW, &BY_STATE, vec![json!(mails::State::from(state))], paging.limit);
     let found = queries.page_of::<mails::Mail>(query, &paging).await?;
     let recipients: Vec<String> = found.documents.iter().map(|mail| mail.user.clone()).collect();
     let accounts = queries.store.get_all::<Account>(&recipients).await.map_err(store_problem)?;

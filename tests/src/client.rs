@@ -11,6 +11,8 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, ClientBuilder, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
+use crate::routes;
+
 /// How long a response may take: longer than any timeout of the server.
 const ANSWER_LIMIT: Duration = Duration::from_mins(2);
 
@@ -110,9 +112,17 @@ impl Api {
         self.try_send(request).await.expect("an answer")
     }
 
+    /// Sends a request. The status of this deployment's answer must be one that the description of the API names for it.
     pub async fn try_send(&self, request: RequestBuilder) -> reqwest::Result<Answer> {
-        let response = request.send().await?;
+        let request = request.build()?;
+        let (method, url) = (request.method().clone(), request.url().clone());
+        let response = self.client.execute(request).await?;
         let (status, headers) = (response.status(), response.headers().clone());
+        let is_own = !self.url.is_empty() && url.as_str().starts_with(&self.url);
+        // Proxies answer 502.
+        if is_own && status != StatusCode::BAD_GATEWAY {
+            routes::expect_described(&method, url.path(), status);
+        }
         Ok(Answer { status, headers, body: response.bytes().await?.to_vec() })
     }
 

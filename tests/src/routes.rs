@@ -1,14 +1,39 @@
 //! The routes of the API from its OpenAPI document, so that tests cover all of them, new ones included.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::client::{Api, png};
 
 /// Default value of path parameters: an id that does not exist.
 pub const NOTHING: &str = "00000000000070008000000000000000";
+
+/// The document as it is in the repository.
+static DESCRIBED: LazyLock<Value> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../query-api/openapi.json")).expect("the document")
+});
+
+/// Asserts that the document names this status for the operation that was called, if it has that operation.
+#[track_caller]
+pub(crate) fn expect_described(method: &Method, path: &str, status: StatusCode) {
+    let matches = |described: &str| {
+        let (described, called) = (described.split('/'), path.split('/'));
+        described.clone().count() == called.clone().count()
+            && described
+                .zip(called)
+                .all(|(described, called)| described == called || described.starts_with('{'))
+    };
+    let items = DESCRIBED["paths"].as_object().into_iter().flatten();
+    let named = items.filter(|(path, _)| matches(path));
+    // Of `/users/discover` and `/users/{user}`, the first is meant.
+    let Some((path, item)) = named.min_by_key(|(path, _)| path.matches('{').count()) else { return };
+    let Some(operation) = item.get(method.as_str().to_lowercase()) else { return };
+    let is_described = !operation["responses"][status.as_str()].is_null();
+    assert!(is_described, "{method} {path} answered {status}, which its description does not name");
+}
 
 /// One operation of the document.
 #[derive(Debug, Clone)]

@@ -119,6 +119,69 @@ fn complete(value: &Value, schema: &Value, document: &Value, place: &str) {
 }
 
 #[test]
+fn every_answer_is_described() {
+    let document = document();
+    for operation in operations(&document) {
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let is_described = response["description"].as_str().is_some_and(|text| text.len() > 4);
+            assert!(is_described, "{} {status}: {response}", operation["operationId"]);
+        }
+    }
+}
+
+/// The page of the documentation fills in examples and defaults: each of its requests would be a replay of the one before.
+#[test]
+fn optional_headers_of_commands_have_no_prefilled_value() {
+    let document = document();
+    let mut seen = 0;
+    for parameter in
+        operations(&document).flat_map(|operation| operation["parameters"].as_array().into_iter().flatten())
+    {
+        if parameter["name"] == "Idempotency-Key" || parameter["name"] == "Prefer" {
+            for place in [parameter, &parameter["schema"]] {
+                let prefilled = ["example", "examples", "default"].map(|name| place[name].is_null());
+                assert_eq!(prefilled, [true; 3], "{parameter}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "{seen}");
+}
+
+#[test]
+fn every_problem_type_is_in_the_api_guide() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let guide = std::fs::read_to_string(root.join("docs/api-guide.md")).unwrap();
+    let mut types = BTreeSet::new();
+    for source in ["command-api/src", "query-api/src", "crates/web/src"] {
+        let files = walkdir::WalkDir::new(root.join(source)).into_iter().map(Result::unwrap);
+        for file in files.filter(|file| file.path().extension().is_some_and(|extension| extension == "rs")) {
+            types.extend(problem_types(&std::fs::read_to_string(file.path()).unwrap()));
+        }
+    }
+    assert!(types.len() > 40, "{types:?}");
+    let missing: Vec<_> = types.iter().filter(|name| !guide.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// The types that the constructors of problems are given.
+fn problem_types(source: &str) -> impl Iterator<Item = String> {
+    let constructors = [("conflict(", false), ("unauthorized(", false), ("new(", true)];
+    let calls = constructors.into_iter().flat_map(|(name, has_status)| {
+        source.match_indices(name).map(move |(at, name)| (at + name.len(), has_status))
+    });
+    calls.filter_map(|(at, has_status)| {
+        let mut argument = source[at..].trim_start();
+        if has_status {
+            argument = argument.strip_prefix("StatusCode::")?.split_once(',')?.1.trim_start();
+        }
+        let (name, _) = argument.strip_prefix('"')?.split_once('"')?;
+        // Refusals to existing apps have texts.
+        name.chars().all(|c| c.is_ascii_lowercase() || c == '-').then(|| name.to_owned())
+    })
+}
+
+#[test]
 fn files_are_binary() {
     let document = document();
     let mut seen = 0;

@@ -280,7 +280,7 @@ impl Commands {
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
     OpenApiRouter::new()
         .routes(routes!(create_album))
-        .routes(routes!(change_album, remove_album))
+        .routes(routes!(edit_album, remove_album))
         .routes(routes!(restore_album))
 }
 
@@ -454,7 +454,7 @@ impl Commands {
     params(("album" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn change_album(
+async fn edit_album(
     State(commands): State<Commands>,
     session: Session,
     Path(album): Path<AlbumId>,

@@ -400,7 +400,7 @@ impl Commands {
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
     OpenApiRouter::new()
         .routes(routes!(create_artist))
-        .routes(routes!(change_artist))
+        .routes(routes!(edit_artist))
         .routes(routes!(merge_artists))
         .routes(routes!(add_manager, remove_manager))
 }
@@ -487,7 +487,7 @@ async fn create_artist(
     params(("artist" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn change_artist(
+async fn edit_artist(
     State(commands): State<Commands>,
     session: Session,
     Path(artist): Path<ArtistId>,

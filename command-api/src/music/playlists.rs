@@ -201,7 +201,7 @@ fn delete(state: &Playlist, playlist: PlaylistId, user: UserId) -> Result<Option
     Ok(Some(PlaylistDeleted { playlist, owner: user }.into()))
 }
 
-fn add_collaborator(
+fn admit(
     state: &Playlist,
     playlist: PlaylistId,
     user: UserId,
@@ -221,7 +221,7 @@ fn add_collaborator(
 }
 
 /// The owner removes any collaborator, collaborators themselves.
-fn remove_collaborator(
+fn dismiss(
     state: &Playlist,
     playlist: PlaylistId,
     user: UserId,
@@ -331,7 +331,7 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
     OpenApiRouter::new()
         .routes(routes!(create_playlist))
         .routes(routes!(edit_playlist, delete_playlist))
-        .routes(routes!(put_collaborator, delete_collaborator))
+        .routes(routes!(add_collaborator, remove_collaborator))
         .merge(entries::routes())
         .merge(transfer::routes())
 }
@@ -473,7 +473,7 @@ async fn delete_playlist(
     ),
     responses((status = 200, body = PlaylistReceipt), (status = 202, body = PlaylistReceipt), Problems)
 )]
-async fn put_collaborator(
+async fn add_collaborator(
     State(commands): State<Commands>,
     session: Session,
     Path((playlist, added)): Path<(PlaylistId, UserId)>,
@@ -486,7 +486,7 @@ async fn put_collaborator(
         .read_cached_state(Subject::Account(added))
         .await
         .map_err(crate::pipeline::errors::log_problem)?;
-    let decide = |state: &Playlist| add_collaborator(state, playlist, user, (added, status));
+    let decide = |state: &Playlist| admit(state, playlist, user, (added, status));
     let outcome = commands.change_playlist(&context.with_actor(user), playlist, decide).await?;
     commands.playlist_receipt(prefer, playlist, outcome).await
 }
@@ -502,7 +502,7 @@ async fn put_collaborator(
     ),
     responses((status = 200, body = PlaylistReceipt), (status = 202, body = PlaylistReceipt), Problems)
 )]
-async fn delete_collaborator(
+async fn remove_collaborator(
     State(commands): State<Commands>,
     session: Session,
     Path((playlist, removed)): Path<(PlaylistId, UserId)>,
@@ -510,7 +510,7 @@ async fn delete_collaborator(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     let user = session.user;
-    let decide = |state: &Playlist| remove_collaborator(state, playlist, user, removed);
+    let decide = |state: &Playlist| dismiss(state, playlist, user, removed);
     let outcome = commands.change_playlist(&context.with_actor(user), playlist, decide).await?;
     commands.playlist_receipt(prefer, playlist, outcome).await
 }

@@ -359,7 +359,7 @@ impl Commands {
 // ------------------------------------------------------------------- routes
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
-    OpenApiRouter::new().routes(routes!(change_song, delete_song)).routes(routes!(restore_removed_song))
+    OpenApiRouter::new().routes(routes!(edit_song, delete_song)).routes(routes!(restore_song))
 }
 
 /// The fields of a song to change.
@@ -447,7 +447,7 @@ impl SongChange {
     params(("song" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn change_song(
+async fn edit_song(
     State(commands): State<Commands>,
     session: Session,
     Path(song): Path<SongId>,
@@ -491,7 +491,7 @@ async fn delete_song(
     params(("song" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
     responses(ReceiptAnswers, Problems)
 )]
-async fn restore_removed_song(
+async fn restore_song(
     State(commands): State<Commands>,
     session: Session,
     Path(song): Path<SongId>,

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use axum::body::Bytes;
 use axum::extract::path::ErrorKind;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
@@ -77,7 +77,9 @@ fn expected(message: &str) -> (FieldCode, String) {
             (FieldCode::InvalidFormat, NOT_EXPECTED.to_owned())
         };
     };
-    if begins(&["unknown field `"]) {
+    if begins(&["invalid value: string "]) {
+        (FieldCode::InvalidFormat, format!("must be {expected}"))
+    } else if begins(&["unknown field `"]) {
         (FieldCode::Unknown, format!("is not known here: expected {expected}"))
     } else if begins(&["invalid type: ", "invalid value: ", "invalid length ", "unknown variant `"]) {
         match expected {
@@ -157,6 +159,10 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        // Errors of a route with one variable do not name it.
+        let names = RawPathParams::from_request_parts(parts, state).await;
+        let name = names.ok().and_then(|names| names.iter().next().map(|(name, _)| name.to_owned()));
+        let name = || name.unwrap_or_else(|| "path".to_owned());
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
             Err(PathRejection::FailedToDeserializePathParams(failed)) => Err(match failed.into_kind() {
@@ -170,7 +176,11 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
                 ErrorKind::InvalidUtf8InPathParam { key } => {
                     Problem::malformed(key, FieldCode::InvalidFormat, "not UTF-8")
                 }
-                _ => Problem::malformed("path", FieldCode::InvalidFormat, NOT_EXPECTED),
+                ErrorKind::Message(message) => {
+                    let (code, message) = expected(&message);
+                    Problem::malformed(name(), code, message)
+                }
+                _ => Problem::malformed(name(), FieldCode::InvalidFormat, NOT_EXPECTED),
             }),
             Err(other) => Err(Problem::internal(other)),
         }

@@ -68,21 +68,21 @@ fn details_that_are_not_given_stay() {
 #[test]
 fn collaborators_are_active_users_and_leave_by_themselves() {
     let state = playlist(false);
-    let add = |user, status| add_collaborator(&state, LIST, ANN, (user, status));
+    let add = |user, status| admit(&state, LIST, ANN, (user, status));
     let added = CollaboratorAdded { playlist: LIST, user: CAT };
     assert_eq!(add(CAT, AccountStatus::Active), Ok(Some(added.into())));
     assert_eq!(add(CAT, AccountStatus::Deactivated), Err(PlaylistRejected::NoUser));
     assert_eq!((add(BOB, AccountStatus::Active), add(ANN, AccountStatus::Active)), (Ok(None), Ok(None)));
     let removed = Event::from(CollaboratorRemoved { playlist: LIST, user: BOB });
     for by in [ANN, BOB] {
-        assert_eq!(remove_collaborator(&state, LIST, by, BOB), Ok(Some(removed.clone())));
+        assert_eq!(dismiss(&state, LIST, by, BOB), Ok(Some(removed.clone())));
     }
-    assert_eq!(remove_collaborator(&state, LIST, ANN, CAT), Ok(None));
-    let other = remove_collaborator(&playlist(true), LIST, CAT, BOB);
+    assert_eq!(dismiss(&state, LIST, ANN, CAT), Ok(None));
+    let other = dismiss(&playlist(true), LIST, CAT, BOB);
     assert_eq!(other, Err(PlaylistRejected::NotYours));
     let mut full = playlist(false);
     let users = (0..COLLABORATORS_LIMIT as u128).map(|n| UserId::new(Uuid::from_u128(0x1000 + n)));
     Arc::make_mut(&mut full.list).collaborators = users.collect();
-    let one_more = add_collaborator(&full, LIST, ANN, (CAT, AccountStatus::Active));
+    let one_more = admit(&full, LIST, ANN, (CAT, AccountStatus::Active));
     assert_eq!(one_more, Err(PlaylistRejected::TooManyCollaborators));
 }

@@ -198,7 +198,7 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
 #[into_params(parameter_in = Query)]
 struct ImportParams {
     /// `m3u8` or `jspf`; without it, the form of the file decides.
-    #[param(value_type = String, required = false, pattern = "^(m3u8|jspf)$")]
+    #[param(inline, required = false)]
     format: Option<Format>,
 }
 

@@ -51,7 +51,7 @@ impl Format {
 #[into_params(parameter_in = Query)]
 struct ExportParams {
     /// `m3u8` or `jspf`.
-    #[param(value_type = String, required = false, pattern = "^(m3u8|jspf)$", default = "m3u8")]
+    #[param(inline, required = false, default = "m3u8")]
     #[serde(default)]
     format: Format,
 }
