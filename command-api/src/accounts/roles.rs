@@ -8,7 +8,7 @@ use axum::response::Response;
 use events::{
     Event, LogError, Personal, Reinstated, Role, RoleGranted, RoleRevoked, Subject, Suspended, UserId,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -21,7 +21,7 @@ use crate::accounts::account::{Account, AccountStatus, no_user};
 use crate::pipeline::context::Context;
 use crate::pipeline::errors::{CommandError, log_problem};
 use crate::pipeline::execute::Outcome;
-use crate::pipeline::receipt::{CommandHeaders, Prefer, ReceiptAnswers};
+use crate::pipeline::receipt::{CommandHeaders, Prefer, Receipt};
 use crate::pipeline::text::{self, Fields};
 
 /// Longest reason for a suspension or a removal, in characters.
@@ -171,6 +171,22 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
         .routes(routes!(suspend_user, reinstate_user))
 }
 
+#[derive(Debug, Serialize, ToSchema)]
+struct RoleReceipt {
+    #[serde(flatten)]
+    receipt: Receipt,
+    /// Whether the user has the role now.
+    granted: bool,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct SuspensionReceipt {
+    #[serde(flatten)]
+    receipt: Receipt,
+    /// Whether the user is suspended now.
+    suspended: bool,
+}
+
 /// Grant a role
 ///
 /// For admins. All sessions of the user end; the role takes effect at the next log-in.
@@ -181,7 +197,7 @@ pub(crate) fn routes() -> OpenApiRouter<Commands> {
         ("role" = resources::Role, Path),
         CommandHeaders
     ),
-    responses(ReceiptAnswers, Problems)
+    responses((status = 200, body = RoleReceipt), (status = 202, body = RoleReceipt), Problems)
 )]
 async fn grant_role(
     State(commands): State<Commands>,
@@ -193,7 +209,7 @@ async fn grant_role(
     let actor = session.user;
     let by = commands.authority(actor).await.map_err(log_problem)?;
     let outcome = commands.set_role(&context.with_actor(actor), &by, user, role, true).await?;
-    Ok(commands.receipt(prefer, outcome).await)
+    Ok(commands.receipt_with(prefer, outcome, |receipt| RoleReceipt { receipt, granted: true }).await)
 }
 
 /// Revoke a role
@@ -206,7 +222,7 @@ async fn grant_role(
         ("role" = resources::Role, Path),
         CommandHeaders
     ),
-    responses(ReceiptAnswers, Problems)
+    responses((status = 200, body = RoleReceipt), (status = 202, body = RoleReceipt), Problems)
 )]
 async fn revoke_role(
     State(commands): State<Commands>,
@@ -218,7 +234,7 @@ async fn revoke_role(
     let actor = session.user;
     let by = commands.authority(actor).await.map_err(log_problem)?;
     let outcome = commands.set_role(&context.with_actor(actor), &by, user, role, false).await?;
-    Ok(commands.receipt(prefer, outcome).await)
+    Ok(commands.receipt_with(prefer, outcome, |receipt| RoleReceipt { receipt, granted: false }).await)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -235,7 +251,7 @@ struct Suspension {
 #[utoipa::path(
     put, path = "/v1/users/{user}/suspension", tag = "roles", request_body = Suspension, security(("token" = [])),
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
-    responses(ReceiptAnswers, Problems)
+    responses((status = 200, body = SuspensionReceipt), (status = 202, body = SuspensionReceipt), Problems)
 )]
 async fn suspend_user(
     State(commands): State<Commands>,
@@ -254,7 +270,7 @@ async fn suspend_user(
     let event = Suspended { user, reason: Personal::Open(reason) };
     let decide = |account: &Account| suspend(account, &by, &event);
     let outcome = commands.execute(&context, Subject::Account(user), &[], decide).await?;
-    Ok(commands.receipt(prefer, outcome).await)
+    Ok(commands.receipt_with(prefer, outcome, |receipt| SuspensionReceipt { receipt, suspended: true }).await)
 }
 
 /// Reinstate a suspended user
@@ -263,7 +279,7 @@ async fn suspend_user(
 #[utoipa::path(
     delete, path = "/v1/users/{user}/suspension", tag = "roles", security(("token" = [])),
     params(("user" = String, Path, pattern = "^[0-9a-f]{32}$"), CommandHeaders),
-    responses(ReceiptAnswers, Problems)
+    responses((status = 200, body = SuspensionReceipt), (status = 202, body = SuspensionReceipt), Problems)
 )]
 async fn reinstate_user(
     State(commands): State<Commands>,
@@ -276,7 +292,9 @@ async fn reinstate_user(
     let by = commands.authority(actor).await.map_err(log_problem)?;
     let decide = |account: &Account| reinstate(account, &by, user);
     let outcome = commands.execute(&context.with_actor(actor), Subject::Account(user), &[], decide).await?;
-    Ok(commands.receipt(prefer, outcome).await)
+    Ok(commands
+        .receipt_with(prefer, outcome, |receipt| SuspensionReceipt { receipt, suspended: false })
+        .await)
 }
 
 #[cfg(test)]

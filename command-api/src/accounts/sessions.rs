@@ -188,19 +188,20 @@ impl Commands {
         if !is_active {
             return Err(CommandError::Rejected(SessionRejected::Ended));
         }
-        Ok(Some((self.token_for(context, user, session, started.expires)?, outcome)))
+        Ok(Some((self.token_for(user, session, started.expires)?, outcome)))
     }
 
+    /// The same text each time: a replay is answered with the token of the first request.
     fn token_for(
         &self,
-        context: &Context,
         user: UserId,
         session: SessionId,
         expires: DateTime<Utc>,
     ) -> Result<SignedIn, CommandError<SessionRejected>> {
+        let issued = expires - self.session_length;
         let token = self
             .signing
-            .sign(user, session, context.now, expires)
+            .sign(user, session, issued, expires)
             .map_err(CommandError::<SessionRejected>::defect)?;
         Ok(SignedIn { user: user.to_string(), session: session.to_string(), token, expires })
     }
@@ -222,7 +223,7 @@ impl Commands {
         let outcome = self
             .execute_new(context, Subject::Session(user, session), &[], |state| start(*state, &event))
             .await?;
-        Ok((self.token_for(context, user, session, expires)?, outcome))
+        Ok((self.token_for(user, session, expires)?, outcome))
     }
 
     /// Logs a user in by password, and reactivates a deactivated account.

@@ -1,9 +1,12 @@
 //! Commands answer what they made or changed, and a replay answers the same.
 
+use std::time::SystemTime;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::chorus::Chorus;
-use tests::client::{Answer, Api, User};
+use tests::client::{Answer, Api, PASSWORD, User};
+use tests::waiting;
 
 crate::journeys! {
     a_created_resource_is_answered_as_a_query_answers_it,
@@ -69,6 +72,18 @@ async fn a_replay_answers_the_same_body(chorus: &Chorus) {
     let first = follow().await;
     api.delete_as(&bob, &format!("/v1/users/{}/follow", ann.id)).await.expect(200);
     assert_eq!((&first["follows"], follow().await), (&json!(true), first.clone()));
+
+    let log_in = async || {
+        let request = api.request(Method::POST, "/v1/sessions").header("Idempotency-Key", "four");
+        let login = json!({ "login": ann.username, "password": PASSWORD });
+        api.send(request.json(&login)).await.expect(201).json()
+    };
+    let first = log_in().await;
+    // Tokens say in which second they were made.
+    let second = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let before = second();
+    waiting::until("the next second", async || second() > before).await;
+    assert_eq!(log_in().await, first);
 }
 
 async fn concurrent_copies_of_an_upload_answer_the_same_images(chorus: &Chorus) {
