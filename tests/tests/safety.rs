@@ -68,7 +68,7 @@ fn spellings(name: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_origin_is_logged_once_with_the_setting_that_allows_it() {
+async fn a_refused_origin_is_logged_once_with_each_setting_that_allows_it() {
     let chorus = Chorus::standalone_with(&[("CHORUS_ALLOWED_ORIGINS", "https://app.example")]).await.unwrap();
     let api = chorus.api();
     let ask = async |path: &str, origin: &str| {
@@ -80,14 +80,16 @@ async fn a_refused_origin_is_logged_once_with_the_setting_that_allows_it() {
     for _ in 0..2 {
         assert!(ask("/v1/posts", "https://other.example").await.is_none());
         assert!(ask("/instamern/posts", "https://app.example").await.is_none());
+        assert!(ask("/spotifymern/musics", "https://other.example").await.is_none());
     }
     let printed = chorus.printed(Service::Chorus);
     let mut refusals: Vec<&str> =
         printed.lines().filter(|line| line.contains("may not call the API")).collect();
-    refusals.sort_unstable_by_key(|line| line.contains("INSTAMERN"));
-    let [other, app] = refusals[..] else { panic!("{refusals:?}") };
+    refusals.sort_unstable_by_key(|line| (line.contains("SPOTIFYMERN"), line.contains("INSTAMERN")));
+    let [other, app, music] = refusals[..] else { panic!("{refusals:?}") };
     assert!(other.contains("https://other.example") && other.contains("CHORUS_ALLOWED_ORIGINS"), "{other}");
     assert!(app.contains("https://app.example") && app.contains("CHORUS_INSTAMERN_URL"), "{app}");
+    assert!(music.contains("https://other.example") && music.contains("CHORUS_SPOTIFYMERN_URL"), "{music}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -337,5 +339,10 @@ async fn secrets_are_not_printed_at_trace_level_standalone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_are_not_printed_at_trace_level_distributed() {
-    assert_no_secret_is_printed(&Chorus::distributed_with(&[("CHORUS_TRACE", "trace")]).await.unwrap()).await;
+    let settings = [("CHORUS_TRACE", "trace"), ("CHORUS_QUERY_URL", "http://127.0.0.1:1")];
+    let chorus = Chorus::distributed_with(&settings).await.unwrap();
+    assert_no_secret_is_printed(&chorus).await;
+    // A setting of an older version is accepted.
+    let printed = chorus.printed(Service::CommandApi);
+    assert!(printed.contains("CHORUS_QUERY_URL is no longer used"), "{printed}");
 }

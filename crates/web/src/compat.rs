@@ -1,6 +1,6 @@
 //! Compatibility with the web apps that existed before Chorus, each under its own prefix: the spelling of paths, the
-//! shape of bodies and responses, and the allowed origin. Their commands and queries are the same as on `/v1`, in the
-//! `compat` modules of either side.
+//! shape of bodies and responses, and the allowed origin. What all of their answers share is here, since the middleware
+//! answers too; their routes are in `compat-api`, over the same commands and queries as `/v1`.
 
 mod answer;
 mod body;
@@ -9,6 +9,7 @@ mod path;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header, request};
@@ -142,8 +143,10 @@ pub(crate) fn to_app_format(mut response: Response) -> Response {
     response
 }
 
-/// Refused origins in the log lines at most.
+/// Refused origins that are logged at most per [`LOGGED_AGAIN`].
 const LOGGED_ORIGINS: usize = 100;
+/// After this time refused origins are logged again.
+const LOGGED_AGAIN: Duration = Duration::from_hours(1);
 
 /// The allowed origins per path.
 #[derive(Debug, Clone)]
@@ -154,8 +157,14 @@ pub(crate) struct Origins {
     spotifymern: Option<String>,
     /// The origin of pages of Chorus itself.
     own: Option<String>,
-    /// Refused origins that are in the log lines already.
-    logged: Arc<Mutex<HashSet<HeaderValue>>>,
+    logged: Arc<Mutex<LoggedOrigins>>,
+}
+
+/// Refused origins that were logged lately, each with the setting that would allow it.
+#[derive(Debug, Default)]
+struct LoggedOrigins {
+    since: Option<Instant>,
+    origins: HashSet<(HeaderValue, &'static str)>,
 }
 
 impl Origins {
@@ -182,10 +191,13 @@ impl Origins {
         is_allowed
     }
 
-    /// Logs each origin once, up to a limit: anyone may send any.
-    fn log_refusal(&self, origin: &HeaderValue, setting: &str) {
+    /// Logs each origin once for each setting, up to a limit: anyone may send any.
+    fn log_refusal(&self, origin: &HeaderValue, setting: &'static str) {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.len() < LOGGED_ORIGINS && logged.insert(origin.clone()) {
+        if logged.since.is_none_or(|since| since.elapsed() > LOGGED_AGAIN) {
+            *logged = LoggedOrigins { since: Some(Instant::now()), origins: HashSet::new() };
+        }
+        if logged.origins.len() < LOGGED_ORIGINS && logged.origins.insert((origin.clone(), setting)) {
             tracing::warn!(
                 ?origin,
                 setting,
