@@ -23,7 +23,7 @@ pub struct Image {
     cover: String,
     /// URL of the picture, cropped to a square of 320 × 320.
     thumb: String,
-    /// The whole picture in several sizes, largest first, for `srcset`.
+    /// The whole picture in several widths, largest first, for `srcset`; one for a small picture.
     sources: Vec<ImageSource>,
 }
 
@@ -58,6 +58,8 @@ impl Image {
             let (width, height) = variant.contained(size);
             ImageSource { url: url(variant), width, height }
         };
+        let mut sources = Vec::from([ImageVariant::LARGE, ImageVariant::FEED].map(source));
+        sources.dedup_by_key(|source| source.width);
         Self {
             width: size.0,
             height: size.1,
@@ -67,7 +69,7 @@ impl Image {
             feed: url(ImageVariant::FEED),
             cover: url(ImageVariant::COVER),
             thumb: url(ImageVariant::THUMB),
-            sources: [ImageVariant::LARGE, ImageVariant::FEED].map(source).into(),
+            sources,
         }
     }
 }
@@ -75,9 +77,9 @@ impl Image {
 /// The picture of a story in several sizes.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StoryImage {
-    /// Width of the larger size, in pixels.
+    /// Width of `story`, in pixels.
     width: u32,
-    /// Height of the larger size, in pixels.
+    /// Height of `story`, in pixels.
     height: u32,
     /// Description of the picture.
     alt: String,

@@ -28,7 +28,7 @@ pub(crate) fn routes() -> OpenApiRouter<Queries> {
 }
 
 /// A user in a list.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = ListedUser)]
 pub(crate) struct ListedPerson {
     #[serde(flatten)]

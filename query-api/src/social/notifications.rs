@@ -17,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::accounts::profiles;
 use views::social::comments::{self, Comment};
+use views::social::follows;
 use views::social::likes::{self, Like};
 use views::social::notifications::{Activity, Kind, OF_OWNER, ReadCursor, Role, VIEW, read_cursor_key};
 use views::social::posts::{self, Post};
@@ -25,11 +26,13 @@ use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
 use self::groups::Group;
+use crate::accounts::profiles::ListedPerson;
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{COUNT_LIMIT, PageOf, PageParams, Paging, ROUNDS};
 use crate::{Queries, store_problem};
 
-const VIEWS: [&str; 4] = [VIEW.name, profiles::VIEW.name, posts::VIEW.name, comments::VIEW.name];
+const VIEWS: [&str; 5] =
+    [VIEW.name, profiles::VIEW.name, posts::VIEW.name, comments::VIEW.name, follows::VIEW.name];
 /// Number of users in a group that are named; the others are counted.
 const NAMED: usize = 3;
 
@@ -44,7 +47,7 @@ struct Notification {
     id: String,
     kind: NotificationKind,
     /// Up to three users, latest activity first.
-    people: Vec<Person>,
+    people: Vec<ListedPerson>,
     /// Number of other users; 9,997 means 9,997 or more.
     others: u64,
     /// The post; null for follows and for removed stories.
@@ -114,7 +117,10 @@ struct Unread {
 
 /// The data for showing the groups of a page.
 struct Around {
+    /// All that are visible, by id.
     people: HashMap<String, Person>,
+    /// Those that are named, by id.
+    named: HashMap<String, ListedPerson>,
     posts: HashMap<String, Post>,
     comments: HashMap<String, Comment>,
     read_up_to: i64,
@@ -129,15 +135,16 @@ impl Queries {
 
     async fn notifications_page(
         &self,
-        owner: UserId,
+        session: Session,
         paging: &Paging,
     ) -> Result<PageOf<Notification>, Problem> {
+        let owner = session.user;
         let (mut items, mut after) = (Vec::new(), paging.after(&OF_OWNER)?);
         let read_up_to = self.read_up_to(owner).await?;
         for _ in 0..ROUNDS {
             let found = self.groups(owner, after, paging.limit - items.len()).await;
             let (groups, next) = found.map_err(store_problem)?;
-            items.extend(self.show_groups(groups, read_up_to).await?);
+            items.extend(self.show_groups(groups, session, read_up_to).await?);
             after = next;
             if after.is_none() || items.len() == paging.limit {
                 break;
@@ -146,7 +153,12 @@ impl Queries {
         Ok(paging.page(items, after.as_ref(), &OF_OWNER))
     }
 
-    async fn show_groups(&self, groups: Vec<Group>, read_up_to: i64) -> Result<Vec<Notification>, Problem> {
+    async fn show_groups(
+        &self,
+        groups: Vec<Group>,
+        session: Session,
+        read_up_to: i64,
+    ) -> Result<Vec<Notification>, Problem> {
         let mut ids: Vec<String> = groups.iter().filter_map(|group| group.header.post.clone()).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -162,7 +174,12 @@ impl Queries {
         let actors = groups.iter().flat_map(|group| &group.members).map(|member| member.actor.clone());
         let authors = posts.values().map(|post| post.author.clone());
         let people = self.people(actors.chain(authors)).await?;
-        let around = Around { people, posts, comments, read_up_to };
+        let named: BTreeSet<&str> =
+            groups.iter().flat_map(|group| named(group, &people)).map(|person| person.id.as_str()).collect();
+        let named = named.into_iter().filter_map(|id| people.get(id).cloned()).collect();
+        let named = self.with_relationships(named, Some(session)).await?.into_iter();
+        let named = named.map(|listed| (listed.person.id.clone(), listed)).collect();
+        let around = Around { people, named, posts, comments, read_up_to };
         let shown = groups.into_iter().map(|group| self.show_group(group, &around));
         let shown = futures::future::try_join_all(shown).await.map_err(store_problem)?;
         Ok(shown.into_iter().flatten().collect())
@@ -185,9 +202,9 @@ impl Queries {
         };
         let hidden = group.members.len() - seen.len();
         let all = if group.has_more { self.people_in(&group.header).await? } else { group.members.len() };
-        let named = seen.iter().take(NAMED);
-        let people: Vec<Person> =
-            named.filter_map(|member| around.people.get(&member.actor).cloned()).collect();
+        let people: Vec<ListedPerson> = named(&group, &around.people)
+            .filter_map(|person| around.named.get(&person.id).cloned())
+            .collect();
         Ok(Some(Notification {
             others: all.saturating_sub(hidden + people.len()) as u64,
             people,
@@ -230,6 +247,11 @@ impl Queries {
     }
 }
 
+/// The users of a group that its notification names.
+fn named<'a>(group: &'a Group, people: &'a HashMap<String, Person>) -> impl Iterator<Item = &'a Person> {
+    group.members.iter().filter_map(|member| people.get(&member.actor)).take(NAMED)
+}
+
 /// A removal only shows that it happened, and the reason.
 fn removal(group: Group, read_up_to: i64) -> Option<Notification> {
     let notice = group.members.into_iter().next()?;
@@ -263,7 +285,7 @@ async fn list_notifications(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let page = queries.notifications_page(session.user, &paging).await?;
+    let page = queries.notifications_page(session, &paging).await?;
     answer(&conditions, caught_up, &page)
 }
 

@@ -7,7 +7,7 @@ crate::journeys! {
     post_has_like_and_save_flags_of_the_viewer,
     listed_users_have_follow_flags,
     comments_are_read_singly_and_by_level,
-    comment_notification_has_the_text,
+    comment_notification_has_the_text_and_follow_flags,
     page_has_the_cursor_of_the_next_page,
     image_sources_have_their_sizes,
 }
@@ -90,16 +90,19 @@ async fn comments_are_read_singly_and_by_level(chorus: &Chorus) {
     api.get(&format!("{comments}/{first}")).await.problem(404, "not-found");
 }
 
-async fn comment_notification_has_the_text(chorus: &Chorus) {
+async fn comment_notification_has_the_text_and_follow_flags(chorus: &Chorus) {
     let api = chorus.api();
     let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
     let post = api.publish(&ann, "Dawn").await;
+    api.follow(&ann, &bob).await.expect(200);
     api.like(&bob, &post).await.expect(200);
     api.comment(&bob, &post, "Lovely").await;
     let items = api.get_as(&ann, "/v1/me/notifications").await.expect(200).json()["items"].clone();
     let texts: Vec<(&Value, &Value)> =
         items.as_array().unwrap().iter().map(|item| (&item["kind"], &item["text"])).collect();
     assert_eq!(texts, [(&json!("comment"), &json!("Lovely")), (&json!("like"), &Value::Null)]);
+    let viewer = json!({ "follows": true, "requested": false, "followed_by": false });
+    assert_eq!((&items[0]["people"][0]["id"], &items[0]["people"][0]["viewer"]), (&json!(bob.id), &viewer));
 }
 
 async fn page_has_the_cursor_of_the_next_page(chorus: &Chorus) {
@@ -129,6 +132,9 @@ async fn image_sources_have_their_sizes(chorus: &Chorus) {
         .map(|source| (source["width"].as_u64().unwrap(), source["height"].as_u64().unwrap()))
         .collect();
     assert_eq!(sizes, [(2048, 683), (1080, 360)]);
+    // A small picture has one width.
+    let small = api.publish(&ann, "Dusk").await;
+    assert_eq!(api.post_page(&small).await["images"][0]["sources"].as_array().unwrap().len(), 1);
     for (source, (width, height)) in sources.as_array().unwrap().iter().zip(sizes) {
         let picture = api.get(source["url"].as_str().unwrap()).await.expect(200);
         let picture = image::load_from_memory(&picture.body).unwrap();
