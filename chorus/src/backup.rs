@@ -1,5 +1,6 @@
 //! `chorus backup` and `chorus restore`: copies of log, keys and media of a standalone deployment, consistent at one log
-//! position. Views are not included, since they can be rebuilt.
+//! position, and of the ledgers of stored songs, which the log does not have. Views are not included, since they can be
+//! rebuilt.
 
 mod restore;
 
@@ -12,13 +13,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
+use command_api::music::copy_ledgers;
 use events::{LogFiles, Position};
 use indicatif::{ProgressBar, ProgressStyle};
 use media::{MediaSize, copy_media, local_folder};
 use projector::reactions::media::{Missing, audit};
 use serde::{Deserialize, Serialize};
 use service::clock::{Clock, SystemClock};
-use service::config::{LogSettings, MediaSettings, PlaceSettings, SigningSettings};
+use service::config::{LogSettings, MediaSettings, PlaceSettings, SigningSettings, UploadSettings};
 
 pub use restore::{RestoreSettings, restore};
 
@@ -26,6 +28,8 @@ pub use restore::{RestoreSettings, restore};
 const MANIFEST: &str = "backup.json";
 const LOG: &str = "events.db";
 const MEDIA: &str = "media";
+/// Holds the ledgers, without the uploads in progress.
+const UPLOADS: &str = "uploads";
 const MASTER_KEY: &str = "master.key";
 const SIGNING_KEYS: &str = "signing-keys.pem";
 /// Version of the backup's layout.
@@ -60,6 +64,8 @@ pub struct Settings {
     #[command(flatten)]
     media: MediaSettings,
     #[command(flatten)]
+    uploads: UploadSettings,
+    #[command(flatten)]
     signing: SigningSettings,
 }
 
@@ -76,6 +82,8 @@ struct Manifest {
     keys: u64,
     /// None if media are not in a local folder.
     media: Option<MediaCount>,
+    /// Accounts whose stored songs are counted. None in backups of earlier versions, which have no ledgers.
+    ledgers: Option<u64>,
     /// Files that events refer to and that were missing when the backup was created.
     missing: Vec<String>,
     /// Whether it includes the secrets.
@@ -97,7 +105,7 @@ impl From<MediaSize> for MediaCount {
 /// # Errors
 /// If the folder is not empty, or a file cannot be copied. Then nothing of the backup remains.
 pub async fn run(settings: Settings) -> Result<()> {
-    let Settings { folder, with_secrets, place, log, media, signing } = settings;
+    let Settings { folder, with_secrets, place, log, media, uploads, signing } = settings;
     let source = events::log_files(&log.place.url(&place))?.context(OF_SERVERS)?;
     ensure!(source.log.exists(), "there is no log at {}", source.log.display());
     require_empty(&folder)?;
@@ -118,7 +126,8 @@ pub async fn run(settings: Settings) -> Result<()> {
         write_private(&unfinished.path().join(name), &text)?;
     }
     let media = local_folder(&media.url(&place));
-    let backup = Backup { source, media, target: unfinished.path().to_owned() };
+    let uploads = uploads.folder(&place);
+    let backup = Backup { source, media, uploads, target: unfinished.path().to_owned() };
     let manifest = backup.copy(with_secrets).await?;
     write_private(&backup.target.join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)?;
     media::sync_file_system(&backup.target).context("flushing all files to the disk")?;
@@ -143,6 +152,9 @@ fn print_summary(manifest: &Manifest, folder: &Path, has_media: bool) -> Result<
         None if has_media => {}
         None => writeln!(out, "  media    not included: they are in a bucket; see docs/operations.md")?,
     }
+    if let Some(ledgers) = manifest.ledgers {
+        writeln!(out, "  quotas   of {ledgers} accounts")?;
+    }
     let secrets = if manifest.secrets {
         "included: anyone who has the backup can read everything"
     } else {
@@ -166,6 +178,7 @@ struct Backup {
     source: LogFiles,
     /// None if media are not in a folder.
     media: Option<PathBuf>,
+    uploads: PathBuf,
     target: PathBuf,
 }
 
@@ -180,9 +193,12 @@ impl Backup {
         self.copy_media().await?;
         self.begin_log().await?;
         let mut missing = Vec::new();
-        let mut position = Position::START;
+        let (mut position, mut ledgers) = (Position::START, 0);
         for _ in 0..ROUNDS {
             self.copy_media().await?;
+            // Before the events: a song that is published meanwhile is then not counted. A ledger with a song that the log
+            // lacks could never give its bytes back.
+            ledgers = self.copy_ledgers().await?;
             let (source, target) = (self.source.clone(), self.files());
             let completed = tokio::task::spawn_blocking(move || source.complete_copy(&target)).await?;
             position = completed.context("copying the keys and the newest events")?;
@@ -205,6 +221,7 @@ impl Backup {
             position: position.0,
             keys: contents.keys,
             media: media.map(MediaCount::from),
+            ledgers: Some(ledgers),
             missing: missing.iter().map(|one| one.key.to_string()).collect(),
             secrets,
         })
@@ -221,6 +238,13 @@ impl Backup {
         bar.finish_and_clear();
         copied.context("copying the media")?;
         Ok(())
+    }
+
+    /// Returns the number of ledgers.
+    async fn copy_ledgers(&self) -> Result<u64> {
+        let (from, to) = (self.uploads.clone(), self.target.join(UPLOADS));
+        let copied = tokio::task::spawn_blocking(move || copy_ledgers(&from, &to)).await?;
+        copied.context("copying the ledgers of stored songs")
     }
 
     async fn begin_log(&self) -> Result<()> {

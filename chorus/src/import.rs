@@ -1,9 +1,12 @@
 //! `chorus import`: the operator publishes the songs of a music folder. Running it again publishes what is new, and leaves
 //! everything else as it is. It never removes a song: a folder that is not mounted looks like an empty one.
 
+mod albums;
 mod files;
+mod pictures;
 mod record;
 mod samplers;
+mod years;
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -11,16 +14,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use albums::{Content, Read, Waiting};
+use anyhow::{Context, Result, bail, ensure};
 use audio::Probed;
 use clap::{Args, ValueEnum};
-use command_api::music::importing::{ImportError, Importer, KnownSong, Sampler};
+use command_api::music::importing::{AlbumChoice, ImportError, Importer, KnownSong, Sampler};
 use events::{AudioHash, SongVisibility};
 use files::{Folder, Found, Refused, Version, refused};
 use futures::{FutureExt, Stream, StreamExt, stream};
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressStyle};
+use pictures::Pictures;
 use record::{Imported, Record};
-use samplers::{Track, samplers};
+use samplers::Track;
 use serde::Serialize;
 use service::config::{LogSettings, MediaSettings, PlaceSettings};
 use service::shutdown::asked_to_end;
@@ -123,40 +128,45 @@ struct Report {
 /// If the folder cannot be read, the account may not publish, or the import is stopped.
 pub async fn run(settings: Settings) -> Result<()> {
     let Settings { folder, publisher, visibility, dry_run, json, place, log, media } = settings;
-    let root = folder.canonicalize().with_context(|| format!("opening {}", folder.display()))?;
+    let root = root_of(&folder)?;
     let commands = commands::open(&place, &log, &media).await?;
     let importer = Importer::new(commands, &publisher, visibility.into()).await;
     let importer = importer.map_err(|problem| anyhow::anyhow!("{publisher}: {}", problem.detail))?;
     let Some(importer) = importer else { bail!("no user has the username or address `{publisher}`") };
     let record = Mutex::new(Record::open(&place.data)?);
-    let Folder { audio, unreadable, others } = files::list(&root);
+    let Folder { audio, unreadable, others, pictures } = files::list(&root);
     let report = Report { dry_run, others, unreadable, ..Report::default() };
-    let import = Import { importer, record, dry_run, turns: Semaphore::new(AT_ONCE) };
+    let import = Import { importer, record, pictures, dry_run, turns: Semaphore::new(AT_ONCE) };
     let (report, ended) = import.all(audio, report).await?;
     print(&report, json)?;
     ended
 }
 
+/// The folder to import. A single file is refused: its album depends on the other files of its folder.
+fn root_of(folder: &Path) -> Result<PathBuf> {
+    let root = folder.canonicalize().with_context(|| format!("opening {}", folder.display()))?;
+    ensure!(
+        root.is_dir(),
+        "{} is not a folder: the files of a folder decide together which album they are on, so name the folder \
+         of the file",
+        folder.display()
+    );
+    Ok(root)
+}
+
 struct Import {
     importer: Importer,
     record: Mutex<Record>,
+    pictures: Pictures,
     dry_run: bool,
     /// Files in progress, of all folders.
     turns: Semaphore,
 }
 
-/// A file that may be a part of a sampler: that is decided when all files of its folder have been read.
-struct Waiting {
-    file: Found,
-    track: Track,
-    /// None if the file has not changed since the last import.
-    probed: Option<Box<Probed>>,
-}
-
 /// What is known of a file after the first look.
 enum Look {
     Done(Outcome),
-    Waits(Track, Option<Box<Probed>>),
+    Waits(Option<Track>, Content),
 }
 
 type Done = (Result<Outcome, ImportError>, Found);
@@ -215,7 +225,7 @@ impl Import {
         Ok((report, ended))
     }
 
-    /// Imports the files of one folder; those that may be of a sampler after all others.
+    /// Imports the files of one folder; those whose album depends on others after all have been looked at.
     fn folder(
         &self,
         files: Vec<Found>,
@@ -230,9 +240,9 @@ impl Import {
             .filter_map(move |(look, file)| {
                 let done = match look {
                     Ok(Look::Done(outcome)) => Some((Ok(outcome), file)),
-                    Ok(Look::Waits(track, probed)) => {
+                    Ok(Look::Waits(track, content)) => {
                         let mut later = later.lock().unwrap_or_else(PoisonError::into_inner);
-                        later.push(Waiting { file, track, probed });
+                        later.push(Waiting { file, track, content });
                         None
                     }
                     Err(error) => Some((Err(error), file)),
@@ -241,53 +251,54 @@ impl Import {
             });
         let second = stream::once(async move {
             let waiting = std::mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner));
-            let samplers = samplers(waiting.iter().map(|one| &one.track));
-            let decided = waiting.into_iter().map(move |one| (samplers.get(&one.track.album).copied(), one));
-            stream::iter(decided.collect::<Vec<_>>())
+            let choices = self.choices(&waiting).await;
+            let (decided, failed): (Vec<_>, Option<Done>) = match choices {
+                Ok(choices) => (waiting.into_iter().zip(choices).collect(), None),
+                // The log cannot be read: that ends the import, so one file stands for all.
+                Err(error) => (Vec::new(), waiting.into_iter().next().map(|one| (Err(error), one.file))),
+            };
+            let decided = stream::iter(decided)
                 .take_until(stopped)
-                .map(async |(sampler, Waiting { file, track, probed })| {
-                    (self.decided(&file, track, probed, sampler).await, file)
+                .map(async |(Waiting { file, track, content }, choice)| {
+                    (self.decided(&file, track, content, choice).await, file)
                 })
-                .buffer_unordered(AT_ONCE)
+                .buffer_unordered(AT_ONCE);
+            stream::iter(failed).chain(decided)
         });
         first.chain(second.flatten())
     }
 
-    /// Imports a file unless it may be a part of a sampler.
+    /// Imports a file unless its album depends on other files of its folder.
     async fn look(&self, file: &Found) -> Result<Look, ImportError> {
         let _turn = self.turn().await?;
         if let Some(earlier) = self.unchanged(file)
             && self.is_known(&earlier).await?
         {
-            return Ok(match earlier.track {
-                Some(track) => Look::Waits(track, None),
-                None => Look::Done(Outcome::Same),
-            });
+            return Ok(Look::Waits(earlier.track.clone(), Content::Unchanged(Box::new(earlier))));
         }
         let probed = self.probe(file).await?;
-        match Track::of(&probed.tags) {
-            Some(track) => Ok(Look::Waits(track, Some(Box::new(probed)))),
-            None => Ok(Look::Done(self.one(file, &probed, None, None).await?)),
+        let (track, album) = (Track::of(&probed.tags), self.importer.album_of_tags(&probed).await?);
+        if track.is_none() && album.is_none() {
+            return Ok(Look::Done(self.one(file, &probed, None, AlbumChoice::Tagged).await?));
         }
+        Ok(Look::Waits(track, Content::Read(Box::new(Read { probed, album }))))
     }
 
     /// Imports a file whose album is known now. It may be another one than at the last import, if the folder has changed.
     async fn decided(
         &self,
         file: &Found,
-        track: Track,
-        probed: Option<Box<Probed>>,
-        sampler: Option<Sampler>,
+        track: Option<Track>,
+        content: Content,
+        choice: AlbumChoice,
     ) -> Result<Outcome, ImportError> {
         let _turn = self.turn().await?;
-        let probed = match probed {
-            Some(probed) => probed,
-            None if self.unchanged(file).is_some_and(|earlier| earlier.sampler == sampler) => {
-                return Ok(Outcome::Same);
-            }
-            None => Box::new(self.probe(file).await?),
+        let probed = match content {
+            Content::Read(read) => read.probed,
+            Content::Unchanged(earlier) if earlier.sampler == choice.sampler() => return Ok(Outcome::Same),
+            Content::Unchanged(_) => self.probe(file).await?,
         };
-        self.one(file, &probed, Some(track), sampler).await
+        self.one(file, &probed, track, choice).await
     }
 
     async fn turn(&self) -> Result<SemaphorePermit<'_>, ImportError> {
@@ -313,19 +324,22 @@ impl Import {
         file: &Found,
         probed: &Probed,
         track: Option<Track>,
-        sampler: Option<Sampler>,
+        choice: AlbumChoice,
     ) -> Result<Outcome, ImportError> {
+        let sampler = choice.sampler();
+        // Without the year that was chosen: files whose tags are as before keep their album.
         let (audio, tags) = (probed.hash, hash_of_tags(probed, sampler)?);
         let earlier = self.take_earlier(file, audio);
         let moved_from = earlier.as_ref().map(|earlier| earlier.file.clone());
         let moved_from = moved_from.filter(|earlier| *earlier != file.name);
         let (outcome, song) = match earlier {
             Some(earlier) if self.is_known(&earlier).await? => {
-                (self.again(file, probed, (tags, sampler), &earlier).await?, earlier.song)
+                (self.again(file, probed, (tags, choice), &earlier).await?, earlier.song)
             }
             _ if self.dry_run => return Ok(Outcome::New),
             _ => {
-                let (song, is_new) = self.importer.publish(&file.path, probed, sampler).await?;
+                let beside = self.pictures.beside(&file.path);
+                let (song, is_new) = self.importer.publish(&file.path, probed, choice, &beside).await?;
                 (if is_new { Outcome::New } else { Outcome::Same }, song)
             }
         };
@@ -342,14 +356,14 @@ impl Import {
         &self,
         file: &Found,
         probed: &Probed,
-        (tags, sampler): (AudioHash, Option<Sampler>),
+        (tags, choice): (AudioHash, AlbumChoice),
         earlier: &Imported,
     ) -> Result<Outcome, ImportError> {
         if tags == earlier.tags {
             return Ok(if earlier.file == file.name { Outcome::Same } else { Outcome::Moved });
         }
         if !self.dry_run {
-            self.importer.retag(earlier.song, probed, sampler).await?;
+            self.importer.retag(earlier.song, probed, choice).await?;
         }
         Ok(Outcome::Retagged)
     }
@@ -458,4 +472,20 @@ fn print(report: &Report, json: bool) -> Result<()> {
     let mode = if report.dry_run { " (nothing was published)" } else { "" };
     writeln!(out, "{files} audio files, {bytes}, in {:.0} s: {}{mode}", report.seconds, counts.join(", "))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn single_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("song.flac");
+        std::fs::write(&file, "x").unwrap();
+        assert_eq!(root_of(folder.path()).unwrap(), folder.path().canonicalize().unwrap());
+        let refused = root_of(&file).unwrap_err().to_string();
+        assert!(refused.contains("song.flac is not a folder"), "{refused}");
+        assert!(root_of(&folder.path().join("missing")).is_err());
+    }
 }

@@ -5,6 +5,7 @@ pub(crate) mod artists;
 mod audio_files;
 mod covers;
 pub(crate) mod editing;
+mod file_covers;
 pub mod importing;
 mod library;
 pub mod listening;
@@ -17,6 +18,8 @@ mod stream;
 mod uploads;
 
 use utoipa_axum::router::OpenApiRouter;
+
+pub use self::spool::copy_ledgers;
 
 use crate::Commands;
 

@@ -15,7 +15,7 @@ use events::{
 use serde_json::Value;
 use service::clock::{Clock, SystemClock};
 use tests::chorus::{Chorus, Service, binary};
-use tests::client::User;
+use tests::client::{User, fresh, wav};
 use tests::folder::Folder;
 use tests::routes;
 use tests::servers::NatsServer;
@@ -169,7 +169,7 @@ async fn plain_copy_after_a_clean_stop_serves_identical_reads() {
     let folder = Folder::new().unwrap();
     let (from, to) = (old.folder().join("data"), folder.path().join("data"));
     std::fs::create_dir(&to).unwrap();
-    for name in ["events.db", "keys.db", "media", "master.key", "signing-keys.pem"] {
+    for name in ["events.db", "keys.db", "media", "uploads", "master.key", "signing-keys.pem"] {
         copy(&from.join(name), &to.join(name));
     }
     let new = Chorus::standalone_in(folder, &[]).await.unwrap();
@@ -192,6 +192,7 @@ async fn restored_backup_of_a_running_server_serves_identical_reads() {
         names.insert(entry.file_name().into_string().unwrap(), mode(&entry.path()));
     }
     names.remove("media").unwrap();
+    names.remove("uploads").unwrap();
     let private = |name: &str| (name.to_owned(), 0o600);
     let files = ["backup.json", "events.db", "keys.db", "master.key", "signing-keys.pem"];
     assert_eq!(names, files.map(private).into());
@@ -212,6 +213,47 @@ async fn restored_backup_of_a_running_server_serves_identical_reads() {
     let new = Chorus::standalone_in(folder, &[]).await.unwrap();
     assert_same(&before, &every_read(&new, &ann).await);
     assert!(new.run_cli(&["media", "audit"]).unwrap().contains("nothing is missing"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn storage_quota_holds_after_a_restore() {
+    let size = wav("x", 31).len();
+    // Room for one song.
+    let quota = (size + size / 2).to_string();
+    let settings = [("CHORUS_STORAGE_QUOTA", quota.as_str())];
+    let mut old = Chorus::standalone_with(&settings).await.unwrap();
+    let artist = old.artist("singer").await;
+    let song = old.api().publish_song(&artist, &fresh("Stored")).await;
+    let place = Folder::new().unwrap();
+    let backup = place.path().join("backup");
+    old.run_cli(&["backup", backup.to_str().unwrap(), "--with-secrets"]).unwrap();
+    old.kill(Service::Chorus).unwrap();
+    let restored = || {
+        let folder = Folder::new().unwrap();
+        let output = chorus(&folder.path().join("data"), &["restore", backup.to_str().unwrap()], &[]);
+        (folder, output)
+    };
+
+    let (folder, output) = restored();
+    assert!(!succeeds(&output).contains("what each account stores"), "{}", printed(&output));
+    let new = Chorus::standalone_in(folder, &settings).await.unwrap();
+    let api = new.api();
+    let create = async || api.post_as(&artist, "/v1/uploads", &serde_json::json!({ "size": size })).await;
+    create().await.problem(507, "quota-exceeded");
+    api.delete_as(&artist, &format!("/v1/songs/{song}")).await.expect(200);
+    create().await.expect(201);
+
+    // A ledger is missing.
+    let uploads = backup.join("uploads");
+    std::fs::rename(&uploads, place.path().join("aside")).unwrap();
+    fails(&restored().1, &["should hold the ledgers of 1 accounts"]);
+    // As an earlier version has made it.
+    let manifest = backup.join("backup.json");
+    let mut described: Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
+    assert_eq!(described.as_object_mut().unwrap().remove("ledgers"), Some(1.into()));
+    std::fs::write(&manifest, described.to_string()).unwrap();
+    let output = succeeds(&restored().1);
+    assert!(output.contains("missing  what each account stores"), "{output}");
 }
 
 /// A data folder of a stopped server, and a backup of it without its secrets.

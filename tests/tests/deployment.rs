@@ -68,6 +68,9 @@ fn compose_services_are_in_the_image_and_know_their_settings() {
             assert!(Path::new(volume["source"].as_str().unwrap()).is_file(), "{volume}");
         }
     }
+    // Uploads in progress outlive the container.
+    let mut uploads = compose["services"]["command-api"]["volumes"].as_array().into_iter().flatten();
+    assert!(uploads.any(|volume| volume["type"] == "volume" && volume["target"] == "/data"));
     // Only the proxy is reachable from outside.
     let reachable =
         compose["services"].as_object().unwrap().iter().filter(|(_, service)| service["ports"].is_array());

@@ -3,14 +3,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use command_api::music::copy_ledgers;
 use events::{LogFiles, MasterKeys};
 use indicatif::{ProgressBar, ProgressStyle};
 use media::copy_media;
-use service::config::{LogSettings, PlaceSettings, SigningSettings};
+use service::config::{LogSettings, PlaceSettings, SigningSettings, UploadSettings};
 
 use super::{
-    FORMAT, LOG, MANIFEST, MASTER_KEY, MEDIA, Manifest, MediaCount, OF_SERVERS, SIGNING_KEYS, list_missing,
-    missing_media, write_private,
+    FORMAT, LOG, MANIFEST, MASTER_KEY, MEDIA, Manifest, MediaCount, OF_SERVERS, SIGNING_KEYS, UPLOADS,
+    list_missing, missing_media, write_private,
 };
 
 /// The staging folder, in the data folder, which may be a separate file system.
@@ -31,6 +32,8 @@ pub struct RestoreSettings {
     #[command(flatten)]
     log: LogSettings,
     #[command(flatten)]
+    uploads: UploadSettings,
+    #[command(flatten)]
     signing: SigningSettings,
 }
 
@@ -39,7 +42,7 @@ pub struct RestoreSettings {
 /// # Errors
 /// If the folder is not empty, or the backup is incomplete. Then nothing of it remains in the folder.
 pub async fn restore(settings: RestoreSettings) -> Result<()> {
-    let RestoreSettings { backup, accept_missing_media, place, log, signing } = settings;
+    let RestoreSettings { backup, accept_missing_media, place, log, uploads, signing } = settings;
     let data = place.data.clone();
     let files = events::log_files(&log.place.url(&place))?.context(OF_SERVERS)?;
     ensure!(
@@ -107,7 +110,20 @@ pub async fn restore(settings: RestoreSettings) -> Result<()> {
     if manifest.media.is_none() {
         writeln!(out, "  missing  media: they were in a bucket (CHORUS_MEDIA)")?;
     }
+    report_ledgers(&mut out, &manifest, &data.join(UPLOADS), &uploads.folder(&place))?;
     writeln!(out, "start `chorus serve`: it builds the views from the events")?;
+    Ok(())
+}
+
+/// Reports ledgers that the server will not find.
+fn report_ledgers(out: &mut impl Write, manifest: &Manifest, restored: &Path, used: &Path) -> Result<()> {
+    if manifest.ledgers.is_none() {
+        let why = "an earlier version made this backup, so the storage quotas count new songs only";
+        writeln!(out, "  missing  what each account stores: {why}")?;
+    } else if restored != used {
+        let (restored, used) = (restored.display(), used.display());
+        writeln!(out, "  missing  what each account stores: move the files of {restored} to {used}")?;
+    }
     Ok(())
 }
 
@@ -141,7 +157,7 @@ fn require_only_secrets(data: &Path, secrets: &[(PathBuf, &str)]) -> Result<()> 
     Ok(())
 }
 
-/// Copies the log, the keys and the media; returns the names of the copies, the log first.
+/// Copies the log, the keys, the media and the ledgers; returns the names of the copies, the log first.
 async fn copy_all(backup: &Path, target: &Path, manifest: &Manifest) -> Result<Vec<&'static str>> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
@@ -164,6 +180,15 @@ async fn copy_all(backup: &Path, target: &Path, manifest: &Manifest) -> Result<V
         bar.finish_and_clear();
         copied.context("copying the media")?;
         names.push(MEDIA);
+    }
+    if let Some(expected) = manifest.ledgers {
+        let copied = copy_ledgers(&backup.join(UPLOADS), &target.join(UPLOADS));
+        let copied = copied.context("copying the ledgers of stored songs")?;
+        ensure!(
+            copied == expected,
+            "the backup should hold the ledgers of {expected} accounts, but it holds {copied}"
+        );
+        names.push(UPLOADS);
     }
     Ok(names)
 }

@@ -7,6 +7,8 @@ use std::time::UNIX_EPOCH;
 use serde::Serialize;
 use walkdir::{DirEntry, WalkDir};
 
+use super::pictures::Pictures;
+
 /// Extensions of audio files. Those of formats that Chorus does not accept are among them, so that the report names them.
 const EXTENSIONS: &[&str] = &[
     "aac", "aif", "aiff", "ape", "dsf", "flac", "m4a", "m4b", "mp3", "mp4", "mpc", "oga", "ogg", "opus",
@@ -57,6 +59,8 @@ pub(super) struct Folder {
     pub(super) unreadable: Vec<Refused>,
     /// Files that are no audio.
     pub(super) others: u64,
+    /// Those of them that may be covers.
+    pub(super) pictures: Pictures,
 }
 
 /// Lists a folder and everything below it, without what is hidden. Symbolic links are followed.
@@ -79,6 +83,9 @@ pub(super) fn list(root: &Path) -> Folder {
                     }
                 } else {
                     folder.others += u64::from(!is_folder);
+                    if !is_hidden {
+                        folder.pictures.add(entry.path());
+                    }
                 }
                 if is_folder {
                     entries.skip_current_dir();
@@ -132,10 +139,11 @@ mod tests {
         write(OsStr::from_bytes(b"\xff.mp3"));
         symlink(root, root.join("disc/loop")).unwrap();
         symlink(root.join("missing"), root.join("broken.mp3")).unwrap();
-        let Folder { audio, unreadable, others } = list(root);
+        let Folder { audio, unreadable, others, pictures } = list(root);
         let names: Vec<_> = audio.iter().map(|found| found.path.strip_prefix(root).unwrap()).collect();
         assert_eq!(names, [Path::new("a.FLAC"), Path::new("b.mp3"), Path::new("disc/c.ogg")]);
         assert_eq!(others, 2, "the cover and a hidden file");
+        assert_eq!(pictures.beside(&root.join("b.mp3")).of_album, [root.join("cover.jpg")]);
         let reasons: Vec<_> = unreadable.iter().map(|refused| refused.reason.as_str()).collect();
         assert_eq!(reasons.len(), 3, "{unreadable:?}");
         assert!(reasons.iter().any(|reason| reason.contains("leads back")), "{reasons:?}");

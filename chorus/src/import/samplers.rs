@@ -8,7 +8,7 @@ use command_api::music::importing::Sampler;
 use serde::{Deserialize, Serialize};
 
 /// The disc of a track that names none.
-const FIRST_DISC: u32 = 1;
+pub(super) const FIRST_DISC: u32 = 1;
 
 /// A file that may be a part of a sampler, with what decides that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

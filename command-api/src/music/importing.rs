@@ -1,11 +1,14 @@
 //! Songs that the operator imports from files of this machine. They are published by the same code as uploads.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use audio::{ProbeError, Probed, Prober};
 use backon::{ExponentialBuilder, Retryable};
-use events::{Event, LogError, SongDetails, SongEdited, SongId, SongVisibility, Subject, UserId};
+use events::{
+    AlbumDetails, AlbumEvent, AlbumId, AudioHash, Event, LogError, MusicEvent, Recorded, SongDetails,
+    SongEdited, SongId, SongVisibility, Subject, UserId, album_id, song_id,
+};
 use serde::{Deserialize, Serialize};
 use web::problem::Problem;
 
@@ -16,6 +19,7 @@ use crate::music::songs::{SongRejected, SongState, may_change};
 use crate::music::spool::UPLOAD_LIMIT;
 use crate::pipeline::context::Context;
 use crate::pipeline::errors::{CommandError, log_problem};
+use crate::pipeline::execute::Fold;
 
 /// Attempts to publish a song while the server's parts are busy or unavailable, for about half a minute.
 const OVERLOAD: ExponentialBuilder = ExponentialBuilder::new()
@@ -111,6 +115,66 @@ pub struct Sampler {
     pub year: Option<i32>,
 }
 
+/// What the files of a folder say together about the album of one of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AlbumChoice {
+    /// It is the one that the tags of the file name.
+    #[default]
+    Tagged,
+    /// It is of this year, and else the one that the tags name.
+    OfYear(Option<i32>),
+    Sampler(Sampler),
+}
+
+impl AlbumChoice {
+    pub const fn sampler(self) -> Option<Sampler> {
+        match self {
+            Self::Sampler(sampler) => Some(sampler),
+            Self::Tagged | Self::OfYear(_) => None,
+        }
+    }
+}
+
+/// Pictures beside a file, the best first. If it has none in its tags, one of them becomes its cover.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CoverFiles {
+    /// In the folder of the album.
+    pub of_album: Vec<PathBuf>,
+    /// In the folder of one disc: they are covers of its songs, and not of the album.
+    pub of_disc: Vec<PathBuf>,
+}
+
+/// An album whose id depends on its year: one without the `MusicBrainz` id of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatedAlbum(AlbumDetails);
+
+impl DatedAlbum {
+    fn of(details: AlbumDetails) -> Option<Self> {
+        details.musicbrainz.is_none().then_some(Self(details))
+    }
+
+    pub const fn year(&self) -> Option<i32> {
+        self.0.year
+    }
+
+    /// The id of this album if it is of that year.
+    pub fn id_in(&self, year: Option<i32>) -> AlbumId {
+        album_id(&AlbumDetails { year, ..self.0.clone() })
+    }
+}
+
+/// An album as it was added. Its id was derived from these details, whatever was edited since.
+#[derive(Debug, Default)]
+struct AddedAlbum(Option<AlbumDetails>);
+
+impl Fold for AddedAlbum {
+    fn apply(&mut self, recorded: &Recorded) {
+        if let Event::Music(MusicEvent::Album(AlbumEvent::AlbumAdded(event))) = &recorded.event {
+            self.0 = Some(event.details.clone());
+        }
+    }
+}
+
 /// Imports files in the name of an account.
 #[derive(Debug)]
 pub struct Importer {
@@ -151,8 +215,41 @@ impl Importer {
             ProbeError::Refused(refusal) => ImportError::Refused(refusal.to_string()),
             ProbeError::Failed(error) => unreadable(error),
         })?;
-        self.named(&probed, None)?;
+        self.named(&probed, AlbumChoice::Tagged)?;
         Ok(probed)
+    }
+
+    /// The album that the tags of a file name, if its id depends on its year.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub async fn album_of_tags(&self, probed: &Probed) -> Result<Option<DatedAlbum>, ImportError> {
+        let named = self.named(probed, AlbumChoice::Tagged)?;
+        let album = self.commands.find_place(named).await?.album;
+        Ok(album.and_then(|album| DatedAlbum::of(album.details)))
+    }
+
+    /// A song that was imported before with its album, if the id of that depends on its year.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub async fn album_of_song(
+        &self,
+        song: SongId,
+    ) -> Result<Option<(SongDetails, DatedAlbum)>, ImportError> {
+        let state: SongState = self.commands.read_cached_state(Subject::Song(song)).await?;
+        let Some(details) = state.published().map(|song| song.details.clone()) else { return Ok(None) };
+        let Some(album) = details.album else { return Ok(None) };
+        let AddedAlbum(added) = self.commands.read_cached_state(Subject::Album(album)).await?;
+        Ok(added.and_then(DatedAlbum::of).map(|album| (details, album)))
+    }
+
+    /// Whether this audio was published on an album.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub async fn is_on_album(&self, audio: &AudioHash, album: AlbumId) -> Result<bool, ImportError> {
+        Ok(self.known(song_id(audio, Some(album))).await? != KnownSong::Absent)
     }
 
     /// What became of a song that was imported before.
@@ -176,9 +273,10 @@ impl Importer {
         &self,
         file: &Path,
         probed: &Probed,
-        sampler: Option<Sampler>,
+        album: AlbumChoice,
+        beside: &CoverFiles,
     ) -> Result<(SongId, bool), ImportError> {
-        let publish = || self.try_publish(file, probed, sampler);
+        let publish = || self.try_publish(file, probed, album, beside);
         publish.retry(OVERLOAD).when(ImportError::ends_by_itself).await
     }
 
@@ -186,14 +284,15 @@ impl Importer {
         &self,
         file: &Path,
         probed: &Probed,
-        sampler: Option<Sampler>,
+        album: AlbumChoice,
+        beside: &CoverFiles,
     ) -> Result<(SongId, bool), ImportError> {
         let (commands, context) = (&self.commands, self.context());
-        let named = self.named(probed, sampler)?;
+        let named = self.named(probed, album)?;
         let account = commands.account(self.publisher).await?;
         let placement = commands.place_song(&context, self.publisher, &account, named, None).await?;
         let (song, outcome, _cover) =
-            commands.publish_file(&context, self.publisher, probed.clone(), placement, file).await?;
+            commands.publish_file(&context, self.publisher, probed.clone(), placement, file, beside).await?;
         Ok((song, outcome.changed))
     }
 
@@ -201,14 +300,9 @@ impl Importer {
     ///
     /// # Errors
     /// If the change is refused, or the log is unavailable.
-    pub async fn retag(
-        &self,
-        song: SongId,
-        probed: &Probed,
-        sampler: Option<Sampler>,
-    ) -> Result<(), ImportError> {
+    pub async fn retag(&self, song: SongId, probed: &Probed, album: AlbumChoice) -> Result<(), ImportError> {
         let (commands, context, user) = (&self.commands, self.context(), self.publisher);
-        let named = self.named(probed, sampler)?;
+        let named = self.named(probed, album)?;
         let account = commands.account(user).await?;
         let state: SongState = commands.read_state(Subject::Song(song)).await?;
         let present = state.published().and_then(|song| song.details.album);
@@ -221,8 +315,8 @@ impl Importer {
         Ok(())
     }
 
-    fn named(&self, probed: &Probed, sampler: Option<Sampler>) -> Result<Named, ImportError> {
-        let named = Named::of_tags(probed.tags.clone(), self.visibility, sampler);
+    fn named(&self, probed: &Probed, album: AlbumChoice) -> Result<Named, ImportError> {
+        let named = Named::of_tags(probed.tags.clone(), self.visibility, album);
         named.map_err(|problem| ImportError::refused(&problem))
     }
 
@@ -235,7 +329,7 @@ impl Importer {
 mod tests {
     use std::collections::HashSet;
 
-    use events::{ArtistId, Role};
+    use events::{AlbumKind, ArtistId, Role};
     use uuid::Uuid;
 
     use super::*;
@@ -247,6 +341,27 @@ mod tests {
 
     fn authority(user: UserId, roles: &[Role]) -> Authority {
         Authority::Person { user, roles: roles.iter().copied().collect::<HashSet<_>>() }
+    }
+
+    #[test]
+    fn year_tells_albums_apart_unless_a_release_id_does() {
+        let of = |year, musicbrainz| {
+            DatedAlbum::of(AlbumDetails {
+                title: "Still Water".into(),
+                artists: Vec::new(),
+                display_artist: "The Lakes".into(),
+                kind: AlbumKind::Album,
+                year,
+                version: None,
+                disc_titles: Vec::new(),
+                musicbrainz,
+            })
+        };
+        let (one, other) = (of(Some(1990), None).unwrap(), of(Some(1991), None).unwrap());
+        assert_eq!((one.year(), one.id_in(None)), (Some(1990), other.id_in(None)));
+        assert_eq!(one.id_in(Some(1991)), album_id(&other.0));
+        assert_ne!(one.id_in(Some(1990)), one.id_in(Some(1991)));
+        assert_eq!(of(Some(1990), Some(Uuid::from_u128(1))), None);
     }
 
     #[test]

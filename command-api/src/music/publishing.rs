@@ -7,12 +7,10 @@ use axum::extract::State;
 use axum::response::Response;
 use events::{
     AccountsEvent, AlbumAdded, AlbumDetails, AlbumId, AlbumKind, ArtistAdded, ArtistCredit, AudioFile,
-    CreditRole, Event, Image, LogError, Recorded, Role, SongDetails, SongId, SongPublished, SongVisibility,
-    Subject, UploadId, UserId, album_id, audio_media_id, song_id,
+    CreditRole, Event, LogError, Recorded, Role, SongDetails, SongId, SongPublished, SongVisibility, Subject,
+    UploadId, UserId, album_id, audio_media_id, song_id,
 };
-use media::ImageVariant;
 use serde::{Deserialize, Serialize};
-use service::telemetry::with_causes;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -23,11 +21,10 @@ use web::sessions::Session;
 
 use crate::Commands;
 use crate::accounts::account::{Account, AccountStatus};
-use crate::images::ImageRejected;
-use crate::music::albums::{AlbumRejected, WholeAlbum};
+use crate::music::albums::AlbumRejected;
 use crate::music::artists::ArtistRejected;
 use crate::music::editing::{LYRICS_LIMIT, NAME_LIMIT, VALUES_LIMIT, main_artists, number};
-use crate::music::importing::Sampler;
+use crate::music::importing::{AlbumChoice, CoverFiles, Sampler};
 use crate::music::songs::SongState;
 use crate::music::spool::UploadRejected;
 use crate::pipeline::context::Context;
@@ -151,15 +148,15 @@ pub(super) struct Placement {
     /// Artists of the song and its album that the catalogue lacks.
     new_artists: Vec<ArtistAdded>,
     /// The album, as it is added if the catalogue lacks it.
-    album: Option<AlbumAdded>,
+    pub(super) album: Option<AlbumAdded>,
 }
 
 impl Named {
-    /// The details that the tags of a file name, which may be on an album of various artists.
+    /// The details that the tags of a file name, on the album that was chosen for it.
     pub(super) fn of_tags(
         tags: Tags,
         visibility: SongVisibility,
-        sampler: Option<Sampler>,
+        choice: AlbumChoice,
     ) -> Result<Self, Problem> {
         let nothing_given = NewSong {
             upload: UploadId::new(Uuid::nil()),
@@ -175,8 +172,12 @@ impl Named {
             visibility: resources::SongVisibility::default(),
         };
         let mut named = Self { visibility, ..Self::new(nothing_given, tags)? };
-        if let (Some(Sampler { year }), Some(album)) = (sampler, &mut named.album) {
-            (album.compilation, album.year) = (true, year);
+        if let Some(album) = &mut named.album {
+            match choice {
+                AlbumChoice::Tagged => {}
+                AlbumChoice::OfYear(year) => album.year = year,
+                AlbumChoice::Sampler(Sampler { year }) => (album.compilation, album.year) = (true, year),
+            }
         }
         Ok(named)
     }
@@ -260,11 +261,11 @@ impl Named {
     }
 }
 
-fn of_problem(problem: Problem) -> PublishSongRejected {
+pub(super) fn of_problem(problem: Problem) -> PublishSongRejected {
     PublishSongRejected::Upload(Box::new(problem))
 }
 
-fn of_request(problem: Problem) -> CommandError<PublishSongRejected> {
+pub(super) fn of_request(problem: Problem) -> CommandError<PublishSongRejected> {
     CommandError::Rejected(of_problem(problem))
 }
 
@@ -284,7 +285,9 @@ impl Commands {
         let (probed, path, _working) = spool.finished(upload, publisher).await?;
         let named = Named::new(song, probed.tags.clone()).map_err(of_request)?;
         let placement = self.place_song(context, publisher, &account, named, None).await?;
-        let (song, outcome, cover) = self.publish_file(context, publisher, probed, placement, &path).await?;
+        let beside = CoverFiles::default();
+        let (song, outcome, cover) =
+            self.publish_file(context, publisher, probed, placement, &path, &beside).await?;
         spool.published(upload, publisher, outcome.changed.then_some(song)).await?;
         Ok((song, outcome, cover))
     }
@@ -334,7 +337,8 @@ impl Commands {
         checked.map_err(|rejected| CommandError::Rejected(PublishSongRejected::Album(rejected)))
     }
 
-    /// Stores a file that was probed, and publishes it. The second outcome is that of the cover, if the album gets one.
+    /// Stores a file that was probed, and publishes it. A cover comes from its tags, or else from `beside`. The
+    /// second outcome is that of the cover, if the album gets one.
     pub(super) async fn publish_file(
         &self,
         context: &Context,
@@ -342,6 +346,7 @@ impl Commands {
         probed: Probed,
         placement: Placement,
         path: &Path,
+        beside: &CoverFiles,
     ) -> Result<(SongId, Outcome, Option<Outcome>), CommandError<PublishSongRejected>> {
         let Probed { hash, format, duration, bit_rate, sample_rate, channels, tags, .. } = probed;
         let replay_gain = tags.replay_gain;
@@ -362,12 +367,8 @@ impl Commands {
         let event = SongPublished { song: song_id(&hash, album), publisher, details, file, cover: None };
         let mut event = self.with_stored_file(context, event, path).await?;
         self.add_place(context, &placement).await?;
-        let place = self.cover_place(event.song, album).await?;
-        let cover = match place {
-            Some(_) => self.embedded_cover(context, publisher, path).await?,
-            None => None,
-        };
-        event.cover = cover.filter(|_| place == Some(Subject::Song(event.song)));
+        let covers = self.covers_of_file(context, &event, path, beside).await?;
+        event.cover = covers.song;
         let published = match self.append_song(context, &event).await {
             Err(CommandError::Rejected(PublishSongRejected::OfAnother)) => {
                 event.song = own_song_id(event.song, publisher);
@@ -377,11 +378,11 @@ impl Commands {
             published => published,
         };
         let outcome = published?;
-        let cover = match (place, cover) {
-            (Some(Subject::Album(album)), Some(cover)) => {
+        let cover = match album.zip(covers.album) {
+            Some((album, cover)) => {
                 Some(self.give_album_cover::<PublishSongRejected>(context, album, cover).await?)
             }
-            _ => None,
+            None => None,
         };
         Ok((event.song, outcome, cover))
     }
@@ -401,42 +402,6 @@ impl Commands {
         Ok(SongPublished { file, ..event })
     }
 
-    /// What the cover of a file becomes the cover of: its album, or the song itself if it is on none. None if the album has a
-    /// cover, which its songs show, or if the song exists.
-    async fn cover_place(&self, song: SongId, album: Option<AlbumId>) -> Result<Option<Subject>, LogError> {
-        if let Some(album) = album {
-            let whole: WholeAlbum = self.read_state(Subject::Album(album)).await?;
-            return Ok(whole.cover.is_none().then_some(Subject::Album(album)));
-        }
-        let known: SongState = self.read_cached_state(Subject::Song(song)).await?;
-        Ok(known.published().is_none().then_some(Subject::Song(song)))
-    }
-
-    /// Stores the cover in a file's tags. A picture that is refused is no reason to refuse the song.
-    async fn embedded_cover(
-        &self,
-        context: &Context,
-        publisher: UserId,
-        path: &Path,
-    ) -> Result<Option<Image>, CommandError<PublishSongRejected>> {
-        // The bytes of an upload that was published before are deleted.
-        let is_there = tokio::fs::try_exists(path).await.map_err(UploadRejected::from)?;
-        let original = if is_there { self.covers.read(path).await } else { None };
-        let Some(original) = original else { return Ok(None) };
-        match self.store_picture(context, publisher, original.into(), ImageVariant::OF_COVER).await {
-            Ok(picture) => Ok(Some(picture.image)),
-            // The request can be repeated, and has its cover then.
-            Err(CommandError::Rejected(busy @ (ImageRejected::Busy | ImageRejected::TooManyUploads))) => {
-                Err(of_request(busy.into()))
-            }
-            Err(CommandError::Rejected(rejected)) => {
-                tracing::info!(error = with_causes(&rejected), "a song is published without its bad cover");
-                Ok(None)
-            }
-            Err(error) => Err(error.map_rejection(|rejected| of_problem(rejected.into()))),
-        }
-    }
-
     async fn append_song(
         &self,
         context: &Context,
@@ -447,7 +412,7 @@ impl Commands {
     }
 
     /// Finds the place of a song by its names.
-    async fn find_place(&self, named: Named) -> Result<Placement, LogError> {
+    pub(super) async fn find_place(&self, named: Named) -> Result<Placement, LogError> {
         let mut new_artists = Vec::new();
         let artists = self.credits(&named.artists, &named.display_artist, &mut new_artists).await?;
         let album = match &named.album {
@@ -734,5 +699,25 @@ mod tests {
         assert_eq!(album_artists(&named), Vec::<String>::new());
         let problem = Named::new(new(serde_json::json!({ "upload": upload })), Tags::default()).unwrap_err();
         assert_eq!(problem.fields[0].field, "title");
+    }
+
+    #[test]
+    fn chosen_year_is_that_of_the_album_alone() {
+        let tags = Tags {
+            title: Some("Dawn".into()),
+            artists: vec!["Ann".into()],
+            album: Some("Hits".into()),
+            year: Some(1991),
+            ..Tags::default()
+        };
+        let years = |choice| {
+            let named = Named::of_tags(tags.clone(), SongVisibility::Public, choice).unwrap();
+            let album = named.album.unwrap();
+            (named.year, album.year, album.compilation)
+        };
+        assert_eq!(years(AlbumChoice::Tagged), (Some(1991), Some(1991), false));
+        assert_eq!(years(AlbumChoice::OfYear(Some(1990))), (Some(1991), Some(1990), false));
+        let sampler = AlbumChoice::Sampler(Sampler { year: None });
+        assert_eq!(years(sampler), (Some(1991), None, true));
     }
 }

@@ -1,8 +1,9 @@
 //! The folder of uploads in progress. An upload is a file with its bytes, whose length is the offset, and a file with its
-//! state, so that it goes on after a restart. `stored.<user>` counts the bytes of the songs that an account has published from
-//! here and not removed.
+//! state, so that it goes on after a restart. Of a refused upload only the state is left, which has the reason.
+//! `stored.<user>` counts the bytes of the songs that an account has published from here and not removed.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +14,7 @@ use axum::body::Body;
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{SongId, UploadId, UserId};
 use futures::StreamExt;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use service::clock::Clock;
 use service::telemetry::with_causes;
@@ -22,6 +23,7 @@ use tokio::fs::{self, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{MutexGuard, OwnedMutexGuard};
 use tokio::time::timeout;
+use web::http::UPLOAD_OFFSET;
 use web::problem::{FieldCode, FieldProblem, Problem};
 
 /// Largest upload in bytes: a long symphony without loss.
@@ -37,7 +39,8 @@ const COLLECTION: Duration = Duration::from_hours(1);
 const READ_BUFFER: usize = 128 * 1024;
 /// Ending of the names of files that are being written.
 const PART: &str = ".part";
-pub(crate) const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
+/// Beginning of the names of ledgers, before the id of the account.
+const LEDGER: &str = "stored.";
 
 /// Why an upload is refused.
 #[derive(Debug)]
@@ -70,11 +73,13 @@ impl From<std::io::Error> for UploadRejected {
 impl From<UploadRejected> for Problem {
     fn from(rejected: UploadRejected) -> Self {
         let at = |offset: u64, problem: Self| Self {
-            headers: Box::new([(OFFSET, HeaderValue::from(offset))]),
+            headers: Box::new([(UPLOAD_OFFSET, HeaderValue::from(offset))]),
             ..problem
         };
         match rejected {
-            UploadRejected::NotFound => Self::not_found("There is no such upload; uploads end after a day"),
+            UploadRejected::NotFound => Self::not_found(
+                "There is no such upload; uploads end after a day, and when their file is refused",
+            ),
             UploadRejected::WrongOffset(offset) => {
                 let detail = format!("The upload has {offset} bytes: continue there");
                 at(offset, Self::conflict("wrong-offset", detail))
@@ -90,7 +95,7 @@ impl From<UploadRejected> for Problem {
             UploadRejected::WrongChecksum => Self::invalid(vec![FieldProblem::new(
                 "sha256",
                 FieldCode::Incorrect,
-                "is not the checksum of what arrived: start a new upload",
+                "is not the checksum of what arrived: send the right one, or delete the upload",
             )]),
             UploadRejected::Refused(refusal) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "audio-refused", refusal.to_string())
@@ -103,7 +108,8 @@ impl From<UploadRejected> for Problem {
             UploadRejected::TooMany => Self::conflict(
                 "too-many-uploads",
                 format!(
-                    "An account has at most {OPEN_LIMIT} uploads in progress: publish or delete one first"
+                    "An account has at most {OPEN_LIMIT} uploads in progress, which GET /v1/uploads lists: \
+                     publish or delete one first"
                 ),
             ),
             UploadRejected::NotFinished => Self::conflict("upload-not-finished", "Finish the upload first"),
@@ -125,18 +131,37 @@ pub(crate) struct Upload {
     pub(crate) id: UploadId,
     pub(crate) user: UserId,
     pub(crate) size: u64,
-    /// Lower-case hexadecimal digits.
+    /// The checksum that the client has announced, in lower-case hexadecimal digits.
     pub(crate) sha256: Option<String>,
+    /// The checksum of the bytes, once all have arrived and `finish` has read them.
+    pub(crate) actual_sha256: Option<String>,
     pub(crate) expires_at: DateTime<Utc>,
     pub(crate) checked: Option<Checked>,
     /// Its bytes were moved to the media store.
     pub(crate) published: bool,
 }
 
+impl Upload {
+    /// Whether a song can be published from it, or was.
+    pub(crate) fn is_finished(&self) -> bool {
+        matches!(self.checked, Some(Checked::Accepted(_)))
+    }
+
+    fn is_refused(&self) -> bool {
+        matches!(self.checked, Some(Checked::Refused(_)))
+    }
+
+    /// Whether its bytes are still here.
+    fn is_in_progress(&self) -> bool {
+        !self.published && !self.is_refused()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Checked {
     Accepted(Box<Probed>),
+    /// Only in files of earlier versions, which did not let the client correct a checksum. Read as not checked.
     WrongChecksum,
     Refused(Refusal),
 }
@@ -241,7 +266,8 @@ impl Spool {
         }
     }
 
-    /// Creates an upload, or finds the one that an earlier copy of the request created. Abandoned ones are deleted first.
+    /// Creates an upload, or finds the one that an earlier copy of the request created; if that one was refused, it begins
+    /// anew. Abandoned ones are deleted first.
     pub(crate) async fn create(
         &self,
         id: UploadId,
@@ -252,7 +278,7 @@ impl Spool {
     ) -> Result<(Upload, u64), UploadRejected> {
         let inner = &self.0;
         let _counting = inner.accounts.lock().await;
-        if inner.read(id).await?.is_some() {
+        if inner.read(id).await?.is_some_and(|known| !known.is_refused()) {
             return self.find(id, user).await;
         }
         if inner.open_uploads(user, now).await?.len() >= OPEN_LIMIT {
@@ -260,16 +286,38 @@ impl Spool {
         }
         inner.check_quota(user, size, now).await?;
         let expires_at = now + LIFETIME;
-        let upload = Upload { id, user, size, sha256, expires_at, checked: None, published: false };
+        let (actual_sha256, checked) = (None, None);
+        let upload = Upload { id, user, size, sha256, actual_sha256, expires_at, checked, published: false };
         fs::write(inner.data(id), b"").await?;
         inner.write(&upload).await?;
         Ok((upload, 0))
     }
 
-    /// The upload of this user, and its offset.
+    /// The uploads of this user that are in progress, with their offsets: at most [`OPEN_LIMIT`].
+    pub(crate) async fn list(
+        &self,
+        user: UserId,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<(Upload, u64)>, UploadRejected> {
+        let mut listed = Vec::new();
+        for upload in self.0.open_uploads(user, now).await? {
+            match self.0.offset(upload.id).await {
+                Ok(offset) => listed.push((upload, offset)),
+                // It has ended meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        listed.sort_unstable_by_key(|(upload, _)| upload.id);
+        Ok(listed)
+    }
+
+    /// The upload of this user, and its offset. A refused one is not found.
     pub(crate) async fn find(&self, id: UploadId, user: UserId) -> Result<(Upload, u64), UploadRejected> {
-        let upload =
-            self.0.read(id).await?.filter(|upload| upload.user == user).ok_or(UploadRejected::NotFound)?;
+        let upload = self.0.read_own(id, user).await?;
+        if upload.is_refused() {
+            return Err(UploadRejected::NotFound);
+        }
         let offset = if upload.published { upload.size } else { self.0.offset(id).await? };
         Ok((upload, offset))
     }
@@ -315,37 +363,38 @@ impl Spool {
         Ok((upload, present))
     }
 
-    /// Checks a complete upload, once. A check that takes long goes on after this returns [`UploadRejected::Busy`].
+    /// Checks a complete upload. An outcome other than a wrong checksum is final: repetitions get it again. A check that
+    /// takes long goes on after this returns [`UploadRejected::Busy`].
     pub(crate) async fn finish(
         &self,
         id: UploadId,
         user: UserId,
         sha256: String,
     ) -> Result<Probed, UploadRejected> {
-        let (upload, offset) = self.find(id, user).await?;
-        if offset < upload.size {
-            return Err(UploadRejected::Incomplete(offset));
+        let upload = self.0.read_own(id, user).await?;
+        if upload.checked.is_none() {
+            let offset = self.0.offset(id).await?;
+            if offset < upload.size {
+                return Err(UploadRejected::Incomplete(offset));
+            }
         }
         let guard =
             timeout(CHECK_WAIT, self.0.lock(id).lock_owned()).await.map_err(|_| UploadRejected::Busy)?;
         // An earlier request may have checked it meanwhile.
-        let (upload, _) = self.find(id, user).await?;
-        let checked = match upload.checked.clone() {
-            Some(checked) => checked,
-            None => {
-                let inner = Arc::clone(&self.0);
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "its outcome is awaited here; a check that a shutdown interrupts is repeated by the client"
-                )]
-                let check = tokio::spawn(async move { inner.check(upload, sha256, guard).await });
-                match timeout(CHECK_WAIT, check).await {
-                    Ok(done) => done.map_err(std::io::Error::other)??,
-                    Err(_elapsed) => return Err(UploadRejected::Busy),
-                }
-            }
-        };
-        accepted(checked)
+        let mut upload = self.0.read_own(id, user).await?;
+        if let Some(checked) = upload.checked.take() {
+            return accepted(checked);
+        }
+        let inner = Arc::clone(&self.0);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "its outcome is awaited here; a check that a shutdown interrupts is repeated by the client"
+        )]
+        let check = tokio::spawn(async move { inner.check(upload, sha256, guard).await });
+        match timeout(CHECK_WAIT, check).await {
+            Ok(done) => done.map_err(std::io::Error::other)?,
+            Err(_elapsed) => Err(UploadRejected::Busy),
+        }
     }
 
     /// A finished upload and the path of its bytes, which no other request touches while the guard is held.
@@ -356,7 +405,7 @@ impl Spool {
     ) -> Result<(Probed, PathBuf, OwnedMutexGuard<()>), UploadRejected> {
         let guard =
             timeout(CHECK_WAIT, self.0.lock(id).lock_owned()).await.map_err(|_| UploadRejected::Busy)?;
-        let (upload, _) = self.find(id, user).await?;
+        let upload = self.0.read_own(id, user).await?;
         let probed = accepted(upload.checked.ok_or(UploadRejected::NotFinished)?)?;
         Ok((probed, self.0.data(id), guard))
     }
@@ -414,7 +463,7 @@ impl Inner {
     }
 
     fn ledger_path(&self, user: UserId) -> PathBuf {
-        self.folder.join(format!("stored.{user}"))
+        self.folder.join(format!("{LEDGER}{user}"))
     }
 
     fn lock(&self, id: UploadId) -> Arc<tokio::sync::Mutex<()>> {
@@ -425,11 +474,19 @@ impl Inner {
     }
 
     async fn read(&self, id: UploadId) -> std::io::Result<Option<Upload>> {
-        match fs::read(self.state(id)).await {
-            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(Into::into),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let text = match fs::read(self.state(id)).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            text => text?,
+        };
+        let upload: Upload = serde_json::from_slice(&text)?;
+        let checked = upload.checked.filter(|checked| *checked != Checked::WrongChecksum);
+        Ok(Some(Upload { checked, ..upload }))
+    }
+
+    /// The upload of this user, which may have been refused.
+    async fn read_own(&self, id: UploadId, user: UserId) -> Result<Upload, UploadRejected> {
+        let upload = self.read(id).await?.filter(|upload| upload.user == user);
+        upload.ok_or(UploadRejected::NotFound)
     }
 
     async fn write(&self, upload: &Upload) -> std::io::Result<()> {
@@ -469,7 +526,7 @@ impl Inner {
     /// The uploads of an account that are in progress. Abandoned ones are deleted first.
     async fn open_uploads(&self, user: UserId, now: DateTime<Utc>) -> std::io::Result<Vec<Upload>> {
         let mut open = self.collect(now).await?;
-        open.retain(|upload| upload.user == user && !upload.published);
+        open.retain(|upload| upload.user == user && upload.is_in_progress());
         Ok(open)
     }
 
@@ -480,27 +537,44 @@ impl Inner {
         if used.saturating_add(more) > self.quota { Err(UploadRejected::Quota(self.quota)) } else { Ok(()) }
     }
 
+    /// Compares the checksum, then reads the file.
     async fn check(
         &self,
-        upload: Upload,
+        mut upload: Upload,
         sha256: String,
         _guard: OwnedMutexGuard<()>,
-    ) -> Result<Checked, UploadRejected> {
+    ) -> Result<Probed, UploadRejected> {
         let data = self.data(upload.id);
-        let actual = checksum(&data).await?;
+        let actual = match upload.actual_sha256.take() {
+            Some(actual) => actual,
+            None => checksum(&data).await?,
+        };
         let is_right =
             actual == sha256 && upload.sha256.as_ref().is_none_or(|announced| *announced == actual);
-        let checked = if is_right {
-            match self.prober.probe(&data).await {
-                Ok(probed) => Checked::Accepted(Box::new(probed)),
-                Err(ProbeError::Refused(refusal)) => Checked::Refused(refusal),
-                Err(ProbeError::Failed(error)) => return Err(error.into()),
+        if !is_right {
+            // The client may send the right one: then a large file is not read again.
+            self.write(&Upload { actual_sha256: Some(actual), ..upload }).await?;
+            return Err(UploadRejected::WrongChecksum);
+        }
+        match self.prober.probe(&data).await {
+            Ok(probed) => {
+                let checked = Some(Checked::Accepted(Box::new(probed.clone())));
+                self.write(&Upload { checked, ..upload }).await?;
+                Ok(probed)
             }
-        } else {
-            Checked::WrongChecksum
-        };
-        self.write(&Upload { checked: Some(checked.clone()), ..upload }).await?;
-        Ok(checked)
+            Err(ProbeError::Refused(refusal)) => {
+                self.refuse(upload, refusal).await?;
+                Err(UploadRejected::Refused(refusal))
+            }
+            Err(ProbeError::Failed(error)) => Err(error.into()),
+        }
+    }
+
+    /// Deletes the bytes of an upload. The reason stays until the upload expires, for requests that are repeated.
+    async fn refuse(&self, upload: Upload, refusal: Refusal) -> std::io::Result<()> {
+        let data = self.data(upload.id);
+        self.write(&Upload { checked: Some(Checked::Refused(refusal)), ..upload }).await?;
+        remove(&data).await
     }
 
     /// Deletes expired uploads; returns the others.
@@ -560,6 +634,31 @@ async fn remove(path: &Path) -> std::io::Result<()> {
     }
 }
 
+/// Copies the ledgers of all accounts into a folder, which is created, for a backup or from one; returns their number.
+/// Uploads in progress are not copied. Blocks.
+pub fn copy_ledgers(from: &Path, to: &Path) -> std::io::Result<u64> {
+    std::fs::create_dir_all(to)?;
+    let entries = match std::fs::read_dir(from) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let mut copied = 0;
+    for entry in entries {
+        let name = entry?.file_name();
+        if is_ledger(&name) {
+            // Ledgers are replaced as a whole, so that a copy is the old one or the new one.
+            std::fs::copy(from.join(&name), to.join(&name))?;
+            copied += 1;
+        }
+    }
+    Ok(copied)
+}
+
+fn is_ledger(name: &OsStr) -> bool {
+    let user = name.to_str().and_then(|name| name.strip_prefix(LEDGER));
+    user.is_some_and(|user| user.parse::<UserId>().is_ok())
+}
+
 async fn checksum(path: &Path) -> std::io::Result<String> {
     let mut file = fs::File::open(path).await?;
     file.set_max_buf_size(READ_BUFFER);
@@ -609,9 +708,106 @@ mod tests {
         assert!(matches!(append(&spool, 3, b"def").await, Err(UploadRejected::TooLarge)));
         assert!(matches!(spool.finish(id(1), ANN, String::new()).await, Err(UploadRejected::Incomplete(3))));
         assert_eq!(append(&spool, 3, b"de").await.unwrap(), 5);
-        assert!(matches!(spool.finish(id(1), ANN, "0".into()).await, Err(UploadRejected::WrongChecksum)));
-        assert!(matches!(append(&spool, 5, b"").await, Err(UploadRejected::Finished)));
         assert!(matches!(spool.find(id(1), BOB).await, Err(UploadRejected::NotFound)));
+    }
+
+    #[tokio::test]
+    async fn wrong_checksum_does_not_end_the_upload() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path().into(), 100).unwrap();
+        spool.create(id(1), ANN, 5, None, NOW).await.unwrap();
+        append(&spool, 0, b"abcde").await.unwrap();
+        for _ in 0..2 {
+            let finished = spool.finish(id(1), ANN, "0".into()).await;
+            assert!(matches!(finished, Err(UploadRejected::WrongChecksum)), "{finished:?}");
+        }
+        let (upload, offset) = spool.find(id(1), ANN).await.unwrap();
+        assert_eq!((upload.checked, offset), (None, 5));
+        // It is computed once.
+        let actual = checksum(&spool.0.data(id(1))).await.unwrap();
+        assert_eq!(upload.actual_sha256, Some(actual));
+        assert!(matches!(append(&spool, 5, b"f").await, Err(UploadRejected::TooLarge)));
+        // As an earlier version has ended it.
+        let old = serde_json::json!({
+            "id": id(1), "user": ANN, "size": 5, "sha256": null, "expires_at": NOW + LIFETIME,
+            "checked": "wrong_checksum", "published": false,
+        });
+        std::fs::write(spool.0.state(id(1)), old.to_string()).unwrap();
+        let (upload, _) = spool.find(id(1), ANN).await.unwrap();
+        assert_eq!((upload.checked, upload.actual_sha256), (None, None));
+    }
+
+    #[tokio::test]
+    async fn refused_upload_leaves_its_reason_and_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = || std::fs::read_dir(folder.path()).unwrap().count();
+        let spool = Spool::open(folder.path().into(), 100).unwrap();
+        for n in (1..).take(OPEN_LIMIT) {
+            spool.create(id(n), ANN, 5, None, NOW).await.unwrap();
+        }
+        let next = id(100);
+        assert!(matches!(spool.create(next, ANN, 5, None, NOW).await, Err(UploadRejected::TooMany)));
+        append(&spool, 0, b"abcde").await.unwrap();
+        let (upload, _) = spool.find(id(1), ANN).await.unwrap();
+        spool.0.refuse(upload, Refusal::NoAudio).await.unwrap();
+        assert_eq!(files(), 2 * OPEN_LIMIT - 1, "its bytes are deleted");
+
+        let spool = Spool::open(folder.path().into(), 100).unwrap();
+        assert!(matches!(spool.find(id(1), ANN).await, Err(UploadRejected::NotFound)));
+        assert!(matches!(append(&spool, 0, b"abcde").await, Err(UploadRejected::NotFound)));
+        assert!(matches!(spool.delete(id(1), ANN).await, Err(UploadRejected::NotFound)));
+        // A client that has lost the answer, and one that publishes all the same.
+        let repeated = spool.finish(id(1), ANN, String::new()).await;
+        assert!(matches!(repeated, Err(UploadRejected::Refused(Refusal::NoAudio))), "{repeated:?}");
+        let published = spool.finished(id(1), ANN).await;
+        assert!(matches!(published, Err(UploadRejected::Refused(Refusal::NoAudio))), "{published:?}");
+        // Neither its place nor its bytes are counted any more.
+        spool.create(next, ANN, 5, None, NOW).await.unwrap();
+        spool.delete(next, ANN).await.unwrap();
+        let (upload, offset) = spool.create(id(1), ANN, 5, None, NOW).await.unwrap();
+        assert_eq!((&upload.checked, offset), (&None, 0), "a repeated request begins anew");
+        spool.0.refuse(upload, Refusal::NoAudio).await.unwrap();
+        spool.0.collect(NOW + LIFETIME).await.unwrap();
+        assert_eq!(files(), 0, "the reason expires");
+    }
+
+    #[tokio::test]
+    async fn list_has_own_uploads_in_progress_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path().into(), 100).unwrap();
+        for (n, user) in [(1, ANN), (2, ANN), (3, ANN), (4, ANN), (5, BOB)] {
+            spool.create(id(n), user, 5, None, NOW).await.unwrap();
+        }
+        append(&spool, 0, b"abc").await.unwrap();
+        spool.published(id(2), ANN, Some(SONG)).await.unwrap();
+        let (upload, _) = spool.find(id(3), ANN).await.unwrap();
+        spool.0.refuse(upload, Refusal::Damaged).await.unwrap();
+        let listed = async |now: DateTime<Utc>| {
+            let listed = spool.list(ANN, now).await.unwrap().into_iter();
+            listed.map(|(upload, offset)| (upload.id, offset)).collect::<Vec<_>>()
+        };
+        assert_eq!(listed(NOW).await, [(id(1), 3), (id(4), 0)]);
+        assert!(listed(NOW + LIFETIME).await.is_empty());
+    }
+
+    #[test]
+    fn only_ledgers_are_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        assert_eq!(copy_ledgers(&from, &to).unwrap(), 0, "there were no uploads yet");
+        std::fs::create_dir(&from).unwrap();
+        let ledger = format!("stored.{ANN}");
+        for name in
+            [ledger.clone(), format!("stored.{BOB}.part"), id(1).to_string(), format!("{}.json", id(1))]
+        {
+            std::fs::write(from.join(name), "7").unwrap();
+        }
+        for _ in 0..2 {
+            assert_eq!(copy_ledgers(&from, &to).unwrap(), 1);
+        }
+        let copied: Vec<_> =
+            std::fs::read_dir(&to).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(copied, [ledger.as_str()]);
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use events::{Event, SongId, Subject, UserId};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -61,7 +61,8 @@ async fn create_stream_link(
     let (user, now) = (session.user, context.now);
     let decide = |state: &SongState| link(state, user);
     commands.execute(&context.with_actor(user), Subject::Song(song), &[], decide).await?;
-    let expires = now + LINK_LIFETIME;
+    // The link names seconds.
+    let expires = (now + LINK_LIFETIME).trunc_subsecs(0);
     let token = commands.signing.sign_link(user, song, expires).map_err(Problem::internal)?;
     let url = format!("{}?link={token}", resources::stream_url(&commands.public_url, &song.to_string()));
     let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];

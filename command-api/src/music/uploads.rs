@@ -4,7 +4,7 @@ use audio::Probed;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use events::UploadId;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -12,22 +12,24 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::extract::{Json, Path};
+use web::http::UPLOAD_OFFSET;
 use web::problem::{FieldCode, Problem, Problems};
 use web::sessions::Session;
 
 use crate::Commands;
 use crate::music::publishing::may_publish;
-use crate::music::spool::{OFFSET, Spool, UPLOAD_LIMIT, Upload};
+use crate::music::spool::{Spool, UPLOAD_LIMIT, Upload};
 use crate::pipeline::context::Context;
 use crate::pipeline::errors::log_problem;
 use crate::pipeline::receipt::CommandHeaders;
 
 /// Hexadecimal digits of a checksum.
 const CHECKSUM_DIGITS: usize = 64;
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 pub(crate) fn routes() -> OpenApiRouter<Commands> {
     OpenApiRouter::new()
-        .routes(routes!(create_upload))
+        .routes(routes!(list_uploads, create_upload))
         .routes(routes!(get_upload, append_to_upload, delete_upload))
         .routes(routes!(finish_upload))
 }
@@ -60,18 +62,34 @@ struct UploadState {
     offset: u64,
     /// Bytes of the whole file.
     size: u64,
+    /// True after it was finished: it takes no more bytes, and a song can be published from it.
+    finished: bool,
     /// The upload is deleted then, unless more bytes arrive.
     expires_at: DateTime<Utc>,
 }
 
 impl UploadState {
-    fn answer(status: StatusCode, upload: &Upload, offset: u64) -> Response {
-        let body =
-            Self { id: upload.id.to_string(), offset, size: upload.size, expires_at: upload.expires_at };
-        let headers =
-            [(OFFSET, offset.into()), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-        (status, headers, axum::Json(body)).into_response()
+    fn new(upload: &Upload, offset: u64) -> Self {
+        Self {
+            id: upload.id.to_string(),
+            offset,
+            size: upload.size,
+            finished: upload.is_finished(),
+            // As all times of the API.
+            expires_at: upload.expires_at.trunc_subsecs(3),
+        }
     }
+
+    fn answer(status: StatusCode, upload: &Upload, offset: u64) -> Response {
+        let headers = [(UPLOAD_OFFSET, offset.into()), (header::CACHE_CONTROL, NO_STORE)];
+        (status, headers, axum::Json(Self::new(upload, offset))).into_response()
+    }
+}
+
+/// The caller's uploads in progress, at most 20.
+#[derive(Debug, Serialize, ToSchema)]
+struct UploadList {
+    items: Vec<UploadState>,
 }
 
 /// The checksum of the whole file.
@@ -134,6 +152,19 @@ fn check_digits(sha256: &str) -> Result<(), Problem> {
         sha256.len() == CHECKSUM_DIGITS && sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let message = "must be 64 lower-case hexadecimal digits";
     if is_good { Ok(()) } else { Err(Problem::malformed("sha256", FieldCode::InvalidFormat, message)) }
+}
+
+/// List uploads in progress
+///
+/// The caller's own, at most 20. Clients that have lost an id can resume the upload or delete it.
+#[utoipa::path(
+    get, path = "/v1/uploads", tag = "uploads", security(("token" = [])),
+    responses((status = 200, body = UploadList), Problems)
+)]
+async fn list_uploads(State(commands): State<Commands>, session: Session) -> Result<Response, Problem> {
+    let listed = commands.spool()?.list(session.user, commands.clock.now()).await?;
+    let items = listed.iter().map(|(upload, offset)| UploadState::new(upload, *offset)).collect();
+    Ok(([(header::CACHE_CONTROL, NO_STORE)], axum::Json(UploadList { items })).into_response())
 }
 
 /// Create an upload
@@ -204,7 +235,7 @@ async fn append_to_upload(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let offset = headers.get(OFFSET).and_then(|value| value.to_str().ok()?.parse().ok());
+    let offset = headers.get(UPLOAD_OFFSET).and_then(|value| value.to_str().ok()?.parse().ok());
     let message = "must be the number of bytes before this part";
     let offset =
         offset.ok_or_else(|| Problem::malformed("Upload-Offset", FieldCode::InvalidFormat, message))?;
@@ -216,7 +247,8 @@ async fn append_to_upload(
 /// Finish an upload
 ///
 /// Compares the checksum, and reads the file: its format, tags and length, and whether it can be decoded. A check that takes
-/// long is answered with 409 `upload-busy`: repeat the request to get its outcome.
+/// long is answered with 409 `upload-busy`: repeat the request to get its outcome. After a wrong checksum send the right one.
+/// An upload whose file is refused (422 `audio-refused`) is deleted.
 #[utoipa::path(
     post, path = "/v1/uploads/{upload}/finish", tag = "uploads", request_body = Checksum, security(("token" = [])),
     params(("upload" = String, Path, pattern = "^[0-9a-f]{32}$")),
@@ -248,4 +280,33 @@ async fn delete_upload(
 ) -> Result<StatusCode, Problem> {
     commands.spool()?.delete(id, session.user).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use events::UserId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn expiry_is_shown_in_whole_milliseconds() {
+        let upload = Upload {
+            id: UploadId::new(Uuid::nil()),
+            user: UserId::new(Uuid::nil()),
+            size: 5,
+            sha256: None,
+            actual_sha256: None,
+            expires_at: DateTime::UNIX_EPOCH + TimeDelta::nanoseconds(1_234_567_891),
+            checked: None,
+            published: false,
+        };
+        let shown = serde_json::to_value(UploadState::new(&upload, 3)).unwrap();
+        let expected = serde_json::json!({
+            "id": "0".repeat(32), "offset": 3, "size": 5, "finished": false,
+            "expires_at": "1970-01-01T00:00:01.234Z",
+        });
+        assert_eq!(shown, expected);
+    }
 }

@@ -27,6 +27,8 @@ const MILLISECONDS: u128 = 1000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Decoded {
     pub(crate) hash: AudioHash,
+    /// Bytes of the audio, without tags and pictures.
+    pub(crate) size: u64,
     /// Milliseconds; none if the format cannot be decoded.
     pub(crate) duration: Option<u64>,
     pub(crate) sample_rate: Option<u32>,
@@ -64,7 +66,7 @@ pub(crate) fn decode(
     let mut decoder: Option<Box<dyn AudioDecoder>> =
         symphonia::default::get_codecs().make_audio_decoder(parameters, &options).ok();
     let mut hash = Sha256::new();
-    let (mut packets, mut errors, mut frames) = (0_u64, 0_u64, 0_u64);
+    let (mut packets, mut size, mut errors, mut frames) = (0_u64, 0_u64, 0_u64, 0_u64);
     let (mut decoded_rate, mut decoded_channels) = (None, None);
     loop {
         let packet = match format.next_packet() {
@@ -78,6 +80,7 @@ pub(crate) fn decode(
             continue;
         }
         packets += 1;
+        size += packet.data.len() as u64;
         hash.update(&packet.data);
         let Some(decoding) = &mut decoder else { continue };
         match decoding.decode(&packet) {
@@ -112,7 +115,7 @@ pub(crate) fn decode(
             u64::try_from((u128::from(frames) * MILLISECONDS).checked_div(rate.into())?).ok()
         });
     let hash = AudioHash::new(hash.finalize().into());
-    Ok(Decoded { hash, duration, sample_rate, channels: decoded_channels.or(channels) })
+    Ok(Decoded { hash, size, duration, sample_rate, channels: decoded_channels.or(channels) })
 }
 
 fn source(mut file: File, format: AudioFormat) -> Result<Box<dyn MediaSource>, Failure> {

@@ -1,4 +1,4 @@
-//! Audio files of strangers: their tags, their length, and whether they can be decoded to the end. Parsers of media have
+//! Untrusted audio files: their tags, their length, and whether they can be decoded to the end. Parsers of media have
 //! bugs that panic, loop and allocate without bound, so that no server process runs them: [`Prober`] runs
 //! [`run_child`] in a process of its own, with limits of memory and time.
 
@@ -30,7 +30,7 @@ pub struct Probed {
     pub hash: AudioHash,
     /// Milliseconds.
     pub duration: u64,
-    /// Bits per second, on average.
+    /// Bits per second of the audio without tags, on average.
     pub bit_rate: u32,
     /// Hertz.
     pub sample_rate: u32,

@@ -45,7 +45,7 @@ pub fn probe(path: &Path) -> Result<Probed, Failure> {
     let stated = properties.and_then(|properties| u64::try_from(properties.duration().as_millis()).ok());
     // A length that was counted is better than one that a header names.
     let duration = decoded.duration.or(stated).filter(|duration| *duration > 0).ok_or(Refusal::Damaged)?;
-    let bit_rate = u128::from(size) * BITS * MILLISECONDS / u128::from(duration);
+    let bit_rate = u128::from(decoded.size) * BITS * MILLISECONDS / u128::from(duration);
     let stated_rate = properties.and_then(lofty::properties::FileProperties::sample_rate);
     let stated_channels = properties.and_then(lofty::properties::FileProperties::channels);
     Ok(Probed {

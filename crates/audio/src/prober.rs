@@ -59,7 +59,7 @@ struct Worker {
 }
 
 impl Default for Prober {
-    /// For files of strangers: a process for each, so that none can change the answer about another. Runs the program of this
+    /// For untrusted files: a process for each, so that none can change the answer about another. Runs the program of this
     /// process.
     fn default() -> Self {
         Self::of(THIS_PROGRAM.into(), TIME_LIMIT)

@@ -2,7 +2,7 @@
 
 use events::ReplayGain;
 use lofty::id3::v1::GENRES;
-use lofty::tag::{ItemKey, Tag};
+use lofty::tag::{ItemKey, Tag, TagType};
 use uuid::Uuid;
 
 use crate::Tags;
@@ -46,8 +46,8 @@ pub(crate) fn read(tags: &[Tag]) -> Tags {
         display_artist,
         album: line(tags, ItemKey::AlbumTitle),
         album_artists: split(album_artists),
-        track: line(tags, ItemKey::TrackNumber).and_then(|text| ordinal(&text)),
-        disc: line(tags, ItemKey::DiscNumber).and_then(|text| ordinal(&text)),
+        track: ordinal_in(tags, ItemKey::TrackNumber, ItemKey::TrackTotal),
+        disc: ordinal_in(tags, ItemKey::DiscNumber, ItemKey::DiscTotal),
         year: years.into_iter().find_map(|key| line(tags, key).and_then(|text| year(&text))),
         genres: genres(lines(tags, ItemKey::Genre)),
         compilation: flag(ItemKey::FlagCompilation),
@@ -122,10 +122,12 @@ fn split(artists: Vec<String>) -> Vec<String> {
     names
 }
 
-/// Old tags name genres by the numbers of `ID3v1`: "(17)", "17", "(4)(33)" and "(4)Eurodisco", where the name is more exact.
+/// Several genres in one value are separated by ";" only: "R&B/Soul" and "Folk, World, & Country" are one each.
+/// Old tags name genres by the numbers of `ID3v1`: "(17)", "17", "(4)(33)" and "(4)Eurodisco", where the name is
+/// more exact.
 fn genres(values: Vec<String>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for value in values {
+    for value in values.iter().flat_map(|value| value.split(';')).filter_map(tidy) {
         let mut rest = value.as_str();
         let mut numbered = Vec::new();
         while let Some((number, after)) = rest.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
@@ -148,7 +150,18 @@ fn genre(number: &str) -> Option<&'static str> {
     GENRES.get(number.parse::<usize>().ok()?).copied()
 }
 
-/// "1", "1/12", "01", and "A1" of a record's side; none for 0.
+/// The number of a track or a disc. lofty takes `ID3v2` texts such as "A1" or "1 - Live", which are no plain
+/// numbers, for the total.
+fn ordinal_in(tags: &[Tag], number: ItemKey, total: ItemKey) -> Option<u32> {
+    let of_text = |text: &str| tidy(text).and_then(|text| ordinal(&text));
+    line(tags, number).and_then(|text| ordinal(&text)).or_else(|| {
+        let is_odd = |tag: &&Tag| tag.tag_type() == TagType::Id3v2 && tag.get_string(number).is_none();
+        tags.iter().filter(is_odd).find_map(|tag| tag.get_strings(total).find_map(of_text))
+    })
+}
+
+/// "1", "1/12", "01", "2 - Live", and "A1" of a record: its sides are no discs, so the disc is the one that is
+/// tagged. None for 0.
 fn ordinal(text: &str) -> Option<u32> {
     let digits = text.trim_start_matches(|c: char| c.is_ascii_alphabetic());
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
@@ -169,6 +182,9 @@ fn number(text: &str) -> Option<f32> {
 
 #[cfg(test)]
 mod tests {
+    use lofty::TextEncoding;
+    use lofty::id3::v2::{Frame, FrameId, Id3v2Tag, TextInformationFrame};
+
     use super::*;
 
     #[test]
@@ -212,10 +228,46 @@ mod tests {
             ("(4)Eurodisco", &["Eurodisco"]),
             ("(999)", &["(999)"]),
             ("(live) Jazz", &["(live) Jazz"]),
-            ("R&B/Soul", &["R&B/Soul"]),
         ] {
             assert_eq!(genres(vec![value.into()]), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn genres_are_separated_by_semicolons_only() {
+        for (value, expected) in [
+            ("Rock; Pop", &["Rock", "Pop"][..]),
+            ("Rock;Pop;;Rock; ", &["Rock", "Pop"]),
+            ("(17);(4)Eurodisco", &["Rock", "Eurodisco"]),
+            ("R&B/Soul", &["R&B/Soul"]),
+            ("Folk, World, & Country", &["Folk, World, & Country"]),
+        ] {
+            assert_eq!(genres(vec![value.into()]), expected, "{value}");
+        }
+        let mut tag = Tag::new(TagType::VorbisComments);
+        tag.insert_text(ItemKey::Genre, "Rock\0Pop; Jazz".into());
+        assert_eq!(read(&[tag]).genres, ["Rock", "Pop", "Jazz"]);
+    }
+
+    #[test]
+    fn odd_numbers_of_id3_tags_are_found() {
+        for (track, disc, found) in [
+            ("3/12", "2/3", (Some(3), Some(2))),
+            ("A1", "1 - Live", (Some(1), Some(1))),
+            ("B2/4", "2/", (Some(2), Some(2))),
+            ("0/12", "x", (None, None)),
+        ] {
+            let mut tag = Id3v2Tag::new();
+            for (id, text) in [("TRCK", track), ("TPOS", disc)] {
+                let id = FrameId::new(id).unwrap();
+                tag.insert(Frame::Text(TextInformationFrame::new(id, TextEncoding::UTF8, text)));
+            }
+            let tags = read(&[tag.into()]);
+            assert_eq!((tags.track, tags.disc), found, "{track}, {disc}");
+        }
+        let mut tag = Tag::new(TagType::VorbisComments);
+        tag.insert_text(ItemKey::TrackTotal, "12".into());
+        assert_eq!(read(&[tag]).track, None, "a total without a number");
     }
 
     #[test]

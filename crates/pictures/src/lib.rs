@@ -1,4 +1,4 @@
-//! Pictures of strangers: decoded within limits, turned upright, reduced to their pixels, and scaled to their variants.
+//! Untrusted pictures: decoded within limits, turned upright, reduced to their pixels, and scaled to their variants.
 //! It only computes, and is optimised in every build.
 //!
 //! The steps of [`process`]: `header` (limits), `decode`, `scale` (size, orientation, colours), `variants` (files).

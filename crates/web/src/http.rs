@@ -60,6 +60,8 @@ pub const POSITION: HeaderName = HeaderName::from_static("chorus-position");
 pub const MIN_POSITION: HeaderName = HeaderName::from_static("chorus-min-position");
 /// `true` if the views did not contain a command's event when it was answered.
 pub const PENDING: HeaderName = HeaderName::from_static("chorus-pending");
+/// Bytes of an upload that have arrived.
+pub const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -225,6 +227,7 @@ fn cors(settings: &HttpSettings) -> CorsLayer {
             header::ETAG,
             header::RETRY_AFTER,
             header::LOCATION,
+            UPLOAD_OFFSET,
         ])
         .max_age(PREFLIGHT_AGE)
 }
@@ -495,6 +498,24 @@ mod tests {
             ["https://evil.example", "https://app.example.evil.example", "null", "http://app.example"]
         {
             assert_eq!(from(foreign).await, None, "{foreign}");
+        }
+        let answer = ask(Request::get("/fine").header(header::ORIGIN, "https://app.example"), "").await;
+        let exposed = answer.headers()[header::ACCESS_CONTROL_EXPOSE_HEADERS].to_str().unwrap();
+        let exposed: Vec<_> = exposed.split(',').map(str::trim).collect();
+        // Those that docs/api-guide.md tells clients to read.
+        for name in [
+            "chorus-pending",
+            "chorus-position",
+            "content-range",
+            "etag",
+            "location",
+            "ratelimit",
+            "ratelimit-policy",
+            "retry-after",
+            "upload-offset",
+            "x-request-id",
+        ] {
+            assert!(exposed.contains(&name), "{name}: {exposed:?}");
         }
         let preflight = Request::options("/fine")
             .header(header::ORIGIN, "https://app.example")

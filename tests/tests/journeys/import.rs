@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use events::{Filter, Kind, Position};
 use serde_json::Value;
 use tests::chorus::Chorus;
-use tests::client::{PASSWORD, User, fresh, tagged_wav, wav, wav_with_tags};
+use tests::client::{PASSWORD, User, fresh, png, tagged_wav, wav, wav_with_tags};
 
 crate::journeys! {
     folders_are_imported,
@@ -13,6 +13,8 @@ crate::journeys! {
 async fn folders_are_imported(chorus: &Chorus) {
     folder_is_imported_once_and_moved_and_retagged_files_keep_their_songs(chorus).await;
     sampler_without_album_artist_is_one_album(chorus).await;
+    one_differing_year_does_not_split_an_album(chorus).await;
+    picture_of_a_folder_becomes_the_cover(chorus).await;
 }
 
 fn run(chorus: &Chorus, folder: &Path, user: &User, more: &[&str]) -> Value {
@@ -25,6 +27,20 @@ fn counts(report: &Value) -> [u64; 5] {
     let count = |name: &str| report[name].as_u64().unwrap();
     let refused = report["refused"].as_array().unwrap().len() as u64;
     [count("new"), count("same"), count("retagged"), count("moved"), refused]
+}
+
+/// The only song with a title.
+async fn song_of(chorus: &Chorus, title: &str) -> Value {
+    chorus.settle().await.unwrap();
+    let api = chorus.api();
+    let request = api.request(reqwest::Method::GET, "/v1/search").query(&[("q", title)]);
+    let found = api.send(request).await.expect(200).json()["songs"].clone();
+    assert_eq!(found.as_array().unwrap().len(), 1, "{title}: {found}");
+    found[0].clone()
+}
+
+async fn album_of(chorus: &Chorus, title: &str) -> String {
+    song_of(chorus, title).await["album"]["id"].as_str().unwrap().to_owned()
 }
 
 /// The number of catalogue events that an account has caused.
@@ -132,43 +148,117 @@ async fn sampler_without_album_artist_is_one_album(chorus: &Chorus) {
             .unwrap();
         title
     };
-    let song_of = async |title: &str| -> Value {
-        chorus.settle().await.unwrap();
-        let request = api.request(reqwest::Method::GET, "/v1/search").query(&[("q", title)]);
-        let found = api.send(request).await.expect(200).json()["songs"].clone();
-        assert_eq!(found.as_array().unwrap().len(), 1, "{title}: {found}");
-        found[0].clone()
-    };
-    let album_of = async |title: &str| song_of(title).await["album"]["id"].as_str().unwrap().to_owned();
-
     let titles = [write(&hits, &ann, "1"), write(&hits, &bob, "2")];
     let of_ann = [write(&still, &ann, "1"), write(&still, &ann, "2")];
     let moved = write(&late, &ann, "1");
     let first = run(chorus, root, &admin, &[]);
     assert_eq!(counts(&first), [5, 0, 0, 0, 0], "{first}");
-    let sampler = album_of(&titles[0]).await;
-    assert_eq!(album_of(&titles[1]).await, sampler);
+    let sampler = album_of(chorus, &titles[0]).await;
+    assert_eq!(album_of(chorus, &titles[1]).await, sampler);
     let shown = api.get(&format!("/v1/albums/{sampler}")).await.expect(200).json();
     assert_eq!(
         (&shown["artists"][0]["name"], &shown["kind"]),
         (&"Various Artists".into(), &"compilation".into())
     );
-    let own = album_of(&of_ann[0]).await;
-    assert_eq!(album_of(&of_ann[1]).await, own);
+    let own = album_of(chorus, &of_ann[0]).await;
+    assert_eq!(album_of(chorus, &of_ann[1]).await, own);
     let shown = api.get(&format!("/v1/albums/{own}")).await.expect(200).json();
     assert_eq!(shown["artists"][0]["name"], ann.as_str());
 
     // Files that are added later find the others, and may make them a sampler.
-    let (third, song) = (write(&hits, &cat, "3"), song_of(&moved).await["id"].clone());
+    let (third, song) = (write(&hits, &cat, "3"), song_of(chorus, &moved).await["id"].clone());
     let second = write(&late, &bob, "2");
     let again = run(chorus, root, &admin, &[]);
     assert_eq!(counts(&again), [2, 4, 1, 0, 0], "{again}");
-    assert_eq!(album_of(&third).await, sampler);
+    assert_eq!(album_of(chorus, &third).await, sampler);
     assert_eq!(
-        (album_of(&moved).await, song_of(&moved).await["id"].clone()),
-        (album_of(&second).await, song)
+        (album_of(chorus, &moved).await, song_of(chorus, &moved).await["id"].clone()),
+        (album_of(chorus, &second).await, song)
     );
     let before = events_of(chorus, &admin).await;
     let last = run(chorus, root, &admin, &[]);
     assert_eq!((counts(&last), events_of(chorus, &admin).await), ([0, 7, 0, 0, 0], before), "{last}");
+}
+
+async fn one_differing_year_does_not_split_an_album(chorus: &Chorus) {
+    let artist = chorus.artist("importer").await;
+    let folder = tempfile::tempdir().unwrap();
+    let (singer, album) = (fresh("Singer"), fresh("Album"));
+    let write = |file: &str, year: &str| -> String {
+        let (title, path) = (fresh("Song"), folder.path().join(file));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let tags: [(&[u8; 4], &str); 4] =
+            [(b"INAM", &title), (b"IART", &singer), (b"IPRD", &album), (b"ICRD", year)];
+        std::fs::write(path, wav_with_tags(&title, 31, &tags)).unwrap();
+        title
+    };
+    let titles = [write("one/1.wav", "1990"), write("one/2.wav", "1990"), write("one/3.wav", "1991")];
+    let other = write("two/1.wav", "1991");
+    let first = run(chorus, folder.path(), &artist, &[]);
+    assert_eq!(counts(&first), [4, 0, 0, 0, 0], "{first}");
+    let id = album_of(chorus, &titles[0]).await;
+    for title in &titles {
+        assert_eq!(album_of(chorus, title).await, id);
+    }
+    let shown = chorus.api().get(&format!("/v1/albums/{id}")).await.expect(200).json();
+    assert_eq!(shown["year"], 1990);
+    assert_ne!(album_of(chorus, &other).await, id, "an album in another folder");
+
+    // The album keeps its year when most files name another, with and without the record.
+    let added = [write("one/4.wav", "1991"), write("one/5.wav", "1991")];
+    let second = run(chorus, folder.path(), &artist, &[]);
+    assert_eq!(counts(&second), [2, 4, 0, 0, 0], "{second}");
+    for title in &added {
+        assert_eq!(album_of(chorus, title).await, id);
+    }
+    let before = events_of(chorus, &artist).await;
+    std::fs::remove_file(chorus.folder().join("data/imported.jsonl")).unwrap();
+    let third = run(chorus, folder.path(), &artist, &[]);
+    assert_eq!((counts(&third), events_of(chorus, &artist).await), ([0, 6, 0, 0, 0], before), "{third}");
+}
+
+async fn picture_of_a_folder_becomes_the_cover(chorus: &Chorus) {
+    let artist = chorus.artist("importer").await;
+    let folder = tempfile::tempdir().unwrap();
+    let singer = fresh("Singer");
+    let write = |file: &str, content: &[u8]| {
+        let path = folder.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    };
+    let write_song = |file: &str, album: &str| -> String {
+        let title = fresh("Song");
+        write(file, &tagged_wav(&title, 31, &title, &singer, album));
+        title
+    };
+    let [plain, broken, discs] = ["Plain", "Broken", "Discs"].map(fresh);
+    write("plain/Front.PNG", &png(320, 320));
+    write("broken/cover.jpg", b"no picture");
+    write("discs/folder.png", &png(320, 320));
+    write("discs/CD1/cover.png", &png(640, 640));
+    let in_plain = write_song("plain/1.wav", &plain);
+    let in_broken = write_song("broken/1.wav", &broken);
+    let on_discs = [write_song("discs/CD1/1.wav", &discs), write_song("discs/CD2/1.wav", &discs)];
+    let report = run(chorus, folder.path(), &artist, &[]);
+    assert_eq!(counts(&report), [4, 0, 0, 0, 0], "{report}");
+
+    let api = chorus.api();
+    // Of a song, and of its album.
+    let covers_of = async |title: &str| -> [Value; 2] {
+        let song = song_of(chorus, title).await["id"].as_str().unwrap().to_owned();
+        let song = api.get(&format!("/v1/songs/{song}")).await.expect(200).json();
+        let album = format!("/v1/albums/{}", song["album"]["id"].as_str().unwrap());
+        let album = api.get(&album).await.expect(200).json();
+        [song["cover"]["large"].clone(), album["cover"]["large"].clone()]
+    };
+    let [cover, of_album] = covers_of(&in_plain).await;
+    api.get(cover.as_str().unwrap()).await.expect(200);
+    assert_eq!(cover, of_album);
+    assert_eq!(covers_of(&in_broken).await, [Value::Null, Value::Null]);
+    let [[of_disc, of_album], second] = [covers_of(&on_discs[0]).await, covers_of(&on_discs[1]).await];
+    assert_eq!(second, [of_album.clone(), of_album.clone()], "one album");
+    assert_ne!(of_disc, of_album, "the disc has a cover of its own");
+    for picture in [of_disc, of_album] {
+        api.get(picture.as_str().unwrap()).await.expect(200);
+    }
 }

@@ -183,8 +183,10 @@ async fn duplicate_fields_parameters_and_headers_are_refused(chorus: &Chorus) {
         let request = route.request(&api).bearer_auth(&ann.token).header(name, once).header(name, once);
         let answer = api.send(request).await;
         let looks_at_it = answer.status == 400;
+        // No view has uploads in progress.
+        let waits_for_no_view = route.name() == "GET /v1/uploads";
         assert!(
-            looks_at_it || route.access == Access::Public || answer.status == 404,
+            looks_at_it || waits_for_no_view || route.access == Access::Public || answer.status == 404,
             "{} {name}",
             route.name()
         );

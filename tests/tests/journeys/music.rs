@@ -10,6 +10,8 @@ use web::tokens::SigningKeys;
 crate::journeys! {
     song_is_uploaded_in_parts_published_listed_and_searched,
     upload_refuses_wrong_offsets_checksums_and_files,
+    refused_files_take_no_place_of_other_uploads,
+    uploads_in_progress_are_listed,
     only_artists_publish_and_only_for_artists_that_they_manage,
     song_is_streamed_whole_and_in_ranges,
     private_song_is_played_by_its_publisher_only,
@@ -122,7 +124,13 @@ async fn upload_refuses_wrong_offsets_checksums_and_files(chorus: &Chorus) {
 
     let upload = create(&api, &artist, audio.len()).await;
     append(&api, &artist, &upload, 0, &audio).await.expect(200);
-    assert_eq!(finish(&api, &artist, &upload, &"0".repeat(64)).await.problem(422, "invalid"), ["sha256"]);
+    for _ in 0..2 {
+        let refused = finish(&api, &artist, &upload, &"0".repeat(64)).await;
+        assert_eq!(refused.problem(422, "invalid"), ["sha256"]);
+    }
+    // The right checksum is accepted after a wrong one.
+    finish(&api, &artist, &upload, &sha256(&audio)).await.expect(200);
+    append(&api, &artist, &upload, audio.len(), b"").await.problem(409, "upload-finished");
 
     for bad in [&b"not audio at all, only text"[..], &audio[..audio.len() / 2]] {
         let upload = create(&api, &artist, bad.len()).await;
@@ -134,6 +142,54 @@ async fn upload_refuses_wrong_offsets_checksums_and_files(chorus: &Chorus) {
     assert!(
         api.post_as(&artist, "/v1/uploads", &json!({ "size": 524_288_001 })).await.status.is_client_error()
     );
+}
+
+async fn refused_files_take_no_place_of_other_uploads(chorus: &Chorus) {
+    let api = chorus.api();
+    let artist = chorus.artist("singer").await;
+    let bad = b"not audio at all, only text";
+    let mut upload = String::new();
+    // One more than an account may have in progress.
+    for _ in 0..21 {
+        upload = create(&api, &artist, bad.len()).await;
+        append(&api, &artist, &upload, 0, bad).await.expect(200);
+        finish(&api, &artist, &upload, &sha256(bad)).await.problem(422, "audio-refused");
+    }
+    // The answer to `finish` may have been lost.
+    finish(&api, &artist, &upload, &sha256(bad)).await.problem(422, "audio-refused");
+    api.get_as(&artist, &format!("/v1/uploads/{upload}")).await.problem(404, "not-found");
+    append(&api, &artist, &upload, 0, bad).await.problem(404, "not-found");
+    for _ in 0..20 {
+        create(&api, &artist, bad.len()).await;
+    }
+    let refused = api.post_as(&artist, "/v1/uploads", &json!({ "size": bad.len() })).await;
+    refused.problem(409, "too-many-uploads");
+    assert!(refused.text().contains("GET /v1/uploads"), "{}", refused.text());
+}
+
+async fn uploads_in_progress_are_listed(chorus: &Chorus) {
+    let api = chorus.api();
+    let (artist, other) = (chorus.artist("singer").await, chorus.artist("rival").await);
+    let begun = create(&api, &artist, 1000).await;
+    append(&api, &artist, &begun, 0, &[0; 10]).await.expect(200);
+    let finished = api.upload_audio(&artist, &wav(&fresh("listed"), 31)).await;
+    // Its upload is no longer in progress.
+    api.publish_song(&artist, &fresh("Listed")).await;
+    let list = async |user: &User| api.get_as(user, "/v1/uploads").await.expect(200).json()["items"].clone();
+    let mut expected = Vec::new();
+    for upload in [&begun, &finished] {
+        expected.push(api.get_as(&artist, &format!("/v1/uploads/{upload}")).await.expect(200).json());
+    }
+    assert_eq!(list(&artist).await, json!(expected));
+    assert_eq!((&expected[0]["offset"], &expected[0]["finished"]), (&json!(10), &json!(false)));
+    assert_eq!(expected[1]["finished"], true);
+    for upload in &expected {
+        let expires_at = upload["expires_at"].as_str().unwrap();
+        assert!(expires_at.len() <= "2026-11-28T12:00:00.000Z".len(), "{expires_at}");
+    }
+    assert_eq!(list(&other).await, json!([]));
+    api.delete_as(&artist, &format!("/v1/uploads/{begun}")).await.expect(204);
+    assert_eq!(ids(&list(&artist).await), [finished.as_str()]);
 }
 
 async fn only_artists_publish_and_only_for_artists_that_they_manage(chorus: &Chorus) {
