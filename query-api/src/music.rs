@@ -5,6 +5,7 @@ mod artists;
 mod charts;
 mod genres;
 mod library;
+mod listed;
 mod listening;
 mod lists;
 pub mod playlists;

@@ -13,7 +13,9 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::accounts::profiles::{self, BY_USERNAME, Profile};
-use views::accounts::search::{List, Term, VIEW, fold, folded_words};
+use views::accounts::search::{
+    List, Term, VIEW, fold, folded_words, plain_apostrophes, split_at_apostrophes,
+};
 use views::social::follows::{self, Circle};
 use views::{PageOf, Query, ViewStoreExt};
 use web::extract::Query as QueryString;
@@ -153,8 +155,9 @@ struct Searched {
 
 impl Searched {
     fn of(text: &str) -> Self {
-        let whole = fold(text.trim());
-        let words = whole.split_whitespace().take(WORDS).map(str::to_owned).collect();
+        let whole = plain_apostrophes(&fold(text.trim()));
+        let words = whole.split_whitespace().flat_map(split_at_apostrophes).take(WORDS);
+        let words = words.map(str::to_owned).collect();
         Self { whole, words }
     }
 

@@ -18,12 +18,13 @@ use web::sessions::Session;
 
 use super::artists::show_credits;
 use super::library;
+use super::listed::SongsOf;
 use super::word;
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{PageOf, PageParams, Paging};
 use crate::{Queries, store_problem};
 
-const VIEWS: [&str; 3] = [VIEW.name, artists::VIEW.name, library::VIEW.name];
+const VIEWS: [&str; 4] = [VIEW.name, artists::VIEW.name, library::VIEW.name, songs::VIEW.name];
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new()
@@ -83,7 +84,7 @@ impl Queries {
 
 /// List albums, newest first
 ///
-/// In the order in which they were added.
+/// In the order in which they were added. Albums whose songs are all private or unlisted are left out.
 #[utoipa::path(
     get, path = "/v1/albums", tag = "albums", security((), ("token" = [])), params(PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<AlbumPage>), (status = 304), Problems)
@@ -98,12 +99,15 @@ async fn list_albums(
     let query = Query::new(&VIEW, &NEWEST, vec![json!(true)], paging.limit);
     let page = queries.page_of::<Album>(query, &paging).await?;
     let viewer = viewer.map(|session| session.user);
-    let items = queries.show_albums(page.documents.into_iter().map(Some).collect(), viewer).await?;
+    let albums = queries.only_listed(page.documents, |album| SongsOf::Album(&album.album)).await?;
+    let items = queries.show_albums(albums.into_iter().map(Some).collect(), viewer).await?;
     let items = items.into_iter().flatten().collect();
     answer(&conditions, caught_up, &paging.page::<AlbumPage>(items, page.next.as_ref(), &NEWEST))
 }
 
 /// Get an album
+///
+/// An album whose songs are all private is found by their publisher only.
 #[utoipa::path(
     get, path = "/v1/albums/{album}", tag = "albums", security((), ("token" = [])),
     params(("album" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),
@@ -117,7 +121,11 @@ async fn get_album(
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
     let viewer = viewer.map(|session| session.user);
-    let found = queries.albums(&[album.to_string()], viewer).await?.pop().flatten();
+    let id = album.to_string();
+    let found = queries.albums(std::slice::from_ref(&id), viewer).await?.pop().flatten();
+    if !queries.is_found(SongsOf::Album(&id), viewer).await? {
+        return Err(no_album());
+    }
     answer(&conditions, caught_up, &found.ok_or_else(no_album)?)
 }
 

@@ -18,15 +18,16 @@ use web::extract::Path;
 use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
+use super::listed::SongsOf;
 use super::{library, word};
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
 use crate::reading::paging::{PageOf, PageParams, Paging};
 use crate::{Queries, store_problem};
 
 /// Artists merged into one whose albums and songs its lists show; the list of each is one more read.
-const MERGED_LIMIT: usize = 50;
+pub(super) const MERGED_LIMIT: usize = 50;
 
-const VIEWS: [&str; 2] = [VIEW.name, library::VIEW.name];
+const VIEWS: [&str; 3] = [VIEW.name, library::VIEW.name, song_artists::VIEW.name];
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
     OpenApiRouter::new()
@@ -148,7 +149,7 @@ pub(crate) fn show_credits(
 
 /// List artists by name
 ///
-/// Articles at the beginning of a name do not count.
+/// Articles at the beginning of a name do not count. Artists whose songs are all private or unlisted are left out.
 #[utoipa::path(
     get, path = "/v1/artists", tag = "artists", security((), ("token" = [])), params(PageParams, QueryHeaders),
     responses((status = 200, body = PageOf<ArtistPage>), (status = 304), Problems)
@@ -163,14 +164,16 @@ async fn list_artists(
     let query = Query::new(&VIEW, &BY_NAME, vec![json!(true)], paging.limit);
     let page = queries.page_of::<Artist>(query, &paging).await?;
     let viewer = viewer.map(|session| session.user);
-    let items = queries.show_artists(page.documents.into_iter().map(Some).collect(), viewer).await?;
+    let artists = queries.only_listed(page.documents, |artist| SongsOf::Artist(&artist.artist)).await?;
+    let items = queries.show_artists(artists.into_iter().map(Some).collect(), viewer).await?;
     let items = items.into_iter().flatten().collect();
     answer(&conditions, caught_up, &paging.page::<ArtistPage>(items, page.next.as_ref(), &BY_NAME))
 }
 
 /// Get an artist
 ///
-/// The id of an artist that was merged into another answers with the other.
+/// The id of an artist that was merged into another answers with the other. An artist whose songs are all private is found by
+/// their publisher only.
 #[utoipa::path(
     get, path = "/v1/artists/{artist}", tag = "artists", security((), ("token" = [])),
     params(("artist" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),
@@ -184,7 +187,11 @@ async fn get_artist(
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
     let artist = queries.artist(artist).await?;
-    let shown = queries.show_artists(vec![Some(artist)], viewer.map(|session| session.user)).await?;
+    let viewer = viewer.map(|session| session.user);
+    if !queries.is_found(SongsOf::Artist(&artist.artist), viewer).await? {
+        return Err(no_artist());
+    }
+    let shown = queries.show_artists(vec![Some(artist)], viewer).await?;
     answer(&conditions, caught_up, &shown.into_iter().flatten().next().ok_or_else(no_artist)?)
 }
 
@@ -209,6 +216,7 @@ async fn list_artist_albums(
     let index = &album_artists::OF_ARTIST;
     let place = |entry: &AlbumArtist| (entry.position, entry.album.clone());
     let (albums, next) = queries.newest_credits(&artists, index, &paging, place).await?;
+    let albums = queries.only_listed(albums, |album| SongsOf::Album(album)).await?;
     let viewer = viewer.map(|session| session.user);
     let items = queries.albums(&albums, viewer).await?.into_iter().flatten().collect();
     answer(&conditions, caught_up, &paging.page::<AlbumPage>(items, next.as_ref(), index))

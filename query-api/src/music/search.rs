@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::accounts::profiles;
-use views::accounts::search::fold;
+use views::accounts::search::{fold, plain_apostrophes, split_at_apostrophes};
 use views::music::albums::{self, Album};
 use views::music::artists::{self, Artist};
 use views::music::library;
@@ -25,6 +25,7 @@ use web::extract::Query as QueryString;
 use web::problem::{Problem, Problems};
 use web::sessions::Session;
 
+use super::listed::SongsOf;
 use super::playlists::PlaylistSummary;
 use crate::accounts::search::check;
 use crate::reading::answer::{Conditions, QueryHeaders, answer};
@@ -67,8 +68,9 @@ struct Searched {
 
 impl Searched {
     fn of(text: &str) -> Self {
-        let whole = fold(text.trim());
-        let words: BTreeSet<String> = whole.split_whitespace().flat_map(words_of_part).collect();
+        let whole = plain_apostrophes(&fold(text.trim()));
+        let parts = whole.split_whitespace().flat_map(split_at_apostrophes);
+        let words: BTreeSet<String> = parts.flat_map(words_of_part).collect();
         let mut words: Vec<String> = words.into_iter().collect();
         // Long words match few items.
         words.sort_by_key(|word| Reverse(word.len()));
@@ -82,7 +84,7 @@ impl Searched {
 
     /// None if not all words are found in the name or in the other texts.
     fn closeness<'a>(&self, name: &str, others: impl IntoIterator<Item = &'a str>) -> Option<Closeness> {
-        let folded = fold(name);
+        let folded = plain_apostrophes(&fold(name));
         if folded == self.whole {
             return Some(Closeness::Name);
         }
@@ -376,6 +378,10 @@ impl Queries {
             playlists_by_words(store, searched, limit),
         )
         .map_err(store_problem)?;
+        let (artists, albums) = futures::try_join!(
+            self.only_listed(artists, |artist| SongsOf::Artist(artist)),
+            self.only_listed(albums, |album| SongsOf::Album(album)),
+        )?;
         let (songs, artists, albums, playlists) = futures::try_join!(
             self.songs(&songs, viewer),
             async {
@@ -491,6 +497,8 @@ mod tests {
         assert_eq!(closeness("roy ep", "Eple", &["Röyksopp"]), Some(Closeness::BeginningsOfWords));
         assert_eq!(closeness("together come", "Come Together", &[]), Some(Closeness::WholeWordsOfName));
         assert_eq!(closeness("ac/dc", "Live", &["AC/DC"]), Some(Closeness::WholeWords));
+        assert_eq!(closeness("don't", "Don’t", &[]), Some(Closeness::Name));
+        assert_eq!(closeness("stop don’t", "Don't Stop", &[]), Some(Closeness::WholeWordsOfName));
         assert_eq!(closeness("dc", "Live", &["AC/DC"]), Some(Closeness::WholeWords));
         assert_eq!(closeness("京事", "東京事変", &[]), Some(Closeness::WholeWordsOfName));
         assert_eq!(closeness("京事変", "東京事変 Live", &[]), Some(Closeness::WholeWordsOfName));

@@ -7,12 +7,14 @@ use axum::response::Response;
 use chrono::DateTime;
 use events::{SongId, UserId};
 use resources::{AlbumReference, ReplayGain, Song as SongPage, stream_url};
+use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::music::albums::{self, Album};
 use views::music::artists::{self, Artist};
-use views::music::songs::{AudioFile, NEWEST, Song, VIEW};
+use views::music::songs::{AudioFile, NEWEST, OF_PUBLISHER, Song, VIEW};
 use views::{Query, ViewStoreExt};
 use web::extract::Path;
 use web::problem::{Problem, Problems};
@@ -29,7 +31,10 @@ use crate::{Queries, store_problem};
 pub(crate) const VIEWS: [&str; 4] = [VIEW.name, albums::VIEW.name, artists::VIEW.name, library::VIEW.name];
 
 pub(crate) fn routes() -> OpenApiRouter<Queries> {
-    OpenApiRouter::new().routes(routes!(list_songs)).routes(routes!(get_song))
+    OpenApiRouter::new()
+        .routes(routes!(list_songs))
+        .routes(routes!(list_published_songs))
+        .routes(routes!(get_song))
 }
 
 impl Queries {
@@ -157,13 +162,45 @@ async fn list_songs(
     answer(&conditions, caught_up, &paging.page::<SongPage>(items, page.next.as_ref(), &NEWEST))
 }
 
+/// List the songs that the user published, newest first
+///
+/// Also private and unlisted songs, without removed ones.
+#[utoipa::path(
+    get, path = "/v1/me/published-songs", tag = "songs", security(("token" = [])), params(PageParams, QueryHeaders),
+    responses((status = 200, body = PageOf<SongPage>), (status = 304), Problems)
+)]
+async fn list_published_songs(
+    State(queries): State<Queries>,
+    session: Session,
+    paging: Paging,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
+    let caught_up = queries.catch_up(&conditions, &VIEWS).await;
+    let query = Query::new(&VIEW, &OF_PUBLISHER, vec![json!(session.user)], paging.limit);
+    let page = queries.page_of::<Song>(query, &paging).await?;
+    let items =
+        queries.show_songs(page.documents.into_iter().map(Some).collect(), Some(session.user)).await?;
+    let items = items.into_iter().flatten().collect();
+    answer(&conditions, caught_up, &paging.page::<SongPage>(items, page.next.as_ref(), &OF_PUBLISHER))
+}
+
+/// A song with what lists leave out.
+#[derive(Debug, Serialize, ToSchema)]
+struct SongDetails {
+    #[serde(flatten)]
+    song: SongPage,
+    /// Null if there are none.
+    #[schema(example = "Light on the lake")]
+    lyrics: Option<String>,
+}
+
 /// Get a song
 ///
 /// Private songs are found by their publisher only.
 #[utoipa::path(
     get, path = "/v1/songs/{song}", tag = "songs", security((), ("token" = [])),
     params(("song" = String, Path, pattern = "^[0-9a-f]{32}$"), QueryHeaders),
-    responses((status = 200, body = SongPage), (status = 304), Problems)
+    responses((status = 200, body = SongDetails), (status = 304), Problems)
 )]
 async fn get_song(
     State(queries): State<Queries>,
@@ -172,7 +209,10 @@ async fn get_song(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let found = queries.songs(&[song.to_string()], viewer.map(|session| session.user)).await?;
-    let found = found.into_iter().flatten().next();
-    answer(&conditions, caught_up, &found.ok_or_else(|| Problem::not_found("There is no such song"))?)
+    let found = queries.store.get::<Song>(&song.to_string()).await.map_err(store_problem)?;
+    let lyrics = found.as_ref().and_then(|song| song.lyrics.clone());
+    let shown = queries.show_songs(vec![found], viewer.map(|session| session.user)).await?;
+    let song = shown.into_iter().flatten().next();
+    let song = song.ok_or_else(|| Problem::not_found("There is no such song"))?;
+    answer(&conditions, caught_up, &SongDetails { song, lyrics })
 }

@@ -14,6 +14,7 @@ crate::journeys! {
     erased_manager_leaves_the_artist_and_its_songs,
     album_is_added_edited_removed_and_restored,
     song_is_edited_by_its_publisher_and_its_artists_manager,
+    private_song_reveals_neither_its_album_nor_its_artist,
     only_publishers_create_uploads,
     cover_is_shown_while_what_it_belongs_to_is_visible,
     cover_of_a_file_becomes_that_of_its_album,
@@ -47,6 +48,49 @@ async fn artist_of(api: &Api, song: &str) -> String {
 
 fn ids(list: &Value) -> Vec<&str> {
     list["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect()
+}
+
+async fn private_song_reveals_neither_its_album_nor_its_artist(chorus: &Chorus) {
+    let api = chorus.api();
+    let (ann, bob) = (chorus.artist("ann").await, api.sign_up("bob").await);
+    let (artist, album) = (fresh("Secret Project "), fresh("Unannounced "));
+    let upload = api.upload_audio(&ann, &wav(&album, 31)).await;
+    let song = json!({
+        "upload": upload, "title": "Hush", "artists": [{ "name": artist }], "album": { "title": album },
+        "visibility": "private", "lyrics": "Not a word",
+    });
+    let song = api.post_as(&ann, "/v1/songs", &song).await.expect(201).id();
+    let path = format!("/v1/songs/{song}");
+    let shown = api.get_as(&ann, &path).await.expect(200).json();
+    assert_eq!(shown["lyrics"], "Not a word");
+    let album_path = format!("/v1/albums/{}", shown["album"]["id"].as_str().unwrap());
+    let artist_path = format!("/v1/artists/{}", shown["artists"][0]["id"].as_str().unwrap());
+    let found = async || {
+        let search = async |text: &str| {
+            let request = api.request(Method::GET, "/v1/search").query(&[("q", text)]);
+            let found = api.send(request.bearer_auth(&bob.token)).await.expect(200).json();
+            ["songs", "artists", "albums"].map(|kind| found[kind].as_array().unwrap().len())
+        };
+        let listed = async |list: &str, path: &str| {
+            let id = path.rsplit('/').next().unwrap();
+            api.all_pages(list).await.iter().any(|item| item["id"] == *id)
+        };
+        let listed = [listed("/v1/albums", &album_path).await, listed("/v1/artists", &artist_path).await];
+        (search(&album).await, search(&artist).await, listed)
+    };
+    assert_eq!(found().await, ([0; 3], [0; 3], [false; 2]));
+    let published = api.get_as(&ann, "/v1/me/published-songs").await.expect(200).json();
+    assert_eq!(ids(&published), [song.as_str()]);
+    for path in [&album_path, &artist_path] {
+        api.get(path).await.problem(404, "not-found");
+        api.get_as(&bob, path).await.problem(404, "not-found");
+        api.get_as(&ann, path).await.expect(200);
+    }
+    api.patch_as(&ann, &path, &json!({ "visibility": "public" })).await.expect(200);
+    assert_eq!(found().await, ([1, 0, 1], [1; 3], [true; 2]));
+    for path in [&album_path, &artist_path] {
+        api.get(path).await.expect(200);
+    }
 }
 
 async fn artist_is_added_once_and_edited_by_its_manager(chorus: &Chorus) {

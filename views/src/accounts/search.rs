@@ -161,6 +161,17 @@ pub fn fold(text: &str) -> String {
     folded
 }
 
+/// A folded text with the apostrophe that people type in place of a typographic one. The index keeps what was written, so a
+/// query looks for the [parts](split_at_apostrophes) of a word instead.
+pub fn plain_apostrophes(folded: &str) -> String {
+    folded.replace(['\u{2018}', '\u{2019}', '\u{02bc}'], "'")
+}
+
+/// The parts of a word of a query, which are in the index whatever apostrophe the word has there; the word itself if it has none.
+pub fn split_at_apostrophes(word: &str) -> impl Iterator<Item = &str> {
+    word.split('\'').filter(|part| !part.is_empty())
+}
+
 /// Combining accents and vowel points. Vowel signs (class 0), nuktas (7), kana voicing marks (8) and viramas (9) form
 /// other letters or syllables.
 fn is_accent(c: char) -> bool {
