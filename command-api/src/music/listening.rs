@@ -32,6 +32,8 @@ use crate::pipeline::receipt::{CommandHeaders, Prefer, Receipt, ReceiptAnswers};
 const LONGEST_UNCOUNTED: u64 = 30_000;
 /// A song counts when half of it or this long was played, whichever is first. Milliseconds.
 const ALWAYS_ENOUGH: u64 = 4 * 60_000;
+/// Plays of a song whose starts are less than its length apart, and less than this many seconds, are one play.
+const SAME_PLAY: i64 = 10 * 60;
 /// Tolerance for clients whose clocks are ahead.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 /// Plays of earlier years are mistakes of clients: no scrobbler existed.
@@ -167,18 +169,26 @@ fn check(reported: ReportedPlay, duration: Option<u64>, now: DateTime<Utc>) -> R
     Ok(listened)
 }
 
-/// Records a play that counts. Streaming never counts.
+/// Plays of a song of this many milliseconds are one play if less than this many seconds are between their starts.
+fn same_play(duration: u64) -> i64 {
+    i64::try_from(duration / 1000).unwrap_or(i64::MAX).min(SAME_PLAY)
+}
+
+/// Records a play that counts. Streaming never counts. `same` are the ids of plays of this song whose start is so near that
+/// they are the same one: players report a play again after a pause.
 fn play(
     state: &Listening,
     user: UserId,
     id: PlayId,
+    same: impl IntoIterator<Item = PlayId>,
     reported: ReportedPlay,
     duration: Option<u64>,
     now: DateTime<Utc>,
 ) -> Result<Option<Event>, PlayRejected> {
     let listened = check(reported, duration, now)?;
     let ReportedPlay { song, started, .. } = reported;
-    if state.known.contains(&id) {
+    let is_known = |id: &PlayId| state.known.contains(id);
+    if !state.known.is_empty() && (is_known(&id) || same.into_iter().any(|same| is_known(&same))) {
         return Ok(None);
     }
     let listening = TimeDelta::milliseconds(i64::try_from(listened).unwrap_or(i64::MAX));
@@ -254,14 +264,24 @@ impl Commands {
         let ids: Vec<PlayId> = plays.iter().map(|reported| self.play_id(user, reported)).collect();
         let mut of_days: BTreeMap<Day, Vec<(usize, PlayId)>> = BTreeMap::new();
         let (mut results, mut appended) = (BTreeMap::new(), Vec::new());
-        let mut first_of = HashMap::new();
+        let (mut first_of, mut starts_of) = (HashMap::new(), HashMap::new());
         for (place, (reported, &id)) in plays.iter().zip(&ids).enumerate() {
             if *first_of.entry(id).or_insert(place) != place {
                 // Reported twice in one request.
                 continue;
             }
-            match check(*reported, duration_of(&reported.song), now) {
-                Ok(_) => of_days.entry(Day::of(reported.started)).or_default().push((place, id)),
+            let duration = duration_of(&reported.song);
+            match check(*reported, duration, now) {
+                Ok(_) => {
+                    let starts: &mut Vec<i64> = starts_of.entry(reported.song).or_default();
+                    let (start, length) = (reported.started.timestamp(), same_play(duration.unwrap_or(0)));
+                    if starts.iter().any(|other| (other - start).abs() < length) {
+                        results.insert(id, Ok(false));
+                        continue;
+                    }
+                    starts.push(start);
+                    of_days.entry(Day::of(reported.started)).or_default().push((place, id));
+                }
                 // Days of refused plays are not read.
                 Err(rejected) => {
                     results.insert(id, Err(rejected));
@@ -272,7 +292,10 @@ impl Commands {
             let decide = |&(place, id): &(usize, PlayId)| {
                 let reported = plays[place];
                 let duration = duration_of(&reported.song);
-                move |state: &Listening| play(state, user, id, reported, duration, now)
+                move |state: &Listening| {
+                    let same = self.plays_within(user, reported, duration.unwrap_or(0));
+                    play(state, user, id, same, reported, duration, now)
+                }
             };
             let decisions: Vec<_> = of_day.iter().map(decide).collect();
             let (target, others) = (Subject::Listen(user, day), [Subject::Listening(user)]);
@@ -289,6 +312,20 @@ impl Commands {
             PlayOutcome { id, day: Day::of(reported.started), result }
         };
         Ok((plays.iter().zip(ids).enumerate().map(outcome).collect(), appended))
+    }
+
+    /// The ids of plays of this song that start less than its length before or after this one. So the log need not tell which
+    /// song was played.
+    fn plays_within(
+        &self,
+        user: UserId,
+        reported: ReportedPlay,
+        duration: u64,
+    ) -> impl Iterator<Item = PlayId> {
+        (1..same_play(duration)).flat_map(|seconds| [seconds, -seconds]).filter_map(move |seconds| {
+            let started = reported.started.checked_add_signed(TimeDelta::seconds(seconds))?;
+            Some(self.play_id(user, &ReportedPlay { started, ..reported }))
+        })
     }
 
     /// Derived with a secret, so that the log discloses no song. Starts are compared by second, since some clients round
@@ -425,8 +462,8 @@ impl From<PlayRejected> for Problem {
 /// Report plays
 ///
 /// A play counts if its song is longer than 30 seconds, and half of it or 4 minutes were played. Streaming a song counts
-/// nothing. Plays with the same song and start (in seconds) are one play. So every request can be repeated without a key:
-/// `Idempotency-Key` is ignored, and the answer to a repetition says `already-known`.
+/// nothing. Plays of the same song whose starts are less than its length apart (at most ten minutes) are one play. So every
+/// request can be repeated without a key: `Idempotency-Key` is ignored, and the answer to a repetition says `already-known`.
 #[utoipa::path(
     post, path = "/v1/me/plays", tag = "listening", request_body = NewPlays, security(("token" = [])),
     params(CommandHeaders),
@@ -601,6 +638,8 @@ mod tests {
     const ANN: UserId = UserId::new(Uuid::from_u128(0xa));
     const SONG: SongId = SongId::new(Uuid::from_u128(0x50));
     const PLAY: PlayId = PlayId::new(Uuid::from_u128(0x91));
+    /// A play of the same song that starts within the length of the song.
+    const NEAR: PlayId = PlayId::new(Uuid::from_u128(0xea));
     const MINUTE: u64 = 60_000;
 
     fn now() -> DateTime<Utc> {
@@ -617,7 +656,7 @@ mod tests {
         listened: u64,
         duration: Option<u64>,
     ) -> Result<Option<Event>, PlayRejected> {
-        play(state, ANN, PLAY, ReportedPlay { song: SONG, started, listened }, duration, now())
+        play(state, ANN, PLAY, [NEAR], ReportedPlay { song: SONG, started, listened }, duration, now())
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "it is compared with decisions")]
@@ -664,6 +703,8 @@ mod tests {
     fn same_play_is_recorded_once_also_after_its_deletion() {
         let mut state = Listening { known: BTreeSet::from([PLAY]), ..Listening::default() };
         assert_eq!(decide(&state, ago(10), MINUTE, Some(MINUTE)), Ok(None));
+        let near = Listening { known: BTreeSet::from([NEAR]), ..Listening::default() };
+        assert_eq!(decide(&near, ago(10), MINUTE, Some(MINUTE)), Ok(None), "it starts within the other");
         let day = Day::of(now());
         let deleted = Event::from(PlayDeleted { user: ANN, day, play: PLAY });
         assert_eq!(delete_play(&state, ANN, day, PLAY), Ok(Some(deleted)));

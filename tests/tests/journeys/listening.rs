@@ -77,6 +77,7 @@ async fn plays_count_once_and_by_the_rule(chorus: &Chorus) {
     let plays = [
         play(&long, started, 15_500),
         play(&long, started, 31_000),
+        play(&long, started + TimeDelta::seconds(20), 31_000),
         play(&long, started - TimeDelta::hours(1), 15_499),
         play(&short, started, 30_000),
         play(&long, early, 31_000),
@@ -86,6 +87,7 @@ async fn plays_count_once_and_by_the_rule(chorus: &Chorus) {
     ];
     let expected = [
         "counted",
+        "already-known",
         "already-known",
         "too-short",
         "too-short",
