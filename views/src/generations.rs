@@ -47,7 +47,7 @@ pub struct Generation {
 pub enum GenerationState {
     /// A builder folds the log into it.
     Building,
-    /// It is complete up to its checkpoint; no projector feeds it yet.
+    /// It is complete up to its checkpoint; no projector feeds it yet, or a verb asks those that feed it to adopt it again.
     Ready,
     /// A projector feeds it.
     Adopted,
@@ -83,7 +83,7 @@ impl Builder {
     /// How much is done, in percent.
     #[must_use]
     pub fn percent(&self) -> u64 {
-        self.position.saturating_mul(100).checked_div(self.target).unwrap_or(100).min(100)
+        self.position.saturating_mul(100).checked_div(self.target).unwrap_or(0).min(100)
     }
 }
 
@@ -113,6 +113,7 @@ impl Generations {
     #[must_use]
     pub fn why_not_serving(&self) -> String {
         match self.building().and_then(|generation| generation.builder.as_ref()) {
+            Some(builder) if builder.target == 0 => "its build has just begun".to_owned(),
             Some(builder) => {
                 format!("it is being built ({} % of {} events)", builder.percent(), builder.target)
             }

@@ -260,7 +260,7 @@ async fn build_claimed(
         drop(families);
         for (built, scratch) in claimed.iter().zip(scratches) {
             engine.publish(built.family, built.number, scratch).await?;
-            finish(views, *built, settings.switch).await?;
+            finish(views, *built, reached, settings.switch).await?;
         }
         Ok(())
     };
@@ -307,14 +307,16 @@ async fn beat(views: &Views, built: Built, position: u64, target: u64) -> Result
 }
 
 /// Marks a generation as complete, so that projectors feed it.
-async fn finish(views: &Views, built: Built, switch: bool) -> Result<(), BuildError> {
+async fn finish(views: &Views, built: Built, reached: u64, switch: bool) -> Result<(), BuildError> {
     let Built { family, number } = built;
     let finish = |record: Option<&Generations>| {
         let mut record = record?.clone();
-        let generation = record.get_mut(number)?;
+        // It may have been dropped meanwhile.
+        let building = |generation: &&mut Generation| generation.state == GenerationState::Building;
+        let generation = record.get_mut(number).filter(building)?;
         generation.state = GenerationState::Ready;
         if let Some(builder) = &mut generation.builder {
-            builder.position = builder.target;
+            (builder.position, builder.target) = (reached, reached);
         }
         if switch && record.serving.is_some() {
             record.wanted = Some(number);

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use views::generations::{GenerationState, Generations};
 use views::{Family, StoreError, ViewStore, Views};
 
-use super::builder::{self, BuildSettings};
+use super::builder::{self, BuildError, BuildSettings};
+use super::fold::FoldError;
 use super::runner::{Role, Runner, watch_lag_of};
 use crate::{Projection, ProjectionState, Projector, Statuses};
 
@@ -83,15 +84,20 @@ pub fn feed(feeder: &Feeder, projections: Vec<Arc<dyn Projection>>, tasks: &Task
 /// Builds the families that have no generation, whenever there are any.
 async fn build_missing(feeder: &Feeder, projections: &[Arc<dyn Projection>]) {
     let mut changes = feeder.views.changes();
+    // Those that an event stopped, and when. The others are built without them.
+    let mut stopped: BTreeMap<&'static str, Instant> = BTreeMap::new();
     loop {
+        stopped.retain(|_, since| since.elapsed() < BUILD_AGAIN_AFTER);
         let is_missing = |projection: &&Arc<dyn Projection>| {
             let record =
                 feeder.views.family(projection.name()).ok().and_then(|family| feeder.views.record(family));
             record.is_some_and(|record| record.serving.is_none() && record.fed().next().is_none())
+                && !stopped.contains_key(projection.name())
         };
         let missing: Vec<Arc<dyn Projection>> = projections.iter().filter(is_missing).cloned().collect();
         if missing.is_empty() {
-            if changes.changed().await.is_err() {
+            let changed = tokio::time::timeout(BUILD_AGAIN_AFTER, changes.changed()).await;
+            if matches!(changed, Ok(Err(_))) {
                 return;
             }
             continue;
@@ -102,9 +108,16 @@ async fn build_missing(feeder: &Feeder, projections: &[Arc<dyn Projection>]) {
             let claimed = builder::claim(&feeder.views, &missing).await?;
             builder::build(&feeder.log, &feeder.views, &missing, &claimed, &feeder.build, &|_| {}).await
         };
-        if let Err(error) = build.await {
-            tracing::error!(error = with_causes(&error), "views were not built; trying again");
-            tokio::time::sleep(BUILD_AGAIN_AFTER).await;
+        match build.await {
+            Ok(()) => {}
+            Err(BuildError::Fold(error @ FoldError::Stopped { projection, .. })) => {
+                tracing::error!(error = with_causes(&error), "a view was not built; trying again");
+                stopped.insert(projection, Instant::now());
+            }
+            Err(error) => {
+                tracing::error!(error = with_causes(&error), "views were not built; trying again");
+                tokio::time::sleep(BUILD_AGAIN_AFTER).await;
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The list of a user's sessions; and the validity of sessions, from the view and from later events of the log.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -35,11 +36,18 @@ pub(crate) struct ViewSessions {
     store: Arc<dyn ViewStore>,
     /// The user; and the active session, or none once it has ended.
     recent: Cache<SessionId, (UserId, Option<ActiveSession>)>,
+    /// Whether ends of sessions are followed: before, an accepted session might go on after its end.
+    follows: AtomicBool,
 }
 
 impl ViewSessions {
     pub(crate) fn new(store: Arc<dyn ViewStore>) -> Self {
-        Self { store, recent: Cache::new(CACHED_SESSIONS) }
+        Self { store, recent: Cache::new(CACHED_SESSIONS), follows: AtomicBool::new(false) }
+    }
+
+    /// From now on, ends of sessions are followed.
+    pub(crate) fn accept(&self) {
+        self.follows.store(true, Ordering::Release);
     }
 
     pub(crate) fn record(&self, user: UserId, session: SessionId, active: Option<ActiveSession>) {
@@ -52,6 +60,14 @@ impl SessionLookup for ViewSessions {
     async fn active(&self, user: UserId, session: SessionId) -> Result<Option<ActiveSession>, Problem> {
         let key = session.to_string();
         let asked = Instant::now();
+        if !self.follows.load(Ordering::Acquire) {
+            // If the view is not there, it says how far its build is.
+            self.store.get::<Session>(&key).await.map_err(store_problem)?;
+            return Err(Problem::unavailable(
+                "The list of sessions",
+                "ends of sessions are not followed yet",
+            ));
+        }
         loop {
             if let Some((owner, active)) = self.recent.get(&session) {
                 return Ok(active.filter(|_| owner == user));

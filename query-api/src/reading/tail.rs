@@ -17,24 +17,41 @@ use crate::Queries;
 const BATCH: usize = 500;
 
 impl Queries {
-    /// Starts to follow the log, from the checkpoint of the session view until shutdown.
+    /// Starts to follow the log, from the checkpoint of the session view until shutdown. If that view is not built yet, it
+    /// follows as soon as it is; until then no session is accepted.
     ///
     /// # Errors
     /// If the view store holds invalid data.
     pub async fn follow_log(&self, tasks: &Tasks) -> Result<(), StoreError> {
-        // A process that starts before the views are built waits for them.
-        let checkpoint = || self.store.checkpoint(VIEW.name);
-        let from = retry_until_available("the view of sessions", checkpoint, StoreError::is_outage).await?;
-        let (queries, from) = (self.clone(), Position(from));
+        let known = match self.store.checkpoint(VIEW.name).await {
+            Ok(checkpoint) => {
+                self.sessions.accept();
+                Some(checkpoint)
+            }
+            Err(error) if error.is_outage() => None,
+            Err(error) => return Err(error),
+        };
+        let queries = self.clone();
         tasks.spawn_until_stopping("tail of the read side", async move {
-            if let Err(error) = queries.listen(from).await {
-                tracing::error!(
-                    error = with_causes(&error),
-                    "cannot follow the log any further: restart this process"
-                );
+            if let Err(error) = queries.follow_from(known).await {
+                tracing::error!(error, "cannot follow the log any further: restart this process");
             }
         });
         Ok(())
+    }
+
+    /// From a position, or else from the checkpoint of the session view once it is there.
+    async fn follow_from(&self, known: Option<u64>) -> Result<(), String> {
+        let checkpoint = || self.store.checkpoint(VIEW.name);
+        let from = match known {
+            Some(known) => known,
+            None => retry_until_available("the view of sessions", checkpoint, StoreError::is_outage)
+                .await
+                .map_err(|error| with_causes(&error))?,
+        };
+        // What the view says from now on is at least of this position, and everything after it is heard of.
+        self.sessions.accept();
+        self.listen(Position(from)).await.map_err(|error| with_causes(&error))
     }
 
     /// For `/readyz`.

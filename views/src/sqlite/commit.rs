@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -60,10 +60,12 @@ impl Batch {
                 used.map(|(view, index)| ((view.name, index.name), (view, index))).collect();
             used.into_values().try_for_each(|(view, index)| create_index(connection, view, index))?;
         }
+        let mut puts: HashMap<&str, Put> = HashMap::new();
         for write in self.writes.iter() {
             match write {
                 Write::Put { view, key, document, is_new: _ } => {
-                    put(connection, view, key, document)?;
+                    let put = puts.entry(view.name).or_insert_with(|| Put::into(view));
+                    put.run(connection, key, document)?;
                 }
                 Write::Patch { view, key, patch } => change(connection, view, key, patch)?,
                 Write::Delete { view, key } => delete(connection, view, key)?,
@@ -77,25 +79,28 @@ impl Batch {
     }
 }
 
-fn put(
-    connection: &Connection,
-    view: &View,
-    key: &str,
-    document: &Map<String, Value>,
-) -> rusqlite::Result<()> {
-    let mut values: Vec<SqlValue> = vec![key.to_owned().into(), json(document).into()];
-    let fields = indexed(view);
-    values.extend(fields.iter().map(|name| SqlValue::from(document.get(*name).unwrap_or(&Value::Null))));
-    let numbers: Vec<String> = (1..=values.len()).map(|number| format!("?{number}")).collect();
-    connection
-        .prepare_cached(&format!(
-            "{} VALUES ({}) {}",
-            insert(view, &fields),
-            numbers.join(", "),
-            or_replace(&fields)
-        ))?
-        .execute(params_from_iter(values))?;
-    Ok(())
+/// The statement that puts documents into a view, written out once for all documents of a commit.
+struct Put {
+    fields: BTreeSet<&'static str>,
+    sql: String,
+}
+
+impl Put {
+    fn into(view: &View) -> Self {
+        let fields = indexed(view);
+        let numbers: Vec<String> = (1..=fields.len() + 2).map(|number| format!("?{number}")).collect();
+        let sql =
+            format!("{} VALUES ({}) {}", insert(view, &fields), numbers.join(", "), or_replace(&fields));
+        Self { fields, sql }
+    }
+
+    fn run(&self, connection: &Connection, key: &str, document: &Map<String, Value>) -> rusqlite::Result<()> {
+        let same: [SqlValue; 2] = [key.to_owned().into(), json(document).into()];
+        let indexed =
+            self.fields.iter().map(|name| SqlValue::from(document.get(*name).unwrap_or(&Value::Null)));
+        connection.prepare_cached(&self.sql)?.execute(params_from_iter(same.into_iter().chain(indexed)))?;
+        Ok(())
+    }
 }
 
 fn insert(view: &View, fields: &BTreeSet<&str>) -> String {
