@@ -65,7 +65,8 @@ pub struct RebuildStarted {
     pub note: Personal<OperatorNote>,
 }
 
-/// Reads of a family now go to another, newly built generation.
+/// Reads of a family now go to another, newly built generation. If no projector made the switch before the verb ended, it was
+/// asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GenerationSwitched {
     pub operation: OperationId,
@@ -75,12 +76,12 @@ pub struct GenerationSwitched {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<u64>,
     pub to: u64,
-    /// Up to where both generations had taken in the log at the switch.
+    /// Up to where both generations had taken in the log at the switch; that of `to` if it was only asked for.
     pub position: Position,
     pub note: Personal<OperatorNote>,
 }
 
-/// Reads of a family go to its previous generation again.
+/// Reads of a family go to its previous generation again, or it was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GenerationRolledBack {
     pub operation: OperationId,
@@ -88,12 +89,12 @@ pub struct GenerationRolledBack {
     pub version: u64,
     pub from: u64,
     pub to: u64,
-    /// Up to where both generations had taken in the log at the switch.
+    /// Up to where both generations had taken in the log at the switch; that of `to` if it was only asked for.
     pub position: Position,
     pub note: Personal<OperatorNote>,
 }
 
-/// A generation that does not serve was deleted, or one whose build was given up.
+/// A generation was deleted, or is marked for a projector to delete.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GenerationDropped {
     pub operation: OperationId,

@@ -215,13 +215,17 @@ fn verbs_compare_and_explain(chorus: &Chorus, post: &str, foreign: Position) {
     let then = run(chorus, &["why", "posts", post, "--at", &first]);
     assert!(then.contains("this is the document then") && !then.contains("like.liked"), "{then}");
     let before = run(chorus, &["why", "posts", post, "--at", "1"]);
-    assert!(before.contains("there was no document"), "{before}");
+    let expected = format!("there was no document at position 1: the event at {first} made it first: posts");
+    assert!(before.contains(&expected) && !before.contains("explain the document"), "{before}");
     let diff = run(chorus, &["diff", "posts", post, &first, &last]);
     assert!(diff.contains("~ likes 0 → 1") && !diff.contains("caption"), "{diff}");
     let diff = &lines_of(&run(chorus, &["diff", "posts", post, "1h", &last, "--json"]))[0];
     assert!(diff["before"].is_null() && diff["after"]["likes"] == 1, "{diff}");
     fails(chorus, &["why", "planets", "7"], "there is no view `planets`");
     fails(chorus, &["why", "posts", "0000000000000000000000000000abcd"], "has no document");
+    let beyond = "there is no position 999999 yet: the log ends at";
+    fails(chorus, &["why", "posts", post, "--at", "999999"], beyond);
+    fails(chorus, &["diff", "posts", post, &first, "999999"], beyond);
     fails(chorus, &["verify", "planets"], "there is no family or view `planets`");
 }
 
@@ -266,6 +270,7 @@ async fn verbs_show_log_and_views_and_change_nothing(mut chorus: Chorus) {
     let before = inventory(chorus).await;
     verbs_show(chorus, &ann, &post, foreign);
     refusals(chorus, foreign.next());
+    generations_are_refused(chorus);
     assert_eq!(inventory(chorus).await, before);
     for service in &services {
         chorus.signal(*service, "CONT").unwrap();
@@ -285,15 +290,45 @@ async fn verbs_show_log_and_views_and_change_nothing(mut chorus: Chorus) {
             chorus.kill(*service).unwrap();
         }
         let before = inventory(chorus).await;
-        newer_view_store_is_refused(chorus);
+        newer_store_is_refused(chorus);
         assert_eq!(inventory(chorus).await, before);
     }
 }
 
-fn newer_view_store_is_refused(chorus: &Chorus) {
-    for verb in [&["views"][..], &["parked", "list"], &["parked", "show", "posts"]] {
+/// By verbs that look, and by those that would change something.
+fn newer_store_is_refused(chorus: &Chorus) {
+    let verbs = [
+        &["views"][..],
+        &["parked", "list"],
+        &["parked", "show", "posts"],
+        &["verify"],
+        &["shadow", "posts"],
+        &["why", "posts", "0000000000000000000000000000abcd"],
+        &["generations"],
+        &["rebuild", "posts"],
+        &["prepare"],
+        &["rollback", "posts"],
+        &["generations", "drop", "posts"],
+    ];
+    for verb in verbs {
         fails(chorus, verb, "use a newer program");
     }
+}
+
+/// Requests about generations that are refused.
+fn generations_are_refused(chorus: &Chorus) {
+    let unknown = "there is no family `nothing`; there are accounts, ";
+    for verb in [&["rebuild", "nothing"][..], &["rollback", "nothing"], &["generations", "drop", "nothing"]] {
+        fails(chorus, verb, unknown);
+    }
+    fails(chorus, &["rollback", "posts"], "posts has no generation that served before");
+    let missing = ["rollback", "posts", "--generation", "7"];
+    fails(chorus, &missing, "posts has no generation 7 that could serve");
+    let serving = ["generations", "drop", "posts", "--generation", "0"];
+    fails(chorus, &serving, "generation 0 of posts version 1 serves: with --force ");
+    let unregistered = ["generations", "drop", "posts", "--version", "9"];
+    fails(chorus, &unregistered, "no server has started with version 9 of posts");
+    fails(chorus, &["rollback", "posts", "--reason", " "], "--reason: give 1 to ");
 }
 
 /// What verbs refuse, with a reason and without creating anything.
@@ -306,6 +341,7 @@ fn refusals(chorus: &Chorus, head: Position) {
     fails(chorus, &["events", "show", "0"], "the first event is at position 1");
     fails(chorus, &["events", "of", "post.0000000000000000000000000000abcd"], "the log has no event about");
     fails(chorus, &["events", "of", "phone:123"], "username:<name>");
+    fails(chorus, &["events", "of", "post"], "expected a kind with ids such as post.<id>");
     fails(chorus, &["events", "trace", &Uuid::nil().to_string()], "is not a UUIDv7");
     let request = time_ordered_id(SystemClock.now()).to_string();
     fails(chorus, &["events", "trace", &request], "no event of request");
@@ -383,14 +419,16 @@ async fn at_rest(chorus: &mut Chorus, ann: &User) {
     assert!(shown.contains(&format!("account.{}", carol.id)), "{shown}");
     assert_eq!(inventory(chorus).await, before);
 
-    for name in ["events.db", "views.db"] {
+    // First the views alone, beside a log that can be opened.
+    for name in ["views.db", "events.db"] {
         let connection = sqlite::rusqlite::Connection::open(data.join(name)).unwrap();
         connection.pragma_update(None, "user_version", 99).unwrap();
+        drop(connection);
+        let before = inventory(chorus).await;
+        newer_store_is_refused(chorus);
+        assert_eq!(inventory(chorus).await, before, "{name}");
     }
-    let before = inventory(chorus).await;
     fails(chorus, &["events", "stats"], "use a newer program");
-    newer_view_store_is_refused(chorus);
-    assert_eq!(inventory(chorus).await, before);
 }
 
 async fn tail_shows_events_as_they_are_appended(mut chorus: Chorus) {

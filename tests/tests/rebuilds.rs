@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
 #![allow(clippy::print_stdout, reason = "counts and times are printed")]
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -16,7 +18,7 @@ use tests::chorus::{Chorus, Service};
 use tests::client::{Answer, Api, User};
 use tests::damage::damage;
 use tests::verbs::{fails, failure, run};
-use tests::waiting::until;
+use tests::waiting::{found, until};
 use views::generations::{Builder, Generation, GenerationState, Generations};
 use views::social::posts::Post;
 use views::{Family, Patch, Writes};
@@ -26,11 +28,22 @@ const READERS: usize = 4;
 const WRITERS: usize = 2;
 /// Kills of each kind of process.
 const KILLS: usize = 2;
+/// How long a verb waits for a projector before it says that none runs.
+const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+/// How long a builder runs between two stops, and how many builders are tried until one is stopped while it builds.
+const STEP: Duration = Duration::from_millis(3);
+const BUILDERS: usize = 30;
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// How long a builder that goes on may take to notice that it was replaced.
+const RESUMED_LIMIT: Duration = Duration::from_mins(1);
 
 tests::on_both! {
     views_are_rebuilt_switched_and_dropped_under_load,
     kills_during_rebuilds_are_not_noticed,
     second_builder_is_refused_and_a_paused_one_replaced,
+    paused_builder_goes_on_later_and_changes_nothing_that_is_read,
+    switches_without_a_projector_are_recorded_and_made_by_the_next_one,
+    serving_generation_of_another_version_is_dropped_only_by_force,
     deleted_views_are_built_anew_and_never_shown_empty,
     wrong_counts_are_found_explained_and_mended_under_load,
 }
@@ -218,6 +231,11 @@ async fn views_are_rebuilt_switched_and_dropped_under_load(chorus: Chorus) {
             format!("{}: generation {new} serves now; generation {} is kept", family.name, new - 1);
         assert!(printed.contains(&expected), "{expected}: {printed}");
     }
+    for line in run(&chorus, &["generations", "--json"]).lines() {
+        let generation: Value = serde_json::from_str(line).unwrap();
+        let position = generation["builder"]["position"].as_u64();
+        assert!(generation["role"] != "serving" || position > Some(0), "{generation}");
+    }
     let printed = run(&chorus, &["rollback", "posts"]);
     assert!(printed.contains("posts: generation 0 serves now; generation 1 is kept"), "{printed}");
     let printed = run(&chorus, &["rebuild", "posts", "comments"]);
@@ -236,13 +254,11 @@ async fn views_are_rebuilt_switched_and_dropped_under_load(chorus: Chorus) {
     assert!(listed.lines().filter(|line| line.starts_with("comments ")).count() == 1, "{listed}");
     load.end(tasks).await;
     load.check(&chorus).await;
-    let acts = run(&chorus, &["events", "tail", "--no-follow", "--from", "1", "--subject", "operation"]);
-    let count = |act: &str| acts.lines().filter(|line| line.contains(act)).count();
     let families = views::families().len();
-    assert_eq!(count("operation.rebuild_started.v1"), families + 2, "{acts}");
-    assert_eq!(count("operation.generation_switched.v1"), families + 2, "{acts}");
-    assert_eq!(count("operation.generation_rolled_back.v1"), 1, "{acts}");
-    assert_eq!(count("operation.generation_dropped.v1"), 1, "{acts}");
+    assert_eq!(acts(&chorus, "operation.rebuild_started.v1"), families + 2);
+    assert_eq!(acts(&chorus, "operation.generation_switched.v1"), families + 2);
+    assert_eq!(acts(&chorus, "operation.generation_rolled_back.v1"), 1);
+    assert_eq!(acts(&chorus, "operation.generation_dropped.v1"), 1);
 }
 
 /// A running rebuild of everything.
@@ -254,8 +270,7 @@ fn builder(chorus: &Chorus) -> Child {
 async fn kills_during_rebuilds_are_not_noticed(mut chorus: Chorus) {
     let (load, tasks) = Load::start(&chorus, true).await;
     let kills = tests_kills();
-    let feeder =
-        if chorus.services().contains(&Service::Chorus) { Service::Chorus } else { Service::Projector };
+    let feeder = feeder(&chorus);
     let mut victims = vec![feeder];
     victims.extend(chorus.services().into_iter().filter(|service| *service == Service::QueryApi));
     for kill in 0..kills {
@@ -390,14 +405,260 @@ async fn second_builder_is_refused_and_a_paused_one_replaced(chorus: Chorus) {
     assert_eq!(api.get("/v1/posts").await.expect(200).json()["items"].as_array().unwrap().len(), 1);
 }
 
+/// A verb that runs beside the test, and is killed at its end.
+struct Verb(Child);
+
+impl Verb {
+    fn signal(&self, signal: &str) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
+    }
+
+    /// Stops it, and waits until it has stopped. False if it has ended.
+    async fn stop(&mut self) -> bool {
+        self.signal("STOP");
+        let stat = format!("/proc/{}/stat", self.0.id());
+        let child = Mutex::new(&mut self.0);
+        found(STOP_LIMIT, "the builder to stop or end", async || {
+            if child.lock().unwrap().try_wait().unwrap().is_some() {
+                return Some(false);
+            }
+            // The name, in brackets, may contain spaces; after it comes the state.
+            let stat = std::fs::read_to_string(&stat).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T')).then_some(true)
+        })
+        .await
+    }
+}
+
+impl Drop for Verb {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A builder of posts that is stopped while it builds, with the number of its generation.
+async fn stopped_builder(chorus: &Chorus) -> (Verb, u64) {
+    for _ in 0..BUILDERS {
+        let mut command = chorus.cli(&["rebuild", "posts"]).unwrap();
+        let mut builder = Verb(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        while builder.stop().await {
+            if let Some(number) = building(chorus).await.filter(|_| is_unlocked(chorus)) {
+                return (builder, number);
+            }
+            builder.signal("CONT");
+            tokio::time::sleep(STEP).await;
+        }
+    }
+    panic!("each of {BUILDERS} builders was too fast");
+}
+
+/// The generation of posts that is being built. Read without a lock, which the stopped builder may hold.
+async fn building(chorus: &Chorus) -> Option<u64> {
+    let views = match &chorus.mongo {
+        Some(mongo) => mongo.url("chorus"),
+        None => format!("sqlite:{}", chorus.folder().join("data/views.db").display()),
+    };
+    let views = views::open_read_only(&views).await.unwrap();
+    Some(views.record(family("posts"))?.building()?.number)
+}
+
+/// Whether the stopped builder holds no lock on a file, for which servers would wait.
+fn is_unlocked(chorus: &Chorus) -> bool {
+    let data = chorus.folder().join("data");
+    let is_free = |file: &Path| {
+        let connection = sqlite::rusqlite::Connection::open(file).unwrap();
+        connection.busy_timeout(Duration::from_secs(1)).unwrap();
+        connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok()
+    };
+    chorus.mongo.is_some()
+        || ["events.db", "keys.db", "views.generations.db"].iter().all(|file| is_free(&data.join(file)))
+}
+
+async fn paused_builder_goes_on_later_and_changes_nothing_that_is_read(chorus: Chorus) {
+    let api = chorus.api();
+    let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
+    let post = api.publish(&ann, "Dawn over the lake").await;
+    api.like(&bob, &post).await.expect(200);
+    chorus.settle().await.unwrap();
+    let (paused, number) = stopped_builder(&chorus).await;
+
+    let printed = run(&chorus, &["rebuild", "posts"]);
+    let expected = format!("posts: generation {} serves now", number + 1);
+    assert!(printed.contains(&expected), "{expected}: {printed}");
+    until("older generations to be dropped", async || {
+        let generations = record(&chorus, "posts").await.generations;
+        generations.iter().all(|generation| generation.state == GenerationState::Adopted)
+    })
+    .await;
+    let before = record(&chorus, "posts").await;
+    assert!(before.get(number).is_none(), "{before:?}");
+    let page = api.post_page(&post).await;
+    assert_eq!(page["likes"], 1, "{page}");
+
+    paused.signal("CONT");
+    let paused = Mutex::new(paused);
+    let status = found(RESUMED_LIMIT, "the paused builder to give up", async || {
+        assert_eq!(api.post_page(&post).await, page);
+        paused.lock().unwrap().0.try_wait().unwrap()
+    })
+    .await;
+    assert!(!status.success(), "its generation was given to another builder");
+    assert_eq!(record(&chorus, "posts").await, before);
+    assert_eq!(api.post_page(&post).await, page);
+    assert!(run(&chorus, &["verify", "posts"]).contains("all views equal the log"));
+    let left = format!("data/views.{}.db", family("posts").generation(number));
+    assert!(!chorus.folder().join(&left).exists(), "{left}");
+}
+
+/// The service that makes the views.
+fn feeder(chorus: &Chorus) -> Service {
+    if chorus.services().contains(&Service::Chorus) { Service::Chorus } else { Service::Projector }
+}
+
+/// Operators' events of a type.
+fn acts(chorus: &Chorus, act: &str) -> usize {
+    let acts = run(chorus, &["events", "tail", "--no-follow", "--from", "1", "--subject", "operation"]);
+    acts.lines().filter(|line| line.contains(act)).count()
+}
+
+async fn checkpoints_of_reactions(chorus: &Chorus) -> BTreeMap<String, u64> {
+    let mut checkpoints = chorus.views().await.unwrap().checkpoints().await.unwrap();
+    checkpoints.retain(|name, _| views::families().iter().all(|family| family.name != name));
+    assert!(!checkpoints.is_empty());
+    checkpoints
+}
+
+async fn end_of_log(chorus: &Chorus) -> u64 {
+    chorus.raw_log().await.unwrap().head().await.unwrap().0
+}
+
+async fn switches_without_a_projector_are_recorded_and_made_by_the_next_one(mut chorus: Chorus) {
+    const SWITCHED: &str = "operation.generation_switched.v1";
+    const ROLLED_BACK: &str = "operation.generation_rolled_back.v1";
+    let api = chorus.api();
+    let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
+    let post = api.publish(&ann, "Dawn over the lake").await;
+    api.like(&bob, &post).await.expect(200);
+    chorus.settle().await.unwrap();
+    let address = format!("{}@example.org", ann.username);
+    let mails = chorus.mails_to(&address).await.unwrap().len();
+    let feeder = feeder(&chorus);
+    chorus.stop(feeder).unwrap();
+
+    let families = views::families().len();
+    let (checkpoints, end) = (checkpoints_of_reactions(&chorus).await, end_of_log(&chorus).await);
+    let began = Instant::now();
+    let printed = run(&chorus, &["rebuild", "--all"]);
+    let one_after_the_other = ANSWER_LIMIT * u32::try_from(families).unwrap();
+    assert!(began.elapsed() < one_after_the_other, "{:?}", began.elapsed());
+    assert_eq!(checkpoints_of_reactions(&chorus).await, checkpoints);
+    if chorus.mongo.is_none() {
+        // Nothing else runs that could append.
+        assert_eq!(end_of_log(&chorus).await, end + 2 * families as u64);
+    }
+    for family in views::families() {
+        let (name, new) = (family.name, if family.version == 1 { 1 } else { 2 });
+        let expected = format!("{name}: no projector runs, so generation {new} serves when one starts");
+        assert!(printed.contains(&expected), "{expected}: {printed}");
+        let record = record(&chorus, name).await;
+        assert_eq!((record.serving, record.wanted), (Some(new - 1), Some(new)), "{name}");
+    }
+    assert_eq!(acts(&chorus, SWITCHED), families);
+    // One of them shall not be made.
+    fails(&chorus, &["rollback", "saves"], "`--generation 0` cancels the switch to generation 1");
+    let printed = run(&chorus, &["rollback", "saves", "--generation", "0"]);
+    let cancelled = "saves: generation 0 goes on serving; the switch to generation 1 is cancelled";
+    assert!(printed.contains(cancelled), "{printed}");
+    assert_eq!(acts(&chorus, ROLLED_BACK), 1);
+
+    chorus.start_again(feeder).await.unwrap();
+    let serving = async |name: &str| record(&chorus, name).await.serving;
+    until("posts and follows to be switched", async || {
+        (serving("posts").await, serving("follows").await) == (Some(1), Some(1))
+    })
+    .await;
+    assert_eq!(serving("saves").await, Some(0));
+    assert_eq!(api.post_page(&post).await["likes"], 1);
+    chorus.stop(feeder).unwrap();
+
+    let printed = run(&chorus, &["rollback", "posts"]);
+    let expected = "posts: no projector runs, so generation 0 serves when one starts";
+    assert!(printed.contains(expected), "{printed}");
+    assert_eq!(acts(&chorus, ROLLED_BACK), 2);
+    interrupted_rollback(&chorus).await;
+    assert_eq!(acts(&chorus, ROLLED_BACK), 3);
+    chorus.start_again(feeder).await.unwrap();
+    let serving = async |name: &str| record(&chorus, name).await.serving;
+    until("posts and follows to be switched back", async || {
+        (serving("posts").await, serving("follows").await) == (Some(0), Some(0))
+    })
+    .await;
+    assert_eq!(api.post_page(&post).await["likes"], 1);
+    // No switch is left that would need an event.
+    assert_eq!((acts(&chorus, SWITCHED), acts(&chorus, ROLLED_BACK)), (families, 3));
+    chorus.settle().await.unwrap();
+    assert_eq!(chorus.mails_to(&address).await.unwrap().len(), mails);
+}
+
+/// Ctrl-C while the verb waits for a projector.
+async fn interrupted_rollback(chorus: &Chorus) {
+    // Opened once, before: the verb refuses files at rest that another process opens while it reads them.
+    let views = chorus.generations().await.unwrap();
+    let wanted = async || {
+        views.refresh().await.unwrap();
+        views.record(family("follows")).unwrap().wanted
+    };
+    let mut command = chorus.cli(&["rollback", "follows"]).unwrap();
+    let mut verb = Verb(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    until("the switch to be asked for", async || wanted().await == Some(0)).await;
+    verb.signal("INT");
+    let (status, printed) = tokio::task::block_in_place(|| {
+        let printed = std::io::read_to_string(verb.0.stderr.take().unwrap()).unwrap();
+        (verb.0.wait().unwrap(), printed)
+    });
+    assert!(!status.success() && printed.contains("follows: the waiting was interrupted"), "{printed}");
+    assert!(printed.contains("generation 0 serves as soon as a projector has made it"), "{printed}");
+    assert_eq!(wanted().await, Some(0));
+}
+
+/// A server of the other version, as in a rolling upgrade, may read what serves there.
+async fn serving_generation_of_another_version_is_dropped_only_by_force(chorus: Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let post = api.publish(&ann, "Dawn over the lake").await;
+    chorus.settle().await.unwrap();
+    let other = Family { version: 7, ..*family("posts") };
+    let generation = |number| Generation { number, state: GenerationState::Adopted, builder: None };
+    let generations = vec![generation(1), generation(2)];
+    let record = Generations { next: 3, serving: Some(2), generations, ..Generations::default() };
+    let views = chorus.generations().await.unwrap();
+    let (registered, _) = views.change(&other, |_| Some(record.clone())).await.unwrap();
+    let of_other = async || chorus.generations().await.unwrap().record(&other);
+
+    let dropping = ["generations", "drop", "posts", "--version", "7", "--generation"];
+    let serving = [&dropping[..], &["2"]].concat();
+    fails(&chorus, &serving, "generation 2 of posts version 7 serves: with --force ");
+    assert_eq!(of_other().await, registered);
+    let printed = run(&chorus, &[&dropping[..], &["1"]].concat());
+    assert!(printed.contains("dropped generation 1 of posts version 7"), "{printed}");
+    assert_eq!(of_other().await.unwrap().serving, Some(2));
+    let printed = run(&chorus, &[&serving[..], &["--force"]].concat());
+    assert!(printed.contains("dropped generation 2 of posts version 7"), "{printed}");
+    let left = of_other().await.unwrap();
+    assert_eq!((left.serving, left.generations), (None, vec![]));
+    assert_eq!(acts(&chorus, "operation.generation_dropped.v1"), 2);
+    api.get(&format!("/v1/posts/{post}")).await.expect(200);
+}
+
 async fn deleted_views_are_built_anew_and_never_shown_empty(mut chorus: Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let post = api.publish(&ann, "Dawn over the lake").await;
     chorus.settle().await.unwrap();
     run(&chorus, &["rebuild", "posts"]);
-    let feeder =
-        if chorus.services().contains(&Service::Chorus) { Service::Chorus } else { Service::Projector };
+    let feeder = feeder(&chorus);
     chorus.kill(feeder).unwrap();
     match &chorus.mongo {
         None => {

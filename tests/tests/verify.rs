@@ -2,25 +2,28 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use events::{Draft, Erased, Position, PostUnliked, Subject};
 use futures::TryStreamExt;
 use media::{Listed, MediaKey};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use service::clock::{Clock, SystemClock};
 use tests::chorus::{Chorus, Service};
 use tests::client::PASSWORD;
 use tests::damage::damage;
 use tests::verbs::{failure, run};
+use views::generations::{Generation, GenerationState, Generations};
 use views::social::likes::VIEW as LIKES;
 use views::social::posts::{Post, VIEW as POSTS};
-use views::{Patch, Write, Writes};
+use views::{Commit, Family, Patch, SqliteViews, ViewStore, Write, Writes};
 
 tests::on_both! {
     damaged_documents_are_found_and_cannot_be_explained,
     versions_of_a_family_are_compared,
+    other_version_that_serves_is_compared_with_this_program,
     views_that_move_on_equal_the_log,
     wrong_counts_of_the_program_itself_are_found,
 }
@@ -52,6 +55,69 @@ async fn versions_of_a_family_are_compared(chorus: Chorus) {
     let printed = lines_of_failure(&chorus, &["shadow", "posts", "--version", "1", "--json"]);
     let expected = json!([{ "view": "posts", "key": post, "kind": "different", "fields": ["likes"] }]);
     assert_eq!(printed[0]["differences"], expected);
+}
+
+/// Version 7 of posts, which serves a generation of its own and counts other likes of a post.
+async fn serve_other_version(chorus: &Chorus, post: &str) {
+    let views = chorus.generations().await.unwrap();
+    let own = views.family("posts").unwrap();
+    let other = Family { version: 7, ..*own };
+    let (_, serving) = views.of_family(own).await.unwrap();
+    let mut documents = Vec::new();
+    for &view in own.views {
+        for stored in serving.scan(view, None, 1000).await.unwrap() {
+            let mut document: Map<String, Value> = stored.read().unwrap();
+            // The key, in MongoDB.
+            document.remove("_id");
+            if stored.key == post {
+                document.insert("likes".to_owned(), json!(5));
+            }
+            documents.push(Write::Put { view, key: stored.key, document, is_new: true });
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let store = views.generation_store();
+    let file = store.scratch_file(&other, 1, folder.path());
+    let scratch = Arc::new(SqliteViews::create_scratch(&file, own.views.to_vec(), 1 << 20).await.unwrap());
+    let commit = Commit {
+        projection: own.name,
+        writes: Arc::new(documents),
+        parked: Vec::new(),
+        expected: 0,
+        checkpoint: serving.checkpoint(own.name).await.unwrap(),
+    };
+    scratch.commit(commit).await.unwrap();
+    store.publish(&other, 1, scratch).await.unwrap();
+    let generation = Generation { number: 1, state: GenerationState::Adopted, builder: None };
+    let record =
+        Generations { next: 2, serving: Some(1), generations: vec![generation], ..Generations::default() };
+    views.change(&other, |_| Some(record.clone())).await.unwrap();
+}
+
+async fn other_version_that_serves_is_compared_with_this_program(chorus: Chorus) {
+    let api = chorus.api();
+    let (ann, bob) = (api.sign_up("ann").await, api.sign_up("bob").await);
+    let (post, other) = (api.publish(&ann, "Dawn over the lake").await, api.publish(&ann, "Dusk").await);
+    api.like(&bob, &post).await.expect(200);
+    api.like(&bob, &other).await.expect(200);
+    chorus.settle().await.unwrap();
+    serve_other_version(&chorus, &post).await;
+    // What comes later is not in the generation that stands still.
+    api.like(&ann, &other).await.expect(200);
+    chorus.settle().await.unwrap();
+    let printed = failure(&chorus, &["shadow", "posts"]);
+    for expected in [
+        "version 1 of posts, folded by this program, against generation 1 of version 7",
+        &format!("! posts {post}: different in likes"),
+        "1 difference. ",
+    ] {
+        assert!(printed.contains(expected), "{expected}: {printed}");
+    }
+    let printed = lines_of_failure(&chorus, &["shadow", "posts", "--json"]);
+    let expected = json!([{ "view": "posts", "key": post, "kind": "different", "fields": ["likes"] }]);
+    assert_eq!(printed[0]["differences"], expected);
+    let own = api.post_page(&post).await;
+    assert_eq!(own["likes"], 1, "each program reads its own version: {own}");
 }
 
 async fn damaged_documents_are_found_and_cannot_be_explained(chorus: Chorus) {

@@ -171,8 +171,9 @@ async fn show(settings: ShowSettings) -> Result<()> {
 
 async fn of(settings: OfSettings) -> Result<()> {
     let OfSettings { subject, output, reveal, access } = settings;
-    let log = access.open().await?.log;
     let named = &subject;
+    refuse_kind(named)?;
+    let log = access.open().await?.log;
     let subject = access.subject(named).await?;
     let mut events = log.raw_of(&subject, Position::START, HISTORY_PAGE).await?;
     ensure!(!events.is_empty(), "the log has no event about {named} ({subject})");
@@ -186,6 +187,16 @@ async fn of(settings: OfSettings) -> Result<()> {
         }
         events = log.raw_of(&subject, last, HISTORY_PAGE).await?;
     }
+    Ok(())
+}
+
+/// A kind such as `post` is the beginning of many subjects, but none itself.
+fn refuse_kind(named: &str) -> Result<()> {
+    ensure!(
+        named.contains(['.', ':']),
+        "`{named}` is not a whole subject: expected a kind with ids such as post.<id>, username:<name> or \
+         email:<address>; `chorus events tail --subject <kind>` shows all events of a kind"
+    );
     Ok(())
 }
 
@@ -347,4 +358,20 @@ async fn stats(settings: StatsSettings) -> Result<()> {
         write!(out, "{}", stats.to_text(top)?)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kind_alone_is_not_a_subject() {
+        for whole in ["post.3f", "like.3f.7a", "username:ann", "email:ann@example.org"] {
+            refuse_kind(whole).unwrap();
+        }
+        for part in ["post", "01a229130ed97c65934b529ffeec2bf8", ""] {
+            let problem = refuse_kind(part).unwrap_err().to_string();
+            assert!(problem.contains("expected a kind with ids such as post.<id>"), "{problem}");
+        }
+    }
 }

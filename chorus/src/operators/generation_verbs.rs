@@ -1,33 +1,43 @@
 //! `chorus rebuild`, `prepare`, `rollback` and `generations`: views are built anew beside those that serve, and switched
 //! without a failed request.
+//!
+//! A refused verb changes no byte: both stores are opened to be read only and looked at, before one is opened to be
+//! changed.
+
+mod requests;
+mod switches;
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, Subcommand};
-use events::{
-    Event, GenerationDropped, GenerationRolledBack, GenerationSwitched, OperationId, OperatorNote, Personal,
-    Position, RebuildStarted, SealedLog,
-};
+use events::{Event, GenerationDropped, OperationId, OperatorNote, Personal, RebuildStarted, SealedLog};
 use projector::fold::FoldOptions;
 use projector::{BuildSettings, Built, Projection, build, claim, drop_generation, projections};
 use serde_json::json;
 use service::clock::{Clock, SystemClock};
 use service::config::{FeedSettings, ViewSettings, without_password};
-use views::generations::{GenerationState, Generations};
-use views::{Family, ViewStore, Views};
+use views::generations::Generations;
+use views::{Family, Views};
 
+use self::requests::{Request, Serve};
+use self::switches::{Act, Switch, interrupts, wait_for};
 use super::documents::{fold_bar, follow_fold};
 use super::{LogAccess, open_views, reveal, unless_reader_left};
 
-/// How long a verb waits for a projector to feed a new generation before it says that none does.
-const ADOPTION_LIMIT: Duration = Duration::from_secs(15);
-/// How long it waits for a switch after that; a generation that is far behind is caught up first.
-const SWITCH_LIMIT: Duration = Duration::from_mins(10);
+/// How long a verb waits for the answer of a projector before it says that none runs.
+const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+/// A verb that waits for longer says what it waits for.
+const NOTICE_AFTER: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(100);
+
+const SWITCH_NOTES: &str = "A switch is asked for in the record of the family, and a projector (or `chorus serve`) makes \
+    it. If none runs, the request stays there, and the next one that starts makes the switch. Ctrl-C ends the waiting for \
+    a switch, not the request.\n\nAn event with your name and the reason is appended to the log when the switch is made, \
+    or when the verb ends before that and the request stays.";
 
 /// Takes the same settings as the servers, which may be running.
 #[derive(Debug, Args)]
@@ -85,6 +95,12 @@ struct NoteArguments {
     operator: String,
 }
 
+impl NoteArguments {
+    fn checked(&self) -> Result<OperatorNote> {
+        reveal::note(&self.operator, &self.reason)
+    }
+}
+
 /// Appends events about acts to the log.
 struct Recorder {
     log: SealedLog,
@@ -92,8 +108,7 @@ struct Recorder {
 }
 
 impl Recorder {
-    async fn open(access: &Access, arguments: &NoteArguments) -> Result<Self> {
-        let note = reveal::note(&arguments.operator, &arguments.reason)?;
+    async fn open(access: &Access, note: OperatorNote) -> Result<Self> {
         Ok(Self { log: access.log.open_to_append().await?, note })
     }
 
@@ -107,6 +122,7 @@ impl Recorder {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = SWITCH_NOTES)]
 pub struct RebuildSettings {
     /// Families of views, such as `posts`: `chorus views` lists them in the column PROJECTION
     #[arg(required_unless_present = "all", conflicts_with = "all")]
@@ -139,11 +155,13 @@ pub struct PrepareSettings {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = SWITCH_NOTES)]
 pub struct SwitchSettings {
     /// The family of views
     family: String,
 
-    /// The generation that shall serve [default: the one that served before]
+    /// The generation that shall serve; the one that serves now cancels a switch that is not made yet [default: the one
+    /// that served before]
     #[arg(long)]
     generation: Option<u64>,
 
@@ -164,7 +182,7 @@ pub struct GenerationSettings {
 
 #[derive(Debug, Subcommand)]
 enum GenerationCommand {
-    /// Delete a generation that does not serve
+    /// Delete a generation
     Drop(DropSettings),
 }
 
@@ -186,9 +204,14 @@ struct DropSettings {
     #[arg(long)]
     generation: Option<u64>,
 
-    /// The version of the family, to delete what an older program has left [default: this program's]
+    /// The version of the family, to delete what a program of another version has left [default: this program's]
     #[arg(long)]
     version: Option<u32>,
+
+    /// Delete it also if it serves. Running servers of its version then answer 503 for these views until another
+    /// generation serves or is built; if no server of that version runs, nobody reads it
+    #[arg(long)]
+    force: bool,
 
     #[command(flatten)]
     note: NoteArguments,
@@ -197,7 +220,14 @@ struct DropSettings {
 }
 
 impl Access {
-    async fn open_views(&self) -> Result<Views> {
+    /// Opens both stores to be read only, also to check a request before a store is opened to be changed.
+    async fn look(&self) -> Result<(SealedLog, Views)> {
+        let log = self.log.open_sealed().await?;
+        Ok((log, open_views(&self.views.url(&self.log.place)).await?))
+    }
+
+    /// Opens the generations to change them.
+    async fn open_generations(&self) -> Result<Views> {
         let url = self.views.url(&self.log.place);
         views::open_generations(&url).await.with_context(|| {
             format!(
@@ -206,55 +236,66 @@ impl Access {
             )
         })
     }
+}
 
-    async fn open(&self) -> Result<(SealedLog, Views)> {
-        Ok((self.log.open_sealed().await?, self.open_views().await?))
+/// Says once on the error output what a verb waits for, if that takes long.
+struct Notice {
+    text: &'static str,
+    since: Instant,
+    is_given: bool,
+}
+
+impl Notice {
+    fn new(text: &'static str) -> Self {
+        Self { text, since: Instant::now(), is_given: false }
+    }
+
+    fn give_if_due(&mut self) -> Result<()> {
+        if !self.is_given && self.since.elapsed() > NOTICE_AFTER {
+            self.is_given = true;
+            writeln!(std::io::stderr(), "{}", self.text)?;
+        }
+        Ok(())
     }
 }
 
 /// # Errors
-/// If a family cannot be built, or no projector takes it over.
+/// If a family cannot be built, or a switch is not made.
 pub async fn rebuild(settings: RebuildSettings) -> Result<()> {
     let RebuildSettings { families, all, no_switch, note, build, access } = settings;
+    let note = note.checked()?;
     let known = projections(&build.feeds);
     let chosen = if all { known } else { named(known, &families)? };
-    let (log, views) = access.open().await?;
-    let recorder = Recorder::open(&access, &note).await?;
+    let (log, _) = access.look().await?;
+    let views = access.open_generations().await?;
+    let recorder = Recorder::open(&access, note).await?;
     let claimed = claim(&views, &chosen).await?;
     let before = |built: &Built| views.record(built.family).and_then(|record| record.serving);
     let from: Vec<Option<u64>> = claimed.iter().map(before).collect();
     let settings = build.settings(!no_switch);
     let built = build_generations(&recorder, &log, &views, &chosen, claimed, &settings).await?;
+    let interrupts = interrupts()?;
     for Built { family, number } in &built {
         say(&format!("{}: generation {number} is built", family.name))?;
     }
     if no_switch {
         return say("they serve after `chorus rollback <family> --generation <number>`");
     }
-    for (Built { family, number }, from) in built.into_iter().zip(from) {
-        if !wait_until_serving(&views, family, number).await? {
-            continue;
-        }
-        let position = Position(views.checkpoint(family.name).await?);
-        let switched = |operation, note| GenerationSwitched {
-            operation,
-            family: family.name.to_owned(),
-            version: family.version.into(),
-            from,
-            to: number,
-            position,
-            note,
-        };
-        recorder.record(switched).await?;
-    }
-    Ok(())
+    let switches = built.into_iter().zip(from).map(|(Built { family, number }, from)| Switch {
+        family,
+        to: number,
+        act: Act::Rebuild { from },
+    });
+    wait_for(&views, &recorder, switches.collect(), interrupts).await
 }
 
 /// # Errors
 /// If a family cannot be built.
 pub async fn prepare(settings: PrepareSettings) -> Result<()> {
     let PrepareSettings { note, build, access } = settings;
-    let (log, views) = access.open().await?;
+    let note = note.checked()?;
+    let (log, _) = access.look().await?;
+    let views = access.open_generations().await?;
     let has_none = |projection: &Arc<dyn Projection>| {
         let record = views.family(projection.name()).ok().and_then(|family| views.record(family));
         record.is_none_or(|record| record.serving.is_none() && record.fed().next().is_none())
@@ -263,7 +304,7 @@ pub async fn prepare(settings: PrepareSettings) -> Result<()> {
     if missing.is_empty() {
         return say("all views of this version are there: nothing to prepare");
     }
-    let recorder = Recorder::open(&access, &note).await?;
+    let recorder = Recorder::open(&access, note).await?;
     let claimed = claim(&views, &missing).await?;
     let settings = build.settings(true);
     let built = build_generations(&recorder, &log, &views, &missing, claimed, &settings).await?;
@@ -277,47 +318,30 @@ pub async fn prepare(settings: PrepareSettings) -> Result<()> {
 }
 
 /// # Errors
-/// If there is no such generation, or no projector makes the switch.
+/// If there is no such generation, or the switch is not made.
 pub async fn rollback(settings: SwitchSettings) -> Result<()> {
     let SwitchSettings { family, generation, note, access } = settings;
-    let recorder = Recorder::open(&access, &note).await?;
-    let views = access.open_views().await?;
-    let family = views.family(&family)?;
-    let mut problem = None;
-    let (mut wanted, mut before) = (0, None);
-    let ask = |record: Option<&Generations>| {
-        let record = record?;
-        let Some(number) = generation.or(record.previous) else {
-            problem = Some(format!("{} has no generation that served before", family.name));
-            return None;
-        };
-        (wanted, before) = (number, record.serving);
-        if record.fed().all(|fed| fed.number != number) {
-            problem = Some(format!("{} has no generation {number} that could serve", family.name));
-            return None;
+    let note = note.checked()?;
+    let family = family_named(&family)?;
+    let ask = |record: &Generations| requests::serve(family, record, generation);
+    check(&access.look().await?.1, family, &ask)?;
+    let views = access.open_generations().await?;
+    let recorder = Recorder::open(&access, note).await?;
+    let interrupts = interrupts()?;
+    match request(&views, family, &ask).await? {
+        Serve::Already { number } => say(&format!("{}: generation {number} serves already", family.name)),
+        Serve::Cancel { from, to } => {
+            Switch { family, to, act: Act::Rollback { from } }.record(&views, &recorder).await?;
+            say(&format!(
+                "{}: generation {to} goes on serving; the switch to generation {from} is cancelled",
+                family.name
+            ))
         }
-        Some(Generations { wanted: Some(number), gate: false, ..record.clone() })
-    };
-    let (record, _) = views.change(family, ask).await?;
-    ensure!(record.is_some(), "no server has started with version {} of {}", family.version, family.name);
-    if let Some(problem) = problem {
-        bail!("{problem}; `chorus generations` lists what there is");
+        Serve::Switch { from, to } => {
+            let switch = Switch { family, to, act: Act::Rollback { from } };
+            wait_for(&views, &recorder, vec![switch], interrupts).await
+        }
     }
-    if !wait_until_serving(&views, family, wanted).await? {
-        return Ok(());
-    }
-    let position = Position(views.checkpoint(family.name).await?);
-    let Some(from) = before.filter(|before| *before != wanted) else { return Ok(()) };
-    let rolled_back = |operation, note| GenerationRolledBack {
-        operation,
-        family: family.name.to_owned(),
-        version: family.version.into(),
-        from,
-        to: wanted,
-        position,
-        note,
-    };
-    recorder.record(rolled_back).await
 }
 
 /// # Errors
@@ -387,80 +411,111 @@ fn role(record: &Generations, number: u64) -> &'static str {
 }
 
 async fn drop_one(settings: DropSettings) -> Result<()> {
-    let DropSettings { family, generation, version, note, access } = settings;
-    let recorder = Recorder::open(&access, &note).await?;
-    let views = access.open_views().await?;
-    let own = views.family(&family)?;
-    let version = version.unwrap_or(own.version);
-    let is_own = version == own.version;
-    let of_version: &'static Family =
-        if is_own { own } else { Box::leak(Box::new(Family { version, ..*own })) };
-    let mut problem = None;
-    let mut number = 0;
-    let mark = |record: Option<&Generations>| {
-        let mut record = record?.clone();
-        let Some(chosen) = generation.or(record.previous) else {
-            problem = Some(format!("{family} has no generation that served before"));
-            return None;
-        };
-        number = chosen;
-        // What an older program has left serves nobody any more, if that program does not run.
-        if is_own && (record.serving == Some(chosen) || record.wanted == Some(chosen)) {
-            problem = Some(format!("generation {chosen} of {family} serves"));
-            return None;
-        }
-        match record.get_mut(chosen) {
-            None => {
-                problem = Some(format!("{family} version {version} has no generation {chosen}"));
-                None
-            }
-            Some(found) => {
-                found.state = GenerationState::Dropping;
-                record.previous = record.previous.filter(|previous| *previous != chosen);
-                record.serving = record.serving.filter(|serving| *serving != chosen);
-                Some(record)
-            }
-        }
+    let DropSettings { family, generation, version, force, note, access } = settings;
+    let note = note.checked()?;
+    let own = family_named(&family)?;
+    let family: &'static Family = match version {
+        Some(version) if version != own.version => Box::leak(Box::new(Family { version, ..*own })),
+        _ => own,
     };
-    let (record, marked) = views.change(of_version, mark).await?;
-    ensure!(record.is_some(), "no server has ever started with version {version} of {family}");
-    if let Some(problem) = problem {
-        bail!("{problem}; `chorus generations` lists what there is");
-    }
-    debug_assert!(marked, "a problem is named otherwise");
-    // A projector that feeds it lets go first, and deletes it.
-    let since = Instant::now();
-    let is_listed = |record: Option<Generations>| record.is_some_and(|record| record.get(number).is_some());
-    while is_own && since.elapsed() < ADOPTION_LIMIT {
-        views.refresh().await?;
-        if !is_listed(views.record(of_version)) {
-            break;
-        }
-        tokio::time::sleep(POLL).await;
-    }
-    if is_listed(views.record(of_version)) {
-        ensure!(!of_version.is_in_base(number), "no projector runs: generation 0 is dropped when one starts");
-        drop_generation(&views, of_version, number).await?;
-    }
+    let Family { name, version, .. } = *family;
+    let ask = |record: &Generations| requests::delete(family, record, generation, force);
+    check(&access.look().await?.1, family, &ask)?;
+    let views = access.open_generations().await?;
+    let recorder = Recorder::open(&access, note).await?;
+    let number = request(&views, family, &ask).await?;
+    let is_deleted = delete(&views, family, number).await?;
     let dropped = |operation, note| GenerationDropped {
         operation,
-        family: of_version.name.to_owned(),
+        family: name.to_owned(),
         version: version.into(),
         generation: number,
         note,
     };
     recorder.record(dropped).await?;
-    say(&format!("dropped generation {number} of {family} version {version}"))
+    if is_deleted {
+        return say(&format!("dropped generation {number} of {name} version {version}"));
+    }
+    say(&format!(
+        "{name} version {version}: no projector of this version runs, so generation {number}, which is part of the \
+         view store itself, is deleted when one starts"
+    ))
 }
 
+/// Waits for a projector that feeds a generation to let it go and delete it; without one, deletes it. False if only a
+/// projector can.
+async fn delete(views: &Views, family: &'static Family, number: u64) -> Result<bool> {
+    let since = Instant::now();
+    let mut notice = Notice::new("waiting for a projector (or `chorus serve`) that may feed it");
+    while since.elapsed() < ANSWER_LIMIT {
+        views.refresh().await?;
+        if views.record(family).is_none_or(|record| record.get(number).is_none()) {
+            return Ok(true);
+        }
+        notice.give_if_due()?;
+        tokio::time::sleep(POLL).await;
+    }
+    if family.is_in_base(number) {
+        return Ok(false);
+    }
+    drop_generation(views, family, number).await?;
+    Ok(true)
+}
+
+/// Whether a request is granted, by the record as it was last read.
+fn check<T>(views: &Views, family: &Family, ask: impl Fn(&Generations) -> Request<T>) -> Result<()> {
+    let record = views.record(family).ok_or_else(|| not_registered(family))?;
+    ask(&record).map(drop).map_err(refused)
+}
+
+/// Makes a request in the record of a family.
+async fn request<T: Send>(
+    views: &Views,
+    family: &Family,
+    ask: impl Fn(&Generations) -> Request<T> + Send + Sync,
+) -> Result<T> {
+    let mut outcome = None;
+    let change = |record: Option<&Generations>| {
+        let before = record?;
+        match ask(before) {
+            Ok((after, asked)) => {
+                outcome = Some(Ok(asked));
+                (after != *before).then_some(after)
+            }
+            Err(problem) => {
+                outcome = Some(Err(problem));
+                None
+            }
+        }
+    };
+    views.change(family, change).await?;
+    outcome.ok_or_else(|| not_registered(family))?.map_err(refused)
+}
+
+fn refused(problem: String) -> anyhow::Error {
+    anyhow!("{problem}; `chorus generations` lists what there is")
+}
+
+fn not_registered(family: &Family) -> anyhow::Error {
+    anyhow!("no server has started with version {} of {}", family.version, family.name)
+}
+
+fn family_named(name: &str) -> Result<&'static Family> {
+    views::families().iter().find(|family| family.name == name).ok_or_else(|| no_family(name))
+}
+
+/// The projections with these names.
 fn named(known: Vec<Arc<dyn Projection>>, names: &[String]) -> Result<Vec<Arc<dyn Projection>>> {
     for name in names {
-        if known.iter().all(|projection| projection.name() != name) {
-            let all: Vec<&str> = known.iter().map(|projection| projection.name()).collect();
-            bail!("there is no family `{name}`; there are {}", all.join(", "));
-        }
+        family_named(name)?;
     }
     Ok(known.into_iter().filter(|projection| names.iter().any(|name| projection.name() == name)).collect())
+}
+
+fn no_family(name: &str) -> anyhow::Error {
+    let mut all: Vec<&str> = views::families().iter().map(|family| family.name).collect();
+    all.sort_unstable();
+    anyhow!("there is no family `{name}`; there are {}", all.join(", "))
 }
 
 /// Builds with progress on stderr. What an interrupted builder has left, the next one deletes.
@@ -494,42 +549,6 @@ async fn build_generations(
     };
     tokio::try_join!(work, record)?;
     Ok(claimed)
-}
-
-/// False if no projector runs that could make the generation serve.
-async fn wait_until_serving(views: &Views, family: &'static Family, number: u64) -> Result<bool> {
-    let since = Instant::now();
-    loop {
-        views.refresh().await?;
-        let record = views.record(family).context("its record is gone")?;
-        let generation = record.get(number);
-        if record.serving == Some(number) && record.wanted.is_none() {
-            let kept = record.previous.map_or_else(String::new, |previous| {
-                format!("; generation {previous} is kept for `chorus rollback {}`", family.name)
-            });
-            say(&format!("{}: generation {number} serves now{kept}", family.name))?;
-            return Ok(true);
-        }
-        let Some(generation) = generation else { bail!("{}: generation {number} was dropped", family.name) };
-        ensure!(
-            record.wanted == Some(number) || record.serving.is_none(),
-            "{}: another switch was asked for meanwhile",
-            family.name
-        );
-        if generation.state == GenerationState::Ready && since.elapsed() > ADOPTION_LIMIT {
-            say(&format!(
-                "{}: no projector runs, so generation {number} serves when one starts",
-                family.name
-            ))?;
-            return Ok(false);
-        }
-        ensure!(
-            since.elapsed() < SWITCH_LIMIT,
-            "{}: generation {number} does not catch up; `chorus views` and the projector's log say why",
-            family.name
-        );
-        tokio::time::sleep(POLL).await;
-    }
 }
 
 fn say(line: &str) -> Result<()> {

@@ -93,6 +93,22 @@ impl std::str::FromStr for Place {
 }
 
 impl Place {
+    /// None for a time.
+    const fn position(self) -> Option<u64> {
+        match self {
+            Self::At(position) => Some(position),
+            Self::Moment(_) => None,
+        }
+    }
+
+    /// In a sentence.
+    fn name(self) -> String {
+        match self {
+            Self::At(position) => format!("at position {position}"),
+            Self::Moment(_) => "at that time".to_owned(),
+        }
+    }
+
     /// Whether an event was there already.
     fn covers(self, event: &RawEvent, now: DateTime<Utc>) -> bool {
         match self {
@@ -106,14 +122,14 @@ impl Place {
 }
 
 /// # Errors
-/// If log or views cannot be read, or the log has no event that made the document.
+/// If log or views cannot be read, the log has no event that made the document, or it ends before the given position.
 pub async fn run(settings: Settings) -> Result<()> {
     let Settings { view, key, at, output, reveal, access } = settings;
     let now = SystemClock.now();
-    let (story, shown) = tell(&view, &key, output, &reveal, &access).await?;
+    let (story, shown) = tell(&view, &key, at.as_slice(), output, &reveal, &access).await?;
     let steps: Vec<&Step> =
         story.steps.iter().filter(|step| at.is_none_or(|at| at.covers(&step.event, now))).collect();
-    unless_reader_left(shown.steps(&story, &steps, at.is_some()).await)
+    unless_reader_left(shown.steps(&story, &steps, at).await)
 }
 
 /// # Errors
@@ -121,21 +137,24 @@ pub async fn run(settings: Settings) -> Result<()> {
 pub async fn diff(settings: DiffSettings) -> Result<()> {
     let DiffSettings { view, key, from, to, output, reveal, access } = settings;
     let now = SystemClock.now();
-    let (story, shown) = tell(&view, &key, output, &reveal, &access).await?;
+    let (story, shown) = tell(&view, &key, &[from, to], output, &reveal, &access).await?;
     let until = |place: Place| story.steps.partition_point(|step| place.covers(&step.event, now));
     let (from, to) = (until(from), until(to));
     ensure!(from <= to, "the first place is after the second");
     unless_reader_left(shown.difference(&story, from, to).await)
 }
 
+/// The story of a document, and how it is shown. The log must reach the `places` that are asked for.
 async fn tell(
     view: &str,
     key: &str,
+    places: &[Place],
     output: OutputSettings,
     reveal: &RevealSettings,
     access: &FoldAccess,
 ) -> Result<(Story, Shown)> {
-    let story = story::find(access, view, key).await?;
+    let last = places.iter().filter_map(|place| place.position()).max();
+    let story = story::find(access, view, key, last).await?;
     let any = story.steps.iter().rev().find_map(|step| step.after.clone()).unwrap_or_default();
     let masked_key = story.view.masked_key(key, &any, PERSONAL_MARK);
     let scope = RevealedScope::Document { view: view.to_owned(), key: masked_key.clone() };
@@ -156,7 +175,7 @@ struct Shown {
 }
 
 impl Shown {
-    async fn steps(&self, story: &Story, steps: &[&Step], is_past: bool) -> Result<()> {
+    async fn steps(&self, story: &Story, steps: &[&Step], at: Option<Place>) -> Result<()> {
         let mut out = std::io::stdout();
         self.printer.heading(&mut out)?;
         let mut before: Option<&Fields> = None;
@@ -171,9 +190,16 @@ impl Shown {
             writeln!(out, "{last}")?;
             return Ok(());
         }
-        if is_past {
-            let there = if before.is_some() { "this is the document then" } else { "there was no document" };
+        if let Some(at) = at {
+            let there = match before {
+                Some(_) => "this is the document then".to_owned(),
+                None => absence(story, steps, at),
+            };
             writeln!(out, "{there}: {} {}", self.view.name, printable(&self.key))?;
+            if before.is_none() && story.is_complete {
+                // That the stored document is explained says nothing about a document that was not there.
+                return Ok(());
+            }
         }
         writeln!(out, "{}", story.told())?;
         Ok(())
@@ -272,6 +298,20 @@ impl Shown {
     }
 }
 
+/// Why there was no document at a place, after these steps of its story.
+fn absence(story: &Story, steps: &[&Step], at: Place) -> String {
+    let at = at.name();
+    match (steps.last(), story.steps.first()) {
+        (Some(deletion), _) => {
+            format!("there was no document {at}: the event at {} had deleted it", deletion.event.position)
+        }
+        (None, Some(first)) => {
+            format!("there was no document {at}: the event at {} made it first", first.event.position)
+        }
+        (None, None) => format!("there was no document {at}"),
+    }
+}
+
 /// The ids in a text.
 fn ids_in(text: &str) -> impl Iterator<Item = &str> {
     let is_id = |part: &&str| part.len() == ID_LENGTH && part.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -283,6 +323,8 @@ const ID_LENGTH: usize = 32;
 
 #[cfg(test)]
 mod tests {
+    use events::Position;
+
     use super::*;
 
     #[test]
@@ -291,6 +333,31 @@ mod tests {
         let key = format!("{id}.words.{id}x.{id}");
         assert_eq!(ids_in(&key).collect::<Vec<_>>(), [id, id]);
         assert_eq!(ids_in("rock").count(), 0);
+    }
+
+    #[test]
+    fn absence_names_the_event_that_made_or_deleted_the_document() {
+        let step = |position, after| {
+            let attributes = Err("unused".to_owned());
+            let (subject, event_type) = ("post.3f".to_owned(), "post.published.v1".to_owned());
+            let event =
+                RawEvent { position: Position(position), subject, event_type, body: "".into(), attributes };
+            Step { event, after }
+        };
+        let steps = vec![step(7, Some(Fields::new())), step(9, None)];
+        let story = Story {
+            view: &views::social::posts::VIEW,
+            steps,
+            position: 12,
+            is_complete: true,
+            whole_family: false,
+            taken: 2,
+        };
+        let steps: Vec<&Step> = story.steps.iter().collect();
+        let before = absence(&story, &[], Place::At(6));
+        assert_eq!(before, "there was no document at position 6: the event at 7 made it first");
+        let after = absence(&story, &steps, Place::At(11));
+        assert_eq!(after, "there was no document at position 11: the event at 9 had deleted it");
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(super) struct Story {
     /// Whether all events of the family had to be taken.
     pub(super) whole_family: bool,
     /// How many events were taken.
-    taken: usize,
+    pub(super) taken: usize,
 }
 
 /// An event that changed the document, and the document afterwards.
@@ -67,10 +67,14 @@ impl Story {
     }
 }
 
-/// Finds the story of a document up to where its view is.
-pub(super) async fn find(access: &FoldAccess, view: &str, key: &str) -> Result<Story> {
+/// Finds the story of a document up to where its view is. The log must reach the position `last`, if there is one.
+pub(super) async fn find(access: &FoldAccess, view: &str, key: &str, last: Option<u64>) -> Result<Story> {
     let (projection, view) = access.projection_of(view)?;
     let (log, store) = access.open().await?;
+    if let Some(last) = last {
+        let head = log.raw().head().await?;
+        ensure!(last <= head.0, "there is no position {last} yet: the log ends at {head}");
+    }
     let (position, stored) = read(&*store, projection.name(), view, key).await?;
     let bar = fold_bar("log ")?;
     bar.set_length(position);
