@@ -99,9 +99,10 @@ struct Engine {
 const ENGINES: &[Engine] = &[
     Engine { of: "views", adapter: "mongo", names: &["bson", "mongodb"], words: &[] },
     Engine { of: "events", adapter: "jetstream", names: &["async_nats"], words: &[] },
-    Engine { of: "views", adapter: "sqlite", names: &["rusqlite"], words: &["SELECT "] },
-    Engine { of: "events", adapter: "sqlite", names: &["rusqlite"], words: &["SELECT "] },
+    Engine { of: "views", adapter: "sqlite", names: &["rusqlite"], words: SQL },
+    Engine { of: "events", adapter: "sqlite", names: &["rusqlite"], words: SQL },
 ];
+const SQL: &[&str] = &["SELECT ", "INSERT INTO ", "UPDATE ", "DELETE FROM ", "CREATE TABLE ", "PRAGMA "];
 
 /// A name in a path or an import, or a string.
 #[derive(Debug, PartialEq, Eq)]
@@ -288,6 +289,7 @@ fn leaks_are_found_anywhere_in_the_code() {
         "fn f() { debug!(target: \"x\", { rusqlite::version() }); }",
         "const ALL: &str = \"SELECT * FROM events\";",
         "fn f(t: &str) -> String { format!(r#\"SELECT {t}\"#) }",
+        "const ONE: &str = \"DELETE FROM events WHERE position = ?1\";",
         "#[cfg(test)] mod tests {} use rusqlite::Connection;",
         "#[cfg(not(test))] use rusqlite::Connection;",
     ] {
