@@ -122,8 +122,9 @@ impl Settings {
         writeln!(
             std::io::stdout(),
             "Chorus {version} is listening on {scheme}://{address}\n  log    {log}\n  views  {views}\n  media  {media}\n  mail   {mail}\n  docs   {url}/docs\n\n\
-             Try the API in a browser: {url}/docs\nFill it with sample data: chorus demo --url {url}",
+             Try the API in a browser: {url}/docs\nFill it with sample data: {program} demo --url {url}",
             url = self.http.public_url(),
+            program = std::env::args().next().unwrap_or_else(|| "chorus".to_owned()),
         )
     }
 }
