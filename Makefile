@@ -58,7 +58,7 @@ $(cargo_machete):
 fuzz:
 	tests/fuzz/run $(ARGS)
 
-# Chorus against a baseline on the same engines, for about a quarter of an hour. Options: make bench ARGS='--help'
+# Chorus against a baseline on the same engines, for half an hour. Options: make bench ARGS='--help'
 bench:
 	cargo build --profile dist --workspace --bins
 	target/dist/bench $(ARGS)
