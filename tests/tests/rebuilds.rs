@@ -29,7 +29,7 @@ const WRITERS: usize = 2;
 /// Kills of each kind of process.
 const KILLS: usize = 2;
 /// How long a verb waits for a projector before it says that none runs.
-const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+const ANSWER_LIMIT: Duration = Duration::from_secs(6);
 /// How long a builder runs between two stops, and how many builders are tried until one is stopped while it builds.
 const STEP: Duration = Duration::from_millis(3);
 const BUILDERS: usize = 30;

@@ -66,7 +66,7 @@ fn year(files: &[&Dated]) -> Year {
     let known: Vec<Year> = files.iter().filter_map(|file| file.known).collect();
     if known.is_empty() {
         // A file that names no year is no vote for an album without one.
-        most_common(files.iter().map(|file| file.tagged).filter(Option::is_some))
+        most_common(files.iter().filter_map(|file| file.tagged).map(Some))
     } else {
         most_common(known)
     }

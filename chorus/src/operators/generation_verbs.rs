@@ -28,8 +28,9 @@ use self::switches::{Act, Switch, interrupts, wait_for};
 use super::documents::{fold_bar, follow_fold};
 use super::{LogAccess, open_views, reveal, unless_reader_left};
 
-/// How long a verb waits for the answer of a projector before it says that none runs.
-const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+/// How long a verb waits for the answer of a projector before it says that none runs: each reads the records every quarter of a
+/// second.
+const ANSWER_LIMIT: Duration = Duration::from_secs(6);
 /// A verb that waits for longer says what it waits for.
 const NOTICE_AFTER: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(100);
@@ -324,7 +325,7 @@ pub async fn rollback(settings: SwitchSettings) -> Result<()> {
     let note = note.checked()?;
     let family = family_named(&family)?;
     let ask = |record: &Generations| requests::serve(family, record, generation);
-    check(&access.look().await?.1, family, &ask)?;
+    check(&access.look().await?.1, family, ask)?;
     let views = access.open_generations().await?;
     let recorder = Recorder::open(&access, note).await?;
     let interrupts = interrupts()?;
@@ -420,7 +421,7 @@ async fn drop_one(settings: DropSettings) -> Result<()> {
     };
     let Family { name, version, .. } = *family;
     let ask = |record: &Generations| requests::delete(family, record, generation, force);
-    check(&access.look().await?.1, family, &ask)?;
+    check(&access.look().await?.1, family, ask)?;
     let views = access.open_generations().await?;
     let recorder = Recorder::open(&access, note).await?;
     let number = request(&views, family, &ask).await?;

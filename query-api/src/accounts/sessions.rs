@@ -141,3 +141,27 @@ async fn list_sessions(
         .collect();
     answer(&conditions, caught_up, &paging.page(items, found.next.as_ref(), &BY_USER))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use uuid::Uuid;
+    use views::SqliteViews;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_session_is_accepted_before_its_end_would_be_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteViews::open(&folder.path().join("views.db"), views::all()).await.unwrap();
+        let sessions = ViewSessions::new(Arc::new(store));
+        let (user, session) = (UserId::new(Uuid::from_u128(1)), SessionId::new(Uuid::from_u128(2)));
+        let active = ActiveSession { began: 1, seen: DateTime::UNIX_EPOCH };
+        sessions.record(user, session, Some(active));
+        let refused = sessions.active(user, session).await.unwrap_err();
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(refused.retry_after.is_some());
+        sessions.accept();
+        assert!(sessions.active(user, session).await.unwrap().is_some());
+    }
+}

@@ -1,9 +1,8 @@
 //! Commands answer what they made or changed, and a replay answers the same.
 
-use std::time::SystemTime;
-
 use reqwest::Method;
 use serde_json::{Value, json};
+use service::clock::{Clock, SystemClock};
 use tests::chorus::Chorus;
 use tests::client::{Answer, Api, PASSWORD, User};
 use tests::waiting;
@@ -80,7 +79,7 @@ async fn a_replay_answers_the_same_body(chorus: &Chorus) {
     };
     let first = log_in().await;
     // Tokens say in which second they were made.
-    let second = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let second = || SystemClock.now().timestamp();
     let before = second();
     waiting::until("the next second", async || second() > before).await;
     assert_eq!(log_in().await, first);

@@ -184,7 +184,7 @@ mod tests {
     static POSTS: Family = Family { name: "posts", version: 1, views: &[] };
     const SWITCH: Switch = Switch { family: &POSTS, to: 2, act: Act::Rebuild { from: Some(1) } };
     const SECOND: Duration = Duration::from_secs(1);
-    const LATER: Duration = Duration::from_secs(16);
+    const LATER: Duration = Duration::from_secs(7);
 
     /// Generation 2 in this state, beside another one.
     fn record(serving: Option<u64>, wanted: Option<u64>, state: GenerationState) -> Generations {
