@@ -38,8 +38,6 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Delay before a panicked projection restarts: from the first to the longest.
 const RESTART_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
-/// A new role and the new name of the state come one right after the other.
-const RENAMED_AFTER: Duration = Duration::from_millis(2);
 /// How often the position of the leader is read while a runner waits for it.
 const LEADER_POLL: Duration = Duration::from_millis(3);
 
@@ -204,19 +202,10 @@ impl Runner {
     /// Publishes the progress periodically, also while the store is unavailable: trackers forget a projection that
     /// does not report.
     async fn publish_periodically(&self) -> Infallible {
-        let mut role = self.role.clone();
         loop {
-            let urgency = tokio::select! {
-                () = tokio::time::sleep(NEWS_INTERVAL) => Urgency::Soon,
-                // After a switch another generation publishes, which may already have what requests wait for.
-                Ok(()) = role.changed() => {
-                    // Its state gets the new name right after the role.
-                    tokio::time::sleep(RENAMED_AFTER).await;
-                    Urgency::Now
-                }
-            };
+            tokio::time::sleep(NEWS_INTERVAL).await;
             if let Some(ProjectionState::Following(passed)) = self.statuses.state(&self.label()) {
-                self.publish(passed, urgency);
+                self.publish(passed, Urgency::Soon);
             }
         }
     }
