@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::music::albums::{Album, NEWEST, VIEW};
 use views::music::artists;
-use views::music::songs::{self, OF_ALBUM, Song};
+use views::music::songs::{self, OF_ALBUM};
 use views::{Query, ViewStoreExt};
 use web::extract::Path;
 use web::problem::{Problem, Problems};
@@ -147,10 +147,7 @@ async fn list_album_songs(
     let caught_up = queries.catch_up(&conditions, &super::songs::VIEWS).await;
     let found: Option<Album> = queries.store.get(&album.to_string()).await.map_err(store_problem)?;
     found.filter(|album| album.listed).ok_or_else(no_album)?;
-    let query = Query::new(&songs::VIEW, &OF_ALBUM, vec![json!(album), json!(true)], paging.limit);
-    let page = queries.page_of::<Song>(query, &paging).await?;
     let viewer = viewer.map(|session| session.user);
-    let items = queries.show_songs(page.documents.into_iter().map(Some).collect(), viewer).await?;
-    let items = items.into_iter().flatten().collect();
-    answer(&conditions, caught_up, &paging.page::<SongPage>(items, page.next.as_ref(), &OF_ALBUM))
+    let page = queries.songs_page(&OF_ALBUM, vec![json!(album), json!(true)], &paging, viewer).await?;
+    answer(&conditions, caught_up, &page)
 }

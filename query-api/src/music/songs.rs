@@ -8,14 +8,14 @@ use chrono::DateTime;
 use events::{SongId, UserId};
 use resources::{AlbumReference, ReplayGain, Song as SongPage, stream_url};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use views::music::albums::{self, Album};
 use views::music::artists::{self, Artist};
 use views::music::songs::{AudioFile, NEWEST, OF_PUBLISHER, Song, VIEW};
-use views::{Query, ViewStoreExt};
+use views::{Index, Query, ViewStoreExt};
 use web::extract::Path;
 use web::problem::{Problem, Problems};
 use web::sessions::Session;
@@ -46,6 +46,20 @@ impl Queries {
     ) -> Result<Vec<Option<SongPage>>, Problem> {
         let found = self.store.get_all::<Song>(ids).await.map_err(store_problem)?;
         self.show_songs(found, viewer).await
+    }
+
+    /// One page of the songs that an index finds, as shown.
+    pub(super) async fn songs_page(
+        &self,
+        index: &'static Index,
+        equals: Vec<Value>,
+        paging: &Paging,
+        viewer: Option<UserId>,
+    ) -> Result<PageOf<SongPage>, Problem> {
+        let query = Query::new(&VIEW, index, equals, paging.limit);
+        let found = self.page_of::<Song>(query, paging).await?;
+        let songs = self.show_songs(found.documents.into_iter().map(Some).collect(), viewer).await?;
+        Ok(paging.page(songs.into_iter().flatten().collect(), found.next.as_ref(), index))
     }
 
     /// The visible ones of these songs, in order, as shown.
@@ -154,12 +168,9 @@ async fn list_songs(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let query = Query::new(&VIEW, &NEWEST, vec![json!(true)], paging.limit);
-    let page = queries.page_of::<Song>(query, &paging).await?;
     let viewer = viewer.map(|session| session.user);
-    let items = queries.show_songs(page.documents.into_iter().map(Some).collect(), viewer).await?;
-    let items = items.into_iter().flatten().collect();
-    answer(&conditions, caught_up, &paging.page::<SongPage>(items, page.next.as_ref(), &NEWEST))
+    let page = queries.songs_page(&NEWEST, vec![json!(true)], &paging, viewer).await?;
+    answer(&conditions, caught_up, &page)
 }
 
 /// List the songs that the user published, newest first
@@ -176,12 +187,9 @@ async fn list_published_songs(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let query = Query::new(&VIEW, &OF_PUBLISHER, vec![json!(session.user)], paging.limit);
-    let page = queries.page_of::<Song>(query, &paging).await?;
-    let items =
-        queries.show_songs(page.documents.into_iter().map(Some).collect(), Some(session.user)).await?;
-    let items = items.into_iter().flatten().collect();
-    answer(&conditions, caught_up, &paging.page::<SongPage>(items, page.next.as_ref(), &OF_PUBLISHER))
+    let (user, equals) = (session.user, vec![json!(session.user)]);
+    let page = queries.songs_page(&OF_PUBLISHER, equals, &paging, Some(user)).await?;
+    answer(&conditions, caught_up, &page)
 }
 
 /// A song with what lists leave out.
