@@ -45,12 +45,15 @@ impl Queries {
         let checkpoint = || self.store.checkpoint(VIEW.name);
         let from = match known {
             Some(known) => known,
-            None => retry_until_available("the view of sessions", checkpoint, StoreError::is_outage)
-                .await
-                .map_err(|error| with_causes(&error))?,
+            None => {
+                let from =
+                    retry_until_available("the view of sessions", checkpoint, StoreError::is_outage).await;
+                let from = from.map_err(|error| with_causes(&error))?;
+                // What the view says from now on is at least of this position, and everything after it is followed.
+                self.sessions.accept();
+                from
+            }
         };
-        // What the view says from now on is at least of this position, and everything after it is heard of.
-        self.sessions.accept();
         self.listen(Position(from)).await.map_err(|error| with_causes(&error))
     }
 
