@@ -113,7 +113,7 @@ impl Generations {
     #[must_use]
     pub fn why_not_serving(&self) -> String {
         match self.building().and_then(|generation| generation.builder.as_ref()) {
-            Some(builder) if builder.target == 0 => "its build has just begun".to_owned(),
+            Some(builder) if builder.target == 0 => "its build has just started".to_owned(),
             Some(builder) => {
                 format!("it is being built ({} % of {} events)", builder.percent(), builder.target)
             }

@@ -170,14 +170,14 @@ async fn refused_files_take_no_place_of_other_uploads(chorus: &Chorus) {
 async fn uploads_in_progress_are_listed(chorus: &Chorus) {
     let api = chorus.api();
     let (artist, other) = (chorus.artist("singer").await, chorus.artist("rival").await);
-    let begun = create(&api, &artist, 1000).await;
-    append(&api, &artist, &begun, 0, &[0; 10]).await.expect(200);
+    let started = create(&api, &artist, 1000).await;
+    append(&api, &artist, &started, 0, &[0; 10]).await.expect(200);
     let finished = api.upload_audio(&artist, &wav(&fresh("listed"), 31)).await;
     // Its upload is no longer in progress.
     api.publish_song(&artist, &fresh("Listed")).await;
     let list = async |user: &User| api.get_as(user, "/v1/uploads").await.expect(200).json()["items"].clone();
     let mut expected = Vec::new();
-    for upload in [&begun, &finished] {
+    for upload in [&started, &finished] {
         expected.push(api.get_as(&artist, &format!("/v1/uploads/{upload}")).await.expect(200).json());
     }
     assert_eq!(list(&artist).await, json!(expected));
@@ -188,7 +188,7 @@ async fn uploads_in_progress_are_listed(chorus: &Chorus) {
         assert!(expires_at.len() <= "2026-11-28T12:00:00.000Z".len(), "{expires_at}");
     }
     assert_eq!(list(&other).await, json!([]));
-    api.delete_as(&artist, &format!("/v1/uploads/{begun}")).await.expect(204);
+    api.delete_as(&artist, &format!("/v1/uploads/{started}")).await.expect(204);
     assert_eq!(ids(&list(&artist).await), [finished.as_str()]);
 }
 
