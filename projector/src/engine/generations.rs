@@ -12,12 +12,12 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use views::generations::{GenerationState, Generations};
-use views::{Family, StoreError, ViewStore, Views};
+use views::{Family, StoreError, Views};
 
 use super::builder::{self, BuildError, BuildSettings};
 use super::fold::FoldError;
-use super::runner::{Role, Runner, watch_lag_of};
-use crate::{Projection, ProjectionState, Projector, Statuses};
+use super::runner::{Peer, Role, Runner, watch_lag_of};
+use crate::{Projection, Projector, Statuses};
 
 /// How often the records are read.
 const POLL: Duration = Duration::from_millis(250);
@@ -137,7 +137,7 @@ struct Keeper {
 
 /// A generation that this process feeds.
 struct Fed {
-    store: Arc<dyn ViewStore>,
+    peer: Peer,
     role: watch::Sender<Role>,
     stop: CancellationToken,
     /// Closed when its runner has ended.
@@ -193,6 +193,7 @@ impl Keeper {
                     role.subscribe(),
                     self.statuses.clone(),
                 );
+                let peer = Peer { store, state: runner.state() };
                 let stop = CancellationToken::new();
                 let stopped = stop.clone();
                 let (running, ended) = oneshot::channel::<()>();
@@ -200,7 +201,7 @@ impl Keeper {
                     stopped.run_until_cancelled(runner.run()).await;
                     drop(running);
                 });
-                self.fed.insert(number, Fed { store, role, stop, ended });
+                self.fed.insert(number, Fed { peer, role, stop, ended });
             }
             if generation.state == GenerationState::Ready {
                 let adopt = |record: Option<&Generations>| {
@@ -259,16 +260,19 @@ impl Keeper {
     fn role(&self, record: &Generations, number: u64, in_grace: bool) -> Role {
         let serves = record.serving == Some(number);
         let is_previous = record.previous == Some(number);
-        let of = |number: u64| self.fed.get(&number).map(|fed| Arc::clone(&fed.store));
+        let of = |number: u64| self.fed.get(&number).map(|fed| fed.peer.clone());
         let name = self.projection.name();
+        // The one that the serving one must not pass. Until then the serving one is the leader of the previous one.
+        let next = record.wanted.filter(|wanted| record.gate && Some(*wanted) != record.serving);
+        let is_led_by_previous = next.is_some() && next == record.previous;
         Role {
             label: if serves { name.to_owned() } else { format!("{name} (generation {number})") },
             serves,
-            // During the grace the lower of the two positions counts, which is that of the previous one.
-            announces: if in_grace { is_previous } else { serves },
+            // During the grace queries may read both, and the one that is led has the lower position.
+            announces: if in_grace && !is_led_by_previous { is_previous } else { serves },
             leader: if serves {
-                record.wanted.filter(|wanted| record.gate && *wanted != number).and_then(of)
-            } else if is_previous && record.wanted != Some(number) {
+                next.and_then(of)
+            } else if is_previous && !is_led_by_previous {
                 record.serving.and_then(of)
             } else {
                 None
@@ -307,17 +311,12 @@ impl Keeper {
         Ok(Duration::ZERO)
     }
 
-    /// How far a generation is. Its checkpoint alone may be older: it moves rarely while only events of other kinds come.
+    /// How far a generation is.
     async fn position(&self, number: u64) -> Result<u64, StoreError> {
-        let Some(fed) = self.fed.get(&number) else { return Ok(0) };
-        let checkpoint = fed.store.checkpoint(self.projection.name()).await?;
-        let label = fed.role.borrow().label.clone();
-        Ok(match self.statuses.state(&label) {
-            Some(ProjectionState::Following(passed) | ProjectionState::Standby(passed)) => {
-                checkpoint.max(passed)
-            }
-            _ => checkpoint,
-        })
+        match self.fed.get(&number) {
+            Some(fed) => fed.peer.position(self.projection.name()).await,
+            None => Ok(0),
+        }
     }
 
     /// Makes another generation serve. When it has nearly caught up, the serving one may not pass it any more (see

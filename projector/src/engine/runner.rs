@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use events::{EventLog, Filter, LogError, Position, Progress, Recorded, SealedLog, Stored, Urgency};
@@ -12,7 +12,7 @@ use futures::FutureExt;
 use service::retry::retry_until_available;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use views::{Parked, StoreError, ViewStore};
 
@@ -38,7 +38,7 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Delay before a panicked projection restarts: from the first to the longest.
 const RESTART_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
-/// How often the position of the leader is read while a runner waits for it.
+/// How often the position of a leader is read while a runner waits for it and does not see it move.
 const LEADER_POLL: Duration = Duration::from_millis(3);
 
 /// The dependencies of projections.
@@ -57,8 +57,31 @@ pub(crate) struct Role {
     pub(crate) serves: bool,
     /// Whether its progress is published: requests wait for it.
     pub(crate) announces: bool,
-    /// The store of the generation that it must not pass.
-    pub(crate) leader: Option<Arc<dyn ViewStore>>,
+    /// The generation that it must not pass.
+    pub(crate) leader: Option<Peer>,
+}
+
+/// A generation that this process feeds, to ask how far it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) store: Arc<dyn ViewStore>,
+    pub(crate) state: watch::Receiver<ProjectionState>,
+}
+
+impl Peer {
+    /// Its checkpoint alone may be older: it moves rarely while only events of other kinds come.
+    pub(crate) async fn position(&self, projection: &str) -> Result<u64, StoreError> {
+        let passed = self.state.borrow().passed().unwrap_or_default();
+        Ok(self.store.checkpoint(projection).await?.max(passed))
+    }
+
+    /// Until it has moved. Another process may feed it: then it is polled.
+    async fn moved(&mut self) {
+        let ended = tokio::time::timeout(LEADER_POLL, self.state.changed()).await;
+        if matches!(ended, Ok(Err(_))) {
+            tokio::time::sleep(LEADER_POLL).await;
+        }
+    }
 }
 
 impl Role {
@@ -95,6 +118,11 @@ pub(crate) struct Runner {
     projection: Arc<dyn Projection>,
     role: watch::Receiver<Role>,
     statuses: Statuses,
+    state: watch::Sender<ProjectionState>,
+    /// The newest event that its store has.
+    newest: AtomicU64,
+    /// Wakes the task that publishes.
+    moved: Notify,
     /// Number of parked events.
     parked: AtomicUsize,
 }
@@ -124,28 +152,46 @@ impl Runner {
         role: watch::Receiver<Role>,
         statuses: Statuses,
     ) -> Self {
-        let runner = Self { projector, projection, role, statuses, parked: AtomicUsize::new(0) };
+        let runner = Self {
+            projector,
+            projection,
+            role,
+            statuses,
+            state: watch::Sender::new(ProjectionState::Starting),
+            newest: AtomicU64::new(0),
+            moved: Notify::new(),
+            parked: AtomicUsize::new(0),
+        };
         runner.set_state(ProjectionState::Starting);
         runner
     }
 
+    /// Its state, under whatever name it is reported.
+    pub(crate) fn state(&self) -> watch::Receiver<ProjectionState> {
+        self.state.subscribe()
+    }
+
     pub(crate) async fn run(self) {
+        tokio::select! {
+            () = self.follow_and_restart() => {}
+            never = self.keep_announcing() => match never {},
+        }
+    }
+
+    async fn follow_and_restart(&self) {
         let name = self.projection.name();
         let mut panics = 0;
         loop {
             let began = Instant::now();
-            let followed = AssertUnwindSafe(self.follow()).catch_unwind();
-            let end = tokio::select! {
-                end = followed => end.unwrap_or_else(|panic| End::Panicked(panic_text(&*panic))),
-                never = self.publish_periodically() => match never {},
-            };
-            match end {
+            let followed = AssertUnwindSafe(self.follow()).catch_unwind().await;
+            match followed.unwrap_or_else(|panic| End::Panicked(panic_text(&*panic))) {
                 End::Fenced => {
                     tracing::info!(projection = name, "another worker builds this view: on standby");
                     // The view contains everything up to the other worker's checkpoint.
                     let seen = |checkpoint| {
                         self.set_state(ProjectionState::Standby(checkpoint));
-                        self.publish(checkpoint, Urgency::Soon);
+                        self.newest.store(checkpoint, Ordering::Release);
+                        self.moved.notify_one();
                     };
                     self.checkpoint().stand_by(seen).await;
                 }
@@ -186,6 +232,7 @@ impl Runner {
     }
 
     fn set_state(&self, state: ProjectionState) {
+        self.state.send_replace(state.clone());
         let role = self.role.borrow();
         if role.serves {
             self.statuses.set(&role.label, state);
@@ -199,15 +246,50 @@ impl Runner {
         self.statuses.doing(&self.label(), what)
     }
 
-    /// Publishes the progress periodically, also while the store is unavailable: trackers forget a projection that
-    /// does not report.
-    async fn publish_periodically(&self) -> Infallible {
+    /// Publishes the progress periodically, also while the store is unavailable: notifications may be lost, and trackers forget
+    /// a projection that does not report. Also when the role changes, and while there is a leader: queries may read that one, too,
+    /// so only what both have is published.
+    async fn keep_announcing(&self) -> Infallible {
+        let mut role = self.role.clone();
+        let mut published: Option<(u64, Instant)> = None;
         loop {
-            tokio::time::sleep(NEWS_INTERVAL).await;
-            if let Some(ProjectionState::Following(passed)) = self.statuses.state(&self.label()) {
-                self.publish(passed, Urgency::Soon);
+            let leader = role.borrow_and_update().leader.clone();
+            let mut again_after = NEWS_INTERVAL;
+            let passed = self.state.borrow().passed();
+            let in_both = match (passed, leader) {
+                (Some(passed), Some(leader)) => match self.has_newest(&leader).await {
+                    Ok(true) => Some(passed),
+                    Ok(false) => {
+                        again_after = LEADER_POLL;
+                        published.map(|(position, _)| position)
+                    }
+                    Err(_outage) => published.map(|(position, _)| position),
+                },
+                (passed, _) => passed,
+            };
+            if let Some(position) = in_both {
+                let has_moved = published.is_none_or(|(before, _)| before != position);
+                if has_moved || published.is_some_and(|(_, at)| at.elapsed() >= NEWS_INTERVAL) {
+                    self.publish(position, if has_moved { Urgency::Now } else { Urgency::Soon });
+                    published = Some((position, Instant::now()));
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(again_after) => {}
+                () = self.moved.notified() => {}
+                changed = role.changed() => match changed {
+                    Ok(()) => published = None,
+                    Err(_ending) => std::future::pending().await,
+                },
             }
         }
+    }
+
+    /// Whether another generation has every event that this one has. Positions of other kinds do not matter: there the two
+    /// are equal.
+    async fn has_newest(&self, other: &Peer) -> Result<bool, StoreError> {
+        let newest = self.newest.load(Ordering::Acquire);
+        Ok(other.position(self.projection.name()).await? >= newest)
     }
 
     /// Follows the log from the checkpoint until an [`End`]. Each commit takes all events that arrived during the
@@ -224,6 +306,7 @@ impl Runner {
             Err(error) => return End::Stopped(error),
         };
         drop(starting);
+        self.newest.store(checkpoint, Ordering::Release);
         let mut follow = log.follow(Filter::kinds(self.projection.kinds()), Position(checkpoint));
         let mut passed = checkpoint;
         let mut committed_at = Instant::now();
@@ -252,8 +335,9 @@ impl Runner {
                 self.report(passed, Urgency::Soon);
                 continue;
             }
-            if let Some(last) = events.last() {
-                self.wait_for_leader(last.position()).await;
+            let newest = events.last().map(Event::position);
+            if let Some(newest) = newest {
+                self.wait_for_leader(newest).await;
             }
             let is_behind = events.len() >= BEHIND;
             let read_on = async {
@@ -270,6 +354,9 @@ impl Runner {
             ahead = read;
             checkpoint = passed;
             committed_at = Instant::now();
+            if let Some(Position(newest)) = newest {
+                self.newest.store(newest, Ordering::Release);
+            }
             self.report(passed, Urgency::Now);
         }
     }
@@ -279,15 +366,15 @@ impl Runner {
     async fn wait_for_leader(&self, position: Position) {
         let mut role = self.role.clone();
         loop {
-            let Some(leader) = role.borrow_and_update().leader.clone() else { return };
+            let Some(mut leader) = role.borrow_and_update().leader.clone() else { return };
             let _waiting = self.doing("waiting for the generation that serves, which it must not pass");
-            match leader.checkpoint(self.projection.name()).await {
+            match leader.position(self.projection.name()).await {
                 Ok(at) if at >= position.0 => return,
                 // During an outage, or after the leader was dropped: the role changes then.
                 Ok(_) | Err(_) => {}
             }
             tokio::select! {
-                () = tokio::time::sleep(LEADER_POLL) => {}
+                () = leader.moved() => {}
                 changed = role.changed() => if changed.is_err() { return },
             }
         }
@@ -495,7 +582,11 @@ impl Runner {
             let parked = self.parked.load(Ordering::Relaxed) as f64;
             metrics::gauge!("chorus_projection_parked", "projection" => projection).set(parked);
         }
-        self.publish(passed, urgency);
+        if self.role.borrow().leader.is_some() {
+            self.moved.notify_one();
+        } else {
+            self.publish(passed, urgency);
+        }
     }
 
     fn publish(&self, passed: u64, urgency: Urgency) {

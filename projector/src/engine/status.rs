@@ -29,6 +29,16 @@ pub enum ProjectionState {
     Panicked(String),
 }
 
+impl ProjectionState {
+    /// The position that the view has, if that is known.
+    pub(crate) fn passed(&self) -> Option<u64> {
+        match self {
+            Self::Following(passed) | Self::Standby(passed) => Some(*passed),
+            Self::Starting | Self::Stopped(_) | Self::Panicked(_) => None,
+        }
+    }
+}
+
 /// The states of all projections of a process.
 #[derive(Debug, Clone, Default)]
 pub struct Statuses(Arc<Mutex<BTreeMap<String, Status>>>);
@@ -66,10 +76,10 @@ impl Default for Status {
 
 impl Status {
     fn set(&mut self, state: ProjectionState) {
-        if let ProjectionState::Following(position) | ProjectionState::Standby(position) = &state
-            && *position != self.position
+        if let Some(position) = state.passed()
+            && position != self.position
         {
-            self.position = *position;
+            self.position = position;
             // The projection has moved.
             self.behind_since = None;
             self.waiting_since = None;
@@ -232,10 +242,6 @@ impl Statuses {
         }
     }
 
-    pub(crate) fn state(&self, projection: &str) -> Option<ProjectionState> {
-        self.known().get(projection).map(|status| status.state.clone())
-    }
-
     pub fn all(&self) -> BTreeMap<String, ProjectionState> {
         self.known().iter().map(|(name, status)| (name.clone(), status.state.clone())).collect()
     }
@@ -367,7 +373,7 @@ mod tests {
         for roles in [&roles[..], &[roles[1].clone(), roles[0].clone()]] {
             let statuses = Statuses(Arc::new(Mutex::new(statuses.known().clone())));
             statuses.rename(roles, "posts");
-            assert_eq!(statuses.state("posts (generation 0)"), Some(ProjectionState::Following(7)));
+            assert_eq!(statuses.all()["posts (generation 0)"], ProjectionState::Following(7));
             assert_eq!(statuses.ready().unwrap_err(), "posts has stopped: no disk");
         }
     }

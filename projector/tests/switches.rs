@@ -1,0 +1,164 @@
+//! Generations are switched there and back again and again, while events come: what is announced is in every generation that
+//! may be read.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
+#![allow(clippy::disallowed_methods, reason = "the test waits for its tasks")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use events::{
+    Draft, Event, Freshness, Kind, MasterKeys, Position, PostId, PostSaved, Progress, Recorded, SaveEvent, SealedLog,
+    SocialEvent, UserId, open_sealed,
+};
+use projector::social::Saves;
+use projector::{BuildSettings, Feeder, OnFailure, Projection, Search, build, claim, feed};
+use rand::RngExt;
+use service::clock::{Clock, SystemClock};
+use service::shutdown::Tasks;
+use tests::waiting::until;
+use uuid::Uuid;
+use views::generations::Generations;
+use views::{Family, SqliteGenerations, SqliteViews, StoreError, View, Views, Writes};
+
+const SWITCHES: u64 = 12;
+const READERS: u64 = 3;
+/// The longest time that an event takes: two generations take the same one at different times.
+const LONGEST_EVENT: Duration = Duration::from_millis(4);
+/// Between two appends.
+const PAUSE: Duration = Duration::from_millis(2);
+const POST: PostId = PostId::new(Uuid::from_u128(1));
+const AUTHOR: UserId = UserId::new(Uuid::from_u128(2));
+
+/// Saved posts, each event taking another time.
+struct Uneven;
+
+impl Projection for Uneven {
+    fn name(&self) -> &'static str {
+        Saves.name()
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        Saves.kinds()
+    }
+
+    fn on_failure(&self) -> OnFailure {
+        Saves.on_failure()
+    }
+
+    fn reads(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
+        Saves.reads(recorded)
+    }
+
+    fn searches(&self, recorded: &Recorded) -> Vec<Search> {
+        Saves.searches(recorded)
+    }
+
+    fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+        std::thread::sleep(rand::rng().random_range(Duration::ZERO..LONGEST_EVENT));
+        Saves.project(recorded, writes)
+    }
+}
+
+fn family() -> &'static Family {
+    views::families().iter().find(|family| family.name == Saves.name()).unwrap()
+}
+
+/// The generations, as another process opens them.
+async fn open(file: &Path) -> Views {
+    let base = Arc::new(SqliteViews::open(file, views::all()).await.unwrap());
+    let generations = SqliteGenerations::open(Arc::clone(&base), file).unwrap();
+    Views::new(base, Arc::new(generations), views::families()).await.unwrap()
+}
+
+async fn save(log: &SealedLog, user: UserId) -> Position {
+    let event = SaveEvent::PostSaved(PostSaved { user, post: POST, post_author: AUTHOR, collection: None });
+    let draft = Draft::without_cause(SystemClock.now(), Event::Social(SocialEvent::Save(event)));
+    assert!(log.last(&[draft.event.subject()], Freshness::Latest).await.unwrap()[0].is_none());
+    log.append(draft, Position::START).await.unwrap()
+}
+
+/// Reads in long requests: each finds out once which generation serves. Returns the number of announcements that it checked.
+async fn read_slowly(views: Views, log: SealedLog, request: Duration, stop: Arc<AtomicBool>) -> u64 {
+    let mut announcements = log.raw().progress();
+    let mut checked = 0;
+    while !stop.load(Ordering::Acquire) {
+        let (number, store) = views.of_family(family()).await.unwrap();
+        let reading = async {
+            loop {
+                // A reader that is too slow misses some.
+                let Ok(Progress { position: Position(announced), .. }) = announcements.recv().await else {
+                    continue;
+                };
+                let contained = store.checkpoint(Saves.name()).await.unwrap();
+                assert!(contained >= announced, "{announced} is announced, generation {number} is at {contained}");
+                checked += 1;
+            }
+        };
+        // A timeout ends the request.
+        let _: Result<(), _> = tokio::time::timeout(request, reading).await;
+    }
+    checked
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_announced_is_in_every_generation_that_may_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = MasterKeys::parse(&MasterKeys::generate()).unwrap();
+    let url = format!("sqlite:{}", folder.path().join("events.db").display());
+    let log = open_sealed(&url, None, &keys).await.unwrap();
+    let file = folder.path().join("views.db");
+    let views = open(&file).await;
+    views.register(0).await.unwrap();
+    let projection: Arc<dyn Projection> = Arc::new(Uneven);
+    let settings = BuildSettings { switch: false, ..BuildSettings::for_missing(folder.path()) };
+    let feeder = Feeder { log: log.clone(), views: views.clone(), build: settings.clone() };
+    let tasks = Tasks::default();
+    let _statuses = feed(&feeder, vec![Arc::clone(&projection)], &tasks);
+    let built = claim(&views, std::slice::from_ref(&projection)).await.unwrap();
+    build(&log, &views, &[projection], &built, &settings, &|_| {}).await.unwrap();
+
+    let (stop, appended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let writer = tokio::spawn({
+        let (log, stop, appended) = (log.clone(), Arc::clone(&stop), Arc::clone(&appended));
+        async move {
+            let mut user = 100;
+            while !stop.load(Ordering::Acquire) {
+                user += 1;
+                let position = save(&log, UserId::new(Uuid::from_u128(user))).await;
+                appended.store(position.0, Ordering::Release);
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    });
+    let mut readers = Vec::new();
+    for reader in 0..READERS {
+        let request = Duration::from_millis(1 + 300 * reader);
+        readers.push(tokio::spawn(read_slowly(open(&file).await, log.clone(), request, Arc::clone(&stop))));
+    }
+    for _ in 0..SWITCHES {
+        let record = views.record(family()).unwrap();
+        let serving = record.serving.unwrap();
+        let other = record.generations.iter().map(|generation| generation.number);
+        let wanted = other.into_iter().find(|number| *number != serving);
+        let ask = |record: Option<&Generations>| Some(Generations { wanted, ..record?.clone() });
+        assert!(views.change(family(), ask).await.unwrap().1);
+        until("the other generation to serve", async || {
+            let record = views.record(family()).unwrap();
+            record.serving == wanted && record.wanted.is_none()
+        })
+        .await;
+        // Whatever was appended is announced, also right after a switch.
+        let mut announcements = log.raw().progress();
+        let last = appended.load(Ordering::Acquire);
+        while announcements.recv().await.is_ok_and(|announced| announced.position.0 < last) {}
+    }
+    stop.store(true, Ordering::Release);
+    writer.await.unwrap();
+    for reader in readers {
+        assert!(reader.await.unwrap() > SWITCHES, "a reader saw no announcements");
+    }
+    tasks.stopping().cancel();
+}
