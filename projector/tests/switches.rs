@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use events::{
-    Draft, Event, Freshness, Kind, MasterKeys, Position, PostId, PostSaved, Progress, Recorded, SaveEvent, SealedLog,
-    SocialEvent, UserId, open_sealed,
+    Draft, Event, Freshness, Kind, MasterKeys, Position, PostId, PostSaved, Progress, Recorded, SaveEvent,
+    SealedLog, SocialEvent, UserId, open_sealed,
 };
 use projector::social::Saves;
 use projector::{BuildSettings, Feeder, OnFailure, Projection, Search, build, claim, feed};
@@ -93,7 +93,10 @@ async fn read_slowly(views: Views, log: SealedLog, request: Duration, stop: Arc<
                     continue;
                 };
                 let contained = store.checkpoint(Saves.name()).await.unwrap();
-                assert!(contained >= announced, "{announced} is announced, generation {number} is at {contained}");
+                assert!(
+                    contained >= announced,
+                    "{announced} is announced, generation {number} is at {contained}"
+                );
                 checked += 1;
             }
         };

@@ -354,13 +354,18 @@ impl Chorus {
 
     /// The generation that serves a family, opened in addition to the services that use it.
     pub async fn serving(&self, family: &str) -> Result<Arc<dyn ViewStore>> {
-        let views = views::open(&self.views_url).await?;
+        let views = self.views_to_feed().await?;
         Ok(views.of_family(views.family(family)?).await?.1)
     }
 
     /// The views, opened in addition to the services that use them.
     pub async fn views(&self) -> Result<Arc<dyn ViewStore>> {
-        Ok(Arc::new(views::open(&self.views_url).await?))
+        Ok(Arc::new(self.views_to_feed().await?))
+    }
+
+    /// As a projector opens them.
+    pub async fn views_to_feed(&self) -> Result<Views> {
+        Ok(views::open(&self.views_url).await?)
     }
 
     /// The media store, opened in addition to the services that use it.
