@@ -66,6 +66,11 @@ impl RawEvent {
         }
     }
 
+    /// Whether a newer program may have appended the event: its envelope is readable, but its type is unknown.
+    pub fn has_unknown_type(&self) -> bool {
+        self.attributes.is_ok() && UnknownEvent::is(&self.event_type)
+    }
+
     /// The decoded event with its personal data sealed, or why there is none, as a follower gets it.
     ///
     /// # Errors

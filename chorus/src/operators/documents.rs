@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use events::SealedLog;
 use indicatif::{ProgressBar, ProgressStyle};
-use projector::fold::{Family, FoldProgress};
+use projector::fold::{Family, FoldOptions, FoldProgress};
 use projector::{Projection, projections};
 use serde_json::{Map, Value};
 use service::config::{FeedSettings, ViewSettings};
@@ -22,8 +22,8 @@ use super::{LogAccess, open_views};
 pub(super) const PERSONAL_MARK: &str = "▒ personal";
 /// Between two lines of progress where no terminal shows a bar.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
-/// Page cache of a scratch file.
-const CACHE: usize = 64 << 20;
+/// Page cache of the scratch file of a single family.
+pub(super) const CACHE: usize = 64 << 20;
 
 /// The fields of a document that count: engines may store the key as a field, and omit empty fields.
 pub(super) type Fields = Map<String, Value>;
@@ -40,6 +40,30 @@ pub(super) fn changed(before: Option<&Fields>, after: Option<&Fields>) -> Vec<St
     let value = |fields: Option<&'_ Fields>, name: &str| fields.and_then(|fields| fields.get(name)).cloned();
     let apart = names.into_iter().filter(|name| value(before, name) != value(after, name));
     apart.cloned().collect()
+}
+
+/// How much of the machine a fold of the log may take.
+#[derive(Debug, Clone, Args)]
+pub(super) struct FoldShare {
+    /// Threads that build views; one more reads the log [default: half of the cores]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
+
+    /// Memory for page caches, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
+    cache: u32,
+}
+
+impl FoldShare {
+    pub(super) fn options(&self) -> FoldOptions {
+        let options = FoldOptions::default();
+        FoldOptions { workers: self.workers.map_or(options.workers, usize::from), ..options }
+    }
+
+    /// In bytes, of all families together.
+    pub(super) fn cache(&self) -> usize {
+        self.cache as usize * (1 << 20)
+    }
 }
 
 /// Settings of verbs that fold the log and compare with the views.
@@ -94,9 +118,13 @@ impl FoldAccess {
 }
 
 /// A projection with a new scratch file.
-pub(super) async fn scratch_family(projection: Arc<dyn Projection>, folder: &Path) -> Result<Family> {
+pub(super) async fn scratch_family(
+    projection: Arc<dyn Projection>,
+    folder: &Path,
+    cache: usize,
+) -> Result<Family> {
     let path = folder.join(format!("{}.db", projection.name()));
-    let store = SqliteViews::create_scratch(&path, views_of(&*projection), CACHE).await;
+    let store = SqliteViews::create_scratch(&path, views_of(&*projection), cache).await;
     let store = store.with_context(|| format!("creating {}", path.display()))?;
     Ok(Family { projection, store: Arc::new(store) })
 }

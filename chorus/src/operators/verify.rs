@@ -20,7 +20,7 @@ use views::generations::Generations;
 use self::comparison::{Comparison, fold_near};
 use self::faults::Faults;
 use self::report::{print_json, print_shadow, print_text};
-use super::documents::{FoldAccess, fold_bar, scratch_family};
+use super::documents::{FoldAccess, FoldShare, fold_bar, scratch_family};
 use super::unless_reader_left;
 use crate::media::open_existing;
 
@@ -31,7 +31,8 @@ const NOTES: &str = "Folds the log from its beginning into temporary files, and 
     beside a running server, or with its files at rest. Changes nothing. Takes the settings of the server (CHORUS_DATA, \
     CHORUS_LOG, CHORUS_VIEWS, CHORUS_MEDIA, CHORUS_FAN_OUT_LIMIT, …).\n\nThe exit code is 1 if a document or a parked event \
     differs, a count does not equal its list, the key of an erased user is not destroyed, a file is missing or unreferenced \
-    in the media store, or the log has lost an event. Events that no program of this version can read are listed.";
+    in the media store, or the log has lost an event or holds one that is damaged. Events of types that this version does \
+    not know, as newer programs append them, are only listed.";
 
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
@@ -49,6 +50,8 @@ pub struct Settings {
     #[arg(long)]
     json: bool,
 
+    #[command(flatten)]
+    share: FoldShare,
     #[command(flatten)]
     access: FoldAccess,
     #[command(flatten)]
@@ -74,13 +77,15 @@ pub struct ShadowSettings {
     json: bool,
 
     #[command(flatten)]
+    share: FoldShare,
+    #[command(flatten)]
     access: FoldAccess,
 }
 
 /// # Errors
 /// If log or views cannot be read.
 pub async fn run(settings: Settings) -> Result<ExitCode> {
-    let Settings { families, without_media, json, access, media } = settings;
+    let Settings { families, without_media, json, share, access, media } = settings;
     let (log, store) = access.open().await?;
     let media = if families.is_empty() && !without_media {
         Some(open_existing(&media.url(&access.log.place)).await?)
@@ -88,17 +93,21 @@ pub async fn run(settings: Settings) -> Result<ExitCode> {
         None
     };
     let folder = access.scratch_folder()?;
-    let mut comparisons = Vec::new();
+    let mut chosen = access.projections();
     let mut unknown: Vec<&String> = families.iter().collect();
-    for projection in access.projections() {
+    chosen.retain(|projection| {
         let is_meant =
             |name: &String| *name == projection.name() || projection.views().contains(&name.as_str());
-        if families.is_empty() || families.iter().any(is_meant) {
-            unknown.retain(|name| !is_meant(name));
-            comparisons.push(Comparison::new(scratch_family(projection, folder.path()).await?));
-        }
-    }
+        unknown.retain(|name| !is_meant(name));
+        families.is_empty() || families.iter().any(is_meant)
+    });
     ensure!(unknown.is_empty(), "there is no family or view `{}`: `chorus views` lists all", unknown[0]);
+    let mut comparisons = Vec::new();
+    let cache = share.cache() / chosen.len();
+    for projection in chosen {
+        comparisons
+            .push(Comparison::new(scratch_family(projection, folder.path(), cache).await?, share.options()));
+    }
     let bar = fold_bar("log ")?;
     let mut faults = Faults::find(&log, &bar).await?;
     bar.set_message("fold");
@@ -124,7 +133,7 @@ pub async fn run(settings: Settings) -> Result<ExitCode> {
 /// # Errors
 /// If log or views cannot be read, or no other version serves.
 pub async fn shadow(settings: ShadowSettings) -> Result<ExitCode> {
-    let ShadowSettings { family, version, json, access } = settings;
+    let ShadowSettings { family, version, json, share, access } = settings;
     let (log, views) = access.open_views().await?;
     let own = views.family(&family)?;
     let serving = |(id, record): (String, Generations)| {
@@ -143,7 +152,8 @@ pub async fn shadow(settings: ShadowSettings) -> Result<ExitCode> {
     let folder = access.scratch_folder()?;
     let projection = access.projections().into_iter().find(|projection| projection.name() == own.name);
     let projection = projection.context("the family has no projection")?;
-    let mut comparison = Comparison::new(scratch_family(projection, folder.path()).await?);
+    let scratch = scratch_family(projection, folder.path(), share.cache()).await?;
+    let mut comparison = Comparison::new(scratch, share.options());
     let there = live.sizes().await?;
     let (shared, new) = comparison.views.iter().partition(|view| there.contains_key(view.name));
     let new: Vec<&View> = new;

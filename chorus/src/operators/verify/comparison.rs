@@ -29,6 +29,7 @@ const PARKED: usize = 10_000;
 /// The comparison of one family.
 pub(super) struct Comparison {
     family: Family,
+    options: FoldOptions,
     pub(super) views: Vec<&'static View>,
     /// Why the fold ended before an event, if it did.
     pub(super) stopped: Option<String>,
@@ -53,10 +54,11 @@ pub(super) struct Difference {
 }
 
 impl Comparison {
-    pub(super) fn new(family: Family) -> Self {
+    pub(super) fn new(family: Family, options: FoldOptions) -> Self {
         Self {
             views: views_of(&*family.projection),
             family,
+            options,
             stopped: None,
             suspects: Vec::new(),
             documents: 0,
@@ -250,9 +252,10 @@ async fn fold_to(
     bar: &ProgressBar,
 ) -> Result<()> {
     comparisons.retain(|comparison| comparison.stopped.is_none() && comparison.position < target);
-    while !comparisons.is_empty() {
+    while let Some(Comparison { options, .. }) = comparisons.first().map(|first| &**first) {
+        let options = *options;
         let families: Vec<Family> = comparisons.iter().map(|comparison| comparison.family.clone()).collect();
-        let folded = fold(log, &families, Position(target), &FoldOptions::default(), &follow_fold(bar)).await;
+        let folded = fold(log, &families, Position(target), &options, &follow_fold(bar)).await;
         match folded {
             Err(FoldError::Stopped { projection, position, event_type, error }) => {
                 let stopped = comparisons

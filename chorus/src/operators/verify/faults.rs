@@ -23,12 +23,21 @@ const ERASED: &str = "account.erased.v1";
 pub(super) struct Faults {
     /// First and last position of each gap.
     pub(super) gaps: Vec<(u64, u64)>,
-    /// Position, type and problem.
-    pub(super) unreadable: Vec<(u64, String, String)>,
+    /// Events that this program cannot decode.
+    pub(super) unreadable: Vec<UnreadableEvent>,
     /// Erased users whose key can still be read.
     pub(super) undestroyed: Vec<UserId>,
     /// None if the media store is not compared.
     pub(super) media: Option<Audit>,
+}
+
+#[derive(Debug)]
+pub(super) struct UnreadableEvent {
+    pub(super) position: u64,
+    pub(super) event_type: String,
+    pub(super) problem: String,
+    /// A newer program may have appended it, which is no fault.
+    pub(super) has_unknown_type: bool,
 }
 
 impl Faults {
@@ -58,7 +67,14 @@ impl Faults {
                     && faults.unreadable.len() < FAULTS
                     && let Some(problem) = event.problem()
                 {
-                    faults.unreadable.push((position, event.event_type, problem));
+                    let has_unknown_type = event.has_unknown_type();
+                    let event_type = event.event_type;
+                    faults.unreadable.push(UnreadableEvent {
+                        position,
+                        event_type,
+                        problem,
+                        has_unknown_type,
+                    });
                 }
             }
             faults.undestroyed.extend(log.keys().undestroyed(&erased).await?);
@@ -74,6 +90,7 @@ impl Faults {
 
     pub(super) fn count(&self) -> usize {
         let of_media = self.media.as_ref().map_or(0, |media| media.missing.len() + media.unreferenced.len());
-        self.gaps.len() + self.undestroyed.len() + of_media
+        let damaged = self.unreadable.iter().filter(|event| !event.has_unknown_type).count();
+        self.gaps.len() + damaged + self.undestroyed.len() + of_media
     }
 }

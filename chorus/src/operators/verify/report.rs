@@ -9,7 +9,7 @@ use views::counts::WrongCount;
 use views::{Parked, View};
 
 use super::comparison::{Comparison, Difference};
-use super::faults::Faults;
+use super::faults::{Faults, UnreadableEvent};
 use crate::operators::output::printable;
 
 /// Differences of each family that are listed as text; as JSON all are.
@@ -59,8 +59,13 @@ pub(super) fn print_json(comparisons: &[Comparison], faults: &Faults) -> Result<
     }
     let gaps: Vec<Value> =
         faults.gaps.iter().map(|(first, last)| json!({ "first": first, "last": last })).collect();
-    let unreadable = faults.unreadable.iter().map(|(position, event_type, problem)| {
-        json!({ "position": position, "type": event_type, "problem": problem })
+    let unreadable = faults.unreadable.iter().map(|event| {
+        json!({
+            "position": event.position,
+            "type": event.event_type,
+            "problem": event.problem,
+            "unknown_type": event.has_unknown_type,
+        })
     });
     let media = faults.media.as_ref().map(|media| {
         let missing = media
@@ -84,9 +89,10 @@ pub(super) fn print_text(comparisons: &[Comparison], faults: &Faults, equal: &st
     for (first, last) in &faults.gaps {
         writeln!(out, "! the log has lost the events {first} to {last}")?;
     }
-    for (position, event_type, problem) in &faults.unreadable {
+    for UnreadableEvent { position, event_type, problem, has_unknown_type } in &faults.unreadable {
         let (event_type, problem) = (printable(event_type), printable(problem));
-        writeln!(out, "! the event at {position} (`{event_type}`) is unreadable: {problem}")?;
+        let mark = if *has_unknown_type { ' ' } else { '!' };
+        writeln!(out, "{mark} the event at {position} (`{event_type}`) is unreadable: {problem}")?;
     }
     for user in &faults.undestroyed {
         writeln!(out, "! user {user} is erased, but their key is not destroyed")?;
@@ -148,6 +154,9 @@ pub(super) fn print_text(comparisons: &[Comparison], faults: &Faults, equal: &st
     let found: usize = comparisons.iter().map(Comparison::differences).sum();
     if found == 0 && faults.count() == 0 {
         return Ok(writeln!(out, "{equal}")?);
+    }
+    if found == 0 {
+        return Ok(writeln!(out, "{equal}; the lines with `!` say what is wrong beside the views")?);
     }
     let noun = if found == 1 { "difference" } else { "differences" };
     writeln!(

@@ -13,7 +13,7 @@ use serde_json::Value;
 use views::{View, ViewStore};
 
 use super::ids_in;
-use crate::operators::documents::{Fields, FoldAccess, fields, fold_bar, scratch_family};
+use crate::operators::documents::{CACHE, Fields, FoldAccess, fields, fold_bar, scratch_family};
 use crate::operators::search::pages_up_to;
 
 /// Attempts to read a document while its view does not move.
@@ -81,14 +81,15 @@ pub(super) async fn find(access: &FoldAccess, view: &str, key: &str, last: Optio
     let candidates =
         candidates(&**log.raw(), projection.kinds(), needles(key, stored.as_ref()), position, &bar).await?;
     let mut folder = access.scratch_folder()?;
-    let mut teller = Teller::new(&log, scratch_family(projection.clone(), folder.path()).await?, view, key);
+    let mut teller =
+        Teller::new(&log, scratch_family(projection.clone(), folder.path(), CACHE).await?, view, key);
     teller.take(&candidates).await?;
     let mut whole_family = false;
     if teller.document != stored {
         whole_family = true;
         bar.set_message("fold");
         folder = access.scratch_folder()?;
-        teller = Teller::new(&log, scratch_family(projection, folder.path()).await?, view, key);
+        teller = Teller::new(&log, scratch_family(projection, folder.path(), CACHE).await?, view, key);
         let mut pages = pin!(pages_up_to(&**log.raw(), Position(position)));
         while let Some(page) = pages.next().await {
             let page = page?;
