@@ -10,6 +10,7 @@ use events::{CommentId, Envelope, EventId, Message, Position, PostId, Subject, U
 use service::clock::{Clock, SystemClock};
 use tests::chorus::{Chorus, Service};
 use tests::client::Api;
+use tests::verbs::{failure, run};
 use tests::waiting::found;
 
 /// How long projections may take to meet the events.
@@ -123,6 +124,22 @@ async fn older_program_beside_newer_events(chorus: &mut Chorus) {
     let store = chorus.views().await.unwrap();
     assert!(store.checkpoint("posts").await.unwrap() < liked.0);
     assert!(store.checkpoint("comments").await.unwrap() < commented.0);
+
+    // What can be built is built.
+    let printed = failure(chorus, &["rebuild", "posts", "comments", "follows"]);
+    for expected in [
+        "the others are built without posts".to_owned(),
+        "follows: generation 1 serves now".to_owned(),
+        format!("posts stops at position {liked} (`{NEW_TYPE}`)"),
+        format!("comments stops at position {commented} (`{NEW_VERSION}`)"),
+    ] {
+        assert!(printed.contains(&expected), "{expected}: {printed}");
+    }
+    assert_eq!(api.all_pages(&format!("/v1/users/{}/followers", ann.id)).await.len(), 1);
+    // A newer program knows the events: no fault of the log.
+    let printed = run(chorus, &["verify", "follows"]);
+    let listed = format!("  the event at {liked} (`{NEW_TYPE}`) is unreadable");
+    assert!(printed.contains(&listed) && printed.contains("all views equal the log"), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

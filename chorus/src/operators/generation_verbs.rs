@@ -12,11 +12,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, Subcommand};
 use events::{Event, GenerationDropped, OperationId, OperatorNote, Personal, RebuildStarted, SealedLog};
-use projector::fold::FoldOptions;
-use projector::{BuildSettings, Built, Projection, build, claim, drop_generation, projections};
+use projector::fold::FoldError;
+use projector::{BuildError, BuildSettings, Built, Projection, build, claim, drop_generation, projections};
 use serde_json::json;
 use service::clock::{Clock, SystemClock};
 use service::config::{FeedSettings, ViewSettings, without_password};
@@ -25,7 +25,7 @@ use views::{Family, Views};
 
 use self::requests::{Request, Serve};
 use self::switches::{Act, Switch, interrupts, wait_for};
-use super::documents::{fold_bar, follow_fold};
+use super::documents::{FoldShare, fold_bar, follow_fold};
 use super::{LogAccess, open_views, reveal, unless_reader_left};
 
 /// How long a verb waits for the answer of a projector before it says that none runs: each reads the records every quarter of a
@@ -55,13 +55,8 @@ struct BuildArguments {
     #[command(flatten)]
     feeds: FeedSettings,
 
-    /// Threads that build views; one more reads the log [default: half of the cores]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
-    workers: Option<u16>,
-
-    /// Memory for page caches, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
-    cache: u32,
+    #[command(flatten)]
+    share: FoldShare,
 
     /// Folder for temporary files of a rebuild on MongoDB; they take about as much space as the views
     /// [default: the system's folder for temporary files]
@@ -71,14 +66,10 @@ struct BuildArguments {
 
 impl BuildArguments {
     fn settings(&self, switch: bool) -> BuildSettings {
-        let mut fold = FoldOptions::default();
-        if let Some(workers) = self.workers {
-            fold.workers = workers.into();
-        }
         BuildSettings {
             folder: self.scratch.clone().unwrap_or_else(std::env::temp_dir),
-            cache: self.cache as usize * (1 << 20),
-            fold,
+            cache: self.share.cache(),
+            fold: self.share.options(),
             switch,
         }
     }
@@ -270,24 +261,23 @@ pub async fn rebuild(settings: RebuildSettings) -> Result<()> {
     let (log, _) = access.look().await?;
     let views = access.open_generations().await?;
     let recorder = Recorder::open(&access, note).await?;
-    let claimed = claim(&views, &chosen).await?;
-    let before = |built: &Built| views.record(built.family).and_then(|record| record.serving);
-    let from: Vec<Option<u64>> = claimed.iter().map(before).collect();
     let settings = build.settings(!no_switch);
-    let built = build_generations(&recorder, &log, &views, &chosen, claimed, &settings).await?;
+    let (built, left_out) = build_generations(&recorder, &log, &views, chosen, &settings).await?;
     let interrupts = interrupts()?;
-    for Built { family, number } in &built {
+    for NewGeneration { built: Built { family, number }, .. } in &built {
         say(&format!("{}: generation {number} is built", family.name))?;
     }
     if no_switch {
-        return say("they serve after `chorus rollback <family> --generation <number>`");
+        say("they serve after `chorus rollback <family> --generation <number>`")?;
+        return left_out.none_or();
     }
-    let switches = built.into_iter().zip(from).map(|(Built { family, number }, from)| Switch {
+    let switches = built.into_iter().map(|NewGeneration { built: Built { family, number }, from }| Switch {
         family,
         to: number,
         act: Act::Rebuild { from },
     });
-    wait_for(&views, &recorder, switches.collect(), interrupts).await
+    wait_for(&views, &recorder, switches.collect(), interrupts).await?;
+    left_out.none_or()
 }
 
 /// # Errors
@@ -306,16 +296,15 @@ pub async fn prepare(settings: PrepareSettings) -> Result<()> {
         return say("all views of this version are there: nothing to prepare");
     }
     let recorder = Recorder::open(&access, note).await?;
-    let claimed = claim(&views, &missing).await?;
     let settings = build.settings(true);
-    let built = build_generations(&recorder, &log, &views, &missing, claimed, &settings).await?;
-    for Built { family, number } in built {
+    let (built, left_out) = build_generations(&recorder, &log, &views, missing, &settings).await?;
+    for NewGeneration { built: Built { family, number }, .. } in built {
         say(&format!(
             "{} version {}: generation {number} is built; it serves when a server of this version starts",
             family.name, family.version
         ))?;
     }
-    Ok(())
+    left_out.none_or()
 }
 
 /// # Errors
@@ -519,24 +508,75 @@ fn no_family(name: &str) -> anyhow::Error {
     anyhow!("there is no family `{name}`; there are {}", all.join(", "))
 }
 
-/// Builds with progress on stderr. What an interrupted builder has left, the next one deletes.
+/// A generation that this verb has built.
+struct NewGeneration {
+    built: Built,
+    /// What served when it was begun.
+    from: Option<u64>,
+}
+
+/// The families that an event stopped, with the reasons.
+#[derive(Default)]
+struct LeftOut(Vec<String>);
+
+impl LeftOut {
+    /// # Errors
+    /// If there are any.
+    fn none_or(self) -> Result<()> {
+        ensure!(self.0.is_empty(), "not built: {}", self.0.join("; "));
+        Ok(())
+    }
+}
+
+/// Builds new generations of these projections. If an event stops one of them, the others are built without it, from the
+/// beginning.
 async fn build_generations(
     recorder: &Recorder,
     log: &SealedLog,
     views: &Views,
-    chosen: &[Arc<dyn Projection>],
-    claimed: Vec<Built>,
+    mut chosen: Vec<Arc<dyn Projection>>,
     settings: &BuildSettings,
-) -> Result<Vec<Built>> {
+) -> Result<(Vec<NewGeneration>, LeftOut)> {
+    let mut left_out = LeftOut::default();
+    loop {
+        let claimed = claim(views, &chosen).await?;
+        let serving = |built: &Built| views.record(built.family).and_then(|record| record.serving);
+        let new: Vec<NewGeneration> =
+            claimed.iter().map(|built| NewGeneration { built: *built, from: serving(built) }).collect();
+        match build_claimed(recorder, log, views, &chosen, &claimed, settings).await {
+            Ok(()) => return Ok((new, left_out)),
+            Err(error) => match error.downcast_ref() {
+                Some(BuildError::Fold(stopped @ FoldError::Stopped { projection, .. }))
+                    if chosen.len() > 1 =>
+                {
+                    writeln!(std::io::stderr(), "{stopped}: the others are built without {projection}")?;
+                    left_out.0.push(stopped.to_string());
+                    chosen.retain(|one| one.name() != *projection);
+                }
+                _ => return Err(error),
+            },
+        }
+    }
+}
+
+/// Builds with progress on the error output. What an interrupted builder has left, the next one deletes.
+async fn build_claimed(
+    recorder: &Recorder,
+    log: &SealedLog,
+    views: &Views,
+    chosen: &[Arc<dyn Projection>],
+    claimed: &[Built],
+    settings: &BuildSettings,
+) -> Result<()> {
     let bar = fold_bar("fold")?;
     let work = async {
-        let built = build(log, views, chosen, &claimed, settings, &follow_fold(&bar)).await;
+        let built = build(log, views, chosen, claimed, settings, &follow_fold(&bar)).await;
         bar.finish_and_clear();
         Ok(built?)
     };
     // Beside the work, which must begin at once.
     let record = async {
-        for Built { family, number } in &claimed {
+        for Built { family, number } in claimed {
             let started = |operation, note| RebuildStarted {
                 operation,
                 family: family.name.to_owned(),
@@ -549,7 +589,7 @@ async fn build_generations(
         Ok::<_, anyhow::Error>(())
     };
     tokio::try_join!(work, record)?;
-    Ok(claimed)
+    Ok(())
 }
 
 fn say(line: &str) -> Result<()> {
