@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,7 +53,7 @@ pub(super) const COLUMNS: &str =
 /// Maximum number of events per read of a follower.
 const FOLLOW_CHUNK: usize = 1000;
 /// How often a follower checks the file for events of other processes (operator commands). Events of this process are
-/// delivered immediately, unless they follow such an event.
+/// delivered immediately, with those of other processes before them.
 const FOREIGN_APPEND_POLL: Duration = Duration::from_millis(200);
 /// Delay before a follower retries after a failed read.
 const OUTAGE_PAUSE: Duration = Duration::from_millis(500);
@@ -67,6 +68,8 @@ const PROBE_BYTES: usize = 64 * 1024;
 pub struct SqliteLog {
     database: Arc<Database>,
     tail: Arc<TailBuffer>,
+    /// The newest event that this process has appended, or found when it opened the file.
+    newest: Arc<AtomicU64>,
     reports: broadcast::Sender<Progress>,
     /// None if the log was opened to be read only.
     probe: Option<Arc<DiskProbe>>,
@@ -89,6 +92,7 @@ impl SqliteLog {
         Ok(Self {
             database,
             tail: Arc::new(TailBuffer::starting_at(head)),
+            newest: Arc::new(AtomicU64::new(head.0)),
             reports: broadcast::channel(PROGRESS_BUFFER).0,
             probe: probe.map(Arc::new),
         })
@@ -98,13 +102,19 @@ impl SqliteLog {
 #[async_trait]
 impl EventLog for SqliteLog {
     async fn append(&self, message: &Message, expected: Position) -> Result<Position, AppendError> {
-        let inserted = message.clone();
-        let position = self
-            .database
-            .write(move |connection| insert(connection, &inserted, expected))
-            .await?
-            .ok_or(AppendError::Conflict)?;
+        let (inserted, newest) = (message.clone(), Arc::clone(&self.newest));
+        let insert = move |connection: &Connection| {
+            let Some(position) = insert(connection, &inserted, expected)? else { return Ok(None) };
+            let before = newest.fetch_max(position.0, Ordering::AcqRel);
+            Ok(Some((position, position.0 > before + 1)))
+        };
+        let appended = self.database.write(insert).await?;
+        let (position, follows_foreign) = appended.ok_or(AppendError::Conflict)?;
         self.tail.push(Stored { position, message: message.clone() });
+        if follows_foreign {
+            // The file has all events before it. Followers shall not wait until they look for those of other processes.
+            self.tail.advance_to(position);
+        }
         Ok(position)
     }
 
@@ -445,6 +455,36 @@ impl From<sqlite::Error> for AppendError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::PostId;
+
+    async fn append(log: &SqliteLog, post: u128) -> Position {
+        let envelope = Envelope {
+            id: EventId::new(Uuid::from_u128(post)),
+            event_type: Cow::Borrowed("test"),
+            source: Cow::Borrowed("test"),
+            time: DateTime::UNIX_EPOCH,
+            subject: Subject::Post(PostId::new(Uuid::from_u128(post))),
+            actor: None,
+            correlation: Uuid::nil(),
+            causation: None,
+            traceparent: None,
+        };
+        log.append(&Message { envelope, body: Bytes::new() }, Position::START).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn own_events_are_delivered_at_once_also_after_those_of_another_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || SqliteLog::open(&folder.path().join("events.db")).unwrap();
+        let (log, other) = (open(), open());
+        let complete = log.tail.complete();
+        for own in [1, 3, 4] {
+            let appended = append(&log, own).await;
+            assert_eq!(*complete.borrow(), appended);
+            append(&other, 100 + own).await;
+            assert_eq!(*complete.borrow(), appended, "found with the next event or the next poll");
+        }
+    }
 
     #[test]
     fn full_disk_is_detected_without_an_append() {
