@@ -17,6 +17,10 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::benchmarks::Findings;
 use crate::deployment::{Deployment, Engine};
 
+/// That of the programs: some benchmarks run their code in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measure Chorus against a baseline on the same engines, and print tables in Markdown
 #[derive(Debug, Parser)]
 struct Arguments {
