@@ -6,10 +6,11 @@ use image::codecs::gif::GifDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{ImageDecoder, Limits};
 use jpeg_decoder::{ColorTransform, PixelFormat};
+use resample::Channels;
 
 use crate::Refusal;
 use crate::header::{Format, Header, JpegFrame};
-use crate::scale::{Channels, Pixels};
+use crate::scale::Pixels;
 
 /// Maximum memory in bytes of `decode`, including its result.
 pub(crate) fn memory(header: &Header, scale: f64) -> u64 {

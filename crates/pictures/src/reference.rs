@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use image::RgbImage;
+use resample::Cut;
 
 use crate::header::{self, Format};
-use crate::scale::{Cut, resize};
+use crate::scale::resize;
 use crate::{MEGAPIXELS, Refusal, decode, memory_of};
 
 /// Largest mean difference, of 255 steps.

@@ -1,39 +1,11 @@
 //! Pixels: resizing, turning upright, and conversion to sRGB.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};
 use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
+use resample::{Channels, Cut, resample};
 
 use crate::Refusal;
-
-/// The channels of a pixel, eight bits each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Channels {
-    Gray,
-    Rgb,
-    /// Ink: 0 is none.
-    Cmyk,
-}
-
-impl Channels {
-    pub(crate) const fn count(self) -> usize {
-        match self {
-            Self::Gray => 1,
-            Self::Rgb => 3,
-            Self::Cmyk => 4,
-        }
-    }
-
-    const fn pixel_type(self) -> PixelType {
-        match self {
-            Self::Gray => PixelType::U8,
-            Self::Rgb => PixelType::U8x3,
-            Self::Cmyk => PixelType::U8x4,
-        }
-    }
-}
 
 /// A decoded picture.
 #[derive(Debug)]
@@ -60,7 +32,7 @@ impl Pixels {
             return Ok(self);
         }
         let from = (self.width, self.height);
-        let data = resample(&self.data, from, self.channels.pixel_type(), to, Cut::Nothing)?;
+        let data = resample(&self.data, self.channels, from, to, Cut::Nothing).map_err(Refusal::failed)?;
         Ok(Self { width: to.0, height: to.1, data, ..self })
     }
 
@@ -159,35 +131,8 @@ impl Conversion {
 
 // ------------------------------------------------------------------- resizing
 
-/// Which part of a picture is cropped when its aspect ratio changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cut {
-    Nothing,
-    /// The parts beyond the new shape, equally on both sides.
-    Sides,
-}
-
 /// A picture in sRGB at another size.
 pub(crate) fn resize(picture: &RgbImage, to: (u32, u32), cut: Cut) -> Result<RgbImage, Refusal> {
-    let data = resample(picture, picture.dimensions(), PixelType::U8x3, to, cut)?;
+    let data = resample(picture, Channels::Rgb, picture.dimensions(), to, cut).map_err(Refusal::failed)?;
     RgbImage::from_raw(to.0, to.1, data).ok_or_else(|| Refusal::failed("pixels of another size"))
-}
-
-fn resample(
-    data: &[u8],
-    from: (u32, u32),
-    kind: PixelType,
-    to: (u32, u32),
-    cut: Cut,
-) -> Result<Vec<u8>, Refusal> {
-    let source = ImageRef::new(from.0, from.1, data, kind).map_err(Refusal::failed)?;
-    let mut made = Image::new(to.0, to.1, kind);
-    let lanczos = ResizeAlg::Convolution(FilterType::Lanczos3);
-    let options = ResizeOptions::new().resize_alg(lanczos).use_alpha(false);
-    let options = match cut {
-        Cut::Nothing => options,
-        Cut::Sides => options.fit_into_destination(Some((0.5, 0.5))),
-    };
-    Resizer::new().resize(&source, &mut made, &options).map_err(Refusal::failed)?;
-    Ok(made.into_vec())
 }

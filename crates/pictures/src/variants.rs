@@ -6,9 +6,10 @@ use bytes::Bytes;
 use image::{ImageEncoder, Rgb, RgbImage};
 use media::{Fit, ImageVariant, PictureFormat, ratio, scaled};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use resample::Cut;
 
 use crate::Refusal;
-use crate::scale::{Cut, resize};
+use crate::scale::resize;
 
 /// JPEG quality: hardly distinguishable from the original, at a fraction of its size.
 const QUALITY: u8 = 85;
