@@ -241,6 +241,9 @@ impl Keeper {
             // At its start, a process does not know how long ago the switch was.
             (_, Some(serving)) => {
                 self.served = Some((serving, Instant::now()));
+                #[expect(clippy::cast_precision_loss, reason = "a number for a chart")]
+                let number = serving as f64;
+                metrics::gauge!("chorus_projection_generation", "projection" => self.family.name).set(number);
                 record.previous.is_some()
             }
             (_, None) => false,

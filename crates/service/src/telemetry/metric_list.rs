@@ -82,6 +82,11 @@ pub const METRICS: &[Metric] = &[
         MetricKind::Gauge,
         "1 if events wait and it has not moved for 30 s, by projection",
     ),
+    metric(
+        "chorus_projection_generation",
+        MetricKind::Gauge,
+        "Number of the generation of its views that serves, by projection",
+    ),
     metric("chorus_projection_parked", MetricKind::Gauge, "Events that are parked now, by projection"),
     metric(
         "chorus_projection_parked_total",
