@@ -38,6 +38,16 @@ fn no_album() -> Problem {
 }
 
 impl Queries {
+    /// An album by its id.
+    ///
+    /// # Errors
+    /// 404 if there is none that the viewer may see.
+    async fn album(&self, album: AlbumId, viewer: Option<UserId>) -> Result<Album, Problem> {
+        let found: Option<Album> = self.store.get(&album.to_string()).await.map_err(store_problem)?;
+        let album = found.filter(|album| album.listed).ok_or_else(no_album)?;
+        if self.is_found(SongsOf::Album(&album.album), viewer).await? { Ok(album) } else { Err(no_album()) }
+    }
+
     /// Albums by id, in this order; none for those that do not exist or are removed.
     pub async fn albums(
         &self,
@@ -121,12 +131,9 @@ async fn get_album(
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
     let viewer = viewer.map(|session| session.user);
-    let id = album.to_string();
-    let found = queries.albums(std::slice::from_ref(&id), viewer).await?.pop().flatten();
-    if !queries.is_found(SongsOf::Album(&id), viewer).await? {
-        return Err(no_album());
-    }
-    answer(&conditions, caught_up, &found.ok_or_else(no_album)?)
+    let album = queries.album(album, viewer).await?;
+    let shown = queries.show_albums(vec![Some(album)], viewer).await?;
+    answer(&conditions, caught_up, &shown.into_iter().flatten().next().ok_or_else(no_album)?)
 }
 
 /// List an album's songs
@@ -145,9 +152,8 @@ async fn list_album_songs(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &super::songs::VIEWS).await;
-    let found: Option<Album> = queries.store.get(&album.to_string()).await.map_err(store_problem)?;
-    found.filter(|album| album.listed).ok_or_else(no_album)?;
     let viewer = viewer.map(|session| session.user);
+    let album = queries.album(album, viewer).await?.album;
     let page = queries.songs_page(&OF_ALBUM, vec![json!(album), json!(true)], &paging, viewer).await?;
     answer(&conditions, caught_up, &page)
 }

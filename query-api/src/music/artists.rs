@@ -67,12 +67,19 @@ impl Queries {
     /// An artist, or the one that it was merged into.
     ///
     /// # Errors
-    /// 404 if there is none.
-    pub(crate) async fn artist(&self, artist: ArtistId) -> Result<Artist, Problem> {
+    /// 404 if there is none that the viewer may see.
+    async fn artist(&self, artist: ArtistId, viewer: Option<UserId>) -> Result<Artist, Problem> {
         let found: Option<Artist> = self.store.get(&artist.to_string()).await.map_err(store_problem)?;
         let found = found.ok_or_else(no_artist)?;
-        let Some(into) = &found.merged_into else { return Ok(found) };
-        self.store.get(into).await.map_err(store_problem)?.ok_or_else(no_artist)
+        let artist = match &found.merged_into {
+            None => found,
+            Some(into) => self.store.get(into).await.map_err(store_problem)?.ok_or_else(no_artist)?,
+        };
+        if self.is_found(SongsOf::Artist(&artist.artist), viewer).await? {
+            Ok(artist)
+        } else {
+            Err(no_artist())
+        }
     }
 
     /// Artists by the ids that songs and albums credit; a merged artist is the one that it was merged into.
@@ -102,8 +109,8 @@ impl Queries {
     }
 
     /// The artist and those merged into it, as songs and albums may credit it.
-    async fn names_of(&self, artist: ArtistId) -> Result<Vec<String>, Problem> {
-        let artist = self.artist(artist).await?.artist;
+    async fn names_of(&self, artist: ArtistId, viewer: Option<UserId>) -> Result<Vec<String>, Problem> {
+        let artist = self.artist(artist, viewer).await?.artist;
         let query = Query::new(&VIEW, &MERGED_INTO, vec![json!(artist)], MERGED_LIMIT);
         let merged = self.store.keys(&query).await.map_err(store_problem)?;
         Ok([artist].into_iter().chain(merged).collect())
@@ -186,11 +193,8 @@ async fn get_artist(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &VIEWS).await;
-    let artist = queries.artist(artist).await?;
     let viewer = viewer.map(|session| session.user);
-    if !queries.is_found(SongsOf::Artist(&artist.artist), viewer).await? {
-        return Err(no_artist());
-    }
+    let artist = queries.artist(artist, viewer).await?;
     let shown = queries.show_artists(vec![Some(artist)], viewer).await?;
     answer(&conditions, caught_up, &shown.into_iter().flatten().next().ok_or_else(no_artist)?)
 }
@@ -212,12 +216,12 @@ async fn list_artist_albums(
 ) -> Result<Response, Problem> {
     let views = [VIEW.name, albums::VIEW.name, library::VIEW.name];
     let caught_up = queries.catch_up(&conditions, &views).await;
-    let artists = queries.names_of(artist).await?;
+    let viewer = viewer.map(|session| session.user);
+    let artists = queries.names_of(artist, viewer).await?;
     let index = &album_artists::OF_ARTIST;
     let place = |entry: &AlbumArtist| (entry.position, entry.album.clone());
     let (albums, next) = queries.newest_credits(&artists, index, &paging, place).await?;
     let albums = queries.only_listed(albums, |album| SongsOf::Album(album)).await?;
-    let viewer = viewer.map(|session| session.user);
     let items = queries.albums(&albums, viewer).await?.into_iter().flatten().collect();
     answer(&conditions, caught_up, &paging.page::<AlbumPage>(items, next.as_ref(), index))
 }
@@ -238,11 +242,11 @@ async fn list_artist_songs(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let caught_up = queries.catch_up(&conditions, &super::songs::VIEWS).await;
-    let artists = queries.names_of(artist).await?;
+    let viewer = viewer.map(|session| session.user);
+    let artists = queries.names_of(artist, viewer).await?;
     let index = &song_artists::OF_ARTIST;
     let place = |entry: &SongArtist| (entry.position, entry.song.clone());
     let (songs, next) = queries.newest_credits(&artists, index, &paging, place).await?;
-    let viewer = viewer.map(|session| session.user);
     let items = queries.songs(&songs, viewer).await?.into_iter().flatten().collect();
     answer(&conditions, caught_up, &paging.page::<SongPage>(items, next.as_ref(), index))
 }

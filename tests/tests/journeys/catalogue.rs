@@ -81,14 +81,16 @@ async fn private_song_reveals_neither_its_album_nor_its_artist(chorus: &Chorus) 
     assert_eq!(found().await, ([0; 3], [0; 3], [false; 2]));
     let published = api.get_as(&ann, "/v1/me/published-songs").await.expect(200).json();
     assert_eq!(ids(&published), [song.as_str()]);
-    for path in [&album_path, &artist_path] {
+    let lists =
+        [format!("{album_path}/songs"), format!("{artist_path}/albums"), format!("{artist_path}/songs")];
+    for path in [&album_path, &artist_path].into_iter().chain(&lists) {
         api.get(path).await.problem(404, "not-found");
         api.get_as(&bob, path).await.problem(404, "not-found");
         api.get_as(&ann, path).await.expect(200);
     }
     api.patch_as(&ann, &path, &json!({ "visibility": "public" })).await.expect(200);
     assert_eq!(found().await, ([1, 0, 1], [1; 3], [true; 2]));
-    for path in [&album_path, &artist_path] {
+    for path in [&album_path, &artist_path].into_iter().chain(&lists) {
         api.get(path).await.expect(200);
     }
 }
