@@ -3,7 +3,7 @@
 
 use fast_image_resize::images::{Image, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3, U8x4};
-use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{FilterType, ImageBufferError, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use thiserror::Error;
 
 /// The channels of a pixel, eight bits each.
@@ -76,9 +76,9 @@ fn of_kind<P: PixelTrait>(
         Cut::Nothing => options,
         Cut::Sides => options.fit_into_destination(Some((0.5, 0.5))),
     };
-    // Always there: it was made for these pixels.
-    if let Some(mut target) = made.typed_image_mut::<P>() {
-        Resizer::new().resize_typed(&source, &mut target, &options).map_err(WrongSize::new)?;
-    }
+    let target = made.typed_image_mut::<P>().ok_or(ImageBufferError::InvalidBufferSize);
+    let mut target = target.map_err(WrongSize::new)?;
+    Resizer::new().resize_typed(&source, &mut target, &options).map_err(WrongSize::new)?;
+    drop(target);
     Ok(made.into_vec())
 }
