@@ -269,7 +269,7 @@ pub async fn rebuild(settings: RebuildSettings) -> Result<()> {
     }
     if no_switch {
         say("they serve after `chorus rollback <family> --generation <number>`")?;
-        return left_out.none_or();
+        return left_out.fail_if_any();
     }
     let switches = built.into_iter().map(|NewGeneration { built: Built { family, number }, from }| Switch {
         family,
@@ -277,7 +277,7 @@ pub async fn rebuild(settings: RebuildSettings) -> Result<()> {
         act: Act::Rebuild { from },
     });
     wait_for(&views, &recorder, switches.collect(), interrupts).await?;
-    left_out.none_or()
+    left_out.fail_if_any()
 }
 
 /// # Errors
@@ -304,7 +304,7 @@ pub async fn prepare(settings: PrepareSettings) -> Result<()> {
             family.name, family.version
         ))?;
     }
-    left_out.none_or()
+    left_out.fail_if_any()
 }
 
 /// # Errors
@@ -522,7 +522,7 @@ struct LeftOut(Vec<String>);
 impl LeftOut {
     /// # Errors
     /// If there are any.
-    fn none_or(self) -> Result<()> {
+    fn fail_if_any(self) -> Result<()> {
         ensure!(self.0.is_empty(), "not built: {}", self.0.join("; "));
         Ok(())
     }
@@ -546,12 +546,13 @@ async fn build_generations(
         match build_claimed(recorder, log, views, &chosen, &claimed, settings).await {
             Ok(()) => return Ok((new, left_out)),
             Err(error) => match error.downcast_ref() {
-                Some(BuildError::Fold(stopped @ FoldError::Stopped { projection, .. }))
-                    if chosen.len() > 1 =>
-                {
-                    writeln!(std::io::stderr(), "{stopped}: the others are built without {projection}")?;
+                Some(BuildError::Fold(stopped @ FoldError::Stopped { projection, .. })) => {
                     left_out.0.push(stopped.to_string());
                     chosen.retain(|one| one.name() != *projection);
+                    if chosen.is_empty() {
+                        return Ok((Vec::new(), left_out));
+                    }
+                    writeln!(std::io::stderr(), "{stopped}: the others are built without {projection}")?;
                 }
                 _ => return Err(error),
             },

@@ -63,11 +63,13 @@ impl Faults {
                     faults.gaps.push((reached + 1, lost));
                 }
                 reached = position;
-                if !is_missing
-                    && faults.unreadable.len() < FAULTS
-                    && let Some(problem) = event.problem()
-                {
+                if !is_missing && let Some(problem) = event.problem() {
                     let has_unknown_type = event.has_unknown_type();
+                    let listed = faults.unreadable.iter();
+                    // Each sort by itself: many events of a newer program must not hide a damaged one.
+                    if listed.filter(|one| one.has_unknown_type == has_unknown_type).count() >= FAULTS {
+                        continue;
+                    }
                     let event_type = event.event_type;
                     faults.unreadable.push(UnreadableEvent {
                         position,
