@@ -214,7 +214,7 @@ async fn list_artist_albums(
     paging: Paging,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
-    let views = [VIEW.name, albums::VIEW.name, library::VIEW.name];
+    let views = [VIEW.name, albums::VIEW.name, library::VIEW.name, song_artists::VIEW.name];
     let caught_up = queries.catch_up(&conditions, &views).await;
     let viewer = viewer.map(|session| session.user);
     let artists = queries.names_of(artist, viewer).await?;
