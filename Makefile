@@ -10,10 +10,9 @@ run:
 demo:
 	$(quick) -- demo
 
-# Fetches what is missing of the servers it tests against (tests/servers/fetch), then runs every test. Many of them wait for
-# servers, so more of them run at a time than there are cores.
+# Fetches what is missing of the servers it tests against (tests/servers/fetch), then runs every test.
 test:
-	RUST_TEST_THREADS=$$((2 * $$(getconf _NPROCESSORS_ONLN))) cargo test --workspace --no-fail-fast
+	cargo test --workspace --no-fail-fast
 
 # Everything that continuous integration checks, and nothing else.
 check: fmt unused lint doc deny test
