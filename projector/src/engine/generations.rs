@@ -140,8 +140,8 @@ struct Fed {
     peer: Peer,
     role: watch::Sender<Role>,
     stop: CancellationToken,
-    /// Closed when its runner has ended.
-    ended: oneshot::Receiver<()>,
+    /// Closed when its runner has ended. None before it starts.
+    ended: Option<oneshot::Receiver<()>>,
 }
 
 impl Keeper {
@@ -166,10 +166,13 @@ impl Keeper {
     /// Does what the record asks for. Returns after how long to look again if it does not change.
     async fn step(&mut self) -> Result<Duration, StoreError> {
         let Some(record) = self.feeder.views.record(self.family) else { return Ok(POLL) };
-        self.start_missing(&record).await?;
-        self.stop_unlisted(&record).await;
         let in_grace = self.in_grace(&record);
+        let new = self.open_missing(&record).await?;
+        self.stop_unlisted(&record).await;
+        // Before they start: each must know which generation it may not pass.
         self.assign_roles(&record, in_grace);
+        self.start(new);
+        self.adopt(&record).await?;
         if let Some(number) = record.serving.is_none().then(|| record.fed().last()).flatten() {
             return self.serve_first(number.number).await;
         }
@@ -177,44 +180,57 @@ impl Keeper {
             return self.switch(&record, wanted).await;
         }
         self.drop_dropping(&record).await?;
-        Ok(if in_grace { GRACE } else { Duration::from_mins(1) })
+        let of_grace = self.served.map_or(GRACE, |(_, since)| GRACE.saturating_sub(since.elapsed()));
+        Ok(if in_grace { of_grace } else { Duration::from_mins(1) })
     }
 
-    async fn start_missing(&mut self, record: &Generations) -> Result<(), StoreError> {
-        for generation in record.fed() {
-            let number = generation.number;
+    /// Opens the generations that this process does not feed yet.
+    async fn open_missing(&mut self, record: &Generations) -> Result<Vec<(u64, Runner)>, StoreError> {
+        let mut stores = Vec::new();
+        for number in record.fed().map(|generation| generation.number) {
             if !self.fed.contains_key(&number) {
-                let store = self.feeder.views.open(self.family, number).await?;
-                let role = watch::Sender::new(self.role(record, number, false));
-                let projector = Projector { log: self.feeder.log.clone(), store: Arc::clone(&store) };
-                let runner = Runner::new(
-                    projector,
-                    Arc::clone(&self.projection),
-                    role.subscribe(),
-                    self.statuses.clone(),
-                );
-                let peer = Peer { store, state: runner.state() };
-                let stop = CancellationToken::new();
-                let stopped = stop.clone();
-                let (running, ended) = oneshot::channel::<()>();
-                self.tasks.spawn_until_stopping(self.projection.name(), async move {
-                    stopped.run_until_cancelled(runner.run()).await;
-                    drop(running);
-                });
-                self.fed.insert(number, Fed { peer, role, stop, ended });
+                stores.push((number, self.feeder.views.open(self.family, number).await?));
             }
-            if generation.state == GenerationState::Ready {
-                let adopt = |record: Option<&Generations>| {
-                    let mut record = record?.clone();
-                    let generation = record.get_mut(number)?;
-                    if generation.state != GenerationState::Ready {
-                        return None;
-                    }
-                    generation.state = GenerationState::Adopted;
-                    Some(record)
-                };
-                self.feeder.views.change(self.family, adopt).await?;
-            }
+        }
+        let mut new = Vec::new();
+        for (number, store) in stores {
+            let role = watch::Sender::new(self.role(record, number, false));
+            let projector = Projector { log: self.feeder.log.clone(), store: Arc::clone(&store) };
+            let projection = Arc::clone(&self.projection);
+            let runner = Runner::new(projector, projection, role.subscribe(), self.statuses.clone());
+            let peer = Peer { store, state: runner.state() };
+            self.fed.insert(number, Fed { peer, role, stop: CancellationToken::new(), ended: None });
+            new.push((number, runner));
+        }
+        Ok(new)
+    }
+
+    fn start(&mut self, new: Vec<(u64, Runner)>) {
+        for (number, runner) in new {
+            let Some(fed) = self.fed.get_mut(&number) else { continue };
+            let stop = fed.stop.clone();
+            let (running, ended) = oneshot::channel::<()>();
+            fed.ended = Some(ended);
+            self.tasks.spawn_until_stopping(self.projection.name(), async move {
+                stop.run_until_cancelled(runner.run()).await;
+                drop(running);
+            });
+        }
+    }
+
+    /// Marks what is fed now.
+    async fn adopt(&self, record: &Generations) -> Result<(), StoreError> {
+        for generation in record.fed().filter(|generation| generation.state == GenerationState::Ready) {
+            let adopt = |record: Option<&Generations>| {
+                let mut record = record?.clone();
+                let generation = record.get_mut(generation.number)?;
+                if generation.state != GenerationState::Ready {
+                    return None;
+                }
+                generation.state = GenerationState::Adopted;
+                Some(record)
+            };
+            self.feeder.views.change(self.family, adopt).await?;
         }
         Ok(())
     }
@@ -227,7 +243,9 @@ impl Keeper {
             fed.stop.cancel();
             let label = fed.role.borrow().label.clone();
             // It ends at its next await, after the commit in progress.
-            let _ = fed.ended.await;
+            if let Some(ended) = fed.ended {
+                let _ = ended.await;
+            }
             self.statuses.remove(&label);
         }
     }
@@ -371,7 +389,8 @@ impl Keeper {
     async fn end_switch(&self, wanted: u64) -> Result<(), StoreError> {
         let switch = |record: Option<&Generations>| {
             let mut record = record?.clone();
-            if record.wanted != Some(wanted) || record.get(wanted).is_none() {
+            let is_held_back = record.gate || record.serving == Some(wanted);
+            if record.wanted != Some(wanted) || record.get(wanted).is_none() || !is_held_back {
                 return None;
             }
             (record.wanted, record.gate) = (None, false);

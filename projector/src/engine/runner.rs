@@ -57,11 +57,11 @@ pub(crate) struct Role {
     pub(crate) serves: bool,
     /// Whether its progress is published: requests wait for it.
     pub(crate) announces: bool,
-    /// The generation that it must not pass.
+    /// The generation that it must not pass. Queries may read that one, too, so only what both have is published.
     pub(crate) leader: Option<Peer>,
 }
 
-/// A generation that this process feeds, to ask how far it is.
+/// A generation that this process feeds or stands by for, to ask how far it is.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     pub(crate) store: Arc<dyn ViewStore>,
@@ -75,7 +75,7 @@ impl Peer {
         Ok(self.store.checkpoint(projection).await?.max(passed))
     }
 
-    /// Until it has moved. Another process may feed it: then it is polled.
+    /// Until it has moved since the last call. Another process may feed it: then it is polled.
     async fn moved(&mut self) {
         let ended = tokio::time::timeout(LEADER_POLL, self.state.changed()).await;
         if matches!(ended, Ok(Err(_))) {
@@ -119,7 +119,7 @@ pub(crate) struct Runner {
     role: watch::Receiver<Role>,
     statuses: Statuses,
     state: watch::Sender<ProjectionState>,
-    /// The newest event that its store has.
+    /// The newest event that its store has, or its checkpoint if no event came yet.
     newest: AtomicU64,
     /// Wakes the task that publishes.
     moved: Notify,
@@ -246,50 +246,43 @@ impl Runner {
         self.statuses.doing(&self.label(), what)
     }
 
-    /// Publishes the progress periodically, also while the store is unavailable: notifications may be lost, and trackers forget
-    /// a projection that does not report. Also when the role changes, and while there is a leader: queries may read that one, too,
-    /// so only what both have is published.
+    /// Publishes the progress when it or the role changes, and periodically, also while the store is unavailable: notifications may
+    /// be lost, and trackers forget a projection that does not report.
     async fn keep_announcing(&self) -> Infallible {
         let mut role = self.role.clone();
-        let mut published: Option<(u64, Instant)> = None;
+        let (mut published, mut published_newest): (Option<(u64, Instant)>, _) = (None, None);
         loop {
-            let leader = role.borrow_and_update().leader.clone();
-            let mut again_after = NEWS_INTERVAL;
+            let Role { announces, leader, .. } = role.borrow_and_update().clone();
             let passed = self.state.borrow().passed();
+            let newest = self.newest.load(Ordering::Acquire);
+            let mut again_after = NEWS_INTERVAL;
+            let before = published.map(|(position, _)| position);
             let in_both = match (passed, leader) {
-                (Some(passed), Some(leader)) => match self.has_newest(&leader).await {
-                    Ok(true) => Some(passed),
-                    Ok(false) => {
+                (Some(passed), Some(leader)) => match leader.position(self.projection.name()).await {
+                    Ok(at) if at >= newest => Some(passed),
+                    Ok(_) => {
                         again_after = LEADER_POLL;
-                        published.map(|(position, _)| position)
+                        before
                     }
-                    Err(_outage) => published.map(|(position, _)| position),
+                    Err(_outage) => before,
                 },
                 (passed, _) => passed,
             };
-            if let Some(position) = in_both {
-                let has_moved = published.is_none_or(|(before, _)| before != position);
-                if has_moved || published.is_some_and(|(_, at)| at.elapsed() >= NEWS_INTERVAL) {
-                    self.publish(position, if has_moved { Urgency::Now } else { Urgency::Soon });
+            if let Some(position) = in_both.filter(|_| announces) {
+                let is_due = published.is_some_and(|(_, at)| at.elapsed() >= NEWS_INTERVAL);
+                if before != Some(position) || is_due {
+                    // Nobody waits for positions of other kinds.
+                    let has_new_events = published_newest.replace(newest) != Some(newest);
+                    self.publish(position, if has_new_events { Urgency::Now } else { Urgency::Soon });
                     published = Some((position, Instant::now()));
                 }
             }
             tokio::select! {
                 () = tokio::time::sleep(again_after) => {}
                 () = self.moved.notified() => {}
-                changed = role.changed() => match changed {
-                    Ok(()) => published = None,
-                    Err(_ending) => std::future::pending().await,
-                },
+                changed = role.changed() => if changed.is_err() { std::future::pending().await },
             }
         }
-    }
-
-    /// Whether another generation has every event that this one has. Positions of other kinds do not matter: there the two
-    /// are equal.
-    async fn has_newest(&self, other: &Peer) -> Result<bool, StoreError> {
-        let newest = self.newest.load(Ordering::Acquire);
-        Ok(other.position(self.projection.name()).await? >= newest)
     }
 
     /// Follows the log from the checkpoint until an [`End`]. Each commit takes all events that arrived during the
@@ -311,7 +304,7 @@ impl Runner {
         let mut passed = checkpoint;
         let mut committed_at = Instant::now();
         let mut ahead = None;
-        self.report(passed, Urgency::Soon);
+        self.report(passed);
         loop {
             let next = match ahead.take() {
                 Some(batch) => Some(batch),
@@ -332,7 +325,7 @@ impl Runner {
             let is_first = checkpoint == 0;
             let is_due = passed > checkpoint && (is_first || committed_at.elapsed() > CHECKPOINT_INTERVAL);
             if events.is_empty() && !is_due {
-                self.report(passed, Urgency::Soon);
+                self.report(passed);
                 continue;
             }
             let newest = events.last().map(Event::position);
@@ -357,7 +350,9 @@ impl Runner {
             if let Some(Position(newest)) = newest {
                 self.newest.store(newest, Ordering::Release);
             }
-            self.report(passed, Urgency::Now);
+            self.report(passed);
+            // It is published before the next batch is looked at.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -368,14 +363,21 @@ impl Runner {
         loop {
             let Some(mut leader) = role.borrow_and_update().leader.clone() else { return };
             let _waiting = self.doing("waiting for the generation that serves, which it must not pass");
-            match leader.position(self.projection.name()).await {
-                Ok(at) if at >= position.0 => return,
-                // During an outage, or after the leader was dropped: the role changes then.
-                Ok(_) | Err(_) => {}
-            }
-            tokio::select! {
-                () = leader.moved() => {}
-                changed = role.changed() => if changed.is_err() { return },
+            let mut is_same_role = true;
+            while is_same_role {
+                leader.state.mark_unchanged();
+                match leader.position(self.projection.name()).await {
+                    Ok(at) if at >= position.0 => return,
+                    // During an outage, or after the leader was dropped: the role changes then.
+                    Ok(_) | Err(_) => {}
+                }
+                tokio::select! {
+                    () = leader.moved() => {}
+                    changed = role.changed() => match changed {
+                        Ok(()) => is_same_role = false,
+                        Err(_ending) => return,
+                    },
+                }
             }
         }
     }
@@ -571,7 +573,7 @@ impl Runner {
         Checkpoint { store: &*self.projector.store, of: self.projection.name() }
     }
 
-    fn report(&self, passed: u64, urgency: Urgency) {
+    fn report(&self, passed: u64) {
         self.set_state(ProjectionState::Following(passed));
         if self.role.borrow().serves {
             let projection = self.projection.name();
@@ -582,17 +584,10 @@ impl Runner {
             let parked = self.parked.load(Ordering::Relaxed) as f64;
             metrics::gauge!("chorus_projection_parked", "projection" => projection).set(parked);
         }
-        if self.role.borrow().leader.is_some() {
-            self.moved.notify_one();
-        } else {
-            self.publish(passed, urgency);
-        }
+        self.moved.notify_one();
     }
 
     fn publish(&self, passed: u64, urgency: Urgency) {
-        if !self.role.borrow().announces {
-            return;
-        }
         let projection = self.projection.name();
         let kinds = self.projection.kinds().to_vec();
         let progress = Progress { projection: projection.to_owned(), kinds, position: Position(passed) };

@@ -126,6 +126,10 @@ impl Status {
         match &self.state {
             ProjectionState::Stopped(why) => Some(format!("{name} has stopped: {why}")),
             ProjectionState::Panicked(why) => Some(format!("{name} panicked and will restart: {why}")),
+            ProjectionState::Starting if self.stall(now).is_none() => {
+                // Requests do not wait for it yet: what they have written may not be found.
+                Some(format!("{name} has not started yet"))
+            }
             ProjectionState::Starting | ProjectionState::Following(_) | ProjectionState::Standby(_) => {
                 let reason = self.stall(now)?;
                 let (position, behind) = (self.position, self.behind());
