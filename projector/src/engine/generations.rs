@@ -140,8 +140,8 @@ struct Fed {
     peer: Peer,
     role: watch::Sender<Role>,
     stop: CancellationToken,
-    /// Closed when its runner has ended. None before it starts.
-    ended: Option<oneshot::Receiver<()>>,
+    /// Closed when its runner has ended.
+    ended: oneshot::Receiver<()>,
 }
 
 impl Keeper {
@@ -171,7 +171,9 @@ impl Keeper {
         self.stop_unlisted(&record).await;
         // Before they start: each must know which generation it may not pass.
         self.assign_roles(&record, in_grace);
-        self.start(new);
+        for runner in new {
+            self.tasks.spawn_until_stopping(self.projection.name(), runner);
+        }
         self.adopt(&record).await?;
         if let Some(number) = record.serving.is_none().then(|| record.fed().last()).flatten() {
             return self.serve_first(number.number).await;
@@ -184,8 +186,12 @@ impl Keeper {
         Ok(if in_grace { of_grace } else { Duration::from_mins(1) })
     }
 
-    /// Opens the generations that this process does not feed yet.
-    async fn open_missing(&mut self, record: &Generations) -> Result<Vec<(u64, Runner)>, StoreError> {
+    /// Opens the generations that this process does not feed yet. Returns what feeds them.
+    async fn open_missing(
+        &mut self,
+        record: &Generations,
+    ) -> Result<Vec<impl Future<Output = ()> + Send + use<>>, StoreError> {
+        // All of them before any is noted as fed: an outage may come between two.
         let mut stores = Vec::new();
         for number in record.fed().map(|generation| generation.number) {
             if !self.fed.contains_key(&number) {
@@ -199,23 +205,16 @@ impl Keeper {
             let projection = Arc::clone(&self.projection);
             let runner = Runner::new(projector, projection, role.subscribe(), self.statuses.clone());
             let peer = Peer { store, state: runner.state() };
-            self.fed.insert(number, Fed { peer, role, stop: CancellationToken::new(), ended: None });
-            new.push((number, runner));
-        }
-        Ok(new)
-    }
-
-    fn start(&mut self, new: Vec<(u64, Runner)>) {
-        for (number, runner) in new {
-            let Some(fed) = self.fed.get_mut(&number) else { continue };
-            let stop = fed.stop.clone();
+            let stop = CancellationToken::new();
+            let stopped = stop.clone();
             let (running, ended) = oneshot::channel::<()>();
-            fed.ended = Some(ended);
-            self.tasks.spawn_until_stopping(self.projection.name(), async move {
-                stop.run_until_cancelled(runner.run()).await;
+            self.fed.insert(number, Fed { peer, role, stop, ended });
+            new.push(async move {
+                stopped.run_until_cancelled(runner.run()).await;
                 drop(running);
             });
         }
+        Ok(new)
     }
 
     /// Marks what is fed now.
@@ -243,9 +242,7 @@ impl Keeper {
             fed.stop.cancel();
             let label = fed.role.borrow().label.clone();
             // It ends at its next await, after the commit in progress.
-            if let Some(ended) = fed.ended {
-                let _ = ended.await;
-            }
+            let _ = fed.ended.await;
             self.statuses.remove(&label);
         }
     }
