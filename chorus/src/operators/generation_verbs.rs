@@ -511,7 +511,7 @@ fn no_family(name: &str) -> anyhow::Error {
 /// A generation that this verb has built.
 struct NewGeneration {
     built: Built,
-    /// What served when it was begun.
+    /// What served when its build started.
     from: Option<u64>,
 }
 

@@ -252,8 +252,8 @@ async fn fold_to(
     bar: &ProgressBar,
 ) -> Result<()> {
     comparisons.retain(|comparison| comparison.stopped.is_none() && comparison.position < target);
-    while let Some(Comparison { options, .. }) = comparisons.first().map(|first| &**first) {
-        let options = *options;
+    while !comparisons.is_empty() {
+        let options = comparisons[0].options;
         let families: Vec<Family> = comparisons.iter().map(|comparison| comparison.family.clone()).collect();
         let folded = fold(log, &families, Position(target), &options, &follow_fold(bar)).await;
         match folded {
