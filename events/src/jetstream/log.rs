@@ -1,5 +1,6 @@
 use async_nats::header::HeaderMap;
 use async_nats::jetstream::context::{GetStreamError, GetStreamErrorKind, PublishError, PublishErrorKind};
+use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::stream::{
     Compression, Config, DirectGetErrorKind, DiscardPolicy, Info, LastRawMessageErrorKind,
     RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
@@ -125,11 +126,9 @@ impl JetStreamLog {
         })
     }
 
-    async fn publish(&self, headers: HeaderMap, message: &Message) -> Result<Position, PublishError> {
+    async fn publish(&self, headers: HeaderMap, message: &Message) -> Result<PublishAck, PublishError> {
         let subject = stream_subject(&self.name, message.envelope.subject);
-        let acknowledged =
-            self.context.publish_with_headers(subject, headers, message.body.clone()).await?.await?;
-        Ok(Position(acknowledged.sequence))
+        self.context.publish_with_headers(subject, headers, message.body.clone()).await?.await
     }
 
     /// The position of the event with this id, if it directly follows `expected` on its subject.
@@ -238,8 +237,13 @@ impl EventLog for JetStreamLog {
         let mut lost: Option<PublishError> = None;
         for _ in 0..APPEND_ATTEMPTS {
             let error = match self.publish(message::headers(&message.envelope, expected), message).await {
-                Ok(position) => {
-                    if let Some(tail) = self.tail.get() {
+                Ok(acknowledged) => {
+                    let position = Position(acknowledged.sequence);
+                    // The content of the event that is stored under this id may differ: a copy of a request may have
+                    // other pictures.
+                    if !acknowledged.duplicate
+                        && let Some(tail) = self.tail.get()
+                    {
                         tail.push(Stored { position, message: message.clone() });
                     }
                     return Ok(position);

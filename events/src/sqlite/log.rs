@@ -104,14 +104,16 @@ impl EventLog for SqliteLog {
     async fn append(&self, message: &Message, expected: Position) -> Result<Position, AppendError> {
         let (inserted, newest) = (message.clone(), Arc::clone(&self.newest));
         let insert = move |connection: &Connection| {
-            let Some(position) = insert(connection, &inserted, expected)? else { return Ok(None) };
-            let before = newest.fetch_max(position.0, Ordering::AcqRel);
-            Ok(Some((position, position.0 > before + 1)))
+            let inserted = insert(connection, &inserted, expected)?;
+            let before = inserted.position().map(|at| newest.fetch_max(at.0, Ordering::AcqRel));
+            Ok((inserted, before))
         };
-        let appended = self.database.write(insert).await?;
-        let (position, follows_foreign) = appended.ok_or(AppendError::Conflict)?;
-        self.tail.push(Stored { position, message: message.clone() });
-        if follows_foreign {
+        let (inserted, before) = self.database.write(insert).await?;
+        let position = inserted.position().ok_or(AppendError::Conflict)?;
+        if matches!(inserted, Inserted::Now(_)) {
+            self.tail.push(Stored { position, message: message.clone() });
+        }
+        if before.is_some_and(|before| position.0 > before + 1) {
             // The file has all events before it. Followers shall not wait until they look for those of other processes.
             self.tail.advance_to(position);
         }
@@ -230,13 +232,26 @@ impl DiskProbe {
     }
 }
 
-/// Inserts the event if the last event of its subject is at the expected position. Returns its position, also if this
-/// very event was inserted before; otherwise `None`.
-fn insert(
-    connection: &Connection,
-    message: &Message,
-    expected: Position,
-) -> rusqlite::Result<Option<Position>> {
+/// What became of an event that was to be inserted.
+#[derive(Debug, Clone, Copy)]
+enum Inserted {
+    Now(Position),
+    /// An event with its id was inserted before. Its content may differ: a copy of a request may have other pictures.
+    Before(Position),
+    Conflict,
+}
+
+impl Inserted {
+    const fn position(self) -> Option<Position> {
+        match self {
+            Self::Now(position) | Self::Before(position) => Some(position),
+            Self::Conflict => None,
+        }
+    }
+}
+
+/// Inserts the event if the last event of its subject is at the expected position.
+fn insert(connection: &Connection, message: &Message, expected: Position) -> rusqlite::Result<Inserted> {
     let Message { envelope, body } = message;
     let subject = envelope.subject.to_string();
     let last: Option<u64> = connection
@@ -244,7 +259,8 @@ fn insert(
         .query_row([&subject], |row| row.get(0))
         .optional()?;
     if last.unwrap_or(0) != expected.0 {
-        return own(connection, &subject, envelope.id, expected);
+        let own = own(connection, &subject, envelope.id, expected)?;
+        return Ok(own.map_or(Inserted::Conflict, Inserted::Before));
     }
     connection
         .prepare_cached(&format!(
@@ -262,7 +278,7 @@ fn insert(
             &envelope.traceparent,
             std::str::from_utf8(body).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?,
         ))?;
-    Ok(Some(Position(connection.last_insert_rowid().unsigned_abs())))
+    Ok(Inserted::Now(Position(connection.last_insert_rowid().unsigned_abs())))
 }
 
 /// The position of the event that directly follows `expected` on the subject, if it has this id.

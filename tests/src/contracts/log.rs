@@ -51,6 +51,7 @@ macro_rules! log_promises {
             append_with_a_wrong_expected_position_conflicts_and_writes_nothing,
             exactly_one_of_racing_writers_wins_a_subject,
             repeated_append_returns_the_same_position,
+            followers_receive_the_stored_one_of_copies_that_differ,
             readers_miss_no_event_under_concurrent_writes,
             follower_advances_past_events_outside_its_filter,
             listener_receives_only_events_that_match_its_filter,
@@ -217,6 +218,21 @@ pub async fn repeated_append_returns_the_same_position(log: &dyn EventLog) {
     assert_eq!(log.append(&first.message, Position::START).await.unwrap(), first.position);
     assert_eq!(log.append(&second.message, first.position).await.unwrap(), second.position);
     assert_eq!(log.read(subject, Position::START).await.unwrap(), [first, second]);
+}
+
+/// Copies of a request append events of one id whose content differs, such as the ids of stored pictures.
+pub async fn followers_receive_the_stored_one_of_copies_that_differ(log: &dyn EventLog) {
+    for _ in 0..10 {
+        let (before, subject) = (log.head().await.unwrap(), post());
+        let (first, next) = (message(subject, "0"), Position(before.0 + 1));
+        let copies = (0..8).map(|n: usize| Message { body: n.to_string().into(), ..first.clone() });
+        let append = join_all(copies.map(async |copy| log.append(&copy, Position::START).await.unwrap()));
+        let receive = || receive_all(log, Filter::everything(), before, next);
+        let (appended, live) = tokio::join!(append, receive());
+        assert_eq!(appended, [next; 8]);
+        let stored = log.read(subject, Position::START).await.unwrap();
+        assert_eq!((live, receive().await), (stored.clone(), stored));
+    }
 }
 
 /// The event is stored but the acknowledgement is lost: the adapter must find out itself and not append twice.
