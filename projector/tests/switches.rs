@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what went wrong by failing")]
 #![allow(clippy::disallowed_methods, reason = "the test waits for its tasks")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,10 +14,13 @@ use events::{
     SealedLog, SocialEvent, UserId, open_sealed,
 };
 use projector::social::Saves;
-use projector::{BuildSettings, Feeder, OnFailure, Projection, Search, build, claim, feed};
+use projector::{
+    BuildSettings, Feeder, OnFailure, Projection, ProjectionState, Search, Statuses, build, claim, feed,
+};
 use rand::RngExt;
 use service::clock::{Clock, SystemClock};
 use service::shutdown::Tasks;
+use tempfile::TempDir;
 use tests::waiting::until;
 use uuid::Uuid;
 use views::generations::Generations;
@@ -28,13 +31,19 @@ const READERS: u64 = 3;
 /// The longest time that an event takes: two generations take the same one at different times.
 const LONGEST_EVENT: Duration = Duration::from_millis(4);
 const LIMIT: Duration = Duration::from_secs(30);
+/// For ten seconds after a switch, the generation before announces what both have.
+const SHORTER_THAN_THE_GRACE: Duration = Duration::from_secs(5);
 /// Between two appends.
 const PAUSE: Duration = Duration::from_millis(2);
 const POST: PostId = PostId::new(Uuid::from_u128(1));
 const AUTHOR: UserId = UserId::new(Uuid::from_u128(2));
 
 /// Saved posts, each event taking another time.
-struct Uneven;
+#[derive(Default)]
+struct Uneven {
+    /// The projection stops at the next event.
+    has_bug: AtomicBool,
+}
 
 impl Projection for Uneven {
     fn name(&self) -> &'static str {
@@ -46,7 +55,7 @@ impl Projection for Uneven {
     }
 
     fn on_failure(&self) -> OnFailure {
-        Saves.on_failure()
+        OnFailure::Stop
     }
 
     fn reads(&self, recorded: &Recorded) -> Vec<(&'static View, String)> {
@@ -58,6 +67,9 @@ impl Projection for Uneven {
     }
 
     fn project(&self, recorded: &Recorded, writes: &mut Writes) -> Result<(), StoreError> {
+        if self.has_bug.load(Ordering::Acquire) {
+            return Err(StoreError::Corrupt("a bug".into()));
+        }
         std::thread::sleep(rand::rng().random_range(Duration::ZERO..LONGEST_EVENT));
         Saves.project(recorded, writes)
     }
@@ -84,7 +96,7 @@ async fn save(log: &SealedLog, user: UserId) -> Position {
 /// Reads in long requests: each finds out once which generation serves. Returns the number of announcements that it checked.
 async fn read_slowly(views: Views, log: SealedLog, request: Duration, stop: Arc<AtomicBool>) -> u64 {
     let mut announcements = log.raw().progress();
-    let mut checked = 0;
+    let (mut checked, mut seen) = (0, 0);
     while !stop.load(Ordering::Acquire) {
         let (number, store) = views.of_family(family()).await.unwrap();
         let reading = async {
@@ -98,6 +110,8 @@ async fn read_slowly(views: Views, log: SealedLog, request: Duration, stop: Arc<
                     contained >= announced,
                     "{announced} is announced, generation {number} is at {contained}"
                 );
+                assert!(contained >= seen, "{seen} was seen before, generation {number} is at {contained}");
+                seen = contained;
                 checked += 1;
             }
         };
@@ -107,22 +121,47 @@ async fn read_slowly(views: Views, log: SealedLog, request: Duration, stop: Arc<
     checked
 }
 
+/// A log whose projection feeds its generations.
+struct Fed {
+    folder: TempDir,
+    file: PathBuf,
+    log: SealedLog,
+    views: Views,
+    projection: Arc<Uneven>,
+    statuses: Statuses,
+    tasks: Tasks,
+}
+
+impl Fed {
+    async fn start(projection: Uneven) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = MasterKeys::parse(&MasterKeys::generate()).unwrap();
+        let url = format!("sqlite:{}", folder.path().join("events.db").display());
+        let log = open_sealed(&url, None, &keys).await.unwrap();
+        let file = folder.path().join("views.db");
+        let views = open(&file).await;
+        views.register(0).await.unwrap();
+        let (projection, tasks) = (Arc::new(projection), Tasks::default());
+        let build = BuildSettings::for_missing(folder.path());
+        let feeder = Feeder { log: log.clone(), views: views.clone(), build };
+        let statuses = feed(&feeder, vec![projection.clone()], &tasks);
+        Self { folder, file, log, views, projection, statuses, tasks }
+    }
+
+    /// Builds another generation.
+    async fn build(&self, switch: bool) {
+        let projections: [Arc<dyn Projection>; 1] = [self.projection.clone()];
+        let settings = BuildSettings { switch, ..BuildSettings::for_missing(self.folder.path()) };
+        let built = claim(&self.views, &projections).await.unwrap();
+        build(&self.log, &self.views, &projections, &built, &settings, &|_| {}).await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_announced_is_in_every_generation_that_may_be_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let keys = MasterKeys::parse(&MasterKeys::generate()).unwrap();
-    let url = format!("sqlite:{}", folder.path().join("events.db").display());
-    let log = open_sealed(&url, None, &keys).await.unwrap();
-    let file = folder.path().join("views.db");
-    let views = open(&file).await;
-    views.register(0).await.unwrap();
-    let projection: Arc<dyn Projection> = Arc::new(Uneven);
-    let settings = BuildSettings { switch: false, ..BuildSettings::for_missing(folder.path()) };
-    let feeder = Feeder { log: log.clone(), views: views.clone(), build: settings.clone() };
-    let tasks = Tasks::default();
-    let _statuses = feed(&feeder, vec![Arc::clone(&projection)], &tasks);
-    let built = claim(&views, std::slice::from_ref(&projection)).await.unwrap();
-    build(&log, &views, &[projection], &built, &settings, &|_| {}).await.unwrap();
+    let fed = Fed::start(Uneven::default()).await;
+    fed.build(false).await;
+    let Fed { folder: _folder, file, log, views, tasks, .. } = fed;
 
     let (stop, appended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let writer = tokio::spawn({
@@ -169,4 +208,23 @@ async fn what_is_announced_is_in_every_generation_that_may_be_read() {
         assert!(reader.await.unwrap() > SWITCHES, "a reader saw no announcements");
     }
     tasks.stopping().cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_replaces_a_stopped_generation_is_announced_at_once() {
+    let fed = Fed::start(Uneven { has_bug: true.into() }).await;
+    save(&fed.log, AUTHOR).await;
+    until("the projection to stop", async || {
+        matches!(fed.statuses.all().get(Saves.name()), Some(ProjectionState::Stopped(_)))
+    })
+    .await;
+    fed.projection.has_bug.store(false, Ordering::Release);
+    fed.build(true).await;
+    until("the new generation to serve", async || fed.views.record(family()).unwrap().previous.is_some())
+        .await;
+    let mut announcements = fed.log.raw().progress();
+    let position = save(&fed.log, UserId::new(Uuid::from_u128(100))).await;
+    let announced = async { while announcements.recv().await.unwrap().position < position {} };
+    tokio::time::timeout(SHORTER_THAN_THE_GRACE, announced).await.expect("it is announced");
+    fed.tasks.stopping().cancel();
 }

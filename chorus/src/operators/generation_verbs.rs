@@ -413,6 +413,11 @@ async fn drop_one(settings: DropSettings) -> Result<()> {
     check(&access.look().await?.1, family, ask)?;
     let views = access.open_generations().await?;
     let recorder = Recorder::open(&access, note).await?;
+    let previous = views.record(family).and_then(|record| record.previous);
+    if previous.is_some() && (generation.is_none() || generation == previous) {
+        // Until no process reads the previous one any more.
+        tokio::time::sleep(views.generation_store().settles_after()).await;
+    }
     let number = request(&views, family, &ask).await?;
     let is_deleted = delete(&views, family, number).await?;
     let dropped = |operation, note| GenerationDropped {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use events::SealedLog;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use views::generations::{GenerationState, Generations};
@@ -27,6 +27,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How often two positions are compared during a switch, and for how long at most.
 const SWITCH_POLL: Duration = Duration::from_millis(3);
 const SWITCH_LIMIT: Duration = Duration::from_secs(2);
+/// Pause before a switch to a generation that fell behind is tried again.
 const SWITCH_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// A generation that has this many events to go is caught up before it is made to serve.
 const NEAR: u64 = 1000;
@@ -62,6 +63,8 @@ pub fn feed(feeder: &Feeder, projections: Vec<Arc<dyn Projection>>, tasks: &Task
             tasks: tasks.clone(),
             fed: BTreeMap::new(),
             served: None,
+            released: None,
+            dropping: BTreeMap::new(),
         };
         tasks.spawn_until_stopping(projection.name(), keeper.run());
     }
@@ -133,12 +136,18 @@ struct Keeper {
     fed: BTreeMap<u64, Fed>,
     /// What serves, and since when this process knows it.
     served: Option<(u64, Instant)>,
+    /// When a switch was given up for the time being, since the generation fell behind.
+    released: Option<Instant>,
+    /// Generations that are to be deleted, and since when this process knows it.
+    dropping: BTreeMap<u64, Instant>,
 }
 
 /// A generation that this process feeds.
 struct Fed {
     peer: Peer,
     role: watch::Sender<Role>,
+    /// Held by its runner during a commit.
+    commits: Arc<Mutex<()>>,
     stop: CancellationToken,
     /// Closed when its runner has ended.
     ended: oneshot::Receiver<()>,
@@ -181,9 +190,9 @@ impl Keeper {
         if let Some(wanted) = record.wanted {
             return self.switch(&record, wanted).await;
         }
-        self.drop_dropping(&record).await?;
-        let of_grace = self.served.map_or(GRACE, |(_, since)| GRACE.saturating_sub(since.elapsed()));
-        Ok(if in_grace { of_grace } else { Duration::from_mins(1) })
+        let next = self.drop_dropping(&record).await?;
+        // The generation that announces may stop.
+        Ok(if in_grace { next.min(POLL) } else { next })
     }
 
     /// Opens the generations that this process does not feed yet. Returns what feeds them.
@@ -204,11 +213,11 @@ impl Keeper {
             let projector = Projector { log: self.feeder.log.clone(), store: Arc::clone(&store) };
             let projection = Arc::clone(&self.projection);
             let runner = Runner::new(projector, projection, role.subscribe(), self.statuses.clone());
-            let peer = Peer { store, state: runner.state() };
+            let (peer, commits) = (Peer { store, state: runner.state() }, runner.commits());
             let stop = CancellationToken::new();
             let stopped = stop.clone();
             let (running, ended) = oneshot::channel::<()>();
-            self.fed.insert(number, Fed { peer, role, stop, ended });
+            self.fed.insert(number, Fed { peer, role, commits, stop, ended });
             new.push(async move {
                 stopped.run_until_cancelled(runner.run()).await;
                 drop(running);
@@ -283,11 +292,13 @@ impl Keeper {
         // The one that the serving one must not pass. Until then the serving one is the leader of the previous one.
         let next = record.wanted.filter(|wanted| record.gate && Some(*wanted) != record.serving);
         let is_led_by_previous = next.is_some() && next == record.previous;
+        let is_announced_by_previous =
+            in_grace && !is_led_by_previous && record.previous.and_then(of).is_some_and(|peer| peer.runs());
         Role {
             label: if serves { name.to_owned() } else { format!("{name} (generation {number})") },
             serves,
             // During the grace queries may read both, and the one that is led has the lower position.
-            announces: if in_grace && !is_led_by_previous { is_previous } else { serves },
+            announces: if is_announced_by_previous { is_previous } else { serves },
             leader: if serves {
                 next.and_then(of)
             } else if is_previous && !is_led_by_previous {
@@ -339,21 +350,35 @@ impl Keeper {
 
     /// Makes another generation serve. When it has nearly caught up, the serving one may not pass it any more (see
     /// [`Role::leader`]); as soon as it has all that readers may have seen, one write makes it serve.
-    async fn switch(&self, record: &Generations, wanted: u64) -> Result<Duration, StoreError> {
-        let (Some(serving), true) = (record.serving, self.fed.contains_key(&wanted)) else { return Ok(POLL) };
+    async fn switch(&mut self, record: &Generations, wanted: u64) -> Result<Duration, StoreError> {
+        let Some(serving) = record.serving else { return Ok(POLL) };
+        let (Some(from), true) = (self.fed.get(&serving), self.fed.contains_key(&wanted)) else {
+            return Ok(POLL);
+        };
+        let commits = Arc::clone(&from.commits);
         if serving == wanted {
             self.end_switch(wanted).await?;
             return Ok(Duration::ZERO);
         }
+        let settles_after = self.feeder.views.generation_store().settles_after();
         if !record.gate {
+            let since = |instant: Option<Instant>| instant.map_or(Duration::MAX, |instant| instant.elapsed());
+            // Until no process reads the one before the previous one, which the switch drops.
+            let of_last_switch = settles_after.saturating_sub(since(self.served.map(|(_, since)| since)));
+            let of_last_attempt = SWITCH_AGAIN_AFTER.saturating_sub(since(self.released));
+            let pause = of_last_switch.max(of_last_attempt);
+            if !pause.is_zero() {
+                return Ok(pause);
+            }
             if self.position(wanted).await? + NEAR >= self.position(serving).await? {
                 self.set_gate(wanted, true).await?;
                 return Ok(Duration::ZERO);
             }
             return Ok(POLL);
         }
-        // Until every process holds the serving generation back.
-        tokio::time::sleep(self.feeder.views.generation_store().settles_after()).await;
+        // Until every process holds the serving generation back: what this one commits may have begun before.
+        drop(commits.lock().await);
+        tokio::time::sleep(settles_after).await;
         let began = Instant::now();
         while began.elapsed() < SWITCH_LIMIT {
             // In this order: the serving one cannot pass the wanted one after that.
@@ -370,6 +395,7 @@ impl Keeper {
             serving,
             "a switch waits: the generation falls behind"
         );
+        self.released = Some(Instant::now());
         self.set_gate(wanted, false).await?;
         Ok(SWITCH_AGAIN_AFTER)
     }
@@ -413,17 +439,25 @@ impl Keeper {
         Ok(())
     }
 
-    async fn drop_dropping(&self, record: &Generations) -> Result<(), StoreError> {
+    /// Deletes generations once no process reads or feeds them any more. Returns after how long to look again.
+    async fn drop_dropping(&mut self, record: &Generations) -> Result<Duration, StoreError> {
+        let settles_after = self.feeder.views.generation_store().settles_after();
+        let mut next = Duration::from_mins(1);
+        self.dropping.retain(|number, _| record.get(*number).is_some());
         for generation in &record.generations {
             if generation.state != GenerationState::Dropping {
                 continue;
             }
-            let (number, engine) = (generation.number, self.feeder.views.generation_store());
-            // Until no process reads or feeds it any more.
-            tokio::time::sleep(engine.settles_after()).await;
+            let number = generation.number;
+            let since = *self.dropping.entry(number).or_insert_with(Instant::now);
+            let rest = settles_after.saturating_sub(since.elapsed());
+            if !rest.is_zero() {
+                next = next.min(rest);
+                continue;
+            }
             builder::drop_generation(&self.feeder.views, self.family, number).await?;
             tracing::info!(family = self.family.name, generation = number, "dropped a generation");
         }
-        Ok(())
+        Ok(next)
     }
 }

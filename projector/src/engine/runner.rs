@@ -12,7 +12,7 @@ use futures::FutureExt;
 use service::retry::retry_until_available;
 use service::shutdown::Tasks;
 use service::telemetry::with_causes;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, MutexGuard, Notify, watch};
 use tokio::time::Instant;
 use views::{Parked, StoreError, ViewStore};
 
@@ -75,6 +75,11 @@ impl Peer {
         Ok(self.store.checkpoint(projection).await?.max(passed))
     }
 
+    /// Whether it is fed, here or by another process, as far as is known.
+    pub(crate) fn runs(&self) -> bool {
+        !matches!(*self.state.borrow(), ProjectionState::Stopped(_) | ProjectionState::Panicked(_))
+    }
+
     /// Until it has moved since the last call. Another process may feed it: then it is polled.
     async fn moved(&mut self) {
         let ended = tokio::time::timeout(LEADER_POLL, self.state.changed()).await;
@@ -125,6 +130,8 @@ pub(crate) struct Runner {
     moved: Notify,
     /// Number of parked events.
     parked: AtomicUsize,
+    /// Held during a commit.
+    commits: Arc<Mutex<()>>,
 }
 
 /// Why a run of `follow` ended.
@@ -161,6 +168,7 @@ impl Runner {
             newest: AtomicU64::new(0),
             moved: Notify::new(),
             parked: AtomicUsize::new(0),
+            commits: Arc::default(),
         };
         runner.set_state(ProjectionState::Starting);
         runner
@@ -169,6 +177,11 @@ impl Runner {
     /// Its state, under whatever name it is reported.
     pub(crate) fn state(&self) -> watch::Receiver<ProjectionState> {
         self.state.subscribe()
+    }
+
+    /// Whoever changes its role and then takes this knows that every further commit follows the new role.
+    pub(crate) fn commits(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.commits)
     }
 
     pub(crate) async fn run(self) {
@@ -329,9 +342,7 @@ impl Runner {
                 continue;
             }
             let newest = events.last().map(Event::position);
-            if let Some(newest) = newest {
-                self.wait_for_leader(newest).await;
-            }
+            let turn = self.turn_to_commit(newest).await;
             let is_behind = events.len() >= BEHIND;
             let read_on = async {
                 // Only take events that are already there: clients waiting for this commit must not wait for later
@@ -341,6 +352,7 @@ impl Runner {
             };
             let (committed, read) =
                 tokio::join!(self.commit(events, checkpoint, passed, &mut parking), read_on);
+            drop(turn);
             if let Err(end) = committed {
                 return end;
             }
@@ -356,28 +368,34 @@ impl Runner {
         }
     }
 
-    /// Waits until the generation that this one must not pass has the event. Positions of other kinds do not matter: there
-    /// the two are equal.
-    async fn wait_for_leader(&self, position: Position) {
+    /// Waits until the generation that this one must not pass has the event, if there is one. Positions of other kinds do not
+    /// matter: there the two are equal.
+    async fn turn_to_commit(&self, newest: Option<Position>) -> MutexGuard<'_, ()> {
         let mut role = self.role.clone();
         loop {
-            let Some(mut leader) = role.borrow_and_update().leader.clone() else { return };
-            let _waiting = self.doing("waiting for the generation that serves, which it must not pass");
-            let mut is_same_role = true;
-            while is_same_role {
-                leader.state.mark_unchanged();
-                match leader.position(self.projection.name()).await {
-                    Ok(at) if at >= position.0 => return,
-                    // During an outage, or after the leader was dropped: the role changes then.
-                    Ok(_) | Err(_) => {}
-                }
+            let leader = role.borrow_and_update().leader.clone();
+            if let (Some(newest), Some(leader)) = (newest, leader) {
                 tokio::select! {
-                    () = leader.moved() => {}
-                    changed = role.changed() => match changed {
-                        Ok(()) => is_same_role = false,
-                        Err(_ending) => return,
-                    },
+                    () = self.wait_for(leader, newest) => {}
+                    Ok(()) = role.changed() => continue,
                 }
+            }
+            let turn = self.commits.lock().await;
+            // There is an error while the process ends.
+            if !role.has_changed().unwrap_or_default() {
+                return turn;
+            }
+        }
+    }
+
+    async fn wait_for(&self, mut leader: Peer, position: Position) {
+        let _waiting = self.doing("waiting for the generation that serves, which it must not pass");
+        loop {
+            leader.state.mark_unchanged();
+            match leader.position(self.projection.name()).await {
+                Ok(at) if at >= position.0 => return,
+                // During an outage, or after the leader was dropped: the role changes then.
+                Ok(_) | Err(_) => leader.moved().await,
             }
         }
     }
