@@ -29,6 +29,7 @@ macro_rules! view_promises {
     ($test:ident) => {
         $test! {
             documents_are_read_back_unchanged,
+            fractions_are_read_back_unchanged,
             commit_is_atomic_and_moves_its_checkpoint,
             writes_to_several_views_are_atomic,
             patch_sets_and_increments_only_the_named_fields,
@@ -87,6 +88,7 @@ struct Book {
     in_print: bool,
     copies: i64,
     note: Option<String>,
+    kilograms: f64,
     parts: Vec<Part>,
 }
 
@@ -130,6 +132,7 @@ fn book(title: &str, author: &str, year: i64) -> Book {
         in_print: year % 2 == 0,
         copies: 1,
         note: None,
+        kilograms: 0.3,
         parts: vec![Part { name: "Größe \"7\"\n🌄".into(), pages: 300 }],
     }
 }
@@ -237,6 +240,20 @@ pub async fn documents_are_read_back_unchanged(store: &dyn ViewStore) {
     let found = store.get_all::<Book>(&keys).await.unwrap();
     assert_eq!(found, [Some(two.clone()), None, Some(one), Some(two), Some(noted)]);
     assert_eq!(store.get_all::<Book>(&[]).await.unwrap(), []);
+}
+
+/// To the last digit: the same document in two stores must be equal.
+pub async fn fractions_are_read_back_unchanged(store: &dyn ViewStore) {
+    let author = fresh("a");
+    let weighed = |n: usize| Book {
+        kilograms: f64::from(rand::rng().random::<f32>()),
+        ..book(&format!("{author}-{n}"), &author, 1)
+    };
+    let books: Vec<Book> = (0..500).map(weighed).collect();
+    commit(store, &fresh("p"), 1, |writes| books.iter().for_each(|book| writes.put(book).unwrap())).await;
+    let titles: Vec<String> = books.iter().map(|book| book.title.clone()).collect();
+    let found = store.get_all::<Book>(&titles).await.unwrap();
+    assert_eq!(found.into_iter().flatten().collect::<Vec<_>>(), books);
 }
 
 pub async fn commit_is_atomic_and_moves_its_checkpoint(store: &dyn ViewStore) {
