@@ -158,7 +158,9 @@ impl Commands {
         let reason = PasswordChangeReason::Rehashed;
         let event = PasswordChanged { user, password_hash: hash, reason, kept: None };
         let decide = |account: &Account| change(account, checked, &event);
-        if let Err(failure) = self.execute(context, Subject::Account(user), &[], decide).await {
+        // Under the key of the log-in, its further events on the account would be taken for this one.
+        let context = context.for_preparation();
+        if let Err(failure) = self.execute(&context, Subject::Account(user), &[], decide).await {
             tracing::debug!(?failure, %user, "a password will be rehashed at another log-in");
         }
     }

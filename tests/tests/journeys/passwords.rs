@@ -2,6 +2,7 @@ use events::{
     AccountEvent, AccountsEvent, Draft, Event, EventId, LinkPurpose, PasswordChangeReason, PasswordChanged,
     Personal, Position, SealedLog, Subject, UserId, time_ordered_id,
 };
+use reqwest::Method;
 use serde_json::json;
 use service::clock::{Clock, SystemClock};
 use tests::chorus::Chorus;
@@ -14,6 +15,7 @@ crate::journeys! {
     password_reset_link_works_once,
     password_reset_request_does_not_reveal_accounts,
     weak_hash_is_replaced_at_log_in_and_ends_no_session,
+    deactivated_account_with_a_weak_hash_returns_at_a_log_in_under_a_key,
 }
 
 const NEW: &str = "staple correct horse";
@@ -124,10 +126,8 @@ async fn password_changes(log: &SealedLog, user: UserId) -> Vec<PasswordChanged>
     changes.collect()
 }
 
-async fn weak_hash_is_replaced_at_log_in_and_ends_no_session(chorus: &Chorus) {
-    let api = chorus.api();
-    let ann = api.sign_up("ann").await;
-    let (log, user) = (chorus.log().await.unwrap(), ann.id.parse().unwrap());
+/// Gives a user the password [`NEW`], with a hash of weaker parameters than those of new hashes.
+async fn weaken(log: &SealedLog, user: UserId) {
     let time = SystemClock.now();
     let weak = PasswordChanged {
         user,
@@ -146,6 +146,27 @@ async fn weak_hash_is_replaced_at_log_in_and_ends_no_session(chorus: &Chorus) {
     };
     let last = log.read(Subject::Account(user), Position::START).await.unwrap().pop().unwrap();
     log.append(draft, last.position).await.unwrap();
+}
+
+async fn deactivated_account_with_a_weak_hash_returns_at_a_log_in_under_a_key(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let deactivation = json!({ "current_password": PASSWORD });
+    api.post_as(&ann, "/v1/me/deactivation", &deactivation).await.expect(200);
+    weaken(&chorus.log().await.unwrap(), ann.id.parse().unwrap()).await;
+    chorus.settle().await.unwrap();
+    let request = api.request(Method::POST, "/v1/sessions").header("Idempotency-Key", "back");
+    let login = json!({ "login": ann.username, "password": NEW });
+    api.send(request.json(&login)).await.expect(201);
+    chorus.settle().await.unwrap();
+    api.get(&format!("/v1/users/{}", ann.id)).await.expect(200);
+}
+
+async fn weak_hash_is_replaced_at_log_in_and_ends_no_session(chorus: &Chorus) {
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let (log, user) = (chorus.log().await.unwrap(), ann.id.parse().unwrap());
+    weaken(&log, user).await;
 
     let mut sessions = vec![api.log_in(&ann, NEW).await, ann];
     let changes = password_changes(&log, user).await;
