@@ -302,8 +302,13 @@ impl Commands {
         let decide = |profile: &Profile| change_photo(profile, user, photo);
         let outcome =
             self.execute(context, Subject::Profile(user), &[Subject::Account(user)], decide).await?;
-        // The log acknowledges the append also if a concurrent copy of the request was faster: its photo is the user's.
-        Ok(self.photo_before(context, user).await?.unwrap_or((photo.media, outcome)))
+        // A concurrent copy of the request was faster: its photo is the user's.
+        if outcome.replayed
+            && let Some(before) = self.photo_before(context, user).await?
+        {
+            return Ok(before);
+        }
+        Ok((photo.media, outcome))
     }
 
     async fn photo_before(

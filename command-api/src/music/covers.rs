@@ -174,8 +174,13 @@ impl Commands {
         let stored = self.store_picture(context, editor.user, picture, ImageVariant::OF_COVER).await;
         let cover = stored.map_err(|error| error.map_rejection(CoverRejected::Image))?.image;
         let outcome = self.change_cover(context, editor, item, Some(cover)).await?;
-        // A concurrent copy of the request may have been faster: its cover is the one that is shown.
-        Ok(self.cover_before(context, item).await?.unwrap_or((cover, outcome)))
+        // A concurrent copy of the request was faster: its cover is the one that is shown.
+        if outcome.replayed
+            && let Some(before) = self.cover_before(context, item).await?
+        {
+            return Ok(before);
+        }
+        Ok((cover, outcome))
     }
 
     async fn remove_cover(

@@ -203,7 +203,7 @@ impl Commands {
                 Err(rejection) => return Err(CommandError::Rejected(rejection)),
             };
             match self.append(context, target, event, loaded.last()).await {
-                Ok(position) => return Ok(Outcome::new(position, kind, true, context.now)),
+                Ok(position) => return Ok(self.appended(context, target, position).await?),
                 // The assumption was wrong; there need not be a concurrent append.
                 Err(AppendError::Conflict) if consistency == ReadConsistency::AssumeNew => {
                     consistency = ReadConsistency::Fresh;
@@ -217,6 +217,25 @@ impl Commands {
                 Err(AppendError::Log(error)) => return Err(error.into()),
             }
         }
+    }
+
+    /// The outcome of an append under the request's key. The log acknowledges it also if a concurrent copy of the request was
+    /// faster: then the event of the other copy is stored.
+    async fn appended(
+        &self,
+        context: &Context,
+        target: Subject,
+        position: Position,
+    ) -> Result<Outcome, LogError> {
+        let own = Outcome::new(position, target.kind(), true, context.now);
+        if !context.has_idempotency_key() {
+            return Ok(own);
+        }
+        let (loaded, _) = self.events_of(target, true, true).await?;
+        let is_of_a_copy =
+            |one: &&Recorded| one.position == position && one.envelope.correlation != context.correlation;
+        let of_a_copy = loaded.events.iter().find(is_of_a_copy);
+        Ok(of_a_copy.map_or(own, |stored| Outcome::replayed(stored, target.kind())))
     }
 
     /// The event that the first copy of this request appended to a subject, if it is a replay. This saves work such as

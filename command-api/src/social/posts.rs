@@ -419,8 +419,10 @@ impl Commands {
         let event = PostPublished { post, author, images, text };
         let outcome =
             self.execute_new(context, Subject::Post(post), &[], |state| publish(state, &event)).await?;
-        // The log acknowledges the append also if a concurrent copy of the request was faster: its images are the post's.
-        if let Some(published) = self.published_before(context, post).await? {
+        // A concurrent copy of the request was faster: its images are the post's.
+        if outcome.replayed
+            && let Some(published) = self.published_before(context, post).await?
+        {
             return Ok(published);
         }
         Ok((event, outcome))

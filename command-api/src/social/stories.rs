@@ -298,8 +298,10 @@ impl Commands {
         let event = StoryPublished { author, story, image, text };
         let decide = |state: &Story| publish(*state, &event);
         let outcome = self.execute_new(context, subject, &[], decide).await?;
-        // The log acknowledges the append also if a concurrent copy of the request was faster: its image is the story's.
-        if let Some(published) = self.story_published_before(context, subject).await? {
+        // A concurrent copy of the request was faster: its image is the story's.
+        if outcome.replayed
+            && let Some(published) = self.story_published_before(context, subject).await?
+        {
             return Ok(published);
         }
         Ok((event, outcome))

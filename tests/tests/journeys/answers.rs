@@ -10,7 +10,7 @@ use tests::waiting;
 crate::journeys! {
     a_created_resource_is_answered_as_a_query_answers_it,
     a_replay_answers_the_same_body,
-    concurrent_copies_of_an_upload_answer_the_same_images,
+    concurrent_copies_of_a_request_answer_the_same,
     a_change_is_answered_with_its_new_state,
 }
 
@@ -85,7 +85,7 @@ async fn a_replay_answers_the_same_body(chorus: &Chorus) {
     assert_eq!(log_in().await, first);
 }
 
-async fn concurrent_copies_of_an_upload_answer_the_same_images(chorus: &Chorus) {
+async fn concurrent_copies_of_a_request_answer_the_same(chorus: &Chorus) {
     let api = chorus.api();
     let ann = api.sign_up("ann").await;
     let send = async |path: &str, form| {
@@ -95,6 +95,14 @@ async fn concurrent_copies_of_an_upload_answer_the_same_images(chorus: &Chorus) 
     };
     let posts = futures::future::join_all((0..4).map(|_| send("/v1/posts", Api::post_form("Dawn")))).await;
     let stories = futures::future::join_all((0..4).map(|_| send("/v1/stories", Api::story_form("")))).await;
+    let path = format!("/v1/posts/{}/comments", posts[0]["id"].as_str().unwrap());
+    let comment = async || {
+        let request = api.request(Method::POST, &path).bearer_auth(&ann.token);
+        let request = request.header("Idempotency-Key", "at-once").json(&json!({ "text": "Lovely" }));
+        api.send(request).await.expect(201).json()
+    };
+    let comments = futures::future::join_all((0..4).map(|_| comment())).await;
+    assert!(comments.iter().all(|answer| answer["comment"] == comments[0]["comment"]), "{comments:?}");
     for (answers, made, image) in
         [(posts, "post", "/post/images/0/thumb"), (stories, "story", "/story/image/thumb")]
     {
