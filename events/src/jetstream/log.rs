@@ -31,6 +31,8 @@ const WRONG_LAST_SEQUENCE: [ErrorCode; 2] = [ErrorCode(10071), ErrorCode(10164)]
 const STORE_FAILED: ErrorCode = ErrorCode(10077);
 /// Delay before an append that no server accepted is repeated: a new leader may be elected meanwhile.
 const NO_LEADER_PAUSE: Duration = Duration::from_millis(100);
+/// A message of the same id is being stored: the servers of a stream with replicas are agreeing on it.
+const BEING_STORED: ErrorCode = ErrorCode(10158);
 /// Buffered progress notifications for slow receivers.
 const PROGRESS_BUFFER: usize = 1024;
 
@@ -259,7 +261,10 @@ impl EventLog for JetStreamLog {
                 };
             }
             // With the same expected position it cannot be stored twice.
-            if self.may_land(&error) {
+            if error_code(&error) == Some(BEING_STORED) {
+                lost = Some(error);
+                tokio::time::sleep(NO_LEADER_PAUSE).await;
+            } else if self.may_land(&error) {
                 lost = Some(error);
             } else if error.kind() == PublishErrorKind::StreamNotFound {
                 tokio::time::sleep(NO_LEADER_PAUSE).await;

@@ -102,22 +102,33 @@ impl SqliteLog {
 #[async_trait]
 impl EventLog for SqliteLog {
     async fn append(&self, message: &Message, expected: Position) -> Result<Position, AppendError> {
-        let (inserted, newest) = (message.clone(), Arc::clone(&self.newest));
+        let (copied, newest) = (message.clone(), Arc::clone(&self.newest));
         let insert = move |connection: &Connection| {
-            let inserted = insert(connection, &inserted, expected)?;
-            let before = inserted.position().map(|at| newest.fetch_max(at.0, Ordering::AcqRel));
+            let inserted = insert(connection, &copied, expected)?;
+            let before = newest.load(Ordering::Acquire);
+            if let Inserted::Now(position) = inserted {
+                newest.fetch_max(position.0, Ordering::AcqRel);
+            }
             Ok((inserted, before))
         };
         let (inserted, before) = self.database.write(insert).await?;
-        let position = inserted.position().ok_or(AppendError::Conflict)?;
-        if matches!(inserted, Inserted::Now(_)) {
-            self.tail.push(Stored { position, message: message.clone() });
+        match inserted {
+            Inserted::Now(position) => {
+                self.tail.push(Stored { position, message: message.clone() });
+                if position.0 > before + 1 {
+                    // The file has all events before it. Followers shall not wait until they look for those of other
+                    // processes.
+                    self.tail.advance_to(position);
+                }
+                Ok(position)
+            }
+            // Whoever appended it may have stopped waiting before it was pushed.
+            Inserted::Before(position) => {
+                self.tail.advance_to(position);
+                Ok(position)
+            }
+            Inserted::Conflict => Err(AppendError::Conflict),
         }
-        if before.is_some_and(|before| position.0 > before + 1) {
-            // The file has all events before it. Followers shall not wait until they look for those of other processes.
-            self.tail.advance_to(position);
-        }
-        Ok(position)
     }
 
     async fn last(&self, subjects: &[Subject], _: Freshness) -> Result<Vec<Option<Stored>>, LogError> {
@@ -239,15 +250,6 @@ enum Inserted {
     /// An event with its id was inserted before. Its content may differ: a copy of a request may have other pictures.
     Before(Position),
     Conflict,
-}
-
-impl Inserted {
-    const fn position(self) -> Option<Position> {
-        match self {
-            Self::Now(position) | Self::Before(position) => Some(position),
-            Self::Conflict => None,
-        }
-    }
 }
 
 /// Inserts the event if the last event of its subject is at the expected position.
