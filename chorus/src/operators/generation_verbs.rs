@@ -414,10 +414,12 @@ async fn drop_one(settings: DropSettings) -> Result<()> {
     let views = access.open_generations().await?;
     let recorder = Recorder::open(&access, note).await?;
     let previous = views.record(family).and_then(|record| record.previous);
-    if previous.is_some() && (generation.is_none() || generation == previous) {
-        // Until no process reads the previous one any more.
+    let generation = generation.or(previous);
+    if previous.is_some() && generation == previous {
+        // Other processes may read it for a moment after a switch.
         tokio::time::sleep(views.generation_store().settles_after()).await;
     }
+    let ask = |record: &Generations| requests::delete(family, record, generation, force);
     let number = request(&views, family, &ask).await?;
     let is_deleted = delete(&views, family, number).await?;
     let dropped = |operation, note| GenerationDropped {

@@ -63,7 +63,7 @@ pub fn feed(feeder: &Feeder, projections: Vec<Arc<dyn Projection>>, tasks: &Task
             tasks: tasks.clone(),
             fed: BTreeMap::new(),
             served: None,
-            released: None,
+            given_up: None,
             dropping: BTreeMap::new(),
         };
         tasks.spawn_until_stopping(projection.name(), keeper.run());
@@ -125,6 +125,11 @@ async fn build_missing(feeder: &Feeder, projections: &[Arc<dyn Projection>]) {
     }
 }
 
+/// What is left of a time since an instant; without one nothing.
+fn rest(of: Duration, since: Option<Instant>) -> Duration {
+    since.map_or(Duration::ZERO, |since| of.saturating_sub(since.elapsed()))
+}
+
 /// Keeps one family.
 struct Keeper {
     feeder: Feeder,
@@ -137,7 +142,7 @@ struct Keeper {
     /// What serves, and since when this process knows it.
     served: Option<(u64, Instant)>,
     /// When a switch was given up for the time being, since the generation fell behind.
-    released: Option<Instant>,
+    given_up: Option<Instant>,
     /// Generations that are to be deleted, and since when this process knows it.
     dropping: BTreeMap<u64, Instant>,
 }
@@ -187,10 +192,10 @@ impl Keeper {
         if let Some(number) = record.serving.is_none().then(|| record.fed().last()).flatten() {
             return self.serve_first(number.number).await;
         }
+        let mut next = self.drop_dropping(&record).await?;
         if let Some(wanted) = record.wanted {
-            return self.switch(&record, wanted).await;
+            next = next.min(self.switch(&record, wanted).await?);
         }
-        let next = self.drop_dropping(&record).await?;
         // The generation that announces may stop.
         Ok(if in_grace { next.min(POLL) } else { next })
     }
@@ -292,8 +297,7 @@ impl Keeper {
         // The one that the serving one must not pass. Until then the serving one is the leader of the previous one.
         let next = record.wanted.filter(|wanted| record.gate && Some(*wanted) != record.serving);
         let is_led_by_previous = next.is_some() && next == record.previous;
-        let is_announced_by_previous =
-            in_grace && !is_led_by_previous && record.previous.and_then(of).is_some_and(|peer| peer.runs());
+        let is_announced_by_previous = in_grace && !is_led_by_previous && self.may_announce(record.previous);
         Role {
             label: if serves { name.to_owned() } else { format!("{name} (generation {number})") },
             serves,
@@ -307,6 +311,17 @@ impl Keeper {
                 None
             },
         }
+    }
+
+    /// Whether the generation before announces during the grace: not if it has stopped, once nobody reads it any more.
+    fn may_announce(&self, previous: Option<u64>) -> bool {
+        let runs = previous.and_then(|number| self.fed.get(&number)).is_some_and(|fed| fed.peer.runs());
+        runs || !self.settling(self.served.map(|(_, since)| since)).is_zero()
+    }
+
+    /// For how long processes may still act on the record from before this change.
+    fn settling(&self, change: Option<Instant>) -> Duration {
+        rest(self.feeder.views.generation_store().settles_after(), change)
     }
 
     /// The first generation of a family serves as soon as it is complete.
@@ -351,22 +366,15 @@ impl Keeper {
     /// Makes another generation serve. When it has nearly caught up, the serving one may not pass it any more (see
     /// [`Role::leader`]); as soon as it has all that readers may have seen, one write makes it serve.
     async fn switch(&mut self, record: &Generations, wanted: u64) -> Result<Duration, StoreError> {
-        let Some(serving) = record.serving else { return Ok(POLL) };
-        let (Some(from), true) = (self.fed.get(&serving), self.fed.contains_key(&wanted)) else {
-            return Ok(POLL);
-        };
-        let commits = Arc::clone(&from.commits);
+        let (Some(serving), true) = (record.serving, self.fed.contains_key(&wanted)) else { return Ok(POLL) };
         if serving == wanted {
             self.end_switch(wanted).await?;
             return Ok(Duration::ZERO);
         }
-        let settles_after = self.feeder.views.generation_store().settles_after();
         if !record.gate {
-            let since = |instant: Option<Instant>| instant.map_or(Duration::MAX, |instant| instant.elapsed());
             // Until no process reads the one before the previous one, which the switch drops.
-            let of_last_switch = settles_after.saturating_sub(since(self.served.map(|(_, since)| since)));
-            let of_last_attempt = SWITCH_AGAIN_AFTER.saturating_sub(since(self.released));
-            let pause = of_last_switch.max(of_last_attempt);
+            let of_last_switch = self.settling(self.served.map(|(_, since)| since));
+            let pause = of_last_switch.max(rest(SWITCH_AGAIN_AFTER, self.given_up));
             if !pause.is_zero() {
                 return Ok(pause);
             }
@@ -376,18 +384,26 @@ impl Keeper {
             }
             return Ok(POLL);
         }
-        // Until every process holds the serving generation back: what this one commits may have begun before.
-        drop(commits.lock().await);
-        tokio::time::sleep(settles_after).await;
-        let began = Instant::now();
-        while began.elapsed() < SWITCH_LIMIT {
-            // In this order: the serving one cannot pass the wanted one after that.
-            let at = self.position(serving).await?;
-            if self.position(wanted).await? >= at {
-                self.end_switch(wanted).await?;
-                return Ok(Duration::ZERO);
+        // Until every process holds the serving generation back.
+        tokio::time::sleep(self.feeder.views.generation_store().settles_after()).await;
+        let has_all = async {
+            if let Some(serving) = self.fed.get(&serving) {
+                // A commit may have begun before.
+                drop(serving.commits.lock().await);
             }
-            tokio::time::sleep(SWITCH_POLL).await;
+            loop {
+                // In this order: the serving one cannot pass the wanted one after that.
+                let at = self.position(serving).await?;
+                if self.position(wanted).await? >= at {
+                    return Ok::<_, StoreError>(());
+                }
+                tokio::time::sleep(SWITCH_POLL).await;
+            }
+        };
+        if let Ok(has_all) = tokio::time::timeout(SWITCH_LIMIT, has_all).await {
+            has_all?;
+            self.end_switch(wanted).await?;
+            return Ok(Duration::ZERO);
         }
         tracing::warn!(
             family = self.family.name,
@@ -395,9 +411,9 @@ impl Keeper {
             serving,
             "a switch waits: the generation falls behind"
         );
-        self.released = Some(Instant::now());
+        self.given_up = Some(Instant::now());
         self.set_gate(wanted, false).await?;
-        Ok(SWITCH_AGAIN_AFTER)
+        Ok(Duration::ZERO)
     }
 
     async fn set_gate(&self, wanted: u64, gate: bool) -> Result<(), StoreError> {
@@ -441,7 +457,6 @@ impl Keeper {
 
     /// Deletes generations once no process reads or feeds them any more. Returns after how long to look again.
     async fn drop_dropping(&mut self, record: &Generations) -> Result<Duration, StoreError> {
-        let settles_after = self.feeder.views.generation_store().settles_after();
         let mut next = Duration::from_mins(1);
         self.dropping.retain(|number, _| record.get(*number).is_some());
         for generation in &record.generations {
@@ -450,9 +465,9 @@ impl Keeper {
             }
             let number = generation.number;
             let since = *self.dropping.entry(number).or_insert_with(Instant::now);
-            let rest = settles_after.saturating_sub(since.elapsed());
-            if !rest.is_zero() {
-                next = next.min(rest);
+            let settling = self.settling(Some(since));
+            if !settling.is_zero() {
+                next = next.min(settling);
                 continue;
             }
             builder::drop_generation(&self.feeder.views, self.family, number).await?;

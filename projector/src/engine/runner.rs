@@ -342,7 +342,7 @@ impl Runner {
                 continue;
             }
             let newest = events.last().map(Event::position);
-            let turn = self.turn_to_commit(newest).await;
+            let turn = self.wait_for_turn(newest).await;
             let is_behind = events.len() >= BEHIND;
             let read_on = async {
                 // Only take events that are already there: clients waiting for this commit must not wait for later
@@ -350,9 +350,12 @@ impl Runner {
                 let there = is_behind.then(|| follow.next_batch(BATCH).now_or_never()).flatten()?;
                 Some(self.opened(there).await)
             };
-            let (committed, read) =
-                tokio::join!(self.commit(events, checkpoint, passed, &mut parking), read_on);
-            drop(turn);
+            let commit = async {
+                let committed = self.commit(events, checkpoint, passed, &mut parking).await;
+                drop(turn);
+                committed
+            };
+            let (committed, read) = tokio::join!(commit, read_on);
             if let Err(end) = committed {
                 return end;
             }
@@ -368,9 +371,9 @@ impl Runner {
         }
     }
 
-    /// Waits until the generation that this one must not pass has the event, if there is one. Positions of other kinds do not
-    /// matter: there the two are equal.
-    async fn turn_to_commit(&self, newest: Option<Position>) -> MutexGuard<'_, ()> {
+    /// Waits until the generation that this one must not pass has the event, if there is one, and takes the lock of commits
+    /// under that role. Positions of other kinds do not matter: there the two are equal.
+    async fn wait_for_turn(&self, newest: Option<Position>) -> MutexGuard<'_, ()> {
         let mut role = self.role.clone();
         loop {
             let leader = role.borrow_and_update().leader.clone();
@@ -389,7 +392,7 @@ impl Runner {
     }
 
     async fn wait_for(&self, mut leader: Peer, position: Position) {
-        let _waiting = self.doing("waiting for the generation that serves, which it must not pass");
+        let _waiting = self.doing("waiting for the generation that it must not pass");
         loop {
             leader.state.mark_unchanged();
             match leader.position(self.projection.name()).await {
