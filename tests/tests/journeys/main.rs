@@ -46,6 +46,7 @@ mod sessions;
 mod spotifymern;
 mod stories;
 mod tokens;
+mod views;
 
 use tests::chorus::Chorus;
 use tokio::sync::OnceCell;
