@@ -92,8 +92,11 @@ fn envelope(event_type: &'static str, subject: Subject) -> Envelope {
     }
 }
 
-/// The posts projection, which panics at the event of one user.
-struct Defective;
+/// The posts projection, which panics at the event of one user, and may be slow.
+#[derive(Default)]
+struct Defective {
+    pause: Duration,
+}
 
 impl Projection for Defective {
     fn name(&self) -> &'static str {
@@ -116,6 +119,7 @@ impl Projection for Defective {
         if let Event::Social(SocialEvent::Like(LikeEvent::PostLiked(liked))) = &recorded.event {
             assert_ne!(liked.user, user(5), "a defect at one event");
         }
+        std::thread::sleep(self.pause);
         Posts.project(recorded, writes)
     }
 }
@@ -145,7 +149,7 @@ async fn fold_parks_the_events_that_the_runner_parks() {
         Arc::new(SqliteViews::open(&world.folder.path().join("views.db"), views::all()).await.unwrap());
     let (tasks, name) = (Tasks::default(), Posts.name());
     let projector = Projector { log: world.log.clone(), store: Arc::clone(&live) };
-    let statuses = run(&projector, vec![Arc::new(Defective)], &tasks);
+    let statuses = run(&projector, vec![Arc::new(Defective::default())], &tasks);
     waiting::found(LIMIT, "the runner has passed everything", async || {
         let passed = matches!(statuses.all()[name], ProjectionState::Following(at) if at >= head);
         passed.then_some(())
@@ -154,7 +158,7 @@ async fn fold_parks_the_events_that_the_runner_parks() {
     tasks.stop().await;
 
     let scratch = world.scratch("scratch.db").await;
-    let report = world.fold(Arc::new(Defective), &scratch, head).await.unwrap();
+    let report = world.fold(Arc::new(Defective::default()), &scratch, head).await.unwrap();
     assert_eq!((report.events, report.families[name].parked), (8, 3));
     assert_eq!(likes(&*scratch).await, likes(&*live).await);
     assert_eq!(scratch.checkpoint(name).await.unwrap(), head);
@@ -185,6 +189,28 @@ async fn fold_stops_where_a_view_must_not_miss_an_event_and_names_the_position()
 
     let beyond = world.fold(Arc::new(Posts), &scratch, broken + 1).await;
     assert!(matches!(beyond, Err(FoldError::BeyondEnd { .. })), "{beyond:?}");
+}
+
+#[tokio::test]
+async fn fold_that_fails_has_ended_for_all_families() {
+    let world = World::new().await;
+    let session = Subject::Session(user(3), SessionId::new(Uuid::from_u128(0x5e)));
+    world.append_raw("session.started.v1", session).await;
+    let mut head = 0;
+    for n in 10..30 {
+        head = world.like(n).await;
+    }
+    let (sessions, posts) = (world.scratch("sessions.db").await, world.scratch("posts.db").await);
+    let slow = Defective { pause: Duration::from_millis(10) };
+    let families = [
+        Family { projection: Arc::new(Sessions), store: sessions },
+        Family { projection: Arc::new(slow), store: posts.clone() as Arc<dyn ViewStore> },
+    ];
+    let options = FoldOptions { batch: 1, workers: 2, ..FoldOptions::default() };
+    let failed = fold(&world.log, &families, Position(head), &options, &|_| {}).await;
+    assert!(matches!(failed, Err(FoldError::Stopped { projection: "sessions", .. })), "{failed:?}");
+    // Of this test and of its family: no thread has it any more.
+    assert_eq!(Arc::strong_count(&posts), 2);
 }
 
 #[tokio::test]

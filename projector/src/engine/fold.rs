@@ -228,15 +228,19 @@ impl Crew {
         self.reached.iter().map(|reached| reached.load(Ordering::Relaxed)).min().unwrap_or(u64::MAX)
     }
 
-    /// Waits for all of them; the first error counts.
+    /// Waits for all of them, so that whoever folds these families next is alone; the first error counts.
     async fn finish(mut self) -> Result<BTreeMap<&'static str, Folded>, FoldError> {
         self.windows.clear();
-        let mut folded = BTreeMap::new();
+        let (mut folded, mut failed) = (BTreeMap::new(), None);
         for (name, job) in std::mem::take(&mut self.jobs) {
-            let done = job.await.map_err(|error| FoldError::Panicked(error.to_string()))?;
-            // None is only for a fold that was dropped.
-            folded.extend(done.transpose()?.map(|done| (name, done)));
+            match job.await {
+                Ok(Some(Ok(done))) => drop(folded.insert(name, done)),
+                Ok(Some(Err(error))) => drop(failed.get_or_insert(error)),
+                // Only of a fold that was dropped.
+                Ok(None) => {}
+                Err(error) => drop(failed.get_or_insert(FoldError::Panicked(error.to_string()))),
+            }
         }
-        Ok(folded)
+        failed.map_or(Ok(folded), Err)
     }
 }
