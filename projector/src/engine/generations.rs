@@ -130,6 +130,39 @@ fn rest(of: Duration, since: Option<Instant>) -> Duration {
     since.map_or(Duration::ZERO, |since| of.saturating_sub(since.elapsed()))
 }
 
+/// The record in which a generation serves where none did.
+fn serving_first(record: &Generations, number: u64) -> Option<Generations> {
+    (record.serving.is_none() && record.get(number).is_some()).then(|| Generations {
+        serving: Some(number),
+        // It may have served before, if the one that served then was deleted.
+        previous: record.previous.filter(|previous| *previous != number),
+        wanted: None,
+        gate: false,
+        ..record.clone()
+    })
+}
+
+/// The record after the switch to the generation that is wanted.
+fn switched(record: &Generations, wanted: u64) -> Option<Generations> {
+    let mut record = record.clone();
+    let is_held_back = record.gate || record.serving == Some(wanted);
+    if record.wanted != Some(wanted) || record.get(wanted).is_none() || !is_held_back {
+        return None;
+    }
+    (record.wanted, record.gate) = (None, false);
+    if record.serving == Some(wanted) {
+        return Some(record);
+    }
+    // One is kept to switch back to.
+    let older = record.previous.filter(|older| *older != wanted && Some(*older) != record.serving);
+    if let Some(older) = older.and_then(|older| record.get_mut(older)) {
+        older.state = GenerationState::Dropping;
+    }
+    record.previous = record.serving;
+    record.serving = Some(wanted);
+    Some(record)
+}
+
 /// Keeps one family.
 struct Keeper {
     feeder: Feeder,
@@ -336,15 +369,7 @@ impl Keeper {
         if self.position(number).await? + NEAR < head {
             return Ok(POLL);
         }
-        let serve = |record: Option<&Generations>| {
-            let record = record?;
-            (record.serving.is_none() && record.get(number).is_some()).then(|| Generations {
-                serving: Some(number),
-                wanted: None,
-                gate: false,
-                ..record.clone()
-            })
-        };
+        let serve = |record: Option<&Generations>| serving_first(record?, number);
         if self.feeder.views.change(self.family, serve).await?.1 {
             tracing::info!(
                 family = self.family.name,
@@ -426,25 +451,7 @@ impl Keeper {
     }
 
     async fn end_switch(&self, wanted: u64) -> Result<(), StoreError> {
-        let switch = |record: Option<&Generations>| {
-            let mut record = record?.clone();
-            let is_held_back = record.gate || record.serving == Some(wanted);
-            if record.wanted != Some(wanted) || record.get(wanted).is_none() || !is_held_back {
-                return None;
-            }
-            (record.wanted, record.gate) = (None, false);
-            if record.serving == Some(wanted) {
-                return Some(record);
-            }
-            // One is kept to switch back to.
-            let older = record.previous.filter(|older| *older != wanted);
-            if let Some(older) = older.and_then(|older| record.get_mut(older)) {
-                older.state = GenerationState::Dropping;
-            }
-            record.previous = record.serving;
-            record.serving = Some(wanted);
-            Some(record)
-        };
+        let switch = |record: Option<&Generations>| switched(record?, wanted);
         if self.feeder.views.change(self.family, switch).await?.1 {
             tracing::info!(
                 family = self.family.name,
@@ -474,5 +481,33 @@ impl Keeper {
             tracing::info!(family = self.family.name, generation = number, "dropped a generation");
         }
         Ok(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use views::generations::Generation;
+
+    use super::*;
+
+    #[test]
+    fn switch_keeps_what_served_also_after_a_forced_deletion() {
+        let generation = |number| Generation { number, state: GenerationState::Adopted, builder: None };
+        let record = Generations {
+            next: 3,
+            previous: Some(1),
+            generations: [1, 2].map(generation).into(),
+            ..Generations::default()
+        };
+        let served = serving_first(&record, 1).unwrap();
+        assert_eq!((served.serving, served.previous), (Some(1), None));
+        for previous in [None, Some(1)] {
+            let asked = Generations { previous, wanted: Some(2), gate: true, ..served.clone() };
+            let after = switched(&asked, 2).unwrap();
+            assert_eq!((after.serving, after.previous), (Some(2), Some(1)));
+            assert_eq!(after.generations, served.generations, "none is dropped");
+        }
+        assert_eq!(serving_first(&served, 2), None);
+        assert_eq!(switched(&Generations { wanted: Some(2), ..served }, 2), None, "the gate is open");
     }
 }
