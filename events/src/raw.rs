@@ -87,6 +87,17 @@ impl RawEvent {
         })
     }
 
+    /// Stands for an event that a log without gaps should have.
+    pub(crate) fn missing(position: Position) -> Self {
+        Self {
+            position,
+            subject: String::new(),
+            event_type: String::new(),
+            body: Bytes::new(),
+            attributes: Err("there is no event at this position: the log has lost it".to_owned()),
+        }
+    }
+
     /// The event with its typed envelope.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use clap::Args;
 use events::{LogError, OperatorNote, RawEvent, RevealedScope, SealedLog, masked};
 use serde_json::Value;
 use service::clock::{Clock, SystemClock};
+use service::telemetry::with_causes;
 
 use super::LogAccess;
 
@@ -67,12 +68,16 @@ impl Bodies {
         matches!(self, Self::Revealed(_))
     }
 
-    /// The body as JSON. The sealed fields of an event that this program cannot decode stay masked.
+    /// The body as JSON. Sealed fields that cannot be opened stay masked: those of a damaged event, or of one that this program
+    /// does not know.
     pub(super) async fn of(&self, event: &RawEvent) -> Result<Value> {
         match self {
             Self::Masked => Ok(masked(&event.body)),
             Self::Revealed(log) => match log.reveal(event).await {
-                Err(LogError::Corrupt { .. }) if event.problem().is_some() => Ok(masked(&event.body)),
+                Err(error @ LogError::Corrupt { .. }) => {
+                    writeln!(std::io::stderr(), "! sealed fields stay masked: {}", with_causes(&error))?;
+                    Ok(masked(&event.body))
+                }
                 shown => Ok(shown?),
             },
         }

@@ -38,7 +38,7 @@ async fn at(stream: &Stream<()>, name: &str, position: u64) -> Result<RawEvent, 
         Ok(Err(_)) | Err(_) => match stream.get_raw_message(position).await {
             Ok(message) => message,
             Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => {
-                return Ok(missing(position));
+                return Ok(RawEvent::missing(Position(position)));
             }
             Err(error) => return Err(LogError::unavailable(error)),
         },
@@ -151,15 +151,5 @@ pub(super) fn raw(name: &str, position: u64, subject: &str, headers: &HeaderMap,
         subject: subject.to_owned(),
         event_type: message::event_type(headers).unwrap_or_default().to_owned(),
         body,
-    }
-}
-
-fn missing(position: u64) -> RawEvent {
-    RawEvent {
-        position: Position(position),
-        subject: String::new(),
-        event_type: String::new(),
-        body: Bytes::new(),
-        attributes: Err("there is no event at this position: the log has lost it".to_owned()),
     }
 }

@@ -504,6 +504,25 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn missing_event_is_shown_to_operators() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("events.db");
+        let log = SqliteLog::open(&file).unwrap();
+        for post in 1..=4 {
+            append(&log, post).await;
+        }
+        let delete = "DROP TRIGGER events_never_go; DELETE FROM events WHERE position IN (2, 3)";
+        Connection::open(&file).unwrap().execute_batch(delete).unwrap();
+        let read = async |after: u64, limit: usize| {
+            let events = log.raw(Position(after), limit).await.unwrap();
+            events.iter().map(|event| (event.position.0, event.attributes.is_ok())).collect::<Vec<_>>()
+        };
+        assert_eq!(read(0, 9).await, [(1, true), (2, false), (3, false), (4, true)]);
+        assert_eq!(read(0, 2).await, [(1, true), (2, false)]);
+        assert_eq!(read(2, 1).await, [(3, false)]);
+    }
+
     #[test]
     fn full_disk_is_detected_without_an_append() {
         let folder = tempfile::tempdir().unwrap();

@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// Delay before a failed read is repeated.
 const OUTAGE_PAUSE: Duration = Duration::from_millis(500);
 
-/// The events after a position.
+/// The events after a position. A missing event is delivered as unreadable, since a log has no gaps.
 pub(super) async fn after(
     database: &Arc<Database>,
     after: Position,
@@ -34,7 +34,20 @@ pub(super) async fn after(
             .query_map((after.0, limit), raw)?
             .collect()
     };
-    Ok(database.scan(read).await?)
+    let found: Vec<RawEvent> = database.scan(read).await?;
+    let (mut events, mut next) = (Vec::with_capacity(found.len()), after.next());
+    for event in found {
+        while next < event.position && events.len() < limit {
+            events.push(RawEvent::missing(next));
+            next = next.next();
+        }
+        if events.len() == limit {
+            break;
+        }
+        next = event.position.next();
+        events.push(event);
+    }
+    Ok(events)
 }
 
 /// The events of a subject after a position.
