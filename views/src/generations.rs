@@ -117,6 +117,9 @@ impl Generations {
             Some(builder) => {
                 format!("it is being built ({} % of {} events)", builder.percent(), builder.target)
             }
+            None if self.fed().next().is_some() => {
+                "it is built, and serves when a server of this version starts".to_owned()
+            }
             None => "it has not been built yet".to_owned(),
         }
     }

@@ -137,6 +137,9 @@ pub async fn run(settings: Settings) -> Result<()> {
 pub async fn diff(settings: DiffSettings) -> Result<()> {
     let DiffSettings { view, key, from, to, output, reveal, access } = settings;
     let now = SystemClock.now();
+    if let (Place::At(from), Place::At(to)) = (&from, &to) {
+        ensure!(from <= to, "the first place is after the second");
+    }
     let (story, shown) = tell(&view, &key, &[from, to], output, &reveal, &access).await?;
     let until = |place: Place| story.steps.partition_point(|step| place.covers(&step.event, now));
     let (from, to) = (until(from), until(to));

@@ -71,6 +71,12 @@ pub(super) fn delete(
              running servers of that version answer 503 for these views until another generation serves"
         ));
     }
+    if !force && record.building().is_some_and(|building| building.number == number) {
+        return Err(format!(
+            "generation {number} of {name} version {version} is being built: with --force it is deleted all the same, \
+             and its builder gives up"
+        ));
+    }
     let mut record = record.clone();
     let Some(chosen) = record.get_mut(number) else {
         return Err(format!("{name} version {version} has no generation {number}"));
@@ -158,12 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn other_generations_are_deleted_without_force() {
+    fn other_complete_generations_are_deleted_without_force() {
         let before = record(Some(2), Some(1), None);
         let (after, number) = delete(&POSTS, &before, None, false).unwrap();
         assert_eq!((number, after.serving, after.previous), (1, Some(2), None));
         assert_eq!(state(&after, 1), GenerationState::Dropping);
-        let (after, number) = delete(&POSTS, &before, Some(3), false).unwrap();
+        let problem = delete(&POSTS, &before, Some(3), false).unwrap_err();
+        assert!(problem.starts_with("generation 3 of posts version 3 is being built: "), "{problem}");
+        let (after, number) = delete(&POSTS, &before, Some(3), true).unwrap();
         assert_eq!((number, after.previous), (3, Some(1)));
         let problem = |record: Generations, generation| delete(&POSTS, &record, generation, true);
         let missing = problem(before, Some(7)).unwrap_err();
