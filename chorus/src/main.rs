@@ -4,7 +4,9 @@ use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
-use chorus::operators::{event_verbs, generation_verbs, parked_verbs, verify, view_verbs, why};
+use chorus::operators::{
+    event_verbs, generation_verbs, interruptible, parked_verbs, verify, view_verbs, why,
+};
 use chorus::{backup, demo, grant, import, media, openapi, serve};
 use clap::{Parser, Subcommand};
 use service::config::from_arguments;
@@ -86,10 +88,10 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Prepare(settings) => runtime.block_on(generation_verbs::prepare(*settings)),
         Command::Rollback(settings) => runtime.block_on(generation_verbs::rollback(*settings)),
         Command::Generations(settings) => runtime.block_on(generation_verbs::generations(*settings)),
-        Command::Verify(settings) => return runtime.block_on(verify::run(*settings)),
-        Command::Shadow(settings) => return runtime.block_on(verify::shadow(*settings)),
-        Command::Why(settings) => runtime.block_on(why::run(*settings)),
-        Command::Diff(settings) => runtime.block_on(why::diff(*settings)),
+        Command::Verify(settings) => return runtime.block_on(interruptible(verify::run(*settings))),
+        Command::Shadow(settings) => return runtime.block_on(interruptible(verify::shadow(*settings))),
+        Command::Why(settings) => runtime.block_on(interruptible(why::run(*settings))),
+        Command::Diff(settings) => runtime.block_on(interruptible(why::diff(*settings))),
         Command::Parked(command) => runtime.block_on(parked_verbs::run(command)),
         Command::Demo(settings) => runtime.block_on(demo::run(*settings)),
         Command::Openapi => Ok(std::io::stdout().write_all(openapi::text()?.as_bytes())?),

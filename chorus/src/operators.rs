@@ -15,6 +15,7 @@ pub mod verify;
 pub mod view_verbs;
 pub mod why;
 
+use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
@@ -23,7 +24,22 @@ use clap::Args;
 use events::{KeyRing, MasterKeys, Opened, SealedLog, open_read_only};
 use service::config::{LogSettings, PlaceSettings, without_password};
 use service::mailbox;
+use service::shutdown::asked_to_end;
 use views::Views;
+
+/// Runs a verb with temporary files, which are deleted also if it is interrupted.
+///
+/// # Errors
+/// If the verb fails or is interrupted.
+pub async fn interruptible<T>(verb: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        done = verb => done,
+        asked = asked_to_end() => {
+            asked.context("handling Ctrl-C")?;
+            bail!("interrupted")
+        }
+    }
+}
 
 /// Takes the same settings as the server whose log it reads, which may be running.
 #[derive(Debug, Clone, Args)]

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use events::{Draft, Erased, Position, PostUnliked, Subject};
+use events::{CommentId, Draft, Erased, EventId, Position, PostId, PostUnliked, Subject};
 use futures::TryStreamExt;
 use media::{Listed, MediaKey};
 use reqwest::Method;
@@ -15,6 +15,8 @@ use tests::chorus::{Chorus, Service};
 use tests::client::PASSWORD;
 use tests::damage::damage;
 use tests::verbs::{failure, run};
+use tests::waiting::until;
+use uuid::Uuid;
 use views::generations::{Generation, GenerationState, Generations};
 use views::social::likes::VIEW as LIKES;
 use views::social::posts::{Post, VIEW as POSTS};
@@ -216,6 +218,72 @@ async fn keys_of_erased_users_and_missing_files_are_found() {
     assert!(printed.contains(&format!("! the file {missing} of post.{post} is missing")), "{printed}");
     let printed = failure(&chorus, &["verify", "--without-media"]);
     assert!(printed.contains(&expected) && !printed.contains("is missing"), "{printed}");
+}
+
+/// A damaged event, and one of a newer program, which stops several families.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_cannot_be_read_hide_nothing_else() {
+    let mut chorus = Chorus::standalone().await.unwrap();
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    let post = api.publish(&ann, "Dawn over the lake").await;
+    let comment = api.comment(&ann, &post, "Lovely").await;
+    chorus.settle().await.unwrap();
+    let log = chorus.raw_log().await.unwrap();
+    let post = PostId::new(post.parse().unwrap());
+    let published = log.read(Subject::Post(post), Position::START).await.unwrap()[0].position;
+    let written = log.read(Subject::Comment(post, comment.parse().unwrap()), Position::START).await.unwrap();
+    let mut message = written[0].message.clone();
+    message.envelope.id = EventId::new(Uuid::from_u128(1));
+    message.envelope.subject = Subject::Comment(post, CommentId::new(Uuid::from_u128(2)));
+    let body = String::from_utf8(message.body.to_vec())
+        .unwrap()
+        .replace(&comment, &Uuid::from_u128(2).simple().to_string());
+    let sealed = body.find("\"sealed\":\"").unwrap() + "\"sealed\":\"".len();
+    message.body = [&body[..sealed], "AAAAAA", &body[sealed + 6..]].concat().into();
+    let damaged = log.append(&message, Position::START).await.unwrap();
+    chorus.settle().await.unwrap();
+    let expected = format!("! the event at {damaged} (`comment.commented.v2`) is unreadable: ");
+    let printed = failure(&chorus, &["verify"]);
+    assert!(printed.contains(&expected) && printed.contains("all views equal the log"), "{printed}");
+
+    // As a newer program would have written it, in a log whose views are those of that program.
+    chorus.stop(Service::Chorus).unwrap();
+    let connection = sqlite::rusqlite::Connection::open(chorus.folder().join("data/events.db")).unwrap();
+    connection.execute_batch("DROP TRIGGER events_never_change").unwrap();
+    let changed = "UPDATE events SET type = 'post.teleported.v1' WHERE position = ?1";
+    connection.execute(changed, [published.0]).unwrap();
+    for _ in 0..5 {
+        let printed = failure(&chorus, &["verify"]);
+        for expected in [
+            expected.clone(),
+            format!("  the event at {published} (`post.teleported.v1`) is unreadable: "),
+            format!("! the fold stops before the event at {published} (`post.teleported.v1`)"),
+            "the media store is not compared: ".to_owned(),
+        ] {
+            assert!(printed.contains(&expected), "{expected}: {printed}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interrupted_verify_deletes_its_temporary_files() {
+    let chorus = Chorus::standalone().await.unwrap();
+    let api = chorus.api();
+    let ann = api.sign_up("ann").await;
+    for _ in 0..5 {
+        api.publish(&ann, "Dawn over the lake").await;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let entries = || std::fs::read_dir(scratch.path()).unwrap().count();
+    let mut verify = chorus.cli(&["verify", "--scratch"]).unwrap();
+    let mut verify = verify.arg(scratch.path()).spawn().unwrap();
+    until("it has temporary files", async || entries() > 0).await;
+    let interrupt = std::process::Command::new("kill").args(["-INT", &verify.id().to_string()]).status();
+    assert!(interrupt.unwrap().success());
+    let ended = verify.wait().unwrap();
+    assert!(ended.code().is_some(), "it was killed by the signal");
+    assert_eq!(entries(), 0);
 }
 
 async fn views_that_move_on_equal_the_log(chorus: Chorus) {

@@ -14,6 +14,7 @@ use clap::Args;
 use projector::reactions::media::audit;
 use service::clock::{Clock, SystemClock};
 use service::config::MediaSettings;
+use service::telemetry::with_causes;
 use views::View;
 use views::generations::Generations;
 
@@ -119,7 +120,12 @@ pub async fn run(settings: Settings) -> Result<ExitCode> {
     }
     if let Some(media) = media {
         let times = (SystemClock.now(), MEDIA_GRACE);
-        faults.media = Some(audit(&**log.raw(), &*media, times, &|_, _| ()).await?);
+        match audit(&**log.raw(), &*media, times, &|_, _| ()).await {
+            Ok(audit) => faults.media = Some(audit),
+            // Which files an event claims that cannot be read, nobody knows.
+            Err(error) if !faults.unreadable.is_empty() => faults.media_problem = Some(with_causes(&error)),
+            Err(error) => return Err(error.into()),
+        }
     }
     let differs = faults.count() > 0 || comparisons.iter().any(|comparison| comparison.differences() > 0);
     unless_reader_left(if json {

@@ -8,6 +8,7 @@ use events::{SealedLog, Subject, UserId};
 use futures::StreamExt;
 use indicatif::ProgressBar;
 use projector::reactions::media::Audit;
+use service::telemetry::with_causes;
 
 use crate::operators::search::pages_up_to;
 
@@ -23,12 +24,14 @@ const ERASED: &str = "account.erased.v1";
 pub(super) struct Faults {
     /// First and last position of each gap.
     pub(super) gaps: Vec<(u64, u64)>,
-    /// Events that this program cannot decode.
+    /// Events that this program cannot decode, or whose sealed fields it cannot open.
     pub(super) unreadable: Vec<UnreadableEvent>,
     /// Erased users whose key can still be read.
     pub(super) undestroyed: Vec<UserId>,
     /// None if the media store is not compared.
     pub(super) media: Option<Audit>,
+    /// Why the media store could not be compared with a log that has unreadable events.
+    pub(super) media_problem: Option<String>,
 }
 
 #[derive(Debug)]
@@ -49,7 +52,7 @@ impl Faults {
         let (mut faults, mut reached) = (Self::default(), 0);
         let mut pages = pin!(pages_up_to(raw, head));
         while let Some(page) = pages.next().await {
-            let mut erased = Vec::new();
+            let (mut erased, mut readable) = (Vec::new(), Vec::new());
             for event in page? {
                 if event.event_type == ERASED
                     && let Ok(Subject::Account(user)) = event.subject.parse()
@@ -63,21 +66,26 @@ impl Faults {
                     faults.gaps.push((reached + 1, lost));
                 }
                 reached = position;
-                if !is_missing && let Some(problem) = event.problem() {
-                    let has_unknown_type = event.has_unknown_type();
-                    let listed = faults.unreadable.iter();
-                    // Each sort by itself: many events of a newer program must not hide a damaged one.
-                    if listed.filter(|one| one.has_unknown_type == has_unknown_type).count() >= FAULTS {
-                        continue;
-                    }
-                    let event_type = event.event_type;
-                    faults.unreadable.push(UnreadableEvent {
-                        position,
-                        event_type,
-                        problem,
-                        has_unknown_type,
-                    });
+                if is_missing {
+                    continue;
                 }
+                match event.problem() {
+                    Some(problem) => faults.add_unreadable(UnreadableEvent {
+                        position,
+                        has_unknown_type: event.has_unknown_type(),
+                        event_type: event.event_type,
+                        problem,
+                    }),
+                    None => readable.extend(event.recorded().ok()),
+                }
+            }
+            for (place, error) in log.unseal(&mut readable).await? {
+                faults.add_unreadable(UnreadableEvent {
+                    position: readable[place].position.0,
+                    event_type: readable[place].envelope.event_type.to_string(),
+                    problem: with_causes(&error),
+                    has_unknown_type: false,
+                });
             }
             faults.undestroyed.extend(log.keys().undestroyed(&erased).await?);
             bar.set_position(reached);
@@ -88,6 +96,14 @@ impl Faults {
             faults.undestroyed = log.keys().undestroyed(&faults.undestroyed).await?;
         }
         Ok(faults)
+    }
+
+    fn add_unreadable(&mut self, event: UnreadableEvent) {
+        let listed = self.unreadable.iter();
+        // Each sort by itself: many events of a newer program must not hide a damaged one.
+        if listed.filter(|one| one.has_unknown_type == event.has_unknown_type).count() < FAULTS {
+            self.unreadable.push(event);
+        }
     }
 
     pub(super) fn count(&self) -> usize {

@@ -79,6 +79,7 @@ pub(super) fn print_json(comparisons: &[Comparison], faults: &Faults) -> Result<
     });
     let faults = json!({
         "gaps": gaps, "unreadable": unreadable.collect::<Vec<_>>(), "undestroyed_keys": faults.undestroyed, "media": media,
+        "media_problem": faults.media_problem,
     });
     writeln!(out, "{faults}")?;
     Ok(())
@@ -99,6 +100,9 @@ pub(super) fn print_text(comparisons: &[Comparison], faults: &Faults, equal: &st
     }
     if let Some(media) = &faults.media {
         print_media(media, &mut out)?;
+    }
+    if let Some(problem) = &faults.media_problem {
+        writeln!(out, "the media store is not compared: {}", printable(problem))?;
     }
     writeln!(
         out,
