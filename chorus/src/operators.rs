@@ -33,11 +33,13 @@ use views::Views;
 /// If the verb fails or is interrupted.
 pub async fn interruptible<T>(verb: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
-        done = verb => done,
+        // Signals are handled before there are files.
+        biased;
         asked = asked_to_end() => {
             asked.context("handling Ctrl-C")?;
             bail!("interrupted")
         }
+        done = verb => done,
     }
 }
 
