@@ -11,7 +11,7 @@ use events::{
     PostLiked, Recorded, SealedLog, SessionId, SocialEvent, Subject, UserId, open_read_only, open_sealed,
 };
 use projector::accounts::Sessions;
-use projector::fold::{Family, FoldError, FoldOptions, FoldReport, fold};
+use projector::fold::{Family, FoldError, FoldOptions, FoldReport, Stop, fold};
 use projector::social::Posts;
 use projector::{OnFailure, Projection, ProjectionState, Projector, run};
 use service::shutdown::Tasks;
@@ -179,10 +179,9 @@ async fn fold_stops_where_a_view_must_not_miss_an_event_and_names_the_position()
     let broken = world.append_raw("session.started.v1", session).await;
     let scratch = world.scratch("scratch.db").await;
     let stopped = world.fold(Arc::new(Posts), &scratch, broken).await;
-    let Err(FoldError::Stopped { projection, position, event_type, .. }) = stopped else {
-        panic!("{stopped:?}")
-    };
-    assert_eq!((projection, position.0, event_type.as_str()), ("posts", newer, "like.adored.v1"));
+    let Err(FoldError::Stopped(stops)) = stopped else { panic!("{stopped:?}") };
+    let [Stop { projection, position, event_type, .. }] = stops.as_slice() else { panic!("{stops:?}") };
+    assert_eq!((*projection, position.0, event_type.as_str()), ("posts", newer, "like.adored.v1"));
     assert_eq!(scratch.checkpoint("posts").await.unwrap(), before);
     let stopped = world.fold(Arc::new(Sessions), &scratch, broken).await.unwrap_err().to_string();
     assert!(stopped.starts_with(&format!("sessions stops at position {broken}")), "{stopped}");
@@ -196,19 +195,22 @@ async fn fold_that_fails_has_ended_for_all_families() {
     let world = World::new().await;
     let session = Subject::Session(user(3), SessionId::new(Uuid::from_u128(0x5e)));
     world.append_raw("session.started.v1", session).await;
-    let mut head = 0;
-    for n in 10..30 {
-        head = world.like(n).await;
+    for n in 10..20 {
+        world.like(n).await;
     }
+    let head = world.append_raw("like.adored.v1", Subject::Like(POST, user(20))).await;
     let (sessions, posts) = (world.scratch("sessions.db").await, world.scratch("posts.db").await);
     let slow = Defective { pause: Duration::from_millis(10) };
     let families = [
         Family { projection: Arc::new(Sessions), store: sessions },
         Family { projection: Arc::new(slow), store: posts.clone() as Arc<dyn ViewStore> },
     ];
-    let options = FoldOptions { batch: 1, workers: 2, ..FoldOptions::default() };
+    let options = FoldOptions { workers: 2, ..FoldOptions::default() };
     let failed = fold(&world.log, &families, Position(head), &options, &|_| {}).await;
-    assert!(matches!(failed, Err(FoldError::Stopped { projection: "sessions", .. })), "{failed:?}");
+    let Err(FoldError::Stopped(stops)) = failed else { panic!("{failed:?}") };
+    let stopped: Vec<&str> = stops.iter().map(|stop| stop.projection).collect();
+    // Both: a build of the others need not find out one by one.
+    assert_eq!(stopped, ["sessions", "posts"]);
     // Of this test and of its family: no thread has it any more.
     assert_eq!(Arc::strong_count(&posts), 2);
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, Subcommand};
 use events::{Event, GenerationDropped, OperationId, OperatorNote, Personal, RebuildStarted, SealedLog};
-use projector::fold::FoldError;
+use projector::fold::{FoldError, Stop};
 use projector::{BuildError, BuildSettings, Built, Projection, build, claim, drop_generation, projections};
 use serde_json::json;
 use service::clock::{Clock, SystemClock};
@@ -497,7 +497,9 @@ fn not_registered(family: &Family) -> anyhow::Error {
     anyhow!("no server has started with version {} of {}", family.version, family.name)
 }
 
-fn family_named(name: &str) -> Result<&'static Family> {
+/// # Errors
+/// If there is none; then the families are listed.
+pub(super) fn family_named(name: &str) -> Result<&'static Family> {
     views::families().iter().find(|family| family.name == name).ok_or_else(|| no_family(name))
 }
 
@@ -510,6 +512,10 @@ fn named(known: Vec<Arc<dyn Projection>>, names: &[String]) -> Result<Vec<Arc<dy
 }
 
 fn no_family(name: &str) -> anyhow::Error {
+    let has_view = |family: &&Family| family.views.iter().any(|view| view.name == name);
+    if let Some(family) = views::families().iter().find(has_view) {
+        return anyhow!("`{name}` is a view of the family `{}`: give its name", family.name);
+    }
     let mut all: Vec<&str> = views::families().iter().map(|family| family.name).collect();
     all.sort_unstable();
     anyhow!("there is no family `{name}`; there are {}", all.join(", "))
@@ -535,7 +541,7 @@ impl LeftOut {
     }
 }
 
-/// Builds new generations of these projections. If an event stops one of them, the others are built without it, from the
+/// Builds new generations of these projections. If events stop some of them, the others are built without them, from the
 /// beginning.
 async fn build_generations(
     recorder: &Recorder,
@@ -553,13 +559,18 @@ async fn build_generations(
         match build_claimed(recorder, log, views, &chosen, &claimed, settings).await {
             Ok(()) => return Ok((new, left_out)),
             Err(error) => match error.downcast_ref() {
-                Some(BuildError::Fold(stopped @ FoldError::Stopped { projection, .. })) => {
-                    left_out.0.push(stopped.to_string());
-                    chosen.retain(|one| one.name() != *projection);
+                Some(BuildError::Fold(FoldError::Stopped(stops))) => {
+                    let names: Vec<&str> = stops.iter().map(|stop| stop.projection).collect();
+                    let reasons: Vec<String> = stops.iter().map(Stop::to_string).collect();
+                    chosen.retain(|one| !names.contains(&one.name()));
+                    if !chosen.is_empty() {
+                        let (reasons, names) = (reasons.join("; "), names.join(", "));
+                        writeln!(std::io::stderr(), "{reasons}: the others are built without {names}")?;
+                    }
+                    left_out.0.extend(reasons);
                     if chosen.is_empty() {
                         return Ok((Vec::new(), left_out));
                     }
-                    writeln!(std::io::stderr(), "{stopped}: the others are built without {projection}")?;
                 }
                 _ => return Err(error),
             },

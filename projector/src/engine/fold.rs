@@ -87,14 +87,24 @@ pub struct FoldReport {
     pub taken: Duration,
 }
 
+/// An event that the view of a projection must not miss cannot be processed.
+#[derive(Debug, Error)]
+#[error("{projection} stops at position {position} (`{event_type}`): {error}")]
+pub struct Stop {
+    pub projection: &'static str,
+    pub position: Position,
+    pub event_type: String,
+    pub error: String,
+}
+
 /// Why a fold ended before its target. Each store has a checkpoint, from which another fold continues.
 #[derive(Debug, Error)]
 pub enum FoldError {
     #[error("the log ends at position {head}, before position {to}")]
     BeyondEnd { head: Position, to: Position },
-    /// An event that the view must not miss cannot be processed.
-    #[error("{projection} stops at position {position} (`{event_type}`): {error}")]
-    Stopped { projection: &'static str, position: Position, event_type: String, error: String },
+    /// Projections that stopped, at least one.
+    #[error("{}", .0.iter().map(Stop::to_string).collect::<Vec<_>>().join("; "))]
+    Stopped(Vec<Stop>),
     #[error("{0}: another worker moves its checkpoint")]
     Fenced(&'static str),
     #[error(transparent)]
@@ -128,11 +138,10 @@ pub async fn fold(
     for Family { projection, store } in families {
         let stored = Checkpoint { store: &**store, of: projection.name() };
         let checkpoint = stored.read().await?;
-        let parking = stored.parking().await?.map_err(|full| FoldError::Stopped {
-            projection: projection.name(),
-            position: Position(checkpoint),
-            event_type: String::new(),
-            error: full.to_string(),
+        let parking = stored.parking().await?.map_err(|full| {
+            let (projection, position) = (projection.name(), Position(checkpoint));
+            let (event_type, error) = (String::new(), full.to_string());
+            FoldError::Stopped(vec![Stop { projection, position, event_type, error }])
         })?;
         let (projection, store) = (Arc::clone(projection), Arc::clone(store));
         folders.push(Folder { projection, store, checkpoint, parking, weight: options.weight });
@@ -228,19 +237,24 @@ impl Crew {
         self.reached.iter().map(|reached| reached.load(Ordering::Relaxed)).min().unwrap_or(u64::MAX)
     }
 
-    /// Waits for all of them, so that whoever folds these families next is alone; the first error counts.
+    /// Waits for all of them, so that whoever folds these families next is alone. Of other errors than stops, the first counts.
     async fn finish(mut self) -> Result<BTreeMap<&'static str, Folded>, FoldError> {
         self.windows.clear();
-        let (mut folded, mut failed) = (BTreeMap::new(), None);
+        let (mut folded, mut stops, mut failed) = (BTreeMap::new(), Vec::new(), None);
         for (name, job) in std::mem::take(&mut self.jobs) {
             match job.await {
                 Ok(Some(Ok(done))) => drop(folded.insert(name, done)),
+                Ok(Some(Err(FoldError::Stopped(stop)))) => stops.extend(stop),
                 Ok(Some(Err(error))) => drop(failed.get_or_insert(error)),
                 // Only of a fold that was dropped.
                 Ok(None) => {}
                 Err(error) => drop(failed.get_or_insert(FoldError::Panicked(error.to_string()))),
             }
         }
-        failed.map_or(Ok(folded), Err)
+        match failed {
+            Some(error) => Err(error),
+            None if !stops.is_empty() => Err(FoldError::Stopped(stops)),
+            None => Ok(folded),
+        }
     }
 }

@@ -113,9 +113,11 @@ async fn build_missing(feeder: &Feeder, projections: &[Arc<dyn Projection>]) {
         };
         match build.await {
             Ok(()) => {}
-            Err(BuildError::Fold(error @ FoldError::Stopped { projection, .. })) => {
-                tracing::error!(error = with_causes(&error), "a view was not built; trying again");
-                stopped.insert(projection, Instant::now());
+            Err(BuildError::Fold(FoldError::Stopped(stops))) => {
+                for stop in stops {
+                    tracing::error!(error = with_causes(&stop), "a view was not built; trying again");
+                    stopped.insert(stop.projection, Instant::now());
+                }
             }
             Err(error) => {
                 tracing::error!(error = with_causes(&error), "views were not built; trying again");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, bail, ensure};
 use events::{Position, SealedLog};
 use indicatif::ProgressBar;
-use projector::fold::{Family, FoldError, FoldOptions, fold};
+use projector::fold::{Family, FoldError, FoldOptions, Stop, fold};
 use views::counts::{COUNTS, WrongCount};
 use views::{Parked, View, ViewStore};
 
@@ -257,13 +257,16 @@ async fn fold_to(
         let families: Vec<Family> = comparisons.iter().map(|comparison| comparison.family.clone()).collect();
         let folded = fold(log, &families, Position(target), &options, &follow_fold(bar)).await;
         match folded {
-            Err(FoldError::Stopped { projection, position, event_type, error }) => {
-                let stopped = comparisons
-                    .iter_mut()
-                    .find(|comparison| comparison.name() == projection)
-                    .context("a projection that is not folded has stopped")?;
-                stopped.stopped = Some(format!("before the event at {position} (`{event_type}`): {error}"));
-                stopped.position = stopped.family.store.checkpoint(projection).await?;
+            Err(FoldError::Stopped(stops)) => {
+                for Stop { projection, position, event_type, error } in stops {
+                    let stopped = comparisons
+                        .iter_mut()
+                        .find(|comparison| comparison.name() == projection)
+                        .context("a projection that is not folded has stopped")?;
+                    let why = format!("before the event at {position} (`{event_type}`): {error}");
+                    stopped.stopped = Some(why);
+                    stopped.position = stopped.family.store.checkpoint(projection).await?;
+                }
                 comparisons.retain(|comparison| comparison.stopped.is_none());
             }
             Err(error) => return Err(error.into()),

@@ -7,8 +7,8 @@ use service::telemetry::with_causes;
 use tokio::sync::{Semaphore, mpsc};
 use views::{Commit, CommitError, Parked, StoreError, ViewStore, Write};
 
-use super::FoldError;
 use super::window::Window;
+use super::{FoldError, Stop};
 use crate::engine::batch::{Event, Projected, preload_planned, project};
 use crate::engine::parking::{Parking, TooManyParked};
 use crate::{Projection, batch_length};
@@ -141,7 +141,7 @@ impl Folder {
         };
         let stopped = |error| {
             let event_type = event.incoming().event_type.to_owned();
-            FoldError::Stopped { projection, position: event.position(), event_type, error }
+            FoldError::Stopped(vec![Stop { projection, position: event.position(), event_type, error }])
         };
         if event.stops(&*self.projection) {
             return Err(stopped(error));
