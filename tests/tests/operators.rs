@@ -322,8 +322,10 @@ fn newer_store_is_refused(chorus: &Chorus) {
 /// Requests about generations that are refused.
 fn generations_are_refused(chorus: &Chorus) {
     let unknown = "there is no family `nothing`; there are accounts, ";
-    for verb in [&["rebuild", "nothing"][..], &["rollback", "nothing"], &["generations", "drop", "nothing"]] {
-        fails(chorus, verb, unknown);
+    let verbs = [&["rebuild"][..], &["rollback"], &["generations", "drop"], &["shadow"]];
+    for verb in verbs {
+        fails(chorus, &[verb, &["nothing"]].concat(), unknown);
+        fails(chorus, &[verb, &["likes"]].concat(), "`likes` is a view of the family `posts`");
     }
     fails(chorus, &["rollback", "posts"], "posts has no generation that served before");
     let missing = ["rollback", "posts", "--generation", "7"];

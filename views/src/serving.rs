@@ -180,9 +180,9 @@ impl Views {
         };
         self.0.changed.send_replace(());
         for store in closed {
-            // Its files are deleted anyway.
+            // Its files may be deleted already.
             if let Err(error) = store.close().await {
-                tracing::warn!(%error, "closing a dropped generation");
+                tracing::debug!(%error, "closing a dropped generation");
             }
         }
         Ok(())

@@ -22,6 +22,7 @@ use self::comparison::{Comparison, fold_near};
 use self::faults::Faults;
 use self::report::{print_json, print_shadow, print_text};
 use super::documents::{FoldAccess, FoldShare, fold_bar, scratch_family};
+use super::generation_verbs::family_named;
 use super::unless_reader_left;
 use crate::media::open_existing;
 
@@ -141,7 +142,7 @@ pub async fn run(settings: Settings) -> Result<ExitCode> {
 pub async fn shadow(settings: ShadowSettings) -> Result<ExitCode> {
     let ShadowSettings { family, version, json, share, access } = settings;
     let (log, views) = access.open_views().await?;
-    let own = views.family(&family)?;
+    let own = family_named(&family)?;
     let serving = |(id, record): (String, Generations)| {
         let version: u32 = id.strip_prefix(own.name)?.strip_prefix(".v")?.parse().ok()?;
         Some((version, record.serving?))
