@@ -11,7 +11,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use chrono::TimeDelta;
 use clap::Args;
-use projector::reactions::media::audit;
+use events::LogError;
+use projector::reactions::media::{MediaFailed, audit};
 use service::clock::{Clock, SystemClock};
 use service::config::MediaSettings;
 use service::telemetry::with_causes;
@@ -124,7 +125,9 @@ pub async fn run(settings: Settings) -> Result<ExitCode> {
         match audit(&**log.raw(), &*media, times, &|_, _| ()).await {
             Ok(audit) => faults.media = Some(audit),
             // Which files an event claims that cannot be read, nobody knows.
-            Err(error) if !faults.unreadable.is_empty() => faults.media_problem = Some(with_causes(&error)),
+            Err(MediaFailed::Log(error @ LogError::Corrupt { .. })) => {
+                faults.media_problem = Some(with_causes(&error));
+            }
             Err(error) => return Err(error.into()),
         }
     }
