@@ -409,17 +409,17 @@ async fn drop_one(settings: DropSettings) -> Result<()> {
         _ => own,
     };
     let Family { name, version, .. } = *family;
+    let looked = access.look().await?.1;
+    let previous = looked.record(family).and_then(|record| record.previous);
+    let generation = generation.or(previous);
     let ask = |record: &Generations| requests::delete(family, record, generation, force);
-    check(&access.look().await?.1, family, ask)?;
+    check(&looked, family, ask)?;
     let views = access.open_generations().await?;
     let recorder = Recorder::open(&access, note).await?;
-    let previous = views.record(family).and_then(|record| record.previous);
-    let generation = generation.or(previous);
     if previous.is_some() && generation == previous {
         // Other processes may read it for a moment after a switch.
         tokio::time::sleep(views.generation_store().settles_after()).await;
     }
-    let ask = |record: &Generations| requests::delete(family, record, generation, force);
     let number = request(&views, family, &ask).await?;
     let is_deleted = delete(&views, family, number).await?;
     let dropped = |operation, note| GenerationDropped {
@@ -559,18 +559,15 @@ async fn build_generations(
         match build_claimed(recorder, log, views, &chosen, &claimed, settings).await {
             Ok(()) => return Ok((new, left_out)),
             Err(error) => match error.downcast_ref() {
-                Some(BuildError::Fold(FoldError::Stopped(stops))) => {
+                Some(BuildError::Fold(stopped @ FoldError::Stopped(stops))) => {
                     let names: Vec<&str> = stops.iter().map(|stop| stop.projection).collect();
-                    let reasons: Vec<String> = stops.iter().map(Stop::to_string).collect();
+                    left_out.0.extend(stops.iter().map(Stop::to_string));
                     chosen.retain(|one| !names.contains(&one.name()));
-                    if !chosen.is_empty() {
-                        let (reasons, names) = (reasons.join("; "), names.join(", "));
-                        writeln!(std::io::stderr(), "{reasons}: the others are built without {names}")?;
-                    }
-                    left_out.0.extend(reasons);
                     if chosen.is_empty() {
                         return Ok((Vec::new(), left_out));
                     }
+                    let names = names.join(", ");
+                    writeln!(std::io::stderr(), "{stopped}: the others are built without {names}")?;
                 }
                 _ => return Err(error),
             },

@@ -122,7 +122,7 @@ impl EventLog for SqliteLog {
                 }
                 Ok(position)
             }
-            // Whoever appended it may have stopped waiting before it was pushed.
+            // Its own append may have been cancelled between the commit and the push.
             Inserted::Before(position) => {
                 self.tail.advance_to(position);
                 Ok(position)

@@ -237,7 +237,8 @@ impl Crew {
         self.reached.iter().map(|reached| reached.load(Ordering::Relaxed)).min().unwrap_or(u64::MAX)
     }
 
-    /// Waits for all of them, so that whoever folds these families next is alone. Of other errors than stops, the first counts.
+    /// Waits until all threads have ended, so that a later fold of these families is the only writer. Returns the first error; if
+    /// projections only stopped, all of these.
     async fn finish(mut self) -> Result<BTreeMap<&'static str, Folded>, FoldError> {
         self.windows.clear();
         let (mut folded, mut stops, mut failed) = (BTreeMap::new(), Vec::new(), None);

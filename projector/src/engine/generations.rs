@@ -415,7 +415,7 @@ impl Keeper {
         tokio::time::sleep(self.feeder.views.generation_store().settles_after()).await;
         let has_all = async {
             if let Some(serving) = self.fed.get(&serving) {
-                // A commit may have begun before.
+                // Wait for a commit that started before the gate closed.
                 drop(serving.commits.lock().await);
             }
             loop {

@@ -179,7 +179,7 @@ impl Runner {
         self.state.subscribe()
     }
 
-    /// Whoever changes its role and then takes this knows that every further commit follows the new role.
+    /// The lock of its commits. Once it was acquired after a change of the role, every later commit follows the new role.
     pub(crate) fn commits(&self) -> Arc<Mutex<()>> {
         Arc::clone(&self.commits)
     }
